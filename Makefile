@@ -1,0 +1,42 @@
+# `make demo` and `make test` do all their own set-up.
+PYTHON ?= python3
+.DEFAULT_GOAL := test
+
+.PHONY: setup test demo lint types fast bench clean
+
+setup: .venv/ready .venv-sglang/ready
+
+.venv/ready: requirements.txt tests/requirements.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet -r tests/requirements.txt
+	touch $@
+
+# torch first and alone, pinned: an open range would pull gigabytes of CUDA packages.
+# Then SGLang's own needs on a CPU, each pinned, without its GPU dependencies.
+.venv-sglang/ready: engines/cpu/requirements.txt
+	$(PYTHON) -m venv .venv-sglang
+	.venv-sglang/bin/python -m pip install --quiet torch==2.13.0 numpy==2.4.6
+	.venv-sglang/bin/python -m pip install --quiet --no-deps -r engines/cpu/requirements.txt
+	touch $@
+
+lint: .venv/ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: .venv/ready
+	.venv/bin/mypy
+
+test: setup lint types
+	.venv/bin/python -m pytest
+
+fast: .venv/ready lint types
+	.venv/bin/python -m pytest -m "not sglang"
+
+demo: setup
+	.venv/bin/python -m router demo $(if $(KEEP),--keep)
+
+bench: .venv/ready
+	.venv/bin/python -m tests.bench
+
+clean:
+	rm -rf .venv .venv-sglang .demo

@@ -1,0 +1,188 @@
+"""Every failure a caller can meet, as one tree.
+
+    RouterError
+    ├── RequestError        the request itself is wrong: change it
+    │   ├── InvalidRequest, RouteNotFound, MethodNotAllowed, BodyTooLarge
+    │   ├── InvalidModelId, WrongEndpoint
+    │   └── InvalidApiKey
+    ├── AccessError         this caller may not use this model: change token or rights
+    │   ├── InvalidHfToken, HfTokenScope
+    │   ├── ModelGated, ModelDisabled, ModelNotAllowed
+    │   └── ModelNotFound, RevisionNotFound
+    ├── FitError            the model does not fit this worker: choose another
+    │   ├── UnsupportedModel, ModelTooLarge
+    │   └── InsufficientDisk, NoRoom
+    ├── RetryLater          nothing is wrong with the request: try again
+    │   ├── QueueFull, RateLimited
+    │   └── ModelLoading, EngineUnavailable, HubUnavailable
+    ├── DeadlineExceeded    the request took longer than it may
+    ├── EngineFailed        the engine died under the request
+    └── InternalError       a defect of the router
+
+Each class fixes the `code` and `status` of OpenAI's error envelope; each instance
+says in `message` what happened and what the caller can do. Messages are shown to
+callers: they hold no token, no local path and nothing about another caller.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RouterError(Exception):
+    """Base of all; `retry_after` is in seconds, where waiting helps."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    type: ClassVar[str] = "invalid_request_error"
+    param: ClassVar[str | None] = None
+    retry_after: float | None = None
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class RequestError(RouterError):
+    """The request is wrong as it stands."""
+
+
+class InvalidRequest(RequestError):
+    code, status = "invalid_request", 400
+
+
+class RouteNotFound(RequestError):
+    code, status = "route_not_found", 404
+
+
+class MethodNotAllowed(RequestError):
+    code, status = "method_not_allowed", 405
+
+
+class BodyTooLarge(RequestError):
+    code, status = "body_too_large", 413
+
+
+class InvalidModelId(RequestError):
+    code, status, param = "invalid_model_id", 400, "model"
+
+
+class WrongEndpoint(RequestError):
+    code, status, param = "wrong_endpoint", 400, "model"
+
+
+class InvalidApiKey(RequestError):
+    code, status = "invalid_api_key", 401
+    type = "authentication_error"
+
+
+class AccessError(RouterError):
+    """This caller may not use this model."""
+
+    type = "permission_error"
+    param = "model"
+
+
+class InvalidHfToken(AccessError):
+    code, status, param = "invalid_hf_token", 401, "hf_token"
+    type = "authentication_error"
+
+
+class HfTokenScope(AccessError):
+    code, status, param = "hf_token_scope", 403, "hf_token"
+
+
+class ModelGated(AccessError):
+    code, status = "model_gated", 403
+
+
+class ModelDisabled(AccessError):
+    code, status = "model_disabled", 403
+
+
+class ModelNotAllowed(AccessError):
+    code, status = "model_not_allowed", 403
+
+
+class ModelNotFound(AccessError):
+    code, status = "model_not_found", 404
+    type = "invalid_request_error"
+
+
+class RevisionNotFound(AccessError):
+    code, status = "revision_not_found", 404
+    type = "invalid_request_error"
+
+
+class FitError(RouterError):
+    """The model and this worker do not go together."""
+
+    param = "model"
+
+
+class UnsupportedModel(FitError):
+    code, status = "unsupported_model", 422
+
+
+class ModelTooLarge(FitError):
+    code, status = "model_too_large", 422
+
+
+class InsufficientDisk(FitError):
+    code, status = "insufficient_disk", 507
+    type = "server_error"
+
+
+class NoRoom(FitError):
+    """Pinned engines hold the room; `retry_after` is how long to leave it."""
+
+    code, status = "no_room", 503
+    type = "server_error"
+    retry_after = 60.0
+
+
+class RetryLater(RouterError):
+    """The request is fine; the worker can't serve it just now."""
+
+    type = "server_error"
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QueueFull(RetryLater):
+    code, status = "queue_full", 429
+    type = "rate_limit_error"
+
+
+class RateLimited(RetryLater):
+    code, status = "rate_limited", 429
+    type = "rate_limit_error"
+
+
+class ModelLoading(RetryLater):
+    code, status, param = "model_loading", 503, "model"
+
+
+class EngineUnavailable(RetryLater):
+    code, status, param = "engine_unavailable", 503, "model"
+
+
+class HubUnavailable(RetryLater):
+    code, status = "hub_unavailable", 503
+
+
+class DeadlineExceeded(RouterError):
+    code, status = "deadline_exceeded", 504
+    type = "server_error"
+
+
+class EngineFailed(RouterError):
+    code, status = "engine_failed", 502
+    type = "server_error"
+
+
+class InternalError(RouterError):
+    code, status = "internal_error", 500
+    type = "server_error"
