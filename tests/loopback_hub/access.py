@@ -1,0 +1,102 @@
+"""Who may see and read what, and the words in which the Hub refuses."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from tests.loopback_hub.repositories import Repo
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whom a token speaks for."""
+
+    account: str
+    expired: bool = False
+    scope: frozenset[str] | None = None  # casefolded ids; None: no fine-grained token
+
+
+@dataclass(eq=False)
+class Refusal(Exception):
+    """An error answer. Without a `code` it has no `X-Error-Code`, as on the Hub."""
+
+    status: int
+    message: str
+    code: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Accounts:
+    """The tokens that are good for something. They are made here, when asked for."""
+
+    def __init__(self) -> None:
+        self._callers: dict[str, Caller] = {}
+
+    def add(self, account: str) -> str:
+        token = "hf_" + secrets.token_hex(17)
+        self._callers[token] = Caller(account)
+        return token
+
+    def expire(self, token: str) -> None:
+        self._callers[token] = replace(self._callers[token], expired=True)
+
+    def restrict(self, token: str, repos: frozenset[str]) -> None:
+        self._callers[token] = replace(self._callers[token], scope=repos)
+
+    def caller(self, authorization: str | None) -> Caller | None:
+        """None without a token. A bad one is refused, also where none is needed."""
+        if authorization is None:
+            return None
+        scheme, _, token = authorization.partition(" ")
+        caller = self._callers.get(token)
+        if scheme != "Bearer" or caller is None or caller.expired:
+            raise Refusal(401, "Invalid credentials in Authorization header")
+        return caller
+
+
+def require_sight(repo: Repo | None, caller: Caller | None) -> Repo:
+    """Refuse what this caller must not know of; metadata need no more than this."""
+    if repo is None or (repo.private and not _is_member(repo, caller)):
+        # The same words for both, so that nobody learns which it is.
+        if caller is None:
+            raise Refusal(401, "Invalid username or password.")
+        raise Refusal(404, "Repository not found", "RepoNotFound")
+    if repo.disabled:
+        raise Refusal(403, "Access to this resource is disabled.")
+    if repo.private:
+        _require_scope(repo, caller)
+    return repo
+
+
+def require_files(repo: Repo, caller: Caller | None) -> None:
+    """Refuse a caller who may see this repository but not read its files."""
+    _require_scope(repo, caller)
+    if not repo.gated:
+        return
+    if caller is None:
+        raise Refusal(
+            401,
+            f"Access to model {repo.id} is restricted. You must have access to it and be "
+            "authenticated to access it. Please log in.",
+            "GatedRepo",
+        )
+    if caller.account not in repo.accepted | {repo.owner}:
+        raise Refusal(
+            403,
+            f"Access to model {repo.id} is restricted and you are not in the authorized "
+            "list. Ask for access on its page.",
+            "GatedRepo",
+        )
+
+
+def _is_member(repo: Repo, caller: Caller | None) -> bool:
+    return caller is not None and caller.account in repo.shared | {repo.owner}
+
+
+def _require_scope(repo: Repo, caller: Caller | None) -> None:
+    # Stricter than the Hub, where a public repository without a gate needs no scope.
+    if caller is None or caller.scope is None or repo.id.casefold() in caller.scope:
+        return
+    raise Refusal(403, "Your fine-grained token does not include this repository")

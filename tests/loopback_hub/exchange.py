@@ -1,0 +1,108 @@
+"""What happens to every request: it is noted, meets its fault, and refusals get their form."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import uuid
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from tests.loopback_hub.access import Accounts, Refusal
+from tests.loopback_hub.faults import Fault, Faults
+from tests.loopback_hub.journal import Request
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Exchange:
+    """The middleware of both origins."""
+
+    def __init__(self, accounts: Accounts, faults: Faults, journal: list[Request]) -> None:
+        self._accounts = accounts
+        self._faults = faults
+        self._journal = journal
+
+    def application(self) -> web.Application:
+        async def run(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._run(request, handler)
+
+        return web.Application(middlewares=[web.middleware(run)])
+
+    async def _run(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        note = Request(request.method, request.path, self._account(request))
+        self._journal.append(note)
+        fault = self._faults.strike(request.method, request.path)
+        if fault is not None and fault.kind == "hang":
+            await asyncio.shield(asyncio.wrap_future(fault.cleared))
+        if fault is not None and fault.kind == "reset":
+            return _reset(request)
+        answer = await _answer(request, handler, fault)
+        if fault is not None and fault.kind == "cut":
+            return await _cut(request, answer)
+        note.status = answer.status
+        return answer
+
+    def _account(self, request: web.Request) -> str | None:
+        try:
+            caller = self._accounts.caller(request.headers.get("Authorization"))
+        except Refusal:
+            return "invalid"
+        return caller.account if caller else None
+
+
+async def _answer(
+    request: web.Request, handler: Handler, fault: Fault | None
+) -> web.StreamResponse:
+    try:
+        if fault is not None and fault.kind.isdecimal():
+            raise _trouble(int(fault.kind))
+        answer = await handler(request)
+    except Refusal as refusal:
+        answer = _refuse(refusal)
+    except web.HTTPException as unknown:  # no such route: without X-Error-Code, as on the Hub
+        answer = web.Response(status=unknown.status, text=unknown.text)
+    answer.headers["X-Request-Id"] = request.headers.get("X-Amzn-Trace-Id") or str(uuid.uuid4())
+    return answer
+
+
+def _trouble(status: int) -> Refusal:
+    if status == 429:
+        headers = {
+            "RateLimit": '"api";r=0;t=55',
+            "RateLimit-Policy": '"fixed window";"api";q=500;w=300',
+        }
+        return Refusal(429, "We had to rate limit you", headers=headers)
+    return Refusal(status, "The Hub is having trouble")
+
+
+def _refuse(refusal: Refusal) -> web.Response:
+    headers = {**refusal.headers, "X-Error-Message": refusal.message}
+    if refusal.code is not None:
+        headers["X-Error-Code"] = refusal.code
+    return web.json_response({"error": refusal.message}, status=refusal.status, headers=headers)
+
+
+def _reset(request: web.Request) -> web.Response:
+    """Drop the connection with a TCP RST instead of an answer."""
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        request.transport.abort()
+    return web.Response()
+
+
+async def _cut(request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+    """Promise the whole body, send half of it, and close."""
+    body = answer.body if isinstance(answer, web.Response) else b""
+    if not isinstance(body, bytes):
+        return answer
+    broken = web.StreamResponse(status=answer.status, headers=answer.headers)
+    broken.content_length = len(body)
+    await broken.prepare(request)
+    await broken.write(body[: len(body) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return broken

@@ -1,0 +1,61 @@
+"""Faults that a test asks for: the Hub or its CDN limits, breaks, hangs or cuts off."""
+
+from __future__ import annotations
+
+import re
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Kind = Literal["429", "500", "503", "hang", "cut", "reset"]
+
+
+@dataclass(eq=False, slots=True)
+class Fault:
+    path: str
+    kind: Kind
+    left: int | None  # how often it still strikes; None: always
+    cleared: Future[None]
+
+    def meets(self, method: str, path: str) -> bool:
+        if self.left == 0 or (self.kind == "cut" and method == "HEAD"):  # no body to cut
+            return False
+        return path == self.path or re.fullmatch(self.path, path) is not None
+
+
+class Faults:
+    """Faults by path; the oldest that fits strikes. Usable from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+        self._cleared: Future[None] = Future()
+
+    def add(self, path: str, kind: Kind, times: int | None = 1) -> None:
+        """Let the next `times` requests for `path` fail; None: every one until `clear`.
+
+        `path` is a decoded path, or a regular expression that fits it whole; files on
+        the CDN are at `/cdn/<sha256>/<path>`. A "hang" answers only after `clear`; a
+        "cut" ends in the middle of the body; a "reset" comes instead of an answer.
+        """
+        if kind not in get_args(Kind):
+            raise ValueError(f"no such fault: {kind!r}")
+        with self._lock:
+            self._faults.append(Fault(path, kind, times, self._cleared))
+
+    def clear(self) -> None:
+        """Forget all faults, and let the requests that hang be answered."""
+        with self._lock:
+            cleared, self._cleared, self._faults = self._cleared, Future(), []
+        cleared.set_result(None)
+
+    def strike(self, method: str, path: str) -> Fault | None:
+        """Use up one occurrence of the fault that this request meets."""
+        with self._lock:
+            for fault in self._faults:
+                if fault.meets(method, path):
+                    if fault.left is not None:
+                        fault.left -= 1
+                    return fault
+        return None

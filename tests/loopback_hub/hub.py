@@ -1,0 +1,156 @@
+"""The Hub as tests hold it."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import trustme
+
+from tests.loopback_hub.access import Accounts
+from tests.loopback_hub.api import Api
+from tests.loopback_hub.contents import Files
+from tests.loopback_hub.exchange import Exchange
+from tests.loopback_hub.faults import Faults
+from tests.loopback_hub.files import Cdn, Resolve
+from tests.loopback_hub.journal import Request
+from tests.loopback_hub.lookup import Lookup
+from tests.loopback_hub.repositories import Gate, Repo, Repositories
+from tests.loopback_hub.server import Server
+
+
+class LoopbackHub:
+    """A Hub and its CDN on ephemeral ports of `localhost`, for the time of a `with` block.
+
+    Everything may be called from any thread, also while requests run. Naming a
+    repository or a token that does not exist raises `KeyError`.
+    """
+
+    endpoint: str  # the Hub's base URL
+    cdn: str  # base URL of the other origin, whence LFS files come
+    ca_file: Path  # PEM of the authority behind both origins' certificates
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self.requests: list[Request] = []  # in the order of arrival
+        self._accounts = Accounts()
+        self._repositories = Repositories()
+        lookup = Lookup(self._accounts, self._repositories)
+        self._api = Api(lookup)
+        self._cdn = Cdn(self._repositories)
+        self._resolve = Resolve(lookup, self._cdn)
+
+    def __enter__(self) -> Self:
+        exchange = Exchange(self._accounts, self.faults, self.requests)
+        hub, cdn = exchange.application(), exchange.application()
+        self._api.add_routes(hub)
+        self._resolve.add_routes(hub)
+        self._cdn.add_routes(cdn)
+        self._folder = tempfile.TemporaryDirectory(prefix="loopback-hub-")
+        self.ca_file = Path(self._folder.name) / "ca.pem"
+        self._server = Server(_certify(self.ca_file), [hub, cdn])
+        self.endpoint, self.cdn = self._server.origins
+        self._cdn.origin = self.cdn
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.faults.clear()
+        self._server.stop()
+        self._folder.cleanup()
+
+    def environment(self) -> dict[str, str]:
+        """What a client process needs in its environment to find and trust this Hub."""
+        return {"HF_ENDPOINT": self.endpoint, "SSL_CERT_FILE": str(self.ca_file)}
+
+    def add_account(self, account: str) -> str:
+        """Make a token for an account, new or old."""
+        return self._accounts.add(account)
+
+    def expire(self, token: str) -> None:
+        self._accounts.expire(token)
+
+    def restrict(self, token: str, repos: Collection[str] = ()) -> None:
+        """Make it a fine-grained token, for the files of `repos` and no others."""
+        self._accounts.restrict(token, frozenset(repo.casefold() for repo in repos))
+
+    def add_repo(
+        self,
+        repo_id: str,
+        files: Files,
+        *,
+        owner: str | None = None,
+        private: bool = False,
+        gated: Gate = False,
+        branch: str = "main",
+    ) -> str:
+        """Create a repository with one commit, whose hash is returned.
+
+        `files` maps paths to bytes, or is a directory. Without `owner`, the account
+        named like the repository's organisation owns it.
+        """
+        repo = Repo(repo_id, owner or repo_id.partition("/")[0], private, gated)
+        repo = repo.committed(files, branch)
+        self._repositories.add(repo)
+        return repo.branches[branch]
+
+    def commit(self, repo_id: str, files: Files, branch: str = "main") -> str:
+        """Add or replace files, and move the branch (or begin it, from `main`)."""
+        repo = self._repositories.change(repo_id, lambda repo: repo.committed(files, branch))
+        return repo.branches[branch]
+
+    def tag(self, repo_id: str, tag: str, revision: str = "main") -> None:
+        def tagged(repo: Repo) -> Repo:
+            commit = repo.find(revision)
+            if commit is None:
+                raise KeyError(revision)
+            return replace(repo, tags={**repo.tags, tag: commit.sha})
+
+        self._repositories.change(repo_id, tagged)
+
+    def accept(self, repo_id: str, account: str) -> None:
+        """Let an account through a repository's gate."""
+        self._repositories.change(
+            repo_id, lambda repo: replace(repo, accepted=repo.accepted | {account})
+        )
+
+    def share(self, repo_id: str, account: str) -> None:
+        """Let an account see a private repository."""
+        self._repositories.change(
+            repo_id, lambda repo: replace(repo, shared=repo.shared | {account})
+        )
+
+    def withdraw(self, repo_id: str, account: str) -> None:
+        """Take back what `accept` and `share` gave."""
+        self._repositories.change(
+            repo_id,
+            lambda repo: replace(
+                repo, accepted=repo.accepted - {account}, shared=repo.shared - {account}
+            ),
+        )
+
+    def rename(self, old: str, new: str) -> None:
+        """The old name redirects to the new one."""
+        self._repositories.rename(old, new)
+
+    def disable(self, repo_id: str) -> None:
+        self._repositories.change(repo_id, lambda repo: replace(repo, disabled=True))
+
+    def delete(self, repo_id: str) -> None:
+        self._repositories.delete(repo_id)
+
+    def without_auth_check(self) -> None:
+        """Be a mirror that lacks the auth-check route, from now on."""
+        self._api.has_auth_check = False
+
+
+def _certify(ca_file: Path) -> ssl.SSLContext:
+    """A fresh authority, and a server's certificate from it."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(ca_file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
