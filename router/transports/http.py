@@ -1,0 +1,268 @@
+"""The router's own HTTP server: renders what the service yields."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import (
+    AsyncGenerator,
+    Collection,
+    Iterator,
+    Sequence,
+)
+from contextlib import aclosing
+from functools import partial
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import web
+
+from router.envelope import sse_error
+from router.errors import (
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    RouteNotFound,
+    RouterError,
+)
+from router.openai import ROUTES
+from router.service import Body, Head, Health, ModelCard, Part, Request
+from router.transports.api_keys import ApiKeys
+from router.transports.wire import Handler, QuietServer, error_response, read_json_body
+
+logger = logging.getLogger("router.http")
+
+_HEALTH = ("/ping", "/health")
+_MODELS = "/v1/models"
+_READ = ("GET", "HEAD")
+_CALLER_LEFT = 499  # nginx's number; in the log only
+
+
+class Service(Protocol):
+    """What this transport needs of `router.service`."""
+
+    def answer(self, request: Request) -> AsyncGenerator[Part, None]:
+        """Progress, one Head, then Body. Raises `RouterError` before the Head or in the
+        body; closing it ends the request and frees what it held."""
+        ...
+
+    async def models(self, hf_token: str | None, caller: str) -> Sequence[ModelCard]: ...
+
+    async def model(self, name: str, hf_token: str | None, caller: str) -> ModelCard:
+        """Raises `AccessError`, the same for a model that is not there."""
+        ...
+
+    def health(self) -> Health: ...
+
+
+class HttpServer:
+    """Serves `service`. `api_keys`: empty for none; `max_body` in bytes; `upload_timeout`
+    in seconds, for one request's body to arrive."""
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        api_keys: Collection[str] = (),
+        max_body: int = 32 * 1024 * 1024,
+        upload_timeout: float = 60.0,
+    ) -> None:
+        self._service = service
+        self._keys = ApiKeys(api_keys)
+        self._max_body = max_body
+        self._upload_timeout = upload_timeout
+        self._servers: list[QuietServer] = []
+        self._listeners: list[asyncio.Server] = []
+        self._active: set[asyncio.Task[Any]] = set()
+
+    async def start(self, host: str, port: int, health_port: int | None = None) -> int:
+        """Listen, with `/ping` and `/health` alone on `health_port`. Returns the port
+        (of use where `port` is 0)."""
+        listener = await self._listen(partial(self._handle, self._serve), host, port)
+        if health_port not in (None, port):
+            await self._listen(partial(self._handle, self._serve_health), host, health_port)
+        bound: int = listener.sockets[0].getsockname()[1]
+        return bound
+
+    async def _listen(self, handler: Handler, host: str, port: int | None) -> asyncio.Server:
+        server = QuietServer(handler)
+        listener = await asyncio.get_running_loop().create_server(
+            server, host, port, backlog=1024
+        )
+        self._servers.append(server)
+        self._listeners.append(listener)
+        return listener
+
+    async def stop(self, patience: float) -> None:
+        """Accept no more; give running requests `patience` seconds; then cut them off."""
+        for listener in self._listeners:
+            listener.close()
+        for server in self._servers:
+            server.pre_shutdown()
+        if self._active:
+            _, late = await asyncio.wait(self._active, timeout=patience)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        await asyncio.gather(*(server.shutdown(1.0) for server in self._servers))
+
+    async def _handle(self, serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - aiohttp runs each request in a task
+        self._active.add(task)
+        began = time.perf_counter()
+        status = _CALLER_LEFT
+        try:
+            response = await _guarded(serve, request)
+            status = response.status
+            return response
+        finally:
+            self._active.discard(task)
+            _log_access(request, status, time.perf_counter() - began)
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path  # decoded, without the query, where nothing of ours is
+        if path in _HEALTH:
+            return await self._serve_health(request)
+        caller = self._keys.caller(_offered_keys(request))
+        if path == _MODELS or path.startswith(_MODELS + "/"):
+            return await self._serve_models(request, path, caller)
+        if path not in ROUTES:
+            raise RouteNotFound(f"No such route. There are: {', '.join([*ROUTES, _MODELS])}.")
+        if request.method != "POST":
+            return _method_not_allowed("POST")
+        return await self._answer(request, path, caller)
+
+    async def _serve_health(self, request: web.BaseRequest) -> web.StreamResponse:
+        """`/ping` as RunPod reads it: 204 starting, 200 ready, 503 leaving."""
+        if request.path not in _HEALTH:
+            raise RouteNotFound("Only /ping and /health are here.")
+        if request.method not in _READ:
+            return _method_not_allowed(", ".join(_READ))
+        health = self._service.health()
+        state = "leaving" if health.leaving else "ready" if health.ready else "starting"
+        if request.path == "/health":
+            return _json({"status": state}, status=200 if state == "ready" else 503)
+        return web.Response(status={"leaving": 503, "ready": 200, "starting": 204}[state])
+
+    async def _serve_models(
+        self, request: web.BaseRequest, path: str, caller: str
+    ) -> web.StreamResponse:
+        if request.method not in _READ:
+            return _method_not_allowed(", ".join(_READ))
+        token = _hf_token(request)
+        if name := path.removeprefix(_MODELS).removeprefix("/"):
+            return _json(_card(await self._service.model(name, token, caller)))
+        cards = await self._service.models(token, caller)
+        return _json({"object": "list", "data": [_card(card) for card in cards]})
+
+    async def _answer(
+        self, request: web.BaseRequest, path: str, caller: str
+    ) -> web.StreamResponse:
+        token = _hf_token(request)
+        body = await read_json_body(request, self._max_body, self._upload_timeout)
+        # What the request holds ends with this block, however the caller leaves; a
+        # generator that is merely dropped would hold it until it is collected.
+        async with aclosing(self._service.answer(Request(path, body, token, caller))) as parts:
+            head = await _head(parts)
+            response = web.StreamResponse(status=head.status, headers=head.headers)
+            await response.prepare(request)
+            end = b"\n\n"
+            failure: RouterError | None = None
+            try:
+                async for part in parts:
+                    if isinstance(part, Body):
+                        await response.write(part.data)
+                        end = (end + part.data)[-4:]
+            except RouterError as error:
+                failure = error
+            except ConnectionError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the head is out: say so in-band
+                failure = _unexpected(error)
+        if failure is not None:
+            await _tell(response, failure, end)
+        await response.write_eof()
+        return response
+
+
+async def _guarded(serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
+    """Every failure before the head becomes an envelope."""
+    try:
+        return await serve(request)
+    except RouterError as error:
+        return error_response(error)
+    except ConnectionError:  # the caller left, or the answer broke off: nothing to send
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary: logged, and told as ours
+        return error_response(_unexpected(error))
+
+
+def _unexpected(error: Exception) -> InternalError:
+    logger.error("a defect of the router", exc_info=error)
+    return InternalError("The router failed on this request. Its log says why.")
+
+
+async def _head(parts: AsyncGenerator[Part, None]) -> Head:
+    async for part in parts:
+        if isinstance(part, Head):
+            return part
+    raise InternalError("The request ended without an answer.")
+
+
+async def _tell(response: web.StreamResponse, failure: RouterError, end: bytes) -> None:
+    """In a stream of events, say it; anything else can only visibly break off."""
+    if response.content_type != "text/event-stream":
+        raise ConnectionResetError(f"the answer broke off: {failure.code}")
+    if not end.endswith((b"\n\n", b"\r\n\r\n")):
+        await response.write(b"\n\n")
+    await response.write(sse_error(failure))
+
+
+def _hf_token(request: web.BaseRequest) -> str | None:
+    values = request.headers.getall("X-HF-Token", [])
+    if len(values) > 1:
+        raise InvalidRequest("`X-HF-Token` is there more than once.")
+    return values[0] if values else None
+
+
+def _offered_keys(request: web.BaseRequest) -> Iterator[str]:
+    for value in request.headers.getall("Authorization", []):
+        scheme, _, key = value.partition(" ")
+        if scheme.lower() == "bearer":
+            yield key.strip()
+    if request.path.startswith("/v1/messages"):  # Anthropic's clients
+        yield from request.headers.getall("x-api-key", [])
+
+
+def _method_not_allowed(allowed: str) -> web.Response:
+    error = MethodNotAllowed(f"This route takes {allowed}.")
+    return error_response(error, Allow=allowed)
+
+
+def _card(card: ModelCard) -> dict[str, object]:
+    return {
+        "id": card.id,
+        "object": "model",
+        "created": 0,  # clients require the field; nobody knows the time
+        "owned_by": card.owned_by,
+        "loaded": card.loaded,
+    }
+
+
+def _json(content: object, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status, body=orjson.dumps(content), content_type="application/json"
+    )
+
+
+def _log_access(request: web.BaseRequest, status: int, seconds: float) -> None:
+    """One line a request, of known words only: a path or a method can be anything."""
+    path = request.path
+    known = path in ROUTES or path in _HEALTH
+    route = path if known else _MODELS if path.startswith(_MODELS) else "-"
+    method = request.method if request.method in (*_READ, "POST") else "-"
+    level = logging.DEBUG if path in _HEALTH else logging.INFO
+    logger.log(level, "%s %s %d %.0f ms", method, route, status, seconds * 1000)
