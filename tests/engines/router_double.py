@@ -1,0 +1,18 @@
+"""A router to be killed: starts its arguments as an engine, then waits for the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from engines.process import EngineProcess
+
+
+async def main() -> None:
+    engine = await EngineProcess.spawn(sys.argv[1:], os.environ, print)
+    await engine.exited()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
