@@ -12,7 +12,7 @@ from router.errors import InvalidModelId
 # The Hub's own rule for a name, and what git allows of a revision that is safe in a
 # path. `?`, `#` and `%` must never get through: `org/gated?` passes the Hub's
 # auth-check, because the rest of the URL is read as a query.
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -46,7 +46,7 @@ class ModelRef:
         """Read a name strictly; raises `InvalidModelId`, never guesses."""
         repo_id, at, revision = text.partition("@")
         org, slash, name = repo_id.partition("/")
-        if not (slash and _is_name(org) and _is_name(name)):
+        if not (slash and _is_name(org) and _is_name(name) and not name.endswith(".git")):
             raise InvalidModelId(
                 "The model must be a Hugging Face id, `org/name` or `org/name@revision`."
             )
@@ -71,11 +71,15 @@ def _is_name(text: str) -> bool:
 
 
 def _is_revision(text: str) -> bool:
+    # git's rules for a ref; `/./` would also be folded away by a URL library.
     return (
         bool(_REVISION.fullmatch(text))
         and ".." not in text
-        and "//" not in text
-        and not text.endswith("/")
+        and not text.endswith((".", "/"))
+        and not any(
+            part == "" or part.startswith(".") or part.endswith(".lock")
+            for part in text.split("/")
+        )
     )
 
 
