@@ -163,8 +163,7 @@ class UpstreamResponse(Protocol):
     """An engine's answer: the head is here, the body arrives as it is generated."""
 
     @property
-    def status(self) -> int:
-        ...
+    def status(self) -> int: ...
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -1,0 +1,184 @@
+"""The tasks that carry out the machine's orders, and report back what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, MutableMapping
+
+from router.core import events
+from router.core.models import EngineKey
+from router.core.ports import (
+    Clock,
+    Credential,
+    Downloader,
+    Engine,
+    EngineLauncher,
+    FetchProgress,
+    MemoryGauge,
+    StartFailed,
+    Unkillable,
+)
+from router.errors import AccessError, InternalError, RouterError
+
+_log = logging.getLogger(__name__)
+
+# What an engine may take on top of what it had when it became ready (kernels that are
+# loaded late), before its memory counts as missing. A chosen figure, not a measured one.
+_SLACK = 1 << 30
+
+_Tasks = MutableMapping[int, asyncio.Task[None]]
+
+
+class Crew:
+    """One task an order. `report` is called once for each, unless it was cancelled."""
+
+    def __init__(
+        self,
+        report: Callable[[events.Event], None],
+        *,
+        downloader: Downloader,
+        launcher: EngineLauncher,
+        gauge: MemoryGauge,
+        clock: Clock,
+    ) -> None:
+        self._report, self._clock = report, clock
+        self._downloader, self._launcher, self._gauge = downloader, launcher, gauge
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._fetches: _Tasks = {}  # by attempt
+        self._starts: _Tasks = {}  # by incarnation
+        self._watches: _Tasks = {}  # by incarnation
+        self.engines: dict[int, Engine] = {}  # by incarnation
+        self._footprints: dict[int, int] = {}  # bytes, by incarnation
+        self._baseline = gauge.free()  # bytes free without any engine
+        self.progress: dict[EngineKey, FetchProgress] = {}
+        self.at_fault = asyncio.Event()  # the machine, or the router, is broken
+
+    def fetch(self, order: events.Fetch, credential: Credential | None) -> None:
+        self._spawn(self._fetch(order, credential), self._fetches, order.attempt)
+
+    def cancel_fetch(self, order: events.CancelFetch) -> None:
+        self._fetches[order.attempt].cancel()
+
+    def start(self, order: events.Start) -> None:
+        self._spawn(self._start(order), self._starts, order.incarnation)
+
+    def stop(self, order: events.Stop) -> None:
+        self._spawn(self._stop(order))
+
+    def probe(self, order: events.Probe) -> None:
+        self._spawn(self._probe(order))
+
+    async def finish(self) -> None:
+        """Wait for all tasks. No further orders may come meanwhile."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _spawn(
+        self,
+        work: Coroutine[None, None, None],
+        register: _Tasks | None = None,
+        number: int = 0,
+    ) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        if register is not None:
+            # Not in the task's own `finally`: a task that is cancelled before its first
+            # step never gets there.
+            register[number] = task
+            task.add_done_callback(lambda _: register.pop(number, None))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (defect := task.exception()):
+            _log.critical("a task of the pool broke down", exc_info=defect)
+            self.at_fault.set()
+
+    async def _fetch(self, order: events.Fetch, credential: Credential | None) -> None:
+        model, key = order.spec.model, order.spec.key
+
+        def note(progress: FetchProgress) -> None:
+            self.progress[key] = progress
+
+        try:
+            snapshot = await self._downloader.fetch(model, credential, note)
+        except RouterError as error:
+            refused = isinstance(error, AccessError)
+            report: events.Event = events.FetchFailed(key, order.attempt, error, refused)
+        except Exception:  # noqa: BLE001  a defect fails this model, not the worker
+            _log.exception("the download of %s broke down", model)
+            defect = InternalError("The download failed inside the router: tell the operator.")
+            report = events.FetchFailed(key, order.attempt, defect, blames_payer=False)
+        else:
+            report = events.Fetched(key, order.attempt, snapshot)
+        finally:
+            self.progress.pop(key, None)
+        self._report(report)
+
+    async def _start(self, order: events.Start) -> None:
+        key, incarnation = order.spec.key, order.incarnation
+        _log.info("starting %s", key)
+        began = self._clock()
+        try:
+            engine = await self._launcher.start(order.spec, order.snapshot, order.allotment)
+        except StartFailed as failure:
+            _log.error("%s did not start: %s", key, failure.reason)
+            self._report(
+                events.StartFailed(key, incarnation, failure.reason, failure.out_of_memory)
+            )
+            return
+        except Exception as defect:  # noqa: BLE001
+            # Unkillable, or a defect: either way this machine should not go on.
+            _log.critical("the start of %s broke down", key, exc_info=defect)
+            self.at_fault.set()
+            self._report(events.StartFailed(key, incarnation, "defect", out_of_memory=False))
+            return
+        _log.info("%s is ready after %.1f s", key, self._clock() - began)
+        self.engines[incarnation] = engine
+        used = order.allotment.free - self._gauge.free()
+        self._footprints[incarnation] = max(0, min(used, order.allotment.claim))
+        self._spawn(self._watch(order, engine), self._watches, incarnation)
+        self._report(events.Healthy(key, incarnation))
+
+    async def _watch(self, order: events.Start, engine: Engine) -> None:
+        how = await engine.exited()
+        _log.error("%s ended by itself: %s", order.spec.key, how)
+        self._report(events.Crashed(order.spec.key, order.incarnation, how))
+
+    async def _probe(self, order: events.Probe) -> None:
+        engine = self.engines.get(order.incarnation)
+        if engine is None:
+            return  # it is being stopped already
+        if await engine.probe():
+            self._report(events.Responded(order.key, order.incarnation))
+        else:
+            _log.error("%s is silent and does not answer a probe", order.key)
+            self._report(events.Crashed(order.key, order.incarnation, "stalled"))
+
+    async def _stop(self, order: events.Stop) -> None:
+        key, incarnation = order.key, order.incarnation
+        _log.info("stopping %s: %s", key, order.why)
+        if start := self._starts.get(incarnation):
+            start.cancel()
+            await asyncio.wait({start})
+        if watch := self._watches.get(incarnation):
+            watch.cancel()
+        if engine := self.engines.pop(incarnation, None):
+            try:
+                await engine.stop()
+            except Unkillable:
+                self._report(events.Stuck(key, incarnation))
+                return
+        self._footprints.pop(incarnation, None)
+        missing = await self._missing()
+        _log.info("%s is gone", key)
+        self._report(events.Gone(key, incarnation, missing))
+
+    async def _missing(self) -> int:
+        """Bytes that should be free, by what the engines that are left took, and are not."""
+        while starts := tuple(self._starts.values()):
+            await asyncio.wait(starts)  # what a start takes meanwhile is not missing
+        spared = self._baseline - sum(self._footprints.values())
+        target = max(0, spared - _SLACK * (len(self._footprints) + 1))
+        return max(0, target - await self._gauge.recovered(target))

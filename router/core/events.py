@@ -1,0 +1,213 @@
+"""What the pool is told, and what it orders. Plain values: an incident can be replayed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.core.models import EngineKey, EngineSpec
+from router.core.ports import Allotment
+from router.errors import RouterError
+
+
+# From callers. `waiter` is a number given once; `age` orders the queue, and a request
+# that is tried again keeps the age it had.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    waiter: int
+    age: int
+    spec: EngineSpec
+    payer: str  # digest of the credential that may pay for a download; "" is anonymous
+    deadline: float  # when it stops waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A waiter went away before it took its grant."""
+
+    waiter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The receiver of a grant has it in hand."""
+
+    waiter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A lease ended; `answered`: with a whole answer from the engine."""
+
+    waiter: int
+    answered: bool
+
+
+# From the tasks that carry the actions out.
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    key: EngineKey
+    attempt: int
+    snapshot: Path
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed:
+    key: EngineKey
+    attempt: int
+    error: RouterError
+    blames_payer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Bytes free on the device, measured for the pass that this event makes."""
+
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Healthy:
+    key: EngineKey
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    key: EngineKey
+    incarnation: int
+    reason: str
+    out_of_memory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Responded:
+    """A probed engine still generates."""
+
+    key: EngineKey
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The process ended by itself, or the engine stalled."""
+
+    key: EngineKey
+    incarnation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The process group is gone and the memory was measured.
+
+    `missing`: bytes that should be free by all that is known, and are not.
+    """
+
+    key: EngineKey
+    incarnation: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """The process group survived SIGKILL."""
+
+    key: EngineKey
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShutDown:
+    deadline: float  # when streams that still run are cut
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = (
+    Wanted
+    | Left
+    | Taken
+    | Released
+    | Fetched
+    | FetchFailed
+    | Measured
+    | Healthy
+    | StartFailed
+    | Responded
+    | Crashed
+    | Gone
+    | Stuck
+    | ShutDown
+    | Tick
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    waiter: int
+    key: EngineKey
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    waiter: int
+    error: RouterError
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Download with the credential of the waiter `payer`."""
+
+    spec: EngineSpec
+    attempt: int
+    payer: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelFetch:
+    key: EngineKey
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Measure free memory and report it: something could start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    spec: EngineSpec
+    incarnation: int
+    snapshot: Path
+    allotment: Allotment
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the engine, or its start, and report when it is gone."""
+
+    key: EngineKey
+    incarnation: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    key: EngineKey
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """For the operator, loudly. `leave`: the machine is at fault, stop taking work."""
+
+    message: str
+    leave: bool = False
+
+
+Action = Grant | Fail | Fetch | CancelFetch | Measure | Start | Stop | Probe | Alarm

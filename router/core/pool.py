@@ -1,0 +1,220 @@
+"""The pool of engines: the one writer of their state.
+
+The machine decides, in one synchronous pass for each event; the tasks here carry its
+orders out and report back. There are no locks: nothing is decided across an `await`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from router.core import events
+from router.core.crew import Crew
+from router.core.machine import Machine
+from router.core.models import EngineKey, EngineSpec
+from router.core.ports import (
+    Clock,
+    Credential,
+    Downloader,
+    EngineLauncher,
+    FetchProgress,
+    MemoryGauge,
+)
+from router.core.slots import Limits, Slot
+from router.core.states import State
+from router.errors import RouterError
+
+_log = logging.getLogger(__name__)
+
+Record = Callable[[float, events.Event], None]
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right to send one request to an engine, which can't be stopped meanwhile."""
+
+    url: str
+    served_name: str
+    key: EngineKey
+    incarnation: int
+    age: int  # give it to `lease` again to keep the place in the queue
+    answered: bool = False  # set once the engine's whole answer has arrived
+
+
+class EnginePool:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        downloader: Downloader,
+        launcher: EngineLauncher,
+        gauge: MemoryGauge,
+        clock: Clock,
+        record: Record | None = None,
+    ) -> None:
+        self._machine = Machine(limits)
+        self._gauge, self._clock, self._record = gauge, clock, record
+        self._crew = Crew(
+            self._feed, downloader=downloader, launcher=launcher, gauge=gauge, clock=clock
+        )
+        self._numbers = itertools.count(1)
+        self._receivers: dict[int, asyncio.Future[Lease | RouterError]] = {}
+        self._payers: dict[int, Credential | None] = {}
+        self._ages: dict[int, int] = {}
+        self._inbox: deque[events.Event] = deque()
+        self._feeding = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._emptied = asyncio.Event()
+
+    @property
+    def at_fault(self) -> asyncio.Event:
+        """Set when this machine should take no more work: drain, and leave."""
+        return self._crew.at_fault
+
+    @asynccontextmanager
+    async def lease(
+        self,
+        spec: EngineSpec,
+        credential: Credential | None,
+        *,
+        deadline: float,
+        age: int | None = None,
+    ) -> AsyncIterator[Lease]:
+        """Wait for an engine that runs `spec`, starting it if need be, and hold it.
+
+        The caller must be entitled to the model already; `credential` pays for a
+        download. Raises a `RouterError` where no engine can be had by `deadline`.
+        """
+        waiter = next(self._numbers)
+        receiver = asyncio.get_running_loop().create_future()
+        self._receivers[waiter] = receiver
+        self._payers[waiter] = credential
+        self._ages[waiter] = waiter if age is None else age
+        digest = credential.digest if credential else ""
+        try:
+            self._feed(events.Wanted(waiter, self._ages[waiter], spec, digest, deadline))
+            granted = await receiver
+        except asyncio.CancelledError:
+            self._feed(events.Left(waiter))  # also returns a grant that nobody took
+            raise
+        finally:
+            del self._receivers[waiter], self._payers[waiter], self._ages[waiter]
+        if isinstance(granted, RouterError):
+            raise granted
+        self._feed(events.Taken(waiter))
+        try:
+            yield granted
+        finally:
+            self._feed(events.Released(waiter, granted.answered))
+
+    async def suspect(self, lease: Lease) -> None:
+        """Find out whether the engine behind a connection that broke is still there.
+
+        By the time this returns, a dead one has been noted as crashed.
+        """
+        engine = self._crew.engines.get(lease.incarnation)
+        if engine is not None and not await engine.probe():
+            self._feed(events.Crashed(lease.key, lease.incarnation, "connection lost"))
+
+    def running(self, repo_id: str) -> list[Slot]:
+        """The engines of a repository that are up or coming up. To read, not to keep."""
+        return [
+            slot
+            for slot in self._machine.slots.values()
+            if slot.spec.model.repo_id == repo_id
+            and slot.state in (State.STARTING, State.READY, State.DRAINING)
+        ]
+
+    def loaded(self) -> list[EngineSpec]:
+        return [s.spec for s in self._machine.slots.values() if s.state is State.READY]
+
+    def stage(self, key: EngineKey) -> tuple[State, FetchProgress]:
+        """How far a model is on its way, for those who wait for it."""
+        slot = self._machine.slots.get(key)
+        nothing = FetchProgress(0, 0)
+        return slot.state if slot else State.COLD, self._crew.progress.get(key, nothing)
+
+    async def shut_down(self, grace: float) -> None:
+        """Refuse who waits, let streams end for `grace` seconds, stop every engine."""
+        self._feed(events.ShutDown(self._clock() + grace))
+        await self._emptied.wait()
+        if self._timer:
+            self._timer.cancel()
+        await self._crew.finish()
+
+    def tick(self) -> None:
+        """Look at the clock."""
+        self._timer = None
+        self._feed(events.Tick())
+
+    # --- the pass ----------------------------------------------------------------
+
+    def _feed(self, event: events.Event) -> None:
+        self._inbox.append(event)
+        if self._feeding:
+            return  # reported while its orders are carried out: taken in right after
+        self._feeding = True
+        try:
+            while self._inbox:
+                taken, now = self._inbox.popleft(), self._clock()
+                if self._record:
+                    self._record(now, taken)
+                for action in self._machine.handle(taken, now):
+                    self._perform(action)
+        finally:
+            self._feeding = False
+        if self._machine.leaving and self._machine.empty:
+            self._emptied.set()
+        self._arm()
+
+    def _arm(self) -> None:
+        now = self._clock()
+        wake_at = self._machine.wake_at(now)
+        if wake_at is None:
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + max(0.0, wake_at - now)
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return  # an early tick does no harm, and arms the next
+            self._timer.cancel()
+        self._timer = loop.call_at(due, self.tick)
+
+    def _perform(self, action: events.Action) -> None:
+        match action:
+            case events.Grant() | events.Fail():
+                self._deliver(action)
+            case events.Measure():
+                self._feed(events.Measured(self._gauge.free()))
+            case events.Fetch():
+                self._crew.fetch(action, self._payers[action.payer])
+            case events.CancelFetch():
+                self._crew.cancel_fetch(action)
+            case events.Start():
+                self._crew.start(action)
+            case events.Stop():
+                self._crew.stop(action)
+            case events.Probe():
+                self._crew.probe(action)
+            case events.Alarm(message, leave):
+                _log.critical("%s", message)
+                if leave:
+                    self._crew.at_fault.set()
+
+    def _deliver(self, action: events.Grant | events.Fail) -> None:
+        receiver = self._receivers[action.waiter]
+        if receiver.done():
+            return  # cancelled, but not yet run: it will report that it left
+        if isinstance(action, events.Fail):
+            receiver.set_result(action.error)
+            return
+        engine = self._crew.engines[action.incarnation]
+        age = self._ages[action.waiter]
+        lease = Lease(engine.url, engine.served_name, action.key, action.incarnation, age)
+        receiver.set_result(lease)

@@ -1,0 +1,109 @@
+"""What the pool knows about one engine, and about one request that wants it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from router.core.models import EngineKey, EngineSpec
+from router.core.states import Cause, State, after
+
+FIRST_BACKOFF = 1.0  # seconds after the first failure in a row, doubling ...
+LONGEST_BACKOFF = 300.0  # ... up to this
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the operator allows. Times in seconds, memory in bytes."""
+
+    budget: int
+    max_loaded: int | None = None  # None: one, unless every engine's memory is known
+    max_queue: int = 256
+    max_concurrency: int = 64  # leases per engine
+    min_residency: float = 15.0
+    stall_timeout: float = 120.0
+    fetch_linger: float = 60.0
+
+    def claim(self, spec: EngineSpec, written_off: int) -> int:
+        """Bytes to set aside: as the operator says, else an equal share of what there is."""
+        if spec.memory is not None:
+            return spec.memory
+        return (self.budget - written_off) // (self.max_loaded or 1)
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A request in the queue (QUEUED), then a lease (GRANTED, then TAKEN)."""
+
+    id: int
+    age: int
+    payer: str
+    deadline: float
+    taken: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One (repo, commit, flags), whatever state its engine is in."""
+
+    spec: EngineSpec
+    claim: int
+    state: State = State.COLD
+    incarnation: int = 0
+    queue: dict[int, Waiter] = field(default_factory=dict)
+    leases: dict[int, Waiter] = field(default_factory=dict)
+    snapshot: Path = Path()  # from FETCHED on
+    # while fetching
+    attempt: int = 0
+    paying: str = ""
+    refused: set[str] = field(default_factory=set)  # payers this download was refused to
+    linger_until: float | None = None
+    # once started
+    ready_at: float = 0.0
+    last_used: float = 0.0
+    heard_at: float = 0.0
+    answered: bool = False  # this incarnation has given a whole answer
+    probing: bool = False
+    drain_deadline: float | None = None  # set where the drain is for good
+    stuck: bool = False
+    # failures in a row
+    failures: int = 0
+    retry_at: float = 0.0
+    last_failure: str = ""
+    smaller: bool = False
+
+    @property
+    def key(self) -> EngineKey:
+        return self.spec.key
+
+    @property
+    def held(self) -> int:
+        """Bytes that count against the budget now."""
+        return self.claim if self.state.claims else 0
+
+    @property
+    def idle(self) -> bool:
+        return not self.leases
+
+    @property
+    def by_age(self) -> list[Waiter]:
+        return sorted(self.queue.values(), key=lambda waiter: waiter.age)
+
+    @property
+    def oldest(self) -> int:
+        """Age of the oldest waiter; only where there is one."""
+        return min(waiter.age for waiter in self.queue.values())
+
+    def settled_at(self, min_residency: float) -> float:
+        """When this engine may be made to leave. One that came up and served nobody,
+        because all who wanted it left, has no claim to stay."""
+        return self.ready_at + (min_residency if self.answered or self.leases else 0.0)
+
+    def move(self, cause: Cause) -> None:
+        self.state = after(self.state, cause)
+
+    def failed(self, reason: str, now: float) -> None:
+        """Note a failed start or a crash, and when the next try may be."""
+        self.retry_at = now + min(FIRST_BACKOFF * 2**self.failures, LONGEST_BACKOFF)
+        self.failures = min(self.failures + 1, 32)
+        self.last_failure = reason
