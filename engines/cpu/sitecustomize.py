@@ -1,0 +1,105 @@
+# ruff: noqa: INP001 - a directory on PYTHONPATH, not a package
+"""Lets the unmodified SGLang of PyPI start where there is no GPU.
+
+Python imports a module of this name at start-up when it is on `PYTHONPATH`, where
+`engines.command` puts this directory for an engine on the CPU and for nothing else.
+SGLang's CPU path runs dense models on plain PyTorch, but three packages of the GPU path
+are imported on the way, and none of them has a wheel that works here:
+
+- `triton` declares kernels at import. Here it is inert: every name exists, decorators
+  give back what they decorate, and nothing is ever compiled or launched.
+- `sgl_kernel` names the CPU kernels. Here they can be imported and raise when called; no
+  dense model calls one. Its submodules can't be imported, which is how SGLang finds out
+  that a GPU kernel is missing.
+- `torchvision`'s wheel is built for CUDA and stops at its first import because its
+  native library, and with it the operators it describes, is not loaded. Two declared
+  schemas are enough.
+
+Written against SGLang 0.5.23 and torch 2.13; `tests/engines/test_cpu.py` starts it.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+from typing import NoReturn
+
+SGL_KERNELS = (
+    "assign_draft_cache_locs_contiguous_cpu",
+    "assign_extend_cache_locs_cpu",
+    "assign_req_to_token_pool_cpu",
+    "build_tree_kernel_efficient_cpu",
+    "copy_all_layer_kv_cache_cpu",
+    "fill_accept_out_cache_loc_cpu",
+    "fill_bonus_tokens_cpu",
+    "verify_tree_greedy_cpu",
+)
+
+
+class Inert(types.ModuleType):
+    """A module, a decorator or a constant of triton's, as the importer likes."""
+
+    __version__ = "0.0.0"
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name == "active":  # `triton.runtime.driver.active`: the real one says this too
+            raise RuntimeError("0 active drivers")
+        if name[0].isupper():  # torch asks `isinstance(kernel, triton.runtime.JITFunction)`
+            return type(name, (), {"__init__": lambda *_args, **_kwargs: None})
+        return Inert(f"{self.__name__}.{name}")
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        """Decorate, as `@triton.jit` and as `@triton.jit(...)`."""
+        return args[0] if args and callable(args[0]) and not kwargs else self
+
+
+def sgl_kernel() -> types.ModuleType:
+    module = types.ModuleType("sgl_kernel")
+    vars(module).update((name, _missing(name)) for name in SGL_KERNELS)
+    return module
+
+
+def _missing(name: str) -> object:
+    def kernel(*_args: object, **_kwargs: object) -> NoReturn:
+        raise NotImplementedError(f"sgl_kernel.{name} is not there on the CPU")
+
+    return kernel
+
+
+def torchvision_operators() -> object:
+    """Declare them. They live as long as the returned library does."""
+    # Here, because it takes seconds, which only those pay who import torchvision.
+    import torch  # type: ignore[import-not-found]  # noqa: PLC0415
+
+    library = torch.library.Library("torchvision", "DEF")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+class Understudy(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Plays `triton` and `sgl_kernel`, and prepares the stage for `torchvision`."""
+
+    _operators: object = None
+
+    def find_spec(
+        self, name: str, _path: object = None, _target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name == "torchvision" and self._operators is None:
+            self._operators = torchvision_operators()
+        if name == "sgl_kernel" or name.partition(".")[0] == "triton":
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        return None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        return sgl_kernel() if spec.name == "sgl_kernel" else Inert(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Nothing to run: the module is whole."""
+
+
+sys.meta_path.insert(0, Understudy())

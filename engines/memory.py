@@ -1,0 +1,131 @@
+"""The memory that engines share: a GPU's, by NVML, or the host's where there is no GPU."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import pynvml
+
+PATIENCE = 30.0  # seconds until memory that has not come back counts as lost
+POLL = 0.1
+
+
+class NvmlGauge:
+    """One GPU's memory, of all processes together, as the driver sees it.
+
+    With tensor parallelism the GPUs of an engine fill alike: the first stands for all.
+    """
+
+    device = "cuda"
+
+    def __init__(self, handle: object, *, patience: float = PATIENCE) -> None:
+        """`handle` is NVML's; see `find_gpu`."""
+        self._handle = handle
+        self._patience = patience
+
+    def total(self) -> int:
+        return int(pynvml.nvmlDeviceGetMemoryInfo(self._handle).total)
+
+    def free(self) -> int:
+        return int(pynvml.nvmlDeviceGetMemoryInfo(self._handle).free)
+
+    async def recovered(self, target: int) -> int:
+        """The driver frees a dead process's memory some time after its exit is seen."""
+        deadline = asyncio.get_running_loop().time() + self._patience
+        while (free := self.free()) < target:
+            if asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(POLL)
+        return free
+
+
+class HostGauge:
+    """The host's memory, or the container's limit where that is lower."""
+
+    device = "cpu"
+
+    def __init__(
+        self, proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")
+    ) -> None:
+        self._proc = proc
+        self._cgroup = cgroup
+
+    def total(self) -> int:
+        total = _meminfo(self._proc)["MemTotal"]
+        limit = self._limit()
+        return total if limit is None else min(total, limit)
+
+    def free(self) -> int:
+        available = _meminfo(self._proc)["MemAvailable"]
+        limit = self._limit()
+        return available if limit is None else max(0, min(available, limit - self._used()))
+
+    async def recovered(self, target: int) -> int:  # noqa: ARG002 - the port's signature
+        """Return at once: the kernel frees a process's memory before its exit is seen."""
+        return self.free()
+
+    def _limit(self) -> int | None:
+        for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1
+            text = _read(self._cgroup / name)
+            if text is not None and text != "max":
+                return int(text)
+        return None
+
+    def _used(self) -> int:
+        """The page cache that the kernel would give up is counted in, so take it out."""
+        for used, stat, cache in (
+            ("memory.current", "memory.stat", "inactive_file"),
+            ("memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+        ):
+            text = _read(self._cgroup / used)
+            if text is not None:
+                return int(text) - _numbers(_read(self._cgroup / stat) or "").get(cache, 0)
+        return 0
+
+
+def gauge(environ: Mapping[str, str]) -> NvmlGauge | HostGauge:
+    """A gauge for the first GPU that the engines may use, or for the host without one."""
+    handle = find_gpu(environ)
+    return HostGauge() if handle is None else NvmlGauge(handle)
+
+
+def find_gpu(environ: Mapping[str, str]) -> object | None:
+    """NVML's handle of the first GPU in `CUDA_VISIBLE_DEVICES`; None without a GPU.
+
+    NVML itself does not heed that variable. Raises `pynvml.NVMLError` where the driver
+    is there and broken: falling back to the CPU would hide it.
+    """
+    visible = environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    if visible in ("", "-1"):
+        return None
+    try:
+        pynvml.nvmlInit()
+    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
+        return None
+    if pynvml.nvmlDeviceGetCount() == 0:
+        return None
+    found: object = (
+        pynvml.nvmlDeviceGetHandleByIndex(int(visible))
+        if visible.isdigit()
+        else pynvml.nvmlDeviceGetHandleByUUID(visible)
+    )
+    return found
+
+
+def _meminfo(proc: Path) -> dict[str, int]:
+    """/proc/meminfo in bytes; the file says kB and means KiB."""
+    lines = (proc / "meminfo").read_text().replace(":", "").replace(" kB", "")
+    return {name: kib * 1024 for name, kib in _numbers(lines).items()}
+
+
+def _numbers(text: str) -> dict[str, int]:
+    return {name: int(number) for name, number in (line.split() for line in text.splitlines())}
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
