@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 def model_info(repo: Repo, commit: Commit, *, blobs: bool) -> Json:
     info: Json = {
-        "_id": repo.commits and next(iter(repo.commits))[:24],
+        "_id": next(iter(repo.commits))[:24],
         "id": repo.id,
         "modelId": repo.id,
         "author": repo.id.partition("/")[0],
