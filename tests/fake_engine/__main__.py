@@ -1,0 +1,118 @@
+"""`-m sglang.launch_server FLAGS...`: start, serve, end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from tests.fake_engine.api import Api
+from tests.fake_engine.behaviour import Behaviour, Journal
+from tests.fake_engine.wire import Connection
+
+MODULE = ["-m", "sglang.launch_server"]
+
+
+def main() -> None:
+    if sys.argv[1:3] != MODULE:
+        sys.exit(f"fake engine: expected {' '.join(MODULE)}, got {sys.argv[1:3]}")
+    parser = argparse.ArgumentParser("launch_server", allow_abbrev=False)
+    parser.add_argument("--model-path", "--model", required=True)
+    parser.add_argument("--served-model-name")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=30000)
+    parser.add_argument("--is-embedding", action="store_true")
+    args, others = parser.parse_known_args(sys.argv[3:])
+
+    behaviour = Behaviour.of(Path(args.model_path), os.environ)
+    journal = Journal(behaviour.journal)
+    journal.write("start", model_path=args.model_path, argv=sys.argv[1:], unknown=others)
+    behaviour = behaviour.in_life(journal.lives(args.model_path))
+    start(behaviour, journal)
+    api = Api(
+        args.model_path,
+        args.served_model_name or args.model_path,
+        behaviour,
+        journal,
+        is_embedding=args.is_embedding,
+    )
+    asyncio.run(serve(api, behaviour, journal, args.host, args.port))
+
+
+def start(behaviour: Behaviour, journal: Journal) -> None:
+    if behaviour.ignore_sigint:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if behaviour.ignore_sigterm:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    spawn(behaviour, journal)
+    if behaviour.log_bytes:
+        print("x" * behaviour.log_bytes, flush=True)
+    time.sleep(behaviour.start_delay)
+    if behaviour.die_at_start is not None:
+        if behaviour.last_words is not None:
+            print(behaviour.last_words, flush=True)
+        sys.exit(behaviour.die_at_start)
+
+
+def spawn(behaviour: Behaviour, journal: Journal) -> None:
+    for _ in range(behaviour.spawn_children):
+        if os.fork() == 0:
+            linger("child", journal)
+    for _ in range(behaviour.spawn_daemons):
+        if (first := os.fork()) == 0:
+            os.setsid()
+            if os.fork() == 0:
+                linger("daemon", journal)
+            os._exit(0)
+        os.waitpid(first, 0)
+
+
+def linger(kind: str, journal: Journal) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    journal.write(kind)
+    while True:
+        signal.pause()
+
+
+async def serve(api: Api, behaviour: Behaviour, journal: Journal, host: str, port: int) -> None:
+    loop = asyncio.get_running_loop()
+    ending = asyncio.Event()
+
+    def interrupted() -> None:
+        journal.write("signal", name="SIGINT")
+        server.close()
+        ending.set()
+
+    def terminated() -> None:
+        # The real one drains too, and accepts requests for as long as it does.
+        journal.write("signal", name="SIGTERM")
+        ending.set()
+
+    def warmed_up() -> None:
+        api.ready = True
+        print("The server is fired up and ready to roll!", flush=True)
+
+    server = await loop.create_server(
+        lambda: Connection(api, api.cancelled),
+        host,
+        port,
+        backlog=1024,
+    )
+    if not behaviour.ignore_sigint:
+        loop.add_signal_handler(signal.SIGINT, interrupted)
+    if not behaviour.ignore_sigterm:
+        loop.add_signal_handler(signal.SIGTERM, terminated)
+    if not behaviour.never_ready:
+        loop.call_later(behaviour.warm_up, warmed_up)
+    await ending.wait()
+    await api.idle.wait()
+    os._exit(0)  # open connections are cut, not waited for
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What a fake engine is asked to do, and the journal of what it was sent."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE = "fake_engine.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """The defaults are a good engine. Times are in seconds."""
+
+    answer: str | None = None  # what it says; else "I am <served name>"
+    tokens: int | None = None  # how many it generates; else one for each word of the answer
+    interval: float = 0.0  # from one token to the next
+
+    start_delay: float = 0.0  # the port refuses
+    warm_up: float = 0.0  # then it answers 503
+    never_ready: bool = False
+    die_at_start: int | None = None  # exit status, after `start_delay`
+    last_words: str | None = None  # printed then
+    wrong_model: bool = False  # /model_info tells of another
+
+    die_before_answer: bool = False
+    die_after_bytes: int | None = None  # of an answer's body
+    hang: bool = False  # ready, but never generates; /health hangs as well
+    error: int | None = None  # the status that generation is refused with
+
+    ignore_sigint: bool = False
+    ignore_sigterm: bool = False
+    spawn_children: int = 0  # that ignore signals
+    spawn_daemons: int = 0  # the same, in sessions of their own
+    log_bytes: int = 0  # the length of one line that it prints at start
+
+    journal: str | None = None  # a file; else the one that FAKE_ENGINE_JOURNAL names
+    bad_lives: int | None = None  # well-behaved from then on; the journal counts lives
+
+    @classmethod
+    def of(cls, model_path: Path, environ: Mapping[str, str]) -> Behaviour:
+        """Read the model's file; the variable FAKE_ENGINE wins over it, key by key."""
+        file = model_path / FILE
+        asked = json.loads(file.read_bytes()) if file.exists() else {}
+        asked = {"journal": environ.get("FAKE_ENGINE_JOURNAL")} | {
+            key: value for key, value in asked.items() if value is not None
+        }
+        return cls(**asked | json.loads(environ.get("FAKE_ENGINE") or "{}"))
+
+    def in_life(self, number: int) -> Behaviour:
+        if self.bad_lives is None or number <= self.bad_lives:
+            return self
+        return Behaviour(self.answer, self.tokens, self.interval, journal=self.journal)
+
+
+class Journal:
+    """One JSON object a line: `event`, `pid` and what belongs to it."""
+
+    def __init__(self, path: str | None) -> None:
+        self._file = None
+        if path is not None:
+            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def write(self, event: str, **fields: object) -> None:
+        if self._file is not None:
+            line = json.dumps({"event": event, "pid": os.getpid(), **fields})
+            os.write(self._file, line.encode() + b"\n")  # one write: engines share the file
+
+    def lives(self, model_path: str) -> int:
+        """How often this model was started, this time included."""
+        if self._file is None:
+            return 1
+        lines = os.pread(self._file, os.fstat(self._file).st_size, 0).splitlines()
+        starts = [line for line in map(json.loads, lines) if line["event"] == "start"]
+        return sum(start["model_path"] == model_path for start in starts)

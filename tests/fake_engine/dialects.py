@@ -1,0 +1,193 @@
+"""How each route words an answer, whole and as events. Shapes as SGLang 0.5.23 sends them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+DONE = b"data: [DONE]\n\n"
+
+
+def event(content: object, name: str | None = None) -> bytes:
+    data = f"data: {json.dumps(content)}\n\n"
+    return (f"event: {name}\n{data}" if name else data).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What there is to say, and to whom."""
+
+    model: str
+    pieces: list[str]
+    finish: str  # "stop" or "length"
+    prompt_tokens: int
+    with_usage: bool = False
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    @property
+    def usage(self) -> dict[str, int]:
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": len(self.pieces),
+            "total_tokens": self.prompt_tokens + len(self.pieces),
+        }
+
+
+class Dialect:
+    """The base speaks as the native `/generate` does."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+    def whole(self) -> dict[str, object]:
+        return self._state(len(self.answer.pieces))
+
+    def opening(self) -> list[bytes]:
+        return []
+
+    def piece(self, number: int) -> bytes:
+        return event(self._state(number + 1))
+
+    def closing(self) -> list[bytes]:
+        return [DONE]
+
+    def _state(self, count: int) -> dict[str, object]:
+        done = count == len(self.answer.pieces)
+        meta = {
+            "id": "fake",
+            "finish_reason": {"type": self.answer.finish} if done else None,
+            "prompt_tokens": self.answer.prompt_tokens,
+            "completion_tokens": count,
+        }
+        return {"text": "".join(self.answer.pieces[:count]), "meta_info": meta}
+
+
+class Completion(Dialect):
+    name = "text_completion"
+    chunk_name = "text_completion"
+
+    def whole(self) -> dict[str, object]:
+        choice = self._said(self.answer.text) | {"finish_reason": self.answer.finish}
+        return self._frame(self.name, [choice]) | {"usage": self.answer.usage}
+
+    def piece(self, number: int) -> bytes:
+        return self._chunk(self._increment(self.answer.pieces[number]))
+
+    def closing(self) -> list[bytes]:
+        last = [self._chunk(self._increment("") | {"finish_reason": self.answer.finish})]
+        if self.answer.with_usage:
+            last.append(event(self._frame(self.chunk_name, []) | {"usage": self.answer.usage}))
+        return [*last, DONE]
+
+    def _said(self, text: str) -> dict[str, object]:
+        return {"text": text}
+
+    def _increment(self, text: str) -> dict[str, object]:
+        return {"text": text}
+
+    def _chunk(self, choice: dict[str, object]) -> bytes:
+        return event(self._frame(self.chunk_name, [{"finish_reason": None} | choice]))
+
+    def _frame(self, name: str, choices: list[dict[str, object]]) -> dict[str, object]:
+        return {
+            "id": "fake",
+            "object": name,
+            "created": 0,
+            "model": self.answer.model,
+            "choices": [{"index": 0, "logprobs": None} | choice for choice in choices],
+        }
+
+
+class Chat(Completion):
+    name = "chat.completion"
+    chunk_name = "chat.completion.chunk"
+
+    def opening(self) -> list[bytes]:
+        return [self._chunk({"delta": {"role": "assistant", "content": ""}})]
+
+    def _said(self, text: str) -> dict[str, object]:
+        return {"message": {"role": "assistant", "content": text, "tool_calls": None}}
+
+    def _increment(self, text: str) -> dict[str, object]:
+        return {"delta": {"content": text} if text else {}}
+
+
+class Responses(Dialect):
+    def whole(self) -> dict[str, object]:
+        return self._response("completed", self.answer.text)
+
+    def opening(self) -> list[bytes]:
+        return [self._event("response.created", response=self._response("in_progress", ""))]
+
+    def piece(self, number: int) -> bytes:
+        return self._event("response.output_text.delta", delta=self.answer.pieces[number])
+
+    def closing(self) -> list[bytes]:
+        return [self._event("response.completed", response=self.whole())]
+
+    def _event(self, kind: str, **fields: object) -> bytes:
+        return event({"type": kind, **fields}, kind)
+
+    def _response(self, status: str, text: str) -> dict[str, object]:
+        content = [{"type": "output_text", "text": text, "annotations": []}]
+        message = {"type": "message", "role": "assistant", "status": status, "content": content}
+        return {
+            "id": "resp_fake",
+            "object": "response",
+            "created_at": 0,
+            "model": self.answer.model,
+            "status": status,
+            "output": [{"id": "msg_fake", **message}] if text else [],
+        }
+
+
+class Messages(Dialect):
+    def whole(self) -> dict[str, object]:
+        return self._message() | {
+            "content": [{"type": "text", "text": self.answer.text}],
+            "stop_reason": self._stop_reason,
+        }
+
+    def opening(self) -> list[bytes]:
+        block = {"type": "text", "text": ""}
+        return [
+            self._event("message_start", message=self._message()),
+            self._event("content_block_start", index=0, content_block=block),
+        ]
+
+    def piece(self, number: int) -> bytes:
+        delta = {"type": "text_delta", "text": self.answer.pieces[number]}
+        return self._event("content_block_delta", index=0, delta=delta)
+
+    def closing(self) -> list[bytes]:
+        usage = {"output_tokens": len(self.answer.pieces)}
+        delta = {"stop_reason": self._stop_reason}
+        return [
+            self._event("content_block_stop", index=0),
+            self._event("message_delta", delta=delta, usage=usage),
+            self._event("message_stop"),
+        ]
+
+    @property
+    def _stop_reason(self) -> str:
+        return "max_tokens" if self.answer.finish == "length" else "end_turn"
+
+    def _event(self, kind: str, **fields: object) -> bytes:
+        return event({"type": kind, **fields}, kind)
+
+    def _message(self) -> dict[str, object]:
+        return {
+            "id": "msg_fake",
+            "type": "message",
+            "role": "assistant",
+            "model": self.answer.model,
+            "content": [],
+            "stop_reason": None,
+            "usage": {
+                "input_tokens": self.answer.prompt_tokens,
+                "output_tokens": len(self.answer.pieces),
+            },
+        }
