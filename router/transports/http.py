@@ -43,7 +43,7 @@ class Service(Protocol):
     """What this transport needs of `router.service`."""
 
     def answer(self, request: Request) -> AsyncGenerator[Part, None]:
-        """Progress, one Head, then Body. Raises `RouterError` before the Head or in the
+        """One Head, then Body. Raises `RouterError` before the Head or in the
         body; closing it ends the request and frees what it held."""
         ...
 
@@ -179,7 +179,7 @@ class HttpServer:
             except RouterError as error:
                 failure = error
             except ConnectionError:
-                raise
+                raise  # the caller left
             except Exception as error:  # noqa: BLE001 - the head is out: say so in-band
                 failure = _unexpected(error)
         if failure is not None:
@@ -194,9 +194,10 @@ async def _guarded(serve: Handler, request: web.BaseRequest) -> web.StreamRespon
         return await serve(request)
     except RouterError as error:
         return error_response(error)
-    except ConnectionError:  # the caller left, or the answer broke off: nothing to send
-        raise
-    except Exception as error:  # noqa: BLE001 - the boundary: logged, and told as ours
+    except Exception as error:
+        begun = request.writer.output_size > 0 or request.transport is None
+        if begun and isinstance(error, ConnectionError):
+            raise  # the caller left, or the answer broke off: there is nobody to tell
         return error_response(_unexpected(error))
 
 
