@@ -36,7 +36,19 @@ _LOUD = (
 # passes here too, and callers have a say in that.
 
 # One of these stands in every text that the patterns below could change.
-_MARKS = ("hf_", "token", "authorization", "bearer", "key", "eyj", "rpa_", "_org_", "?", "x-")
+_MARKS = (
+    "hf_",
+    "token",
+    "authorization",
+    "bearer",
+    "key",
+    "eyj",
+    "rpa_",
+    "_org_",
+    "?",
+    "&",
+    "x-",
+)
 
 _VALUE = r"""[^\s"'`\\,;&<>()\[\]{}]+"""
 # Between a field's name and its value: `: v`, `=v`, `": "v"`, `', b'v'`, escaped quotes too.
