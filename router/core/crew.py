@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Coroutine, MutableMapping
 
 from router.core import events
-from router.core.models import EngineKey
 from router.core.ports import (
     Clock,
     Credential,
@@ -26,6 +25,8 @@ _log = logging.getLogger(__name__)
 # What an engine may take on top of what it had when it became ready (kernels that are
 # loaded late), before its memory counts as missing. A chosen figure, not a measured one.
 _SLACK = 1 << 30
+
+_TELL_EVERY = 10.0  # seconds between two lines about a download
 
 _Tasks = MutableMapping[int, asyncio.Task[None]]
 
@@ -51,7 +52,6 @@ class Crew:
         self.engines: dict[int, Engine] = {}  # by incarnation
         self._footprints: dict[int, int] = {}  # bytes, by incarnation
         self._baseline = gauge.free()  # bytes free without any engine
-        self.progress: dict[EngineKey, FetchProgress] = {}
         self.at_fault = asyncio.Event()  # the machine, or the router, is broken
 
     def fetch(self, order: events.Fetch, credential: Credential | None) -> None:
@@ -98,9 +98,15 @@ class Crew:
     async def _fetch(self, order: events.Fetch, credential: Credential | None) -> None:
         model, key = order.spec.model, order.spec.key
 
-        def note(progress: FetchProgress) -> None:
-            self.progress[key] = progress
+        told = self._clock()
 
+        def note(progress: FetchProgress) -> None:
+            nonlocal told
+            if (now := self._clock()) - told >= _TELL_EVERY:
+                told = now
+                _log.info("fetching %s: %d of %d bytes", model, progress.done, progress.total)
+
+        _log.info("fetching %s", model)
         try:
             snapshot = await self._downloader.fetch(model, credential, note)
         except RouterError as error:
@@ -112,8 +118,6 @@ class Crew:
             report = events.FetchFailed(key, order.attempt, defect, blames_payer=False)
         else:
             report = events.Fetched(key, order.attempt, snapshot)
-        finally:
-            self.progress.pop(key, None)
         self._report(report)
 
     async def _start(self, order: events.Start) -> None:

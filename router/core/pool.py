@@ -23,10 +23,9 @@ from router.core.ports import (
     Credential,
     Downloader,
     EngineLauncher,
-    FetchProgress,
     MemoryGauge,
 )
-from router.core.slots import Limits, Slot
+from router.core.slots import Limits
 from router.core.states import State
 from router.errors import RouterError
 
@@ -122,23 +121,18 @@ class EnginePool:
         if engine is not None and not await engine.probe():
             self._feed(events.Crashed(lease.key, lease.incarnation, "connection lost"))
 
-    def running(self, repo_id: str) -> list[Slot]:
-        """The engines of a repository that are up or coming up. To read, not to keep."""
-        return [
-            slot
+    def running(self, repo_id: str) -> set[str]:
+        """The commits of a repository that engines run at, or are starting at."""
+        return {
+            slot.key.commit
             for slot in self._machine.slots.values()
-            if slot.spec.model.repo_id == repo_id
+            if slot.key.repo_id == repo_id
             and slot.state in (State.STARTING, State.READY, State.DRAINING)
-        ]
+        }
 
     def loaded(self) -> list[EngineSpec]:
+        """What is up, the latest started last."""
         return [s.spec for s in self._machine.slots.values() if s.state is State.READY]
-
-    def stage(self, key: EngineKey) -> tuple[State, FetchProgress]:
-        """How far a model is on its way, for those who wait for it."""
-        slot = self._machine.slots.get(key)
-        nothing = FetchProgress(0, 0)
-        return slot.state if slot else State.COLD, self._crew.progress.get(key, nothing)
 
     async def shut_down(self, grace: float) -> None:
         """Refuse who waits, let streams end for `grace` seconds, stop every engine."""
@@ -147,6 +141,10 @@ class EnginePool:
         if self._timer:
             self._timer.cancel()
         await self._crew.finish()
+
+    def hurry(self) -> None:
+        """End a shutdown's grace: cut off what still streams."""
+        self._feed(events.ShutDown(self._clock()))
 
     def tick(self) -> None:
         """Look at the clock."""

@@ -1,0 +1,163 @@
+"""May this caller use this model, and at which commit? Asked first, for every request.
+
+Nothing is queued, downloaded, evicted or said before the answer is yes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cachetools import LRUCache
+
+from router.catalogue import Catalogue, OperatorModel
+from router.core.models import ModelRef, ResolvedModel
+from router.core.ports import Clock, Credential, Hub
+from router.credentials import Choice, Credentials
+from router.errors import AccessError, HubUnavailable, InvalidRequest, ModelNotAllowed
+from router.patterns import Patterns
+from router.tokens import Token
+
+_log = logging.getLogger(__name__)
+
+RECHECK = 60.0  # seconds for which a grant is not asked about again
+_MOST_NAMES = 4096  # unpinned names whose commit is remembered
+
+# The commits of a repository that engines run at; to be asked, not kept.
+Running = Callable[[str], set[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A model that this caller may use now, and the credential that may pay for it."""
+
+    model: ResolvedModel
+    operator: OperatorModel | None
+    payer: Credential | None
+
+
+@dataclass(slots=True)
+class _Grant:
+    model: ResolvedModel
+    checked_at: float
+    check: asyncio.Task[None] | None = None
+
+
+class Admission:
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        catalogue: Catalogue,
+        credentials: Credentials,
+        allowed: Patterns,
+        running: Running,
+        clock: Clock,
+    ) -> None:
+        self._hub, self._catalogue, self._credentials = hub, catalogue, credentials
+        self._allowed, self._running, self._clock = allowed, running, clock
+        self._grants: dict[ModelRef, _Grant] = {}
+        # The commit that an unpinned name stood for when an engine was last chosen for
+        # it. A commit that only a pinned request brought up is not one of these: a pull
+        # request's must not become what the plain name means.
+        self._chosen: LRUCache[ModelRef, ResolvedModel] = LRUCache(_MOST_NAMES)
+
+    async def admit(self, name: str | None, caller: Token | None) -> Admitted:
+        """Raise `AccessError`, `InvalidModelId` or `HubUnavailable`, or let the caller in."""
+        operator, ref = self._look_up(name)
+        if operator is not None and (local := operator.local()) is not None:
+            return Admitted(local, operator, None)
+        assert ref is not None, "only a local directory has no reference"  # noqa: S101
+        if operator is None and not self._allowed.allow(ref):
+            raise _not_allowed(ref)
+        choice = self._credentials.choose(caller, operator, ref)
+        if choice.granted:
+            return Admitted(await self._granted(ref, choice), operator, choice.token)
+        model = await self._hub.resolve(ref, choice.token)
+        canonical = ModelRef(model.repo_id, ref.revision)
+        if operator is None and canonical != ref:
+            operator = self._catalogue.match(canonical)
+            if operator is None and not self._allowed.allow(canonical):
+                raise _not_allowed(ref)
+            fitting = self._credentials.choose(caller, operator, canonical)
+            if fitting != choice:  # asked under a former name with a token not meant for it
+                return await self.admit(str(canonical), caller)
+        model = await self._entitled(ref, model, choice.token)
+        return Admitted(model, operator, choice.token)
+
+    async def entitled(self, model: ResolvedModel, caller: Token | None) -> bool:
+        """Whether the caller may use, and so may see, a model that is loaded."""
+        ref = ModelRef(model.repo_id)
+        try:
+            await self._hub.entitle(model, self._credentials.choose(caller, None, ref).token)
+        except (AccessError, HubUnavailable):
+            return False
+        return True
+
+    async def close(self) -> None:
+        checks = [grant.check for grant in self._grants.values() if grant.check]
+        for check in checks:
+            check.cancel()
+        await asyncio.gather(*checks, return_exceptions=True)
+
+    def _look_up(self, name: str | None) -> tuple[OperatorModel | None, ModelRef | None]:
+        if name is None:
+            if self._catalogue.default is None:
+                raise InvalidRequest(
+                    "Name a model in `model`, such as `org/name`: this worker has no default."
+                )
+            return self._catalogue.default, self._catalogue.default.ref
+        operator = self._catalogue.lookup(name)
+        return operator, ModelRef.parse(name) if operator is None else operator.ref
+
+    async def _entitled(
+        self, ref: ModelRef, model: ResolvedModel, credential: Credential | None
+    ) -> ResolvedModel:
+        """Entitle at the commit that this name is to mean: an unpinned one stays on the
+        commit of its engine until that is gone."""
+        chosen = self._chosen.get(ModelRef(model.repo_id))
+        if ref.revision is None and chosen and chosen.commit in self._running(model.repo_id):
+            model = replace(chosen, access=model.access)
+        await self._hub.entitle(model, credential)
+        if ref.revision is None:
+            self._chosen[ModelRef(model.repo_id)] = model
+        return model
+
+    # --- grants ------------------------------------------------------------------
+
+    async def _granted(self, ref: ModelRef, choice: Choice) -> ResolvedModel:
+        """An operator's model, for a caller without a token: the Hub is asked in the
+        background, and only its refusal withdraws the grant, never its silence."""
+        grant = self._grants.get(ref)
+        if grant is None:
+            model = await self._ask(ref, choice)
+            self._grants[ref] = _Grant(model, self._clock())
+            return model
+        if grant.check is None and self._clock() - grant.checked_at >= RECHECK:
+            grant.check = asyncio.get_running_loop().create_task(
+                self._recheck(ref, grant, choice)
+            )
+        return grant.model
+
+    async def _recheck(self, ref: ModelRef, grant: _Grant, choice: Choice) -> None:
+        try:
+            grant.model = await self._ask(ref, choice)
+        except HubUnavailable:
+            _log.warning("the Hub can't be asked about %s; it stays granted", ref)
+        except AccessError as refusal:
+            _log.error("%s is withdrawn: %s", ref, refusal.message)
+            self._grants.pop(ref, None)
+        finally:
+            grant.checked_at, grant.check = self._clock(), None
+
+    async def _ask(self, ref: ModelRef, choice: Choice) -> ResolvedModel:
+        model = await self._hub.resolve(ref, choice.token)
+        return await self._entitled(ref, model, choice.token)
+
+
+def _not_allowed(ref: ModelRef) -> ModelNotAllowed:
+    return ModelNotAllowed(
+        f"{ref} is not among the models that this worker may serve (ALLOWED_MODELS)."
+    )

@@ -1,0 +1,54 @@
+"""The operator's models that are to be up before anybody asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from router.catalogue import Catalogue, OperatorModel
+from router.errors import AccessError, FitError, RequestError, RouterError
+
+_log = logging.getLogger(__name__)
+
+_TRIES = 3  # starts of an engine that fails, before its model is left alone
+_PAUSE = 2.0  # seconds between tries, where the error names no other time
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+async def preload(
+    catalogue: Catalogue,
+    start: Callable[[OperatorModel], Awaitable[None]],
+    sleep: Sleep = asyncio.sleep,
+) -> None:
+    """Start the models that are to be preloaded, the default first, one by one.
+
+    Returns when each is up, or has failed for a reason that waiting does not mend. That is
+    no reason to end the worker, which would be started again and bill: requests for the
+    model get the same error, and other models work.
+    """
+    wanted = [model for model in catalogue.models if model.preload]
+    for model in sorted(wanted, key=lambda model: model is not catalogue.default):
+        await _settle(model, start, sleep)
+
+
+async def _settle(
+    model: OperatorModel, start: Callable[[OperatorModel], Awaitable[None]], sleep: Sleep
+) -> None:
+    failures = 0
+    while True:
+        try:
+            await start(model)
+            return
+        except RouterError as error:
+            failures += 1
+            lasting = isinstance(error, AccessError | FitError | RequestError)
+            waits = error.retry_after is not None and not lasting
+            if lasting or (failures == _TRIES and not waits):
+                _log.critical(
+                    "%s can't be served: %s (%s)", model.name, error.message, error.code
+                )
+                return
+            _log.warning("%s is not up yet: %s", model.name, error.message)
+            await sleep(error.retry_after or _PAUSE)
