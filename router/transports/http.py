@@ -36,6 +36,7 @@ logger = logging.getLogger("router.http")
 _HEALTH = ("/ping", "/health")
 _MODELS = "/v1/models"
 _READ = ("GET", "HEAD")
+_LAST_MOMENT = 1.0  # seconds for a request that was cut off to clean up
 _CALLER_LEFT = 499  # nginx's number; in the log only
 
 
@@ -81,7 +82,12 @@ class HttpServer:
         (of use where `port` is 0)."""
         listener = await self._listen(partial(self._handle, self._serve), host, port)
         if health_port not in (None, port):
-            await self._listen(partial(self._handle, self._serve_health), host, health_port)
+            serve = partial(self._handle, self._serve_health)
+            try:
+                await self._listen(serve, host, health_port)
+            except OSError:
+                listener.close()
+                raise
         bound: int = listener.sockets[0].getsockname()[1]
         return bound
 
@@ -105,8 +111,8 @@ class HttpServer:
             for task in late:
                 task.cancel()
             if late:
-                await asyncio.wait(late)
-        await asyncio.gather(*(server.shutdown(1.0) for server in self._servers))
+                await asyncio.wait(late, timeout=_LAST_MOMENT)
+        await asyncio.gather(*(server.shutdown(_LAST_MOMENT) for server in self._servers))
 
     async def _handle(self, serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
         task = asyncio.current_task()
@@ -216,6 +222,7 @@ async def _head(parts: AsyncGenerator[Part, None]) -> Head:
 async def _tell(response: web.StreamResponse, failure: RouterError, end: bytes) -> None:
     """In a stream of events, say it; anything else can only visibly break off."""
     if response.content_type != "text/event-stream":
+        logger.warning("an answer broke off: %s", failure.code)
         raise ConnectionResetError(f"the answer broke off: {failure.code}")
     if not end.endswith((b"\n\n", b"\r\n\r\n")):
         await response.write(b"\n\n")

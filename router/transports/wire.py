@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -44,27 +43,21 @@ class _QuietConnection(RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,
+        request: web.BaseRequest,  # noqa: ARG002
         status: int = 500,  # noqa: ARG002
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
         """Answer what is not HTTP. aiohttp's own answer and log hold the start of the
         header at fault, which can be a token."""
+        if isinstance(exc, ConnectionError):  # the caller left, or the answer broke off
+            raise exc
         logger.info("a request that is not valid HTTP (%s)", type(exc).__name__)
-        if request.writer.output_size > 0:
-            raise ConnectionResetError("an answer had begun")
         response = error_response(
             InvalidRequest("This is not a valid HTTP request, or a header of it is too long.")
         )
         response.force_close()
         return response
-
-    def log_exception(self, *_: object, exc_info: object = None, **__: object) -> None:
-        """Log where it happened and not what it said, which may quote the request."""
-        if isinstance(exc_info, BaseException):
-            where = "".join(traceback.format_tb(exc_info.__traceback__))
-            logger.error("a connection failed: %s\n%s", type(exc_info).__name__, where)
 
 
 def error_response(error: RouterError, **headers: str) -> web.Response:

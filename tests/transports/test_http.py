@@ -610,6 +610,17 @@ async def test_a_models_callers_token_is_passed_on() -> None:
 # Leaving
 
 
+async def test_a_taken_health_port_leaves_no_listener_behind() -> None:
+    async with serving() as running:
+        probe = HttpServer(running.service)
+        free = await probe.start("127.0.0.1", 0)
+        await probe.stop(0)
+        with pytest.raises(OSError):  # noqa: PT011
+            await HttpServer(running.service).start("127.0.0.1", free, running.port)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", free)
+
+
 async def test_stopping_waits_for_running_requests_and_takes_no_more() -> None:
     more = asyncio.Event()
 
