@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import pytest
+
+from engines.command import Device, argv, environment, memory_flags, served_name
+from router.core.models import EngineSpec, ResolvedModel, Task
+from router.core.ports import Allotment
+from router.tokens import Token
+
+GIB = 1 << 30
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+WHOLE = Allotment(claim=80 * GIB, free=80 * GIB, whole=True)
+SNAPSHOT = Path("/snapshots/org/name")
+
+
+def spec(task: Task = Task.GENERATE, *flags: str, hf_token: bool = False) -> EngineSpec:
+    return EngineSpec(ResolvedModel("org/name", COMMIT, task), flags, hf_token=hf_token)
+
+
+def command(
+    spec: EngineSpec, device: Device = Device.CUDA, *media_domains: str
+) -> tuple[str, ...]:
+    return argv(
+        spec,
+        SNAPSHOT,
+        1234,
+        WHOLE,
+        python="/usr/bin/python3",
+        device=device,
+        media_domains=media_domains,
+    )
+
+
+def option(command: tuple[str, ...], name: str) -> str:
+    return command[command.index(name) + 1]
+
+
+def test_an_engine_serves_the_snapshot_on_loopback_under_the_canonical_name() -> None:
+    line = command(spec())
+    assert line[:3] == ("/usr/bin/python3", "-m", "sglang.launch_server")
+    assert option(line, "--model-path") == str(SNAPSHOT)
+    assert option(line, "--served-model-name") == "org/name"
+    assert option(line, "--host") == "127.0.0.1"
+    assert option(line, "--port") == "1234"
+
+
+def test_a_relative_snapshot_can_not_be_taken_for_a_hub_id(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = argv(spec(), Path("org/name"), 1, WHOLE, python="python3", device=Device.CUDA)
+    assert option(line, "--model-path") == str(tmp_path / "org/name")
+
+
+def test_a_served_name_has_no_colon() -> None:
+    assert served_name(ResolvedModel("C:/models/name", COMMIT)) == "C-/models/name"
+
+
+@pytest.mark.parametrize(
+    ("task", "embeds"), [(Task.GENERATE, False), (Task.EMBED, True), (Task.CLASSIFY, True)]
+)
+def test_only_generation_engines_generate(task: Task, embeds: bool) -> None:
+    assert ("--is-embedding" in command(spec(task))) is embeds
+
+
+def test_the_operators_flags_come_last() -> None:
+    line = command(spec(Task.GENERATE, "--max-total-tokens", "64"), Device.CPU)
+    assert line[-2:] == ("--max-total-tokens", "64")
+
+
+def test_no_media_domain_is_not_any_media_domain() -> None:
+    assert option(command(spec()), "--allowed-media-domains") == "none.invalid"
+
+
+def test_media_domains_are_the_operators() -> None:
+    line = command(spec(), Device.CUDA, "a.example", "b.example")
+    at = line.index("--allowed-media-domains")
+    assert line[at + 1 : at + 3] == ("a.example", "b.example")
+
+
+def test_the_cpu_is_asked_for_where_there_is_no_gpu() -> None:
+    assert option(command(spec(), Device.CPU), "--device") == "cpu"
+    assert "--device" not in command(spec())
+
+
+def test_an_engine_alone_on_its_gpu_is_left_to_sglangs_own_reckoning() -> None:
+    assert memory_flags(WHOLE) == ()
+
+
+def fraction(allotment: Allotment) -> float:
+    return float(option(memory_flags(allotment), "--mem-fraction-static"))
+
+
+def test_weights_and_cache_get_the_claim_less_a_reserve() -> None:
+    shared = Allotment(claim=20 * GIB, free=60 * GIB, whole=False)
+    assert fraction(shared) == pytest.approx((20 - 3.5) / 60, abs=0.001)
+
+
+def test_a_small_claim_keeps_most_of_itself() -> None:
+    shared = Allotment(claim=4 * GIB, free=80 * GIB, whole=False)
+    assert fraction(shared) == pytest.approx(3 / 80, abs=0.001)
+
+
+def test_a_share_is_rounded_down() -> None:
+    shared = Allotment(claim=20 * GIB, free=60 * GIB, whole=False)
+    assert fraction(shared) * shared.free <= shared.claim
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_after_running_out_of_memory_an_engine_gets_less(whole: bool) -> None:
+    before = Allotment(claim=20 * GIB, free=40 * GIB, whole=False)
+    again = Allotment(claim=20 * GIB, free=40 * GIB, whole=whole, smaller=True)
+    assert fraction(again) == pytest.approx(0.85 * fraction(before), abs=0.002)
+
+
+def seen(environ: dict[str, str], device: Device = Device.CUDA) -> dict[str, str]:
+    return environment(environ, spec(), device=device, hf_token=None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("PATH", "HOME", "HF_HOME", "LD_LIBRARY_PATH", "LC_ALL", "CUDA_VISIBLE_DEVICES"),
+        *("NCCL_DEBUG", "SGLANG_ENABLE_JIT_DEEPGEMM", "TORCH_CUDA_ARCH_LIST"),
+    ],
+)
+def test_an_engine_sees_what_it_needs(name: str) -> None:
+    assert seen({name: "value"})[name] == "value"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "RUNPOD_AI_API_KEY", "API_KEYS"),
+        *("ADMIN_API_KEY", "AWS_SECRET_ACCESS_KEY", "ALICES_TOKEN", "MODELS_CONFIG"),
+        *("SGLANG_API_KEY", "CUDA_LICENCE_TOKEN", "REQUEST_TIMEOUT", "HTTPS_PROXY"),
+    ],
+)
+def test_an_engine_sees_nothing_else(name: str) -> None:
+    secret = secrets.token_hex(16)
+    assert secret not in seen({name: secret}).values()
+
+
+def test_the_token_goes_only_to_an_engine_that_may_have_it() -> None:
+    token = Token("hf_" + secrets.token_hex(16))
+
+    def given(engine: EngineSpec, token: Token | None) -> str | None:
+        return environment({}, engine, device=Device.CUDA, hf_token=token).get("HF_TOKEN")
+
+    assert given(spec(hf_token=True), token) == token.reveal()
+    assert given(spec(hf_token=False), token) is None
+    assert given(spec(hf_token=True), None) is None
+
+
+def test_a_login_on_the_machine_is_not_the_engines() -> None:
+    assert seen({"HF_TOKEN_PATH": "/root/.token"})["HF_TOKEN_PATH"] == os.devnull
+
+
+def test_an_engine_is_offline_whatever_the_worker_is() -> None:
+    assert seen({"HF_HUB_OFFLINE": "0"})["HF_HUB_OFFLINE"] == "1"
+
+
+def test_the_start_up_module_is_for_the_cpu_alone() -> None:
+    python_path = seen({"PYTHONPATH": "/image"}, Device.CPU)["PYTHONPATH"]
+    first, second = python_path.split(os.pathsep)
+    assert (Path(first) / "sitecustomize.py").exists()
+    assert second == "/image"
+    assert "PYTHONPATH" not in seen({}, Device.CUDA)

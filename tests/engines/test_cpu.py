@@ -1,0 +1,101 @@
+"""The real SGLang, on the CPU, with models that say their own names."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from engines.command import Device
+from engines.sglang import SglangEngine, SglangLauncher
+from router.core.models import EngineSpec, ResolvedModel
+from router.core.ports import Allotment
+from tests import tiny_models
+
+ROOT = Path(__file__).parents[2]
+SGLANG_PYTHON = ROOT / ".venv-sglang/bin/python"
+
+pytestmark = pytest.mark.sglang
+
+
+@pytest.fixture
+def word() -> Iterator[str]:
+    """Marks the engine's processes, so that they can be found without the launcher."""
+    word = secrets.token_hex(16)
+    yield word
+    assert processes(word) == []
+
+
+def processes(word: str) -> list[int]:
+    def has(entry: Path) -> bool:
+        try:
+            return word.encode() in (entry / "environ").read_bytes()
+        except OSError:
+            return False
+
+    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if has(entry)]
+
+
+async def test_the_real_engine_starts_says_its_name_streams_and_leaves(word: str) -> None:
+    snapshot = tiny_models.make(ROOT / ".demo/models", "apple", python=SGLANG_PYTHON)
+    launcher = SglangLauncher(
+        python=str(SGLANG_PYTHON),
+        environ=os.environ | {"SGLANG_TEST": word},
+        hf_token=None,
+        start_timeout=180.0,
+        device=Device.CPU,
+    )
+    spec = EngineSpec(ResolvedModel("tests/apple", "0123456789abcdef0123456789abcdef01234567"))
+    engine = await launcher.start(spec, snapshot, Allotment(1 << 30, 1 << 30, whole=True))
+    try:
+        assert len(processes(word)) > 1
+        assert await engine.probe()
+        assert await say(engine, "Who are you?") == "I am apple."
+        assert await say(engine, "What is 6 times 7? " * 20) == "I am apple."
+        assert await stream(engine, "hello") == "I am apple."
+    finally:
+        await engine.stop()
+    assert processes(word) == []
+    assert not await engine.probe()
+
+
+def question(engine: SglangEngine, text: str, **options: object) -> dict[str, object]:
+    return {
+        "model": engine.served_name,
+        "messages": [{"role": "user", "content": text}],
+        "temperature": 0,
+        **options,
+    }
+
+
+async def say(engine: SglangEngine, text: str) -> str:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{engine.url}/v1/chat/completions", json=question(engine, text)
+        ) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+        content: str = (await answer.json())["choices"][0]["message"]["content"]
+        return content
+
+
+async def stream(engine: SglangEngine, text: str) -> str:
+    said = []
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{engine.url}/v1/chat/completions", json=question(engine, text, stream=True)
+        ) as answer,
+    ):
+        async for line in answer.content:
+            if line.startswith(b"data: {"):
+                choices = json.loads(line.removeprefix(b"data: "))["choices"]
+                said += [choice["delta"].get("content") or "" for choice in choices]
+    assert len(said) > 5, "it came all at once"
+    return "".join(said)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from engines.command import CPU_MODULES, Device, argv
+from engines.flags import (
+    GONE,
+    GONE_VALUES,
+    RESERVED,
+    SWITCHES,
+    VALUES,
+    flags,
+    refuse_reserved,
+    warnings,
+)
+from router.core.models import EngineSpec, ResolvedModel, Task
+from router.core.ports import Allotment
+
+SGLANG_PYTHON = Path(__file__).parents[2] / ".venv-sglang/bin/python"
+
+# A value for each variable, as somebody would set it.
+EXAMPLES = {
+    "TOKENIZER_PATH": "/models/tokenizer",
+    "TOKENIZER_MODE": "slow",
+    "LOAD_FORMAT": "safetensors",
+    "DTYPE": "bfloat16",
+    "CONTEXT_LENGTH": "8192",
+    "QUANTIZATION": "awq_marlin",
+    "CHAT_TEMPLATE": "chatml",
+    "MEM_FRACTION_STATIC": "0.8",
+    "MAX_RUNNING_REQUESTS": "32",
+    "MAX_TOTAL_TOKENS": "65536",
+    "CHUNKED_PREFILL_SIZE": "-1",
+    "MAX_PREFILL_TOKENS": "16384",
+    "SCHEDULE_POLICY": "lpm",
+    "SCHEDULE_CONSERVATIVENESS": "0.5",
+    "TENSOR_PARALLEL_SIZE": "2",
+    "DATA_PARALLEL_SIZE": "2",
+    "LOAD_BALANCE_METHOD": "round_robin",
+    "STREAM_INTERVAL": "2",
+    "RANDOM_SEED": "42",
+    "LOG_LEVEL_HTTP": "error",
+    "FILE_STORAGE_PATH": "storage",
+    "ATTENTION_BACKEND": "flashinfer",
+    "SAMPLING_BACKEND": "pytorch",
+    "TOOL_CALL_PARSER": "qwen25",
+    "REASONING_PARSER": "mistral",
+}
+
+
+def test_a_variable_becomes_its_flag() -> None:
+    assert flags({"CONTEXT_LENGTH": "8192", "PATH": "/bin"}) == ("--context-length=8192",)
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert flags(dict.fromkeys((*VALUES, *SWITCHES, "ENGINE_ARGS"), "")) == ()
+
+
+@pytest.mark.parametrize("text", ["true", "True", "1", "yes"])
+def test_a_switch_is_on(text: str) -> None:
+    assert flags({"TRUST_REMOTE_CODE": text}) == ("--trust-remote-code",)
+
+
+@pytest.mark.parametrize("text", ["false", "0", "no", "off"])
+def test_a_switch_is_off(text: str) -> None:
+    assert flags({"TRUST_REMOTE_CODE": text}) == ()
+
+
+def test_engine_args_are_read_as_a_shell_would_and_come_last() -> None:
+    environ = {"ENGINE_ARGS": "--dtype half --chat-template 'my template'", "DTYPE": "auto"}
+    assert flags(environ) == (
+        *("--dtype=auto", "--dtype", "half", "--chat-template", "my template"),
+    )
+
+
+@pytest.mark.parametrize("text", ["--port 1", "--hos=0.0.0.0", "--api-key x", "--model a/b"])
+def test_what_the_router_sets_is_not_the_operators(text: str) -> None:
+    with pytest.raises(ValueError, match="set by the router"):
+        flags({"ENGINE_ARGS": text})
+
+
+def test_a_value_may_look_like_a_flag_of_the_routers() -> None:
+    refuse_reserved(("--chat-template=--port", "--dtype", "half"))
+
+
+def test_a_quote_that_never_ends_is_refused() -> None:
+    with pytest.raises(ValueError, match="quot"):
+        flags({"ENGINE_ARGS": "--dtype 'half"})
+
+
+@pytest.mark.parametrize(("name", "value"), GONE_VALUES)
+def test_a_value_that_is_gone_is_left_out_with_a_warning(name: str, value: str) -> None:
+    assert flags({name: value}) == ()
+    assert f"{name}={value}" in warnings({name: value})[0]
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_a_variable_that_is_gone_is_left_out_with_a_warning(name: str) -> None:
+    assert flags({name: "true"}) == ()
+    assert name in warnings({name: "true"})[0]
+
+
+def test_a_warning_does_not_repeat_a_key() -> None:
+    assert "hunter2" not in warnings({"API_KEY": "hunter2"})[0]
+
+
+def test_what_works_is_not_warned_about() -> None:
+    assert warnings(EXAMPLES | dict.fromkeys(SWITCHES, "true")) == ()
+
+
+PARSE = """
+import argparse, contextlib, io, json, sys
+from sglang.srt.server_args import ServerArgs
+parser = argparse.ArgumentParser()
+ServerArgs.add_cli_args(parser)
+def verdict(line):
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parser.parse_args(["--model-path", "m", *line])
+    except SystemExit:
+        return said.getvalue().splitlines()[-1]
+verdicts = [verdict(line) for line in json.load(sys.stdin)]
+print(json.dumps(verdicts))
+"""
+
+
+def sglang_says(lines: list[tuple[str, ...]]) -> list[str | None]:
+    """What the installed SGLang's own parser has against each command line."""
+    run = subprocess.run(
+        [SGLANG_PYTHON, "-c", PARSE],
+        input=json.dumps(lines),
+        env={"PYTHONPATH": str(CPU_MODULES), "SGLANG_USE_CPU_ENGINE": "1", "PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    verdicts: list[str | None] = json.loads(run.stdout.splitlines()[-1])
+    return verdicts
+
+
+@pytest.mark.sglang
+def test_sglang_knows_every_flag_that_the_worker_can_emit() -> None:
+    assert set(EXAMPLES) == set(VALUES)
+    asked = [{name: value} for name, value in EXAMPLES.items()]
+    asked += [{name: "true"} for name in SWITCHES]
+    lines = [flags(environ) for environ in asked]
+    gib = 1 << 30
+    lines += [
+        argv(
+            EngineSpec(ResolvedModel("org/name", "0" * 40, task)),
+            Path("/snapshot"),
+            1,
+            Allotment(claim=gib, free=2 * gib, whole=False, smaller=True),
+            python="python3",
+            device=device,
+        )[3:]
+        for device in Device
+        for task in Task
+    ]
+    verdicts = sglang_says(lines)
+    assert [(l, v) for l, v in zip(lines, verdicts, strict=True) if v is not None] == []  # noqa: E741
+
+
+@pytest.mark.sglang
+def test_sglang_refuses_what_is_said_to_be_gone_and_knows_what_is_reserved() -> None:
+    gone = [(f"{VALUES[name]}={value}",) for name, value in GONE_VALUES]
+    gone.append(("--enable-flashinfer-mla",))
+    reserved = [
+        (name,) if name == "--is-embedding" else (name, "1") for name in sorted(RESERVED)
+    ]
+    verdicts = sglang_says([*gone, *reserved])
+    assert None not in verdicts[: len(gone)]
+    assert verdicts[len(gone) :] == [None] * len(reserved)

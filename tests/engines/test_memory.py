@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from engines.memory import HostGauge, NvmlGauge, find_gpu, gauge
+
+MIB = 1 << 20
+MEMINFO = "MemTotal:        1048576 kB\nMemAvailable:     524288 kB\nHugePages_Total:       0\n"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A machine with 1 GiB, half of it free."""
+    (tmp_path / "cgroup").mkdir()
+    write(tmp_path, "meminfo", MEMINFO)
+    return tmp_path
+
+
+def write(machine: Path, name: str, text: str) -> None:
+    (machine / name).parent.mkdir(exist_ok=True)
+    (machine / name).write_text(text)
+
+
+def host(machine: Path) -> HostGauge:
+    return HostGauge(proc=machine, cgroup=machine / "cgroup")
+
+
+def test_a_bare_machine_has_what_the_kernel_says(machine: Path) -> None:
+    assert host(machine).total() == 1024 * MIB
+    assert host(machine).free() == 512 * MIB
+
+
+def test_a_container_without_a_limit_has_what_the_machine_has(machine: Path) -> None:
+    write(machine, "cgroup/memory.max", "max\n")
+    assert host(machine).total() == 1024 * MIB
+    assert host(machine).free() == 512 * MIB
+
+
+def test_a_container_has_its_limit_less_what_it_can_not_give_back(machine: Path) -> None:
+    write(machine, "cgroup/memory.max", str(256 * MIB))
+    write(machine, "cgroup/memory.current", str(200 * MIB))
+    write(machine, "cgroup/memory.stat", f"anon 1\ninactive_file {100 * MIB}\n")
+    assert host(machine).total() == 256 * MIB
+    assert host(machine).free() == (256 - 100) * MIB
+
+
+def test_an_old_container_too(machine: Path) -> None:
+    write(machine, "cgroup/memory/memory.limit_in_bytes", str(256 * MIB))
+    write(machine, "cgroup/memory/memory.usage_in_bytes", str(200 * MIB))
+    write(machine, "cgroup/memory/memory.stat", f"total_inactive_file {100 * MIB}\n")
+    assert host(machine).free() == 156 * MIB
+
+
+def test_a_container_above_its_limit_has_nothing_free(machine: Path) -> None:
+    write(machine, "cgroup/memory.max", str(100 * MIB))
+    write(machine, "cgroup/memory.current", str(101 * MIB))
+    assert host(machine).free() == 0
+
+
+async def test_the_hosts_memory_is_not_waited_for(machine: Path) -> None:
+    assert await host(machine).recovered(1024 * MIB) == 512 * MIB
+
+
+class Filling(NvmlGauge):
+    """A GPU on which the driver frees a little between any two looks."""
+
+    def __init__(self, *free: int, patience: float) -> None:
+        super().__init__(None, patience=patience)
+        self._left = list(free)
+
+    def free(self) -> int:
+        return self._left.pop(0) if len(self._left) > 1 else self._left[0]
+
+
+async def test_a_gpus_memory_is_waited_for() -> None:
+    assert await Filling(1, 2, 3, 4, patience=10.0).recovered(3) == 3
+
+
+async def test_patience_with_a_gpu_ends() -> None:
+    assert await Filling(1, 2, patience=0.0).recovered(3) < 3
+
+
+def test_this_machine_can_be_measured() -> None:
+    here = gauge(os.environ)
+    assert 0 < here.free() <= here.total()
+
+
+@pytest.mark.parametrize("hidden", ["", "-1"])
+def test_a_hidden_gpu_is_no_gpu(hidden: str) -> None:
+    assert find_gpu({"CUDA_VISIBLE_DEVICES": hidden}) is None
+
+
+@pytest.mark.gpu
+async def test_a_gpus_memory_is_measured() -> None:
+    handle = find_gpu(os.environ)
+    if handle is None:
+        pytest.skip("no NVIDIA GPU")
+    gpu = NvmlGauge(handle, patience=0.2)
+    assert 0 < gpu.free() <= gpu.total()
+    assert await gpu.recovered(1) > 0
+    assert await gpu.recovered(gpu.total() + 1) <= gpu.total()
