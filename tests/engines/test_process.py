@@ -65,11 +65,10 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def files_of_another_child() -> set[str]:
-    other = subprocess.Popen(script("input()"), stdin=subprocess.PIPE, close_fds=False)
-    held = {str(entry.readlink()) for entry in Path(f"/proc/{other.pid}/fd").iterdir()}
-    other.communicate(b"\n")
-    return held
+def files_of_another_child() -> list[str]:
+    code = "import os; fds = (f'/proc/self/fd/{n}' for n in os.listdir('/proc/self/fd'))"
+    code += "; print(*(os.readlink(fd) for fd in fds if os.path.lexists(fd)), sep='\\n')"
+    return subprocess.check_output(script(code), close_fds=False, text=True).splitlines()
 
 
 # How it ended
