@@ -1,0 +1,100 @@
+"""The pool's events on record, to be replayed: an incident becomes a test.
+
+A journal is a text file of JSON lines: the limits, then `[time, event]`. The machine is
+deterministic, so the same events bring back the same decisions. No secret is in it:
+payers are digests, cut short.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import TextIO
+
+from router import errors
+from router.core import events
+from router.core.machine import Machine
+from router.core.slots import Limits
+
+_DIGEST = 12  # characters of a payer's digest that tell one from another
+
+
+class Journal:
+    """Writes down each event as the pool takes it in."""
+
+    def __init__(self, stream: TextIO, limits: Limits) -> None:
+        self._stream = stream
+        self._write(_plain(limits))
+
+    def __call__(self, now: float, event: events.Event) -> None:
+        if isinstance(event, events.Wanted):
+            event = dataclasses.replace(event, payer=event.payer[:_DIGEST])
+        self._write([now, {type(event).__name__: _plain(event)}])
+
+    def _write(self, line: object) -> None:
+        self._stream.write(json.dumps(line) + "\n")
+        self._stream.flush()  # what matters most stands just before a crash
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """One event of a replay, and what the machine ordered because of it."""
+
+    now: float
+    event: events.Event
+    actions: list[events.Action]
+
+
+def replay(lines: Iterable[str]) -> Iterator[Step]:
+    """Feed a fresh machine with a journal's events. Raises `ValueError` for other text."""
+    rows = (json.loads(line) for line in lines)
+    machine = Machine(_built(Limits, next(rows)))
+    for now, content in rows:
+        ((name, fields),) = content.items()
+        kinds = {kind.__name__: kind for kind in typing.get_args(events.Event)}
+        event = _built(kinds[name], fields)
+        yield Step(now, event, machine.handle(event, now))
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, errors.RouterError):
+        return {"code": value.code, "message": value.message, "retry_after": value.retry_after}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path | Enum):
+        return str(value)
+    return value
+
+
+def _built(kind: typing.Any, value: typing.Any) -> typing.Any:  # noqa: ANN401  any of the fields' types
+    """The inverse of `_plain`, led by the type that is wanted."""
+    if isinstance(kind, types.UnionType):
+        if value is None:
+            return None
+        (kind,) = (one for one in typing.get_args(kind) if one is not types.NoneType)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: _built(hints[name], value[name]) for name in value})
+    if kind is errors.RouterError:
+        return _error(value)
+    if typing.get_origin(kind) is tuple:
+        return tuple(value)
+    return kind(value)
+
+
+def _error(fields: dict[str, typing.Any]) -> errors.RouterError:
+    kinds = [errors.RouterError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        if getattr(kind, "code", None) == fields["code"]:
+            error = kind(fields["message"])
+            error.retry_after = fields["retry_after"]
+            return error
+    raise ValueError(f"no error has the code {fields['code']}")
