@@ -16,7 +16,7 @@ DEFAULT_REVISION = "main"
 
 @dataclass(frozen=True, slots=True)
 class Patterns:
-    """`*` stands for any characters but `/`; letter case does not matter in `org/name`.
+    """`*` stands for any characters; letter case does not matter in `org/name`.
 
     `org/name` means its default revision only, and `org/name@*` all of them: a pull
     request's revision is a stranger's file under a trusted name. The lone `*` is
@@ -39,8 +39,7 @@ class Patterns:
         """True where a pattern covers this repository at this revision."""
         revision = ref.revision or DEFAULT_REVISION
         return any(
-            _covers(wanted, ref.repo_id)
-            and re.fullmatch(_regex(at, ".*"), revision) is not None
+            _covers(wanted, ref.repo_id) and re.fullmatch(_regex(at), revision) is not None
             for wanted, at in map(_split, self.texts)
         )
 
@@ -59,9 +58,9 @@ def _split(text: str) -> tuple[str, str]:
 
 def _covers(wanted: str, repo_id: str) -> bool:
     return wanted == "*" or bool(
-        re.fullmatch(_regex(wanted, "[^/]*"), repo_id, re.IGNORECASE | re.ASCII)
+        re.fullmatch(_regex(wanted), repo_id, re.IGNORECASE | re.ASCII)
     )
 
 
-def _regex(pattern: str, star: str) -> str:
-    return star.join(map(re.escape, pattern.split("*")))
+def _regex(pattern: str) -> str:
+    return ".*".join(map(re.escape, pattern.split("*")))

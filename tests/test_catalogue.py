@@ -208,6 +208,10 @@ def test_the_default_model_comes_from_the_environment() -> None:
 def test_a_revision_in_the_default_name_wins() -> None:
     models = catalogue(settings(MODEL_NAME="org/name@v2", MODEL_REVISION="v1"))
     assert source_of(models.default) == "org/name@v2"
+    listed = "[{model: org/name@v2, pin: true}]"
+    models = read(listed, MODEL_NAME="org/name@v2", MODEL_REVISION="v1")
+    assert models.default is not None
+    assert models.default.pinned
 
 
 @pytest.mark.parametrize("name", ["small", "org/name", "ORG/name"])
