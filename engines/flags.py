@@ -109,7 +109,11 @@ def flags(environ: Mapping[str, str]) -> tuple[str, ...]:
 
     Raises `ValueError` where `ENGINE_ARGS` can't be parsed or sets what the router sets.
     """
-    return (*_from_variables(environ), *parse(environ.get("ENGINE_ARGS", "")))
+    try:
+        further = parse(environ.get("ENGINE_ARGS", ""))
+    except ValueError as error:
+        raise ValueError(f"ENGINE_ARGS: {error}") from error
+    return (*_from_variables(environ), *further)
 
 
 def warnings(environ: Mapping[str, str]) -> tuple[str, ...]:

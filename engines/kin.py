@@ -16,8 +16,9 @@ MARK = "ENGINE_MARK"  # in the environment of an engine and, by inheritance, its
 class Kin:
     """Everything that runs in a group or its session, or carries the mark.
 
-    The mark finds what left the session by setsid(), unless it rewrote its environment:
-    it is the last resort for when the guard, which finds these too, was killed.
+    The mark finds what left the session by setsid(), unless it overwrote its environment
+    as setproctitle does: it is the last resort for when the guard, which finds these by
+    descent, was killed. SGLang's processes stay in the group.
     `group` must be held, by an unreaped leader, against being used again.
     """
 

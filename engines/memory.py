@@ -62,9 +62,12 @@ class HostGauge:
         limit = self._limit()
         return available if limit is None else max(0, min(available, limit - self._used()))
 
-    async def recovered(self, target: int) -> int:  # noqa: ARG002 - the port's signature
-        """Return at once: the kernel frees a process's memory before its exit is seen."""
-        return self.free()
+    async def recovered(self, target: int) -> int:
+        """Return at once: the kernel frees a process's memory before its exit is seen.
+
+        What is still short of `target` was taken by others, whose memory this is as well.
+        """
+        return max(target, self.free())
 
     def _limit(self) -> int | None:
         for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1
@@ -85,7 +88,10 @@ class HostGauge:
         return 0
 
 
-def gauge(environ: Mapping[str, str]) -> NvmlGauge | HostGauge:
+Gauge = NvmlGauge | HostGauge
+
+
+def gauge(environ: Mapping[str, str]) -> Gauge:
     """A gauge for the first GPU that the engines may use, or for the host without one."""
     handle = find_gpu(environ)
     return HostGauge() if handle is None else NvmlGauge(handle)

@@ -81,9 +81,9 @@ class EngineProcess:
         an engine that could not be started exits with status 127.
         """
         # No await, so no cancellation, between the fork and the first reference to it.
-        kin_mark = secrets.token_hex(16)
-        guard, lifeline, log = _start_guard(argv, {**env, MARK: kin_mark})
-        kin = Kin(guard.pid, kin_mark)
+        mark = secrets.token_hex(16)
+        guard, lifeline, log = _start_guard(argv, {**env, MARK: mark})
+        kin = Kin(guard.pid, mark)
         return cls(guard, lifeline, LogPump(log, on_line), kin, kill_after)
 
     @property
@@ -188,7 +188,8 @@ def _start_guard(
 ) -> tuple[subprocess.Popen[bytes], socket.socket, int]:
     """Return the guard, our end of its lifeline, and the end of its log to read from.
 
-    Both are closed on exec (Python's default), or another child would keep them open.
+    Both are closed on exec, Python's default: a child that held the lifeline would keep
+    the guard from seeing this process die. A fork without exec does hold it.
     """
     with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as theirs:
         lifeline, lifeline_theirs = socket.socketpair()

@@ -14,16 +14,18 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import uvloop
 
 from engines import flags
 from engines.command import Device
-from engines.memory import gauge
+from engines.memory import Gauge, gauge
 from engines.sglang import SglangLauncher
 from router import models_file, redaction
 from router.admission import Admission
 from router.catalogue import Catalogue
+from router.core.journal import Journal, replay
 from router.core.pool import EnginePool
 from router.core.slots import Limits
 from router.credentials import Credentials
@@ -33,7 +35,7 @@ from router.hub import HuggingFaceHub
 from router.preload import preload
 from router.relay import HttpRelay
 from router.service import Service
-from router.settings import Settings, SettingsError
+from router.settings import Platform, Settings, SettingsError
 from router.transports.http import HttpServer
 
 _log = logging.getLogger("router")
@@ -48,18 +50,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("serve", help="serve over HTTP (the default)")
     demo = commands.add_parser("demo", help="show the main job: no GPU, network or token")
     demo.add_argument("--keep", action="store_true", help="leave it serving afterwards")
+    again = commands.add_parser("replay", help="show what the pool did, from POOL_JOURNAL")
+    again.add_argument("journal", type=Path)
     chosen = parser.parse_args(arguments)
     if chosen.command == "demo":
         return _demo(keep=chosen.keep)
+    if chosen.command == "replay":
+        return _replay(chosen.journal)
     return _serve(os.environ)
 
 
 def _serve(environ: Mapping[str, str]) -> int:
     try:
         settings = Settings.from_environ(environ)
+        if settings.platform is Platform.QUEUE:
+            # Nobody stands between this server and its callers, whatever else runs here.
+            settings = Settings.from_environ(environ, Platform.PLAIN)
         catalogue = models_file.catalogue(settings)
         credentials = Credentials.read(settings, catalogue, environ)
         engine_flags = flags.flags(environ)
+        for model in catalogue.models:
+            flags.refuse_reserved(model.flags)
     except (SettingsError, ValueError) as error:
         print(f"The settings can't be used: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -93,7 +104,7 @@ class Worker:
         """Serve over HTTP until a signal or a broken machine; return the exit status."""
         settings = self._settings
         async with AsyncExitStack() as stack:
-            pool = self._pool()
+            pool = self._pool(stack)
             service = await self._service(pool, stack)
             server = HttpServer(
                 service,
@@ -142,20 +153,27 @@ class Worker:
             pool.hurry()  # asked twice: the operator will not wait for streams
         self._told_to_leave.set()
 
-    def _pool(self) -> EnginePool:
+    def _limits(self, memory: Gauge) -> Limits:
+        settings = self._settings
+        return Limits(
+            budget=settings.gpu_memory_budget or memory.free(),
+            max_loaded=settings.max_loaded_models,
+            max_queue=settings.max_queue,
+            max_concurrency=settings.max_concurrency,
+            min_residency=settings.min_residency,
+            stall_timeout=settings.stall_timeout,
+            fetch_linger=settings.fetch_linger,
+        )
+
+    def _pool(self, stack: AsyncExitStack) -> EnginePool:
         settings, memory = self._settings, gauge(self._environ)
-        budget = settings.gpu_memory_budget or memory.free()
-        _log.info("engines run on %s with %d bytes of memory", memory.device, budget)
+        limits = self._limits(memory)
+        _log.info("engines run on %s with %d bytes of memory", memory.device, limits.budget)
+        record: Journal | None = None
+        if settings.pool_journal is not None:
+            record = Journal(stack.enter_context(settings.pool_journal.open("w")), limits)
         return EnginePool(
-            Limits(
-                budget=budget,
-                max_loaded=settings.max_loaded_models,
-                max_queue=settings.max_queue,
-                max_concurrency=settings.max_concurrency,
-                min_residency=settings.min_residency,
-                stall_timeout=settings.stall_timeout,
-                fetch_linger=settings.fetch_linger,
-            ),
+            limits,
             downloader=SnapshotDownloader(
                 settings.hf_hub_cache,
                 self._environ,
@@ -173,6 +191,7 @@ class Worker:
             ),
             gauge=memory,
             clock=time.monotonic,
+            record=record,
         )
 
     async def _service(self, pool: EnginePool, stack: AsyncExitStack) -> Service:
@@ -204,6 +223,15 @@ class Worker:
             salt=secrets.token_bytes(32),
             clock=time.monotonic,
         )
+
+
+def _replay(journal: Path) -> int:
+    with journal.open() as lines:
+        for step in replay(lines):
+            print(f"{step.now:.3f} {step.event}")  # noqa: T201
+            for action in step.actions:
+                print(f"    -> {action}")  # noqa: T201
+    return 0
 
 
 def _demo(*, keep: bool) -> int:

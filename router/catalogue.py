@@ -89,13 +89,6 @@ class Catalogue:
         """The first name of each model, in the operator's order."""
         return tuple(model.name for model in self.models)
 
-    def loadable(self) -> int:
-        """How many engines may be loaded where MAX_LOADED_MODELS is unset.
-
-        One, unless the operator said how much memory more of them need.
-        """
-        return max(1, sum(model.memory is not None for model in self.models))
-
     def _by_id(self, repo_id: str, revision: str | None) -> OperatorModel | None:
         revisions = self._repos.get(_folded(repo_id), {})
         if revision is not None:

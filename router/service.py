@@ -8,6 +8,7 @@ import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from router.admission import Admission, Admitted
 from router.catalogue import Catalogue, OperatorModel, engine_spec
@@ -109,6 +110,8 @@ class Service:
         self._settings, self._catalogue, self._admission = settings, catalogue, admission
         self._pool, self._relay = pool, relay
         self._flags, self._salt, self._clock = flags, salt, clock
+        local = [model.source for model in catalogue.models if isinstance(model.source, Path)]
+        self._local_paths = [str(path) for path in (settings.hf_hub_cache, *local)]
         self.ready = False
         self.leaving = False
 
@@ -231,7 +234,7 @@ class Service:
                 async with self._until(deadline):
                     content = await _read(upstream)
                 lease.answered = True
-                status, content = engine_error(upstream.status, content)
+                status, content = engine_error(upstream.status, content, self._local_paths)
                 yield Head(status, _JSON)
                 yield Body(content)
                 return

@@ -13,7 +13,6 @@ from router.environ import (
     Environ,
     SettingsError,
     Variable,
-    as_arguments,
     as_count,
     as_deadline,
     as_flag,
@@ -75,6 +74,7 @@ _TABLE = (
     Variable("API_KEYS", "keys that HTTP callers need, comma-separated", secret=True),
     Variable("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR", "INFO"),
     Variable("LOG_FORMAT", "text or json", "text"),
+    Variable("POOL_JOURNAL", "file that the pool's events are recorded in, for a replay"),
     Variable("HF_ENDPOINT", "the Hub", "https://huggingface.co"),
     Variable("HF_HOME", "the Hub client's directory; unset: ~/.cache/huggingface"),
     Variable("HF_HUB_CACHE", "downloads; unset: HF_HOME/hub", also="HUGGINGFACE_HUB_CACHE"),
@@ -121,7 +121,6 @@ class Settings:
     max_body_bytes: int
     drain_timeout: float
     engine_python: str
-    engine_args: tuple[str, ...]
     engine_hf_token: bool
     engine_start_timeout: float
     media_domains: frozenset[str]
@@ -135,6 +134,7 @@ class Settings:
     api_keys: tuple[Secret, ...]
     log_level: str
     log_format: str
+    pool_journal: Path | None
     hf_endpoint: str  # without a trailing slash
     hf_home: Path
     hf_hub_cache: Path
@@ -187,7 +187,6 @@ class Settings:
             max_body_bytes=read.value("MAX_BODY_BYTES", as_size),
             drain_timeout=read.value("DRAIN_TIMEOUT", as_seconds),
             engine_python=read.value("ENGINE_PYTHON", str),
-            engine_args=read.value("ENGINE_ARGS", as_arguments, ()),
             engine_hf_token=read.value("ENGINE_HF_TOKEN", as_flag),
             engine_start_timeout=read.value("ENGINE_START_TIMEOUT", as_deadline),
             media_domains=read.value("MEDIA_DOMAINS", _domains, frozenset()),
@@ -201,6 +200,7 @@ class Settings:
             api_keys=read.value("API_KEYS", _keys, ()),
             log_level=read.value("LOG_LEVEL", one_of("DEBUG", "INFO", "WARNING", "ERROR")),
             log_format=read.value("LOG_FORMAT", one_of("text", "json")),
+            pool_journal=_path(read.text("POOL_JOURNAL"), home),
             hf_endpoint=read.value("HF_ENDPOINT", _origin),
             hf_home=hf_home,
             hf_hub_cache=_path(read.text("HF_HUB_CACHE"), home) or hf_home / "hub",

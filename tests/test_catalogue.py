@@ -251,11 +251,6 @@ def test_an_entry_without_an_idle_ttl_has_the_workers() -> None:
     assert [model.idle_ttl for model in models] == [60, None, 5]
 
 
-def test_several_engines_may_be_loaded_where_their_memory_is_known() -> None:
-    assert catalogue(settings(MODEL_NAME="a/b")).loadable() == 1
-    assert read("[{model: a/b, memory: 1G}, {model: c/d, memory: 2G}]").loadable() == 2
-
-
 PUBLIC = ResolvedModel("org/name", "0" * 40)
 GATED = ResolvedModel("org/name", "0" * 40, access=Access.GATED)
 
