@@ -202,9 +202,10 @@ async def test_an_embedding_engine_dies_of_a_generation_request(start: Start) ->
     assert await fake.ends() == Exit(signal=signal.SIGKILL)
 
 
-async def test_a_generation_engine_refuses_to_embed(start: Start) -> None:
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/rerank", "/v1/classify"])
+async def test_a_generation_engine_refuses_to_embed(start: Start, path: str) -> None:
     fake = await (await start()).ready()
-    status, error = await fake.post("/v1/embeddings", {"model": "me", "input": "a"})
+    status, error = await fake.post(path, {"model": "me", "input": "a"})
     assert status == 400
     assert error["object"] == "error"
 
@@ -213,9 +214,11 @@ async def test_requests_are_refused_as_sglang_does(start: Start) -> None:
     fake = await (await start()).ready()
     assert await fake.post("/nothing", {}) == (404, {"detail": "Not Found"})
     assert await fake.post("/ready", {}) == (405, {"detail": "Method Not Allowed"})
-    assert (await fake.post("/v1/completions", []))[0] == 400
+    status, invalid = await fake.post("/v1/completions", [])
+    assert status == 400
+    assert 'File "/' in invalid["message"]
     assert (await fake.post("/v1/completions", {"model": "base:adapter"}))[0] == 400
-    assert (await fake.post("/v1/rerank", {}))[0] == 400
+    assert (await fake.post("/v1/score", {}))[0] == 400
 
 
 async def test_an_error_names_a_local_file(start: Start, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tests.fake_engine.dialects import (
     Responses,
     event,
 )
+from tests.fake_engine.refusals import flat, invalid
 from tests.fake_engine.wire import Reply, Request, die
 
 GENERATION: dict[str, type[Dialect]] = {
@@ -27,6 +28,7 @@ GENERATION: dict[str, type[Dialect]] = {
     "/v1/messages": Messages,
     "/generate": Dialect,
 }
+_EMBEDDING = {"/v1/embeddings", "/v1/rerank", "/v1/classify"}
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "max_new_tokens")
 
 Json = dict[str, Any]
@@ -105,9 +107,9 @@ class Api:
             body=request.body.decode("utf-8", "replace") if body is None else body,
         )
         if body is None:
-            reply.whole(400, _flat(400, "the body is not a JSON object"))
+            reply.whole(400, invalid("json_invalid", request.path))
         elif ":" in str(body.get("model")):
-            reply.whole(400, _flat(400, "LoRA is not enabled"))
+            reply.whole(400, flat(400, "LoRA is not enabled"))
         else:
             await self._work(request.path, body, reply)
 
@@ -121,11 +123,14 @@ class Api:
             await self._refuse(self._behaviour.error, path, body, reply)
         elif path in GENERATION:
             await self._generate(path, body, reply)
+        elif path in _EMBEDDING and not self._is_embedding:
+            message = "This model does not appear to be an embedding model by default."
+            reply.whole(400, flat(400, message))
         else:
             try:
                 self._post[path](body, reply)
             except (KeyError, TypeError) as error:
-                reply.whole(400, _flat(400, f"the body lacks or has a wrong {error}"))
+                reply.whole(400, invalid(f"missing {error}", path))
 
     # Generation
 
@@ -150,7 +155,7 @@ class Api:
     async def _refuse(self, status: int, path: str, body: Json, reply: Reply) -> None:
         message = f"[Errno 2] No such file or directory: '{self._model_path}/config.json'"
         if path != "/generate":
-            reply.whole(status, _flat(status, message))
+            reply.whole(status, flat(status, message))
         elif not body.get("stream"):
             reply.whole(status, {"error": {"message": message}})
         else:
@@ -179,9 +184,6 @@ class Api:
     # The other tasks
 
     def _embeddings(self, body: Json, reply: Reply) -> None:
-        if not self._is_embedding:
-            reply.whole(400, _flat(400, "This model does not appear to be an embedding model"))
-            return
         texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
         data = [
             {"object": "embedding", "index": index, "embedding": [0.6, 0.8]}
@@ -246,12 +248,6 @@ def _parsed(body: bytes) -> Json | None:
     except ValueError:
         return None
     return content if isinstance(content, dict) else None
-
-
-def _flat(status: int, message: str) -> Json:
-    """SGLang's own error on the OpenAI routes: no envelope."""
-    kind = "BadRequestError" if status < 500 else "InternalServerError"
-    return {"object": "error", "message": message, "type": kind, "param": None, "code": status}
 
 
 def _count_words(body: Json) -> int:

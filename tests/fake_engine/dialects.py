@@ -146,7 +146,7 @@ class Responses(Dialect):
 
 class Messages(Dialect):
     def whole(self) -> dict[str, object]:
-        return self._message() | {
+        return self._message(len(self.answer.pieces)) | {
             "content": [{"type": "text", "text": self.answer.text}],
             "stop_reason": self._stop_reason,
         }
@@ -154,7 +154,7 @@ class Messages(Dialect):
     def opening(self) -> list[bytes]:
         block = {"type": "text", "text": ""}
         return [
-            self._event("message_start", message=self._message()),
+            self._event("message_start", message=self._message(0)),
             self._event("content_block_start", index=0, content_block=block),
         ]
 
@@ -178,16 +178,12 @@ class Messages(Dialect):
     def _event(self, kind: str, **fields: object) -> bytes:
         return event({"type": kind, **fields}, kind)
 
-    def _message(self) -> dict[str, object]:
+    def _message(self, said: int) -> dict[str, object]:
         return {
             "id": "msg_fake",
             "type": "message",
             "role": "assistant",
             "model": self.answer.model,
             "content": [],
-            "stop_reason": None,
-            "usage": {
-                "input_tokens": self.answer.prompt_tokens,
-                "output_tokens": len(self.answer.pieces),
-            },
+            "usage": {"input_tokens": self.answer.prompt_tokens, "output_tokens": said},
         }

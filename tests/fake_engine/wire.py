@@ -34,14 +34,15 @@ class Reply:
     def whole(self, status: int, content: object = None) -> None:
         """Send a whole answer: JSON, or nothing where `content` is None."""
         body = b"" if content is None else json.dumps(content).encode()
-        head = _head(status, "application/json", f"content-length: {len(body)}")
+        kind = ["content-type: application/json"] if body else []
+        head = _head(status, f"content-length: {len(body)}", *kind)
         kept = self._until_death(body)
         self._transport.write(head + kept)
         self._go_on(kept, body)
 
     def begin(self) -> None:
-        chunked = "transfer-encoding: chunked"
-        self._transport.write(_head(200, "text/event-stream; charset=utf-8", chunked))
+        kind = "content-type: text/event-stream; charset=utf-8"
+        self._transport.write(_head(200, "transfer-encoding: chunked", kind))
 
     async def event(self, data: bytes) -> None:
         await self._writable.wait()
@@ -131,11 +132,9 @@ class Connection(asyncio.Protocol):
             self._next()
 
 
-def _head(status: int, content_type: str, framing: str) -> bytes:
-    phrase = HTTPStatus(status).phrase
-    return (
-        f"HTTP/1.1 {status} {phrase}\r\ncontent-type: {content_type}\r\n{framing}\r\n\r\n"
-    ).encode()
+def _head(status: int, *headers: str) -> bytes:
+    line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
+    return "\r\n".join([line, *headers, "\r\n"]).encode()
 
 
 def die() -> None:
