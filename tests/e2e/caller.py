@@ -1,0 +1,125 @@
+"""A caller of the worker: plain HTTP, one connection a request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+CHAT = "/v1/chat/completions"
+DONE = "[DONE]"
+_PATIENCE = aiohttp.ClientTimeout(30.0)
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Json:
+        content: Json = json.loads(self.body)
+        return content
+
+    @property
+    def text(self) -> str:
+        """What a chat model said."""
+        assert self.status == 200, self.body
+        said: str = self.json["choices"][0]["message"]["content"]
+        return said
+
+    @property
+    def refusal(self) -> tuple[int, str]:
+        """Status and code."""
+        return self.status, self.json["error"]["code"]
+
+
+class Stream:
+    """An answer as it arrives, event by event."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.status = response.status
+        self._content = response.content
+
+    async def event(self) -> str:
+        """The next event's data; empty where the stream has ended."""
+        event = await self._content.readuntil(b"\n\n")
+        return event.decode().removeprefix("data: ").strip()
+
+    async def rest(self) -> list[str]:
+        events = []
+        while event := await self.event():
+            events.append(event)
+        return events
+
+    async def text(self) -> str:
+        """What a chat model says until the end, which must be a proper one."""
+        *chunks, done = await self.rest()
+        assert done == DONE, done
+        choices = [choice for chunk in chunks for choice in json.loads(chunk)["choices"]]
+        return "".join(choice["delta"].get("content") or "" for choice in choices)
+
+
+class Caller:
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session, self._url = session, url
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        return await self.send("GET", path, headers=headers)
+
+    async def post(
+        self, path: str, content: object, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        json_headers = {"Content-Type": "application/json", **(headers or {})}
+        return await self.send("POST", path, json.dumps(content).encode(), json_headers)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        async with self._session.request(
+            method, self._url + path, data=data, headers=headers
+        ) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def chat(
+        self, model: str | None, *, token: str | None = None, key: str = "", **fields: object
+    ) -> Answer:
+        return await self.post(CHAT, chat(model, **fields), credentials(token, key))
+
+    @asynccontextmanager
+    async def stream(self, model: str, *, token: str | None = None) -> AsyncIterator[Stream]:
+        """Leaving the block before the stream's end is leaving the worker."""
+        body = chat(model, stream=True)
+        async with self._session.post(
+            self._url + CHAT, json=body, headers=credentials(token)
+        ) as response:
+            yield Stream(response)
+
+
+@asynccontextmanager
+async def calling(url: str) -> AsyncIterator[Caller]:
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with aiohttp.ClientSession(connector=connector, timeout=_PATIENCE) as session:
+        yield Caller(session, url)
+
+
+def chat(model: str | None, **fields: object) -> Json:
+    named = {} if model is None else {"model": model}
+    return {**named, "messages": [{"role": "user", "content": "Who are you?"}], **fields}
+
+
+def credentials(token: str | None, key: str = "") -> dict[str, str]:
+    """The headers for a Hub token and an API key."""
+    headers = {} if token is None else {"X-HF-Token": token}
+    return headers | ({"Authorization": f"Bearer {key}"} if key else {})

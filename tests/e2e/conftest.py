@@ -1,0 +1,24 @@
+"""One Hub for each module. A module says what its `worker` is like; `caller` calls that."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.e2e.caller import Caller, calling
+from tests.e2e.scene import Scene
+from tests.loopback_hub import LoopbackHub
+from tests.worker import Worker
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with LoopbackHub() as hub:
+        yield Scene(hub, tmp_path_factory.mktemp("scene"))
+
+
+@pytest.fixture
+async def caller(worker: Worker) -> AsyncIterator[Caller]:
+    async with calling(worker.url) as caller:
+        yield caller

@@ -1,0 +1,100 @@
+"""What an end-to-end test stands on: a Hub, models whose engines behave as told, workers."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.fake_engine import FILE, PYTHON, behaviour
+from tests.loopback_hub import LoopbackHub
+from tests.worker import Worker
+
+Event = dict[str, Any]
+
+# A generation that no test lives to see the end of.
+ENDLESS: dict[str, Any] = {"tokens": 100_000, "interval": 0.01}
+
+
+class Scene:
+    def __init__(self, hub: LoopbackHub, directory: Path) -> None:
+        self.hub = hub
+        self.journal = Journal(directory / "journal")
+        self._directory = directory
+        self._numbers = itertools.count(1)
+
+    def model(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        gated: bool = False,
+        architecture: str = "LlamaForCausalLM",
+        further: tuple[str, ...] = (),
+        **engine: Any,
+    ) -> str:
+        """Put a model on the Hub, owned by its organisation; `engine` is its behaviour."""
+        files = {
+            "config.json": json.dumps({"architectures": [architecture]}).encode(),
+            "model.safetensors": name.encode() * 1000,
+            FILE: behaviour(journal=str(self.journal.path), **engine),
+            **dict.fromkeys(further, b"{}"),
+        }
+        self.hub.add_repo(name, files, private=private, gated="auto" if gated else False)
+        return name
+
+    def new_worker(self, **environ: str) -> Worker:
+        """Not started yet. A GPU of this machine stays out of it."""
+        return Worker(
+            self._directory / f"worker-{next(self._numbers)}",
+            {
+                **self.hub.environment(),
+                "ENGINE_PYTHON": str(PYTHON),
+                "CUDA_VISIBLE_DEVICES": "",
+                "MIN_RESIDENCY": "0",
+                **environ,
+            },
+        )
+
+    @contextmanager
+    def worker(self, **environ: str) -> Iterator[Worker]:
+        """A worker that serves, and that in the end leaves cleanly when asked to."""
+        with self.new_worker(**environ) as worker:
+            yield worker
+            status = worker.stop()
+            assert (status, worker.processes()) == (0, []), worker.log
+            assert "Traceback" not in worker.log, worker.log
+
+
+class Journal:
+    """What the engines were told and asked, in order."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def events(self, kind: str, model: str) -> list[Event]:
+        """Of all engines that this model had."""
+        engines = {event["pid"] for event in self._read() if _starts(event, model)}
+        return [e for e in self._read() if e["event"] == kind and e["pid"] in engines]
+
+    def engine(self, model: str) -> int:
+        """The process of the model's latest engine."""
+        pid: int = self.events("start", model)[-1]["pid"]
+        return pid
+
+    def kill_engine(self, model: str) -> None:
+        os.kill(self.engine(model), signal.SIGKILL)
+
+    def _read(self) -> list[Event]:
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_bytes().splitlines()]
+
+
+def _starts(event: Event, model: str) -> bool:
+    return event["event"] == "start" and model in event["argv"]

@@ -1,0 +1,137 @@
+"""The worker as users run it: `python -m router serve` in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).parents[1]
+_LISTENING = re.compile(r"listening on (http://\S+)")
+
+
+class Worker:
+    """`with Worker(directory, env) as worker`: serving at `worker.url` until the block ends.
+
+    Everything that it writes goes below `directory`; what it prints is kept in `log`. It
+    sees nothing of this process's environment but PATH and what `environ` holds.
+    """
+
+    def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
+        self.directory = directory
+        self.lines: list[str] = []
+        self.url = ""
+        self._up = threading.Event()
+        self._home = str(directory / "hf")
+        self._environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "TMPDIR": str(directory),
+            "HF_HOME": self._home,
+            "HOST": "127.0.0.1",
+            "PORT": "0",
+            "DRAIN_TIMEOUT": "5",
+            **environ,
+        }
+
+    @property
+    def log(self) -> str:
+        return "".join(self.lines)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, in a process group of its own, without waiting for anything."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "router", "serve"],
+            cwd=ROOT,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            process_group=0,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        if not self._up.wait(30) or not self.url:
+            self.end()
+            raise RuntimeError(f"the worker did not come up:\n{self.log}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.stop()
+        finally:
+            self.end()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to leave, and return its exit status."""
+        self.send(number)
+        return self.wait(30)
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def interrupt(self) -> None:
+        """Ctrl-C: the whole group that a terminal has in the foreground is told."""
+        os.killpg(self.pid, signal.SIGINT)
+
+    def wait(self, seconds: float) -> int:
+        """Its exit status, and all of its log. Raises `subprocess.TimeoutExpired`."""
+        status = self._process.wait(seconds)
+        self._reader.join(10)
+        return status
+
+    def end(self) -> None:
+        """Leave nothing of it on this machine, whatever a test did to it."""
+        self._process.kill()
+        self._process.wait(10)
+        while left := self.processes():
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self._reader.join(10)
+
+    def processes(self) -> list[int]:
+        """All that run on this worker's behalf, itself included, whoever their parents are.
+
+        Each has its HF_HOME in the environment. Zombies have none, and do not count.
+        """
+        mark = f"HF_HOME={self._home}".encode()
+        return [
+            int(entry.name)
+            for entry in Path("/proc").glob("[0-9]*")
+            if mark in _environment(entry)
+        ]
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as stream:
+            for line in stream:
+                self.lines.append(line)
+                if found := _LISTENING.search(line):
+                    self.url = found[1]
+                    self._up.set()
+        self._up.set()
+
+
+def _environment(entry: Path) -> list[bytes]:
+    try:
+        return (entry / "environ").read_bytes().split(b"\0")
+    except OSError:  # it has ended, or is another user's
+        return []
