@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 
 import pytest
+from aiohttp import web
 
 from router.core.models import Access, ModelRef, ResolvedModel, Task
 from router.errors import (
@@ -22,7 +24,7 @@ from router.errors import (
     RouterError,
     UnsupportedModel,
 )
-from router.hub import HuggingFaceHub
+from router.hub import MAX_REDIRECTS, HuggingFaceHub
 from router.tokens import Token
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
@@ -48,7 +50,7 @@ def account(server: LoopbackHub, name: str) -> Token:
     return Token(server.add_account(name))
 
 
-def stranger() -> Token:
+def an_unknown_token() -> Token:
     return Token("hf_" + secrets.token_hex(16))
 
 
@@ -165,7 +167,7 @@ async def test_an_invalid_token_is_refused_even_for_a_public_model(
     model = await hub.resolve(ModelRef("org/model"), None)
     expired = account(server, "ann")
     server.expire(expired.reveal())
-    for credential in (stranger(), expired):
+    for credential in (an_unknown_token(), expired):
         with pytest.raises(InvalidHfToken):
             await hub.resolve(ModelRef("org/model"), credential)
         with pytest.raises(InvalidHfToken):
@@ -279,7 +281,7 @@ async def test_the_query_trick_fails_before_and_at_the_address(
 
 
 async def test_no_error_holds_the_token(server: LoopbackHub, hub: HuggingFaceHub) -> None:
-    token = stranger()
+    token = an_unknown_token()
     server.faults.add("/api/models/org/reset", "reset", times=None)
     for name in ("org/absent", "org/reset"):
         with pytest.raises(RouterError) as caught:
@@ -287,6 +289,84 @@ async def test_no_error_holds_the_token(server: LoopbackHub, hub: HuggingFaceHub
         assert caught.value.__cause__ is None
         assert caught.value.__context__ is None
         assert token.reveal() not in str(caught.value)
+
+
+@dataclass
+class Stranger:
+    """A server that is no Hub, and what it was sent."""
+
+    answer: Callable[[web.BaseRequest], web.Response]
+    sent: list[web.BaseRequest] = field(default_factory=list)
+    url: str = ""
+
+    async def __call__(self, request: web.BaseRequest) -> web.Response:
+        self.sent.append(request)
+        return self.answer(request)
+
+
+@asynccontextmanager
+async def serving(answer: Callable[[web.BaseRequest], web.Response]) -> AsyncIterator[Stranger]:
+    stranger = Stranger(answer)
+    runner = web.ServerRunner(web.Server(stranger), shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    stranger.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield stranger
+    finally:
+        await runner.cleanup()
+
+
+async def test_no_redirect_takes_the_token_to_another_origin() -> None:
+    async with serving(lambda _: web.Response()) as other:
+
+        def redirect(request: web.BaseRequest) -> web.Response:
+            return web.Response(status=302, headers={"Location": other.url + request.path})
+
+        async with serving(redirect) as stranger:
+            hub = HuggingFaceHub(stranger.url)
+            with pytest.raises(HubUnavailable):
+                await hub.resolve(ModelRef("org/model"), an_unknown_token())
+            with pytest.raises(HubUnavailable):
+                await hub.entitle(ResolvedModel("org/model", "a" * 40), an_unknown_token())
+            await hub.close()
+            assert len(stranger.sent) == 2
+        assert not other.sent
+
+
+async def test_redirects_end_somewhere() -> None:
+    async with serving(
+        lambda _: web.Response(status=307, headers={"Location": "/"})
+    ) as stranger:
+        hub = HuggingFaceHub(stranger.url)
+        with pytest.raises(HubUnavailable):
+            await hub.resolve(ModelRef("org/model"), None)
+        await hub.close()
+        assert len(stranger.sent) == MAX_REDIRECTS + 1
+
+
+async def test_a_page_that_answers_anything_proves_no_access() -> None:
+    async with serving(lambda _: web.Response(text="please log in")) as stranger:
+        hub = HuggingFaceHub(stranger.url)
+        with pytest.raises(HubUnavailable, match="HF_ENDPOINT"):
+            await hub.entitle(ResolvedModel("org/model", "a" * 40), None)
+        with pytest.raises(HubUnavailable, match="HF_ENDPOINT"):
+            await hub.resolve(ModelRef("org/model"), None)
+        await hub.close()
+
+
+async def test_no_cookie_of_one_caller_comes_with_anothers_request() -> None:
+    def answer(_: web.BaseRequest) -> web.Response:
+        return web.Response(status=503, headers={"Set-Cookie": "session=ann; Path=/"})
+
+    async with serving(answer) as stranger:
+        hub = HuggingFaceHub(stranger.url)
+        for credential in (an_unknown_token(), None):
+            with pytest.raises(HubUnavailable):
+                await hub.resolve(ModelRef("org/model"), credential)
+        await hub.close()
+        assert not any("Cookie" in request.headers for request in stranger.sent)
 
 
 async def test_a_cancelled_question_leaves_the_client_usable(
