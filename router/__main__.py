@@ -110,6 +110,7 @@ class Worker:
                 service,
                 api_keys=[key.reveal() for key in settings.api_keys],
                 max_body=settings.max_body_bytes,
+                request_timeout=settings.request_timeout,
             )
             try:
                 port = await server.start(settings.host, settings.port, settings.port_health)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
@@ -16,7 +17,13 @@ from router.catalogue import Catalogue, OperatorModel
 from router.core.models import ModelRef, ResolvedModel
 from router.core.ports import Clock, Credential, Hub
 from router.credentials import Choice, Credentials
-from router.errors import AccessError, HubUnavailable, InvalidRequest, ModelNotAllowed
+from router.errors import (
+    AccessError,
+    HubUnavailable,
+    InvalidRequest,
+    ModelNotAllowed,
+    RouterError,
+)
 from router.patterns import Patterns
 from router.tokens import Token
 
@@ -62,7 +69,7 @@ class Admission:
         # The commit that an unpinned name stood for when an engine was last chosen for
         # it. A commit that only a pinned request brought up is not one of these: a pull
         # request's must not become what the plain name means.
-        self._chosen: LRUCache[ModelRef, ResolvedModel] = LRUCache(_MOST_NAMES)
+        self._chosen: LRUCache[str, ResolvedModel] = LRUCache(_MOST_NAMES)
 
     async def admit(self, name: str | None, caller: Token | None) -> Admitted:
         """Raise `AccessError`, `InvalidModelId` or `HubUnavailable`, or let the caller in."""
@@ -117,12 +124,17 @@ class Admission:
     ) -> ResolvedModel:
         """Entitle at the commit that this name is to mean: an unpinned one stays on the
         commit of its engine until that is gone."""
-        chosen = self._chosen.get(ModelRef(model.repo_id))
-        if ref.revision is None and chosen and chosen.commit in self._running(model.repo_id):
-            model = replace(chosen, access=model.access)
+        if ref.revision is not None:
+            await self._hub.entitle(model, credential)
+            return model
+        chosen = self._chosen.get(model.repo_id)
+        if chosen is not None and chosen.commit in self._running(model.repo_id):
+            kept = replace(chosen, access=model.access)
+            with suppress(AccessError):
+                await self._hub.entitle(kept, credential)
+                return kept
         await self._hub.entitle(model, credential)
-        if ref.revision is None:
-            self._chosen[ModelRef(model.repo_id)] = model
+        self._chosen[model.repo_id] = model
         return model
 
     # --- grants ------------------------------------------------------------------
@@ -146,7 +158,7 @@ class Admission:
             grant.model = await self._ask(ref, choice)
         except HubUnavailable:
             _log.warning("the Hub can't be asked about %s; it stays granted", ref)
-        except AccessError as refusal:
+        except RouterError as refusal:
             _log.error("%s is withdrawn: %s", ref, refusal.message)
             self._grants.pop(ref, None)
         finally:

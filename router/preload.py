@@ -42,10 +42,9 @@ async def _settle(
             await start(model)
             return
         except RouterError as error:
-            failures += 1
+            failures += error.retry_after is None
             lasting = isinstance(error, AccessError | FitError | RequestError)
-            waits = error.retry_after is not None and not lasting
-            if lasting or (failures == _TRIES and not waits):
+            if lasting or failures == _TRIES:
                 _log.critical(
                     "%s can't be served: %s (%s)", model.name, error.message, error.code
                 )

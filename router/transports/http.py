@@ -37,6 +37,7 @@ _HEALTH = ("/ping", "/health")
 _MODELS = "/v1/models"
 _READ = ("GET", "HEAD")
 _LAST_MOMENT = 1.0  # seconds for a request that was cut off to clean up
+_SLOW_READER = 10.0  # seconds on top of the service's own deadline
 _CALLER_LEFT = 499  # nginx's number; in the log only
 
 
@@ -59,7 +60,8 @@ class Service(Protocol):
 
 class HttpServer:
     """Serves `service`. `api_keys`: empty for none; `max_body` in bytes; `upload_timeout`
-    in seconds, for one request's body to arrive."""
+    in seconds, for one request's body to arrive; `request_timeout`, which the service
+    keeps by itself, bounds those as well who do not read their answer."""
 
     def __init__(
         self,
@@ -68,8 +70,10 @@ class HttpServer:
         api_keys: Collection[str] = (),
         max_body: int = 32 * 1024 * 1024,
         upload_timeout: float = 60.0,
+        request_timeout: float = 3600.0,
     ) -> None:
         self._service = service
+        self._longest = request_timeout + _SLOW_READER
         self._keys = ApiKeys(api_keys)
         self._max_body = max_body
         self._upload_timeout = upload_timeout
@@ -121,9 +125,12 @@ class HttpServer:
         began = time.perf_counter()
         status = _CALLER_LEFT
         try:
-            response = await _guarded(serve, request)
+            async with asyncio.timeout(self._longest):
+                response = await _guarded(serve, request)
             status = response.status
             return response
+        except TimeoutError:
+            raise ConnectionResetError("the answer was not read in time") from None
         finally:
             self._active.discard(task)
             _log_access(request, status, time.perf_counter() - began)

@@ -1,0 +1,125 @@
+"""Fakes at the ports that the service and its admission see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from router.core.models import Access, ModelRef, ResolvedModel, Task
+from router.core.ports import Credential, UpstreamLost, UpstreamRequest, UpstreamResponse
+from router.errors import HubUnavailable, ModelGated, ModelNotFound
+
+
+@dataclass
+class Repo:
+    model: ResolvedModel
+    readers: set[str] | None = None  # digests; None: everybody
+    commits: set[str] = field(default_factory=set)
+
+
+class FakeHub:
+    """Repositories and who may read them. Records what it is asked, and by whom."""
+
+    def __init__(self) -> None:
+        self.repos: dict[str, Repo] = {}
+        self.asked: list[tuple[str, str, str]] = []  # (question, about, digest)
+        self.down = False
+        self.answered = asyncio.Event()
+
+    def add(
+        self,
+        repo_id: str,
+        *readers: Credential,
+        commit: str = "1" * 40,
+        task: Task = Task.GENERATE,
+        gated: bool = False,
+    ) -> ResolvedModel:
+        access = Access.GATED if gated else Access.PRIVATE if readers else Access.PUBLIC
+        model = ResolvedModel(repo_id, commit, task, access)
+        known = self.repos.get(repo_id)
+        commits = (known.commits if known else set()) | {commit}
+        digests = {reader.digest for reader in readers} if readers or gated else None
+        self.repos[repo_id] = Repo(model, digests, commits)
+        return model
+
+    def rename(self, old: str, new: str) -> None:
+        self.repos[old] = self.repos[new]
+
+    async def resolve(self, ref: ModelRef, credential: Credential | None) -> ResolvedModel:
+        repo = self._find("resolve", ref.repo_id, credential)
+        if repo.model.access is Access.PRIVATE:
+            self._check(repo, credential)
+        return repo.model
+
+    async def entitle(self, model: ResolvedModel, credential: Credential | None) -> None:
+        repo = self._find("entitle", f"{model.repo_id}", credential)
+        self._check(repo, credential)
+        if model.commit not in repo.commits:
+            raise ModelNotFound("no such commit")
+
+    def _find(self, question: str, repo_id: str, credential: Credential | None) -> Repo:
+        self.asked.append((question, repo_id, credential.digest if credential else ""))
+        self.answered.set()
+        if self.down:
+            raise HubUnavailable("down")
+        if repo_id not in self.repos:
+            raise ModelNotFound(f"{repo_id} does not exist")
+        return self.repos[repo_id]
+
+    def _check(self, repo: Repo, credential: Credential | None) -> None:
+        if repo.readers is None or (credential and credential.digest in repo.readers):
+            return
+        if repo.model.access is Access.GATED:
+            raise ModelGated(f"{repo.model.repo_id} is gated")
+        raise ModelNotFound(f"{repo.model.repo_id} does not exist")
+
+
+@dataclass
+class Answer:
+    """What an engine says to one request. `lost_after`: chunks until the connection breaks."""
+
+    chunks: tuple[bytes, ...] = (b"{}",)
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    lost_after: int | None = None
+    refuses: bool = False
+    hangs: bool = False
+
+
+class FakeRelay:
+    """Gives the answers in turn, the last one again and again; records what was sent."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers) or [Answer()]
+        self.sent: list[UpstreamRequest] = []
+        self.open_now = 0
+
+    @asynccontextmanager
+    async def open(self, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
+        self.sent.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer.refuses:
+            raise UpstreamLost("connection refused")
+        self.open_now += 1
+        try:
+            yield _Response(answer)
+        finally:
+            self.open_now -= 1
+
+
+class _Response:
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.status, self.headers = answer.status, answer.headers
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        for number, chunk in enumerate(self._answer.chunks):
+            if number == self._answer.lost_after:
+                raise UpstreamLost("connection reset")
+            yield chunk
+        if self._answer.lost_after == len(self._answer.chunks):
+            raise UpstreamLost("connection reset")
+        if self._answer.hangs:
+            await asyncio.Event().wait()
