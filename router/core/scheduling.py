@@ -52,9 +52,6 @@ class Room:
     def within(self, other: Room) -> bool:
         return self.memory <= other.memory and self.seats <= other.seats
 
-    def least(self, other: Room) -> Room:
-        return Room(min(self.memory, other.memory), min(self.seats, other.seats))
-
 
 def plan(
     slots: Collection[Slot], limits: Limits, written_off: int, free: int | None, now: float
@@ -131,7 +128,6 @@ class _Walk:
             return self._plan(evict=evict)
         self._spared = [slot for slot in self._spared if slot not in victims]
         self._later = self._later + _total(victims) - need
-        self._room = self._room.least(self._later)
         return None
 
     def _victims(self, slot: Slot, need: Room, room: Room, *, head: bool) -> list[Slot] | None:

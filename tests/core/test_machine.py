@@ -260,16 +260,7 @@ class PoolLife(RuleBasedStateMachine):
     @precondition(lambda self: self.old)
     @rule(data=st.data())
     def repeat_an_old_report(self, data: st.DataObject) -> None:
-        event = data.draw(st.sampled_from(self.old))
-        before = len(self.world.history)
-        stale = not self._current(event)
-        self.world.tell(event)
-        if stale:
-            acts = [type(order) for order in self.world.history[before]]
-            assert events.Stop not in acts or acts.count(events.Stop) <= 1
-
-    def _current(self, event: events.Event) -> bool:
-        return getattr(event, "incarnation", None) in self.world.processes
+        self.world.tell(data.draw(st.sampled_from(self.old)))
 
     @rule(outsiders=st.sampled_from([0, 0, 4 * GIB, 11 * GIB]))
     def others_take_memory(self, outsiders: int) -> None:
@@ -382,6 +373,55 @@ class PoolLife(RuleBasedStateMachine):
             world.tell(events.Gone(key, number, 0))
         assert not world.processes
         assert world.machine.empty
+
+
+def stale_reports(key: EngineKey, old: int) -> list[events.Event]:
+    return [
+        events.Healthy(key, old),
+        events.StartFailed(key, old, "exit 1", out_of_memory=False),
+        events.StartFailed(key, old, "exit 1", out_of_memory=True),
+        events.Responded(key, old),
+        events.Crashed(key, old, "killed"),
+        events.Gone(key, old, 0),
+        events.Stuck(key, old),
+        events.Fetched(key, old, Path("/s")),
+        events.FetchFailed(key, old, ModelGated("no"), blames_payer=True),
+    ]
+
+
+def test_reports_of_an_earlier_life_change_nothing_in_any_state() -> None:
+    world, key = Outside(Limits(BUDGET, max_loaded=1, min_residency=0.0)), SPECS[0].key
+    world.requests[1] = Request(SPECS[0])
+    world.tell(events.Wanted(1, 1, SPECS[0], "x", 1e6))
+    for state in ("fetching", "starting", "ready", "stopping"):
+        slot = world.machine.slots[key]
+        assert slot.state == state
+        for event in stale_reports(key, old=99):
+            before = (
+                slot.state,
+                slot.incarnation,
+                slot.attempt,
+                len(slot.leases),
+                slot.failures,
+            )
+            world.tell(event)
+            after = (
+                slot.state,
+                slot.incarnation,
+                slot.attempt,
+                len(slot.leases),
+                slot.failures,
+            )
+            assert before == after, f"{event} in {state}"
+        if state == "fetching":
+            world.tell(events.Fetched(key, world.fetches.pop(key).attempt, Path("/s")))
+            continue
+        (number,) = world.processes
+        if state == "starting":
+            world.processes[number].state = "ready"
+            world.tell(events.Healthy(key, number))
+        elif state == "ready":
+            world.tell(events.Crashed(key, number, "killed"))
 
 
 PoolLife.TestCase.settings = settings(
