@@ -221,6 +221,9 @@ class Api:
         reply.whole(200 if self.ready else 503)
 
     async def _health(self, reply: Reply) -> None:
+        if self._behaviour.unwell:
+            reply.whole(503)
+            return
         if self._behaviour.hang:
             await asyncio.Event().wait()
         await self._readiness(reply)

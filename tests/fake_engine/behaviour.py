@@ -29,6 +29,7 @@ class Behaviour:
     die_before_answer: bool = False
     die_after_bytes: int | None = None  # of an answer's body
     hang: bool = False  # ready, but never generates; /health hangs as well
+    unwell: bool = False  # /health says 503 at once; the real one takes 20 s to
     error: int | None = None  # the status that generation is refused with
 
     ignore_sigint: bool = False
