@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 
@@ -22,3 +22,14 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 async def caller(worker: Worker) -> AsyncIterator[Caller]:
     async with calling(worker.url) as caller:
         yield caller
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    scene = getattr(item, "funcargs", {}).get("scene")
+    if report.failed and scene is not None and scene.workers:
+        report.sections.append(("The latest worker's log", scene.workers[-1].log))
+    return report

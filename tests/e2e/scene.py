@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import signal
@@ -25,8 +24,8 @@ class Scene:
     def __init__(self, hub: LoopbackHub, directory: Path) -> None:
         self.hub = hub
         self.journal = Journal(directory / "journal")
+        self.workers: list[Worker] = []
         self._directory = directory
-        self._numbers = itertools.count(1)
 
     def model(
         self,
@@ -50,8 +49,8 @@ class Scene:
 
     def new_worker(self, **environ: str) -> Worker:
         """Not started yet. A GPU of this machine stays out of it."""
-        return Worker(
-            self._directory / f"worker-{next(self._numbers)}",
+        worker = Worker(
+            self._directory / f"worker-{len(self.workers) + 1}",
             {
                 **self.hub.environment(),
                 "ENGINE_PYTHON": str(PYTHON),
@@ -60,6 +59,8 @@ class Scene:
                 **environ,
             },
         )
+        self.workers.append(worker)
+        return worker
 
     @contextmanager
     def worker(self, **environ: str) -> Iterator[Worker]:
