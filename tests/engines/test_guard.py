@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 import pytest
 
@@ -45,8 +44,6 @@ class Guarded:
 
     def clear(self) -> None:
         self.lifeline.close()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(WITHIN)
         self.process.kill()
         self.process.communicate()
 
@@ -60,6 +57,7 @@ def run(family: Family) -> Iterator[Run]:
         return running[-1]
 
     yield start
+    family.kill()  # first: a survivor would hold the output open
     for guarded in running:
         guarded.clear()
 
