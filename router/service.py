@@ -132,7 +132,9 @@ class Service:
                 age = lease.age
                 begun = False
                 try:
-                    async with aclosing(self._relayed(order, lease, ends)) as parts:
+                    first_by = queued_until if order.call.stream else ends
+                    relayed = self._relayed(order, lease, first_by, ends)
+                    async with aclosing(relayed) as parts:
                         async for part in parts:
                             begun = True
                             yield part
@@ -214,24 +216,28 @@ class Service:
                 yield
         except TimeoutError:
             raise DeadlineExceeded(
-                "The answer was not complete in time. Ask for less, stream, or have the "
-                "operator raise REQUEST_TIMEOUT."
+                "The answer did not come in time. Ask for less, stream, or have the operator "
+                "raise QUEUE_TIMEOUT (to the first byte) or REQUEST_TIMEOUT (to the last)."
             ) from None
 
     # --- under the lease -------------------------------------------------------------
 
     async def _relayed(
-        self, order: _Order, lease: Lease, deadline: float
+        self, order: _Order, lease: Lease, first_by: float, ends: float
     ) -> AsyncGenerator[Part, None]:
-        """Send the request upstream and pass on what comes. Raises `UpstreamLost`."""
+        """Send the request upstream and pass on what comes. Raises `UpstreamLost`.
+
+        The first byte is due by `first_by`: for a stream that is soon, while an answer
+        in one piece may take all of the request's time.
+        """
         path = order.call.route.path
         body = order.call.upstream_body(lease.served_name, order.salt)
         request = UpstreamRequest("POST", lease.url + path, _JSON, body)
         async with AsyncExitStack() as stack:
-            async with self._until(deadline):
+            async with self._until(first_by):
                 upstream = await stack.enter_async_context(self._relay.open(request))
             if upstream.status >= 400:
-                async with self._until(deadline):
+                async with self._until(ends):
                     content = await _read(upstream)
                 lease.answered = True
                 status, content = engine_error(upstream.status, content, self._local_paths)
@@ -241,11 +247,11 @@ class Service:
             chunks = upstream.chunks()
             # SGLang sends the head before it has generated anything: an engine that dies
             # in between has said nothing yet.
-            chunk = await self._next(chunks, deadline)
+            chunk = await self._next(chunks, first_by)
             yield Head(upstream.status, upstream.headers)
             while chunk is not None:
                 yield Body(chunk)
-                chunk = await self._next(chunks, deadline)
+                chunk = await self._next(chunks, ends)
             lease.answered = True
 
     async def _next(self, chunks: AsyncIterator[bytes], deadline: float) -> bytes | None:

@@ -56,7 +56,7 @@ _TABLE = (
     Variable("QUEUE_TIMEOUT", "seconds to the first byte; unset: by platform (480, 300, 600)"),
     Variable("STALL_TIMEOUT", "seconds of silence after which an engine is dead", "120"),
     Variable("MAX_QUEUE", "requests that may wait", "256"),
-    Variable("MAX_CONCURRENCY", "requests in flight", "64"),
+    Variable("MAX_CONCURRENCY", "requests in flight per engine", "64"),
     Variable("MAX_BODY_BYTES", "largest request body over HTTP", "32MiB"),
     Variable("DRAIN_TIMEOUT", "seconds for requests to end at shutdown", "30"),
     Variable("ENGINE_PYTHON", "interpreter that has SGLang", "python3"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +41,17 @@ def test_memory_is_claimed_from_the_start_until_the_process_is_gone() -> None:
     leaving = {(s, t) for s, causes in TABLE.items() for t in causes.values()}
     released = {s for s, t in leaving if s.claims and not t.claims}
     assert released == {State.STOPPING}
+
+
+def test_the_readme_shows_the_table_as_it_is() -> None:
+    readme = (Path(__file__).parents[2] / "router" / "README.md").read_text()
+    shown = [
+        line
+        for line in readme.splitlines()
+        if line.startswith(tuple(f"| {s.name} |" for s in State))
+    ]
+    assert shown == [
+        f"| {state.name} | {cause} | {following.name} |"
+        for state, causes in TABLE.items()
+        for cause, following in causes.items()
+    ]
