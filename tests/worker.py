@@ -68,9 +68,12 @@ class Worker:
 
     def __enter__(self) -> Self:
         self.start()
-        if not self._up.wait(30) or not self.url:
+        try:
+            if not self._up.wait(30) or not self.url:
+                raise RuntimeError(f"the worker did not come up:\n{self.log}")
+        except BaseException:  # the demo can be interrupted here
             self.end()
-            raise RuntimeError(f"the worker did not come up:\n{self.log}")
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,6 +89,10 @@ class Worker:
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self.wait(10)
 
     def interrupt(self) -> None:
         """Ctrl-C: the whole group that a terminal has in the foreground is told."""

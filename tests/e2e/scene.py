@@ -40,7 +40,7 @@ class Scene:
         """Put a model on the Hub, owned by its organisation; `engine` is its behaviour."""
         files = {
             "config.json": json.dumps({"architectures": [architecture]}).encode(),
-            "model.safetensors": name.encode() * 1000,
+            "model.safetensors": name.encode().ljust(1000),
             FILE: behaviour(journal=str(self.journal.path), **engine),
             **dict.fromkeys(further, b"{}"),
         }

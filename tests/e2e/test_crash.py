@@ -104,7 +104,7 @@ async def test_an_engine_that_can_not_start_is_left_to_cool_down(
     assert [answer.refusal for answer in answers[:2]] == [FAILED, FAILED]
     _assert_cools_down(answers[2])
     assert len(scene.journal.events("start", model)) == 2
-    assert words in worker.log  # for the operator ...
+    await eventually(lambda: words in worker.log)  # for the operator ...
     assert not any(b"beyond me" in answer.body for answer in answers)  # ... alone
 
 
@@ -119,7 +119,7 @@ async def test_an_engine_that_is_never_ready_is_given_up(
 ) -> None:
     model = scene.model("acme/never-ready", never_ready=True)
     assert (await caller.chat(model)).refusal == FAILED
-    assert "not ready after 3 s" in worker.log
+    await eventually(lambda: "not ready after 3 s" in worker.log)
     await eventually(lambda: model not in _models_served(worker))
 
 

@@ -1,0 +1,96 @@
+"""A caller that goes away takes nothing with it and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from tests.e2e.caller import Answer, Caller
+from tests.e2e.scene import ENDLESS, Scene
+from tests.eventually import eventually
+from tests.worker import Worker
+
+FULL = (429, "queue_full")
+
+
+@pytest.fixture(scope="module")
+def worker(scene: Scene) -> Iterator[Worker]:
+    with scene.worker(MAX_LOADED_MODELS="1", MAX_QUEUE="1") as worker:
+        yield worker
+
+
+async def leave(call: asyncio.Task[Answer]) -> None:
+    """Hang up."""
+    call.cancel()
+    with suppress(asyncio.CancelledError):
+        await call
+
+
+async def test_leaving_in_mid_stream_cancels_the_generation(
+    scene: Scene, caller: Caller
+) -> None:
+    model = scene.model("acme/left-in-mid-stream", **ENDLESS)
+    async with caller.stream(model) as stream:
+        await stream.event()
+    await eventually(lambda: scene.journal.events("cancelled", model))
+    (cancelled,) = scene.journal.events("cancelled", model)
+    assert cancelled["sent"] > 0
+
+
+async def test_leaving_before_the_first_byte_cancels_the_generation(
+    scene: Scene, caller: Caller
+) -> None:
+    model = scene.model("acme/left-early", hang=True)
+    call = asyncio.create_task(caller.chat(model))
+    await eventually(lambda: scene.journal.events("request", model))
+    await leave(call)
+    await eventually(lambda: scene.journal.events("cancelled", model))
+
+
+async def test_leaving_ends_the_lease_that_an_eviction_waits_for(
+    worker: Worker, scene: Scene, caller: Caller
+) -> None:
+    busy, next_one = scene.model("acme/busy", **ENDLESS), scene.model("acme/next")
+    async with caller.stream(busy) as stream:
+        await stream.event()
+        waiting = asyncio.create_task(caller.chat(next_one))
+        await eventually(lambda: f"fetching {next_one}" in worker.log)
+        await stream.event()  # it is served on
+        assert not waiting.done()
+        assert not scene.journal.events("start", next_one)
+    assert (await waiting).text == f"I am {next_one}"
+
+
+async def test_leaving_the_queue_frees_the_place(
+    worker: Worker, scene: Scene, caller: Caller
+) -> None:
+    busy, wanted = scene.model("acme/busy-too", **ENDLESS), scene.model("acme/wanted")
+    async with caller.stream(busy) as stream:
+        await stream.event()
+        first = asyncio.create_task(caller.chat(wanted))
+        await eventually(lambda: f"fetching {wanted}" in worker.log)
+        refused = await caller.chat(wanted)
+        assert refused.refusal == FULL
+        assert int(refused.headers["Retry-After"]) >= 1
+
+        earlier = worker.log.count(" 499 ")
+        await leave(first)
+        await eventually(lambda: worker.log.count(" 499 ") > earlier)
+        second = asyncio.create_task(caller.chat(wanted))
+        refused_at_once, _ = await asyncio.wait({second}, timeout=0.3)
+        assert not refused_at_once
+    assert (await second).text == f"I am {wanted}"
+
+
+async def test_leaving_while_a_model_starts_leaves_the_start_to_others(
+    scene: Scene, caller: Caller
+) -> None:
+    model = scene.model("acme/started-for-two", warm_up=0.5)
+    call = asyncio.create_task(caller.chat(model))
+    await eventually(lambda: scene.journal.events("start", model))
+    await leave(call)
+    assert (await caller.chat(model)).text == f"I am {model}"
+    assert len(scene.journal.events("start", model)) == 1
