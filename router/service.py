@@ -12,8 +12,9 @@ from pathlib import Path
 
 from router.admission import Admission, Admitted
 from router.catalogue import Catalogue, OperatorModel, engine_spec
+from router.core.lease import Lease
 from router.core.models import Access, EngineSpec, ModelRef, ResolvedModel
-from router.core.pool import EnginePool, Lease
+from router.core.pool import EnginePool
 from router.core.ports import (
     Clock,
     Credential,
@@ -126,9 +127,10 @@ class Service:
         order = await self._order(request, queued_until)
         age: int | None = None
         for last in (False, True):
-            async with self._pool.lease(
+            with self._pool.lease(
                 order.spec, order.payer, deadline=queued_until, age=age
             ) as lease:
+                await lease.granted()
                 age = lease.age
                 begun = False
                 try:
@@ -178,8 +180,9 @@ class Service:
         """Start an operator's model, and return when it is ready. Raises `RouterError`."""
         admitted = await self._admission.admit(model.name, None)
         deadline = self._clock() + self._settings.queue_timeout
-        async with self._pool.lease(self._spec(admitted), admitted.payer, deadline=deadline):
-            pass
+        spec = self._spec(admitted)
+        with self._pool.lease(spec, admitted.payer, deadline=deadline) as lease:
+            await lease.granted()
 
     # --- before the lease ----------------------------------------------------------
 
@@ -231,8 +234,8 @@ class Service:
         in one piece may take all of the request's time.
         """
         path = order.call.route.path
-        body = order.call.upstream_body(lease.served_name, order.salt)
-        request = UpstreamRequest("POST", lease.url + path, _JSON, body)
+        body = order.call.upstream_body(lease.engine.served_name, order.salt)
+        request = UpstreamRequest("POST", lease.engine.url + path, _JSON, body)
         async with AsyncExitStack() as stack:
             async with self._until(first_by):
                 upstream = await stack.enter_async_context(self._relay.open(request))

@@ -10,14 +10,14 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from router.core import events
 from router.core.crew import Crew
+from router.core.lease import Granted, Lease
 from router.core.machine import Machine
-from router.core.models import EngineKey, EngineSpec
+from router.core.models import EngineSpec
 from router.core.ports import (
     Clock,
     Credential,
@@ -27,23 +27,10 @@ from router.core.ports import (
 )
 from router.core.slots import Limits
 from router.core.states import State
-from router.errors import RouterError
 
 _log = logging.getLogger(__name__)
 
 Record = Callable[[float, events.Event], None]
-
-
-@dataclass(slots=True)
-class Lease:
-    """The right to send one request to an engine, which can't be stopped meanwhile."""
-
-    url: str
-    served_name: str
-    key: EngineKey
-    incarnation: int
-    age: int  # give it to `lease` again to keep the place in the queue
-    answered: bool = False  # set once the engine's whole answer has arrived
 
 
 class EnginePool:
@@ -63,9 +50,7 @@ class EnginePool:
             self._feed, downloader=downloader, launcher=launcher, gauge=gauge, clock=clock
         )
         self._numbers = itertools.count(1)
-        self._receivers: dict[int, asyncio.Future[Lease | RouterError]] = {}
-        self._payers: dict[int, Credential | None] = {}
-        self._ages: dict[int, int] = {}
+        self._leases: dict[int, Lease] = {}
         self._inbox: deque[events.Event] = deque()
         self._feeding = False
         self._timer: asyncio.TimerHandle | None = None
@@ -76,50 +61,40 @@ class EnginePool:
         """Set when this machine should take no more work: drain, and leave."""
         return self._crew.at_fault
 
-    @asynccontextmanager
-    async def lease(
+    @contextmanager
+    def lease(
         self,
         spec: EngineSpec,
         credential: Credential | None,
         *,
         deadline: float,
         age: int | None = None,
-    ) -> AsyncIterator[Lease]:
-        """Wait for an engine that runs `spec`, starting it if need be, and hold it.
+    ) -> Iterator[Lease]:
+        """Line up for an engine that runs `spec`, which is started if need be.
 
-        The caller must be entitled to the model already; `credential` pays for a
-        download. Raises a `RouterError` where no engine can be had by `deadline`.
+        `await lease.granted()` inside of the block; leaving it gives back whatever was
+        had by then, without waiting. The caller must be entitled to the model already;
+        `credential` pays for a download. `age` is an earlier lease's, to keep its place.
         """
-        waiter = next(self._numbers)
-        receiver = asyncio.get_running_loop().create_future()
-        self._receivers[waiter] = receiver
-        self._payers[waiter] = credential
-        self._ages[waiter] = waiter if age is None else age
+        number = next(self._numbers)
+        lease = Lease(self._feed, number, number if age is None else age, credential)
+        self._leases[number] = lease
         digest = credential.digest if credential else ""
         try:
-            self._feed(events.Wanted(waiter, self._ages[waiter], spec, digest, deadline))
-            granted = await receiver
-        except asyncio.CancelledError:
-            self._feed(events.Left(waiter))  # also returns a grant that nobody took
-            raise
+            self._feed(events.Wanted(number, lease.age, spec, digest, deadline))
+            yield lease
         finally:
-            del self._receivers[waiter], self._payers[waiter], self._ages[waiter]
-        if isinstance(granted, RouterError):
-            raise granted
-        self._feed(events.Taken(waiter))
-        try:
-            yield granted
-        finally:
-            self._feed(events.Released(waiter, granted.answered))
+            self._feed(lease.end())
+            del self._leases[number]
 
     async def suspect(self, lease: Lease) -> None:
         """Find out whether the engine behind a connection that broke is still there.
 
         By the time this returns, a dead one has been noted as crashed.
         """
-        engine = self._crew.engines.get(lease.incarnation)
-        if engine is not None and not await engine.probe():
-            self._feed(events.Crashed(lease.key, lease.incarnation, "connection lost"))
+        grant = lease.grant
+        if not await grant.engine.probe():
+            self._feed(events.Crashed(grant.key, grant.incarnation, "connection lost"))
 
     def running(self, repo_id: str) -> set[str]:
         """The commits of a repository that engines run at, or are starting at."""
@@ -191,7 +166,7 @@ class EnginePool:
             case events.Measure():
                 self._feed(events.Measured(self._gauge.free()))
             case events.Fetch():
-                self._crew.fetch(action, self._payers[action.payer])
+                self._crew.fetch(action, self._leases[action.payer].credential)
             case events.CancelFetch():
                 self._crew.cancel_fetch(action)
             case events.Start():
@@ -206,13 +181,9 @@ class EnginePool:
                     self._crew.at_fault.set()
 
     def _deliver(self, action: events.Grant | events.Fail) -> None:
-        receiver = self._receivers[action.waiter]
-        if receiver.done():
-            return  # cancelled, but not yet run: it will report that it left
+        lease = self._leases[action.waiter]
         if isinstance(action, events.Fail):
-            receiver.set_result(action.error)
-            return
-        engine = self._crew.engines[action.incarnation]
-        age = self._ages[action.waiter]
-        lease = Lease(engine.url, engine.served_name, action.key, action.incarnation, age)
-        receiver.set_result(lease)
+            lease.deliver(action.error)
+        else:
+            engine = self._crew.engines[action.incarnation]
+            lease.deliver(Granted(engine, action.key, action.incarnation))

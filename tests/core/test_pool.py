@@ -6,8 +6,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from router.core.lease import Lease
 from router.core.models import EngineSpec
-from router.core.pool import EnginePool, Lease
+from router.core.pool import EnginePool
 from router.core.slots import Limits
 from router.core.states import State
 from router.errors import (
@@ -74,9 +75,7 @@ class World:
             await caller.leave()
         await self.pool.shut_down(0.0)
         assert not self.launcher.alive, "an engine outlived the pool"
-        assert not self.pool._receivers
-        assert not self.pool._payers
-        assert not self.pool._ages
+        assert not self.pool._leases
         check(self.pool._machine)
 
 
@@ -96,11 +95,11 @@ class Caller:
         world = self._world
         deadline = world.clock() + self._patience
         try:
-            async with world.pool.lease(
-                self._spec, self._payer, deadline=deadline
-            ) as self.lease:
+            with world.pool.lease(self._spec, self._payer, deadline=deadline) as lease:
+                await lease.granted()
+                self.lease = lease
                 await self._end.wait()
-                self.lease.answered = self._answered
+                lease.answered = self._answered
         except RouterError as error:
             self.error = error
 
@@ -143,7 +142,7 @@ async def test_a_request_downloads_starts_and_gets_the_engine(stack: AsyncExitSt
     world.launcher.ready("a")
     await settle()
     assert caller.lease is not None
-    assert caller.lease.url == world.launcher.engine("a").url
+    assert caller.lease.engine.url == world.launcher.engine("a").url
     assert world.state() is State.READY
 
 
@@ -460,7 +459,7 @@ async def test_a_crash_is_noticed_at_once_and_the_next_request_gets_a_fresh_engi
     following = world.call(spec("a"))
     await world.later(1.0)
     assert following.lease
-    assert following.lease.incarnation != victim.lease.incarnation
+    assert following.lease.grant.incarnation != victim.lease.grant.incarnation
 
 
 async def test_the_back_off_doubles_with_each_crash_until_a_whole_answer(
@@ -482,6 +481,25 @@ async def test_the_back_off_doubles_with_each_crash_until_a_whole_answer(
     await settle()
     await caller.end()
     assert slot.failures == 0
+
+
+async def test_those_who_wait_for_an_engine_that_keeps_crashing_are_told(
+    stack: AsyncExitStack,
+) -> None:
+    world = world_of(stack, max_concurrency=1).instant()
+    for cool_down in (1.0, 2.0):
+        world.call(spec("a"))
+        await settle()
+        waiting = world.call(spec("a"))
+        await settle()
+        world.launcher.engine("a").die()
+        await settle()
+        if cool_down == 1.0:
+            assert waiting.waiting
+            await waiting.leave()
+            await world.later(cool_down)
+    assert isinstance(waiting.error, EngineUnavailable)
+    assert waiting.error.retry_after == pytest.approx(2.0)
 
 
 async def test_a_broken_connection_to_a_dead_engine_counts_as_its_crash(
@@ -666,6 +684,17 @@ async def test_a_request_that_is_tried_again_keeps_its_place(stack: AsyncExitSta
     assert second.lease
 
 
+async def test_who_waits_can_look_up_now_and_then(stack: AsyncExitStack) -> None:
+    world = world_of(stack)
+    with world.pool.lease(spec("a"), None, deadline=world.clock() + 60) as lease:
+        assert not await lease.granted(within=0.001)
+        world.downloader.finish("a")
+        await settle()
+        world.launcher.ready("a")
+        assert await lease.granted(within=5.0)
+
+
 async def _hold(pool: EnginePool, deadline: float, age: int) -> None:
-    async with pool.lease(spec("a"), None, deadline=deadline, age=age):
+    with pool.lease(spec("a"), None, deadline=deadline, age=age) as lease:
+        await lease.granted()
         await asyncio.Event().wait()
