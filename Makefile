@@ -33,7 +33,7 @@ fast: .venv/ready lint types
 	.venv/bin/python -m pytest -m "not sglang"
 
 demo: setup
-	.venv/bin/python -m router demo $(if $(KEEP),--keep)
+	@.venv/bin/python -m router demo $(if $(KEEP),--keep)
 
 bench: .venv/ready
 	.venv/bin/python -m tests.bench

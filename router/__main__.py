@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import importlib.util
 import logging
 import os
-import runpy
 import secrets
 import signal
 import sys
@@ -239,8 +239,8 @@ def _demo(*, keep: bool) -> int:
     if importlib.util.find_spec("tests") is None:
         print("The demo needs a checkout of the repository.", file=sys.stderr)  # noqa: T201
         return 2
-    demo: int = runpy.run_module("tests.demo")["main"](keep=keep)
-    return demo
+    status: int = importlib.import_module("tests.demo").main(keep=keep)
+    return status
 
 
 if __name__ == "__main__":

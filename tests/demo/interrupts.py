@@ -1,0 +1,44 @@
+"""Ctrl-C, whenever it comes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Self
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupts:
+    """While its block lasts, the first of these signals raises `KeyboardInterrupt`. Later
+    ones do nothing: stopping takes seconds, which the impatient must not cut short."""
+
+    def __init__(self) -> None:
+        self._came = self._held = False
+
+    def __enter__(self) -> Self:
+        self._before = [signal.signal(number, self._come) for number in _SIGNALS]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in zip(_SIGNALS, self._before, strict=True):
+            signal.signal(number, handler)
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Raise only after the block: an interrupt inside of `Popen` loses the child."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._came:
+            raise KeyboardInterrupt
+
+    def _come(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._came:
+            self._came = True
+            if not self._held:
+                raise KeyboardInterrupt

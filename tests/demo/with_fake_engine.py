@@ -1,0 +1,33 @@
+"""The demo with the fake engine, which starts at once: `python -m tests.demo.with_fake_engine`.
+
+Its argument is a JSON object of JSON objects: how the engines of a model, by its name, are
+to misbehave.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from tests.demo import show
+from tests.demo.cast import MODELS, Model
+from tests.fake_engine import FILE, PYTHON, behaviour
+
+
+def show_with_fake_engine(*, keep: bool = False, **engines: dict[str, Any]) -> int:
+    files = {model.name: _files(model, engines.get(model.name, {})) for model in MODELS}
+    return show(files, PYTHON, keep=keep)
+
+
+def _files(model: Model, engine: dict[str, Any]) -> dict[str, bytes]:
+    return {
+        "config.json": json.dumps({"architectures": ["LlamaForCausalLM"]}).encode(),
+        "model.safetensors": model.name.encode() * 1000,
+        FILE: behaviour(**{"answer": model.says} | engine),
+    }
+
+
+if __name__ == "__main__":
+    keep, engines = "--keep" in sys.argv, json.loads(sys.argv[1])
+    sys.exit(show_with_fake_engine(keep=keep, **engines))
