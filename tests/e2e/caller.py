@@ -12,7 +12,7 @@ import aiohttp
 
 CHAT = "/v1/chat/completions"
 DONE = "[DONE]"
-_PATIENCE = aiohttp.ClientTimeout(30.0)
+_PATIENCE = aiohttp.ClientTimeout(60.0)
 
 Json = dict[str, Any]
 
@@ -46,12 +46,17 @@ class Stream:
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.status = response.status
+        self._response = response
         self._content = response.content
 
     async def event(self) -> str:
         """The next event's data; empty where the stream has ended."""
         event = await self._content.readuntil(b"\n\n")
         return event.decode().removeprefix("data: ").strip()
+
+    async def refusal(self) -> tuple[int, str]:
+        """Status and code, of what is no stream."""
+        return self.status, (await self._response.json())["error"]["code"]
 
     async def rest(self) -> list[str]:
         events = []

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests.e2e.caller import CHAT, DONE, Answer, Caller, chat
+from tests.e2e.processes import command
 from tests.e2e.scene import ENDLESS, Scene
 from tests.eventually import eventually
 from tests.worker import Worker
@@ -120,7 +120,7 @@ async def test_an_engine_that_is_never_ready_is_given_up(
     model = scene.model("acme/never-ready", never_ready=True)
     assert (await caller.chat(model)).refusal == FAILED
     await eventually(lambda: "not ready after 3 s" in worker.log)
-    await eventually(lambda: model not in _models_served(worker))
+    await eventually(lambda: not _processes_of(worker, model))
 
 
 async def test_what_the_family_of_a_dead_engine_left_is_gone_with_it(
@@ -161,15 +161,4 @@ async def test_an_engines_refusal_does_not_count_as_its_death(
 
 
 def _processes_of(worker: Worker, model: str) -> list[int]:
-    return [pid for pid in worker.processes() if model in _command(pid)]
-
-
-def _models_served(worker: Worker) -> str:
-    return " ".join(_command(pid) for pid in worker.processes())
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    except OSError:
-        return ""
+    return [pid for pid in worker.processes() if model in command(pid)]

@@ -1,0 +1,46 @@
+"""What the process table tells, of processes that may end at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.worker import Worker
+
+
+def command(pid: int) -> str:
+    """Its command line; empty once it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+    return ""
+
+
+def engines(worker: Worker) -> set[int]:
+    """One number for each engine, however many processes it has: that of its session."""
+    return {
+        session
+        for pid in worker.processes()
+        if "sglang.launch_server" in command(pid) and (session := _session(pid))
+    }
+
+
+def _session(pid: int) -> int | None:
+    with suppress(OSError):
+        # The command's name may hold spaces and parentheses: read after the last one.
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[3])
+    return None
+
+
+def open_files(pid: int, *, but_connections_to: Collection[str] = ()) -> int:
+    """How many files a process has open; connections to these origins don't count."""
+    spared = {urlsplit(origin).port for origin in but_connections_to}
+    connections = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    rows = [row.split() for row in connections]
+    kept = {f"socket:[{row[9]}]" for row in rows if int(row[2].partition(":")[2], 16) in spared}
+    count = 0
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            count += str(file.readlink()) not in kept
+    return count

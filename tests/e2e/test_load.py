@@ -1,0 +1,113 @@
+"""Many callers at once, more models than there is room for, and nothing left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections import Counter
+
+import pytest
+
+from tests.e2e.caller import Caller, calling
+from tests.e2e.processes import engines, open_files
+from tests.e2e.scene import Scene
+from tests.eventually import eventually
+from tests.worker import Worker
+
+CALLERS = 200
+VISITS = 3
+ROOM = 2  # engines
+IDLE = 1 + 2 * ROOM  # processes: the router, and an engine with its guard each
+
+
+@pytest.fixture(scope="module")
+def models(scene: Scene) -> list[str]:
+    return [scene.model(f"acme/model-{n}", tokens=9, interval=0.005) for n in range(6)]
+
+
+async def whole(caller: Caller, model: str) -> str:
+    answer = await caller.chat(model)
+    if answer.status != 200:
+        return answer.refusal[1]
+    assert answer.text == 3 * f"I am {model}"
+    return "answered"
+
+
+async def streamed(caller: Caller, model: str) -> str:
+    async with caller.stream(model) as stream:
+        if stream.status != 200:
+            return (await stream.refusal())[1]
+        assert await stream.text() == 3 * f"I am {model}"
+        return "answered"
+
+
+async def left_in_mid_stream(caller: Caller, model: str, events: int) -> str:
+    async with caller.stream(model) as stream:
+        if stream.status != 200:
+            return (await stream.refusal())[1]
+        for _ in range(events):
+            await stream.event()
+        return "left"
+
+
+async def visit(caller: Caller, models: list[str], dice: random.Random) -> list[str]:
+    """A few requests, one after another; three in ten are left in mid-stream."""
+    outcomes = []
+    for _ in range(VISITS):
+        model = dice.choice(models)
+        if dice.random() < 0.3:
+            outcomes.append(await left_in_mid_stream(caller, model, dice.randint(1, 9)))
+        else:
+            outcomes.append(await dice.choice([whole, streamed])(caller, model))
+    return outcomes
+
+
+async def storm(worker: Worker, models: list[str]) -> tuple[Counter[str], int]:
+    """How the requests ended, and the most engines that there were at a time."""
+    async with calling(worker.url) as caller:
+        visits = [visit(caller, models, random.Random(n)) for n in range(CALLERS)]
+        everything = asyncio.gather(*visits)
+        most = 0
+        while not everything.done():
+            most = max(most, len(await asyncio.to_thread(engines, worker)))
+            await asyncio.sleep(0.05)
+        return Counter(itertools.chain(*await everything)), most
+
+
+async def test_a_crowd_is_served_to_the_last_and_leaves_nothing_behind(
+    scene: Scene, models: list[str]
+) -> None:
+    with scene.worker(MAX_LOADED_MODELS=str(ROOM), MAX_QUEUE="1000") as worker:
+        hub = (scene.hub.endpoint, scene.hub.cdn)
+
+        def files() -> int:
+            return open_files(worker.pid, but_connections_to=hub)
+
+        async with calling(worker.url) as caller:
+            for model in models[:ROOM]:
+                assert await whole(caller, model) == "answered"
+        await eventually(lambda: len(worker.processes()) == IDLE)
+        idle = files()
+
+        outcomes, most_engines = await storm(worker, models)
+        assert set(outcomes) == {"answered", "left"}
+        assert outcomes.total() == CALLERS * VISITS
+        assert most_engines == ROOM
+        starts = sum(len(scene.journal.events("start", model)) for model in models)
+        assert starts > len(models)  # some were evicted, and wanted again
+        await eventually(lambda: files() <= idle)  # connections are kept for some seconds
+        await eventually(lambda: len(worker.processes()) == IDLE)
+
+
+async def test_a_crowd_that_is_too_large_is_told_to_come_back(
+    scene: Scene, models: list[str]
+) -> None:
+    with scene.worker(MAX_LOADED_MODELS=str(ROOM), MAX_QUEUE="20") as worker:
+        outcomes, most_engines = await storm(worker, models)
+        assert set(outcomes) == {"answered", "left", "queue_full"}
+        assert outcomes["answered"] + outcomes["left"] >= 20
+        assert most_engines <= ROOM
+        async with calling(worker.url) as caller:
+            for model in models:
+                assert await whole(caller, model) == "answered"
