@@ -23,6 +23,7 @@ from router.core.ports import (
     UpstreamRequest,
     UpstreamResponse,
 )
+from router.core.states import State
 from router.envelope import engine_error
 from router.errors import (
     DeadlineExceeded,
@@ -49,6 +50,23 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """Nothing to send yet. Only ever before the Head, every few seconds."""
+
+    stage: str  # "queued", "fetching", "starting"
+    stream: bool  # whether the caller asked for a stream
+    done: int = 0  # bytes on disk, while fetching
+    total: int = 0
+    seconds: float | None = None  # that are left, where anything can be said
+
+    def __str__(self) -> str:
+        """For people who wait."""
+        share = f" {self.done / self.total:.0%} of {self.total} bytes" if self.total else ""
+        eta = "" if self.seconds is None else f", about {self.seconds:.0f} s left"
+        return f"{self.stage}{share}{eta}"
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """The answer's status and the headers that may be shown. Exactly one an answer."""
 
@@ -63,7 +81,7 @@ class Body:
     data: bytes
 
 
-Part = Head | Body
+Part = Progress | Head | Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +123,23 @@ class Service:
         flags: tuple[str, ...],
         salt: bytes,
         clock: Clock,
+        progress_every: float = 5.0,
     ) -> None:
         """`flags` go to every engine; `salt` is a secret of this process, from which each
-        caller's prefix cache gets a name of its own."""
+        caller's prefix cache gets a name of its own; `progress_every` is in seconds."""
         self._settings, self._catalogue, self._admission = settings, catalogue, admission
         self._pool, self._relay = pool, relay
         self._flags, self._salt, self._clock = flags, salt, clock
+        self._progress_every = progress_every
         local = [model.source for model in catalogue.models if isinstance(model.source, Path)]
         self._local_paths = [str(path) for path in (settings.hf_hub_cache, *local)]
         self.ready = False
         self.leaving = False
 
     async def answer(self, request: Request) -> AsyncGenerator[Part, None]:
-        """Yield one Head, then Body. Raises `RouterError`, before the Head or in the body.
+        """Yield Progress while there is nothing else, one Head, then Body.
+
+        Raises `RouterError`, before the Head or in the body.
 
         The lease is held inside: close the generator (`aclosing`) to end the request.
         """
@@ -130,7 +152,8 @@ class Service:
             with self._pool.lease(
                 order.spec, order.payer, deadline=queued_until, age=age
             ) as lease:
-                await lease.granted()
+                while not await lease.granted(within=self._progress_every):
+                    yield self._progress(order)
                 age = lease.age
                 begun = False
                 try:
@@ -222,6 +245,13 @@ class Service:
                 "The answer did not come in time. Ask for less, stream, or have the operator "
                 "raise QUEUE_TIMEOUT (to the first byte) or REQUEST_TIMEOUT (to the last)."
             ) from None
+
+    def _progress(self, order: _Order) -> Progress:
+        state, estimate = self._pool.stage(order.spec.key)
+        stage = state.value if state in (State.FETCHING, State.STARTING) else "queued"
+        return Progress(
+            stage, order.call.stream, estimate.done, estimate.total, estimate.seconds
+        )
 
     # --- under the lease -------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from router.errors import (
     WrongEndpoint,
 )
 from router.models_file import catalogue
-from router.service import Body, Head, Part, Request, Service
+from router.service import Body, Head, Part, Progress, Request, Service
 from router.settings import Settings
 from router.tokens import Token
 from tests.core.fakes import GIB, FakeClock, FakeDownloader, FakeGauge, FakeLauncher, settle
@@ -271,6 +271,17 @@ async def test_one_model_is_shown_to_those_who_may_use_it() -> None:
                 await d.service.model(name, None, "")
             errors.append(refused.value)
         assert errors[0].message.replace("private", "missing") == errors[1].message
+
+
+async def test_who_waits_is_told_for_what_and_whether_it_is_a_stream() -> None:
+    async with desk() as d:
+        d.downloader.instant = False
+        d.service._progress_every = 0.001
+        async with aclosing(d.service.answer(chat(stream=True))) as parts:
+            fetching = await anext(parts)
+            assert fetching == Progress("fetching", stream=True, done=1, total=2)
+            d.downloader.finish("model")
+            assert [type(part) async for part in parts][-2:] == [Head, Body]
 
 
 async def test_a_preloaded_model_is_up_before_anybody_asks() -> None:

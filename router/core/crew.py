@@ -18,6 +18,7 @@ from router.core.ports import (
     StartFailed,
     Unkillable,
 )
+from router.core.progress import Progress
 from router.errors import AccessError, InternalError, RouterError
 
 _log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Crew:
         self.engines: dict[int, Engine] = {}  # by incarnation
         self._footprints: dict[int, int] = {}  # bytes, by incarnation
         self._baseline = gauge.free()  # bytes free without any engine
+        self.progress = Progress(clock)
         self.at_fault = asyncio.Event()  # the machine, or the router, is broken
 
     def fetch(self, order: events.Fetch, credential: Credential | None) -> None:
@@ -102,11 +104,13 @@ class Crew:
 
         def note(progress: FetchProgress) -> None:
             nonlocal told
+            self.progress.note(key, progress)
             if (now := self._clock()) - told >= _TELL_EVERY:
                 told = now
                 _log.info("fetching %s: %d of %d bytes", model, progress.done, progress.total)
 
         _log.info("fetching %s", model)
+        self.progress.begin(key)
         try:
             snapshot = await self._downloader.fetch(model, credential, note)
         except RouterError as error:
@@ -118,12 +122,14 @@ class Crew:
             report = events.FetchFailed(key, order.attempt, defect, blames_payer=False)
         else:
             report = events.Fetched(key, order.attempt, snapshot)
+        finally:
+            self.progress.end(key)
         self._report(report)
 
     async def _start(self, order: events.Start) -> None:
         key, incarnation = order.spec.key, order.incarnation
         _log.info("starting %s", key)
-        began = self._clock()
+        self.progress.begin(key)
         try:
             engine = await self._launcher.start(order.spec, order.snapshot, order.allotment)
         except StartFailed as failure:
@@ -138,7 +144,10 @@ class Crew:
             self.at_fault.set()
             self._report(events.StartFailed(key, incarnation, "defect", out_of_memory=False))
             return
-        _log.info("%s is ready after %.1f s", key, self._clock() - began)
+        finally:
+            seconds = self.progress.end(key)
+        _log.info("%s is ready after %.1f s", key, seconds)
+        self.progress.started(key, seconds)
         self.engines[incarnation] = engine
         used = order.allotment.free - self._gauge.free()
         self._footprints[incarnation] = max(0, min(used, order.allotment.claim))

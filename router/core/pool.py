@@ -17,7 +17,7 @@ from router.core import events
 from router.core.crew import Crew
 from router.core.lease import Granted, Lease
 from router.core.machine import Machine
-from router.core.models import EngineSpec
+from router.core.models import EngineKey, EngineSpec
 from router.core.ports import (
     Clock,
     Credential,
@@ -25,6 +25,7 @@ from router.core.ports import (
     EngineLauncher,
     MemoryGauge,
 )
+from router.core.progress import Estimate
 from router.core.slots import Limits
 from router.core.states import State
 
@@ -108,6 +109,16 @@ class EnginePool:
     def loaded(self) -> list[EngineSpec]:
         """What is up, the latest started last."""
         return [s.spec for s in self._machine.slots.values() if s.state is State.READY]
+
+    def stage(self, key: EngineKey) -> tuple[State, Estimate]:
+        """What those who wait for this engine are waiting for, and for how long still."""
+        slot = self._machine.slots.get(key)
+        state = slot.state if slot else State.COLD
+        if state is State.FETCHING:
+            return state, self._crew.progress.fetching(key)
+        if state is State.STARTING:
+            return state, self._crew.progress.starting(key)
+        return state, Estimate()
 
     async def shut_down(self, grace: float) -> None:
         """Refuse who waits, let streams end for `grace` seconds, stop every engine."""

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import (
     AsyncGenerator,
+    Callable,
     Collection,
     Iterator,
     Sequence,
@@ -18,17 +19,16 @@ from typing import Any, Protocol
 import orjson
 from aiohttp import web
 
-from router.envelope import sse_error
 from router.errors import (
-    InternalError,
     InvalidRequest,
     MethodNotAllowed,
     RouteNotFound,
     RouterError,
 )
 from router.openai import ROUTES
-from router.service import Body, Head, Health, ModelCard, Part, Request
+from router.service import Health, ModelCard, Part, Request
 from router.transports.api_keys import ApiKeys
+from router.transports.reply import Reply, unexpected
 from router.transports.wire import Handler, QuietServer, error_response, read_json_body
 
 logger = logging.getLogger("router.http")
@@ -71,8 +71,10 @@ class HttpServer:
         max_body: int = 32 * 1024 * 1024,
         upload_timeout: float = 60.0,
         request_timeout: float = 3600.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = service
+        self._clock = clock
         self._longest = request_timeout + _SLOW_READER
         self._keys = ApiKeys(api_keys)
         self._max_body = max_body
@@ -179,26 +181,7 @@ class HttpServer:
         # What the request holds ends with this block, however the caller leaves; a
         # generator that is merely dropped would hold it until it is collected.
         async with aclosing(self._service.answer(Request(path, body, token, caller))) as parts:
-            head = await _head(parts)
-            response = web.StreamResponse(status=head.status, headers=head.headers)
-            await response.prepare(request)
-            end = b"\n\n"
-            failure: RouterError | None = None
-            try:
-                async for part in parts:
-                    if isinstance(part, Body):
-                        await response.write(part.data)
-                        end = (end + part.data)[-4:]
-            except RouterError as error:
-                failure = error
-            except ConnectionError:
-                raise  # the caller left
-            except Exception as error:  # noqa: BLE001 - the head is out: say so in-band
-                failure = _unexpected(error)
-        if failure is not None:
-            await _tell(response, failure, end)
-        await response.write_eof()
-        return response
+            return await Reply(request, self._clock).send(parts)
 
 
 async def _guarded(serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
@@ -211,29 +194,7 @@ async def _guarded(serve: Handler, request: web.BaseRequest) -> web.StreamRespon
         begun = request.writer.output_size > 0 or request.transport is None
         if begun and isinstance(error, ConnectionError):
             raise  # the caller left, or the answer broke off: there is nobody to tell
-        return error_response(_unexpected(error))
-
-
-def _unexpected(error: Exception) -> InternalError:
-    logger.error("a defect of the router", exc_info=error)
-    return InternalError("The router failed on this request. Its log says why.")
-
-
-async def _head(parts: AsyncGenerator[Part, None]) -> Head:
-    async for part in parts:
-        if isinstance(part, Head):
-            return part
-    raise InternalError("The request ended without an answer.")
-
-
-async def _tell(response: web.StreamResponse, failure: RouterError, end: bytes) -> None:
-    """In a stream of events, say it; anything else can only visibly break off."""
-    if response.content_type != "text/event-stream":
-        logger.warning("an answer broke off: %s", failure.code)
-        raise ConnectionResetError(f"the answer broke off: {failure.code}")
-    if not end.endswith((b"\n\n", b"\r\n\r\n")):
-        await response.write(b"\n\n")
-    await response.write(sse_error(failure))
+        return error_response(unexpected(error))
 
 
 def _hf_token(request: web.BaseRequest) -> str | None:

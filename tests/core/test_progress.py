@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from router.core.ports import FetchProgress
+from router.core.progress import Estimate, Progress
+from tests.core.fakes import FakeClock, spec
+
+KEY, OTHER = spec("a").key, spec("b").key
+
+
+def seen(clock: FakeClock) -> Progress:
+    """One start was seen, of another model: 20 s."""
+    progress = Progress(clock)
+    progress.started(OTHER, 20.0)
+    return progress
+
+
+def test_without_anything_seen_nothing_is_promised() -> None:
+    progress = Progress(FakeClock())
+    progress.begin(KEY)
+    assert progress.fetching(KEY) == progress.starting(KEY) == Estimate()
+    progress.note(KEY, FetchProgress(1, 4))
+    assert progress.fetching(KEY) == Estimate(1, 4, None)
+
+
+def test_a_download_goes_on_as_it_did_and_a_start_follows() -> None:
+    clock = FakeClock()
+    progress = seen(clock)
+    progress.begin(KEY)
+    clock.advance(10)
+    progress.note(KEY, FetchProgress(100, 300))
+    assert progress.fetching(KEY) == Estimate(100, 300, 20.0 + 20.0)
+
+
+def test_a_start_takes_as_long_as_this_models_last_or_else_as_others() -> None:
+    clock = FakeClock()
+    progress = seen(clock)
+    progress.begin(KEY)
+    clock.advance(5)
+    assert progress.starting(KEY).seconds == 15.0
+    progress.started(KEY, 8.0)
+    assert progress.starting(KEY).seconds == 3.0
+    clock.advance(5)
+    assert progress.starting(KEY).seconds == 0.0
+
+
+def test_what_ended_is_forgotten() -> None:
+    clock = FakeClock()
+    progress = seen(clock)
+    progress.begin(KEY)
+    progress.note(KEY, FetchProgress(1, 2))
+    clock.advance(4)
+    assert progress.end(KEY) == 4.0
+    assert progress.end(KEY) == 0.0
+    assert progress.fetching(KEY) == Estimate()
