@@ -1,0 +1,247 @@
+"""Secrets of every role are put into a worker; then everything that it shows is searched.
+
+One marker, `control`, is no secret and stands where secrets must not: what finds it there
+would have found them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.caller import CHAT, chat
+from tests.e2e.evidence import Evidence, found
+from tests.e2e.scene import Scene
+from tests.eventually import eventually
+from tests.worker import Worker
+
+HOUSE, NARROW, PUBLIC, PRIVATE = "acme/house", "acme/narrow", "acme/public", "acme/private"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was hidden, and what was seen."""
+
+    secrets: Mapping[str, str]  # by role; of a token, what follows its prefix
+    control: Mapping[str, str]
+    evidence: Evidence
+    router: bytes  # its own environment
+    upstream: bytes  # what the engines were told and asked
+
+    def found(self, *places: bytes | str) -> set[str]:
+        """Secrets in places where the control was found."""
+        assert found(self.control, *places), "the search does not find what is there"
+        return found(self.secrets, *places)
+
+
+@pytest.fixture(scope="module")
+def case(scene: Scene) -> Case:
+    hub = scene.hub
+    control = secrets.token_hex(16)
+    caller_tokens = {name: hub.add_account("acme") for name in ("in the header", "in the body")}
+    own = {
+        "HF_TOKEN": hub.add_account("acme"),
+        "NARROW_TOKEN": hub.add_account("acme"),
+        "API_KEYS": secrets.token_hex(16),
+        **{name: secrets.token_hex(16) for name in ("RUNPOD_API_KEY", "AWS_SECRET_ACCESS_KEY")},
+        **{name: secrets.token_hex(16) for name in ("SGLANG_API_KEY", "SGLANG_HUB_TOKEN")},
+        "DATABASE_URL": f"postgres://me:{secrets.token_hex(16)}@localhost",
+    }
+    malformed = secrets.token_hex(16)
+    for name in (HOUSE, NARROW):
+        scene.model(name, gated=True)
+    scene.model(PUBLIC)
+    scene.model(PRIVATE, private=True)
+    scene.model(f"acme/{control}", answer=control)
+
+    evidence = Evidence()
+    with scene.worker(
+        LOG_LEVEL="DEBUG",
+        MAX_LOADED_MODELS="5",
+        MODELS_CONFIG=f"[{{model: {HOUSE}}}, {{model: {NARROW}, token_env: NARROW_TOKEN}}]",
+        **own,
+    ) as worker:
+        router = Path(f"/proc/{worker.pid}/environ").read_bytes()
+        visit = Visit(worker, evidence, own["API_KEYS"])
+        asyncio.run(visit.to_all_models(scene, caller_tokens, f"acme/{control}"))
+        asyncio.run(visit.with_malformed(malformed))
+    evidence.log = worker.log
+    evidence.see_files(worker.directory)
+    everything = {**caller_tokens, **own, "malformed": malformed}
+    return Case(
+        {role: _core(secret) for role, secret in everything.items()},
+        {"control": control},
+        evidence,
+        router,
+        scene.journal.path.read_bytes(),
+    )
+
+
+def _core(secret: str) -> str:
+    """The part of it that stays the same however it is cut or quoted."""
+    return max(secret.replace("_", ":").replace("@", ":").split(":"), key=len)
+
+
+class Visit:
+    def __init__(self, worker: Worker, evidence: Evidence, key: str) -> None:
+        self._worker, self._evidence, self._key = worker, evidence, key
+
+    async def to_all_models(
+        self, scene: Scene, tokens: Mapping[str, str], control: str
+    ) -> None:
+        """All models are fetched at once, started one by one, and answer."""
+        scene.hub.faults.add("/cdn/.*", "hang", times=None)
+        header = {"X-HF-Token": tokens["in the header"]}
+        bodies = [
+            ({}, chat(HOUSE)),
+            ({}, chat(NARROW)),
+            ({}, chat(PUBLIC, hf_token=tokens["in the body"])),
+            (header, chat(PRIVATE, stream=True)),
+            ({}, chat(control)),
+        ]
+        async with self._evidence.of_processes(self._worker):
+            calls = [asyncio.create_task(self.post(h, json.dumps(b))) for h, b in bodies]
+            await eventually(lambda: self._downloads() == len(bodies))
+            scene.hub.faults.clear()
+            for answer in await asyncio.gather(*calls):
+                assert answer.startswith(b"HTTP/1.1 200 OK"), answer
+            await asyncio.to_thread(self._evidence.see_processes, self._worker)
+        models = await self.send(b"GET /v1/models HTTP/1.1", header)
+        assert PRIVATE.encode() in models
+        await self.send(b"GET /ping HTTP/1.1", {})  # logged at DEBUG
+
+    def _downloads(self) -> int:
+        return sum(process.is_download for process in self._evidence.processes)
+
+    async def with_malformed(self, core: str) -> None:
+        """Nothing of this gets an answer but a refusal, and none repeats it."""
+        tokens = [
+            core,
+            f"hf_{core}",
+            f"Bearer {core}",
+            f"{core} {core}",
+            f"{core}é",
+            core * 320,
+        ]
+        for token in tokens:
+            await self.refused({"X-HF-Token": token}, json.dumps(chat(PUBLIC)))
+            await self.refused({}, json.dumps(chat(PUBLIC, hf_token=token)))
+        for value in (f"{core}\n", f" {core}", [core], {core: core}):
+            await self.refused({}, json.dumps(chat(PUBLIC, hf_token=value)))
+        body = json.dumps(chat(PUBLIC))
+        await self.refused({"X-HF-Token": f"{core}\r\nX-HF-Token: {core}"}, body)
+        await self.refused({"X-HF-Token": f"{core}\r\n {core}"}, body)
+        await self.refused({"X-HF-Token\0": core}, body)
+        await self.refused({"Authorization": f"Bearer {core}"}, body)
+        await self.refused({"Content-Type": f"text/{core}"}, body)
+        await self.refused({"Cookie": core * 320}, body)
+        await self.refused({}, f'{{"model": "{PUBLIC}", "hf_token": "{core}"')
+        for line in (
+            f"GET /v1/{core} HTTP/1.1",
+            f"GET {CHAT}?hf_token={core} HTTP/1.1",
+            f"{core.upper()} {CHAT} HTTP/1.1",
+            f"GET /ping HTTP/{core}",
+            f"{core}",
+        ):
+            answer = await self.send(line.encode(), {})
+            assert b" 40" in answer.partition(b"\r\n")[0], answer
+
+    async def refused(self, headers: Mapping[str, str], body: str) -> None:
+        answer = await self.post(headers, body)
+        assert b" 40" in answer.partition(b"\r\n")[0], answer
+
+    async def post(self, headers: Mapping[str, str], body: str) -> bytes:
+        length = {"Content-Length": str(len(body.encode()))}
+        return await self.send(
+            f"POST {CHAT} HTTP/1.1".encode(), {**length, **headers}, body.encode()
+        )
+
+    async def send(self, line: bytes, headers: Mapping[str, str], body: bytes = b"") -> bytes:
+        """With the API key, unless the headers bring their own."""
+        usual = {
+            "Host": "localhost",
+            "Connection": "close",
+            "Content-Type": "application/json",
+            "Authorization": f"Bearer {self._key}",
+        }
+        lines = [f"{name}: {value}".encode() for name, value in {**usual, **headers}.items()]
+        request = b"\r\n".join([line, *lines, b"", body])
+        return await self._evidence.ask(self._worker.url, request)
+
+
+def test_the_worker_itself_has_the_secrets_that_are_searched_for(case: Case) -> None:
+    own = {"HF_TOKEN", "NARROW_TOKEN", "API_KEYS", "DATABASE_URL", "RUNPOD_API_KEY"}
+    assert own <= found(case.secrets, case.router)
+
+
+def test_the_log_has_none(case: Case) -> None:
+    assert " DEBUG " in case.evidence.log
+    assert not case.found(case.evidence.log)
+
+
+def test_no_answer_has_any(case: Case) -> None:
+    assert len(case.evidence.answers) > 30
+    assert not case.found(*case.evidence.answers)
+
+
+def test_no_command_line_has_any(case: Case) -> None:
+    assert not case.found(*(process.command for process in case.evidence.processes))
+
+
+def test_no_file_of_the_workers_has_any(case: Case) -> None:
+    names = map(str, case.evidence.files)
+    assert not case.found(*case.evidence.files.values())
+    assert not case.found(*names)
+
+
+def test_no_request_to_an_engine_has_any(case: Case) -> None:
+    assert not case.found(case.upstream)
+
+
+def test_no_download_has_any_in_its_environment(case: Case) -> None:
+    downloads = [p.environment for p in case.evidence.processes if p.is_download]
+    assert len(downloads) == 5
+    assert not found(case.secrets, *downloads)
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [(HOUSE, {"HF_TOKEN"}), (NARROW, set()), (PUBLIC, set()), (PRIVATE, set())],
+)
+def test_only_the_engine_of_an_operators_gated_model_has_hf_token(
+    case: Case, model: str, tokens: set[str]
+) -> None:
+    environments = [p.environment for p in case.evidence.processes if p.is_engine(model)]
+    assert environments
+    assert found(case.secrets, *environments) == tokens
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HF_TOKEN", "{} with a space"),
+        ("HF_TOKEN", "Bearer {}"),
+        ("HF_TOKEN", "{}é"),
+        ("API_KEYS", "{} {}"),
+        ("NARROW_TOKEN", "{}\u200b"),
+    ],
+)
+def test_a_setting_that_can_not_be_used_is_named_and_not_shown(
+    scene: Scene, name: str, value: str
+) -> None:
+    secret = secrets.token_hex(16)
+    config = "[{model: acme/house, token_env: NARROW_TOKEN}]"
+    worker = scene.new_worker(MODELS_CONFIG=config, **{name: value.replace("{}", secret)})
+    worker.start()
+    try:
+        assert worker.wait(30) == 2
+    finally:
+        worker.end()
+    assert f"can't be used: {name}=" in worker.log
+    assert secret not in worker.log
