@@ -51,7 +51,9 @@ class Stream:
 
     async def event(self) -> str:
         """The next event's data; empty where the stream has ended."""
-        event = await self._content.readuntil(b"\n\n")
+        event = b":"
+        while event.startswith(b":"):  # a comment, which tells those who wait of progress
+            event = await self._content.readuntil(b"\n\n")
         return event.decode().removeprefix("data: ").strip()
 
     async def refusal(self) -> tuple[int, str]:
