@@ -25,7 +25,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A request, and what it must lead to: the model says its own name, or a refusal."""
+    """A request, and what it must lead to: the model says its own name (in a stream, over
+    and over), or a refusal."""
 
     title: str
     caller: Caller
@@ -46,12 +47,17 @@ class Step:
         refused = Refusal(answer.status, answer.code) if answer.code else None
         if refused != self.refused:
             yield f"expected {self.refused or 200}, got {refused or 200}: {answer.text}"
-        elif refused is None and answer.text != self.model.says:
+        elif refused is None and not self._is_said_in(answer):
             yield f"expected {self.model.says!r}, got {answer.text!r}"
         elif self.stream and answer.pieces < 2:
             yield "the stream came in one piece"
         if list(events) != self.events:
             yield f"expected of the engines {self.events}, the worker's log says {events}"
+
+    def _is_said_in(self, answer: Answer) -> bool:
+        says = self.model.says
+        times = max(1, len(answer.text) // len(says)) if self.stream else 1
+        return answer.text == says * times
 
 
 def script(cast: Cast) -> tuple[Step, ...]:
@@ -74,5 +80,5 @@ def script(cast: Cast) -> tuple[Step, ...]:
         Step("private, its owner's token", bob, CHERRY, cold=True, evicts=APPLE),
         Step("private, loaded, another's token", carol, CHERRY, missing),
         Step("the first one comes back", nobody, APPLE, cold=True, evicts=BANANA),
-        Step("the same, streamed", nobody, APPLE, stream=True),
+        Step("streamed, over and over", nobody, APPLE, stream=True),
     )

@@ -49,12 +49,13 @@ class Transcript:
         self._begin(_asked(step.caller.name, step.model.repo_id, step.title))
 
     def answered(self, answer: Answer, events: Sequence[str], faults: Sequence[str]) -> None:
-        said = f"{answer.status} {answer.text if answer.status == 200 else answer.code}"
+        said = answer.text if answer.status == 200 else answer.code
         if answer.pieces > 1:
-            said += f" ({answer.pieces} pieces)"
+            said = f"{answer.text[:11]}… {answer.pieces} pieces"
         heat = "" if answer.code else "cold" if events else "warm"
         note = ", ".join(events)
-        self._judge(faults, said, answer.seconds, f"{heat}: {note}" if note else heat)
+        result = f"{answer.status} {said}"
+        self._judge(faults, result, answer.seconds, f"{heat}: {note}" if note else heat)
 
     def fail(self, fault: str) -> None:
         self.failed += 1

@@ -1,0 +1,256 @@
+"""The worker with the real SGLang behind it, as callers see both. In this order: the last
+tests end engines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import aiohttp
+import openai
+import pytest
+
+from router.openai import ROUTES
+from tests.e2e_sglang.stage import APPLE, PEAR, Engine, Json, Stage
+
+pytestmark = pytest.mark.sglang
+
+QUESTION = "Who are you?"
+# More than it generates while a test looks on.
+ENDLESS = {"prompt": QUESTION, "max_tokens": 3500, "ignore_eos": True, "stream": True}
+TOO_LONG = "x" * 6000  # tokens; the model takes 4096
+
+
+async def test_it_chats(client: openai.AsyncOpenAI) -> None:
+    answer = await client.chat.completions.create(
+        model=APPLE, messages=[{"role": "user", "content": QUESTION}]
+    )
+    assert answer.choices[0].message.content == "I am apple."
+    assert answer.model == APPLE
+
+
+async def test_it_streams_a_chat_and_its_usage(client: openai.AsyncOpenAI) -> None:
+    stream = await client.chat.completions.create(
+        model=APPLE,
+        messages=[{"role": "user", "content": QUESTION}],
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    *chunks, last = [chunk async for chunk in stream]
+    pieces = [chunk.choices[0].delta.content or "" for chunk in chunks]
+    assert "".join(pieces) == "I am apple."
+    assert last.usage is not None
+    assert last.usage.completion_tokens == 4
+
+
+async def test_it_completes(client: openai.AsyncOpenAI) -> None:
+    answer = await client.completions.create(model=APPLE, prompt=QUESTION)
+    assert answer.choices[0].text == "I am apple."
+
+
+async def test_it_responds(client: openai.AsyncOpenAI) -> None:
+    answer = await client.responses.create(model=APPLE, input=QUESTION)
+    assert answer.output_text == "I am apple."
+
+
+async def test_it_streams_sglangs_own_generate(http: aiohttp.ClientSession) -> None:
+    async with streaming(http, "/generate", {"text": QUESTION}) as events:
+        *told, done = [event async for event in events]
+    assert done == "[DONE]"
+    texts = [json.loads(event)["text"] for event in told]
+    assert texts == sorted(texts)  # each is the whole text so far
+    assert texts[-1] == "I am apple."
+
+
+async def test_it_takes_anthropics_messages(http: aiohttp.ClientSession) -> None:
+    content = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 16}
+    answer = await post(http, "/v1/messages", content)
+    assert answer["content"] == [{"type": "text", "text": "I am apple."}]
+    counted = await post(http, "/v1/messages/count_tokens", content)
+    assert counted["input_tokens"] > len(QUESTION)
+
+
+async def test_it_tokenizes_and_back(http: aiohttp.ClientSession) -> None:
+    tokens = (await post(http, "/v1/tokenize", {"prompt": "Grüße"}))["tokens"]
+    assert len(tokens) == len("Grüße".encode())
+    assert (await post(http, "/v1/detokenize", {"tokens": tokens}))["text"] == "Grüße"
+
+
+async def test_it_embeds(client: openai.AsyncOpenAI) -> None:
+    answer = await client.embeddings.create(model=PEAR, input=["one", "another"])
+    one, another = (item.embedding for item in answer.data)
+    assert len(one) == len(another) == 64
+    assert one != another
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": QUESTION}]}),
+        ("/v1/completions", {"prompt": QUESTION}),
+        ("/v1/responses", {"input": QUESTION}),
+        ("/generate", {"text": QUESTION}),
+    ],
+)
+async def test_a_generation_request_does_not_reach_the_embedder_that_it_would_kill(
+    path: str, content: Json, http: aiohttp.ClientSession, stage: Stage
+) -> None:
+    before = stage.engine(PEAR)
+    error = await refusal(http, path, content | {"model": PEAR})
+    assert error["code"] == "wrong_endpoint"
+    await post(http, "/v1/embeddings", {"model": PEAR, "input": QUESTION})
+    assert stage.engine(PEAR) == before
+
+
+async def test_an_embedding_is_not_asked_of_a_model_that_generates(
+    http: aiohttp.ClientSession,
+) -> None:
+    error = await refusal(http, "/v1/embeddings", {"input": QUESTION})
+    assert error["code"] == "wrong_endpoint"
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": TOO_LONG}]}),
+        ("/v1/completions", {"prompt": TOO_LONG}),
+        ("/generate", {"text": TOO_LONG}),
+        ("/v1/embeddings", {"model": PEAR, "input": TOO_LONG}),
+    ],
+)
+async def test_a_prompt_that_is_too_long_is_refused_in_the_engines_words(
+    path: str, content: Json, http: aiohttp.ClientSession
+) -> None:
+    error = await refusal(http, path, content)
+    assert "longer than the model's context length (4096 tokens)" in error["message"]
+    assert error["type"] == "invalid_request_error"
+
+
+async def test_an_engines_error_shows_nothing_of_this_machine(
+    http: aiohttp.ClientSession,
+) -> None:
+    wrong = {"prompt": QUESTION, "temperature": "hot"}
+    error = await refusal(http, "/v1/completions", wrong)
+    assert "temperature" in error["message"]
+    assert "site-packages" not in error["message"]
+
+
+SALTED: Mapping[str, Json] = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "A secret" * 8}]},
+    "/v1/completions": {"prompt": "Another secret" * 8},
+    "/v1/responses": {"input": "A third one" * 8},
+    "/generate": {"text": "And the last secret" * 8},
+}
+
+
+def test_all_salted_routes_are_tried() -> None:
+    assert SALTED.keys() == {route.path for route in ROUTES.values() if route.salted}
+
+
+@pytest.mark.parametrize("path", SALTED)
+async def test_a_prompt_is_in_the_prefix_cache_for_its_own_caller_only(
+    path: str, http: aiohttp.ClientSession, stage: Stage
+) -> None:
+    async def cached(token: str) -> int:
+        return cached_tokens(await post(http, path, SALTED[path], token))
+
+    first, again = await cached(stage.ann), await cached(stage.ann)
+    other = await cached(stage.ben)
+    assert again > 50
+    assert first == other < 10  # of the chat template's first tokens, perhaps
+
+
+async def test_two_requests_are_answered_side_by_side(http: aiohttp.ClientSession) -> None:
+    async with streaming(http, "/v1/completions", ENDLESS) as events:
+        await anext(events)
+        answer = await post(http, "/v1/completions", {"prompt": QUESTION})
+        assert answer["choices"][0]["text"] == "I am apple."
+        assert json.loads(await anext(events))["choices"][0]["finish_reason"] is None
+
+
+async def test_a_caller_who_leaves_ends_the_generation(
+    http: aiohttp.ClientSession, stage: Stage
+) -> None:
+    engine = stage.engine(APPLE)
+    async with streaming(http, "/v1/completions", ENDLESS) as events:
+        await anext(events)
+        await engine_runs(engine, 1)
+    await engine_runs(engine, 0)
+
+
+async def test_a_stream_whose_engine_is_killed_says_so_and_a_fresh_one_takes_over(
+    http: aiohttp.ClientSession, stage: Stage
+) -> None:
+    killed = stage.engine(APPLE)
+    async with streaming(http, "/v1/completions", ENDLESS) as events:
+        await anext(events)
+        killed.kill()
+        *_, error, done = [event async for event in events]
+    assert json.loads(error)["error"]["code"] == "engine_failed"
+    assert done == "[DONE]"
+    answer = await post(http, "/v1/completions", {"prompt": QUESTION})
+    assert answer["choices"][0]["text"] == "I am apple."
+    assert stage.engine(APPLE).pid != killed.pid
+
+
+async def test_told_to_leave_it_takes_its_engines_along(
+    http: aiohttp.ClientSession, stage: Stage
+) -> None:
+    await post(http, "/v1/embeddings", {"model": PEAR, "input": QUESTION})
+    assert stage.worker.stop() == 0
+    assert stage.worker.processes() == []
+    for token in (stage.ann, stage.ben):
+        assert token not in stage.worker.log
+
+
+async def post(
+    http: aiohttp.ClientSession, path: str, content: Json, token: str | None = None
+) -> Json:
+    headers = {} if token is None else {"X-HF-Token": token}
+    async with http.post(path, json={"model": APPLE, **content}, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+        found: Json = await answer.json()
+    return found
+
+
+async def refusal(http: aiohttp.ClientSession, path: str, content: Json) -> Json:
+    async with http.post(path, json={"model": APPLE, **content}) as answer:
+        assert answer.status == 400, await answer.text()
+        error: Json = (await answer.json())["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    return error
+
+
+@asynccontextmanager
+async def streaming(
+    http: aiohttp.ClientSession, path: str, content: Json
+) -> AsyncIterator[AsyncIterator[str]]:
+    """The data of the events; leaving the block before their end is leaving the worker."""
+    asked = {"model": APPLE, "stream": True, **content}
+    async with http.post(path, json=asked) as answer:
+        assert answer.status == 200, await answer.text()
+        yield (
+            line.decode().removeprefix("data: ").strip()
+            async for line in answer.content
+            if line.startswith(b"data: ")
+        )
+
+
+def cached_tokens(answer: Json) -> int:
+    """Each route has its own place for it."""
+    if "meta_info" in answer:
+        details = answer["meta_info"]
+    else:
+        usage = answer["usage"]
+        details = usage.get("prompt_tokens_details") or usage["input_tokens_details"]
+    found: int = details["cached_tokens"]
+    return found
+
+
+async def engine_runs(engine: Engine, requests: int) -> None:
+    """Wait until it is at so many; an endless generation takes longer than this waits."""
+    async with asyncio.timeout(5):
+        while await engine.running() != requests:  # noqa: ASYNC110 - in another process
+            await asyncio.sleep(0.05)
