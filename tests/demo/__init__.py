@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import tempfile
@@ -25,6 +26,8 @@ def main(*, keep: bool, engine_python: Path = _SGLANG) -> int:
     if not engine_python.exists():
         print(f"There is no {engine_python}: `make demo` makes it.", file=sys.stderr)
         return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # not every terminal has a tick
     with tempfile.TemporaryDirectory(prefix="demo-models-") as folder:
         files = {model.name: tiny_models.make(Path(folder), model.name) for model in MODELS}
         return show(files, engine_python, keep=keep)
