@@ -1,0 +1,110 @@
+"""The worker inside the RunPod SDK's loop: when it opens, how it reports, how it leaves.
+
+Imported for the queue alone: the SDK takes 1.5 s and reads its environment at import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from typing import Protocol
+
+import runpod
+from runpod.http_client import AsyncClientSession
+from runpod.serverless.modules.rp_http import send_result
+
+from router.service import Service
+from router.transports.job_reply import Output
+from router.transports.runpod import Job, Jobs
+
+_log = logging.getLogger("router.runpod")
+
+_POSTING = 10.0  # seconds for the last results to be posted
+
+
+class Worker(Protocol):
+    """What this transport needs of `router.worker`."""
+
+    def open(self) -> AbstractAsyncContextManager[Service]: ...
+
+    async def until_leaving(self, service: Service) -> None: ...
+
+    async def drain(self) -> int: ...
+
+
+def take_jobs(worker: Worker, concurrency: int) -> int:
+    """Work until told to leave, and return the exit status."""
+    intake = Intake(worker, concurrency)
+
+    async def handler(job: Job) -> AsyncGenerator[Output, None]:
+        # A plain function: the SDK knows generators by looking at it.
+        async with aclosing(intake.handle(job)) as outputs:
+            async for output in outputs:
+                yield output
+
+    sys.argv = sys.argv[:1]  # the SDK parses it, for options of its own
+    try:
+        runpod.serverless.start(
+            {
+                "handler": handler,
+                "concurrency_modifier": intake.concurrency,
+                "return_aggregate_stream": True,
+            }
+        )
+    except SystemExit:
+        _log.debug("the SDK's loop was left")
+    return intake.status
+
+
+class Intake:
+    """How many jobs the SDK may take, and the worker's life behind that."""
+
+    def __init__(self, worker: Worker, concurrency: int) -> None:
+        self.status = 1  # until it is known better
+        self._worker, self._concurrency = worker, concurrency
+        self._jobs: Jobs | None = None
+        self._service: Service | None = None
+        self._life: asyncio.Task[None] | None = None
+
+    def concurrency(self, _current: int) -> int:
+        """0 until the default model is settled and once the worker leaves, else constant.
+
+        The SDK calls it in its loop before it takes its first job; any earlier, and what
+        is opened would belong to another loop and to the forked heartbeat as well.
+        """
+        if self._life is None:
+            self._life = asyncio.get_running_loop().create_task(self._live())
+        ready = self._service is not None and self._service.health().ready
+        leaving = self._service is not None and self._service.health().leaving
+        return self._concurrency if ready and not leaving else 0
+
+    async def handle(self, job: Job) -> AsyncGenerator[Output, None]:
+        assert self._jobs is not None, "a job before the worker was ready"  # noqa: S101
+        async with aclosing(self._jobs.handle(job)) as outputs:
+            async for output in outputs:
+                yield output
+
+    async def _live(self) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                session = await stack.enter_async_context(AsyncClientSession())
+
+                async def report(job: Job, progress: dict[str, object]) -> None:
+                    # Awaited, unlike the SDK's own, which posts from threads and may come
+                    # after the result.
+                    told = {"status": "IN_PROGRESS", "output": progress}
+                    await send_result(session, told, job)
+
+                service = await stack.enter_async_context(self._worker.open())
+                self._service = service
+                self._jobs = Jobs(service, report, time.monotonic)
+                await self._worker.until_leaving(service)
+                self.status = await self._worker.drain()
+                await self._jobs.finished(_POSTING)
+        finally:
+            # The SDK's own way out waits up to 90 s for its long polls.
+            asyncio.get_running_loop().call_soon(sys.exit, self.status)
