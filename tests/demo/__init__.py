@@ -43,7 +43,7 @@ def show(files: Mapping[str, Files], engine_python: Path, *, keep: bool = False)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     seconds = time.perf_counter() - began
-    result = f"{transcript.passed} as it should be, {transcript.failed} not"
+    result = f"{transcript.passed} checks passed, {transcript.failed} failed"
     phases = ", ".join(transcript.phases)
     transcript.say(f"\n{result}; {seconds:.0f} s ({phases}).")
     return 1 if transcript.failed else 0

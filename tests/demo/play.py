@@ -53,7 +53,9 @@ def play(
                 serve(cast, worker, transcript)
             _leave(cast, worker, transcript)
         except KeyboardInterrupt:
-            transcript.say("\nInterrupted: the worker ends its engines, which takes seconds.")
+            transcript.say(
+                "\nInterrupted: the worker ends its engines first, which takes seconds."
+            )
             raise
         except (openai.APIConnectionError, RuntimeError, *_TOO_SLOW) as error:
             transcript.fail(str(error))
