@@ -39,4 +39,4 @@ bench: .venv/ready
 	.venv/bin/python -m tests.bench
 
 clean:
-	rm -rf .venv .venv-sglang .demo
+	rm -rf .venv .venv-sglang

@@ -17,6 +17,8 @@ _LONGEST_MESSAGE = 2000  # SGLang repeats the input in its validation errors
 _PATH = re.compile(
     r"(?:file:/*|(?<![\w/<:])/+|(?<=:)/(?!/)|(?<=\\[nrt])/+)[\w.@+~%-][^\s'\"`,;)\]}>]*"
 )
+# SGLang ends a validation error with where in its own code the request was being read.
+_FRAME = re.compile(r"""\s*File \\?"[^"\n]{0,500}", line [0-9]+, in [\w<>.]+""")
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n")
 _ROUTE = re.compile(r"/(?:v1(?:/[\w/]*)?|generate)[.:]?")
 
@@ -103,6 +105,7 @@ def _text(value: object) -> str | None:
 
 def hide_paths(text: str, local_paths: Iterable[str] = ()) -> str:
     """`text` with `<path>` for everything that looks like a path of this machine."""
+    text = _FRAME.sub("", text)
     for known in sorted(local_paths, key=len, reverse=True):
         text = text.replace(known, "<path>")
     return _PATH.sub(_hide, text)

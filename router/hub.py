@@ -42,13 +42,22 @@ class HuggingFaceHub:
         """
         self._endpoint = endpoint.rstrip("/")
         self._timeout = timeout
-        self._client = httpx2.AsyncClient(
-            verify=ssl.create_default_context(cafile=ca_file) if ca_file else True,
-            timeout=timeout,
+        self._verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
+        self._client = self._connect()
+
+    def _connect(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            verify=self._verify,
+            timeout=self._timeout,
             # A cookie that came with one caller's answer must not go with another's request.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             headers={"User-Agent": "multi-model-router-worker"},
         )
+
+    async def reconnect(self) -> None:
+        """Leave connections behind that a freeze may have cut, without a word to us."""
+        old, self._client = self._client, self._connect()
+        await old.aclose()
 
     async def close(self) -> None:
         await self._client.aclose()

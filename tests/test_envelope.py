@@ -171,3 +171,12 @@ def test_what_only_looks_a_little_like_a_path_stays(text: str) -> None:
 def test_a_long_message_is_cut() -> None:
     told = orjson.loads(engine_error(400, orjson.dumps({"message": "a" * 10**6}))[1])
     assert len(told["error"]["message"]) == 2000
+
+
+def test_where_in_the_engines_code_an_error_arose_is_not_told() -> None:
+    message = '1 error:\n  missing\n\n  File "/opt/sglang/http_server.py", line 18, in chat\n'
+    _, body = engine_error(400, orjson.dumps({"object": "error", "message": message}))
+    told = orjson.loads(body)["error"]["message"]
+    assert told.startswith("1 error:")
+    assert "line 18" not in told
+    assert "File" not in told

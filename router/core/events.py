@@ -123,6 +123,11 @@ class ShutDown:
 
 
 @dataclass(frozen=True, slots=True)
+class Thawed:
+    """Nothing ran for a while: what was known of the engines is old."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
@@ -142,6 +147,7 @@ Event = (
     | Gone
     | Stuck
     | ShutDown
+    | Thawed
     | Tick
 )
 

@@ -30,6 +30,7 @@ from router.core.events import (
     StartFailed,
     Stuck,
     Taken,
+    Thawed,
     Tick,
     Wanted,
 )
@@ -78,7 +79,7 @@ class Machine:
         books.sweep(now)
         return books.orders
 
-    def _advance(self, event: Event, now: float) -> None:  # noqa: C901  a flat dispatch
+    def _advance(self, event: Event, now: float) -> None:  # noqa: C901, PLR0912  a flat dispatch
         match event:
             case Wanted():
                 self._wanted(event, now)
@@ -99,6 +100,10 @@ class Machine:
                     self._reported(slot, event, now)
             case ShutDown(deadline):
                 self._shut_down(deadline)
+            case Thawed():
+                for slot in self.slots.values():
+                    if slot.state in _RUNNING:
+                        self._probe(slot)
             case Tick():
                 self._tick(now)
             case Measured():
@@ -238,8 +243,11 @@ class Machine:
             elif slot.drain_deadline is not None and now >= slot.drain_deadline:
                 self._books.stop(slot, Cause.EXPIRED, "drain deadline")
             elif now >= self._stalls_at(slot):
-                slot.probing = True
-                self._books.orders.append(Probe(slot.key, slot.incarnation))
+                self._probe(slot)
+
+    def _probe(self, slot: Slot) -> None:
+        slot.probing = True
+        self._books.orders.append(Probe(slot.key, slot.incarnation))
 
     def _stalls_at(self, slot: Slot) -> float:
         busy = slot.leases and not slot.probing

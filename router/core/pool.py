@@ -132,6 +132,10 @@ class EnginePool:
         """End a shutdown's grace: cut off what still streams."""
         self._feed(events.ShutDown(self._clock()))
 
+    def thawed(self) -> None:
+        """Nothing ran for a while: find out which engines still work."""
+        self._feed(events.Thawed())
+
     def tick(self) -> None:
         """Look at the clock."""
         self._timer = None

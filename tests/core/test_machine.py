@@ -271,6 +271,10 @@ class PoolLife(RuleBasedStateMachine):
         self.world.now += seconds
         self.world.tell(events.Tick())
 
+    @rule()
+    def thaw(self) -> None:
+        self.world.tell(events.Thawed())
+
     @rule(steps=st.integers(1, 25))
     def all_goes_well(self, steps: int) -> None:
         """Or the interesting states, several engines up and idle, are hardly ever reached."""

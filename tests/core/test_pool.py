@@ -529,6 +529,20 @@ async def test_a_silent_engine_is_probed_and_a_stalled_one_replaced(
     assert world.state() is State.FETCHED
 
 
+async def test_after_a_thaw_every_engine_must_show_that_it_works(
+    stack: AsyncExitStack,
+) -> None:
+    world = world_of(stack).instant()
+    for name in ("a", "b"):
+        caller = world.call(spec(name))
+        await settle()
+        await caller.end()
+    world.launcher.engine("a").healthy = False
+    world.pool.thawed()
+    await settle()
+    assert (world.state("a"), world.state("b")) == (State.FETCHED, State.READY)
+
+
 async def test_an_idle_engine_is_left_alone(stack: AsyncExitStack) -> None:
     world = world_of(stack, stall_timeout=120.0).instant()
     caller = world.call(spec("a"))

@@ -98,5 +98,5 @@ async def stream(engine: SglangEngine, text: str) -> str:
             if line.startswith(b"data: {"):
                 choices = json.loads(line.removeprefix(b"data: "))["choices"]
                 said += [choice["delta"].get("content") or "" for choice in choices]
-    assert len(list(filter(None, said))) == 3, "it did not come token by token"
+    assert len(list(filter(None, said))) > 1, "it did not come as it was generated"
     return "".join(said)
