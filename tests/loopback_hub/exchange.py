@@ -40,8 +40,8 @@ class Exchange:
         if fault is not None and fault.kind == "reset":
             return _reset(request)
         answer = await _answer(request, handler, fault)
-        if fault is not None and fault.kind == "cut":
-            return await _cut(request, answer)
+        if fault is not None and fault.kind in ("cut", "stall"):
+            return await _halve(request, answer, fault)
         note.status = answer.status
         return answer
 
@@ -94,15 +94,20 @@ def _reset(request: web.Request) -> web.Response:
     return web.Response()
 
 
-async def _cut(request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
-    """Promise the whole body, send half of it, and close."""
+async def _halve(
+    request: web.Request, answer: web.StreamResponse, fault: Fault
+) -> web.StreamResponse:
+    """Promise the whole body and send half of it; then close, or wait with the rest."""
     body = answer.body if isinstance(answer, web.Response) else b""
     if not isinstance(body, bytes):
         return answer
-    broken = web.StreamResponse(status=answer.status, headers=answer.headers)
-    broken.content_length = len(body)
-    await broken.prepare(request)
-    await broken.write(body[: len(body) // 2])
-    if request.transport is not None:
+    halved = web.StreamResponse(status=answer.status, headers=answer.headers)
+    halved.content_length = len(body)
+    await halved.prepare(request)
+    await halved.write(body[: len(body) // 2])
+    if fault.kind == "stall":
+        await asyncio.shield(asyncio.wrap_future(fault.cleared))
+        await halved.write(body[len(body) // 2 :])
+    elif request.transport is not None:
         request.transport.close()
-    return broken
+    return halved

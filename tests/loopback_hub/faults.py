@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Kind = Literal["429", "500", "503", "hang", "cut", "reset"]
+Kind = Literal["429", "500", "503", "hang", "cut", "stall", "reset"]
 
 
 @dataclass(eq=False, slots=True)
@@ -19,7 +19,7 @@ class Fault:
     cleared: Future[None]
 
     def meets(self, method: str, path: str) -> bool:
-        if self.left == 0 or (self.kind == "cut" and method == "HEAD"):  # no body to cut
+        if self.left == 0 or (self.kind in ("cut", "stall") and method == "HEAD"):  # no body
             return False
         return path == self.path or re.fullmatch(self.path, path) is not None
 

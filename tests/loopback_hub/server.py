@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import selectors
 import socket
 import ssl
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -17,7 +20,9 @@ class Server:
     def __init__(self, tls: ssl.SSLContext, applications: Sequence[web.Application]) -> None:
         self._tls = tls
         self._sites = [(app, socket.create_server(("127.0.0.1", 0))) for app in applications]
-        self._loop = asyncio.new_event_loop()
+        self._selector = selectors.DefaultSelector()
+        self._loop = asyncio.SelectorEventLoop(self._selector)
+        self._own_files = self._files()
         self._leave = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="loopback-hub", daemon=True)
         self._thread.start()
@@ -51,13 +56,25 @@ class Server:
                 await web.SockSite(runner, listener, ssl_context=self._tls).start()
             await self._leave.wait()
         finally:
+            for _, listener in self._sites:
+                self._loop.remove_reader(listener)
+            # asyncio loses a connection that it has accepted but not begun when it closes.
+            await asyncio.sleep(0)
             for runner in runners:
-                _abort_connections(runner)
                 await runner.cleanup()
+            await self._hang_up()
 
+    async def _hang_up(self) -> None:
+        """Close what is left, which no runner knows of: connections in the middle of a TLS
+        handshake, or that wait politely for their client's close_notify."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        while (left := self._files() - self._own_files) or not all(t.done() for t in others):
+            for file in left:
+                with socket.socket(fileno=os.dup(file)) as connection, suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            await asyncio.sleep(0.001)
+        for _ in range(3):  # a transport closes its socket one turn of the loop later
+            await asyncio.sleep(0)
 
-def _abort_connections(runner: web.AppRunner) -> None:
-    # Closing politely would wait for each client's TLS close_notify, which may never come.
-    for connection in runner.server.connections if runner.server else []:
-        if connection.transport is not None:
-            connection.transport.abort()
+    def _files(self) -> set[int]:
+        return {key.fd for key in self._selector.get_map().values()}

@@ -54,6 +54,16 @@ def test_a_broken_answer_is_no_answer(hub: LoopbackHub, client: Client, kind: Ki
     assert client.call("model_info", "acme/tiny")["id"] == "acme/tiny"
 
 
+def test_a_stalled_body_comes_to_its_end_when_the_fault_is_cleared(hub: LoopbackHub) -> None:
+    hub.faults.add(INFO, "stall")
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(ask, hub, "GET", INFO)
+        time.sleep(0.2)
+        assert not answer.done()
+        hub.faults.clear()
+        assert b"acme/tiny" in answer.result().body
+
+
 def test_a_cut_spares_requests_that_have_no_body_to_cut(hub: LoopbackHub) -> None:
     hub.faults.add(INFO, "cut")
     assert ask(hub, "HEAD", INFO).status == 200
