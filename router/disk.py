@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +18,6 @@ from pathlib import Path
 from router.errors import InsufficientDisk
 
 PARTIAL_SUFFIX = ".incomplete"  # huggingface_hub's, for a blob that is being written
-ORPHANED_AFTER = 3600.0  # seconds without a write; on a shared volume others may be writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +39,25 @@ class Snapshots:
     def __init__(self, cache: Path) -> None:
         self._cache = cache
 
+    def repo(self, repo_id: str) -> Path:
+        return self._cache / f"models--{repo_id.replace('/', '--')}"
+
     def path(self, repo_id: str, commit: str) -> Path:
-        return self._repo(repo_id) / "snapshots" / commit
+        return self.repo(repo_id) / "snapshots" / commit
+
+    def leases(self, repo_id: str) -> Path:
+        """Where workers take turns: at the repository, whose commits share their blobs."""
+        return self._cache / "router-leases" / self.repo(repo_id).name
 
     def find(self, repo_id: str, commit: str) -> Path | None:
-        """The snapshot, if it is whole; the manifest of a damaged one is dropped."""
-        manifest = self._manifest(repo_id, commit)
+        """The snapshot, if it is whole. Changes nothing: the cache may be an image's."""
         try:
-            sizes = json.loads(manifest.read_bytes())
-        except FileNotFoundError:
+            sizes = json.loads(self._manifest(repo_id, commit).read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
-        except ValueError:
-            sizes = {"": -1}  # no file has this size
         snapshot = self.path(repo_id, commit)
-        if all(_size(snapshot / name) == size for name, size in sizes.items()):
-            return snapshot
-        manifest.unlink(missing_ok=True)
-        return None
+        whole = all(_size(snapshot / name) == size for name, size in sizes.items())
+        return snapshot if whole else None
 
     def seal(self, repo_id: str, commit: str, files: Iterable[RemoteFile]) -> None:
         """Verify every file, then write the manifest. Raises `DamagedSnapshot`."""
@@ -72,13 +73,7 @@ class Snapshots:
         draft.replace(manifest)
 
     def repair(self, repo_id: str, commit: str, files: Iterable[RemoteFile]) -> None:
-        """Remove files of the wrong size: the Hub's client takes what exists for good.
-
-        And what a machine that died left of other downloads, which nobody will resume.
-        """
-        for partial in (self._repo(repo_id) / "blobs").glob(f"*{PARTIAL_SUFFIX}"):
-            if time.time() - partial.stat().st_mtime > ORPHANED_AFTER:
-                partial.unlink(missing_ok=True)
+        """Remove files of the wrong size: the Hub's client takes what exists for good."""
         for file in files:
             for path in self._places(repo_id, commit, file):
                 if _size(path) not in (None, file.size):
@@ -86,27 +81,38 @@ class Snapshots:
 
     def present(self, repo_id: str, commit: str, files: Iterable[RemoteFile]) -> int:
         """Bytes of these files that are on disk and need no download."""
-        return sum(
-            file.size
-            for file in files
-            if any(_size(path) == file.size for path in self._places(repo_id, commit, file))
-        )
+        return sum(file.size for file in files if self.has(repo_id, commit, file))
+
+    def has(self, repo_id: str, commit: str, file: RemoteFile) -> bool:
+        return any(_size(path) == file.size for path in self._places(repo_id, commit, file))
+
+    def partials(self, repo_id: str) -> list[Path]:
+        """The blobs that are being written, or were when a worker died."""
+        return list((self.repo(repo_id) / "blobs").glob(f"*{PARTIAL_SUFFIX}"))
+
+    def unlock(self, repo_id: str) -> None:
+        """Remove the locks of the Hub's client; for the holder of the lease.
+
+        Where a volume lacks `flock` they are files that outlive who is killed, and the next
+        one would wait for ever.
+        """
+        shutil.rmtree(self._cache / ".locks" / self.repo(repo_id).name, ignore_errors=True)
 
     def blobs(self, repo_id: str) -> frozenset[str]:
         """The names of the blobs that are there now."""
         try:
-            return frozenset(path.name for path in (self._repo(repo_id) / "blobs").iterdir())
+            return frozenset(path.name for path in (self.repo(repo_id) / "blobs").iterdir())
         except FileNotFoundError:
             return frozenset()
 
     def sweep(self, repo_id: str, partials: Iterable[str]) -> None:
         """Remove partial blobs: these and no others, which another download may be writing."""
         for name in partials:
-            (self._repo(repo_id) / "blobs" / Path(name).name).unlink(missing_ok=True)
+            (self.repo(repo_id) / "blobs" / Path(name).name).unlink(missing_ok=True)
 
     def discard(self, repo_id: str, commit: str, before: frozenset[str]) -> None:
         """Take back a broken-off download: what came after `before`, and only it has."""
-        repo, snapshot = self._repo(repo_id), self.path(repo_id, commit)
+        repo, snapshot = self.repo(repo_id), self.path(repo_id, commit)
         shared = {
             blob
             for other in (repo / "snapshots").glob("*")
@@ -124,16 +130,13 @@ class Snapshots:
         if not snapshot.exists():
             (repo / "trees" / f"{commit}.json").unlink(missing_ok=True)
 
-    def _repo(self, repo_id: str) -> Path:
-        return self._cache / f"models--{repo_id.replace('/', '--')}"
-
     def _manifest(self, repo_id: str, commit: str) -> Path:
-        return self._cache / "router-manifests" / self._repo(repo_id).name / f"{commit}.json"
+        return self._cache / "router-manifests" / self.repo(repo_id).name / f"{commit}.json"
 
     def _places(self, repo_id: str, commit: str, file: RemoteFile) -> tuple[Path, Path]:
         return (
             self.path(repo_id, commit) / file.name,
-            self._repo(repo_id) / "blobs" / file.blob,
+            self.repo(repo_id) / "blobs" / file.blob,
         )
 
 

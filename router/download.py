@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -14,6 +16,8 @@ from router.core.ports import Credential, FetchProgress
 from router.disk import Claim, DiskLedger, Snapshots
 from router.errors import HubUnavailable, InsufficientDisk, RouterError
 from router.fetch_process import FetchProcess
+from router.lease import Lease, Overtaken
+from router.weights import SAFE
 
 START_TIMEOUT = 60.0  # seconds for a Python process to come up on a busy machine
 
@@ -33,19 +37,25 @@ class SnapshotDownloader:
         *,
         max_model_bytes: int | None = None,
         allow_unsafe_weights: bool = False,
+        caches: Sequence[Path] = (),
         stall_timeout: float = 60.0,
+        heartbeat: float = 2.0,
         free: Callable[[Path], int] = free_space,
     ) -> None:
         """`environment` is the router's; the child gets what it needs of it.
 
-        `cache` is the directory that `HF_HUB_CACHE` means. `stall_timeout`, in seconds, is
-        how long a download may go without a byte.
+        `cache` is the directory that `HF_HUB_CACHE` means. `caches` are all that may have a
+        snapshot already, in the order in which they are asked. `stall_timeout`, in seconds,
+        is how long a download may go without a byte; who has not shown life for 15
+        `heartbeat`s is taken for dead by other workers on a shared volume.
         """
         self._cache = cache
+        self._caches = tuple(dict.fromkeys((*caches, cache)))
         self._environment = environment
         self._max_model_bytes = max_model_bytes
         self._allow_unsafe_weights = allow_unsafe_weights
         self._stall_timeout = stall_timeout
+        self._heartbeat = heartbeat
         self._snapshots = Snapshots(cache)
         self._ledger = DiskLedger(lambda: free(cache))
         self._turns: WeakValueDictionary[tuple[str, str], _Turn] = WeakValueDictionary()
@@ -65,39 +75,47 @@ class SnapshotDownloader:
         turn.watchers.append(progress)
         try:
             async with turn.lock:
-                found = await self._find(model)
+                found = await asyncio.to_thread(self._find, model)
                 if found is None:
-                    await self._download(model, credential, turn.tell)
-                    found = await self._find(model)
+                    while not await self._download(model, credential, turn.tell):
+                        pass  # overtaken by another worker: now this one waits for it
+                    found = await asyncio.to_thread(self._find, model)
         finally:
             turn.watchers.remove(progress)
         if found is None:
             raise HubUnavailable("The download was damaged on the way to the disk: try again.")
         return found
 
-    async def _find(self, model: ResolvedModel) -> Path | None:
-        return await asyncio.to_thread(self._snapshots.find, model.repo_id, model.commit)
+    def _find(self, model: ResolvedModel) -> Path | None:
+        for cache in self._caches:
+            found = Snapshots(cache).find(model.repo_id, model.commit)
+            # What was allowed when it was sealed need not be allowed now.
+            if found and (self._allow_unsafe_weights or any(found.rglob(f"*{SAFE}"))):
+                return found
+        return None
 
     async def _download(
         self,
         model: ResolvedModel,
         credential: Credential | None,
         tell: Callable[[FetchProgress], None],
-    ) -> None:
-        before = self._snapshots.blobs(model.repo_id)
+    ) -> bool:
+        """Bring the snapshot to disk; False where another worker took over."""
+        attempt = _Attempt(model, secrets.token_hex(16))
         child = await FetchProcess.start(self._cache, self._environment)
         unwanted = False
         try:
             with self._ledger.claim() as claim:
-                child.send(self._order(model, credential))
-                await self._follow(child, claim, tell)
+                child.send(self._order(attempt, credential))
+                return await self._follow(child, attempt, claim, tell)
         except (asyncio.CancelledError, InsufficientDisk):
             unwanted = True  # after other failures the next attempt goes on with whole files
             raise
         finally:
-            await _to_the_end(self._clean_up(child, model, before if unwanted else None))
+            await _to_the_end(self._clean_up(child, attempt, unwanted=unwanted))
 
-    def _order(self, model: ResolvedModel, credential: Credential | None) -> dict[str, object]:
+    def _order(self, attempt: _Attempt, credential: Credential | None) -> dict[str, object]:
+        model = attempt.model
         return {
             "repo_id": model.repo_id,
             "commit": model.commit,
@@ -106,11 +124,18 @@ class SnapshotDownloader:
             "visible": model.access in (Access.PUBLIC, Access.GATED),
             "max_bytes": self._max_model_bytes,
             "unsafe_weights": self._allow_unsafe_weights,
+            "owner": attempt.owner,
+            "heartbeat": self._heartbeat,
+            "lenders": [str(cache) for cache in self._caches],
         }
 
     async def _follow(
-        self, child: FetchProcess, claim: Claim, tell: Callable[[FetchProgress], None]
-    ) -> None:
+        self,
+        child: FetchProcess,
+        attempt: _Attempt,
+        claim: Claim,
+        tell: Callable[[FetchProgress], None],
+    ) -> bool:
         patience, total = START_TIMEOUT, 0
         while True:
             try:
@@ -122,29 +147,54 @@ class SnapshotDownloader:
                 ) from None
             patience = self._stall_timeout
             match event:
+                case {"event": "waiting", "done": int(done), "total": int(total)}:
+                    tell(FetchProgress(min(done, total), total))
                 case {"event": "plan", "total": int(total), "missing": int(missing)}:
                     claim.take(missing)
+                    attempt.before = self._snapshots.blobs(attempt.model.repo_id)
                     child.send("go")
                     tell(FetchProgress(total - missing, total))
                 case {"event": "progress", "done": int(done)}:
                     claim.left = max(0, total - done)
                     tell(FetchProgress(min(done, total), total))
                 case {"event": "done"}:
-                    return
+                    return True
+                case {"event": "overtaken"}:
+                    return False
                 case {"event": "failed", "code": code, "message": text, "retry_after": delay}:
                     raise _error(code, text, delay)
                 case None:
                     raise HubUnavailable("The download ended unexpectedly: try again.")
 
     async def _clean_up(
-        self, child: FetchProcess, model: ResolvedModel, before: frozenset[str] | None
+        self, child: FetchProcess, attempt: _Attempt, *, unwanted: bool
     ) -> None:
         partials = await child.end()
-        await asyncio.to_thread(self._snapshots.sweep, model.repo_id, partials)
-        if before is not None:
-            await asyncio.to_thread(
-                self._snapshots.discard, model.repo_id, model.commit, before
-            )
+        await asyncio.to_thread(self._tidy, attempt, partials, unwanted=unwanted)
+
+    def _tidy(self, attempt: _Attempt, partials: Iterable[str], *, unwanted: bool) -> None:
+        repo_id, commit = attempt.model.repo_id, attempt.model.commit
+        self._snapshots.sweep(repo_id, partials)
+        lease = Lease.of(self._snapshots.leases(repo_id), attempt.owner)
+        if lease is None:
+            return  # not this worker's turn: what lies there is another's
+        try:
+            lease.beat()  # others wait while this goes on
+            if unwanted and attempt.before is not None and self._find(attempt.model) is None:
+                self._snapshots.discard(repo_id, commit, attempt.before)
+        except Overtaken:
+            return
+        finally:
+            lease.free()
+
+
+@dataclass
+class _Attempt:
+    """One download by one child."""
+
+    model: ResolvedModel
+    owner: str  # its name at the lease
+    before: frozenset[str] | None = None  # the blobs there were, once it may begin
 
 
 class _Turn:

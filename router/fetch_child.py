@@ -5,9 +5,10 @@ some paths, and can't be cancelled; a process can.
 
 On stdin: one line of JSON, the order, the token in it (never in argv or environment); later
 a line `go`, when the disk space is reserved. The end of stdin is the end of the router.
-On stdout, lines of JSON by `event`: `started`; `partial` (the name of a file that is about
-to be written); `plan` (total and missing bytes); `progress` (bytes done); and last `done`,
-or `failed` with one of our error codes. None of them holds a token.
+On stdout, lines of JSON by `event`: `started`; `waiting` (another worker's bytes, and the
+total); `partial` (the name of a file that is about to be written); `plan` (total and missing
+bytes); `progress` (bytes done); and last `done`, `overtaken` (another worker took this one
+for dead), or `failed` with one of our error codes. None of them holds a token.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from errno import EACCES, EDQUOT, ENOSPC, EROFS
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,19 +32,17 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
+from router.borrowing import borrow
 from router.disk import PARTIAL_SUFFIX, DamagedSnapshot, RemoteFile, Snapshots
-from router.errors import (
-    HubUnavailable,
-    InsufficientDisk,
-    InternalError,
-    ModelTooLarge,
-    RouterError,
-)
+from router.errors import ModelTooLarge, RouterError
+from router.fetch_failures import broken_off, failure
+from router.lease import PATIENCE, Lease, Overtaken, Queue
 from router.refusals import Question, explain
 from router.weights import wanted
 
 CHUNK = 1024 * 1024  # bytes
 REPORT_EVERY = 0.5  # seconds
+ORPHANED_AFTER = 3600.0  # seconds without a write
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -58,6 +57,9 @@ class Order:
     visible: bool  # the repository is known to be public or gated
     max_bytes: int | None
     unsafe_weights: bool
+    owner: str  # by what name the lease is taken
+    heartbeat: float  # seconds
+    lenders: tuple[str, ...]  # Hub caches that may have files already
 
 
 class Fetch:
@@ -68,6 +70,7 @@ class Fetch:
         self._out = out
         self._snapshots = Snapshots(Path(order.cache))
         self._partials: set[str] = set()
+        self._lease: Lease | None = None
         self._go = threading.Event()
         self._leaving = threading.RLock()  # a signal may come while its own thread holds it
 
@@ -98,7 +101,14 @@ class Fetch:
                 f"The model {order.repo_id} has {total:,} bytes; this worker takes models of "
                 f"at most {order.max_bytes:,} bytes."
             )
+        lease = self._turn(files, total)
+        if lease is None:
+            return
+        threading.Thread(target=self._keep, args=(lease,), daemon=True).start()
+        self._snapshots.unlock(order.repo_id)
+        self._remove_orphans(lease)
         self._snapshots.repair(order.repo_id, order.commit, files)
+        borrow(self._snapshots, order.repo_id, order.commit, files, map(Path, order.lenders))
         missing = total - self._snapshots.present(order.repo_id, order.commit, files)
         self._say("plan", total=total, missing=missing)
         self._go.wait()
@@ -123,6 +133,44 @@ class Fetch:
                 blob = file.lfs.sha256 if file.lfs else file.blob_id
                 yield RemoteFile(file.path, file.size, blob)
 
+    def _turn(self, files: list[RemoteFile], total: int) -> Lease | None:
+        """The lease; None where another worker has brought the snapshot meanwhile."""
+        order = self._order
+        queue = Queue(self._snapshots.leases(order.repo_id), order.owner)
+        while True:
+            self._lease = lease = queue.look()
+            if self._snapshots.find(order.repo_id, order.commit) is not None:
+                if lease is not None:
+                    lease.free()
+                return None
+            if lease is not None:
+                return lease
+            partials = self._snapshots.partials(order.repo_id)
+            self._say("waiting", done=self._done(files, partials), total=total)
+            threading.Event().wait(order.heartbeat / 2)
+
+    def _keep(self, lease: Lease) -> None:
+        while True:
+            threading.Event().wait(self._order.heartbeat)
+            try:
+                with self._leaving:  # not after it was freed
+                    lease.beat()
+            except Overtaken:
+                self._leave("overtaken")
+            except OSError:  # the volume is unwell: if it stays so, others overtake
+                continue
+
+    def _remove_orphans(self, lease: Lease) -> None:
+        """Remove what workers that died were writing, and nobody will resume."""
+        order = self._order
+        # Who died was watched for this long. Other programs use the cache without a lease.
+        watched = PATIENCE * order.heartbeat / 2
+        limit = watched / 2 if lease.after_a_death else ORPHANED_AFTER
+        for partial in self._snapshots.partials(order.repo_id):
+            with suppress(FileNotFoundError):
+                if lease.age_of(partial) > limit:
+                    partial.unlink()
+
     def _obey(self) -> None:
         """The lifeline: `go`, then nothing, until the router ends or has ended."""
         for _ in sys.stdin.buffer:
@@ -130,14 +178,17 @@ class Fetch:
         self._leave()
 
     def _report(self, files: list[RemoteFile]) -> None:
-        order, before = self._order, -1
+        before = -1
         while True:
-            done = self._snapshots.present(order.repo_id, order.commit, files)
-            done += sum(_written(Path(path)) for path in list(self._partials))
+            done = self._done(files, map(Path, list(self._partials)))
             if done != before:
                 self._say("progress", done=done)
             before = done
             threading.Event().wait(REPORT_EVERY)
+
+    def _done(self, files: list[RemoteFile], partials: Iterable[Path]) -> int:
+        present = self._snapshots.present(self._order.repo_id, self._order.commit, files)
+        return present + sum(map(_written, partials))
 
     def _note_partial(self, event: str, args: tuple[Any, ...]) -> None:
         """Tell of a partial file before it exists, so that it is swept however this ends."""
@@ -163,7 +214,7 @@ class Fetch:
             home = httpx2.URL(constants.ENDPOINT)
             if response.url.host == home.host and response.url.port == home.port:
                 self._fail(explain(error, self._question))
-            self._fail(_broken_off())  # a signed address on the CDN: says nothing of the caller
+            self._fail(broken_off())  # a signed address on the CDN: says nothing of the caller
 
     @property
     def _question(self) -> Question:
@@ -187,43 +238,13 @@ class Fetch:
                 Path(path).unlink(missing_ok=True)
             if event is not None:
                 self._say(event, **fields)
+            elif self._lease is not None:
+                self._lease.free()  # else the router does so, when it has cleaned up
             os._exit(0)  # without waiting for threads that may hang in the network
 
     def _say(self, event: str, **fields: object) -> None:
         line = json.dumps({"event": event, **fields}).encode() + b"\n"
         os.write(self._out, line)  # whole: shorter than PIPE_BUF
-
-
-def failure(error: BaseException, question: Question) -> RouterError:
-    """What an exception out of the library, or one that it came from, means."""
-    causes = list(_causes(error))
-    if any(_disk_full(cause) for cause in causes):
-        return InsufficientDisk(
-            f"The disk filled up while {question.repo_id} was downloaded. Use a worker "
-            "with a larger disk, or a smaller model."
-        )
-    if any(isinstance(cause, OSError) and cause.errno in (EACCES, EROFS) for cause in causes):
-        return InternalError("The model cache can't be written.")
-    for cause in causes:
-        if isinstance(cause, HfHubHTTPError):
-            return explain(cause, question)
-    return _broken_off()
-
-
-def _broken_off() -> HubUnavailable:
-    return HubUnavailable("The download from the Hugging Face Hub broke off: try again.")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _disk_full(error: BaseException) -> bool:
-    # hf-xet, written in Rust, tells its I/O errors in the text of a RuntimeError.
-    is_full = isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT)
-    return is_full or "No space left on device" in str(error)
 
 
 def _written(partial: Path) -> int:

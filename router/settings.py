@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +77,11 @@ _TABLE = (
     Variable("LOG_FORMAT", "text or json", "text"),
     Variable("POOL_JOURNAL", "file that the pool's events are recorded in, for a replay"),
     Variable("HF_ENDPOINT", "the Hub", "https://huggingface.co"),
-    Variable("HF_HOME", "the Hub client's directory; unset: ~/.cache/huggingface"),
+    Variable("BAKED_MODELS", "models in the image, as `prefetch` puts them", "/models"),
+    Variable("BASE_PATH", "where RunPod mounts a network volume", "/runpod-volume"),
+    Variable(
+        "HF_HOME", "Hub client's; unset: volume's huggingface-cache, ~/.cache/huggingface"
+    ),
     Variable("HF_HUB_CACHE", "downloads; unset: HF_HOME/hub", also="HUGGINGFACE_HUB_CACHE"),
     Variable("SSL_CERT_FILE", "further certificate authorities"),
 )
@@ -137,7 +142,8 @@ class Settings:
     pool_journal: Path | None
     hf_endpoint: str  # without a trailing slash
     hf_home: Path
-    hf_hub_cache: Path
+    hf_hub_cache: Path  # where downloads go
+    hub_caches: tuple[Path, ...]  # where a model may lie already, in this order
     ssl_cert_file: Path | None
     platform_keys: tuple[Secret, ...]  # RunPod's own, for redaction
 
@@ -165,7 +171,14 @@ class Settings:
         port_health = read.optional("PORT_HEALTH", as_port)
         home = Path(environ.get("HOME") or Path.home())
         cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
-        hf_home = _path(read.text("HF_HOME"), home) or cache / "huggingface"
+        local = cache / "huggingface"
+        volume = read.value("BASE_PATH", Path) / "huggingface-cache"
+        hf_home = _path(read.text("HF_HOME"), home) or (
+            # Not one that is mounted for RunPod's cached models alone, read-only.
+            volume if os.access(volume.parent, os.W_OK) else local
+        )
+        hub_cache = _path(read.text("HF_HUB_CACHE"), home) or hf_home / "hub"
+        baked = read.value("BAKED_MODELS", Path)
         return cls(
             platform=platform,
             model_name=read.text("MODEL_NAME"),
@@ -203,7 +216,8 @@ class Settings:
             pool_journal=_path(read.text("POOL_JOURNAL"), home),
             hf_endpoint=read.value("HF_ENDPOINT", _origin),
             hf_home=hf_home,
-            hf_hub_cache=_path(read.text("HF_HUB_CACHE"), home) or hf_home / "hub",
+            hf_hub_cache=hub_cache,
+            hub_caches=tuple(dict.fromkeys((baked, volume / "hub", hub_cache, local / "hub"))),
             ssl_cert_file=_path(read.text("SSL_CERT_FILE"), home),
             platform_keys=_platform_keys(runpod),
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,7 @@ def test_a_snapshot_with_a_short_file_is_not_sealed(snapshots: Snapshots) -> Non
 
 
 @pytest.mark.parametrize("damage", ["short", "gone", "manifest"])
-def test_damage_after_sealing_is_noticed_and_the_manifest_dropped(
+def test_damage_after_sealing_is_noticed(
     snapshots: Snapshots, tmp_path: Path, damage: str
 ) -> None:
     put_whole(snapshots)
@@ -71,7 +70,6 @@ def test_damage_after_sealing_is_noticed_and_the_manifest_dropped(
         case "manifest":
             manifest.write_text('{"config.js')
     assert snapshots.find(REPO, COMMIT) is None
-    assert not manifest.exists()
 
 
 def test_repair_removes_what_has_the_wrong_size_and_nothing_else(snapshots: Snapshots) -> None:
@@ -81,14 +79,6 @@ def test_repair_removes_what_has_the_wrong_size_and_nothing_else(snapshots: Snap
     assert whole.exists()
     assert not short.exists()
     assert snapshots.present(REPO, COMMIT, FILES) == CONFIG.size
-
-
-def test_repair_removes_what_a_dead_machine_left(snapshots: Snapshots) -> None:
-    dead = put(snapshots, RemoteFile("x", 1, "x.1.incomplete"), b"x")
-    live = put(snapshots, RemoteFile("y", 1, "y.2.incomplete"), b"y")
-    os.utime(dead, (0, 0))
-    snapshots.repair(REPO, COMMIT, [])
-    assert (dead.exists(), live.exists()) == (False, True)
 
 
 def test_a_blob_without_a_link_needs_no_download(snapshots: Snapshots) -> None:

@@ -32,7 +32,7 @@ from router.errors import (
     RouterError,
     UnsupportedModel,
 )
-from router.fetch_child import failure
+from router.fetch_failures import failure
 from router.refusals import Question
 from router.tokens import Token
 from tests.eventually import eventually
