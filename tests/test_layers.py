@@ -22,7 +22,7 @@ MAY_IMPORT = {
     },
     "router.transports": {
         *("router.envelope", "router.errors", "router.openai", "router.service"),
-        *("router.transports", "aiohttp", "orjson"),
+        *("router.transports", "aiohttp", "orjson", "runpod"),
     },
     "engines": {
         *("engines", "router.core.models", "router.core.ports"),
@@ -69,7 +69,7 @@ def test_the_router_never_imports_the_engines_libraries(module: str) -> None:
     assert not {name for name in imports(module) if within(name, NOT_IN_THE_ROUTER)}
 
 
-def test_only_the_composition_root_imports_engines_or_the_adapters() -> None:
+def test_only_the_composition_root_and_the_commands_import_engines_or_adapters() -> None:
     adapters = {"engines", "router.hub", "router.download", "router.relay", "router.transports"}
     knowing = {
         module
@@ -77,4 +77,4 @@ def test_only_the_composition_root_imports_engines_or_the_adapters() -> None:
         if not within(module, adapters)
         and {name for name in imports(module) if within(name, adapters)}
     }
-    assert knowing == {"router.__main__"}
+    assert knowing == {"router.__main__", "router.worker"}

@@ -1,0 +1,206 @@
+"""The composition root: the only module that knows every part, and puts them together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from engines import flags
+from engines.command import Device
+from engines.memory import Gauge, gauge
+from engines.sglang import SglangLauncher
+from router import models_file
+from router.admission import Admission
+from router.catalogue import Catalogue
+from router.clock import Clock, watch
+from router.core.journal import Journal
+from router.core.pool import EnginePool
+from router.core.slots import Limits
+from router.credentials import Credentials
+from router.download import SnapshotDownloader
+from router.entitlements import CachedHub
+from router.hub import HuggingFaceHub
+from router.preload import preload
+from router.relay import HttpRelay
+from router.service import Service
+from router.settings import Platform, Settings
+from router.tokens import Secret
+
+_log = logging.getLogger("router")
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that the operator wrote, read once."""
+
+    environ: Mapping[str, str]
+    settings: Settings
+    catalogue: Catalogue
+    credentials: Credentials
+    engine_flags: tuple[str, ...]
+
+    @classmethod
+    def read(
+        cls, environ: Mapping[str, str], platform: Platform | None = None
+    ) -> Configuration:
+        """Raises `SettingsError`, or `ValueError` for an engine flag that can't be used."""
+        settings = Settings.from_environ(environ, platform)
+        catalogue = models_file.catalogue(settings)
+        credentials = Credentials.read(settings, catalogue, environ)
+        for model in catalogue.models:
+            flags.refuse_reserved(model.flags)
+        return cls(environ, settings, catalogue, credentials, flags.flags(environ))
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What must never be logged."""
+        return (*self.settings.secrets, *self.credentials.secrets)
+
+
+class Worker:
+    """The pool and the service on top of it, from opening to the end of the last engine.
+
+    Nothing is opened before a loop runs, and what is opened belongs to that loop.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._settings = configuration.settings
+        self._clock = Clock()
+        self._told_to_leave = asyncio.Event()
+        self._pool: EnginePool | None = None
+        self._on_thaw: Callable[[], Awaitable[None]] | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Service]:
+        """Put everything together; close what it held when the block ends."""
+        async with AsyncExitStack() as stack:
+            self._pool = self._make_pool(stack)
+            yield self._make_service(self._pool, stack)
+
+    async def until_leaving(self, service: Service) -> None:
+        """Bring up the models that are to be; return at a signal, or if the machine fails."""
+        assert self._pool is not None and self._on_thaw is not None, "open first"  # noqa: S101, PT018
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, self._pool)
+        warming = loop.create_task(self._warm_up(service))
+        watching = loop.create_task(watch(self._clock, self._on_thaw))
+        reasons = [
+            loop.create_task(event.wait())
+            for event in (self._told_to_leave, self._pool.at_fault)
+        ]
+        try:
+            await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            tasks = (warming, watching, *reasons)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        service.leaving = True
+        _log.info("leaving: requests in flight get %g s", self._settings.drain_timeout)
+
+    async def drain(self) -> int:
+        """Let requests end, then every engine; return the process's exit status."""
+        assert self._pool is not None, "open first"  # noqa: S101
+        await self._pool.shut_down(self._settings.drain_timeout)
+        _log.info("all engines are gone")
+        return 1 if self._pool.at_fault.is_set() else 0
+
+    async def _warm_up(self, service: Service) -> None:
+        await preload(self._configuration.catalogue, service.preload)
+        service.ready = True
+        _log.info("ready")
+
+    def _on_signal(self, pool: EnginePool) -> None:
+        if self._told_to_leave.is_set():
+            pool.hurry()  # asked twice: the operator will not wait for streams
+        self._told_to_leave.set()
+
+    def _limits(self, memory: Gauge) -> Limits:
+        settings = self._settings
+        return Limits(
+            budget=settings.gpu_memory_budget or memory.free(),
+            max_loaded=settings.max_loaded_models,
+            max_queue=settings.max_queue,
+            max_concurrency=settings.max_concurrency,
+            min_residency=settings.min_residency,
+            stall_timeout=settings.stall_timeout,
+            fetch_linger=settings.fetch_linger,
+        )
+
+    def _make_pool(self, stack: AsyncExitStack) -> EnginePool:
+        settings, memory = self._settings, gauge(self._configuration.environ)
+        limits = self._limits(memory)
+        _log.info("engines run on %s with %d bytes of memory", memory.device, limits.budget)
+        record: Journal | None = None
+        if settings.pool_journal is not None:
+            record = Journal(stack.enter_context(settings.pool_journal.open("w")), limits)
+        return EnginePool(
+            limits,
+            downloader=SnapshotDownloader(
+                settings.hf_hub_cache,
+                self._configuration.environ,
+                caches=settings.hub_caches,
+                max_model_bytes=settings.max_model_bytes or memory.total(),
+                allow_unsafe_weights=settings.allow_unsafe_weights,
+            ),
+            launcher=SglangLauncher(
+                python=settings.engine_python,
+                environ=self._configuration.environ,
+                hf_token=settings.hf_token,
+                start_timeout=settings.engine_start_timeout,
+                device=Device(memory.device),
+                media_domains=sorted(settings.media_domains),
+                log=logging.getLogger("router.engine"),
+            ),
+            gauge=memory,
+            clock=self._clock,
+            record=record,
+        )
+
+    def _make_service(self, pool: EnginePool, stack: AsyncExitStack) -> Service:
+        """The service on `pool`; what it needs is closed with `stack`."""
+        settings = self._settings
+        direct = make_hub(settings)
+        stack.push_async_callback(direct.close)
+        hub = CachedHub(direct, self._clock, public_grace=settings.public_grace)
+        stack.push_async_callback(hub.close)
+
+        async def on_thaw() -> None:
+            hub.forget()
+            await direct.reconnect()
+            pool.thawed()
+
+        self._on_thaw = on_thaw
+        admission = Admission(
+            hub,
+            catalogue=self._configuration.catalogue,
+            credentials=self._configuration.credentials,
+            allowed=settings.allowed_models,
+            running=pool.running,
+            clock=self._clock,
+        )
+        stack.push_async_callback(admission.close)
+        relay = HttpRelay()
+        stack.push_async_callback(relay.close)
+        return Service(
+            settings,
+            catalogue=self._configuration.catalogue,
+            admission=admission,
+            pool=pool,
+            relay=relay,
+            flags=self._configuration.engine_flags,
+            salt=secrets.token_bytes(32),
+            clock=self._clock,
+        )
+
+
+def make_hub(settings: Settings) -> HuggingFaceHub:
+    ca_file = str(settings.ssl_cert_file) if settings.ssl_cert_file else None
+    return HuggingFaceHub(settings.hf_endpoint, ca_file=ca_file)
