@@ -1,0 +1,36 @@
+"""A worker takes a second to start: most tests share one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.loopback_platform import LoopbackPlatform
+from tests.loopback_platform.scene import Scene, Start
+from tests.loopback_platform.worker import HandlerProcess
+
+
+@pytest.fixture(scope="session")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    home = tmp_path_factory.mktemp("generator")
+    with (
+        LoopbackPlatform(poll=0.5) as platform,
+        HandlerProcess("generator", platform.environment(), home) as worker,
+    ):
+        yield Scene(platform, worker)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    with ExitStack() as stack:
+
+        def start(handler: str, *arguments: str, poll: float = 1.0, **environ: str) -> Scene:
+            platform = stack.enter_context(LoopbackPlatform(poll))
+            everything = platform.environment() | environ
+            worker = HandlerProcess(handler, everything, tmp_path, *arguments)
+            return Scene(platform, stack.enter_context(worker))
+
+        yield start

@@ -1,0 +1,28 @@
+"""What tests of the SDK have in hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tests.loopback_platform import LoopbackPlatform
+from tests.loopback_platform.worker import HandlerProcess
+
+
+@dataclass(frozen=True)
+class Scene:
+    platform: LoopbackPlatform
+    worker: HandlerProcess
+
+
+class Start(Protocol):
+    """Start a worker, with a platform of its own."""
+
+    def __call__(
+        self, handler: str, *arguments: str, poll: float = ..., **environ: str
+    ) -> Scene: ...
+
+
+def play(*steps: list[Any]) -> dict[str, Any]:
+    """The input that has a handler do these steps."""
+    return {"steps": list(steps)}

@@ -1,0 +1,46 @@
+"""A cancelled job's task is cancelled; what that reaches depends on where it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.eventually import eventually
+from tests.loopback_platform.scene import Scene, Start, play
+
+
+async def test_a_handler_that_waits_is_cancelled_where_it_is(
+    generator: Scene, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    other = generator.platform.submit(play(["until", str(go)], ["yield", 1]))
+    job = generator.platform.submit(play(["yield", 1], ["until", "/never"]))
+    await eventually(lambda: job.chunks)
+    generator.platform.cancel(job)
+    assert job.wait().status == "CANCELLED"
+    await eventually(lambda: f"{job.id} finally" in generator.worker.said)
+    go.touch()
+    assert other.wait().output == [1]
+    assert job.finals == []
+
+
+async def test_a_handler_whose_chunk_is_on_its_way_stays_until_garbage_is_collected(
+    generator: Scene,
+) -> None:
+    job = generator.platform.submit(play(["yield", 1], ["yield", 2]))
+    generator.platform.hold_stream(job).wait()
+    generator.platform.cancel(job)
+    await eventually(lambda: f"{job.id} released" in generator.worker.said)
+    generator.platform.submit(play(["yield", 3])).wait()
+    assert f"{job.id} finally" not in generator.worker.said
+    generator.platform.submit(play(["collect garbage"])).wait()
+    await eventually(lambda: f"{job.id} finally" in generator.worker.said)
+    assert job.finals == []
+
+
+async def test_a_handler_can_be_closed_although_its_chunk_is_on_its_way(start: Start) -> None:
+    scene = start("leaving", poll=20)
+    job = scene.platform.submit(play(["yield", 1], ["yield", 2]))
+    scene.platform.hold_stream(job).wait()
+    scene.platform.cancel(job)
+    await eventually(lambda: f"{job.id} finally" in scene.worker.said)
+    assert scene.worker.said == ["job-1 released", "job-1 finally"]

@@ -1,0 +1,79 @@
+"""When the SDK asks how many jobs it may take, and what it makes of the answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.eventually import eventually
+from tests.loopback_platform.scene import Scene, Start, play
+
+
+def test_nothing_is_taken_until_the_worker_is_ready(generator: Scene) -> None:
+    assert generator.platform.submit(play(["yield", 1])).wait().output == [1]
+    assert generator.worker.said[:2] == ["modifier 1", "modifier 0"]
+    assert generator.platform.takes[0].wanted == 8
+
+
+async def test_a_job_counts_twice_until_it_begins(generator: Scene, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    job = generator.platform.submit(play(["until", str(go)]))
+    job.taken.wait(20)
+    takes = generator.platform.takes
+    mine = next(n for n, take in enumerate(takes) if job.id in take.given)
+    await eventually(lambda: len(takes) > mine + 2)
+    assert [take.wanted for take in takes[mine + 1 : mine + 3]] == [6, 7]
+    go.touch()
+    job.wait()
+
+
+def test_without_a_modifier_jobs_come_one_by_one(start: Start, tmp_path: Path) -> None:
+    scene = start("unmodified")
+    go = tmp_path / "go"
+    first = scene.platform.submit({"steps": [["until", str(go)]], "answer": 1})
+    second = scene.platform.submit({"answer": 2})
+    first.taken.wait(20)
+    assert not second.taken.wait(1.5)
+    go.touch()
+    assert second.wait().output == 2
+    assert {take.wanted for take in scene.platform.takes} == {1}
+
+
+def test_a_change_waits_until_no_job_runs(start: Start, tmp_path: Path) -> None:
+    level, go = tmp_path / "level", tmp_path / "go"
+    level.write_text("1")
+    scene = start("scaled", CONCURRENCY_FILE=str(level))
+    first = scene.platform.submit(play(["until", str(go)]))
+    first.taken.wait(20)
+    level.write_text("4")
+    second = scene.platform.submit(play(["yield", 2]))
+    assert not second.taken.wait(1.5)
+    go.touch()
+    assert second.wait().output == [2]
+
+
+async def test_zero_strands_a_job_that_was_taken_but_has_not_begun(
+    start: Start, tmp_path: Path
+) -> None:
+    level = tmp_path / "level"
+    level.write_text("1")
+    scene = start("scaled", poll=20, CONCURRENCY_FILE=str(level))
+    await eventually(lambda: "get_job: " in scene.worker.log)
+    level.write_text("0")
+    job = scene.platform.submit(play(["yield", 1]))
+    job.taken.wait(20)
+    await eventually(lambda: "concurrency: 0; queue: 1" in scene.worker.log)
+    level.write_text("4")
+    with pytest.raises(TimeoutError):
+        job.wait(2)
+    assert len(scene.worker.said) == 2  # it is not even asked again
+    scene.platform.cancel(job)
+    await eventually(lambda: "No in-progress job for job-1" in scene.worker.log)
+
+
+def test_an_empty_poll_and_a_refused_one_are_followed_by_the_next(
+    generator: Scene,
+) -> None:
+    generator.platform.fail("job-take-batch", 400, 204, 500)
+    assert generator.platform.submit(play(["yield", 1])).wait().output == [1]
