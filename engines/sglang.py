@@ -70,8 +70,8 @@ class SglangEngine:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    async def stop(self) -> None:
-        await self._process.stop(STOP_GRACE)
+    async def stop(self, *, at_once: bool = False) -> None:
+        await self._process.stop(0.0 if at_once else STOP_GRACE)
 
 
 class SglangLauncher:

@@ -15,7 +15,7 @@ _LONGEST_MESSAGE = 2000  # SGLang repeats the input in its validation errors
 # What starts like an absolute path: not the tail of a word or a URL, nor a closing tag.
 # Engines print lists of errors, so a line break may be spelt `\n`.
 _PATH = re.compile(
-    r"(?:file:/*|(?<![\w/<:])/+|(?<=:)/(?!/)|(?<=\\[nrt])/+)[\w.@+~%-][^\s'\"`,;)\]}>]*"
+    r"(?:file:/*|(?<![\w/<>:])/+|(?<=:)/(?!/)|(?<=\\[nrt])/+)[\w.@+~%-][^\s'\"`,;)\]}>]*"
 )
 # SGLang ends a validation error with where in its own code the request was being read.
 _FRAME = re.compile(r"""\s*File \\?"[^"\n]{0,500}", line [0-9]+, in [\w<>.]+""")

@@ -69,11 +69,13 @@ class Worker:
     def __enter__(self) -> Self:
         self.start()
         try:
-            if not self._up.wait(30) or not self.url:
-                raise RuntimeError(f"the worker did not come up:\n{self.log}")
+            up = self._up.wait(30)
         except BaseException:  # the demo can be interrupted here
             self.end()
             raise
+        if not up or not self.url:
+            self.end()
+            raise RuntimeError(f"the worker did not come up:\n{self.log}")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -129,7 +129,8 @@ class Books:
         for waiter in slot.leases:
             del self._holders[waiter]
         slot.leases.clear()
-        self.orders.append(Stop(slot.key, slot.incarnation, why))
+        at_once = cause in (Cause.CRASHED, Cause.EXPIRED)
+        self.orders.append(Stop(slot.key, slot.incarnation, why, at_once))
 
     def gone(self, slot: Slot, missing: int) -> None:
         """Close the book on an engine; claims that are shares follow what is left."""

@@ -179,7 +179,7 @@ class Crew:
             watch.cancel()
         if engine := self.engines.pop(incarnation, None):
             try:
-                await engine.stop()
+                await engine.stop(at_once=order.at_once)
             except Unkillable:
                 self._report(events.Stuck(key, incarnation))
                 return

@@ -200,6 +200,7 @@ class Stop:
     key: EngineKey
     incarnation: int
     why: str
+    at_once: bool  # it is dead, stalled, or its time is over: no grace
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,15 +159,18 @@ class EnginePool:
             self._feeding = False
         if self._machine.leaving and self._machine.empty:
             self._emptied.set()
-        self._arm()
+        self._arm(now)
 
-    def _arm(self) -> None:
-        now = self._clock()
-        wake_at = self._machine.wake_at(now)
+    def _arm(self, seen: float) -> None:
+        """Set the timer for what is due after `seen`, the time of the last pass.
+
+        Not after the time that it is by now: what fell due in between would be missed.
+        """
+        wake_at = self._machine.wake_at(seen)
         if wake_at is None:
             return
         loop = asyncio.get_running_loop()
-        due = loop.time() + max(0.0, wake_at - now)
+        due = loop.time() + max(0.0, wake_at - self._clock())
         if self._timer is not None:
             if self._timer.when() <= due:
                 return  # an early tick does no harm, and arms the next

@@ -111,8 +111,11 @@ class Engine(Protocol):
         """Ask whether it still generates. False means dead or stalled."""
         ...
 
-    async def stop(self) -> None:
-        """End the whole process group. Raises `Unkillable`; safe to call again."""
+    async def stop(self, *, at_once: bool = False) -> None:
+        """End the whole process group, at once or by asking first.
+
+        Raises `Unkillable`; safe to call again.
+        """
         ...
 
 

@@ -101,6 +101,7 @@ class FakeEngine:
     number: int
     healthy: bool = True
     killable: bool = True
+    stopped_at_once: bool | None = None
     _exit: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -123,8 +124,9 @@ class FakeEngine:
         await asyncio.sleep(0)
         return self.healthy
 
-    async def stop(self) -> None:
+    async def stop(self, *, at_once: bool = False) -> None:
         await asyncio.sleep(0)
+        self.stopped_at_once = at_once
         if not self.killable:
             raise Unkillable
         self.launcher.gauge.taken.pop(self.number, None)

@@ -107,7 +107,7 @@ class Outside:
             case events.Start():
                 self.check_start(order)
                 self.processes[order.incarnation] = Process(order)
-            case events.Stop(key, incarnation, why):
+            case events.Stop(key, incarnation, why, _):
                 self.check_stop(key, incarnation, why)
             case events.Probe():
                 self.probes.append(order)

@@ -655,7 +655,7 @@ async def test_shutting_down_lets_a_stream_end(stack: AsyncExitStack) -> None:
     assert streaming.error is None
 
 
-async def test_a_stream_that_outlasts_the_drain_deadline_is_cut() -> None:
+async def test_a_stream_that_outlasts_the_drain_deadline_is_cut_at_once() -> None:
     world = World().instant()
     world.call(spec("a"))
     await settle()
@@ -663,7 +663,43 @@ async def test_a_stream_that_outlasts_the_drain_deadline_is_cut() -> None:
     await settle()
     await world.later(10.0)
     await leaving
+    assert world.launcher.engine("a").stopped_at_once
     await world.close()
+
+
+async def test_an_idle_engine_is_asked_to_leave() -> None:
+    world = World().instant()
+    caller = world.call(spec("a"))
+    await settle()
+    await caller.end()
+    await world.pool.shut_down(10.0)
+    assert world.launcher.engine("a").stopped_at_once is False
+    await world.close()
+
+
+async def test_what_falls_due_just_after_a_pass_is_not_missed(stack: AsyncExitStack) -> None:
+    """A tick came a moment early; by the time that the next was to be set, it was due."""
+    world = world_of(stack)
+    world.downloader.instant = True
+    world.call(spec("a"))
+    await settle()
+    world.launcher.fail("a")
+    await settle()
+    again = world.call(spec("a"))
+    await settle()
+    slot = world.pool._machine.slots[spec("a").key]
+    world.clock.now = slot.retry_at - 1e-9
+    late = iter([slot.retry_at - 1e-9])  # what the pass sees; whoever asks later: due
+    world.pool._clock = lambda: next(late, slot.retry_at)
+    world.pool.tick()
+    assert world.pool._timer is not None
+    assert world.pool._timer.when() <= asyncio.get_running_loop().time()
+    world.pool._clock = world.clock
+    world.clock.now = slot.retry_at
+    await asyncio.sleep(0.01)
+    world.launcher.ready("a")
+    await settle()
+    assert again.lease
 
 
 async def test_an_engine_that_cannot_be_killed_makes_the_worker_leave() -> None:
