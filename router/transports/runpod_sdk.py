@@ -16,6 +16,7 @@ from typing import Protocol
 import runpod
 from runpod.http_client import AsyncClientSession
 from runpod.serverless.modules.rp_http import send_result
+from runpod.serverless.modules.worker_state import JobsProgress
 
 from router.service import Service
 from router.transports.job_reply import Output
@@ -71,16 +72,19 @@ class Intake:
         self._life: asyncio.Task[None] | None = None
 
     def concurrency(self, _current: int) -> int:
-        """0 until the default model is settled and once the worker leaves, else constant.
+        """0 until the default model is settled, and from then on a constant.
 
         The SDK calls it in its loop before it takes its first job; any earlier, and what
         is opened would belong to another loop and to the forked heartbeat as well.
         """
         if self._life is None:
             self._life = asyncio.get_running_loop().create_task(self._live())
-        ready = self._service is not None and self._service.health().ready
-        leaving = self._service is not None and self._service.health().leaving
-        return self._concurrency if ready and not leaving else 0
+        if self._service is None or not self._service.health().ready:
+            return 0
+        if self._service.health().leaving:
+            # No more than there are. A plain 0 would strand a job that was just taken.
+            return int(JobsProgress().get_job_count())
+        return self._concurrency
 
     async def handle(self, job: Job) -> AsyncGenerator[Output, None]:
         assert self._jobs is not None, "a job before the worker was ready"  # noqa: S101
