@@ -2,7 +2,7 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup test demo lint types fast bench clean
+.PHONY: setup test demo lint types fast bench image-check clean
 
 setup: .venv/ready .venv-sglang/ready
 
@@ -37,6 +37,14 @@ demo: setup
 
 bench: .venv/ready
 	.venv/bin/python -m tests.bench
+
+# Builds the Dockerfile and runs the worker in it, without a daemon. Needs root and Debian.
+image-check: .venv/ready
+	which buildah debootstrap >/dev/null || \
+		(apt-get update -qq && apt-get install -qq --no-install-recommends buildah debootstrap)
+	.venv/bin/python -m pip install --quiet -r tests/image/requirements.txt
+	.venv/bin/hadolint Dockerfile
+	.venv/bin/python -m tests.image
 
 clean:
 	rm -rf .venv .venv-sglang

@@ -1,0 +1,77 @@
+"""Images without a daemon: buildah, in a storage of its own that leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Self
+
+Mounts = Mapping[Path, str]  # what of this machine is seen where in a container, read-only
+
+
+class Buildah:
+    """`with Buildah(directory) as buildah`: everything lies below `directory`.
+
+    Isolation is a chroot and layers are plain directories, which needs root but neither
+    user namespaces nor a kernel's overlay file system. The network is this machine's.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.command = (
+            "buildah",
+            *("--root", str(directory / "root"), "--runroot", str(directory / "run")),
+            *("--storage-driver", "vfs"),
+        )
+        self.environ = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self("rm", "--all")
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def __call__(self, *arguments: str) -> str:
+        """Run one command and give what it printed. Raises `CalledProcessError`."""
+        run = subprocess.run(
+            [*self.command, *arguments],
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return run.stdout.strip()
+
+    def import_tree(self, archive: Path, name: str) -> None:
+        """Make an image of one layer out of a tar of a root file system."""
+        container = self("from", "scratch")
+        self("add", "--quiet", container, str(archive), "/")
+        self("commit", "--quiet", "--rm", container, name)
+
+    def build(
+        self,
+        dockerfile: Path,
+        context: Path,
+        name: str,
+        *,
+        arguments: Mapping[str, str],
+        secrets: Mapping[str, Path],
+        mounts: Mounts,
+    ) -> None:
+        """Build as `docker build` does: a layer for each instruction, all of them kept."""
+        self(
+            *("build", "--quiet", "--layers", "--pull-never", "--file", str(dockerfile)),
+            *(f"--build-arg={key}={value}" for key, value in arguments.items()),
+            *(f"--secret=id={key},src={path}" for key, path in secrets.items()),
+            *volumes(mounts),
+            *("--tag", name, str(context)),
+        )
+
+
+def volumes(mounts: Mounts) -> Iterable[str]:
+    return (f"--volume={path}:{target}:ro" for path, target in mounts.items())
