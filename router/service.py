@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
 from router.admission import Admission, Admitted
 from router.catalogue import Catalogue, OperatorModel, engine_spec
-from router.core.lease import Lease
 from router.core.models import Access, EngineSpec, ModelRef, ResolvedModel
 from router.core.pool import EnginePool
 from router.core.ports import (
@@ -20,68 +19,18 @@ from router.core.ports import (
     Credential,
     Relay,
     UpstreamLost,
-    UpstreamRequest,
-    UpstreamResponse,
 )
 from router.core.states import State
-from router.envelope import engine_error
 from router.errors import (
-    DeadlineExceeded,
     EngineFailed,
     RouteNotFound,
     WrongEndpoint,
 )
+from router.exchange import Exchanges, until
 from router.openai import ROUTES, Call, caller_token, parse
+from router.parts import Part, Progress, Request
 from router.settings import Settings
 from router.tokens import Token
-
-_JSON = {"Content-Type": "application/json"}
-_LONGEST_ERROR = 1 << 20  # bytes of an engine's error that are read
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One call, freed of its transport."""
-
-    route: str  # as the router knows it: "/v1/chat/completions"
-    body: bytes  # JSON, as it came
-    hf_token: str | None = None  # from the transport's own place for it, unchecked
-    caller: str = ""  # tells callers apart (a digest of the API key); never a secret
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Nothing to send yet. Only ever before the Head, every few seconds."""
-
-    stage: str  # "queued", "fetching", "starting"
-    stream: bool  # whether the caller asked for a stream
-    done: int = 0  # bytes on disk, while fetching
-    total: int = 0
-    seconds: float | None = None  # that are left, where anything can be said
-
-    def __str__(self) -> str:
-        """For people who wait."""
-        share = f" {self.done / self.total:.0%} of {self.total} bytes" if self.total else ""
-        eta = "" if self.seconds is None else f", about {self.seconds:.0f} s left"
-        return f"{self.stage}{share}{eta}"
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The answer's status and the headers that may be shown. Exactly one an answer."""
-
-    status: int
-    headers: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """Bytes of the answer, as they arrived; boundaries mean nothing."""
-
-    data: bytes
-
-
-Part = Progress | Head | Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +77,12 @@ class Service:
         """`flags` go to every engine; `salt` is a secret of this process, from which each
         caller's prefix cache gets a name of its own; `progress_every` is in seconds."""
         self._settings, self._catalogue, self._admission = settings, catalogue, admission
-        self._pool, self._relay = pool, relay
+        self._pool = pool
         self._flags, self._salt, self._clock = flags, salt, clock
         self._progress_every = progress_every
         local = [model.source for model in catalogue.models if isinstance(model.source, Path)]
-        self._local_paths = [str(path) for path in (settings.hf_hub_cache, *local)]
+        paths = [str(path) for path in (settings.hf_hub_cache, *local)]
+        self._exchanges = Exchanges(relay, clock, paths)
         self.ready = False
         self.leaving = False
 
@@ -157,9 +107,15 @@ class Service:
                 age = lease.age
                 begun = False
                 try:
-                    first_by = queued_until if order.call.stream else ends
-                    relayed = self._relayed(order, lease, first_by, ends)
-                    async with aclosing(relayed) as parts:
+                    exchange = self._exchanges.run(
+                        order.call,
+                        order.salt,
+                        lease,
+                        # An answer in one piece may take all of the request's time.
+                        first_by=queued_until if order.call.stream else ends,
+                        ends=ends,
+                    )
+                    async with aclosing(exchange) as parts:
                         async for part in parts:
                             begun = True
                             yield part
@@ -216,7 +172,7 @@ class Service:
             raise RouteNotFound(f"There is no route {request.route}.")
         call = parse(request.body, route, self._settings.media_domains)
         token = caller_token(request.hf_token, call.hf_token)
-        async with self._until(deadline):
+        async with until(deadline, self._clock):
             admitted = await self._admission.admit(call.model, token)
         spec = self._spec(admitted)
         if spec.model.task not in route.tasks:
@@ -234,71 +190,12 @@ class Service:
         named = f"{caller} {token.digest if token else ''}"
         return hmac.new(self._salt, named.encode(), hashlib.sha256).hexdigest()[:32]
 
-    @asynccontextmanager
-    async def _until(self, deadline: float) -> AsyncIterator[None]:
-        """Bound one step. Never put a `yield` inside: the time-out would strike the caller."""
-        try:
-            async with asyncio.timeout(max(0.0, deadline - self._clock())):
-                yield
-        except TimeoutError:
-            raise DeadlineExceeded(
-                "The answer did not come in time. Ask for less, stream, or have the operator "
-                "raise QUEUE_TIMEOUT (to the first byte) or REQUEST_TIMEOUT (to the last)."
-            ) from None
-
     def _progress(self, order: _Order) -> Progress:
         state, estimate = self._pool.stage(order.spec.key)
         stage = state.value if state in (State.FETCHING, State.STARTING) else "queued"
         return Progress(
             stage, order.call.stream, estimate.done, estimate.total, estimate.seconds
         )
-
-    # --- under the lease -------------------------------------------------------------
-
-    async def _relayed(
-        self, order: _Order, lease: Lease, first_by: float, ends: float
-    ) -> AsyncGenerator[Part, None]:
-        """Send the request upstream and pass on what comes. Raises `UpstreamLost`.
-
-        The first byte is due by `first_by`: for a stream that is soon, while an answer
-        in one piece may take all of the request's time.
-        """
-        path = order.call.route.path
-        body = order.call.upstream_body(lease.engine.served_name, order.salt)
-        request = UpstreamRequest("POST", lease.engine.url + path, _JSON, body)
-        async with AsyncExitStack() as stack:
-            async with self._until(first_by):
-                upstream = await stack.enter_async_context(self._relay.open(request))
-            if upstream.status >= 400:
-                async with self._until(ends):
-                    content = await _read(upstream)
-                lease.answered = True
-                status, content = engine_error(upstream.status, content, self._local_paths)
-                yield Head(status, _JSON)
-                yield Body(content)
-                return
-            chunks = upstream.chunks()
-            # SGLang sends the head before it has generated anything: an engine that dies
-            # in between has said nothing yet.
-            chunk = await self._next(chunks, first_by)
-            yield Head(upstream.status, upstream.headers)
-            while chunk is not None:
-                yield Body(chunk)
-                chunk = await self._next(chunks, ends)
-            lease.answered = True
-
-    async def _next(self, chunks: AsyncIterator[bytes], deadline: float) -> bytes | None:
-        async with self._until(deadline):
-            return await anext(chunks, None)
-
-
-async def _read(upstream: UpstreamResponse) -> bytes:
-    content = b""
-    async for chunk in upstream.chunks():
-        content += chunk
-        if len(content) > _LONGEST_ERROR:
-            break
-    return content
 
 
 def _card(model: OperatorModel, loaded: Sequence[EngineSpec]) -> ModelCard:

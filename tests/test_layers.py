@@ -17,12 +17,16 @@ MAY_IMPORT = {
     "router.core": {"router.core", "router.errors"},
     "router.errors": set[str](),
     "router.service": {
-        *("router.admission", "router.catalogue", "router.core", "router.envelope"),
-        *("router.errors", "router.openai", "router.settings", "router.tokens"),
+        *("router.admission", "router.catalogue", "router.core", "router.errors"),
+        *("router.exchange", "router.openai", "router.parts", "router.settings"),
+        "router.tokens",
+    },
+    "router.exchange": {
+        *("router.core", "router.envelope", "router.errors", "router.openai", "router.parts"),
     },
     "router.transports": {
-        *("router.envelope", "router.errors", "router.openai", "router.service"),
-        *("router.transports", "aiohttp", "orjson", "runpod"),
+        *("router.envelope", "router.errors", "router.openai", "router.parts"),
+        *("router.service", "router.transports", "aiohttp", "orjson", "runpod"),
     },
     "engines": {
         *("engines", "router.core.models", "router.core.ports"),

@@ -23,7 +23,8 @@ from router.errors import (
     WrongEndpoint,
 )
 from router.models_file import catalogue
-from router.service import Body, Head, Part, Progress, Request, Service
+from router.parts import Body, Head, Part, Progress, Request
+from router.service import Service
 from router.settings import Settings
 from router.tokens import Token
 from tests.core.fakes import GIB, FakeClock, FakeDownloader, FakeGauge, FakeLauncher, settle

@@ -26,7 +26,8 @@ from router.errors import (
     RouterError,
 )
 from router.openai import ROUTES
-from router.service import Health, ModelCard, Part, Request
+from router.parts import Part, Request
+from router.service import Health, ModelCard
 from router.transports.api_keys import ApiKeys
 from router.transports.reply import Reply, unexpected
 from router.transports.wire import Handler, QuietServer, error_response, read_json_body

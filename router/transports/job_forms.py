@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import orjson
 
 from router.errors import InvalidHfToken, InvalidRequest
-from router.service import Request
+from router.parts import Request
 
 _MODELS = "/v1/models"
 

@@ -8,7 +8,7 @@ import orjson
 
 from router.envelope import envelope, split_events, sse_error
 from router.errors import InternalError, RouterError
-from router.service import Body, Head, Progress
+from router.parts import Body, Head, Progress
 
 # A stream chunk may have 1 MB as JSON, in which a quote is two bytes and nothing of an
 # event is more.

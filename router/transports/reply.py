@@ -9,7 +9,7 @@ from aiohttp import web
 
 from router.envelope import sse_error
 from router.errors import InternalError, RouterError
-from router.service import Body, Head, Part, Progress
+from router.parts import Body, Head, Part, Progress
 
 logger = logging.getLogger("router.http")
 

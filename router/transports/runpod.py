@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from router.envelope import envelope
 from router.errors import InternalError, RouterError
-from router.service import Body, Head, ModelCard, Part, Progress, Request
+from router.parts import Body, Head, Part, Progress, Request
+from router.service import ModelCard
 from router.transports.job_forms import ListModels, read
 from router.transports.job_reply import JobReply, Output
 

@@ -11,7 +11,8 @@ import pytest
 
 from router import errors
 from router.envelope import envelope, sse_error
-from router.service import Body, Head, Health, ModelCard, Part, Request
+from router.parts import Body, Head, Part, Request
+from router.service import Health, ModelCard
 from router.transports.http import HttpServer
 
 Answer = Callable[[Request], AsyncGenerator[Part, None]]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import InvalidHfToken, InvalidRequest
-from router.service import Request
+from router.parts import Request
 from router.transports.job_forms import ListModels, read
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}

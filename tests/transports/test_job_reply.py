@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from router.envelope import envelope, sse_error
 from router.errors import EngineFailed
-from router.service import Body, Head, Progress
+from router.parts import Body, Head, Progress
 from router.transports.job_reply import MOST, JobReply, Output
 
 STREAM = Head(200, {"Content-Type": "text/event-stream; charset=utf-8"})

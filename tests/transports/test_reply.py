@@ -8,7 +8,7 @@ import pytest
 
 from router.envelope import envelope, sse_error
 from router.errors import EngineFailed
-from router.service import Body, Head, Part, Progress, Request
+from router.parts import Body, Head, Part, Progress, Request
 from tests.core.fakes import FakeClock
 from tests.transports.test_http import DONE, EVENT, SSE, Answer, code_of, serving
 

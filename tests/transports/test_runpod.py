@@ -10,7 +10,7 @@ import orjson
 
 from router.envelope import envelope, sse_error
 from router.errors import EngineFailed, ModelNotFound
-from router.service import Body, Head, Part, Progress, Request
+from router.parts import Body, Head, Part, Progress, Request
 from router.transports.job_reply import Output
 from router.transports.runpod import Job, Jobs
 from tests.core.fakes import FakeClock, settle
