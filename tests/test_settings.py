@@ -35,7 +35,7 @@ class Recorder(Mapping[str, str]):
 
 
 def test_an_empty_environment_gives_the_documented_defaults() -> None:
-    settings = Settings.from_environ({"HOME": "/home/me"})
+    settings = Settings.from_environ({"HOME": "/home/me", "BASE_PATH": "/nonexistent"})
     assert settings.platform is Platform.PLAIN
     assert (settings.host, settings.port, settings.port_health) == ("127.0.0.1", 8000, None)
     assert (settings.request_timeout, settings.queue_timeout) == (3600, 600)
@@ -52,6 +52,24 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
     assert (settings.log_level, settings.log_format) == ("INFO", "text")
     assert settings.hf_endpoint == "https://huggingface.co"
     assert settings.hf_hub_cache == Path("/home/me/.cache/huggingface/hub")
+
+
+def test_models_are_looked_for_in_the_image_then_on_the_volume_then_on_the_disk(
+    tmp_path: Path,
+) -> None:
+    home = {"HOME": "/home/me"}
+    volume = tmp_path / "huggingface-cache" / "hub"
+    disk = Path("/home/me/.cache/huggingface/hub")
+    mounted = Settings.from_environ({**home, "BASE_PATH": str(tmp_path)})
+    assert mounted.hf_hub_cache == volume
+    assert mounted.hub_caches == (Path("/models"), volume, disk)
+    missing = Settings.from_environ({**home, "BASE_PATH": str(tmp_path / "none")})
+    assert missing.hf_hub_cache == disk
+    chosen = Settings.from_environ(
+        {**home, "BASE_PATH": str(tmp_path), "HF_HOME": "/disk", "BAKED_MODELS": "/baked"}
+    )
+    assert chosen.hf_hub_cache == Path("/disk/hub")
+    assert chosen.hub_caches == (Path("/baked"), volume, Path("/disk/hub"), disk)
 
 
 def test_empty_and_blank_values_count_as_unset() -> None:
