@@ -14,9 +14,9 @@ from weakref import WeakValueDictionary
 from router.core.models import Access, ResolvedModel
 from router.core.ports import Credential, FetchProgress
 from router.disk import Claim, DiskLedger, Snapshots
+from router.disk_lease import Lease, Overtaken
 from router.errors import HubUnavailable, InsufficientDisk, RouterError
 from router.fetch_process import FetchProcess
-from router.lease import Lease, Overtaken
 from router.weights import SAFE
 
 START_TIMEOUT = 60.0  # seconds for a Python process to come up on a busy machine

@@ -34,9 +34,9 @@ from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defin
 
 from router.borrowing import borrow
 from router.disk import PARTIAL_SUFFIX, DamagedSnapshot, RemoteFile, Snapshots
+from router.disk_lease import PATIENCE, Lease, Overtaken, Queue
 from router.errors import ModelTooLarge, RouterError
 from router.fetch_failures import broken_off, failure
-from router.lease import PATIENCE, Lease, Overtaken, Queue
 from router.refusals import Question, explain
 from router.weights import wanted
 

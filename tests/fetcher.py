@@ -18,9 +18,9 @@ from typing import Self
 import psutil  # type: ignore[import-untyped]
 
 from router.core.models import ResolvedModel
+from router.disk_lease import PATIENCE
 from router.download import SnapshotDownloader
 from router.errors import RouterError
-from router.lease import PATIENCE
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
 

@@ -18,9 +18,9 @@ import pytest
 from router.core.models import ResolvedModel
 from router.core.ports import FetchProgress
 from router.disk import Snapshots
+from router.disk_lease import Queue
 from router.download import SnapshotDownloader
 from router.errors import InsufficientDisk
-from router.lease import Queue
 from tests.eventually import eventually
 from tests.fetcher import DEAD_AFTER, HEARTBEAT, Fetcher
 from tests.loopback_hub import LoopbackHub
@@ -187,6 +187,24 @@ async def test_who_was_overtaken_takes_nothing_back(volume: Volume) -> None:
         assert await second.outcome() == f"path {volume.path}"
     assert volume.downloads == 2
     assert volume.is_whole()
+
+
+async def test_two_commits_of_one_repository_are_fetched_one_after_the_other(
+    volume: Volume,
+) -> None:
+    commit = volume.hub.commit(NAME, {"config.json": b'{"new": 1}'})
+    volume.hub.faults.add(WEIGHTS, "stall")
+    downloader = volume.downloader()
+    told: list[FetchProgress] = []
+    old = asyncio.create_task(downloader.fetch(volume.model, None, told.append))
+    await eventually(lambda: told and told[-1].done > 1_000_000)
+    waits: list[FetchProgress] = []
+    new = asyncio.create_task(downloader.fetch(ResolvedModel(NAME, commit), None, waits.append))
+    await eventually(lambda: waits)
+    volume.hub.faults.clear()
+    for fetching in (old, new):
+        assert (await fetching / "model.safetensors").stat().st_size == 6_000_000
+    assert volume.downloads == 1, "they share the weights"
 
 
 async def test_a_waiter_that_leaves_disturbs_nobody(volume: Volume) -> None:

@@ -35,6 +35,8 @@ class Worker:
             "HOME": str(directory),
             "TMPDIR": str(directory),
             "HF_HOME": self._home,
+            "BAKED_MODELS": str(directory / "models"),
+            "BASE_PATH": str(directory / "volume"),
             "HOST": "127.0.0.1",
             "PORT": "0",
             "DRAIN_TIMEOUT": "5",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from router.lease import PATIENCE, Lease, Overtaken, Queue
+from router.disk_lease import PATIENCE, Lease, Overtaken, Queue
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_the_volume_keeps_one_small_file(folder: Path) -> None:
 WITHOUT_SPACE = """
 import resource, sys
 from pathlib import Path
-from router.lease import Queue
+from router.disk_lease import Queue
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 try:
@@ -121,7 +121,7 @@ def test_a_holder_without_space_for_its_name_leaves_no_file(folder: Path) -> Non
 CONTENDER = """
 import os, sys, time
 from pathlib import Path
-from router.lease import Queue
+from router.disk_lease import Queue
 
 folder, journal, turns = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 out = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -152,7 +152,7 @@ def test_of_many_processes_one_has_it_at_a_time(folder: Path, tmp_path: Path) ->
 HOLDER = """
 import sys, time
 from pathlib import Path
-from router.lease import Queue
+from router.disk_lease import Queue
 
 lease = Queue(Path(sys.argv[1]), "holder").look()
 print(flush=True)
