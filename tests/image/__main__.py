@@ -112,7 +112,7 @@ class Check:
                 _same(chat(worker.url, None), f"I am {DEFAULT}")
                 _same(chat(worker.url, DEFAULT), f"I am {DEFAULT}")
                 _same(chat(worker.url, PRIVATE), f"I am {PRIVATE}")
-                _same([asked for asked in self._files_asked_for() if DEFAULT in asked], [])
+                _same(self._downloaded(), {PRIVATE})
             with self._worker(container) as worker:
                 token = {"X-HF-Token": self._tokens["a caller"]}
                 _same(chat(worker.url, PRIVATE), "model_not_found")
@@ -131,9 +131,10 @@ class Check:
             _same(chat(worker.url, DEFAULT), f"I am {DEFAULT}")
             _same(chat(worker.url, PRIVATE), f"I am {PRIVATE}")
 
-    def _files_asked_for(self) -> list[str]:
-        """By the worker, not the build."""
-        return [r.path for r in self._hub.requests[self._built :] if "/resolve/" in r.path]
+    def _downloaded(self) -> set[str]:
+        """The models whose weights were asked for since the build."""
+        weights = [r.path for r in self._hub.requests[self._built :] if "safetensors" in r.path]
+        return {name for name in (DEFAULT, PRIVATE) if any(name in path for path in weights)}
 
     @contextmanager
     def _worker(
