@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 import uvloop
@@ -22,7 +22,7 @@ from router.download import SnapshotDownloader
 from router.errors import RouterError
 from router.pid1 import under_init
 from router.prefetch import prefetch, read_token
-from router.settings import Platform, Settings, SettingsError
+from router.settings import VARIABLES, Platform, Settings, SettingsError
 from router.transports.http import HttpServer
 from router.worker import Configuration, Worker, make_hub
 
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ahead.add_argument("--into", type=Path, required=True, help="directory to fill")
     ahead.add_argument("--token-file", type=Path, help="a file with a Hub token")
     chosen = parser.parse_args(arguments)
+    _forget_empty(os.environ)
     match chosen.command:
         case "demo":
             return _demo(keep=chosen.keep)
@@ -82,6 +83,14 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
         return runpod_sdk.take_jobs(worker, settings.max_concurrency)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(worker, settings))
+
+
+def _forget_empty(environ: MutableMapping[str, str]) -> None:
+    """Empty counts as unset for the libraries too: to OpenSSL an empty SSL_CERT_FILE means
+    no authorities at all, and a deployment from the Hub listing sends every variable."""
+    for name in VARIABLES:
+        if environ.get(name) == "":
+            del environ[name]
 
 
 def _platform(environ: Mapping[str, str], *, queue: bool) -> Platform | None:

@@ -15,7 +15,7 @@ from router.core.models import Access, ResolvedModel
 from router.core.ports import Credential, FetchProgress
 from router.disk import Claim, DiskLedger, Snapshots
 from router.disk_lease import Lease, Overtaken
-from router.errors import HubUnavailable, InsufficientDisk, RouterError
+from router.errors import HubUnavailable, InsufficientDisk, RouterError, UnsupportedModel
 from router.fetch_process import FetchProcess
 from router.weights import SAFE
 
@@ -71,6 +71,8 @@ class SnapshotDownloader:
         Who comes while another fetches the same snapshot waits, sees its progress, and
         then looks again: a failure of the other's token is not theirs.
         """
+        if model.path is not None:
+            return await asyncio.to_thread(_local, model.path)
         turn = self._turns.setdefault((model.repo_id, model.commit), _Turn())
         turn.watchers.append(progress)
         try:
@@ -195,6 +197,16 @@ class _Attempt:
     model: ResolvedModel
     owner: str  # its name at the lease
     before: frozenset[str] | None = None  # the blobs there were, once it may begin
+
+
+def _local(directory: Path) -> Path:
+    """The operator's own directory, as it is. Raises `UnsupportedModel`."""
+    if not (directory / "config.json").is_file():
+        raise UnsupportedModel(
+            "The operator's directory for this model is not there, or has no config.json. "
+            "Ask the operator."
+        )
+    return directory
 
 
 class _Turn:

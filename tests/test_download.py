@@ -489,3 +489,14 @@ async def test_a_body_cut_once_is_resumed(site: Site) -> None:
     site.hub.faults.add(CDN_WEIGHTS, "cut", times=1)
     path = await site.fetch(model)
     assert (path / "model.safetensors").stat().st_size == 6_000_000
+
+
+async def test_the_operators_directory_is_used_as_it_is(tmp_path: Path) -> None:
+    directory = tmp_path / "mine"
+    directory.mkdir()
+    model = ResolvedModel("mine", "local", access=Access.LOCAL, path=directory)
+    downloader = SnapshotDownloader(tmp_path / "cache", {})
+    with pytest.raises(UnsupportedModel, match=r"config\.json"):
+        await downloader.fetch(model, None, lambda _: None)
+    (directory / "config.json").write_text("{}")
+    assert await downloader.fetch(model, None, lambda _: None) == directory

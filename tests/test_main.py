@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from router.__main__ import _forget_empty, main
+from router.core import events
+from router.core.journal import Journal
+from router.core.slots import Limits
+from tests.core.fakes import spec
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_an_empty_variable_is_unset_for_the_libraries_too() -> None:
+    environ = {"SSL_CERT_FILE": "", "HF_HOME": "", "HF_TOKEN": "set", "OTHERS": ""}
+    _forget_empty(environ)
+    assert environ == {"HF_TOKEN": "set", "OTHERS": ""}
+
+
+def test_settings_that_can_not_be_used_are_named_and_nothing_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MAX_QUEUE", "many")
+    assert main(["serve"]) == 2
+    assert "MAX_QUEUE='many': must be a whole number" in capsys.readouterr().err
+
+
+def test_a_journal_can_be_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "events.jsonl"
+    with path.open("w") as stream:
+        journal = Journal(stream, Limits(budget=1))
+        journal(1.0, events.Wanted(1, 1, spec("a"), "payer", 60.0))
+    assert main(["replay", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "Wanted(waiter=1" in shown
+    assert "-> Fetch(" in shown
+
+
+@pytest.mark.parametrize("start", [["-m", "router"], [".runpod/handler.py"]])
+def test_the_hubs_handler_starts_what_the_command_starts(start: list[str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, *start],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PORT": "none"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert ended.returncode == 2
+    assert "PORT='none'" in ended.stderr
