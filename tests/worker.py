@@ -1,4 +1,4 @@
-"""The worker as users run it: `python -m router serve` in a process of its own."""
+"""The worker as users run it: `python -m router ...` in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 ROOT = Path(__file__).parents[1]
 _LISTENING = re.compile(r"listening on (http://\S+)")
@@ -23,6 +23,8 @@ class Worker:
     Everything that it writes goes below `directory`; what it prints is kept in `log`. It
     sees nothing of this process's environment but PATH and what `environ` holds.
     """
+
+    command: ClassVar = "serve"
 
     def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
         self.directory = directory
@@ -55,7 +57,7 @@ class Worker:
         """Start it, in a process group of its own, without waiting for anything."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "router", "serve"],
+            [sys.executable, "-m", "router", self.command],
             cwd=ROOT,
             env=self._environ,
             stdin=subprocess.DEVNULL,

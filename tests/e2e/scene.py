@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.fake_engine import FILE, PYTHON, behaviour
 from tests.loopback_hub import LoopbackHub
 from tests.worker import Worker
 
 Event = dict[str, Any]
+W = TypeVar("W", bound=Worker)
 
 # A generation that no test lives to see the end of.
 ENDLESS: dict[str, Any] = {"tokens": 100_000, "interval": 0.01}
@@ -49,7 +50,10 @@ class Scene:
 
     def new_worker(self, **environ: str) -> Worker:
         """Not started yet. A GPU of this machine stays out of it."""
-        worker = Worker(
+        return self.add(Worker, environ)
+
+    def add(self, kind: type[W], environ: Mapping[str, str]) -> W:
+        worker = kind(
             self._directory / f"worker-{len(self.workers) + 1}",
             {
                 **self.hub.environment(),

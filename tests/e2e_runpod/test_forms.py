@@ -1,0 +1,151 @@
+"""Every form that a job can have, each answered by the model that it means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.caller import CHAT, DONE, chat
+from tests.e2e_runpod.stage import Endpoint, Stage, answer, events, refusal, said
+
+DEFAULT, OTHER = "acme/default", "acme/other"
+EMBEDDER, HIDDEN = "acme/embedder", "acme/hidden"
+
+CHAT_BODY = chat(None)
+PROMPT: dict[str, Any] = {"prompt": "Who are you?"}
+TEXT: dict[str, Any] = {"text": "Who are you?", "sampling_params": {"max_new_tokens": 9}}
+IDS: dict[str, Any] = {"input_ids": [1, 2, 3]}
+
+
+def by_route(route: str, body: dict[str, Any]) -> dict[str, Any]:
+    return {"openai_route": route, "openai_input": body}
+
+
+FORMS = [
+    (by_route("/v1/chat/completions", CHAT_BODY), CHAT),
+    (by_route("v1/chat/completions", CHAT_BODY), CHAT),
+    (by_route("/v1/completions", PROMPT), "/v1/completions"),
+    (by_route("v1/completions", PROMPT), "/v1/completions"),
+    (by_route("/v1/responses", {"input": "Who are you?"}), "/v1/responses"),
+    (by_route("/v1/messages", {**CHAT_BODY, "max_tokens": 9}), "/v1/messages"),
+    (CHAT_BODY, CHAT),
+    (PROMPT, "/v1/completions"),
+    (TEXT, "/generate"),
+    (IDS, "/generate"),
+]
+
+
+@pytest.fixture(scope="module")
+def endpoint(stage: Stage) -> Iterator[Endpoint]:
+    stage.model(DEFAULT)
+    stage.model(OTHER)
+    stage.model(EMBEDDER, further=("modules.json",))
+    stage.model(HIDDEN, private=True)
+    with stage.endpoint(MODEL_NAME=DEFAULT, MAX_LOADED_MODELS="4") as endpoint:
+        yield endpoint
+
+
+def with_fields(job_input: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Put into the OpenAI body, where there is one of its own."""
+    if "openai_input" in job_input:
+        return {**job_input, "openai_input": {**job_input["openai_input"], **fields}}
+    return {**job_input, **fields}
+
+
+@pytest.mark.parametrize(("job_input", "route"), FORMS)
+def test_each_form_reaches_the_route_and_the_model_that_it_means(
+    stage: Stage, endpoint: Endpoint, job_input: dict[str, Any], route: str
+) -> None:
+    unnamed = endpoint.submit(**job_input)
+    named = endpoint.submit(**with_fields(job_input, model=OTHER))
+    for job, model in ((unnamed, DEFAULT), (named, OTHER)):
+        assert f"I am {model}" in json.dumps(answer(job.wait()))
+        assert stage.journal.events("request", model)[-1]["path"] == route
+
+
+@pytest.mark.parametrize(("job_input", "route"), FORMS)
+def test_each_form_can_be_streamed(
+    stage: Stage, endpoint: Endpoint, job_input: dict[str, Any], route: str
+) -> None:
+    unnamed = endpoint.submit(**with_fields(job_input, stream=True))
+    named = endpoint.submit(**with_fields(job_input, stream=True, model=OTHER))
+    for job, model in ((unnamed, DEFAULT), (named, OTHER)):
+        outcome = job.wait()
+        assert (outcome.status, outcome.output) == ("COMPLETED", job.outputs)
+        assert model in "".join(job.outputs)
+        assert stage.journal.events("request", model)[-1]["path"] == route
+        if route not in {"/v1/responses", "/v1/messages"}:  # these name their events
+            *chunks, done = events(job)
+            assert all(json.loads(chunk) for chunk in chunks)
+            assert done == DONE
+
+
+@pytest.mark.parametrize(
+    "job_input",
+    [
+        {"input": "a", "model": EMBEDDER},
+        by_route("/v1/embeddings", {"input": "a", "model": EMBEDDER}),
+        by_route("v1/embeddings", {"input": ["a"], "model": EMBEDDER}),
+    ],
+)
+def test_embeddings_come_from_a_model_that_embeds(
+    endpoint: Endpoint, job_input: dict[str, Any]
+) -> None:
+    assert answer(endpoint.run(**job_input))["data"][0]["embedding"] == [0.6, 0.8]
+
+
+def test_a_model_beside_the_openai_input_counts_where_that_has_none(
+    endpoint: Endpoint,
+) -> None:
+    assert said(endpoint.run(model=OTHER, **by_route(CHAT, CHAT_BODY))) == f"I am {OTHER}"
+    both = by_route(CHAT, chat(OTHER))
+    assert said(endpoint.run(model=EMBEDDER, **both)) == f"I am {OTHER}"
+
+
+@pytest.mark.parametrize("route", ["/v1/models", "v1/models", "/v1/models/"])
+def test_models_are_listed(endpoint: Endpoint, route: str) -> None:
+    for body in ({}, {"openai_input": None}, {"openai_input": {}}):
+        listing = answer(endpoint.run(openai_route=route, **body))
+        assert listing["object"] == "list"
+        assert {"id": DEFAULT, "loaded": True}.items() <= listing["data"][0].items()
+
+
+def test_one_model_is_told_of_by_its_name(endpoint: Endpoint) -> None:
+    card = answer(endpoint.run(openai_route=f"/v1/models/{DEFAULT}"))
+    assert card["id"] == DEFAULT
+    assert refusal(endpoint.run(openai_route="/v1/models/acme/nobody")) == "model_not_found"
+
+
+def test_a_token_decides_what_is_listed(stage: Stage, endpoint: Endpoint) -> None:
+    token = stage.hub.add_account("acme")
+    assert said(endpoint.run(**chat(HIDDEN, hf_token=token))) == f"I am {HIDDEN}"
+
+    def listed(**fields: Any) -> list[str]:
+        content = answer(endpoint.run(openai_route="/v1/models", **fields))
+        return [card["id"] for card in content["data"]]
+
+    assert HIDDEN not in listed()
+    assert HIDDEN in listed(hf_token=token)
+    assert HIDDEN in listed(openai_input={"hf_token": token})
+    one = {"openai_route": f"/v1/models/{HIDDEN}"}
+    assert refusal(endpoint.run(**one)) == "model_not_found"
+    assert answer(endpoint.run(**one, hf_token=token))["id"] == HIDDEN
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_token_in_the_openai_input_wins_over_one_beside_it(
+    stage: Stage, endpoint: Endpoint, stream: bool
+) -> None:
+    owner, stranger = stage.hub.add_account("acme"), stage.hub.add_account("stranger")
+
+    def run(inside: str, beside: str) -> str:
+        body = chat(HIDDEN, hf_token=inside, stream=stream)
+        return endpoint.run(hf_token=beside, **by_route(CHAT, body)).status
+
+    assert run(owner, stranger) == "COMPLETED"
+    assert run(stranger, owner) == "FAILED"
+    sent = stage.journal.events("request", HIDDEN)[-1]["body"]
+    assert "hf_token" not in sent
