@@ -55,7 +55,7 @@ class JobReply:
     def end(self) -> Iterator[Output]:
         """The rest, once the answer is complete."""
         if self._head is None:
-            yield self.failure(InternalError("The request ended without an answer."))
+            yield from self.failure(InternalError("The request ended without an answer."))
         elif self._streams:
             yield from self._chunks(self._content)
         elif self._head.status >= 400:
@@ -63,12 +63,16 @@ class JobReply:
         else:
             yield _object(self._content)
 
-    def failure(self, error: RouterError) -> Output:
-        """How the job is told of an error, at whatever point."""
-        rest = b"\n\n" if self._streams and self._content else b""
-        if self.begun:
-            return (self._content + rest + sse_error(error)).decode(errors="replace")
-        return self._failed(envelope(error))
+    def failure(self, error: RouterError) -> Iterator[Output]:
+        """How the job is told of an error, at whatever point.
+
+        Half an event that came before it is dropped: clients would trip over it.
+        """
+        if not self.begun:
+            yield self._failed(envelope(error))
+            return
+        yield from self.ready()
+        yield sse_error(error).decode()
 
     @property
     def _streams(self) -> bool:

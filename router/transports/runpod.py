@@ -53,7 +53,7 @@ class Jobs:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         try:
-            order = read(job["input"])
+            order = read(job.get("input"))
             if isinstance(order, ListModels):
                 yield await self._models(order)
                 return
@@ -128,7 +128,7 @@ class Jobs:
                 elif self._clock() - began >= _SILENCE:
                     outputs = [reply.comment(part)]
             else:
-                outputs = [*reply.end()] if part is None else [reply.failure(part)]
+                outputs = [*reply.end()] if part is None else [*reply.failure(part)]
             for output in outputs:
                 yield output
             if part is None or isinstance(part, RouterError):

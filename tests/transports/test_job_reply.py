@@ -52,7 +52,7 @@ def test_events_that_came_together_go_together() -> None:
 
 
 def test_a_failure_before_anything_was_said_fails_the_job() -> None:
-    assert JobReply().failure(ERROR) == {"error": envelope(ERROR).decode()}
+    assert [*JobReply().failure(ERROR)] == [{"error": envelope(ERROR).decode()}]
 
 
 def test_a_failure_in_mid_stream_is_an_event_of_its_own() -> None:
@@ -60,15 +60,25 @@ def test_a_failure_in_mid_stream_is_an_event_of_its_own() -> None:
     reply.take(STREAM)
     reply.take(Body(EVENT))
     assert [*reply.ready()] == [EVENT.decode()]
-    assert reply.failure(ERROR) == sse_error(ERROR).decode()
-    reply.take(Body(b"data: half"))
-    assert reply.failure(ERROR) == "data: half\n\n" + sse_error(ERROR).decode()
+    assert [*reply.failure(ERROR)] == [sse_error(ERROR).decode()]
+
+
+def test_what_came_before_a_failure_is_told_and_half_an_event_dropped() -> None:
+    reply = JobReply()
+    reply.take(STREAM)
+    reply.take(Body(EVENT))
+    assert [*reply.ready()] == [EVENT.decode()]
+    reply.take(Body(EVENT * (2 * MOST // len(EVENT)) + b"data: half"))
+    *before, last = reply.failure(ERROR)
+    assert "".join(map(str, before)).encode() == EVENT * (2 * MOST // len(EVENT))
+    assert all(isinstance(output, str) and len(output) <= MOST for output in before)
+    assert last == sse_error(ERROR).decode()
 
 
 def test_after_a_comment_errors_are_events() -> None:
     reply = JobReply()
     assert reply.comment(Progress("starting", stream=True)) == ": starting\n\n"
-    assert reply.failure(ERROR) == sse_error(ERROR).decode()
+    assert [*reply.failure(ERROR)] == [sse_error(ERROR).decode()]
     reply.take(Head(400, {}))
     reply.take(Body(envelope(ERROR)))
     assert [*reply.ready()] == []
