@@ -9,7 +9,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 def event(content: object, name: str | None = None) -> bytes:
-    data = f"data: {json.dumps(content)}\n\n"
+    data = f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
     return (f"event: {name}\n{data}" if name else data).encode()
 
 

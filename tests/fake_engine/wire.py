@@ -33,7 +33,7 @@ class Reply:
 
     def whole(self, status: int, content: object = None) -> None:
         """Send a whole answer: JSON, or nothing where `content` is None."""
-        body = b"" if content is None else json.dumps(content).encode()
+        body = b"" if content is None else json.dumps(content, ensure_ascii=False).encode()
         kind = ["content-type: application/json"] if body else []
         head = _head(status, f"content-length: {len(body)}", *kind)
         kept = self._until_death(body)
