@@ -174,8 +174,14 @@ class SglangLauncher:
                 await asyncio.sleep(POLL)
             try:
                 async with session.get(f"{url}/model_info", timeout=_ANSWER_WITHIN) as answer:
-                    served = (await answer.json()).get("model_path")
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                    served = (await answer.json())["model_path"]
+            except (
+                aiohttp.ClientError,
+                TimeoutError,
+                ValueError,
+                LookupError,
+                TypeError,
+            ) as error:
                 raise StartFailed(f"it did not say which model it serves: {error}") from error
         if served != model_path:
             raise StartFailed(f"something else answers on its port, serving {served!r}")

@@ -85,11 +85,13 @@ class Admission:
         model = await self._hub.resolve(ref, choice.token)
         canonical = ModelRef(model.repo_id, ref.revision)
         if operator is None and canonical != ref:
-            operator = self._catalogue.match(canonical)
-            if operator is None and not self._allowed.allow(canonical):
+            if self._catalogue.match(canonical) is not None:
+                # Asked under a former name: the operator's entry says which revision.
+                return await self.admit(str(canonical), caller)
+            if not self._allowed.allow(canonical):
                 raise _not_allowed(ref)
-            fitting = self._credentials.choose(caller, operator, canonical)
-            if fitting != choice:  # asked under a former name with a token not meant for it
+            if self._credentials.choose(caller, None, canonical) != choice:
+                # The token that was used is not meant for what the name stands for now.
                 return await self.admit(str(canonical), caller)
         model = await self._entitled(ref, model, choice.token)
         return Admitted(model, operator, choice.token)
@@ -102,6 +104,11 @@ class Admission:
         except (AccessError, HubUnavailable):
             return False
         return True
+
+    def forget(self) -> None:
+        """Have the Hub asked about every grant again: after a thaw."""
+        for grant in self._grants.values():
+            grant.checked_at = float("-inf")
 
     async def close(self) -> None:
         checks = [grant.check for grant in self._grants.values() if grant.check]

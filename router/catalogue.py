@@ -85,10 +85,6 @@ class Catalogue:
         """
         return self._by_id(ref.repo_id, ref.revision)
 
-    def names(self) -> tuple[str, ...]:
-        """The first name of each model, in the operator's order."""
-        return tuple(model.name for model in self.models)
-
     def _by_id(self, repo_id: str, revision: str | None) -> OperatorModel | None:
         revisions = self._repos.get(_folded(repo_id), {})
         if revision is not None:
@@ -184,6 +180,7 @@ def engine_spec(
             and operator.token_env is None
             and model.access in {Access.GATED, Access.PRIVATE}
         ),
+        listed=True,
     )
 
 

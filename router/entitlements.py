@@ -33,7 +33,10 @@ UNAVAILABLE_TTL = 2.0  # so that callers do not queue up for a Hub that hangs
 PUBLIC_GRACE = 24 * 3600.0  # a model last seen public is served so long without the Hub
 MAX_ANSWERS = 16_384  # of each kind; the least recently used go first
 
+_MANY = 1024  # entitlements of one token, before the expired ones are sorted out
+
 Digest = str | None  # of the caller's token; None: anonymous
+_Entitlement = tuple[Digest, str, str]  # canonical repository, commit
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -45,7 +48,11 @@ class CachedHub:
         """`public_grace` is in seconds, like all that `clock` tells."""
         self._hub = hub
         self._resolutions: _Answers[tuple[Digest, ModelRef], ResolvedModel] = _Answers(clock)
-        self._entitlements: _Answers[tuple[Digest, str, str], None] = _Answers(clock)
+        self._entitlements: _Answers[_Entitlement, None] = _Answers(clock)
+        # Whose entitlement is which: a refusal must not cost a look at everybody's.
+        self._held: TTLCache[Digest, set[_Entitlement]] = TTLCache(
+            MAX_ANSWERS, ANSWER_TTL, timer=clock
+        )
         # What was last seen public: names as written, and the repositories behind them.
         self._public_names: TTLCache[ModelRef, ResolvedModel] = TTLCache(
             MAX_ANSWERS, public_grace, timer=clock
@@ -85,6 +92,7 @@ class CachedHub:
             except RouterError as error:
                 self._note_refusal(error, digest, model.repo_id, model)
                 raise
+            self._hold((digest, model.repo_id, model.commit))
 
         try:
             await self._entitlements.get((digest, model.repo_id, model.commit), ask)
@@ -105,6 +113,13 @@ class CachedHub:
         await self._resolutions.close()
         await self._entitlements.close()
 
+    def _hold(self, key: _Entitlement) -> None:
+        held = self._held.pop(key[0], set())
+        if len(held) >= _MANY:
+            held = {other for other in held if other in self._entitlements}
+        held.add(key)
+        self._held[key[0]] = held  # anew, so that it lives as long as its latest
+
     def _note_access(self, ref: ModelRef, model: ResolvedModel) -> None:
         if model.access is Access.PUBLIC:
             self._public_names[ref] = model
@@ -120,9 +135,10 @@ class CachedHub:
             return
         names = {repo_id.casefold(), model.repo_id.casefold() if model else ""}
         bad_token = isinstance(error, InvalidHfToken)
-        self._entitlements.drop(
-            lambda key: key[0] == digest and (bad_token or key[1].casefold() in names)
-        )
+        for key in tuple(self._held.get(digest, ())):
+            if bad_token or key[1].casefold() in names:
+                self._entitlements.drop(key)
+                self._held[digest].discard(key)
         if model and isinstance(error, ModelNotFound | ModelGated | ModelDisabled):
             self._public_repos.pop(model.repo_id, None)
 
@@ -148,9 +164,11 @@ class _Answers(Generic[K, V]):
             raise copy.copy(answer)
         return answer[0]
 
-    def drop(self, unwanted: Callable[[K], bool]) -> None:
-        for key in [key for key in self._known if unwanted(key)]:
-            self._known.pop(key, None)
+    def drop(self, key: K) -> None:
+        self._known.pop(key, None)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._known
 
     def clear(self) -> None:
         self._known.clear()

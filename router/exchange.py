@@ -55,7 +55,7 @@ class Exchanges:
             if upstream.status >= 400:
                 async with until(ends, self._clock):
                     content = await _read(upstream)
-                lease.answered = True
+                lease.answered = upstream.status < 500
                 status, content = engine_error(upstream.status, content, self._local_paths)
                 yield Head(status, _JSON)
                 yield Body(content)

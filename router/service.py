@@ -7,12 +7,12 @@ import hashlib
 import hmac
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from router.admission import Admission, Admitted
 from router.catalogue import Catalogue, OperatorModel, engine_spec
-from router.core.models import Access, EngineSpec, ModelRef, ResolvedModel
+from router.core.models import EngineSpec, ResolvedModel
 from router.core.pool import EnginePool
 from router.core.ports import (
     Clock,
@@ -128,13 +128,9 @@ class Service:
     async def models(self, hf_token: str | None, caller: str) -> Sequence[ModelCard]:  # noqa: ARG002
         """The operator's models, and the loaded ones that this caller may use."""
         token = caller_token(hf_token, None)
-        loaded = [spec for spec in self._pool.loaded() if spec.model.access is not Access.LOCAL]
+        loaded = self._pool.loaded()
         ours = [_card(model, loaded) for model in self._catalogue.models]
-        others = [
-            spec.model
-            for spec in loaded
-            if self._catalogue.match(ModelRef(spec.model.repo_id)) is None
-        ]
+        others = [spec.model for spec in loaded if not spec.listed]
         may = await asyncio.gather(
             *(self._admission.entitled(model, token) for model in others)
         )
@@ -143,14 +139,17 @@ class Service:
             for model, entitled in zip(others, may, strict=True)
             if entitled
         ]
-        return [*ours, *dict.fromkeys(theirs)]
+        known = {card.id for card in ours}
+        return [*ours, *(card for card in dict.fromkeys(theirs) if card.id not in known)]
 
     async def model(self, name: str, hf_token: str | None, caller: str) -> ModelCard:  # noqa: ARG002
         """One model, under the name that was asked for; refused as a request for it is."""
         admitted = await self._admission.admit(name, caller_token(hf_token, None))
-        repo_id = admitted.model.repo_id
-        loaded = any(spec.model.repo_id == repo_id for spec in self._pool.loaded())
-        return ModelCard(name, repo_id.partition("/")[0], loaded)
+        if admitted.operator is not None:
+            return replace(_card(admitted.operator, self._pool.loaded()), id=name)
+        key = self._spec(admitted).key
+        loaded = any(spec.key == key for spec in self._pool.loaded())
+        return ModelCard(name, key.repo_id.partition("/")[0], loaded)
 
     def health(self) -> Health:
         return Health(self.ready, self.leaving)
@@ -199,9 +198,9 @@ class Service:
 
 
 def _card(model: OperatorModel, loaded: Sequence[EngineSpec]) -> ModelCard:
-    repo_id = model.ref.repo_id if model.ref else None
-    up = any(spec.model.repo_id == repo_id for spec in loaded)
-    return ModelCard(model.name, repo_id.partition("/")[0] if repo_id else "operator", up)
+    repo_id = model.ref.repo_id if model.ref else model.name
+    up = any(spec.listed and spec.model.repo_id == repo_id for spec in loaded)
+    return ModelCard(model.name, repo_id.partition("/")[0] if model.ref else "operator", up)
 
 
 def _wrong_endpoint(model: ResolvedModel, path: str) -> WrongEndpoint:

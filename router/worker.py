@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -74,34 +74,74 @@ class Worker:
         self._clock = Clock()
         self._told_to_leave = asyncio.Event()
         self._pool: EnginePool | None = None
-        self._on_thaw: Callable[[], Awaitable[None]] | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Service]:
         """Put everything together; close what it held when the block ends."""
         async with AsyncExitStack() as stack:
-            self._pool = self._make_pool(stack)
-            yield self._make_service(self._pool, stack)
+            settings = self._settings
+            pool = self._pool = self._make_pool(stack)
+            direct = make_hub(settings)
+            stack.push_async_callback(direct.close)
+            hub = CachedHub(direct, self._clock, public_grace=settings.public_grace)
+            stack.push_async_callback(hub.close)
+            admission = Admission(
+                hub,
+                catalogue=self._configuration.catalogue,
+                credentials=self._configuration.credentials,
+                allowed=settings.allowed_models,
+                running=pool.running,
+                clock=self._clock,
+            )
+            stack.push_async_callback(admission.close)
+
+            async def thawed() -> None:
+                hub.forget()
+                admission.forget()
+                pool.thawed()
+                await direct.reconnect()
+
+            service = self._make_service(pool, admission, stack)
+            # Until the end: without it the clock stands still, and no deadline strikes.
+            async with self._behind(pool, watch(self._clock, thawed)):
+                yield service
+
+    @asynccontextmanager
+    async def _behind(
+        self, pool: EnginePool, work: Coroutine[None, None, None]
+    ) -> AsyncIterator[None]:
+        """Have `work` go on during the block. If it breaks down, the worker leaves."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (defect := task.exception()):
+                _log.critical("a task of the worker broke down", exc_info=defect)
+                pool.at_fault.set()
+
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(ended)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
 
     async def until_leaving(self, service: Service) -> None:
         """Bring up the models that are to be; return at a signal, or if the machine fails."""
-        assert self._pool is not None and self._on_thaw is not None, "open first"  # noqa: S101, PT018
+        assert self._pool is not None, "open first"  # noqa: S101
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal, self._pool)
-        warming = loop.create_task(self._warm_up(service))
-        watching = loop.create_task(watch(self._clock, self._on_thaw))
         reasons = [
             loop.create_task(event.wait())
             for event in (self._told_to_leave, self._pool.at_fault)
         ]
         try:
-            await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+            async with self._behind(self._pool, self._warm_up(service)):
+                await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            tasks = (warming, watching, *reasons)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for reason in reasons:
+                reason.cancel()
+            await asyncio.gather(*reasons, return_exceptions=True)
         service.leaving = True
         _log.info("leaving: requests in flight get %g s", self._settings.drain_timeout)
 
@@ -140,7 +180,7 @@ class Worker:
         _log.info("engines run on %s with %d bytes of memory", memory.device, limits.budget)
         record: Journal | None = None
         if settings.pool_journal is not None:
-            record = Journal(stack.enter_context(settings.pool_journal.open("w")), limits)
+            record = Journal(stack.enter_context(settings.pool_journal.open("a")), limits)
         return EnginePool(
             limits,
             downloader=SnapshotDownloader(
@@ -164,33 +204,13 @@ class Worker:
             record=record,
         )
 
-    def _make_service(self, pool: EnginePool, stack: AsyncExitStack) -> Service:
-        """The service on `pool`; what it needs is closed with `stack`."""
-        settings = self._settings
-        direct = make_hub(settings)
-        stack.push_async_callback(direct.close)
-        hub = CachedHub(direct, self._clock, public_grace=settings.public_grace)
-        stack.push_async_callback(hub.close)
-
-        async def on_thaw() -> None:
-            hub.forget()
-            await direct.reconnect()
-            pool.thawed()
-
-        self._on_thaw = on_thaw
-        admission = Admission(
-            hub,
-            catalogue=self._configuration.catalogue,
-            credentials=self._configuration.credentials,
-            allowed=settings.allowed_models,
-            running=pool.running,
-            clock=self._clock,
-        )
-        stack.push_async_callback(admission.close)
+    def _make_service(
+        self, pool: EnginePool, admission: Admission, stack: AsyncExitStack
+    ) -> Service:
         relay = HttpRelay()
         stack.push_async_callback(relay.close)
         return Service(
-            settings,
+            self._settings,
             catalogue=self._configuration.catalogue,
             admission=admission,
             pool=pool,

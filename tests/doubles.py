@@ -48,7 +48,7 @@ class FakeHub:
         self.repos[old] = self.repos[new]
 
     async def resolve(self, ref: ModelRef, credential: Credential | None) -> ResolvedModel:
-        repo = self._find("resolve", ref.repo_id, credential)
+        repo = self._find("resolve", ref.repo_id, credential, f"@{ref.revision}")
         if repo.model.access is Access.PRIVATE:
             self._check(repo, credential)
         return repo.model
@@ -59,8 +59,11 @@ class FakeHub:
         if model.commit not in repo.commits:
             raise ModelNotFound("no such commit")
 
-    def _find(self, question: str, repo_id: str, credential: Credential | None) -> Repo:
-        self.asked.append((question, repo_id, credential.digest if credential else ""))
+    def _find(
+        self, question: str, repo_id: str, credential: Credential | None, at: str = "@None"
+    ) -> Repo:
+        about = repo_id + at.removesuffix("@None")
+        self.asked.append((question, about, credential.digest if credential else ""))
         self.answered.set()
         if self.down:
             raise HubUnavailable("down")

@@ -133,6 +133,21 @@ async def test_a_former_name_does_not_get_a_token_that_is_not_meant_for_the_new_
         await door.admit("org/old")
 
 
+async def test_a_former_name_of_an_operators_model_means_the_operators_revision() -> None:
+    config = f"[{{model: org/new, revision: '{OLD}', trust_remote_code: true}}]"
+    door = Door({"MODELS_CONFIG": config})
+    door.hub.add("org/new", commit=OLD)
+    door.hub.add("org/new", commit=NEW)
+    door.hub.rename("org/old", "org/new")
+    for caller in (None, token()):
+        admitted = await door.admit("org/old", caller)
+        assert admitted.operator is not None
+        assert ("resolve", f"org/new@{OLD}") in [(q, about) for q, about, _ in door.hub.asked]
+        door.hub.asked.clear()
+        door.admission.forget()
+        await settle()
+
+
 async def test_an_unpinned_name_stays_on_the_commit_of_its_engine_until_that_is_gone() -> None:
     door = Door()
     door.hub.add("org/model", commit=OLD)

@@ -159,7 +159,7 @@ def test_two_revisions_of_one_repository_are_two_models() -> None:
     models = read("[{model: org/name@v2}, {model: org/name}]")
     assert source_of(models.lookup("org/name")) == "org/name"
     assert source_of(models.lookup("org/name@v2")) == "org/name@v2"
-    assert models.names() == ("org/name@v2", "org/name")
+    assert names(models) == ("org/name@v2", "org/name")
 
 
 def test_a_former_name_leads_to_the_operators_model_once_it_is_resolved() -> None:
@@ -174,7 +174,7 @@ def test_only_the_operator_can_name_a_path(tmp_path: Path) -> None:
     model = models.lookup(tmp_path.name)
     assert model is not None
     assert model.ref is None
-    assert models.names() == (tmp_path.name,)
+    assert names(models) == (tmp_path.name,)
     assert models.lookup(str(tmp_path)) is None
     local = model.local()
     assert local is not None
@@ -201,7 +201,7 @@ def test_the_default_model_comes_from_the_environment() -> None:
     assert models.default == OperatorModel(
         source=ModelRef("org/name", "v1"), aliases=("a", "b"), preload=True, idle_ttl=9
     )
-    assert models.names() == ("a",)
+    assert names(models) == ("a",)
     assert models.lookup("b") is models.lookup("org/name") is models.default
 
 
@@ -223,7 +223,7 @@ def test_the_default_may_be_an_entry_of_the_file(name: str) -> None:
     assert models.default.preload
     assert models.default.aliases == ("small", "gpt")
     assert models.default is models.lookup("small") is models.lookup("gpt")
-    assert models.names() == ("a/b", "small")
+    assert names(models) == ("a/b", "small")
 
 
 def test_another_revision_of_an_entry_is_another_default() -> None:
@@ -251,6 +251,10 @@ def test_an_entry_without_an_idle_ttl_has_the_workers() -> None:
     assert [model.idle_ttl for model in models] == [60, None, 5]
 
 
+def names(models: Catalogue) -> tuple[str, ...]:
+    return tuple(model.name for model in models.models)
+
+
 PUBLIC = ResolvedModel("org/name", "0" * 40)
 GATED = ResolvedModel("org/name", "0" * 40, access=Access.GATED)
 
@@ -260,6 +264,7 @@ def test_an_operators_engine_is_started_as_the_operator_wrote() -> None:
     assert engine_spec(PUBLIC, operator, settings(), ("--dtype", "auto")) == EngineSpec(
         ResolvedModel("org/name", "0" * 40, Task.EMBED),
         flags=("--dtype", "auto", *operator.flags, "--trust-remote-code"),
+        listed=True,
         memory=20 * 2**30,
         pinned=True,
         idle_ttl=300,

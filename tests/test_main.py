@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from router.__main__ import _forget_empty, main
 from router.core import events
-from router.core.journal import Journal
+from router.core.journal import Journal, replay
 from router.core.slots import Limits
 from tests.core.fakes import spec
 
@@ -54,3 +55,21 @@ def test_the_hubs_handler_starts_what_the_command_starts(start: list[str]) -> No
     )
     assert ended.returncode == 2
     assert "PORT='none'" in ended.stderr
+
+
+def test_a_journal_that_can_not_be_written_ends_and_the_pool_goes_on() -> None:
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    journal = Journal(Full(), Limits(budget=1))
+    journal(1.0, events.Tick())
+
+
+def test_a_journal_holds_one_run_after_the_other() -> None:
+    stream = io.StringIO()
+    for run in (1.0, 2.0):
+        Journal(stream, Limits(budget=1))(run, events.Wanted(1, 1, spec("a"), "", 60.0))
+    steps = list(replay(stream.getvalue().splitlines()))
+    assert [step.now for step in steps] == [1.0, 2.0]
+    assert [len(step.actions) for step in steps] == [1, 1]

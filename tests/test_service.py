@@ -258,6 +258,20 @@ async def test_the_models_are_the_operators_and_the_loaded_ones_that_the_caller_
             assert not cards["nice-name"]
 
 
+async def test_the_operators_models_are_shown_as_loaded_when_their_own_engine_is() -> None:
+    config = "[{model: org/model, aliases: [nice]}]"
+    async with desk(MODELS_CONFIG=config) as d:
+        await d.ask(chat("org/model@" + "1" * 40))  # a stranger's engine, beside the entry
+        assert [(c.id, c.loaded) for c in await d.service.models(None, "")] == [
+            ("nice", False),
+            ("org/model", True),
+        ]
+        await d.ask(chat("nice"))
+        cards = {card.id: card.loaded for card in await d.service.models(None, "")}
+        assert cards["nice"]
+        assert (await d.service.model("nice", None, "")).loaded
+
+
 async def test_one_model_is_shown_to_those_who_may_use_it() -> None:
     async with desk() as d:
         owner = token()

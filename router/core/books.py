@@ -8,7 +8,7 @@ from __future__ import annotations
 from router.core.events import Action, CancelFetch, Fail, Fetch, Grant, Start, Stop, Wanted
 from router.core.models import EngineKey
 from router.core.ports import Allotment
-from router.core.slots import Limits, Slot, Waiter
+from router.core.slots import LONGEST_BACKOFF, Limits, Slot, Waiter
 from router.core.states import Cause, State
 from router.errors import RouterError
 
@@ -83,10 +83,6 @@ class Books:
             slot.last_used = now
             self.orders.append(Grant(waiter.id, slot.key, slot.incarnation))
 
-    def take(self, waiter: int) -> None:
-        if slot := self._holders.get(waiter):
-            slot.leases[waiter].taken = True
-
     def release(self, waiter: int, now: float) -> Slot | None:
         """End a lease; None where its engine crashed, or was cut off, under it."""
         slot = self._holders.pop(waiter, None)
@@ -96,6 +92,12 @@ class Books:
         return slot
 
     # --- downloads -------------------------------------------------------------
+
+    def want(self, slot: Slot) -> None:
+        """Begin to download for the oldest who waits; each credential may pay once."""
+        slot.move(Cause.WANTED)
+        slot.refused.clear()
+        self.fetch(slot, slot.by_age[0])
 
     def fetch(self, slot: Slot, payer: Waiter) -> None:
         slot.attempt = self._next()
@@ -134,7 +136,10 @@ class Books:
 
     def gone(self, slot: Slot, missing: int) -> None:
         """Close the book on an engine; claims that are shares follow what is left."""
-        slot.move(Cause.GONE)
+        doubted, slot.doubted = slot.doubted, False
+        slot.move(Cause.DOUBTED if doubted else Cause.GONE)
+        if doubted and slot.queue:
+            self.want(slot)
         self.written_off = missing
         for other in self.slots.values():
             if not other.state.claims:
@@ -143,7 +148,8 @@ class Books:
     def sweep(self, now: float) -> None:
         """Forget what nobody wants: failed downloads, then the models longest unused."""
         for key, slot in tuple(self.slots.items()):
-            if slot.state is State.COLD and not slot.queue:
+            blamed = slot.failures and now < slot.retry_at + LONGEST_BACKOFF
+            if slot.state is State.COLD and not slot.queue and not blamed:
                 del self.slots[key]
         dormant = [
             slot

@@ -16,7 +16,6 @@ from router.core.ports import (
     FetchProgress,
     MemoryGauge,
     StartFailed,
-    Unkillable,
 )
 from router.core.progress import Progress
 from router.errors import AccessError, InternalError, RouterError
@@ -53,6 +52,7 @@ class Crew:
         self.engines: dict[int, Engine] = {}  # by incarnation
         self._footprints: dict[int, int] = {}  # bytes, by incarnation
         self._baseline = gauge.free()  # bytes free without any engine
+        self._departures = 0  # engines that have ended, one way or the other
         self.progress = Progress(clock)
         self.at_fault = asyncio.Event()  # the machine, or the router, is broken
 
@@ -70,6 +70,15 @@ class Crew:
 
     def probe(self, order: events.Probe) -> None:
         self._spawn(self._probe(order))
+
+    def free(self) -> int | None:
+        """Bytes measured free; None where the device can't be asked: it is at fault."""
+        try:
+            return self._gauge.free()
+        except Exception as fault:  # noqa: BLE001 - whatever the driver says
+            _log.critical("free memory can't be measured", exc_info=fault)
+            self.at_fault.set()
+            return None
 
     async def finish(self) -> None:
         """Wait for all tasks. No further orders may come meanwhile."""
@@ -104,13 +113,13 @@ class Crew:
 
         def note(progress: FetchProgress) -> None:
             nonlocal told
-            self.progress.note(key, progress)
+            self.progress.note(order.attempt, progress)
             if (now := self._clock()) - told >= _TELL_EVERY:
                 told = now
                 _log.info("fetching %s: %d of %d bytes", model, progress.done, progress.total)
 
         _log.info("fetching %s", model)
-        self.progress.begin(key)
+        self.progress.begin(order.attempt)
         try:
             snapshot = await self._downloader.fetch(model, credential, note)
         except RouterError as error:
@@ -123,13 +132,14 @@ class Crew:
         else:
             report = events.Fetched(key, order.attempt, snapshot)
         finally:
-            self.progress.end(key)
+            self.progress.end(order.attempt)
         self._report(report)
 
     async def _start(self, order: events.Start) -> None:
         key, incarnation = order.spec.key, order.incarnation
         _log.info("starting %s", key)
-        self.progress.begin(key)
+        self.progress.begin(incarnation)
+        departures = self._departures
         try:
             engine = await self._launcher.start(order.spec, order.snapshot, order.allotment)
         except StartFailed as failure:
@@ -145,17 +155,22 @@ class Crew:
             self._report(events.StartFailed(key, incarnation, "defect", out_of_memory=False))
             return
         finally:
-            seconds = self.progress.end(key)
+            seconds = self.progress.end(incarnation)
         _log.info("%s is ready after %.1f s", key, seconds)
         self.progress.started(key, seconds)
         self.engines[incarnation] = engine
-        used = order.allotment.free - self._gauge.free()
-        self._footprints[incarnation] = max(0, min(used, order.allotment.claim))
+        claim, free = order.allotment.claim, self.free()
+        if free is None or departures != self._departures:
+            used = claim  # another engine's memory came free meanwhile: no telling
+        else:
+            used = order.allotment.free - free
+        self._footprints[incarnation] = max(0, min(used, claim))
         self._spawn(self._watch(order, engine), self._watches, incarnation)
         self._report(events.Healthy(key, incarnation))
 
     async def _watch(self, order: events.Start, engine: Engine) -> None:
         how = await engine.exited()
+        self._departures += 1
         _log.error("%s ended by itself: %s", order.spec.key, how)
         self._report(events.Crashed(order.spec.key, order.incarnation, how))
 
@@ -177,14 +192,16 @@ class Crew:
             await asyncio.wait({start})
         if watch := self._watches.get(incarnation):
             watch.cancel()
-        if engine := self.engines.pop(incarnation, None):
-            try:
+        try:
+            if engine := self.engines.pop(incarnation, None):
                 await engine.stop(at_once=order.at_once)
-            except Unkillable:
-                self._report(events.Stuck(key, incarnation))
-                return
-        self._footprints.pop(incarnation, None)
-        missing = await self._missing()
+            self._departures += 1
+            self._footprints.pop(incarnation, None)
+            missing = await self._missing()
+        except Exception as fault:  # noqa: BLE001 - Unkillable, or the driver is gone
+            _log.critical("%s could not be stopped", key, exc_info=fault)
+            self._report(events.Stuck(key, incarnation))
+            return
         _log.info("%s is gone", key)
         self._report(events.Gone(key, incarnation, missing))
 

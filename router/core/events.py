@@ -23,14 +23,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A waiter went away before it took its grant."""
-
-    waiter: int
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """The receiver of a grant has it in hand."""
+    """A waiter went away, also one that was granted an engine and never used it."""
 
     waiter: int
 
@@ -135,7 +128,6 @@ class Tick:
 Event = (
     Wanted
     | Left
-    | Taken
     | Released
     | Fetched
     | FetchFailed

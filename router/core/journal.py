@@ -1,14 +1,15 @@
 """The pool's events on record, to be replayed: an incident becomes a test.
 
-A journal is a text file of JSON lines: the limits, then `[time, event]`. The machine is
-deterministic, so the same events bring back the same decisions. No secret is in it:
-payers are digests, cut short.
+A journal is a text file of JSON lines: the limits, then `[time, event]`, and so again for
+each run of the worker. The machine is deterministic, so the same events bring back the same
+decisions. No secret is in it: payers are digests, cut short.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import types
 import typing
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ from router.core import events
 from router.core.machine import Machine
 from router.core.slots import Limits
 
+_log = logging.getLogger(__name__)
+
 _DIGEST = 12  # characters of a payer's digest that tell one from another
 
 
@@ -29,6 +32,7 @@ class Journal:
 
     def __init__(self, stream: TextIO, limits: Limits) -> None:
         self._stream = stream
+        self._broken = False
         self._write(_plain(limits))
 
     def __call__(self, now: float, event: events.Event) -> None:
@@ -37,8 +41,14 @@ class Journal:
         self._write([now, {type(event).__name__: _plain(event)}])
 
     def _write(self, line: object) -> None:
-        self._stream.write(json.dumps(line) + "\n")
-        self._stream.flush()  # what matters most stands just before a crash
+        if self._broken:
+            return
+        try:
+            self._stream.write(json.dumps(line) + "\n")
+            self._stream.flush()  # what matters most stands just before a crash
+        except OSError as error:  # a full disk must not stop the pool
+            self._broken = True
+            _log.error("the pool's journal ends here: %s", error)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,11 +62,16 @@ class Step:
 
 def replay(lines: Iterable[str]) -> Iterator[Step]:
     """Feed a fresh machine with a journal's events. Raises `ValueError` for other text."""
-    rows = (json.loads(line) for line in lines)
-    machine = Machine(_built(Limits, next(rows)))
-    for now, content in rows:
+    machine: Machine | None = None
+    kinds = {kind.__name__: kind for kind in typing.get_args(events.Event)}
+    for row in map(json.loads, lines):
+        if isinstance(row, dict):
+            machine = Machine(_built(Limits, row))
+            continue
+        if machine is None:
+            raise ValueError("a journal begins with the pool's limits")
+        now, content = row
         ((name, fields),) = content.items()
-        kinds = {kind.__name__: kind for kind in typing.get_args(events.Event)}
         event = _built(kinds[name], fields)
         yield Step(now, event, machine.handle(event, now))
 

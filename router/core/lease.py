@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from router.core import events
@@ -26,7 +25,6 @@ class Lease:
 
     def __init__(
         self,
-        feed: Callable[[events.Event], None],
         number: int,
         age: int,
         credential: Credential | None,
@@ -34,7 +32,7 @@ class Lease:
         self.age = age  # of the place in the queue
         self.credential = credential
         self.answered = False  # to be set once the engine's whole answer has arrived
-        self._feed, self._number, self._taken = feed, number, False
+        self._number, self._taken = number, False
         self._outcome: asyncio.Future[Granted | RouterError] = (
             asyncio.get_running_loop().create_future()
         )
@@ -53,7 +51,6 @@ class Lease:
         if isinstance(outcome, RouterError):
             raise outcome
         self._taken = True
-        self._feed(events.Taken(self._number))
         return True
 
     @property

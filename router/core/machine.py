@@ -29,7 +29,6 @@ from router.core.events import (
     ShutDown,
     StartFailed,
     Stuck,
-    Taken,
     Thawed,
     Tick,
     Wanted,
@@ -72,7 +71,7 @@ class Machine:
         books = self._books
         books.orders = []
         self._advance(event, now)
-        if isinstance(event, Wanted | Taken | Released) and books.calm:
+        if isinstance(event, Wanted | Released) and books.calm:
             return books.orders  # the usual request, to an engine that is ready
         if not self.leaving:
             self._follow(self._plan(event, now), now)
@@ -86,8 +85,6 @@ class Machine:
             case Left(waiter):
                 if not self._books.dequeue(waiter, now):
                     self._released(waiter, now, answered=False)
-            case Taken(waiter):
-                self._books.take(waiter)
             case Released(waiter, answered):
                 self._released(waiter, now, answered=answered)
             case Fetched() | FetchFailed():
@@ -113,26 +110,28 @@ class Machine:
 
     def _wanted(self, event: Wanted, now: float) -> None:
         slot = self._books.slot(event)
-        if error := self._refusal(slot, now):
+        if error := self._refusal(slot, event, now):
             self._books.orders.append(Fail(event.waiter, error))
             return
-        waiter = self._books.enqueue(slot, event)
+        self._books.enqueue(slot, event)
         if slot.state is State.COLD:
-            slot.move(Cause.WANTED)
-            slot.refused.clear()
-            self._books.fetch(slot, waiter)
+            self._books.want(slot)
         elif slot.state is State.READY:
             self._books.grant(slot, now)
 
-    def _refusal(self, slot: Slot, now: float) -> RouterError | None:
+    def _refusal(self, slot: Slot, event: Wanted, now: float) -> RouterError | None:
         if self.leaving:
             return refusals.leaving()
         if slot.retry_at - now > PATIENCE:
             return refusals.cooling(slot, now)
+        if slot.state is State.FETCHING and (error := slot.refused.get(event.payer)):
+            return error
         if not slot.state.claims and (error := self._unfit(slot)):
             return error
         served = slot.state is State.READY and len(slot.leases) < self._limits.max_concurrency
-        if not served and self._books.queued >= self._limits.max_queue:
+        had_a_place = event.age != event.waiter
+        full = self._books.queued >= self._limits.max_queue
+        if full and not served and not had_a_place:
             return refusals.queue_full()
         return None
 
@@ -159,7 +158,7 @@ class Machine:
             slot.snapshot, slot.linger_until = event.snapshot, None
             return
         if event.blames_payer:
-            slot.refused.add(slot.paying)
+            slot.refused[slot.paying] = event.error
             self._books.fail(slot, event.error, payer=slot.paying)
             for waiter in slot.by_age:
                 if waiter.payer not in slot.refused:
@@ -204,6 +203,7 @@ class Machine:
             slot.smaller = True
         else:
             slot.failed(event.reason, now)
+            slot.doubted = True
             self._books.fail(slot, refusals.did_not_start(slot))
         self._books.stop(slot, Cause.START_FAILED, f"did not start: {event.reason}")
 
@@ -225,7 +225,7 @@ class Machine:
             elif slot.state in _RUNNING:
                 if slot.state is State.READY:
                     slot.move(Cause.RETIRED_BUSY)
-                slot.drain_deadline = deadline
+                slot.drain_deadline = min(deadline, slot.drain_deadline or deadline)
 
     # --- time ------------------------------------------------------------------
 

@@ -104,6 +104,7 @@ class EngineKey:
     repo_id: str
     commit: str
     flags: tuple[str, ...] = ()
+    listed: bool = False  # started as the operator's entry says, with its memory and pin
 
     def __str__(self) -> str:
         return f"{self.repo_id}@{self.commit[:12]}"
@@ -119,7 +120,8 @@ class EngineSpec:
     pinned: bool = False
     idle_ttl: float | None = None  # seconds; None: never expires
     hf_token: bool = False  # the engine may see the worker's HF_TOKEN
+    listed: bool = False  # the rest of this is an operator's entry, not the defaults
 
     @property
     def key(self) -> EngineKey:
-        return EngineKey(self.model.repo_id, self.model.commit, self.flags)
+        return EngineKey(self.model.repo_id, self.model.commit, self.flags, self.listed)

@@ -46,7 +46,7 @@ class EnginePool:
         record: Record | None = None,
     ) -> None:
         self._machine = Machine(limits)
-        self._gauge, self._clock, self._record = gauge, clock, record
+        self._clock, self._record = clock, record
         self._crew = Crew(
             self._feed, downloader=downloader, launcher=launcher, gauge=gauge, clock=clock
         )
@@ -78,7 +78,7 @@ class EnginePool:
         `credential` pays for a download. `age` is an earlier lease's, to keep its place.
         """
         number = next(self._numbers)
-        lease = Lease(self._feed, number, number if age is None else age, credential)
+        lease = Lease(number, number if age is None else age, credential)
         self._leases[number] = lease
         digest = credential.digest if credential else ""
         try:
@@ -114,10 +114,10 @@ class EnginePool:
         """What those who wait for this engine are waiting for, and for how long still."""
         slot = self._machine.slots.get(key)
         state = slot.state if slot else State.COLD
-        if state is State.FETCHING:
-            return state, self._crew.progress.fetching(key)
-        if state is State.STARTING:
-            return state, self._crew.progress.starting(key)
+        if slot and state is State.FETCHING:
+            return state, self._crew.progress.fetching(slot.attempt, key)
+        if slot and state is State.STARTING:
+            return state, self._crew.progress.starting(slot.incarnation, key)
         return state, Estimate()
 
     async def shut_down(self, grace: float) -> None:
@@ -177,12 +177,14 @@ class EnginePool:
             self._timer.cancel()
         self._timer = loop.call_at(due, self.tick)
 
-    def _perform(self, action: events.Action) -> None:
+    def _perform(self, action: events.Action) -> None:  # noqa: C901  a flat dispatch
         match action:
             case events.Grant() | events.Fail():
                 self._deliver(action)
             case events.Measure():
-                self._feed(events.Measured(self._gauge.free()))
+                free = self._crew.free()
+                if free is not None:
+                    self._feed(events.Measured(free))
             case events.Fetch():
                 self._crew.fetch(action, self._leases[action.payer].credential)
             case events.CancelFetch():

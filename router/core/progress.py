@@ -25,21 +25,23 @@ class Progress:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._began: dict[EngineKey, float] = {}
-        self._bytes: dict[EngineKey, FetchProgress] = {}
+        # By the number of the download or the start: one that was given up can still be
+        # winding down when the next of the same model has begun.
+        self._began: dict[int, float] = {}
+        self._bytes: dict[int, FetchProgress] = {}
         self._starts: dict[EngineKey, float] = {}  # seconds that the last one took
 
-    def begin(self, key: EngineKey) -> None:
+    def begin(self, number: int) -> None:
         """A download or a start begins."""
-        self._began[key] = self._clock()
+        self._began[number] = self._clock()
 
-    def note(self, key: EngineKey, progress: FetchProgress) -> None:
-        self._bytes[key] = progress
+    def note(self, number: int, progress: FetchProgress) -> None:
+        self._bytes[number] = progress
 
-    def end(self, key: EngineKey) -> float:
+    def end(self, number: int) -> float:
         """It ended, however; return the seconds that it took."""
-        self._bytes.pop(key, None)
-        return self._clock() - self._began.pop(key, self._clock())
+        self._bytes.pop(number, None)
+        return self._clock() - self._began.pop(number, self._clock())
 
     def started(self, key: EngineKey, seconds: float) -> None:
         self._starts.pop(key, None)
@@ -47,22 +49,22 @@ class Progress:
         if len(self._starts) > _REMEMBERED:
             del self._starts[next(iter(self._starts))]
 
-    def fetching(self, key: EngineKey) -> Estimate:
+    def fetching(self, number: int, key: EngineKey) -> Estimate:
         """By the rate so far, and with the start that follows."""
-        progress = self._bytes.get(key)
-        if progress is None or not progress.done:
+        progress = self._bytes.get(number)
+        if progress is None or not progress.done or number not in self._began:
             return Estimate()
-        elapsed = self._clock() - self._began[key]
+        elapsed = self._clock() - self._began[number]
         left = elapsed * (progress.total - progress.done) / progress.done
         start = self._expected(key)
         seconds = None if start is None else left + start
         return Estimate(progress.done, progress.total, seconds)
 
-    def starting(self, key: EngineKey) -> Estimate:
+    def starting(self, number: int, key: EngineKey) -> Estimate:
         expected = self._expected(key)
-        if expected is None or key not in self._began:
+        if expected is None or number not in self._began:
             return Estimate()
-        return Estimate(seconds=max(0.0, expected - (self._clock() - self._began[key])))
+        return Estimate(seconds=max(0.0, expected - (self._clock() - self._began[number])))
 
     def _expected(self, key: EngineKey) -> float | None:
         """As long as its last start took, else as the average of all others."""

@@ -114,6 +114,8 @@ class _Walk:
             room = Room(min(room.memory, self._free), room.seats)
         coming = self._later - self._room
         victims = self._victims(slot, need, room + coming, head=head)
+        if victims is None and self._held_by_others(slot, need, coming, head=head):
+            return None
         if victims is None:
             return self._plan(wake_at=_next_settled(self._spared, self._limits, self._now))
         if not self._loading and not victims and need.within(room):
@@ -129,6 +131,12 @@ class _Walk:
         self._spared = [slot for slot in self._spared if slot not in victims]
         self._later = self._later + _total(victims) - need
         return None
+
+    def _held_by_others(self, slot: Slot, need: Room, coming: Room, *, head: bool) -> bool:
+        """Whether only memory that is none of ours is missing: who needs less may go."""
+        if self._free is None:
+            return False
+        return self._victims(slot, need, self._room + coming, head=head) is not None
 
     def _victims(self, slot: Slot, need: Room, room: Room, *, head: bool) -> list[Slot] | None:
         """Whom to end so that `need` fits into `room`; None where all would not do."""

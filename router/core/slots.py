@@ -7,6 +7,7 @@ from pathlib import Path
 
 from router.core.models import EngineKey, EngineSpec
 from router.core.states import Cause, State, after
+from router.errors import RouterError
 
 FIRST_BACKOFF = 1.0  # seconds after the first failure in a row, doubling ...
 LONGEST_BACKOFF = 300.0  # ... up to this
@@ -33,13 +34,12 @@ class Limits:
 
 @dataclass(slots=True)
 class Waiter:
-    """A request in the queue (QUEUED), then a lease (GRANTED, then TAKEN)."""
+    """A request in the queue, then a lease."""
 
     id: int
     age: int
     payer: str
     deadline: float
-    taken: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +56,7 @@ class Slot:
     # while fetching
     attempt: int = 0
     paying: str = ""
-    refused: set[str] = field(default_factory=set)  # payers this download was refused to
+    refused: dict[str, RouterError] = field(default_factory=dict)  # this download, by payer
     linger_until: float | None = None
     # once started
     ready_at: float = 0.0
@@ -70,7 +70,8 @@ class Slot:
     failures: int = 0
     retry_at: float = 0.0
     last_failure: str = ""
-    smaller: bool = False
+    smaller: bool = False  # it ran out of memory once, and has been given less since
+    doubted: bool = False  # the last start failed: the files may be gone or damaged
 
     @property
     def key(self) -> EngineKey:

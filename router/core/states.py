@@ -58,6 +58,7 @@ class Cause(StrEnum):
     EXPIRED = "drain deadline"
     CRASHED = "crashed"
     GONE = "gone"
+    DOUBTED = "gone, its files in doubt"
 
 
 TABLE: Mapping[State, Mapping[Cause, State]] = {
@@ -84,7 +85,7 @@ TABLE: Mapping[State, Mapping[Cause, State]] = {
         Cause.EXPIRED: State.STOPPING,
         Cause.CRASHED: State.STOPPING,
     },
-    State.STOPPING: {Cause.GONE: State.FETCHED},
+    State.STOPPING: {Cause.GONE: State.FETCHED, Cause.DOUBTED: State.COLD},
 }
 
 

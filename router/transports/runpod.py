@@ -110,6 +110,12 @@ class Jobs:
             end = _unexpected(error)
         await parts.put(end)
 
+    async def _tell(self, job: Job, progress: Progress) -> None:
+        try:
+            await self._report(job, _told(progress))
+        except Exception as error:  # noqa: BLE001 - the job itself is well
+            _log.warning("progress could not be posted: %s", type(error).__name__)
+
     async def _outputs(
         self, job: Job, parts: asyncio.Queue[Part | RouterError | None]
     ) -> AsyncGenerator[Output, None]:
@@ -124,7 +130,7 @@ class Jobs:
             elif isinstance(part, Progress):
                 outputs = []
                 if not part.stream:
-                    await self._report(job, _told(part))
+                    await self._tell(job, part)
                 elif self._clock() - began >= _SILENCE:
                     outputs = [reply.comment(part)]
             else:

@@ -39,13 +39,13 @@ SPECS = (
 @dataclass
 class Request:
     spec: EngineSpec
-    state: str = "waiting"  # granted, taken, failed, gone, done, cut
+    state: str = "waiting"  # granted, failed, gone, done, cut
     incarnation: int = 0
     error: RouterError | None = None
 
     @property
     def in_flight(self) -> bool:
-        return self.state in ("granted", "taken")
+        return self.state == "granted"
 
 
 @dataclass
@@ -186,17 +186,10 @@ class PoolLife(RuleBasedStateMachine):
         self.world.requests[number].state = "gone"
         self.world.tell(events.Left(number))
 
-    @precondition(lambda self: self.world.of("granted"))
-    @rule(data=st.data())
-    def take(self, data: st.DataObject) -> None:
-        number = data.draw(st.sampled_from(self.world.of("granted")))
-        self.world.requests[number].state = "taken"
-        self.world.tell(events.Taken(number))
-
-    @precondition(lambda self: self.world.of("taken", "cut"))
+    @precondition(lambda self: self.world.of("granted", "cut"))
     @rule(data=st.data(), answered=st.booleans())
     def release(self, data: st.DataObject, *, answered: bool) -> None:
-        number = data.draw(st.sampled_from(self.world.of("taken", "cut")))
+        number = data.draw(st.sampled_from(self.world.of("granted", "cut")))
         self.world.requests[number].state = "done"
         self.world.tell(events.Released(number, answered))
 
@@ -312,7 +305,7 @@ class PoolLife(RuleBasedStateMachine):
             error = world.requests[number].error
             patient = not isinstance(error, NoRoom) and number in self.patient()
             assert not patient, f"request {number} failed: {error!r}"
-        assert not world.of("waiting", "granted", "taken"), "somebody waits for ever"
+        assert not world.of("waiting", "granted"), "somebody waits for ever"
 
     def patient(self) -> set[int]:
         """Requests that would have waited for ever, so that no deadline struck them."""
@@ -325,11 +318,7 @@ class PoolLife(RuleBasedStateMachine):
     def _make_progress(self) -> bool:
         """Let everything go well for one step; False when there is nothing left to do."""
         world = self.world
-        for number in world.of("granted"):
-            world.requests[number].state = "taken"
-            world.tell(events.Taken(number))
-            return True
-        for number in world.of("taken", "cut"):
+        for number in world.of("granted", "cut"):
             world.requests[number].state = "done"
             world.tell(events.Released(number, answered=True))
             return True

@@ -748,3 +748,138 @@ async def _hold(pool: EnginePool, deadline: float, age: int) -> None:
     with pool.lease(spec("a"), None, deadline=deadline, age=age) as lease:
         await lease.granted()
         await asyncio.Event().wait()
+
+
+async def test_a_strangers_request_does_not_change_how_the_operators_model_runs(
+    stack: AsyncExitStack,
+) -> None:
+    world = world_of(stack, max_loaded=0)
+    world.downloader.instant = True
+    ours = spec("a", memory=40 * GIB, pinned=True, listed=True)
+    operators = world.call(ours)
+    await settle()
+    stranger = world.call(spec("a"))  # claims the whole budget
+    await settle()
+    world.launcher.ready("a")
+    await settle()
+    assert operators.lease
+    assert isinstance(stranger.error, NoRoom)
+    assert world.pool.loaded() == [ours]
+
+
+async def test_a_device_that_is_lost_does_not_keep_the_worker_from_leaving() -> None:
+    world = World().instant()
+    caller = world.call(spec("a"))
+    await settle()
+    await caller.end()
+
+    async def lost(target: int) -> int:
+        raise OSError("GPU is lost")
+
+    world.gauge.recovered = lost  # type: ignore[method-assign]
+    await asyncio.wait_for(world.pool.shut_down(1.0), 5)
+    assert world.pool.at_fault.is_set()
+
+
+async def test_a_device_that_can_not_be_measured_makes_the_worker_leave() -> None:
+    world = World(max_loaded=1).instant()
+
+    def lost() -> int:
+        raise OSError("GPU is lost")
+
+    world.gauge.free = lost  # type: ignore[method-assign]
+    world.call(spec("a"))
+    await settle()
+    assert world.pool.at_fault.is_set()
+    await world.pool.shut_down(0.0)
+
+
+async def test_an_engine_that_crashes_beside_a_start_does_not_make_memory_look_missing(
+    stack: AsyncExitStack,
+) -> None:
+    world = world_of(stack, max_loaded=0).instant()
+    world.call(spec("a", memory=60 * GIB))
+    await settle()
+    world.launcher.instant = False
+    second = world.call(spec("b", memory=30 * GIB))
+    await settle()
+    world.gauge.taken.pop(world.launcher.engine("a").number)  # freed before it is noticed
+    world.launcher.engine("a").die()
+    await settle()
+    world.launcher.ready("b")
+    await settle()
+    assert second.lease
+    assert world.pool._machine._books.written_off == 0
+
+
+async def test_files_are_looked_at_again_after_a_start_that_failed(
+    stack: AsyncExitStack,
+) -> None:
+    world = world_of(stack)
+    world.downloader.instant = True
+    world.call(spec("a"))
+    await settle()
+    world.launcher.fail("a")
+    await settle()
+    assert world.state() is State.COLD
+    again = world.call(spec("a"))
+    await settle()
+    assert len(world.downloader.calls) == 2
+    await world.later(1.0)
+    world.launcher.ready("a")
+    await settle()
+    assert again.lease
+
+
+async def test_who_needs_less_goes_before_who_waits_for_memory_of_others(
+    stack: AsyncExitStack,
+) -> None:
+    world = world_of(stack, max_loaded=0).instant()
+    world.gauge.outsiders = 60 * GIB
+    large = world.call(spec("a", memory=60 * GIB))
+    await settle()
+    small = world.call(spec("b", memory=20 * GIB))
+    await settle()
+    assert small.lease
+    assert large.waiting
+
+
+async def test_a_token_that_was_refused_hears_its_own_refusal_again(
+    stack: AsyncExitStack,
+) -> None:
+    world = world_of(stack)
+    world.call(spec("a"), payer="x")
+    other = world.call(spec("a"), payer="y")
+    await settle()
+    world.downloader.fail("a", ModelGated("x is not accepted"))
+    await settle()
+    again = world.call(spec("a"), payer="x")
+    await settle()
+    assert again.error is not None
+    assert again.error.message == "x is not accepted"
+    assert other.waiting
+
+
+async def test_a_hurry_is_not_undone_by_the_grace_that_follows() -> None:
+    world = World().instant()
+    world.call(spec("a"))
+    await settle()
+    world.pool.hurry()
+    leaving = asyncio.create_task(world.pool.shut_down(1000.0))
+    await settle()
+    await world.later(0.0)
+    await asyncio.wait_for(leaving, 5)
+    await world.close()
+
+
+async def test_a_retry_that_had_a_place_finds_one_in_a_full_queue(
+    stack: AsyncExitStack,
+) -> None:
+    world = world_of(stack, max_queue=1)
+    world.call(spec("a"))
+    await settle()
+    retried = asyncio.create_task(_hold(world.pool, world.clock() + 60, age=0))
+    await settle()
+    assert not retried.done()
+    retried.cancel()
+    await asyncio.wait({retried})
