@@ -26,7 +26,7 @@ from router.errors import (
     RouteNotFound,
     WrongEndpoint,
 )
-from router.exchange import Exchanges, until
+from router.exchange import Exchanges, Until
 from router.openai import ROUTES, Call, caller_token, parse
 from router.parts import Part, Progress, Request
 from router.settings import Settings
@@ -171,7 +171,7 @@ class Service:
             raise RouteNotFound(f"There is no route {request.route}.")
         call = parse(request.body, route, self._settings.media_domains)
         token = caller_token(request.hf_token, call.hf_token)
-        async with until(deadline, self._clock):
+        async with Until(deadline, self._clock):
             admitted = await self._admission.admit(call.model, token)
         spec = self._spec(admitted)
         if spec.model.task not in route.tasks:
