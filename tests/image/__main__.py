@@ -1,7 +1,8 @@
 """`make image-check`: build the image for real, run the worker in it, look for secrets.
 
 A Debian with Python stands for SGLang's image, and the tests' fake engine for SGLang. What
-is real: the Dockerfile, pip, the router, its downloads from a Hub, HTTP. Needs root.
+is real: the Dockerfile, pip, the router, its downloads from a Hub, HTTP, the RunPod SDK.
+Needs root.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from tests.fake_engine import PYTHON
 from tests.image import machine
 from tests.image.asking import chat, wait_until_ready
 from tests.image.buildah import Buildah, Mounts
-from tests.image.container import Container, Running
+from tests.image.container import LISTENING, Container, Running
 from tests.image.layers import Image, leaks
 from tests.loopback_hub import LoopbackHub
+from tests.loopback_platform import LoopbackPlatform
 
 ROOT = Path(__file__).parents[2]
 BASE, WORKER, LEAKY, USED = (
@@ -47,6 +49,7 @@ def main() -> None:
         check.build()
         check.look_for_secrets()
         check.serve()
+        check.take_jobs()
         check.serve_as_nobody()
 
 
@@ -121,6 +124,27 @@ class Check:
             container.commit(USED)
             _same(leaks(self._image(USED), self._tokens), [])
 
+    def take_jobs(self) -> None:
+        """As RunPod starts it behind a queue, with the real SDK."""
+        container = Container(self._buildah, WORKER)
+        asked: dict[str, object] = {"messages": []}
+        with (
+            _step("it takes jobs from a queue, streamed and not"),
+            LoopbackPlatform() as platform,
+            self._worker(
+                container,
+                until=r"router: ready",
+                HF_TOKEN=self._tokens["the worker"],
+                **platform.environment(),
+            ),
+        ):
+            (answer,) = platform.submit(asked).wait(60).output
+            _same(answer["choices"][0]["message"]["content"], f"I am {DEFAULT}")
+            streamed = platform.submit({"model": PRIVATE, "stream": True, **asked})
+            _same("".join(streamed.wait(60).output).endswith("data: [DONE]\n\n"), True)
+            refused = platform.submit({"model": "maker/none", **asked}).wait(60)
+            _same(json.loads(refused.error)["error"]["code"], "model_not_found")
+
     def serve_as_nobody(self) -> None:
         container, token = Container(self._buildah, WORKER), self._tokens["the worker"]
         with (
@@ -138,7 +162,11 @@ class Check:
 
     @contextmanager
     def _worker(
-        self, container: Container, user: str = "root", **environ: str
+        self,
+        container: Container,
+        user: str = "root",
+        until: str = LISTENING,
+        **environ: str,
     ) -> Iterator[Running]:
         tests = "/check/tests"
         environ |= {
@@ -148,7 +176,7 @@ class Check:
         }
         command = self._image(WORKER).command
         mounts: Mounts = {**self._trust, ROOT / "tests": tests}
-        with container.worker(command, environ, mounts, user=user) as running:
+        with container.worker(command, environ, mounts, user=user, until=until) as running:
             yield running
 
     def _image(self, name: str) -> Image:
