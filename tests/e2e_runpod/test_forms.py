@@ -107,7 +107,8 @@ def test_a_model_beside_the_openai_input_counts_where_that_has_none(
 
 @pytest.mark.parametrize("route", ["/v1/models", "v1/models", "/v1/models/"])
 def test_models_are_listed(endpoint: Endpoint, route: str) -> None:
-    for body in ({}, {"openai_input": None}, {"openai_input": {}}):
+    bodies: list[dict[str, object]] = [{}, {"openai_input": None}, {"openai_input": {}}]
+    for body in bodies:
         listing = answer(endpoint.run(openai_route=route, **body))
         assert listing["object"] == "list"
         assert {"id": DEFAULT, "loaded": True}.items() <= listing["data"][0].items()
