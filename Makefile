@@ -37,6 +37,7 @@ demo: setup
 
 bench: .venv/ready
 	.venv/bin/python -m tests.bench
+	.venv/bin/python -m tests.bench.runpod
 
 # Builds the Dockerfile and runs the worker in it, without a daemon. Needs root and Debian.
 image-check: .venv/ready

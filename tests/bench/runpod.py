@@ -1,0 +1,154 @@
+"""`python -m tests.bench.runpod`: this worker beside one of the old shape, on one queue each.
+
+The same fake engine (which streams 20 tokens, 20 ms apart), the same loopback platform and
+the real SDK, by turns in one run. Jobs are streamed chats, all submitted at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.fake_engine import PYTHON, behaviour
+from tests.loopback_hub import LoopbackHub
+from tests.loopback_platform import LoopbackPlatform
+from tests.worker import ROOT
+
+JOBS = (1, 16, 64)
+MODEL = "bench/model"
+FILES = {
+    "config.json": b'{"architectures": ["LlamaForCausalLM"]}',
+    "model.safetensors": bytes(1000),
+    "fake_engine.json": behaviour(tokens=20, interval=0.02),
+}
+CHAT = {"stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+OLD = Path(__file__).with_name("old_shape.py")
+
+
+@dataclass(frozen=True)
+class Row:
+    """Seconds, but for `rate`: jobs a second."""
+
+    rate: float
+    first: float  # from the submission to the first chunk; median over the jobs
+    gap: float  # between two chunks of a job; median
+    longest: float  # gap; median over the jobs
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        print(f"{'':8}{'jobs':>6}{'jobs/s':>9}{'first s':>9}{'gap ms':>9}{'longest':>9}")
+        for kind, serving in (("old", _old), ("router", _ours)):
+            with serving(directory) as platform:
+                platform.submit(CHAT).wait(60)  # the first is not like the others
+                for jobs in JOBS:
+                    row = _measure(platform, jobs)
+                    print(
+                        f"{kind:8}{jobs:6}{row.rate:9.2f}{row.first:9.2f}"
+                        f"{row.gap * 1000:9.1f}{row.longest * 1000:9.0f}",
+                        flush=True,
+                    )
+    return 0
+
+
+def _measure(platform: LoopbackPlatform, count: int) -> Row:
+    began = time.monotonic()
+    jobs = [platform.submit(CHAT) for _ in range(count)]
+    ended = max(job.wait(300).at for job in jobs)
+    arrivals = [[chunk.at for chunk in job.chunks] for job in jobs]
+    gaps = [[b - a for a, b in itertools.pairwise(times)] or [0.0] for times in arrivals]
+    return Row(
+        rate=count / (ended - began),
+        first=statistics.median(times[0] - began for times in arrivals),
+        gap=statistics.median(gap for job in gaps for gap in job),
+        longest=statistics.median(max(job) for job in gaps),
+    )
+
+
+@contextmanager
+def _ours(directory: Path) -> Iterator[LoopbackPlatform]:
+    with LoopbackHub() as hub, LoopbackPlatform() as platform:
+        hub.add_account("bench")
+        hub.add_repo(MODEL, files=FILES, owner="bench")
+        environ = {
+            **hub.environment(),
+            **platform.environment(),
+            "HF_HOME": str(directory / "hf"),
+            "ENGINE_PYTHON": str(PYTHON),
+            "MODEL_NAME": MODEL,
+        }
+        with _process([sys.executable, "-m", "router", "runpod"], environ, directory):
+            yield platform
+
+
+@contextmanager
+def _old(directory: Path) -> Iterator[LoopbackPlatform]:
+    model = directory / "model"
+    model.mkdir()
+    for name, content in FILES.items():
+        (model / name).write_bytes(content)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    url = f"http://127.0.0.1:{port}"
+    engine = [str(PYTHON), "-m", "sglang.launch_server", "--model-path", str(model)]
+    engine += ["--host", "127.0.0.1", "--port", port]
+    with (
+        LoopbackPlatform() as platform,
+        _process(engine, {}, directory),
+        _process(
+            [sys.executable, "-P", str(OLD)],
+            {**platform.environment(), "RUNPOD_LOG_LEVEL": "INFO", "ENGINE_URL": url},
+            directory,
+        ),
+    ):
+        _wait_for(f"{url}/ready")
+        yield platform
+
+
+@contextmanager
+def _process(command: list[str], environ: Mapping[str, str], home: Path) -> Iterator[None]:
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), **environ},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:  # the old shape waits for its long polls
+            process.kill()
+            process.wait()
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url):
+                return
+        except urllib.error.URLError:
+            time.sleep(0.05)
+    raise TimeoutError(url)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
