@@ -44,14 +44,35 @@ class Jobs:
 
     def __init__(self, service: Service, report: Report, clock: Callable[[], float]) -> None:
         self._service, self._report, self._clock = service, report, clock
-        self._running: set[asyncio.Task[Any]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
-    async def handle(self, job: Job) -> AsyncGenerator[Output, None]:
-        """The handler: yield what the SDK is to post. Never raises but `CancelledError`."""
+    def handle(self, job: Job) -> AsyncGenerator[Output, None]:
+        """The handler: yields what the SDK is to post. Never raises but `CancelledError`.
+
+        What it gives is closed when the current task ends, the SDK's for this job. A stop
+        signal mostly comes while a chunk is being posted: the generator is then suspended
+        at a `yield`, and left so. Closed at once, it ends the generation and the lease.
+        """
+        outputs = self._handle(job)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - the SDK runs each job in a task
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(lambda _: self._close(outputs))
+        return outputs
+
+    async def closed(self) -> None:
+        """Wait until jobs that the SDK is done with have let go of everything."""
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _close(self, outputs: AsyncGenerator[Output, None]) -> None:
+        async def close() -> None:
+            await outputs.aclose()
+
+        closing = asyncio.get_running_loop().create_task(close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _handle(self, job: Job) -> AsyncGenerator[Output, None]:
         try:
             order = read(job.get("input"))
             if isinstance(order, ListModels):
@@ -63,14 +84,9 @@ class Jobs:
         except Exception as error:  # noqa: BLE001 - a raised one would reach the caller
             yield {"error": envelope(_unexpected(error)).decode()}
             return
-        async with aclosing(self._answer(job, order, task)) as outputs:
+        async with aclosing(self._answer(job, order)) as outputs:
             async for output in outputs:
                 yield output
-
-    async def finished(self, patience: float) -> None:
-        """Wait until the SDK has posted all results, `patience` seconds at most."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=patience)
 
     async def _models(self, order: ListModels) -> Output:
         if order.name:
@@ -78,15 +94,9 @@ class Jobs:
         cards = await self._service.models(order.hf_token, "")
         return {"object": "list", "data": [_card(card) for card in cards]}
 
-    async def _answer(
-        self, job: Job, request: Request, task: asyncio.Task[Any]
-    ) -> AsyncGenerator[Output, None]:
+    async def _answer(self, job: Job, request: Request) -> AsyncGenerator[Output, None]:
         parts: asyncio.Queue[Part | RouterError | None] = asyncio.Queue(_AHEAD)
         pump = asyncio.get_running_loop().create_task(self._pump(request, parts))
-        # A stop signal mostly comes while a chunk is being posted. This generator is then
-        # suspended at a `yield`, and its `finally` runs when the process exits; the
-        # callback runs at once, and ends the generation and the lease.
-        task.add_done_callback(lambda _: pump.cancel())
         try:
             async with aclosing(self._outputs(job, parts)) as outputs:
                 async for output in outputs:

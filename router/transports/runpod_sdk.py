@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Protocol
 
 import runpod
@@ -42,10 +42,9 @@ def take_jobs(worker: Worker, concurrency: int) -> int:
     intake = Intake(worker, concurrency)
 
     async def handler(job: Job) -> AsyncGenerator[Output, None]:
-        # A plain function: the SDK knows generators by looking at it.
-        async with aclosing(intake.handle(job)) as outputs:
-            async for output in outputs:
-                yield output
+        # A plain function with a `yield`: the SDK knows generators by looking at it.
+        async for output in intake.handle(job):
+            yield output
 
     sys.argv = sys.argv[:1]  # the SDK parses it, for options of its own
     try:
@@ -86,11 +85,9 @@ class Intake:
             return int(JobsProgress().get_job_count())
         return self._concurrency
 
-    async def handle(self, job: Job) -> AsyncGenerator[Output, None]:
+    def handle(self, job: Job) -> AsyncGenerator[Output, None]:
         assert self._jobs is not None, "a job before the worker was ready"  # noqa: S101
-        async with aclosing(self._jobs.handle(job)) as outputs:
-            async for output in outputs:
-                yield output
+        return self._jobs.handle(job)
 
     async def _live(self) -> None:
         try:
@@ -108,7 +105,19 @@ class Intake:
                 self._jobs = Jobs(service, report, time.monotonic)
                 await self._worker.until_leaving(service)
                 self.status = await self._worker.drain()
-                await self._jobs.finished(_POSTING)
+                await _posted()
+                await self._jobs.closed()
         finally:
             # The SDK's own way out waits up to 90 s for its long polls.
             asyncio.get_running_loop().call_soon(sys.exit, self.status)
+
+
+async def _posted() -> None:
+    """Wait until the SDK has posted all results, also those of jobs that it has not begun.
+
+    It counts a job from when it is taken, begins it within 0.1 s, and tells nobody.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_POSTING):
+            while JobsProgress().get_job_count():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)

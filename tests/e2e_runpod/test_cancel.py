@@ -1,0 +1,123 @@
+"""A cancelled job takes nothing with it and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.scene import ENDLESS
+from tests.e2e_runpod.stage import Endpoint, Stage, refusal, said
+from tests.eventually import eventually
+from tests.loopback_platform import Job
+
+
+@pytest.fixture(scope="module")
+def endpoint(stage: Stage) -> Iterator[Endpoint]:
+    with stage.endpoint(MAX_LOADED_MODELS="1", MAX_QUEUE="1") as endpoint:
+        yield endpoint
+
+
+async def waits(endpoint: Endpoint, model: str) -> Job:
+    """A job for a model that there is no room for."""
+    job = endpoint.chat(model)
+    await eventually(lambda: f"fetching {model}" in endpoint.worker.log)
+    assert job.outcome is None
+    return job
+
+
+def assert_silent(job: Job) -> None:
+    """Nobody waits for its result any more, and none was posted."""
+    assert job.wait().status == "CANCELLED"
+    assert job.finals == []
+
+
+async def test_cancelling_in_mid_stream_ends_the_lease_that_an_eviction_waits_for(
+    stage: Stage, endpoint: Endpoint
+) -> None:
+    busy, wanted = stage.model("acme/busy", **ENDLESS), stage.model("acme/next")
+    job = endpoint.stream(busy)
+    await eventually(lambda: job.chunks)
+    waiting = await waits(endpoint, wanted)
+    assert not stage.journal.events("start", wanted)
+    endpoint.cancel(job)
+    assert said(waiting.wait()) == f"I am {wanted}"
+    assert len(stage.journal.events("cancelled", busy)) == 1
+    assert_silent(job)
+
+
+async def test_cancelling_while_a_chunk_is_being_posted_does_too(
+    stage: Stage, endpoint: Endpoint
+) -> None:
+    busy, wanted = stage.model("acme/posting", **ENDLESS), stage.model("acme/next-too")
+    job = endpoint.stream(busy)
+    endpoint.hold(job).wait()
+    waiting = await waits(endpoint, wanted)
+    endpoint.cancel(job)
+    assert said(waiting.wait()) == f"I am {wanted}"
+    assert len(stage.journal.events("cancelled", busy)) == 1
+    assert_silent(job)
+
+
+async def test_cancelling_before_the_first_byte_cancels_the_generation(
+    stage: Stage, endpoint: Endpoint
+) -> None:
+    model = stage.model("acme/thinks", hang=True)
+    job = endpoint.chat(model)
+    await eventually(lambda: stage.journal.events("request", model))
+    endpoint.cancel(job)
+    await eventually(lambda: stage.journal.events("cancelled", model))
+    assert_silent(job)
+
+
+async def test_cancelling_who_waits_frees_the_place_in_the_queue(
+    stage: Stage, endpoint: Endpoint
+) -> None:
+    wanted = stage.model("acme/wanted")
+    busy = endpoint.stream(stage.model("acme/busy-too", **ENDLESS))
+    await eventually(lambda: busy.chunks)
+    first = await waits(endpoint, wanted)
+    assert refusal(endpoint.chat(wanted).wait()) == "queue_full"
+
+    stopped = endpoint.worker.log.count("Job stopped.")
+    endpoint.cancel(first)
+    await eventually(lambda: endpoint.worker.log.count("Job stopped.") > stopped)
+    second = endpoint.chat(wanted)
+    with pytest.raises(TimeoutError):  # it would be refused at once
+        second.wait(0.5)
+    endpoint.cancel(busy)
+    assert said(second.wait()) == f"I am {wanted}"
+    assert_silent(first)
+
+
+async def test_cancelling_while_a_model_starts_leaves_the_start_to_others(
+    stage: Stage, endpoint: Endpoint
+) -> None:
+    model = stage.model("acme/started-for-two", warm_up=0.5)
+    job = endpoint.chat(model)
+    await eventually(lambda: stage.journal.events("start", model))
+    endpoint.cancel(job)
+    assert said(endpoint.chat(model).wait()) == f"I am {model}"
+    assert len(stage.journal.events("start", model)) == 1
+    assert_silent(job)
+
+
+async def test_many_run_at_once_and_are_cancelled_one_by_one(
+    stage: Stage, endpoint: Endpoint
+) -> None:
+    model = stage.model("acme/for-many", **ENDLESS)
+    jobs = [endpoint.stream(model)]
+    await eventually(lambda: jobs[0].chunks)  # there is a place for one who waits
+    jobs += [endpoint.stream(model) for _ in range(31)]
+    await eventually(lambda: all(job.chunks for job in jobs))
+    assert len(stage.journal.events("request", model)) == len(jobs)
+    assert not stage.journal.events("cancelled", model)
+    for number, job in enumerate(jobs, 1):
+        endpoint.cancel(job)
+        if number == len(jobs) // 2:
+            await eventually(
+                lambda: len(stage.journal.events("cancelled", model)) == len(jobs) // 2
+            )
+    await eventually(lambda: len(stage.journal.events("cancelled", model)) == len(jobs))
+    for job in jobs:
+        assert_silent(job)

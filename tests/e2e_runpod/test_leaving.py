@@ -1,0 +1,123 @@
+"""The end of a worker, however it comes: results are posted, and nothing of it is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from tests.e2e.caller import DONE
+from tests.e2e.processes import command, engines
+from tests.e2e.scene import ENDLESS
+from tests.e2e_runpod.stage import Endpoint, Stage, events, refusal, said, streamed
+from tests.eventually import eventually
+
+NUMBERS = "one two three four "
+SOON = 5.0  # seconds; the platform's polls hang for a minute
+
+
+def assert_gone(endpoint: Endpoint, status: int = 0) -> None:
+    worker = endpoint.worker
+    assert worker.wait(SOON) == status, worker.log
+    assert not worker.processes()
+    assert "Traceback" not in worker.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_an_idle_worker_leaves_at_once(stage: Stage, number: signal.Signals) -> None:
+    model = stage.model(f"acme/idle-{number.name.lower()}")
+    with stage.started() as endpoint:
+        assert said(endpoint.chat(model).wait()) == f"I am {model}"
+        endpoint.worker.send(number)
+        assert_gone(endpoint)
+
+
+async def test_a_worker_whose_default_is_still_starting_leaves_at_once(stage: Stage) -> None:
+    model = stage.model("acme/never-ready", never_ready=True)
+    with stage.started(MODEL_NAME=model) as endpoint:
+        await eventually(lambda: stage.journal.events("start", model))
+        endpoint.worker.send(signal.SIGTERM)
+        assert_gone(endpoint)
+        assert not endpoint.platform.takes
+
+
+async def test_streams_end_and_who_waits_is_refused(stage: Stage) -> None:
+    model = stage.model("acme/last-words", answer=5 * NUMBERS, interval=0.05)
+    wanted = stage.model("acme/wanted")
+    with stage.started(MAX_LOADED_MODELS="1", DRAIN_TIMEOUT="30") as endpoint:
+        job = endpoint.stream(model)
+        await eventually(lambda: job.chunks)
+        waiting = endpoint.chat(wanted)
+        await eventually(lambda: f"fetching {wanted}" in endpoint.worker.log)
+        endpoint.worker.send(signal.SIGTERM)
+        assert refusal(waiting.wait()) == "engine_unavailable"
+        assert streamed(job) == 5 * NUMBERS
+        assert_gone(endpoint)
+
+
+async def test_a_result_that_is_being_posted_is_waited_for(stage: Stage) -> None:
+    model = stage.model("acme/posted-late", tokens=3, interval=0.1)
+    with stage.started() as endpoint:
+        job = endpoint.chat(model)
+        hold = endpoint.platform.hold_output(job)
+        await eventually(lambda: stage.journal.events("request", model))
+        endpoint.worker.send(signal.SIGTERM)
+        hold.wait()
+        await eventually(lambda: not engines(endpoint.worker))
+        assert job.outcome is None
+        hold.release()
+        assert said(job.wait()) == f"I am {model}"
+        assert_gone(endpoint)
+
+
+async def test_a_job_that_was_just_taken_is_not_lost(stage: Stage) -> None:
+    model = stage.model("acme/just-in-time")
+    with stage.started() as endpoint:
+        assert said(endpoint.chat(model).wait()) == f"I am {model}"
+        queued = endpoint.worker.log.count("Jobs in queue")
+        job = endpoint.chat(model)
+        await eventually(lambda: endpoint.worker.log.count("Jobs in queue") > queued)
+        endpoint.worker.send(signal.SIGTERM)  # the SDK begins it within a tenth of a second
+        assert job.wait().status in {"COMPLETED", "FAILED"}
+        assert_gone(endpoint)
+
+
+async def test_a_stream_that_outlives_the_drain_is_told_so(stage: Stage) -> None:
+    with stage.started(DRAIN_TIMEOUT="0.2") as endpoint:
+        job = endpoint.stream(stage.model("acme/outlives", **ENDLESS))
+        await eventually(lambda: job.chunks)
+        endpoint.worker.send(signal.SIGTERM)
+        assert job.wait().status == "COMPLETED"
+        *_, error, done = events(job)
+        assert json.loads(error)["error"]["code"] == "engine_failed"
+        assert done == DONE
+        assert_gone(endpoint)
+
+
+async def test_a_killed_worker_leaves_no_engine_and_no_download(stage: Stage) -> None:
+    serving = stage.model("acme/serving", spawn_children=1, spawn_daemons=1, **ENDLESS)
+    fetched = stage.model("acme/fetched")
+    with stage.started() as endpoint:
+        worker = endpoint.worker
+        job = endpoint.stream(serving)
+        await eventually(lambda: job.chunks)
+        stage.hub.faults.add("/cdn/.*", "hang", times=None)
+        endpoint.chat(fetched)
+        await eventually(lambda: any("fetch_child" in command(p) for p in worker.processes()))
+        heartbeat = the_heartbeat(endpoint)
+        worker.send(signal.SIGKILL)
+        # The SDK's own process outlives the worker where nothing ends the container.
+        await eventually(lambda: worker.processes() == [heartbeat])
+        os.kill(heartbeat, signal.SIGKILL)
+        stage.hub.faults.clear()
+
+
+def the_heartbeat(endpoint: Endpoint) -> int:
+    """The fork of the worker that pings."""
+    pid = endpoint.worker.pid
+    (fork,) = (
+        p for p in endpoint.worker.processes() if p != pid and command(p) == command(pid)
+    )
+    return fork

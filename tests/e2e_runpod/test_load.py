@@ -1,0 +1,38 @@
+"""Many jobs at once, more models than there is room for, and nothing left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+from tests.e2e.processes import engines
+from tests.e2e_runpod.stage import Stage, said, streamed
+from tests.eventually import eventually
+
+JOBS = 64
+ROOM = 2  # engines
+IDLE = 2 + 2 * ROOM  # processes: the router, its heartbeat, and an engine with its guard each
+
+
+async def test_each_of_many_jobs_is_answered_by_its_own_model(stage: Stage) -> None:
+    models = [stage.model(f"acme/model-{n}", tokens=9, interval=0.01) for n in range(4)]
+    with stage.endpoint(MAX_LOADED_MODELS=str(ROOM)) as endpoint:
+        worker = endpoint.worker
+        for model in models[:ROOM]:
+            endpoint.chat(model).wait()
+        await eventually(lambda: len(worker.processes()) == IDLE)
+
+        named = itertools.islice(itertools.cycle(models), JOBS)
+        jobs = [
+            (model, (endpoint.stream if n % 3 else endpoint.chat)(model))
+            for n, model in enumerate(named)
+        ]
+        most = 0
+        while any(job.outcome is None for _, job in jobs):
+            most = max(most, len(await asyncio.to_thread(engines, worker)))
+            await asyncio.sleep(0.02)
+        for n, (model, job) in enumerate(jobs):
+            text = streamed(job) if n % 3 else said(job.wait())
+            assert text == 3 * f"I am {model}"
+        assert most == ROOM
+        await eventually(lambda: len(worker.processes()) == IDLE)
