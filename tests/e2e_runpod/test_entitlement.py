@@ -1,0 +1,87 @@
+"""Who gets what: with the token of a job, with the worker's, or with none."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e_runpod.stage import Endpoint, Stage, refusal, said, streamed
+
+PUBLIC, GATED, PRIVATE = "acme/public", "acme/gated", "acme/private"
+
+
+@pytest.fixture(scope="module")
+def tokens(stage: Stage) -> dict[str, str | None]:
+    """By what its bearer is."""
+    stage.model(PUBLIC)
+    stage.model(GATED, gated=True)
+    stage.model(PRIVATE, private=True)
+    stage.hub.accept(GATED, "accepted")
+    made = {name: stage.hub.add_account(name) for name in ("acme", "accepted", "stranger")}
+    expired = stage.hub.add_account("acme")
+    stage.hub.expire(expired)
+    unknown = "hf_" + secrets.token_hex(17)
+    return {**made, "expired": expired, "unknown": unknown, "malformed": "a b", "none": None}
+
+
+@pytest.fixture(scope="module")
+def endpoint(stage: Stage, tokens: dict[str, str | None]) -> Iterator[Endpoint]:
+    with stage.endpoint(MODEL_NAME=PUBLIC, MAX_LOADED_MODELS="3") as endpoint:
+        yield endpoint
+
+
+@pytest.mark.parametrize(
+    ("model", "bearer"),
+    [
+        (PUBLIC, "none"),
+        (PUBLIC, "stranger"),
+        (GATED, "accepted"),
+        (GATED, "acme"),
+        (PRIVATE, "acme"),
+    ],
+)
+def test_who_may_read_a_model_is_served(
+    endpoint: Endpoint, tokens: dict[str, str | None], model: str, bearer: str
+) -> None:
+    token = tokens[bearer]
+    job, stream = endpoint.chat(model, hf_token=token), endpoint.stream(model, hf_token=token)
+    assert said(job.wait()) == streamed(stream) == f"I am {model}"
+
+
+@pytest.mark.parametrize(
+    ("model", "bearer", "code"),
+    [
+        (GATED, "none", "model_gated"),
+        (GATED, "stranger", "model_gated"),
+        (PRIVATE, "none", "model_not_found"),
+        (PRIVATE, "accepted", "model_not_found"),
+        (PUBLIC, "expired", "invalid_hf_token"),
+        (PUBLIC, "unknown", "invalid_hf_token"),
+        (PUBLIC, "malformed", "invalid_hf_token"),
+        (PRIVATE, "expired", "invalid_hf_token"),
+        (GATED, "unknown", "invalid_hf_token"),
+    ],
+)
+def test_who_may_not_is_told_so_and_the_worker_goes_on(
+    endpoint: Endpoint, tokens: dict[str, str | None], model: str, bearer: str, code: str
+) -> None:
+    token = tokens[bearer]
+    job, stream = endpoint.chat(model, hf_token=token), endpoint.stream(model, hf_token=token)
+    assert [refusal(job.wait()), refusal(stream.wait())] == [code] * 2
+    assert said(endpoint.chat(None).wait()) == f"I am {PUBLIC}"
+
+
+def test_the_workers_own_token_serves_jobs_that_bring_none(
+    stage: Stage, tokens: dict[str, str | None]
+) -> None:
+    own = stage.hub.add_account("acme")
+    with stage.endpoint(MODEL_NAME=GATED, HF_TOKEN=own, MAX_LOADED_MODELS="2") as endpoint:
+        assert said(endpoint.chat(None).wait()) == f"I am {GATED}"
+        assert said(endpoint.chat(PRIVATE).wait()) == f"I am {PRIVATE}"
+        theirs = tokens["stranger"]
+        assert refusal(endpoint.chat(None, hf_token=theirs).wait()) == "model_gated"
+        assert refusal(endpoint.chat(PRIVATE, hf_token=theirs).wait()) == "model_not_found"
+        bad = tokens["unknown"]
+        assert refusal(endpoint.chat(None, hf_token=bad).wait()) == "invalid_hf_token"
