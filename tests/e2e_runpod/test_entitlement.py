@@ -32,56 +32,64 @@ def endpoint(stage: Stage, tokens: dict[str, str | None]) -> Iterator[Endpoint]:
         yield endpoint
 
 
-@pytest.mark.parametrize(
-    ("model", "bearer"),
-    [
-        (PUBLIC, "none"),
-        (PUBLIC, "stranger"),
-        (GATED, "accepted"),
-        (GATED, "acme"),
-        (PRIVATE, "acme"),
-    ],
-)
+@pytest.fixture(scope="module", autouse=True)
+def trusted(stage: Stage, tokens: dict[str, str | None]) -> Iterator[Endpoint]:
+    """Its worker has a token of its own. It starts while the others are tested."""
+    own = stage.hub.add_account("acme")
+    with stage.endpoint(MODEL_NAME=GATED, HF_TOKEN=own, MAX_LOADED_MODELS="2") as endpoint:
+        yield endpoint
+
+
+MAY = [
+    (PUBLIC, "none"),
+    (PUBLIC, "stranger"),
+    (GATED, "accepted"),
+    (GATED, "acme"),
+    (PRIVATE, "acme"),
+]
+MAY_NOT = [
+    (GATED, "none", "model_gated"),
+    (GATED, "stranger", "model_gated"),
+    (PRIVATE, "none", "model_not_found"),
+    (PRIVATE, "accepted", "model_not_found"),
+    (PUBLIC, "expired", "invalid_hf_token"),
+    (PUBLIC, "unknown", "invalid_hf_token"),
+    (PUBLIC, "malformed", "invalid_hf_token"),
+    (PRIVATE, "expired", "invalid_hf_token"),
+    (GATED, "unknown", "invalid_hf_token"),
+]
+
+
 def test_who_may_read_a_model_is_served(
-    endpoint: Endpoint, tokens: dict[str, str | None], model: str, bearer: str
+    endpoint: Endpoint, tokens: dict[str, str | None]
 ) -> None:
-    token = tokens[bearer]
-    job, stream = endpoint.chat(model, hf_token=token), endpoint.stream(model, hf_token=token)
-    assert said(job.wait()) == streamed(stream) == f"I am {model}"
+    asked = [(model, {"hf_token": tokens[bearer]}) for model, bearer in MAY]
+    jobs = [endpoint.chat(model, **token) for model, token in asked]
+    streams = [endpoint.stream(model, **token) for model, token in asked]
+    expected = [f"I am {model}" for model, _ in MAY]
+    assert [said(job.wait()) for job in jobs] == expected
+    assert [streamed(job) for job in streams] == expected
 
 
-@pytest.mark.parametrize(
-    ("model", "bearer", "code"),
-    [
-        (GATED, "none", "model_gated"),
-        (GATED, "stranger", "model_gated"),
-        (PRIVATE, "none", "model_not_found"),
-        (PRIVATE, "accepted", "model_not_found"),
-        (PUBLIC, "expired", "invalid_hf_token"),
-        (PUBLIC, "unknown", "invalid_hf_token"),
-        (PUBLIC, "malformed", "invalid_hf_token"),
-        (PRIVATE, "expired", "invalid_hf_token"),
-        (GATED, "unknown", "invalid_hf_token"),
-    ],
-)
 def test_who_may_not_is_told_so_and_the_worker_goes_on(
-    endpoint: Endpoint, tokens: dict[str, str | None], model: str, bearer: str, code: str
+    endpoint: Endpoint, tokens: dict[str, str | None]
 ) -> None:
-    token = tokens[bearer]
-    job, stream = endpoint.chat(model, hf_token=token), endpoint.stream(model, hf_token=token)
-    assert [refusal(job.wait()), refusal(stream.wait())] == [code] * 2
+    asked = [(model, {"hf_token": tokens[bearer]}) for model, bearer, _ in MAY_NOT]
+    jobs = [endpoint.chat(model, **token) for model, token in asked]
+    streams = [endpoint.stream(model, **token) for model, token in asked]
+    expected = [code for _, _, code in MAY_NOT]
+    assert [refusal(job.wait()) for job in jobs] == expected
+    assert [refusal(job.wait()) for job in streams] == expected
     assert said(endpoint.chat(None).wait()) == f"I am {PUBLIC}"
 
 
 def test_the_workers_own_token_serves_jobs_that_bring_none(
-    stage: Stage, tokens: dict[str, str | None]
+    trusted: Endpoint, tokens: dict[str, str | None]
 ) -> None:
-    own = stage.hub.add_account("acme")
-    with stage.endpoint(MODEL_NAME=GATED, HF_TOKEN=own, MAX_LOADED_MODELS="2") as endpoint:
-        assert said(endpoint.chat(None).wait()) == f"I am {GATED}"
-        assert said(endpoint.chat(PRIVATE).wait()) == f"I am {PRIVATE}"
-        theirs = tokens["stranger"]
-        assert refusal(endpoint.chat(None, hf_token=theirs).wait()) == "model_gated"
-        assert refusal(endpoint.chat(PRIVATE, hf_token=theirs).wait()) == "model_not_found"
-        bad = tokens["unknown"]
-        assert refusal(endpoint.chat(None, hf_token=bad).wait()) == "invalid_hf_token"
+    assert said(trusted.chat(None).wait()) == f"I am {GATED}"
+    assert said(trusted.chat(PRIVATE).wait()) == f"I am {PRIVATE}"
+    theirs = tokens["stranger"]
+    assert refusal(trusted.chat(None, hf_token=theirs).wait()) == "model_gated"
+    assert refusal(trusted.chat(PRIVATE, hf_token=theirs).wait()) == "model_not_found"
+    bad = tokens["unknown"]
+    assert refusal(trusted.chat(None, hf_token=bad).wait()) == "invalid_hf_token"

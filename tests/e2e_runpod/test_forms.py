@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.caller import CHAT, DONE, chat
 from tests.e2e_runpod.stage import Endpoint, Stage, answer, events, refusal, said
+from tests.loopback_platform import Job
 
 DEFAULT, OTHER = "acme/default", "acme/other"
 EMBEDDER, HIDDEN = "acme/embedder", "acme/hidden"
@@ -59,28 +60,26 @@ def with_fields(job_input: dict[str, Any], **fields: Any) -> dict[str, Any]:
 def test_each_form_reaches_the_route_and_the_model_that_it_means(
     stage: Stage, endpoint: Endpoint, job_input: dict[str, Any], route: str
 ) -> None:
-    unnamed = endpoint.submit(**job_input)
-    named = endpoint.submit(**with_fields(job_input, model=OTHER))
-    for job, model in ((unnamed, DEFAULT), (named, OTHER)):
+    named = with_fields(job_input, model=OTHER)
+    jobs = [
+        (model, endpoint.submit(**given), endpoint.submit(**with_fields(given, stream=True)))
+        for model, given in ((DEFAULT, job_input), (OTHER, named))
+    ]
+    for model, job, stream in jobs:
         assert f"I am {model}" in json.dumps(answer(job.wait()))
-        assert stage.journal.events("request", model)[-1]["path"] == route
+        assert_streamed(stream, model, route)
+        sent = stage.journal.events("request", model)[-2:]
+        assert [request["path"] for request in sent] == [route] * 2
 
 
-@pytest.mark.parametrize(("job_input", "route"), FORMS)
-def test_each_form_can_be_streamed(
-    stage: Stage, endpoint: Endpoint, job_input: dict[str, Any], route: str
-) -> None:
-    unnamed = endpoint.submit(**with_fields(job_input, stream=True))
-    named = endpoint.submit(**with_fields(job_input, stream=True, model=OTHER))
-    for job, model in ((unnamed, DEFAULT), (named, OTHER)):
-        outcome = job.wait()
-        assert (outcome.status, outcome.output) == ("COMPLETED", job.outputs)
-        assert model in "".join(job.outputs)
-        assert stage.journal.events("request", model)[-1]["path"] == route
-        if route not in {"/v1/responses", "/v1/messages"}:  # these name their events
-            *chunks, done = events(job)
-            assert all(json.loads(chunk) for chunk in chunks)
-            assert done == DONE
+def assert_streamed(job: Job, model: str, route: str) -> None:
+    outcome = job.wait()
+    assert (outcome.status, outcome.output) == ("COMPLETED", job.outputs)
+    assert model in "".join(job.outputs)
+    if route not in {"/v1/responses", "/v1/messages"}:  # these name their events
+        *chunks, done = events(job)
+        assert all(json.loads(chunk) for chunk in chunks)
+        assert done == DONE
 
 
 @pytest.mark.parametrize(
@@ -105,11 +104,15 @@ def test_a_model_beside_the_openai_input_counts_where_that_has_none(
     assert said(endpoint.run(model=EMBEDDER, **both)) == f"I am {OTHER}"
 
 
-@pytest.mark.parametrize("route", ["/v1/models", "v1/models", "/v1/models/"])
-def test_models_are_listed(endpoint: Endpoint, route: str) -> None:
-    bodies: list[dict[str, object]] = [{}, {"openai_input": None}, {"openai_input": {}}]
-    for body in bodies:
-        listing = answer(endpoint.run(openai_route=route, **body))
+def test_models_are_listed(endpoint: Endpoint) -> None:
+    bodies: list[dict[str, Any]] = [{}, {"openai_input": None}, {"openai_input": {}}]
+    jobs = [
+        endpoint.submit(openai_route=route, **body)
+        for route in ("/v1/models", "v1/models", "/v1/models/")
+        for body in bodies
+    ]
+    for job in jobs:
+        listing = answer(job.wait())
         assert listing["object"] == "list"
         assert {"id": DEFAULT, "loaded": True}.items() <= listing["data"][0].items()
 

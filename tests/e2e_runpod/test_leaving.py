@@ -6,8 +6,6 @@ import json
 import os
 import signal
 
-import pytest
-
 from tests.e2e.caller import DONE
 from tests.e2e.processes import command, engines
 from tests.e2e.scene import ENDLESS
@@ -25,13 +23,15 @@ def assert_gone(endpoint: Endpoint, status: int = 0) -> None:
     assert "Traceback" not in worker.log
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_an_idle_worker_leaves_at_once(stage: Stage, number: signal.Signals) -> None:
-    model = stage.model(f"acme/idle-{number.name.lower()}")
-    with stage.started() as endpoint:
-        assert said(endpoint.chat(model).wait()) == f"I am {model}"
-        endpoint.worker.send(number)
-        assert_gone(endpoint)
+def test_an_idle_worker_leaves_at_once(stage: Stage) -> None:
+    model = stage.model("acme/idle")
+    with stage.started() as one, stage.started() as other:
+        for job in (one.chat(model), other.chat(model)):
+            assert said(job.wait()) == f"I am {model}"
+        one.worker.send(signal.SIGTERM)
+        other.worker.send(signal.SIGINT)
+        assert_gone(one)
+        assert_gone(other)
 
 
 async def test_a_worker_whose_default_is_still_starting_leaves_at_once(stage: Stage) -> None:
@@ -44,7 +44,7 @@ async def test_a_worker_whose_default_is_still_starting_leaves_at_once(stage: St
 
 
 async def test_streams_end_and_who_waits_is_refused(stage: Stage) -> None:
-    model = stage.model("acme/last-words", answer=5 * NUMBERS, interval=0.05)
+    model = stage.model("acme/last-words", answer=5 * NUMBERS, interval=0.03)
     wanted = stage.model("acme/wanted")
     with stage.started(MAX_LOADED_MODELS="1", DRAIN_TIMEOUT="30") as endpoint:
         job = endpoint.stream(model)

@@ -82,7 +82,7 @@ def test_an_engine_that_dies_within_an_event_leaves_no_half_of_it(
     stage: Stage, endpoint: Endpoint
 ) -> None:
     job = endpoint.stream(
-        stage.model("acme/cut", die_after_bytes=2000, interval=0.1, tokens=99)
+        stage.model("acme/cut", die_after_bytes=2000, interval=0.05, tokens=99)
     )
     job.wait()
     assert_broke_off(job)
