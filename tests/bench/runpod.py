@@ -1,7 +1,7 @@
 """`python -m tests.bench.runpod`: this worker beside one of the old shape, on one queue each.
 
 The same fake engine (which streams 20 tokens, 20 ms apart), the same loopback platform and
-the real SDK, by turns in one run. Jobs are streamed chats, all submitted at once.
+the real SDK; one worker after the other, in one run. Jobs are streamed chats, sent at once.
 """
 
 from __future__ import annotations
