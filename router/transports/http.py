@@ -29,6 +29,7 @@ from router.openai import ROUTES
 from router.parts import Part, Request
 from router.service import Health, ModelCard
 from router.transports.api_keys import ApiKeys
+from router.transports.model_list import model_list, model_object
 from router.transports.reply import Reply, unexpected
 from router.transports.wire import Handler, QuietServer, error_response, read_json_body
 
@@ -170,9 +171,8 @@ class HttpServer:
             return _method_not_allowed(", ".join(_READ))
         token = _hf_token(request)
         if name := path.removeprefix(_MODELS).removeprefix("/"):
-            return _json(_card(await self._service.model(name, token, caller)))
-        cards = await self._service.models(token, caller)
-        return _json({"object": "list", "data": [_card(card) for card in cards]})
+            return _json(model_object(await self._service.model(name, token, caller)))
+        return _json(model_list(await self._service.models(token, caller)))
 
     async def _answer(
         self, request: web.BaseRequest, path: str, caller: str
@@ -217,16 +217,6 @@ def _offered_keys(request: web.BaseRequest) -> Iterator[str]:
 def _method_not_allowed(allowed: str) -> web.Response:
     error = MethodNotAllowed(f"This route takes {allowed}.")
     return error_response(error, Allow=allowed)
-
-
-def _card(card: ModelCard) -> dict[str, object]:
-    return {
-        "id": card.id,
-        "object": "model",
-        "created": 0,  # clients require the field; nobody knows the time
-        "owned_by": card.owned_by,
-        "loaded": card.loaded,
-    }
 
 
 def _json(content: object, status: int = 200) -> web.Response:

@@ -19,6 +19,7 @@ from router.parts import Body, Head, Part, Progress, Request
 from router.service import ModelCard
 from router.transports.job_forms import ListModels, read
 from router.transports.job_reply import JobReply, Output
+from router.transports.model_list import model_list, model_object
 
 _log = logging.getLogger("router.runpod")
 
@@ -90,9 +91,8 @@ class Jobs:
 
     async def _models(self, order: ListModels) -> Output:
         if order.name:
-            return _card(await self._service.model(order.name, order.hf_token, ""))
-        cards = await self._service.models(order.hf_token, "")
-        return {"object": "list", "data": [_card(card) for card in cards]}
+            return model_object(await self._service.model(order.name, order.hf_token, ""))
+        return model_list(await self._service.models(order.hf_token, ""))
 
     async def _answer(self, job: Job, request: Request) -> AsyncGenerator[Output, None]:
         parts: asyncio.Queue[Part | RouterError | None] = asyncio.Queue(_AHEAD)
@@ -163,13 +163,3 @@ def _told(progress: Progress) -> dict[str, object]:
 def _unexpected(error: Exception) -> InternalError:
     _log.error("a defect of the router", exc_info=error)
     return InternalError("The router failed on this job. Its log says why.")
-
-
-def _card(card: ModelCard) -> dict[str, object]:
-    return {
-        "id": card.id,
-        "object": "model",
-        "created": 0,
-        "owned_by": card.owned_by,
-        "loaded": card.loaded,
-    }
