@@ -58,6 +58,10 @@ _TABLE = (
     Variable("STALL_TIMEOUT", "seconds of silence after which an engine is dead", "120"),
     Variable("MAX_QUEUE", "requests that may wait", "256"),
     Variable("MAX_CONCURRENCY", "requests in flight per engine", "64"),
+    Variable("MAX_QUEUE_PER_CALLER", "of MAX_QUEUE, places for one caller; unset: all"),
+    Variable("MAX_STARTS_PER_CALLER", "cold starts a minute for one caller; unset: any"),
+    Variable("MAX_MODELS_PER_CALLER", "engines up for one caller alone; unset: any"),
+    Variable("MAX_DOWNLOAD_PER_CALLER", "download an hour for one caller, such as 200GiB"),
     Variable("MAX_BODY_BYTES", "largest request body over HTTP", "32MiB"),
     Variable("DRAIN_TIMEOUT", "seconds for requests to end at shutdown", "30"),
     Variable("ENGINE_PYTHON", "interpreter that has SGLang", "python3"),
@@ -67,6 +71,9 @@ _TABLE = (
     Variable("MEDIA_DOMAINS", "hosts that image URLs may name, comma-separated"),
     Variable("MAX_MODEL_BYTES", "largest model to download; unset: the GPU's memory"),
     Variable("ALLOW_UNSAFE_WEIGHTS", "load weights other than safetensors", "false"),
+    Variable("PRIVATE_IDLE_TTL", "seconds until a caller's private model is unloaded", "3600"),
+    Variable("REMOVE_PRIVATE_FILES", "and its files are removed from the disk", "false"),
+    Variable("STRICT_CACHE_ISOLATION", "no prefix cache that callers would share", "false"),
     Variable("PUBLIC_GRACE", "seconds a public model is served without the Hub", "86400"),
     Variable("FETCH_LINGER", "seconds a download outlives its last waiter", "60"),
     Variable("HOST", "address to listen on; unset: 127.0.0.1, or all behind the balancer"),
@@ -123,6 +130,10 @@ class Settings:
     stall_timeout: float
     max_queue: int
     max_concurrency: int
+    max_queue_per_caller: int | None  # None: no limit of its own; so the next three
+    max_starts_per_caller: int | None
+    max_models_per_caller: int | None
+    max_download_per_caller: int | None
     max_body_bytes: int
     drain_timeout: float
     engine_python: str
@@ -131,6 +142,9 @@ class Settings:
     media_domains: frozenset[str]
     max_model_bytes: int | None
     allow_unsafe_weights: bool
+    private_idle_ttl: float | None  # None: as any other model
+    remove_private_files: bool
+    strict_cache_isolation: bool
     public_grace: float
     fetch_linger: float
     host: str
@@ -197,6 +211,10 @@ class Settings:
             stall_timeout=read.value("STALL_TIMEOUT", as_deadline),
             max_queue=read.value("MAX_QUEUE", as_count),
             max_concurrency=read.value("MAX_CONCURRENCY", as_count),
+            max_queue_per_caller=read.optional("MAX_QUEUE_PER_CALLER", as_count),
+            max_starts_per_caller=read.optional("MAX_STARTS_PER_CALLER", as_count),
+            max_models_per_caller=read.optional("MAX_MODELS_PER_CALLER", as_count),
+            max_download_per_caller=read.optional("MAX_DOWNLOAD_PER_CALLER", as_size),
             max_body_bytes=read.value("MAX_BODY_BYTES", as_size),
             drain_timeout=read.value("DRAIN_TIMEOUT", as_seconds),
             engine_python=read.value("ENGINE_PYTHON", str),
@@ -205,6 +223,9 @@ class Settings:
             media_domains=read.value("MEDIA_DOMAINS", _domains, frozenset()),
             max_model_bytes=read.optional("MAX_MODEL_BYTES", as_size),
             allow_unsafe_weights=read.value("ALLOW_UNSAFE_WEIGHTS", as_flag),
+            private_idle_ttl=read.optional("PRIVATE_IDLE_TTL", as_ttl),
+            remove_private_files=read.value("REMOVE_PRIVATE_FILES", as_flag),
+            strict_cache_isolation=read.value("STRICT_CACHE_ISOLATION", as_flag),
             public_grace=read.value("PUBLIC_GRACE", as_seconds),
             fetch_linger=read.value("FETCH_LINGER", as_seconds),
             host=read.value("HOST", str, "0.0.0.0" if balanced else "127.0.0.1"),  # noqa: S104 - the balancer comes from outside
