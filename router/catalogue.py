@@ -163,13 +163,14 @@ def engine_spec(
     if operator is None:
         return EngineSpec(
             model,
-            flags=tuple(flag for flag in flags if not _trusts(flag)),
-            idle_ttl=settings.model_idle_ttl,
+            flags=(*(f for f in flags if not _trusts(f)), *_isolation(model.task, settings)),
+            idle_ttl=_idle_ttl(model, settings),
         )
+    task = operator.task or model.task
     trust = ("--trust-remote-code",) if operator.trust_remote_code else ()
     return EngineSpec(
-        replace(model, task=operator.task or model.task),
-        flags=(*flags, *operator.flags, *trust),
+        replace(model, task=task),
+        flags=(*flags, *operator.flags, *trust, *_isolation(task, settings)),
         memory=operator.memory,
         pinned=operator.pinned,
         idle_ttl=operator.idle_ttl,
@@ -182,6 +183,20 @@ def engine_spec(
         ),
         listed=True,
     )
+
+
+def _isolation(task: Task, settings: Settings) -> tuple[str, ...]:
+    """SGLang takes no cache salt for what embeds or classifies."""
+    strict = settings.strict_cache_isolation and task is not Task.GENERATE
+    return ("--disable-radix-cache",) if strict else ()
+
+
+def _idle_ttl(model: ResolvedModel, settings: Settings) -> float | None:
+    """Seconds until an engine that only callers asked for expires; None: never."""
+    limits = [settings.model_idle_ttl]
+    if model.access is Access.PRIVATE:
+        limits.append(settings.private_idle_ttl)
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _trusts(flag: str) -> bool:

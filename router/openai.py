@@ -17,6 +17,7 @@ from router.upstream_fields import admit_fields
 _MOST_LEVELS = 250
 
 _GENERATE = frozenset({Task.GENERATE})
+_JUDGES = frozenset({Task.CLASSIFY, Task.GENERATE})
 _ANY = frozenset(Task)
 
 
@@ -25,14 +26,20 @@ class Route:
     """A path of SGLang's that callers may use, by POST, and what it may be asked of.
 
     A generation request kills an engine that embeds, so `tasks` is a matter of safety.
-    `salted`: SGLang takes `cache_salt` here. Where it does not, callers of one engine
-    share its prefix cache and could time each other's prompts.
+    `salted`: SGLang takes `cache_salt` here. `shares`: it does not, and a generation
+    engine's prefix cache is used, so that callers of it could time each other's prompts.
     """
 
     path: str
     tasks: frozenset[Task]
     has_model: bool = True
     salted: bool = False
+    shares: bool = False
+
+    def shares_cache_of(self, task: Task) -> bool:
+        """Whether callers share the prefix cache of an engine for `task` here. Those that
+        embed or classify have none where that matters (`catalogue.engine_spec`)."""
+        return self.shares and task is Task.GENERATE
 
 
 # `/v1/rerank` asks generation models (Qwen3-Reranker) and cross-encoders; `/v1/score`
@@ -44,13 +51,13 @@ ROUTES: Mapping[str, Route] = {
         Route("/v1/chat/completions", _GENERATE, salted=True),
         Route("/v1/completions", _GENERATE, salted=True),
         Route("/v1/responses", _GENERATE, salted=True),
-        Route("/v1/messages", _GENERATE),
+        Route("/v1/messages", _GENERATE, shares=True),
         Route("/v1/messages/count_tokens", _GENERATE),
         Route("/generate", _GENERATE, has_model=False, salted=True),
         Route("/v1/embeddings", frozenset({Task.EMBED})),
         Route("/v1/classify", frozenset({Task.CLASSIFY})),
-        Route("/v1/rerank", frozenset({Task.CLASSIFY, Task.GENERATE}), has_model=False),
-        Route("/v1/score", frozenset({Task.CLASSIFY, Task.GENERATE})),
+        Route("/v1/rerank", _JUDGES, has_model=False, shares=True),
+        Route("/v1/score", _JUDGES, shares=True),
         Route("/v1/tokenize", _ANY),
         Route("/v1/detokenize", _ANY),
     )

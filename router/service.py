@@ -176,6 +176,8 @@ class Service:
         spec = self._spec(admitted)
         if spec.model.task not in route.tasks:
             raise _wrong_endpoint(spec.model, route.path)
+        if self._settings.strict_cache_isolation and route.shares_cache_of(spec.model.task):
+            raise _switched_off(route.path)
         salt = self._salt_of(request.caller, token)
         return _Order(call, spec, admitted.payer, salt)
 
@@ -208,6 +210,13 @@ def _wrong_endpoint(model: ResolvedModel, path: str) -> WrongEndpoint:
     return WrongEndpoint(
         f"{model.repo_id} is a model to {model.task} with, which {path} is not for. "
         f"Use {fitting}."
+    )
+
+
+def _switched_off(path: str) -> RouteNotFound:
+    return RouteNotFound(
+        f"{path} is switched off here for models to generate with (STRICT_CACHE_ISOLATION): "
+        "SGLang can't keep callers' prompts apart there. Use /v1/chat/completions."
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -275,6 +276,34 @@ def test_an_operators_engine_is_started_as_the_operator_wrote() -> None:
 def test_a_strangers_model_never_runs_its_own_code(flag: str) -> None:
     spec = engine_spec(PUBLIC, None, settings(MODEL_IDLE_TTL="7"), (flag, "--dtype", "auto"))
     assert spec == EngineSpec(PUBLIC, flags=("--dtype", "auto"), idle_ttl=7)
+
+
+@pytest.mark.parametrize(
+    ("access", "private_ttl", "any_ttl", "expires"),
+    [
+        (Access.PRIVATE, "60", "off", 60),
+        (Access.PRIVATE, "60", "30", 30),
+        (Access.PRIVATE, "off", "90", 90),
+        (Access.PUBLIC, "60", "off", None),
+        (Access.GATED, "60", "off", None),
+    ],
+)
+def test_a_callers_private_model_does_not_stay_for_ever(
+    access: Access, private_ttl: str, any_ttl: str, expires: float | None
+) -> None:
+    ours = settings(PRIVATE_IDLE_TTL=private_ttl, MODEL_IDLE_TTL=any_ttl)
+    assert engine_spec(replace(PUBLIC, access=access), None, ours).idle_ttl == expires
+
+
+@pytest.mark.parametrize("task", Task)
+def test_strictly_isolated_a_prefix_cache_is_kept_only_where_there_is_a_salt(
+    task: Task,
+) -> None:
+    strict = settings(STRICT_CACHE_ISOLATION="1")
+    flags = () if task is Task.GENERATE else ("--disable-radix-cache",)
+    entry = OperatorModel(source=ModelRef("org/name"), task=task)
+    assert engine_spec(PUBLIC, entry, strict).flags == flags
+    assert engine_spec(replace(PUBLIC, task=task), None, strict).flags == flags
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,18 @@ async def test_a_model_that_does_not_fit_the_route_is_refused_before_anything_st
         assert not d.downloader.calls
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/score", "/v1/rerank"])
+async def test_strictly_isolated_a_route_without_a_salt_is_switched_off(path: str) -> None:
+    async with desk(STRICT_CACHE_ISOLATION="1") as d:
+        d.hub.add("org/model")
+        d.hub.add("org/judge", task=Task.CLASSIFY)
+        with pytest.raises(RouteNotFound, match="STRICT_CACHE_ISOLATION"):
+            await d.ask(Request(path, b'{"model": "org/model"}'))
+        assert not d.downloader.calls
+        if path != "/v1/messages":
+            assert await d.ask(Request(path, b'{"model": "org/judge"}'))
+
+
 async def test_bad_input_is_refused_before_the_hub_is_asked() -> None:
     async with desk() as d:
         for request, error in (
