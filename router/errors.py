@@ -13,7 +13,7 @@
     │   ├── UnsupportedModel, ModelTooLarge
     │   └── InsufficientDisk, NoRoom
     ├── RetryLater          nothing is wrong with the request: try again
-    │   ├── QueueFull
+    │   ├── QueueFull, RateLimited
     │   └── ModelLoading, EngineUnavailable, HubUnavailable
     ├── DeadlineExceeded    the request took longer than it may
     ├── EngineFailed        the engine died under the request
@@ -153,6 +153,13 @@ class RetryLater(RouterError):
 
 class QueueFull(RetryLater):
     code, status = "queue_full", 429
+    type = "rate_limit_error"
+
+
+class RateLimited(RetryLater):
+    """This caller has had its share; the others have theirs."""
+
+    code, status = "rate_limited", 429
     type = "rate_limit_error"
 
 

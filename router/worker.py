@@ -172,6 +172,10 @@ class Worker:
             min_residency=settings.min_residency,
             stall_timeout=settings.stall_timeout,
             fetch_linger=settings.fetch_linger,
+            max_queue_per_caller=settings.max_queue_per_caller,
+            max_starts_per_caller=settings.max_starts_per_caller,
+            max_models_per_caller=settings.max_models_per_caller,
+            max_download_per_caller=settings.max_download_per_caller,
         )
 
     def _make_pool(self, stack: AsyncExitStack) -> EnginePool:

@@ -48,7 +48,7 @@ class Books:
     # --- waiters and leases ----------------------------------------------------
 
     def enqueue(self, slot: Slot, event: Wanted) -> Waiter:
-        waiter = Waiter(event.waiter, event.age, event.payer, event.deadline)
+        waiter = Waiter(event.waiter, event.age, event.payer, event.deadline, event.caller)
         slot.queue[waiter.id] = waiter
         slot.linger_until = None
         self._holders[waiter.id] = slot
@@ -81,6 +81,7 @@ class Books:
             del slot.queue[waiter.id]
             slot.leases[waiter.id] = waiter
             slot.last_used = now
+            slot.used_by(waiter.caller)
             self.orders.append(Grant(waiter.id, slot.key, slot.incarnation))
 
     def release(self, waiter: int, now: float) -> Slot | None:
@@ -102,7 +103,7 @@ class Books:
     def fetch(self, slot: Slot, payer: Waiter) -> None:
         slot.attempt = self._next()
         slot.paying = payer.payer
-        self.orders.append(Fetch(slot.spec, slot.attempt, payer.id))
+        self.orders.append(Fetch(slot.spec, slot.attempt, payer.id, payer.caller))
 
     def abandon_fetch(self, slot: Slot) -> None:
         slot.move(Cause.ABANDONED)

@@ -109,14 +109,25 @@ class Crew:
     async def _fetch(self, order: events.Fetch, credential: Credential | None) -> None:
         model, key = order.spec.model, order.spec.key
 
-        told = self._clock()
+        told, come = self._clock(), 0
+        latest: FetchProgress | None = None
 
         def note(progress: FetchProgress) -> None:
-            nonlocal told
+            nonlocal told, come, latest
             self.progress.note(order.attempt, progress)
+            # The first tells what had been there before.
+            come += max(0, progress.done - latest.done) if latest else 0
+            latest = progress
             if (now := self._clock()) - told >= _TELL_EVERY:
                 told = now
+                charge()
                 _log.info("fetching %s: %d of %d bytes", model, progress.done, progress.total)
+
+        def charge() -> None:
+            nonlocal come
+            if come and order.caller is not None:
+                self._report(events.Downloaded(order.caller, come))
+            come = 0
 
         _log.info("fetching %s", model)
         self.progress.begin(order.attempt)
@@ -133,6 +144,7 @@ class Crew:
             report = events.Fetched(key, order.attempt, snapshot)
         finally:
             self.progress.end(order.attempt)
+            charge()
         self._report(report)
 
     async def _start(self, order: events.Start) -> None:

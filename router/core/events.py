@@ -19,6 +19,7 @@ class Wanted:
     spec: EngineSpec
     payer: str  # digest of the credential that may pay for a download; "" is anonymous
     deadline: float  # when it stops waiting
+    caller: str | None = None  # whose limits it counts against; None: the operator's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,14 @@ class FetchFailed:
     attempt: int
     error: RouterError
     blames_payer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """Bytes came to the disk on behalf of a caller, whatever became of the download."""
+
+    caller: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,7 @@ Event = (
     | Released
     | Fetched
     | FetchFailed
+    | Downloaded
     | Measured
     | Healthy
     | StartFailed
@@ -164,6 +174,7 @@ class Fetch:
     spec: EngineSpec
     attempt: int
     payer: int
+    caller: str | None  # of that waiter
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 A journal is a text file of JSON lines: the limits, then `[time, event]`, and so again for
 each run of the worker. The machine is deterministic, so the same events bring back the same
-decisions. No secret is in it: payers are digests, cut short.
+decisions. No secret is in it: payers and callers are digests, cut short.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from router.core.slots import Limits
 
 _log = logging.getLogger(__name__)
 
-_DIGEST = 12  # characters of a payer's digest that tell one from another
+_DIGEST = 12  # characters of a digest that tell one from another
 
 
 class Journal:
@@ -37,7 +37,10 @@ class Journal:
 
     def __call__(self, now: float, event: events.Event) -> None:
         if isinstance(event, events.Wanted):
-            event = dataclasses.replace(event, payer=event.payer[:_DIGEST])
+            caller = event.caller and event.caller[:_DIGEST]
+            event = dataclasses.replace(event, payer=event.payer[:_DIGEST], caller=caller)
+        elif isinstance(event, events.Downloaded):
+            event = dataclasses.replace(event, caller=event.caller[:_DIGEST])
         self._write([now, {type(event).__name__: _plain(event)}])
 
     def _write(self, line: object) -> None:

@@ -14,6 +14,7 @@ from router.core.events import (
     Action,
     Alarm,
     Crashed,
+    Downloaded,
     Event,
     Fail,
     Fetched,
@@ -34,6 +35,7 @@ from router.core.events import (
     Wanted,
 )
 from router.core.models import EngineKey
+from router.core.quotas import Quotas
 from router.core.scheduling import Plan, expires_at, plan, unfit
 from router.core.slots import Limits, Slot
 from router.core.states import Cause, State
@@ -52,6 +54,7 @@ class Machine:
         self.leaving = False
         self._limits = limits
         self._books = Books(limits)
+        self._quotas = Quotas(limits, self._books.slots)
         self._replan_at: float | None = None  # when time alone changes the plan
 
     @property
@@ -103,6 +106,8 @@ class Machine:
                         self._probe(slot)
             case Tick():
                 self._tick(now)
+            case Downloaded(caller, size):
+                self._quotas.downloaded(caller, size, now)
             case Measured():
                 pass  # for the plan of this pass
 
@@ -113,6 +118,7 @@ class Machine:
         if error := self._refusal(slot, event, now):
             self._books.orders.append(Fail(event.waiter, error))
             return
+        self._quotas.charge(slot, event, now)
         self._books.enqueue(slot, event)
         if slot.state is State.COLD:
             self._books.want(slot)
@@ -133,7 +139,7 @@ class Machine:
         full = self._books.queued >= self._limits.max_queue
         if full and not served and not had_a_place:
             return refusals.queue_full()
-        return None
+        return None if had_a_place else self._quotas.refusal(slot, event, now, served=served)
 
     def _unfit(self, slot: Slot) -> RouterError | None:
         return unfit(slot, self.slots.values(), self._limits, self._books.written_off)

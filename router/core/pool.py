@@ -69,20 +69,22 @@ class EnginePool:
         credential: Credential | None,
         *,
         deadline: float,
+        caller: str | None = None,
         age: int | None = None,
     ) -> Iterator[Lease]:
         """Line up for an engine that runs `spec`, which is started if need be.
 
         `await lease.granted()` inside of the block; leaving it gives back whatever was
         had by then, without waiting. The caller must be entitled to the model already;
-        `credential` pays for a download. `age` is an earlier lease's, to keep its place.
+        `credential` pays for a download. `caller` is whose limits this counts against;
+        None: the operator's own doing. `age` is an earlier lease's, to keep its place.
         """
         number = next(self._numbers)
         lease = Lease(number, number if age is None else age, credential)
         self._leases[number] = lease
         digest = credential.digest if credential else ""
         try:
-            self._feed(events.Wanted(number, lease.age, spec, digest, deadline))
+            self._feed(events.Wanted(number, lease.age, spec, digest, deadline, caller))
             yield lease
         finally:
             self._feed(lease.end())
@@ -104,6 +106,15 @@ class EnginePool:
             for slot in self._machine.slots.values()
             if slot.key.repo_id == repo_id
             and slot.state in (State.STARTING, State.READY, State.DRAINING)
+        }
+
+    def used(self) -> dict[EngineKey, float]:
+        """What is up, on its way or leaving, by the seconds since it was last in use."""
+        now = self._clock()
+        return {
+            slot.key: now - slot.last_used if slot.unused else 0.0
+            for slot in self._machine.slots.values()
+            if slot.state.claims or slot.state is State.FETCHING or slot.queue
         }
 
     def loaded(self) -> list[EngineSpec]:

@@ -12,6 +12,7 @@ from router.errors import (
     ModelTooLarge,
     NoRoom,
     QueueFull,
+    RateLimited,
     RouterError,
 )
 
@@ -30,6 +31,38 @@ def queue_full() -> RouterError:
         "Too many requests are waiting on this worker. Retry with a back-off, or add "
         "workers (MAX_QUEUE sets the limit).",
         retry_after=BACK_OFF,
+    )
+
+
+def over_places() -> RouterError:
+    return RateLimited(
+        "You have as many requests waiting on this worker as one caller may have "
+        "(MAX_QUEUE_PER_CALLER). Wait for their answers.",
+        retry_after=BACK_OFF,
+    )
+
+
+def over_starts(retry_after: float) -> RouterError:
+    return RateLimited(
+        "You have had as many models started in a minute as one caller may have "
+        "(MAX_STARTS_PER_CALLER). Use one that is loaded, or retry later.",
+        retry_after=retry_after,
+    )
+
+
+def over_models() -> RouterError:
+    return RateLimited(
+        "You are using as many models at once as one caller may (MAX_MODELS_PER_CALLER). "
+        "Let the requests to one of them end.",
+        retry_after=LATER,
+    )
+
+
+def over_download(retry_after: float) -> RouterError:
+    return RateLimited(
+        "You have had as many bytes downloaded in an hour as one caller may have "
+        "(MAX_DOWNLOAD_PER_CALLER). Use a model that is loaded, or retry later.",
+        retry_after=retry_after,
     )
 
 

@@ -156,17 +156,27 @@ class _Walk:
 
     def _candidates(self, slot: Slot, *, head: bool) -> list[Slot]:
         """Those who may be ended for `slot`, in the order in which they would be."""
-        by_use = sorted(self._spared, key=lambda victim: victim.last_used)
-        draining = [v for v in by_use if v.state is State.DRAINING]
-        ready = [v for v in by_use if v.state is State.READY and self._settled(v)]
+        draining = sorted((v for v in self._spared if v.state is State.DRAINING), key=_turn)
+        ready = retirable(self._spared, self._limits, self._now)
         order = [v for v in draining if v.idle] + [v for v in ready if v.idle]
         if head:
             order += [v for v in draining if not v.idle]
             order += [v for v in ready if not v.idle and not _serves_older(v, slot)]
         return order
 
-    def _settled(self, victim: Slot) -> bool:
-        return self._now >= victim.settled_at(self._limits.min_residency)
+
+def retirable(slots: Iterable[Slot], limits: Limits, now: float) -> list[Slot]:
+    """Engines that may be told to leave, whose turn is first first; some may be busy."""
+    return sorted(
+        (
+            slot
+            for slot in slots
+            if slot.state is State.READY
+            and not slot.spec.pinned
+            and now >= slot.settled_at(limits.min_residency)
+        ),
+        key=_turn,
+    )
 
 
 def unfit(
@@ -195,6 +205,11 @@ def _line(slots: Iterable[Slot], now: float) -> list[Slot]:
     return sorted(waiting, key=lambda slot: slot.oldest)
 
 
+def _turn(victim: Slot) -> tuple[bool, float]:
+    """The least recently used goes first; before it, what its caller gave up itself."""
+    return not victim.surrendered, victim.last_used
+
+
 def _serves_older(victim: Slot, slot: Slot) -> bool:
     return bool(victim.queue) and victim.oldest < slot.oldest
 
@@ -216,4 +231,6 @@ def expires_at(slot: Slot) -> float | None:
     """When an idle engine has been idle too long; None where it never will be."""
     if slot.state is not State.READY or not slot.idle or slot.spec.pinned:
         return None
+    if slot.surrendered:
+        return slot.last_used
     return None if slot.spec.idle_ttl is None else slot.last_used + slot.spec.idle_ttl

@@ -24,6 +24,11 @@ class Limits:
     min_residency: float = 15.0
     stall_timeout: float = 120.0
     fetch_linger: float = 60.0
+    # Of each caller; None: no limit of its own.
+    max_queue_per_caller: int | None = None
+    max_starts_per_caller: int | None = None  # a minute
+    max_models_per_caller: int | None = None  # up at once, for this caller alone
+    max_download_per_caller: int | None = None  # bytes an hour
 
     def claim(self, spec: EngineSpec, written_off: int) -> int:
         """Bytes to set aside: as the operator says, else an equal share of what there is."""
@@ -40,6 +45,7 @@ class Waiter:
     age: int
     payer: str
     deadline: float
+    caller: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +64,9 @@ class Slot:
     paying: str = ""
     refused: dict[str, RouterError] = field(default_factory=dict)  # this download, by payer
     linger_until: float | None = None
+    # whose model it is
+    starter: str | None = None  # who had it started; None: the operator, or more than one
+    surrendered: bool = False  # its starter's limit says that another of theirs is to run
     # once started
     ready_at: float = 0.0
     last_used: float = 0.0
@@ -87,6 +96,11 @@ class Slot:
         return not self.leases
 
     @property
+    def unused(self) -> bool:
+        """It is up, and nobody holds it or waits for it."""
+        return self.state is State.READY and self.idle and not self.queue
+
+    @property
     def by_age(self) -> list[Waiter]:
         return sorted(self.queue.values(), key=lambda waiter: waiter.age)
 
@@ -99,6 +113,12 @@ class Slot:
         """When this engine may be made to leave. One that came up and served nobody,
         because all who wanted it left, has no claim to stay."""
         return self.ready_at + (min_residency if self.answered or self.leases else 0.0)
+
+    def used_by(self, caller: str | None) -> None:
+        """Note a use: what others use too is no single caller's, and stays."""
+        self.surrendered = False
+        if caller != self.starter:
+            self.starter = None
 
     def move(self, cause: Cause) -> None:
         self.state = after(self.state, cause)

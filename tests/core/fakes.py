@@ -66,6 +66,7 @@ class FakeDownloader:
         self.calls: list[tuple[str, str]] = []  # (repo, payer's digest)
         self.swept: list[str] = []
         self._pending: dict[str, asyncio.Future[Path]] = {}
+        self._tell: dict[str, Callable[[FetchProgress], None]] = {}
         self.instant = False
 
     async def fetch(
@@ -78,6 +79,7 @@ class FakeDownloader:
         if self.instant:
             return Path("/snapshots") / model.repo_id
         progress(FetchProgress(1, 2))
+        self._tell[model.repo_id] = progress
         pending: asyncio.Future[Path] = asyncio.get_running_loop().create_future()
         self._pending[model.repo_id] = pending
         try:
@@ -86,6 +88,9 @@ class FakeDownloader:
             await asyncio.sleep(0)  # sweeping takes a moment
             self.swept.append(model.repo_id)
             raise
+
+    def tell(self, name: str, done: int, total: int) -> None:
+        self._tell[f"org/{name}"](FetchProgress(done, total))
 
     def finish(self, name: str = "a") -> None:
         self._pending.pop(f"org/{name}").set_result(Path("/snapshots") / name)

@@ -155,6 +155,7 @@ class PoolLife(RuleBasedStateMachine):
         max_queue=st.sampled_from([3, 100]),
         max_concurrency=st.sampled_from([1, 3]),
         min_residency=st.sampled_from([0.0, 15.0]),
+        per_caller=st.sampled_from([None, None, 1, 2]),
     )
     def build(
         self,
@@ -162,9 +163,20 @@ class PoolLife(RuleBasedStateMachine):
         max_queue: int,
         max_concurrency: int,
         min_residency: float,
+        per_caller: int | None,
     ) -> None:
         self.world = Outside(
-            Limits(BUDGET, max_loaded, max_queue, max_concurrency, min_residency)
+            Limits(
+                BUDGET,
+                max_loaded,
+                max_queue,
+                max_concurrency,
+                min_residency,
+                max_queue_per_caller=per_caller,
+                max_starts_per_caller=per_caller,
+                max_models_per_caller=per_caller,
+                max_download_per_caller=per_caller,
+            )
         )
         self.old: list[events.Event] = []
 
@@ -172,12 +184,20 @@ class PoolLife(RuleBasedStateMachine):
         which=st.sampled_from(SPECS),
         payer=st.sampled_from("xyz"),
         patience=st.sampled_from([5.0, 1e6]),
+        caller=st.sampled_from([None, "", "x", "y"]),
     )
-    def request(self, which: EngineSpec, payer: str, patience: float) -> None:
+    def request(
+        self, which: EngineSpec, payer: str, patience: float, caller: str | None
+    ) -> None:
         world = self.world
         number = len(world.requests) + 1
         world.requests[number] = Request(which)
-        world.tell(events.Wanted(number, number, which, payer, world.now + patience))
+        deadline = world.now + patience
+        world.tell(events.Wanted(number, number, which, payer, deadline, caller))
+
+    @rule(caller=st.sampled_from("xy"))
+    def download(self, caller: str) -> None:
+        self.world.tell(events.Downloaded(caller, 1))
 
     @precondition(lambda self: self.world.of("waiting", "granted"))
     @rule(data=st.data())

@@ -46,10 +46,16 @@ class World:
         self.downloader.instant = self.launcher.instant = True
         return self
 
-    def call(self, what: EngineSpec, payer: str = "", patience: float = 60.0) -> Caller:
-        caller = Caller(self, what, payer, patience)
-        self.callers.append(caller)
-        return caller
+    def call(
+        self,
+        what: EngineSpec,
+        payer: str = "",
+        patience: float = 60.0,
+        caller: str | None = None,
+    ) -> Caller:
+        made = Caller(self, what, payer, patience, caller)
+        self.callers.append(made)
+        return made
 
     def state(self, name: str = "a") -> State:
         slot = self.pool._machine.slots.get(spec(name).key)
@@ -72,11 +78,14 @@ class World:
 class Caller:
     """One request: waits for a lease and holds it until told to end."""
 
-    def __init__(self, world: World, what: EngineSpec, payer: str, patience: float) -> None:
+    def __init__(
+        self, world: World, what: EngineSpec, payer: str, patience: float, caller: str | None
+    ) -> None:
         self.lease: Lease | None = None
         self.error: RouterError | None = None
         self._world, self._spec, self._patience = world, what, patience
         self._payer = Payer(payer) if payer else None
+        self._caller = caller
         self._end = asyncio.Event()
         self._answered = False
         self.task = asyncio.get_running_loop().create_task(self._run())
@@ -85,7 +94,9 @@ class Caller:
         world = self._world
         deadline = world.clock() + self._patience
         try:
-            with world.pool.lease(self._spec, self._payer, deadline=deadline) as lease:
+            with world.pool.lease(
+                self._spec, self._payer, deadline=deadline, caller=self._caller
+            ) as lease:
                 await lease.granted()
                 self.lease = lease
                 await self._end.wait()
