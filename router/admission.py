@@ -96,6 +96,17 @@ class Admission:
         model = await self._entitled(ref, model, choice.token)
         return Admitted(model, operator, choice.token)
 
+    async def renew(self, admitted: Admitted, caller: Token | None) -> None:
+        """Whether it still holds, of a request that has waited. Raises like `admit`."""
+        operator = admitted.operator
+        if operator is not None:
+            choice = self._credentials.choose(caller, operator, operator.ref)
+            if choice.granted:
+                if operator.ref is not None:
+                    await self._granted(operator.ref, choice)
+                return
+        await self._hub.entitle(admitted.model, admitted.payer)
+
     async def entitled(self, model: ResolvedModel, caller: Token | None) -> bool:
         """Whether the caller may use, and so may see, a model that is loaded."""
         ref = ModelRef(model.repo_id)

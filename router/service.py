@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,9 @@ from router.core.ports import (
 )
 from router.core.states import State
 from router.errors import (
+    DeadlineExceeded,
     EngineFailed,
+    HubUnavailable,
     RouteNotFound,
     WrongEndpoint,
 )
@@ -31,6 +33,8 @@ from router.openai import ROUTES, Call, caller_token, parse
 from router.parts import Part, Progress, Request
 from router.settings import Settings
 from router.tokens import Token
+
+_GLANCE = 1.0  # seconds for which who waits is kept from being told of progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,9 @@ class _Order:
     spec: EngineSpec
     payer: Credential | None
     salt: str | None
+    caller: str  # whose limits it counts against
+    admitted: Admitted
+    token: Token | None
 
 
 class Service:
@@ -100,10 +107,20 @@ class Service:
         age: int | None = None
         for last in (False, True):
             with self._pool.lease(
-                order.spec, order.payer, deadline=queued_until, age=age
+                order.spec,
+                order.payer,
+                deadline=queued_until,
+                caller=order.caller,
+                age=age,
             ) as lease:
+                waited = False
                 while not await lease.granted(within=self._progress_every):
+                    waited = True
+                    with suppress(HubUnavailable, DeadlineExceeded):  # asked again in the end
+                        await self._renew(order, self._clock() + _GLANCE)
                     yield self._progress(order)
+                if waited:
+                    await self._renew(order, queued_until)
                 age = lease.age
                 begun = False
                 try:
@@ -179,7 +196,13 @@ class Service:
         if self._settings.strict_cache_isolation and route.shares_cache_of(spec.model.task):
             raise _switched_off(route.path)
         salt = self._salt_of(request.caller, token)
-        return _Order(call, spec, admitted.payer, salt)
+        caller = request.caller or (token.digest if token else "")
+        return _Order(call, spec, admitted.payer, salt, caller, admitted, token)
+
+    async def _renew(self, order: _Order, deadline: float) -> None:
+        """Rights that ended while a request waited end the request."""
+        async with Until(deadline, self._clock):
+            await self._admission.renew(order.admitted, order.token)
 
     def _spec(self, admitted: Admitted) -> EngineSpec:
         return engine_spec(admitted.model, admitted.operator, self._settings, self._flags)

@@ -16,8 +16,10 @@ from router.credentials import Credentials
 from router.errors import (
     DeadlineExceeded,
     EngineFailed,
+    HubUnavailable,
     InvalidHfToken,
     ModelNotFound,
+    RateLimited,
     RouteNotFound,
     RouterError,
     WrongEndpoint,
@@ -38,7 +40,9 @@ SSE = {"Content-Type": "text/event-stream"}
 class Desk:
     """A service on fakes. `parts` holds what one request got."""
 
-    def __init__(self, relay: FakeRelay, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, relay: FakeRelay, environ: Mapping[str, str], limits: Mapping[str, int]
+    ) -> None:
         self.hub, self.relay, self.clock = FakeHub(), relay, FakeClock()
         self.gauge, self.downloader = FakeGauge(), FakeDownloader()
         self.launcher = FakeLauncher(self.gauge)
@@ -46,7 +50,7 @@ class Desk:
         settings = Settings.from_environ(environ)
         models = catalogue(settings)
         self.pool = EnginePool(
-            Limits(budget=100 * GIB, max_loaded=1, min_residency=0.0),
+            Limits(budget=100 * GIB, max_loaded=1, min_residency=0.0, **limits),
             downloader=self.downloader,
             launcher=self.launcher,
             gauge=self.gauge,
@@ -86,8 +90,10 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(*answers: Answer, **environ: str) -> AsyncIterator[Desk]:
-    made = Desk(FakeRelay(*answers), environ)
+async def desk(
+    *answers: Answer, limits: Mapping[str, int] | None = None, **environ: str
+) -> AsyncIterator[Desk]:
+    made = Desk(FakeRelay(*answers), environ, limits or {})
     made.hub.add("org/model")
     try:
         yield made
@@ -309,6 +315,90 @@ async def test_who_waits_is_told_for_what_and_whether_it_is_a_stream() -> None:
             assert fetching == Progress("fetching", stream=True, done=1, total=2)
             d.downloader.finish("model")
             assert [type(part) async for part in parts][-2:] == [Head, Body]
+
+
+async def test_rights_that_end_while_a_request_waits_end_the_request() -> None:
+    mine = token()
+    async with desk(QUEUE_TIMEOUT="60") as d:
+        d.hub.add("org/private", mine)
+        d.launcher.instant = False
+        d.service._progress_every = 0.0
+        request = Request(CHAT, chat("org/private").body, mine.reveal())
+        async with aclosing(d.service.answer(request)) as parts:
+            assert isinstance(await anext(parts), Progress)
+            d.hub.down = True
+            assert isinstance(await anext(parts), Progress)  # silence ends nothing yet
+            d.hub.down = False
+            d.hub.add("org/private", token())
+            with pytest.raises(ModelNotFound):
+                await anext(parts)
+        assert not d.relay.sent
+
+
+@pytest.mark.parametrize("refusal", ["withdrawn", "silence"])
+async def test_who_waited_is_asked_about_once_more_before_the_engine_is(refusal: str) -> None:
+    mine = token()
+    async with desk(QUEUE_TIMEOUT="60") as d:
+        d.hub.add("org/private", mine)
+        d.launcher.instant = False
+        d.service._progress_every = 0.0
+        request = Request(CHAT, chat("org/private").body, mine.reveal())
+        async with aclosing(d.service.answer(request)) as parts:
+            assert isinstance(await anext(parts), Progress)
+            await settle()
+            d.launcher.ready("private")
+            if refusal == "withdrawn":
+                d.hub.add("org/private", token())
+            else:
+                d.hub.down = True
+            await settle()
+            with pytest.raises(ModelNotFound if refusal == "withdrawn" else HubUnavailable):
+                assert [part async for part in parts]
+        assert not d.relay.sent
+
+
+async def test_the_operators_models_go_on_waiting_while_the_hub_is_silent() -> None:
+    async with desk(MODEL_NAME="org/model") as d:
+        d.launcher.instant = False
+        d.service._progress_every = 0.0
+        async with aclosing(d.service.answer(chat(None))) as parts:
+            assert isinstance(await anext(parts), Progress)
+            await settle()
+            d.hub.down = True
+            d.launcher.ready("model")
+            await settle()
+            assert isinstance(await anext(parts), Head)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ((None, "key"), (None, "key"), True),
+        ((None, "key"), (None, "other key"), False),
+        (("mine", "key"), ("other", "key"), True),  # an API key is who calls
+        (("mine", ""), ("mine", ""), True),
+        (("mine", ""), ("other", ""), False),
+        (("mine", ""), (None, ""), False),
+        ((None, ""), (None, ""), True),
+    ],
+)
+async def test_limits_are_for_a_key_a_token_or_all_who_bring_neither(
+    first: tuple[str | None, str], second: tuple[str | None, str], *, same: bool
+) -> None:
+    tokens = {name: token().reveal() for name in ("mine", "other")}
+    async with desk(limits={"max_starts_per_caller": 1}) as d:
+        d.hub.add("org/further")
+
+        async def ask(model: str, who: tuple[str | None, str]) -> None:
+            hf_token, key = who
+            await d.ask(Request(CHAT, chat(model).body, tokens.get(hf_token or ""), key))
+
+        await ask("org/model", first)
+        if same:
+            with pytest.raises(RateLimited):
+                await ask("org/further", second)
+        else:
+            await ask("org/further", second)
 
 
 async def test_a_preloaded_model_is_up_before_anybody_asks() -> None:
