@@ -2,7 +2,7 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup test demo lint types fast bench image-check clean
+.PHONY: setup test demo lint types fast fuzz guards bench image-check clean
 
 setup: .venv/ready .venv-sglang/ready
 
@@ -34,6 +34,19 @@ fast: .venv/ready lint types
 
 demo: setup
 	@.venv/bin/python -m router demo $(if $(KEEP),--keep)
+
+# What reads callers' bytes (names, tokens, bodies, jobs, streams), for minutes each.
+PARSERS = tests/core/test_models.py tests/core/test_quotas.py tests/test_tokens.py \
+	tests/test_redaction.py tests/test_openai.py tests/test_media.py tests/test_catalogue.py \
+	tests/test_patterns.py tests/test_envelope.py tests/test_settings.py \
+	tests/transports/test_job_forms.py tests/transports/test_job_reply.py tests/security/test_fuzz.py
+
+fuzz: .venv/ready
+	.venv/bin/python -m pytest --hypothesis-profile=long --hypothesis-show-statistics $(PARSERS)
+
+# Takes each guard away in turn, and sees its test fail.
+guards: .venv/ready
+	.venv/bin/python -m tests.guards
 
 bench: .venv/ready
 	.venv/bin/python -m tests.bench
