@@ -144,6 +144,12 @@ def environment(
         "SGLANG_CUDA_COREDUMP_BEFORE_CRASH": "0",
         "SGLANG_PYSPY_DUMP_BEFORE_CRASH": "0",
     }
+    if not spec.trusted:
+        # For an architecture of which SGLang knows nothing it imports what `auto_map`
+        # names, whatever `--trust-remote-code` says (0.5.23, model_loader/utils.py,
+        # `resolve_transformers_arch`). transformers copies such code here before it is
+        # imported, and in a file there are no directories.
+        chosen["HF_MODULES_CACHE"] = f"{os.devnull}/none"
     if spec.hf_token and hf_token is not None:
         chosen["HF_TOKEN"] = hf_token.reveal()
     if device is Device.CPU:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from router.core.models import Access, EngineSpec, ModelRef, ResolvedModel, Task
+from router.core.models import Access, EngineSpec, ModelRef, ResolvedModel, Task, trusts
 from router.environ import SettingsError
 from router.errors import InvalidModelId
 from router.patterns import DEFAULT_REVISION
@@ -163,7 +163,7 @@ def engine_spec(
     if operator is None:
         return EngineSpec(
             model,
-            flags=(*(f for f in flags if not _trusts(f)), *_isolation(model.task, settings)),
+            flags=(*(f for f in flags if not trusts(f)), *_isolation(model.task, settings)),
             idle_ttl=_idle_ttl(model, settings),
         )
     task = operator.task or model.task
@@ -197,8 +197,3 @@ def _idle_ttl(model: ResolvedModel, settings: Settings) -> float | None:
     if model.access is Access.PRIVATE:
         limits.append(settings.private_idle_ttl)
     return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _trusts(flag: str) -> bool:
-    # argparse takes abbreviations, and SGLang underscores.
-    return flag.replace("_", "-").startswith("--tr")

@@ -110,6 +110,11 @@ class EngineKey:
         return f"{self.repo_id}@{self.commit[:12]}"
 
 
+def trusts(flag: str) -> bool:
+    """Whether SGLang reads this as `--trust-remote-code`: abbreviated, or with underscores."""
+    return flag.replace("_", "-").startswith("--tr")
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
     """How to start the engine for a model."""
@@ -121,6 +126,11 @@ class EngineSpec:
     idle_ttl: float | None = None  # seconds; None: never expires
     hf_token: bool = False  # the engine may see the worker's HF_TOKEN
     listed: bool = False  # the rest of this is an operator's entry, not the defaults
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the model may run code of its own."""
+        return any(map(trusts, self.flags))
 
     @property
     def key(self) -> EngineKey:

@@ -30,7 +30,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             "MAX_LOADED_MODELS": "2",
         }
         with Worker(tmp_path_factory.mktemp("worker"), settings) as worker:
-            yield Stage(worker, ann=hub.add_account("ann"), ben=hub.add_account("ben"))
+            yield Stage(worker, hub, ann=hub.add_account("ann"), ben=hub.add_account("ben"))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.loopback_hub import LoopbackHub
 from tests.worker import Worker
 
 APPLE = "tests/apple"  # says "I am apple."
@@ -21,6 +22,7 @@ Json = dict[str, Any]
 @dataclass(frozen=True)
 class Stage:
     worker: Worker
+    hub: LoopbackHub
     ann: str = field(repr=False)  # tokens
     ben: str = field(repr=False)
 

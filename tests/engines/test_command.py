@@ -160,6 +160,16 @@ def test_a_login_on_the_machine_is_not_the_engines() -> None:
     assert seen({"HF_TOKEN_PATH": "/root/.token"})["HF_TOKEN_PATH"] == os.devnull
 
 
+@pytest.mark.parametrize("flag", ["--trust-remote-code", "--trust_remote_code", "--trust"])
+def test_code_of_a_models_own_has_a_place_only_where_the_operator_trusts_it(flag: str) -> None:
+    cache = {"HF_MODULES_CACHE": "/cache/modules"}
+    trusted = environment(cache, spec(Task.GENERATE, flag), device=Device.CUDA, hf_token=None)
+    assert trusted["HF_MODULES_CACHE"] == "/cache/modules"
+    strange = environment(cache, spec(), device=Device.CUDA, hf_token=None)
+    with pytest.raises(NotADirectoryError):
+        Path(strange["HF_MODULES_CACHE"]).mkdir(parents=True)
+
+
 def test_an_engine_is_offline_whatever_the_worker_is() -> None:
     assert seen({"HF_HUB_OFFLINE": "0"})["HF_HUB_OFFLINE"] == "1"
 
