@@ -17,6 +17,7 @@ from router.disk import Claim, DiskLedger, Snapshots
 from router.disk_lease import Lease, Overtaken
 from router.errors import HubUnavailable, InsufficientDisk, RouterError, UnsupportedModel
 from router.fetch_process import FetchProcess
+from router.inspection import inspect
 from router.weights import SAFE
 
 START_TIMEOUT = 60.0  # seconds for a Python process to come up on a busy machine
@@ -86,6 +87,7 @@ class SnapshotDownloader:
             turn.watchers.remove(progress)
         if found is None:
             raise HubUnavailable("The download was damaged on the way to the disk: try again.")
+        await asyncio.to_thread(inspect, found)
         return found
 
     def _find(self, model: ResolvedModel) -> Path | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
@@ -17,11 +19,21 @@ _BESIDE_WEIGHTS = frozenset(
 )
 
 
+MOST_FILES = 10_000
+_SAFE_NAME = re.compile(r"[^\x00-\x1f\\\x7f]{1,512}")
+
+
 def wanted(files: Iterable[RemoteFile], *, unsafe_weights: bool) -> list[RemoteFile]:
     """The weights in one format, and what stands beside them: configuration, tokenizer, code.
 
-    Raises `UnsupportedModel` where there are no weights, or none in a format that is safe.
+    Raises `UnsupportedModel` where there are no weights, or none in a format that is safe,
+    too many files, or one whose name leads out of the repository.
     """
+    files = list(itertools.islice(files, MOST_FILES + 1))  # the listing may have no end
+    if len(files) > MOST_FILES:
+        raise UnsupportedModel(f"The repository holds more than {MOST_FILES} files.")
+    if not all(_is_safe(file.name) for file in files):
+        raise UnsupportedModel("The repository holds a file whose name is not safe on disk.")
     # `original/` holds the same weights in their makers' own layout.
     files = [file for file in files if not file.name.startswith("original/")]
     weights = _weights(files, SAFE)
@@ -32,6 +44,10 @@ def wanted(files: Iterable[RemoteFile], *, unsafe_weights: bool) -> list[RemoteF
     return weights + [
         file for file in files if PurePosixPath(file.name).suffix in _BESIDE_WEIGHTS
     ]
+
+
+def _is_safe(name: str) -> bool:
+    return bool(_SAFE_NAME.fullmatch(name)) and not {"", ".", ".."} & set(name.split("/"))
 
 
 def _weights(files: list[RemoteFile], suffix: str) -> list[RemoteFile]:

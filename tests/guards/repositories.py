@@ -41,4 +41,49 @@ GUARDS = (
         '"HF_HUB_OFFLINE": "0"',
         "tests/engines/test_command.py::test_an_engine_is_offline_whatever_the_worker_is",
     ),
+    Guard(
+        "a configuration that leads out of the repository starts no engine",
+        "router/download.py",
+        "        await asyncio.to_thread(inspect, found)\n",
+        "",
+        "tests/security/test_hostile_repositories.py::"
+        "test_it_is_refused_before_an_engine_starts[reads-files2]",
+    ),
+    Guard(
+        "no file of this machine is named by a model",
+        "router/inspection.py",
+        "if key not in _LEFT_BEHIND and _POINTS.search(key) and _LEADS_OUT.match(value):",
+        "if False:",
+        "tests/test_inspection.py::"
+        "test_a_value_that_leads_out_of_the_repository_is_refused[vocab_file-/etc/passwd]",
+    ),
+    Guard(
+        "no kernel comes from the Hub",
+        "router/inspection.py",
+        'if _KERNELS.fullmatch(key) and "/" in value:',
+        "if False:",
+        "tests/test_inspection.py::test_a_kernel_from_the_hub_is_code_and_refused",
+    ),
+    Guard(
+        "a huge configuration is not read",
+        "router/inspection.py",
+        "if file.stat().st_size > MOST_BYTES:",
+        "if False:",
+        "tests/security/test_hostile_repositories.py::"
+        "test_it_is_refused_before_an_engine_starts[huge-files5]",
+    ),
+    Guard(
+        "a repository has so many files",
+        "router/weights.py",
+        "if len(files) > MOST_FILES:",
+        "if False:",
+        "tests/test_weights.py::test_a_listing_without_an_end_is_refused",
+    ),
+    Guard(
+        "no file's name leads out of the repository",
+        "router/weights.py",
+        "if not all(_is_safe(file.name) for file in files):",
+        "if False:",
+        "tests/test_weights.py::test_a_name_that_is_not_safe_on_disk_is_refused[../config.json]",
+    ),
 )

@@ -1,0 +1,62 @@
+"""Repositories that mean harm, fetched from a real Hub by the running worker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.caller import CHAT, Caller, chat
+from tests.e2e.scene import Scene
+from tests.worker import Worker
+
+UNSUPPORTED = (422, "unsupported_model")
+
+
+@pytest.fixture(scope="module")
+def worker(scene: Scene) -> Iterator[Worker]:
+    with scene.worker(MAX_LOADED_MODELS="2") as worker:
+        yield worker
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("pickles", {"pytorch_model.bin": b"pickle", "model.safetensors": None}),
+        ("checkpoints", {"weights.ckpt": b"pickle", "model.safetensors": None}),
+        ("reads", {"tokenizer_config.json": b'{"vocab_file": "/etc/passwd"}'}),
+        ("climbs", {"config.json": b'{"mm_vision_tower": "../../models--acme--hidden"}'}),
+        ("calls", {"config.json": b'{"_attn_implementation_internal": "mallory/kernel"}'}),
+        ("huge", {"config.json": b'{"a": "' + b"x" * (5 << 20) + b'"}'}),
+        ("listless", {"config.json": b"[]"}),
+    ],
+)
+async def test_it_is_refused_before_an_engine_starts(
+    scene: Scene, caller: Caller, name: str, files: dict[str, bytes | None]
+) -> None:
+    usual = {
+        "config.json": json.dumps({"architectures": ["LlamaForCausalLM"]}).encode(),
+        "model.safetensors": b"weights",
+    }
+    model = f"mallory/{name}"
+    kept = {file: data for file, data in {**usual, **files}.items() if data is not None}
+    scene.hub.add_repo(model, kept)
+    refused = await caller.chat(model)
+    assert refused.refusal == UNSUPPORTED, refused.body
+    assert not scene.journal.events("start", model)
+    assert str(scene.workers[-1].directory) not in refused.body.decode()
+
+
+async def test_nothing_in_a_request_makes_a_model_trusted(scene: Scene, caller: Caller) -> None:
+    model = scene.model("acme/asked")
+    for field in ("trust_remote_code", "trust-remote-code", "engine_args", "flags"):
+        await caller.post(CHAT, chat(model) | {field: True})
+    assert (await caller.chat(model)).text == f"I am {model}"
+    (start,) = scene.journal.events("start", model)
+    assert not [flag for flag in start["argv"] if "trust" in str(flag)]
+
+
+async def test_the_worker_works_on(scene: Scene, caller: Caller) -> None:
+    model = scene.model("acme/after")
+    assert (await caller.chat(model)).text == f"I am {model}"
