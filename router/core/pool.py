@@ -54,7 +54,8 @@ class EnginePool:
         self._leases: dict[int, Lease] = {}
         self._inbox: deque[events.Event] = deque()
         self._feeding = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._due = 0.0  # when it fires: uvloop's handles for "at once" do not know
         self._emptied = asyncio.Event()
 
     @property
@@ -183,10 +184,10 @@ class EnginePool:
         loop = asyncio.get_running_loop()
         due = loop.time() + max(0.0, wake_at - self._clock())
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._due <= due:
                 return  # an early tick does no harm, and arms the next
             self._timer.cancel()
-        self._timer = loop.call_at(due, self.tick)
+        self._timer, self._due = loop.call_at(due, self.tick), due
 
     def _perform(self, action: events.Action) -> None:  # noqa: C901  a flat dispatch
         match action:

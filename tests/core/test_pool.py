@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
+import uvloop
 
 from router.core.states import State
 from router.errors import (
@@ -221,3 +222,16 @@ async def test_a_strangers_request_does_not_change_how_the_operators_model_runs(
     assert operators.lease
     assert isinstance(stranger.error, NoRoom)
     assert world.pool.loaded() == [ours]
+
+
+def test_what_falls_due_at_once_is_no_trouble_to_uvloop() -> None:
+    async def two_in_a_hurry() -> None:
+        async with AsyncExitStack() as stack:
+            world = world_of(stack)
+            callers = [world.call(spec("a"), patience=0.0001) for _ in range(2)]
+            await settle()
+            await world.later(1.0)
+            assert all(isinstance(caller.error, ModelLoading) for caller in callers)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(two_in_a_hurry())
