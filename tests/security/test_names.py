@@ -76,7 +76,7 @@ PATHS = [
     "/v1/models/acme/Hidden%0a",
     *("/v1/models/acme/Hidden/", "/v1/models/acme%ef%bc%8fHidden"),
     "/v1/models/acme/Hidde%CC%81n",
-    *("/v1/models%2f..%2f..%2fflush_cache"),
+    "/v1/models%2f..%2f..%2fflush_cache",
     *("/v1/models/acme/%C3%28", "/v1/models/acme/%ff", "/v1/models/acme/Hid%E2%80%8Bden"),
 ]  # fmt: skip
 ROUTES = [
