@@ -1,0 +1,127 @@
+"""A private model that is on its way in or out, asked for by those who may not use it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from tests.e2e.scene import ENDLESS
+from tests.e2e_runpod.stage import Stage
+from tests.eventually import eventually
+from tests.security.doors import Door, Seen, Site, site
+from tests.security.traces import Call, calls, wanted
+
+OTHER = "acme/Other"  # public, and in the way
+
+
+@pytest.fixture(scope="module")
+def owner(stage: Stage) -> str:
+    stage.model(OTHER)
+    return stage.hub.add_account("acme")
+
+
+@pytest.fixture(scope="module", params=["http", "queue"])
+def place(request: pytest.FixtureRequest, stage: Stage, owner: str) -> Iterator[Site]:
+    with site(stage, request.param, MAX_LOADED_MODELS="1", FETCH_LINGER="0") as place:
+        yield place
+
+
+@pytest.fixture
+async def door(place: Site) -> AsyncIterator[Door]:
+    async with place.door() as door:
+        yield door
+
+
+@pytest.fixture
+def name() -> str:
+    """Each test has a model of its own."""
+    return f"acme/Hidden-{secrets.token_hex(4)}"
+
+
+@asynccontextmanager
+async def asking(
+    door: Door, model: str, token: str | None
+) -> AsyncIterator[asyncio.Task[Seen]]:
+    """Somebody who is let wait, and leaves in the end."""
+    task = asyncio.create_task(door.chat(model, token))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def nobody_else_gets_in(place: Site, door: Door, name: str) -> None:
+    """Nor is told, or makes the Hub asked, anything else than for a model that is not there."""
+    absent = f"acme/Absent-{secrets.token_hex(4)}"
+    before = wanted(place.journal)
+    for account in (None, "stranger"):
+        of_it, of_none = [await look(place, door, model, account) for model in (name, absent)]
+        assert of_it == of_none
+    assert wanted(place.journal) == before
+
+
+async def look(
+    place: Site, door: Door, model: str, account: str | None
+) -> tuple[list[str], list[Call]]:
+    """With a new token: what is shown, and what the Hub is asked."""
+    token = account and place.stage.hub.add_account(account)
+    since = len(place.stage.hub.requests)
+    seen = [await door.chat(model, token), await door.look(model, token)]
+    assert {one.code for one in seen} == {"model_not_found"}
+    asked = calls(place.stage, since, model)
+    # The owner's download and renewals go on meanwhile.
+    theirs = [call for call in asked if "MODEL" in call[1] and call[2] == account]
+    return [one.without(model) for one in seen], theirs
+
+
+async def test_while_it_downloads(place: Site, door: Door, owner: str, name: str) -> None:
+    hub = place.stage.hub
+    before = len(hub.requests)
+    place.stage.model(name, private=True)
+    hub.faults.add("/cdn/.*", "hang", times=None)
+    try:
+        async with asking(door, name, owner) as first:
+            await eventually(lambda: any("/cdn/" in r.path for r in hub.requests[before:]))
+            await nobody_else_gets_in(place, door, name)
+            hub.faults.clear()
+            assert (await first).text == f"I am {name}"
+    finally:
+        hub.faults.clear()
+
+
+async def test_while_it_starts(place: Site, door: Door, owner: str, name: str) -> None:
+    place.stage.model(name, private=True, never_ready=True)
+    async with asking(door, name, owner) as first:
+        await eventually(lambda: place.stage.journal.events("start", name))
+        await nobody_else_gets_in(place, door, name)
+        assert len(place.stage.journal.events("start", name)) == 1
+        place.stage.journal.kill_engine(name)
+        assert (await first).code == "engine_failed"  # there was one indeed
+
+
+async def test_while_it_drains(place: Site, door: Door, owner: str, name: str) -> None:
+    assert (await door.chat(OTHER)).text == f"I am {OTHER}"  # which has it on disk
+    place.stage.model(name, private=True, **ENDLESS)
+    async with asking(door, name, owner):
+        await eventually(lambda: place.stage.journal.events("request", name))
+        async with asking(door, OTHER, None) as other:
+            await eventually(lambda: wanted(place.journal)[-1] == OTHER)
+            await nobody_else_gets_in(place, door, name)
+            assert not other.done()
+
+
+async def test_while_it_stops(place: Site, door: Door, owner: str, name: str) -> None:
+    assert (await door.chat(OTHER)).text == f"I am {OTHER}"
+    place.stage.model(name, private=True, ignore_sigint=True)
+    assert (await door.chat(name, owner)).text == f"I am {name}"
+    async with asking(door, OTHER, None) as other:
+        await eventually(lambda: wanted(place.journal)[-1] == OTHER)
+        await nobody_else_gets_in(place, door, name)
+        assert not other.done()
+    assert len(place.stage.journal.events("start", name)) == 1
