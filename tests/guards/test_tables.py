@@ -23,5 +23,5 @@ def test_a_guard_stands_once_in_its_file(guard: Guard) -> None:
 
 @pytest.mark.parametrize("guard", ALL)
 def test_the_test_that_a_guard_names_exists(guard: Guard) -> None:
-    file, _, name = guard.test.partition("::")
+    file, *_, name = guard.test.split("::")
     assert f"def {name.partition('[')[0]}(" in (ROOT / file).read_text()
