@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-import pytest
-
 from tests.e2e.caller import CHAT, Answer, Caller, Json, calling, chat, credentials
 from tests.e2e_runpod.stage import Endpoint, Stage
 from tests.loopback_platform import Job, Outcome
@@ -54,15 +52,15 @@ class Door(Protocol):
 
 
 class HttpDoor(Door):
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
+    def __init__(self, caller: Caller, key: str) -> None:
+        self._caller, self._key = caller, key
 
     async def ask(self, route: str, body: Json, token: str | None = None) -> Seen:
-        return _answered(await self._caller.post(route, body, credentials(token)))
+        return _answered(await self._caller.post(route, body, credentials(token, self._key)))
 
     async def look(self, name: str, token: str | None = None) -> Seen:
         path = f"/v1/models/{quote(name, safe='')}" if name else "/v1/models"
-        return _answered(await self._caller.get(path, **credentials(token)))
+        return _answered(await self._caller.get(path, **credentials(token, self._key)))
 
 
 class QueueDoor(Door):
@@ -97,6 +95,7 @@ class Site:
     worker: Worker
     journal: Path  # the pool's
     endpoint: Endpoint | None
+    key: str = ""  # an API key, where one is asked for
 
     def traces(self) -> Traces:
         return traces(self.stage, self.journal)
@@ -107,7 +106,7 @@ class Site:
             yield QueueDoor(self.endpoint)
             return
         async with calling(self.worker.url) as caller:
-            yield HttpDoor(caller)
+            yield HttpDoor(caller, self.key)
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
@@ -117,16 +116,13 @@ class Site:
         assert self.traces() == before
 
 
-KINDS = pytest.mark.parametrize("kind", ["http", "queue"], scope="module")
-
-
 @contextmanager
-def site(stage: Stage, kind: str, **environ: str) -> Iterator[Site]:
+def site(stage: Stage, kind: str, key: str = "", **environ: str) -> Iterator[Site]:
     journal = stage.journal.path.with_name(f"pool-{kind}.jsonl")
     environ |= {"POOL_JOURNAL": str(journal)}
     if kind == "http":
         with stage.worker(**environ) as worker:
-            yield Site(kind, stage, worker, journal, None)
+            yield Site(kind, stage, worker, journal, None, key)
     else:
         with stage.endpoint(**environ) as endpoint:
             yield Site(kind, stage, endpoint.worker, journal, endpoint)
