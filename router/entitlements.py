@@ -7,18 +7,18 @@ that what one caller learns never depends on who came before.
 
 from __future__ import annotations
 
-import asyncio
-import copy
+import random as chance
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import ParamSpec, TypeVar
 
 from cachetools import TLRUCache, TTLCache
 
+from router.answers import ANSWER_TTL, MAX_ANSWERS, Answers
 from router.core.models import Access, ModelRef, ResolvedModel
 from router.core.ports import Clock, Credential, Hub
 from router.errors import (
     AccessError,
-    FitError,
+    HubLimited,
     HubUnavailable,
     InvalidHfToken,
     ModelDisabled,
@@ -27,28 +27,40 @@ from router.errors import (
     RouterError,
 )
 
-ANSWER_TTL = 60.0  # seconds, for a yes
-REFUSAL_TTL = 10.0  # for a no
-UNAVAILABLE_TTL = 2.0  # so that callers do not queue up for a Hub that hangs
-PUBLIC_GRACE = 24 * 3600.0  # a model last seen public is served so long without the Hub
-MAX_ANSWERS = 16_384  # of each kind; the least recently used go first
+PUBLIC_GRACE = 24 * 3600.0  # seconds; a model last seen public is served so long without it
+PATIENCE = 2.0  # seconds that such a model's callers wait for a Hub that hangs
+LONGEST_LIMIT = 300.0  # seconds; the Hub counts requests in windows of five minutes
 
 _MANY = 1024  # entitlements of one token, before the expired ones are sorted out
 
 Digest = str | None  # of the caller's token; None: anonymous
 _Entitlement = tuple[Digest, str, str]  # canonical repository, commit
-K = TypeVar("K")
+P = ParamSpec("P")
 V = TypeVar("V")
 
 
 class CachedHub:
     """Implements the port `Hub` on top of another, within the design's invariants 0 and 1."""
 
-    def __init__(self, hub: Hub, clock: Clock, *, public_grace: float = PUBLIC_GRACE) -> None:
-        """`public_grace` is in seconds, like all that `clock` tells."""
-        self._hub = hub
-        self._resolutions: _Answers[tuple[Digest, ModelRef], ResolvedModel] = _Answers(clock)
-        self._entitlements: _Answers[_Entitlement, None] = _Answers(clock)
+    def __init__(
+        self,
+        hub: Hub,
+        clock: Clock,
+        *,
+        public_grace: float = PUBLIC_GRACE,
+        patience: float = PATIENCE,
+        random: Callable[[], float] = chance.random,
+    ) -> None:
+        """`public_grace` and `patience` are in seconds, like all that `clock` tells."""
+        self._hub, self._clock, self._patience = hub, clock, patience
+        self._resolutions: Answers[tuple[Digest, ModelRef], ResolvedModel] = Answers(
+            clock, random
+        )
+        self._entitlements: Answers[_Entitlement, None] = Answers(clock, random)
+        # Until when the Hub wants to hear no more of whom.
+        self._limited: TLRUCache[Digest, float] = TLRUCache(
+            MAX_ANSWERS, ttu=lambda _, until, __: until, timer=clock
+        )
         # Whose entitlement is which: a refusal must not cost a look at everybody's.
         self._held: TTLCache[Digest, set[_Entitlement]] = TTLCache(
             MAX_ANSWERS, ANSWER_TTL, timer=clock
@@ -67,20 +79,21 @@ class CachedHub:
 
         async def ask() -> ResolvedModel:
             try:
-                model = await self._hub.resolve(ref, credential)
+                model = await self._within_limits(digest, self._hub.resolve, ref, credential)
             except RouterError as error:
                 self._note_refusal(error, digest, ref.repo_id, self._public_names.get(ref))
                 raise
             self._note_access(ref, model)
             return model
 
+        within = self._within(self._public_names.get(ref))
         try:
-            return await self._resolutions.get((digest, ref), ask)
+            return await self._resolutions.get((digest, ref), ask, within=within)
         except HubUnavailable:
-            model = self._public_names.get(ref)
-            if model is None or model.repo_id not in self._public_repos:
+            seen = self._public_names.get(ref)
+            if seen is None or seen.repo_id not in self._public_repos:
                 raise
-            return model
+            return seen
 
     async def entitle(self, model: ResolvedModel, credential: Credential | None) -> None:
         """Implements `Hub.entitle`."""
@@ -88,14 +101,16 @@ class CachedHub:
 
         async def ask() -> None:
             try:
-                await self._hub.entitle(model, credential)
+                await self._within_limits(digest, self._hub.entitle, model, credential)
             except RouterError as error:
                 self._note_refusal(error, digest, model.repo_id, model)
                 raise
             self._hold((digest, model.repo_id, model.commit))
 
         try:
-            await self._entitlements.get((digest, model.repo_id, model.commit), ask)
+            await self._entitlements.get(
+                (digest, model.repo_id, model.commit), ask, within=self._within(model)
+            )
         except HubUnavailable:
             if model.repo_id not in self._public_repos:
                 raise
@@ -107,11 +122,31 @@ class CachedHub:
         """
         self._resolutions.clear()
         self._entitlements.clear()
+        self._limited.clear()
 
     async def close(self) -> None:
         """Cancel what is being asked, and wait for it; its callers get `HubUnavailable`."""
         await self._resolutions.close()
         await self._entitlements.close()
+
+    def _within(self, model: ResolvedModel | None) -> float | None:
+        """How long to wait for an answer that there is a substitute for."""
+        public = model is not None and model.repo_id in self._public_repos
+        return self._patience if public else None
+
+    async def _within_limits(
+        self, digest: Digest, ask: Callable[P, Awaitable[V]], *args: P.args, **kwargs: P.kwargs
+    ) -> V:
+        """Ask for whom the Hub's limit allows; who is over it waits for its reset, alone."""
+        until = self._limited.get(digest)
+        if until is not None:
+            raise HubLimited(until - self._clock())
+        try:
+            return await ask(*args, **kwargs)
+        except HubLimited as limited:
+            limited.retry_after = min(limited.retry_after, LONGEST_LIMIT)
+            self._limited[digest] = self._clock() + limited.retry_after
+            raise
 
     def _hold(self, key: _Entitlement) -> None:
         held = self._held.pop(key[0], set())
@@ -141,74 +176,3 @@ class CachedHub:
                 self._held[digest].discard(key)
         if model and isinstance(error, ModelNotFound | ModelGated | ModelDisabled):
             self._public_repos.pop(model.repo_id, None)
-
-
-class _Answers(Generic[K, V]):
-    """Answers by question. Each question is being asked at most once at a time, by a task
-    of its own, so that a caller who leaves takes nothing from those who wait with it."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._known: TLRUCache[K, tuple[V] | RouterError] = TLRUCache(
-            MAX_ANSWERS, ttu=_expiry, timer=clock
-        )
-        self._asking: dict[K, asyncio.Task[tuple[V] | RouterError]] = {}
-        self._tasks: set[asyncio.Task[tuple[V] | RouterError]] = set()  # forgotten ones too
-
-    async def get(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
-        """The answer, remembered or fresh. Raises what `ask` raises, also remembered."""
-        answer = self._known.get(key)
-        if answer is None:
-            answer = await self._ask(key, ask)
-        if isinstance(answer, RouterError):
-            # A copy: raising one instance over and over makes its traceback grow for ever.
-            raise copy.copy(answer)
-        return answer[0]
-
-    def drop(self, key: K) -> None:
-        self._known.pop(key, None)
-
-    def __contains__(self, key: K) -> bool:
-        return key in self._known
-
-    def clear(self) -> None:
-        self._known.clear()
-        self._asking.clear()
-
-    async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _ask(self, key: K, ask: Callable[[], Awaitable[V]]) -> tuple[V] | RouterError:
-        task = self._asking.get(key)
-        if task is None:
-            task = asyncio.create_task(self._answer(key, ask))
-            self._asking[key] = task
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        await asyncio.wait([task])  # unlike awaiting it, leaves it alone when cancelled
-        if task.cancelled():
-            return HubUnavailable("The worker is leaving: try again.")
-        return task.result()
-
-    async def _answer(self, key: K, ask: Callable[[], Awaitable[V]]) -> tuple[V] | RouterError:
-        try:
-            answer: tuple[V] | RouterError = (await ask(),)
-        except RouterError as error:
-            answer = error.with_traceback(None)
-        finally:
-            current = self._asking.get(key) is asyncio.current_task()
-            if current:
-                del self._asking[key]
-        if current:  # not forgotten meanwhile
-            self._known[key] = answer
-        return answer
-
-
-def _expiry(_: object, answer: tuple[object] | RouterError, now: float) -> float:
-    match answer:
-        case AccessError() | FitError():
-            return now + REFUSAL_TTL
-        case RouterError():
-            return now + UNAVAILABLE_TTL
-    return now + ANSWER_TTL

@@ -14,7 +14,7 @@
     │   └── InsufficientDisk, NoRoom
     ├── RetryLater          nothing is wrong with the request: try again
     │   ├── QueueFull, RateLimited
-    │   └── ModelLoading, EngineUnavailable, HubUnavailable
+    │   └── ModelLoading, EngineUnavailable, HubUnavailable (HubLimited)
     ├── DeadlineExceeded    the request took longer than it may
     ├── EngineFailed        the engine died under the request
     └── InternalError       a defect of the router
@@ -145,6 +145,7 @@ class RetryLater(RouterError):
     """The request is fine; the worker can't serve it just now."""
 
     type = "server_error"
+    retry_after: float
 
     def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
         super().__init__(message)
@@ -173,6 +174,16 @@ class EngineUnavailable(RetryLater):
 
 class HubUnavailable(RetryLater):
     code, status = "hub_unavailable", 503
+
+
+class HubLimited(HubUnavailable):
+    """Only this token, or everybody without one, has asked too often."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(
+            "The Hugging Face Hub is limiting requests: try again later.",
+            retry_after=retry_after,
+        )
 
 
 class DeadlineExceeded(RouterError):

@@ -20,6 +20,7 @@ from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-d
 
 from router.errors import (
     HfTokenScope,
+    HubLimited,
     HubUnavailable,
     InvalidHfToken,
     ModelDisabled,
@@ -99,10 +100,12 @@ def _refusal(status: int, code: str | None, question: Question) -> RouterError:
 
 def unavailable(status: int, headers: Mapping[str, str]) -> HubUnavailable:
     """The Hub is overloaded or ill, or this caller asked too often; with its own delay."""
-    why = "is limiting requests" if status == 429 else f"is having trouble ({status})"
+    retry_after = _retry_after(status, headers)
+    if status == 429:
+        return HubLimited(retry_after)
     return HubUnavailable(
-        f"The Hugging Face Hub {why}: try again later.",
-        retry_after=_retry_after(status, headers),
+        f"The Hugging Face Hub is having trouble ({status}): try again later.",
+        retry_after=retry_after,
     )
 
 

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass, field
 
 import pytest
 
+from router.answers import ANSWER_TTL, REFUSAL_TTL, UNAVAILABLE_TTL
 from router.core.models import Access, ModelRef, ResolvedModel
-from router.core.ports import Credential
-from router.entitlements import (
-    ANSWER_TTL,
-    PUBLIC_GRACE,
-    REFUSAL_TTL,
-    UNAVAILABLE_TTL,
-    CachedHub,
-)
+from router.entitlements import PUBLIC_GRACE, CachedHub
 from router.errors import (
     HubUnavailable,
     InvalidHfToken,
@@ -25,48 +18,8 @@ from router.errors import (
     RouterError,
 )
 from router.tokens import Token
-
-REF = ModelRef("org/model")
-PUBLIC = ResolvedModel("org/model", "a" * 40)
-GATED = ResolvedModel("org/gated", "b" * 40, access=Access.GATED)
-
-
-@dataclass
-class ScriptedHub:
-    """Answers what it is told to, when it is told to, and counts."""
-
-    model: ResolvedModel = PUBLIC
-    error: RouterError | None = None
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
-    answering: asyncio.Event = field(default_factory=asyncio.Event)
-    cancelled: int = 0
-
-    def __post_init__(self) -> None:
-        self.answering.set()
-
-    async def resolve(self, ref: ModelRef, credential: Credential | None) -> ResolvedModel:
-        await self._answer("resolve", credential)
-        return self.model
-
-    async def entitle(self, model: ResolvedModel, credential: Credential | None) -> None:
-        await self._answer("entitle", credential)
-
-    async def _answer(self, what: str, credential: Credential | None) -> None:
-        self.asked.append((what, credential.digest if credential else None))
-        try:
-            await self.answering.wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        if self.error is not None:
-            raise self.error
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.core.fakes import FakeClock
+from tests.scripted_hub import GATED, PUBLIC, REF, ScriptedHub
 
 
 @pytest.fixture
@@ -75,12 +28,12 @@ def hub() -> ScriptedHub:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def cached(hub: ScriptedHub, clock: Clock) -> CachedHub:
+def cached(hub: ScriptedHub, clock: FakeClock) -> CachedHub:
     return CachedHub(hub, clock)
 
 
@@ -95,7 +48,7 @@ def bob() -> Token:
 
 
 async def test_a_yes_holds_for_its_time_and_is_asked_for_again_after(
-    hub: ScriptedHub, cached: CachedHub, clock: Clock, ann: Token
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token
 ) -> None:
     for _ in range(3):
         assert await cached.resolve(REF, ann) == PUBLIC
@@ -110,7 +63,7 @@ async def test_a_yes_holds_for_its_time_and_is_asked_for_again_after(
 
 
 async def test_a_no_holds_for_less(
-    hub: ScriptedHub, cached: CachedHub, clock: Clock, ann: Token
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token
 ) -> None:
     hub.error = ModelGated("gated")
     for _ in range(3):
@@ -202,7 +155,7 @@ async def test_one_refusal_raised_many_times_does_not_grow(
 
 
 async def test_without_the_hub_an_unexpired_entitlement_holds(
-    hub: ScriptedHub, cached: CachedHub, clock: Clock, ann: Token
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token
 ) -> None:
     hub.model = GATED
     await cached.resolve(REF, ann)
@@ -219,7 +172,7 @@ async def test_without_the_hub_an_unexpired_entitlement_holds(
 
 
 async def test_without_the_hub_what_was_public_is_served_for_its_grace(
-    hub: ScriptedHub, cached: CachedHub, clock: Clock, ann: Token, bob: Token
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token, bob: Token
 ) -> None:
     await cached.resolve(REF, ann)
     hub.error = HubUnavailable("down")
@@ -245,7 +198,7 @@ async def test_only_the_name_and_revision_that_were_seen_are_served_without_the_
 
 @pytest.mark.parametrize("change", ["gated", "refused"])
 async def test_the_grace_ends_when_a_model_is_seen_public_no_more(
-    hub: ScriptedHub, cached: CachedHub, clock: Clock, ann: Token, change: str
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token, change: str
 ) -> None:
     await cached.resolve(REF, None)
     clock.now += ANSWER_TTL
@@ -264,7 +217,7 @@ async def test_the_grace_ends_when_a_model_is_seen_public_no_more(
 
 
 async def test_a_bad_token_does_not_end_the_grace_of_others(
-    hub: ScriptedHub, cached: CachedHub, clock: Clock, ann: Token
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token
 ) -> None:
     await cached.resolve(REF, None)
     hub.error = InvalidHfToken("bad")
@@ -276,7 +229,7 @@ async def test_a_bad_token_does_not_end_the_grace_of_others(
 
 
 async def test_a_hub_in_trouble_is_not_asked_by_every_request(
-    hub: ScriptedHub, cached: CachedHub, clock: Clock
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock
 ) -> None:
     hub.error = HubUnavailable("down")
     for _ in range(3):
