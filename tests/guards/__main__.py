@@ -16,6 +16,7 @@ from tests.guards.tables import tables
 from tests.worker import ROOT
 
 _PASSED, _FAILED = 0, 1  # pytest's exit status
+_PATIENCE = 180.0  # seconds for one test, with all that it stands on
 
 
 def main() -> int:
@@ -56,9 +57,16 @@ def _try(tree: Path, guard: Guard) -> str:
         file.write_text(whole)
 
 
-def _run(tree: Path, test: str) -> int:
+def _run(tree: Path, test: str) -> int | None:
+    """The exit status; None where it took too long: then nothing is known."""
     pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
-    return subprocess.run(pytest, cwd=tree, capture_output=True, check=False).returncode
+    try:
+        ran = subprocess.run(
+            pytest, cwd=tree, capture_output=True, check=False, timeout=_PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    return ran.returncode
 
 
 if __name__ == "__main__":

@@ -47,15 +47,15 @@ GUARDS = (
     Guard(
         "what one token was told is not told to another",
         "router/entitlements.py",
-        "self._resolutions.get((digest, ref), ask)",
-        "self._resolutions.get((None, ref), ask)",
+        "self._resolutions.get((digest, ref), ask,",
+        "self._resolutions.get((None, ref), ask,",
         _LOADING + "while_it_downloads[http]",
     ),
     Guard(
         "what one token may, another need not",
         "router/entitlements.py",
-        "self._entitlements.get((digest, model.repo_id, model.commit), ask)",
-        "self._entitlements.get((None, model.repo_id, model.commit), ask)",
+        "(digest, model.repo_id, model.commit), ask,",
+        "(None, model.repo_id, model.commit), ask,",
         _WARM + "a_gate_stays_shut_under_every_name_of_the_model[http-none]",
     ),
     Guard(
