@@ -6,6 +6,7 @@ import ssl
 import tempfile
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -52,7 +53,10 @@ class LoopbackHub:
         self._cdn.add_routes(cdn)
         self._folder = tempfile.TemporaryDirectory(prefix="loopback-hub-")
         self.ca_file = Path(self._folder.name) / "ca.pem"
-        self._server = Server(_certify(self.ca_file), [hub, cdn])
+        self._authority, self._tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._authority.cert_pem.write_to_path(str(self.ca_file))
+        self.certify(timedelta(days=1))
+        self._server = Server(self._tls, [hub, cdn])
         self.endpoint, self.cdn = self._server.origins
         self._cdn.origin = self.cdn
         return self
@@ -142,15 +146,14 @@ class LoopbackHub:
     def delete(self, repo_id: str) -> None:
         self._repositories.delete(repo_id)
 
+    def certify(self, left: timedelta) -> None:
+        """Show a certificate with so much time left to new connections; none: expired."""
+        until = datetime.now(UTC) + left
+        since = until - timedelta(days=2)
+        self._authority.issue_cert(
+            "localhost", "127.0.0.1", not_before=since, not_after=until
+        ).configure_cert(self._tls)
+
     def without_auth_check(self) -> None:
         """Be a mirror that lacks the auth-check route, from now on."""
         self._api.has_auth_check = False
-
-
-def _certify(ca_file: Path) -> ssl.SSLContext:
-    """A fresh authority, and a server's certificate from it."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(ca_file))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-    return context

@@ -1,0 +1,173 @@
+"""A Hub that does not answer, or not properly: who is served, and what the others hear."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+
+from tests.e2e.caller import calling
+from tests.e2e_runpod.stage import Stage
+from tests.loopback_hub.faults import Kind
+from tests.security.doors import SERVED, Door, Seen, Site, site
+
+OPEN, HIDDEN, GATED = "acme/Open", "acme/Hidden", "acme/Gated"
+UNAVAILABLE = "hub_unavailable"
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def models(stage: Stage) -> None:
+    stage.model(OPEN)
+    stage.model(HIDDEN, private=True)
+    stage.model(GATED, gated=True)
+
+
+@pytest.fixture(scope="module", params=["http", "queue"])
+def place(request: pytest.FixtureRequest, stage: Stage, models: None) -> Iterator[Site]:
+    with site(stage, request.param, MAX_LOADED_MODELS="3") as place:
+        yield place
+
+
+@pytest.fixture
+async def door(place: Site) -> AsyncIterator[Door]:
+    async with place.door() as door:
+        yield door
+
+
+class Case:
+    """Models that are loaded, and tokens that the worker has not seen yet."""
+
+    def __init__(self, place: Site, door: Door) -> None:
+        self.hub, self.door = place.stage.hub, door
+
+    def token(self, account: str) -> str:
+        return self.hub.add_account(account)
+
+    async def entitled(self) -> str:
+        """One that may use them all, and has just shown it."""
+        owner = self.token("acme")
+        for model in (OPEN, HIDDEN, GATED):
+            assert (await self.door.chat(model, owner)).text == f"I am {model}"
+        return owner
+
+    @contextmanager
+    def trouble(self, fault: Kind) -> Iterator[None]:
+        self.hub.faults.add("/.*", fault, times=None)
+        try:
+            yield
+        finally:
+            self.hub.faults.clear()
+
+
+@pytest.fixture
+def case(place: Site, door: Door) -> Case:
+    return Case(place, door)
+
+
+def refused(seen: Seen) -> bool:
+    """With a time to come back."""
+    return seen.code == UNAVAILABLE and 1 <= seen.content["error"]["retry_after"] <= 60
+
+
+async def only_the_entitled_are_served(case: Case, fault: Kind) -> None:
+    owner, door = await case.entitled(), case.door
+    with case.trouble(fault):
+        served = [
+            *(door.chat(model, owner) for model in (OPEN, HIDDEN, GATED)),
+            *(door.chat(OPEN, token) for token in (None, case.token("stranger"))),
+        ]
+        others = [
+            *(door.chat(HIDDEN, case.token(account)) for account in ("stranger", "acme")),
+            door.chat(GATED, case.token("acme")),
+            door.chat(f"acme/Absent-{secrets.token_hex(4)}", case.token("acme")),
+            door.look(HIDDEN, case.token("acme")),
+        ]
+        async with asyncio.timeout(30):
+            seen = await asyncio.gather(*served, *others)
+    assert [one.code for one in seen[: len(served)]] == [SERVED] * len(served)
+    assert all(refused(one) for one in seen[len(served) :]), seen
+
+
+@pytest.mark.parametrize("fault", ["429", "500", "503", "cut", "reset"])
+async def test_a_failing_hub_stops_nobody_who_is_entitled_and_lets_in_nobody_else(
+    case: Case, fault: Kind
+) -> None:
+    await only_the_entitled_are_served(case, fault)
+
+
+@pytest.mark.parametrize("place", ["http"], indirect=True)
+async def test_nor_does_one_that_hangs(case: Case) -> None:
+    await only_the_entitled_are_served(case, "hang")
+
+
+async def test_a_question_is_asked_once_however_many_wait_for_it(case: Case) -> None:
+    owner = case.token("acme")
+    before = len(case.hub.requests)
+    with case.trouble("503"):
+        seen = await asyncio.gather(*(case.door.chat(HIDDEN, owner) for _ in range(30)))
+    assert all(refused(one) for one in seen)
+    assert len(case.hub.requests) - before == 1
+
+
+async def test_when_it_is_back_they_come_in(case: Case) -> None:
+    owner = case.token("acme")
+    with case.trouble("503"):
+        assert refused(await case.door.chat(HIDDEN, owner))
+    async with asyncio.timeout(20):
+        while (seen := await case.door.chat(HIDDEN, owner)).code == UNAVAILABLE:  # noqa: ASYNC110 - it is asked for
+            await asyncio.sleep(0.1)
+    assert seen.text == f"I am {HIDDEN}"
+
+
+async def test_a_limited_token_is_told_for_how_long_and_asks_no_more(case: Case) -> None:
+    limited, other = case.token("acme"), case.token("acme")
+    with case.trouble("429"):
+        assert refused(await case.door.chat(HIDDEN, limited))
+    before = len(case.hub.requests)
+    for model in (HIDDEN, GATED):
+        seen = await case.door.chat(model, limited)
+        assert refused(seen)
+        assert 40 <= seen.content["error"]["retry_after"] <= 55
+    assert len(case.hub.requests) == before
+    assert (await case.door.chat(HIDDEN, other)).text == f"I am {HIDDEN}"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        {"HF_ENDPOINT": "https://hub.invalid"},
+        {"HF_ENDPOINT": "https://localhost:1"},
+        {"SSL_CERT_FILE": ""},
+    ],
+    ids=["unknown", "refused", "untrusted"],
+)
+async def test_a_worker_that_never_reached_the_hub_says_so(
+    stage: Stage, models: None, endpoint: Mapping[str, str]
+) -> None:
+    token = stage.hub.add_account("acme")
+    with stage.worker(**endpoint) as worker:
+        async with calling(worker.url) as caller:
+            assert (await caller.get("/ping")).status == 200
+            for bearer in (token, None):
+                answer = await caller.chat(HIDDEN, token=bearer)
+                assert answer.refusal == (503, UNAVAILABLE)
+                assert int(answer.headers["Retry-After"]) >= 1
+    assert token not in worker.log
+
+
+async def test_an_expired_certificate_is_no_hub(stage: Stage, models: None) -> None:
+    with stage.worker() as worker:
+        async with calling(worker.url) as caller:
+            stage.hub.certify(-DAY)
+            try:
+                answer = await caller.chat(OPEN, token=stage.hub.add_account("acme"))
+            finally:
+                stage.hub.certify(DAY)
+            assert answer.refusal == (503, UNAVAILABLE)
+            answer = await caller.chat(OPEN, token=stage.hub.add_account("acme"))
+            assert answer.text == f"I am {OPEN}"
