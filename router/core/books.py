@@ -110,6 +110,13 @@ class Books:
         slot.linger_until = None
         self.orders.append(CancelFetch(slot.key, slot.attempt))
 
+    def unshelve(self, repo_id: str, commit: str) -> None:
+        """Forget that a model is on disk, where nobody waits for it."""
+        for key, slot in self.slots.items():
+            this = (key.repo_id, key.commit) == (repo_id, commit)
+            if this and slot.state is State.FETCHED and not slot.queue:
+                slot.move(Cause.REMOVED)
+
     # --- engines ---------------------------------------------------------------
 
     def start(self, slot: Slot, free: int) -> None:

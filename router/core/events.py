@@ -62,6 +62,14 @@ class Downloaded:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesRemoved:
+    """The files of a model that nothing is up or on its way with are about to go."""
+
+    repo_id: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """Bytes free on the device, measured for the pass that this event makes."""
 
@@ -141,6 +149,7 @@ Event = (
     | Fetched
     | FetchFailed
     | Downloaded
+    | FilesRemoved
     | Measured
     | Healthy
     | StartFailed

@@ -19,6 +19,7 @@ from router.core.events import (
     Fail,
     Fetched,
     FetchFailed,
+    FilesRemoved,
     Gone,
     Healthy,
     Left,
@@ -108,6 +109,8 @@ class Machine:
                 self._tick(now)
             case Downloaded(caller, size):
                 self._quotas.downloaded(caller, size, now)
+            case FilesRemoved(repo_id, commit):
+                self._books.unshelve(repo_id, commit)
             case Measured():
                 pass  # for the plan of this pass
 

@@ -109,14 +109,23 @@ class EnginePool:
             and slot.state in (State.STARTING, State.READY, State.DRAINING)
         }
 
-    def used(self) -> dict[EngineKey, float]:
-        """What is up, on its way or leaving, by the seconds since it was last in use."""
+    def unused_for(self) -> dict[EngineKey, float]:
+        """For how many seconds nobody has held or wanted what it knows; 0 where one does."""
         now = self._clock()
         return {
-            slot.key: now - slot.last_used if slot.unused else 0.0
+            slot.key: 0.0 if slot.leases or slot.queue else now - slot.last_used
             for slot in self._machine.slots.values()
-            if slot.state.claims or slot.state is State.FETCHING or slot.queue
         }
+
+    def unshelve(self, repo_id: str, commit: str) -> bool:
+        """Whether a model's files may go: nothing is up, on its way or wanted with them, and
+        whoever wants them from now on has them fetched again."""
+        self._feed(events.FilesRemoved(repo_id, commit))
+        return all(
+            slot.state is State.COLD
+            for key, slot in self._machine.slots.items()
+            if (key.repo_id, key.commit) == (repo_id, commit)
+        )
 
     def loaded(self) -> list[EngineSpec]:
         """What is up, the latest started last."""

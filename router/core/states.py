@@ -59,6 +59,7 @@ class Cause(StrEnum):
     CRASHED = "crashed"
     GONE = "gone"
     DOUBTED = "gone, its files in doubt"
+    REMOVED = "files removed"
 
 
 TABLE: Mapping[State, Mapping[Cause, State]] = {
@@ -68,7 +69,7 @@ TABLE: Mapping[State, Mapping[Cause, State]] = {
         Cause.FETCH_FAILED: State.COLD,
         Cause.ABANDONED: State.COLD,
     },
-    State.FETCHED: {Cause.ADMITTED: State.STARTING},
+    State.FETCHED: {Cause.ADMITTED: State.STARTING, Cause.REMOVED: State.COLD},
     State.STARTING: {
         Cause.HEALTHY: State.READY,
         Cause.START_FAILED: State.STOPPING,

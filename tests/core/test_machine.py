@@ -199,6 +199,11 @@ class PoolLife(RuleBasedStateMachine):
     def download(self, caller: str) -> None:
         self.world.tell(events.Downloaded(caller, 1))
 
+    @rule(which=st.sampled_from(SPECS))
+    def remove_files(self, which: EngineSpec) -> None:
+        model = which.model
+        self.world.tell(events.FilesRemoved(model.repo_id, model.commit))
+
     @precondition(lambda self: self.world.of("waiting", "granted"))
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:

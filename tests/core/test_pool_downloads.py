@@ -159,3 +159,47 @@ async def test_a_token_that_was_refused_hears_its_own_refusal_again(
     assert again.error is not None
     assert again.error.message == "x is not accepted"
     assert other.waiting
+
+
+async def test_files_that_nothing_is_up_with_may_go_and_are_fetched_again(
+    stack: AsyncExitStack,
+) -> None:
+    world = world_of(stack, max_loaded=1).instant()
+    await world.call(spec("a")).end()
+    await world.call(spec("b")).end()
+    model = spec("a").model
+    assert world.state("a") is State.FETCHED
+    assert world.pool.unshelve(model.repo_id, model.commit)
+    assert world.state("a") is State.COLD
+    again = world.call(spec("a"))
+    await settle()
+    assert again.lease
+    assert [name for name, _ in world.downloader.calls] == ["org/a", "org/b", "org/a"]
+
+
+async def test_files_that_are_on_their_way_wanted_or_in_use_may_not_go(
+    stack: AsyncExitStack,
+) -> None:
+    world = world_of(stack, max_loaded=1)
+    model = spec("a").model
+    holder = world.call(spec("b"))
+    await settle()
+    world.downloader.finish("b")
+    await settle()
+    world.launcher.ready("b")
+    await settle()
+    world.call(spec("a"))
+    await settle()
+    assert not world.pool.unshelve(model.repo_id, model.commit)
+    world.downloader.finish("a")
+    await settle()
+    assert world.state("a") is State.FETCHED  # and waits for room
+    assert not world.pool.unshelve(model.repo_id, model.commit)
+    assert world.state("a") is State.FETCHED
+    await holder.end()
+    assert world.state("a") is State.STARTING
+    assert not world.pool.unshelve(model.repo_id, model.commit)
+    world.launcher.ready("a")
+    await settle()
+    assert not world.pool.unshelve(model.repo_id, model.commit)
+    assert world.state("a") is State.READY
