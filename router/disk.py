@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,6 +129,32 @@ class Snapshots:
                 Path(folder).rmdir()
         if not snapshot.exists():
             (repo / "trees" / f"{commit}.json").unlink(missing_ok=True)
+
+    def remove(self, repo_id: str, commit: str, unless: Callable[[], bool]) -> bool:
+        """Take a snapshot off the disk, and what only it has; for the holder of the lease.
+
+        `unless` is asked when nobody can find it any more: who did so just before may have
+        said so. Then all stays, and this returns False.
+        """
+        manifest = self._manifest(repo_id, commit)
+        withdrawn = manifest.with_suffix(".withdrawn")
+        with suppress(FileNotFoundError):
+            manifest.replace(withdrawn)
+        if unless():
+            with suppress(FileNotFoundError):
+                withdrawn.replace(manifest)
+            return False
+        self.discard(repo_id, commit, frozenset())
+        repo, snapshot = self.repo(repo_id), self.path(repo_id, commit)
+        shutil.rmtree(snapshot, ignore_errors=True)  # links to what other commits have, too
+        (repo / "trees" / f"{commit}.json").unlink(missing_ok=True)
+        withdrawn.unlink(missing_ok=True)
+        self.unlock(repo_id)
+        folders = [repo / name for name in ("blobs", "snapshots", "trees")]
+        for folder in (*folders, repo, manifest.parent):
+            with suppress(OSError):  # there is more in it
+                folder.rmdir()
+        return True
 
     def _manifest(self, repo_id: str, commit: str) -> Path:
         return self._cache / "router-manifests" / self.repo(repo_id).name / f"{commit}.json"

@@ -5,7 +5,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +27,7 @@ from router.disk_lease import Lease, Overtaken
 from router.errors import HubUnavailable, InsufficientDisk, RouterError, UnsupportedModel
 from router.fetch_process import FetchProcess
 from router.inspection import inspect
+from router.last_asked import LastAsked
 from router.weights import SAFE
 
 START_TIMEOUT = 60.0  # seconds for a Python process to come up on a busy machine
@@ -39,6 +49,7 @@ class SnapshotDownloader:
         max_model_bytes: int | None = None,
         allow_unsafe_weights: bool = False,
         caches: Sequence[Path] = (),
+        last_asked: LastAsked | None = None,
         stall_timeout: float = 60.0,
         heartbeat: float = 2.0,
         free: Callable[[Path], int] = free_space,
@@ -46,13 +57,15 @@ class SnapshotDownloader:
         """`environment` is the router's; the child gets what it needs of it.
 
         `cache` is the directory that `HF_HUB_CACHE` means. `caches` are all that may have a
-        snapshot already, in the order in which they are asked. `stall_timeout`, in seconds,
+        snapshot already, in the order in which they are asked. `last_asked` is told of every
+        private model before anything of it is on the disk. `stall_timeout`, in seconds,
         is how long a download may go without a byte; who has not shown life for 15
         `heartbeat`s is taken for dead by other workers on a shared volume.
         """
         self._cache = cache
         self._caches = tuple(dict.fromkeys((*caches, cache)))
         self._environment = environment
+        self._last_asked = last_asked
         self._max_model_bytes = max_model_bytes
         self._allow_unsafe_weights = allow_unsafe_weights
         self._stall_timeout = stall_timeout
@@ -74,7 +87,9 @@ class SnapshotDownloader:
         """
         if model.path is not None:
             return await asyncio.to_thread(_local, model.path)
-        turn = self._turns.setdefault((model.repo_id, model.commit), _Turn())
+        if self._last_asked is not None and model.access is Access.PRIVATE:
+            await asyncio.to_thread(self._last_asked.note, model.repo_id, model.commit)
+        turn = self._turn(model.repo_id, model.commit)
         turn.watchers.append(progress)
         try:
             async with turn.lock:
@@ -89,6 +104,16 @@ class SnapshotDownloader:
             raise HubUnavailable("The download was damaged on the way to the disk: try again.")
         await asyncio.to_thread(inspect, found)
         return found
+
+    @asynccontextmanager
+    async def alone(self, repo_id: str, commit: str) -> AsyncIterator[None]:
+        """Nobody of this worker fetches or finds this snapshot during the block."""
+        turn = self._turn(repo_id, commit)  # held: the dictionary itself does not
+        async with turn.lock:
+            yield
+
+    def _turn(self, repo_id: str, commit: str) -> _Turn:
+        return self._turns.setdefault((repo_id, commit), _Turn())
 
     def _find(self, model: ResolvedModel) -> Path | None:
         for cache in self._caches:

@@ -193,6 +193,10 @@ class Settings:
         )
         hub_cache = _path(read.text("HF_HUB_CACHE"), home) or hf_home / "hub"
         baked = read.value("BAKED_MODELS", Path)
+        private_idle_ttl = read.optional("PRIVATE_IDLE_TTL", as_ttl)
+        remove_private_files = read.value("REMOVE_PRIVATE_FILES", as_flag)
+        if remove_private_files and private_idle_ttl is None:
+            raise SettingsError("REMOVE_PRIVATE_FILES", "true", "off while PRIVATE_IDLE_TTL is")
         return cls(
             platform=platform,
             model_name=read.text("MODEL_NAME"),
@@ -223,8 +227,8 @@ class Settings:
             media_domains=read.value("MEDIA_DOMAINS", _domains, frozenset()),
             max_model_bytes=read.optional("MAX_MODEL_BYTES", as_size),
             allow_unsafe_weights=read.value("ALLOW_UNSAFE_WEIGHTS", as_flag),
-            private_idle_ttl=read.optional("PRIVATE_IDLE_TTL", as_ttl),
-            remove_private_files=read.value("REMOVE_PRIVATE_FILES", as_flag),
+            private_idle_ttl=private_idle_ttl,
+            remove_private_files=remove_private_files,
             strict_cache_isolation=read.value("STRICT_CACHE_ISOLATION", as_flag),
             public_grace=read.value("PUBLIC_GRACE", as_seconds),
             fetch_linger=read.value("FETCH_LINGER", as_seconds),

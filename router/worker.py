@@ -25,8 +25,10 @@ from router.credentials import Credentials
 from router.download import SnapshotDownloader
 from router.entitlements import CachedHub
 from router.hub import HuggingFaceHub
+from router.last_asked import LastAsked
 from router.preload import preload
 from router.relay import HttpRelay
+from router.removal import Removal
 from router.service import Service
 from router.settings import Platform, Settings
 from router.tokens import Secret
@@ -80,7 +82,10 @@ class Worker:
         """Put everything together; close what it held when the block ends."""
         async with AsyncExitStack() as stack:
             settings = self._settings
-            pool = self._pool = self._make_pool(stack)
+            last_asked = LastAsked(settings.hf_hub_cache)
+            memory = gauge(self._configuration.environ)
+            downloads = self._make_downloads(memory, last_asked)
+            pool = self._pool = self._make_pool(memory, downloads, stack)
             direct = make_hub(settings)
             stack.push_async_callback(direct.close)
             hub = CachedHub(direct, self._clock, public_grace=settings.public_grace)
@@ -102,6 +107,15 @@ class Worker:
                 await direct.reconnect()
 
             service = self._make_service(pool, admission, stack)
+            if settings.remove_private_files and settings.private_idle_ttl is not None:
+                removal = Removal(
+                    settings.hf_hub_cache,
+                    last_asked,
+                    ttl=settings.private_idle_ttl,
+                    pool=pool,
+                    downloads=downloads,
+                )
+                await stack.enter_async_context(self._behind(pool, removal.run()))
             # Until the end: without it the clock stands still, and no deadline strikes.
             async with self._behind(pool, watch(self._clock, thawed)):
                 yield service
@@ -178,22 +192,28 @@ class Worker:
             max_download_per_caller=settings.max_download_per_caller,
         )
 
-    def _make_pool(self, stack: AsyncExitStack) -> EnginePool:
-        settings, memory = self._settings, gauge(self._configuration.environ)
-        limits = self._limits(memory)
+    def _make_downloads(self, memory: Gauge, last_asked: LastAsked) -> SnapshotDownloader:
+        settings = self._settings
+        return SnapshotDownloader(
+            settings.hf_hub_cache,
+            self._configuration.environ,
+            caches=settings.hub_caches,
+            last_asked=last_asked if settings.remove_private_files else None,
+            max_model_bytes=settings.max_model_bytes or memory.total(),
+            allow_unsafe_weights=settings.allow_unsafe_weights,
+        )
+
+    def _make_pool(
+        self, memory: Gauge, downloads: SnapshotDownloader, stack: AsyncExitStack
+    ) -> EnginePool:
+        settings, limits = self._settings, self._limits(memory)
         _log.info("engines run on %s with %d bytes of memory", memory.device, limits.budget)
         record: Journal | None = None
         if settings.pool_journal is not None:
             record = Journal(stack.enter_context(settings.pool_journal.open("a")), limits)
         return EnginePool(
             limits,
-            downloader=SnapshotDownloader(
-                settings.hf_hub_cache,
-                self._configuration.environ,
-                caches=settings.hub_caches,
-                max_model_bytes=settings.max_model_bytes or memory.total(),
-                allow_unsafe_weights=settings.allow_unsafe_weights,
-            ),
+            downloader=downloads,
             launcher=SglangLauncher(
                 python=settings.engine_python,
                 environ=self._configuration.environ,

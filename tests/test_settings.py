@@ -272,3 +272,9 @@ def test_a_size_is_positive_or_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["off", "OFF", "0", "false", "never", "0.0"])
 def test_a_ttl_can_be_turned_off(text: str) -> None:
     assert as_ttl(text) is None
+
+
+def test_private_files_can_not_be_removed_after_no_time_at_all() -> None:
+    Settings.from_environ({"REMOVE_PRIVATE_FILES": "true"})
+    with pytest.raises(SettingsError, match="PRIVATE_IDLE_TTL"):
+        Settings.from_environ({"REMOVE_PRIVATE_FILES": "true", "PRIVATE_IDLE_TTL": "off"})
