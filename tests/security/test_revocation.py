@@ -1,0 +1,129 @@
+"""Rights that end: when that takes effect, and what becomes of a model nobody may use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from router.admission import Admission
+from router.answers import ANSWER_TTL
+from router.credentials import Credentials
+from router.entitlements import CachedHub
+from router.errors import ModelNotFound
+from router.hub import HuggingFaceHub
+from router.models_file import catalogue
+from router.settings import Settings
+from router.tokens import Token
+from tests.core.fakes import FakeClock
+from tests.e2e_runpod.stage import Stage
+from tests.eventually import eventually
+from tests.security.doors import Door, Site, site
+
+HIDDEN, OTHER, OPEN, HOUSE = "acme/Hidden", "acme/Other", "acme/Open", "acme/House"
+NOT_FOUND, BAD_TOKEN = "model_not_found", "invalid_hf_token"
+
+TTL = 2.0  # seconds
+
+
+@pytest.fixture(scope="module")
+def models(stage: Stage) -> None:
+    for name in (HIDDEN, OTHER, HOUSE):
+        stage.model(name, private=True)
+    stage.model(OPEN)
+
+
+async def test_what_the_hub_takes_back_is_taken_back_within_a_minute(
+    stage: Stage, models: None
+) -> None:
+    clock, settings = FakeClock(), Settings.from_environ({})
+    direct = HuggingFaceHub(stage.hub.endpoint, ca_file=str(stage.hub.ca_file))
+    hub = CachedHub(direct, clock)
+    admission = Admission(
+        hub,
+        catalogue=catalogue(settings),
+        credentials=Credentials.read(settings, catalogue(settings), {}),
+        allowed=settings.allowed_models,
+        running=lambda _: set(),
+        clock=clock,
+    )
+    stage.hub.share(HIDDEN, "guest")
+    guest = Token(stage.hub.add_account("guest"))
+    try:
+        await admission.admit(HIDDEN, guest)
+        stage.hub.withdraw(HIDDEN, "guest")
+        clock.advance(ANSWER_TTL - 0.1)
+        await admission.admit(HIDDEN, guest)
+        clock.advance(0.1)
+        with pytest.raises(ModelNotFound):
+            await admission.admit(HIDDEN, guest)
+        assert ANSWER_TTL <= 60
+    finally:
+        await hub.close()
+        await direct.close()
+
+
+@pytest.fixture(scope="module", params=["http", "queue"])
+def place(request: pytest.FixtureRequest, stage: Stage, models: None) -> Iterator[Site]:
+    environ = {
+        "MAX_LOADED_MODELS": "4",
+        "MODEL_NAME": HOUSE,
+        "HF_TOKEN": stage.hub.add_account("acme"),
+        "PRIVATE_IDLE_TTL": str(TTL),
+        "REMOVE_PRIVATE_FILES": "true",
+    }
+    with site(stage, request.param, **environ) as place:
+        yield place
+
+
+@pytest.fixture
+async def door(place: Site) -> AsyncIterator[Door]:
+    async with place.door() as door:
+        yield door
+
+
+async def test_a_token_that_is_refused_once_is_refused_for_all_that_it_was_let_use(
+    place: Site, door: Door
+) -> None:
+    token = place.stage.hub.add_account("acme")
+    assert (await door.chat(HIDDEN, token)).text == f"I am {HIDDEN}"
+    place.stage.hub.expire(token)
+    assert (await door.chat(OTHER, token)).code == BAD_TOKEN  # the Hub is asked of it first
+    assert (await door.chat(HIDDEN, token)).code == BAD_TOKEN
+
+
+async def test_who_was_refused_by_one_name_is_not_let_in_by_another(
+    place: Site, door: Door
+) -> None:
+    hub = place.stage.hub
+    hub.share(HIDDEN, "guest")
+    guest = hub.add_account("guest")
+    assert (await door.chat(HIDDEN, guest)).text == f"I am {HIDDEN}"
+    hub.withdraw(HIDDEN, "guest")
+    for name in (f"{HIDDEN}@main", HIDDEN):
+        assert (await door.chat(name, guest)).code == NOT_FOUND
+
+
+def files(place: Site, model: str) -> list[Path]:
+    """What of a model lies on the worker's disk."""
+    folder = f"models--{model.replace('/', '--')}"
+    found = place.worker.directory.rglob(f"{folder}/**/*")
+    return [path for path in found if "router-leases" not in path.parts]
+
+
+async def test_a_private_model_that_nobody_asks_for_leaves_the_gpu_and_the_disk(
+    place: Site, door: Door
+) -> None:
+    owner = place.stage.hub.add_account("acme")
+    for model in (HIDDEN, OPEN):
+        assert (await door.chat(model, owner)).text == f"I am {model}"
+    assert (await door.chat(None)).text == f"I am {HOUSE}"
+    await eventually(lambda: not files(place, HIDDEN))
+    stopped = [line for line in place.worker.lines if "stopping" in line]
+    assert stopped
+    assert all(f"{HIDDEN}@" in line and "expired" in line for line in stopped)
+    assert files(place, OPEN)
+    assert files(place, HOUSE)
+
+    assert (await door.chat(HIDDEN, owner)).text == f"I am {HIDDEN}"
