@@ -16,6 +16,7 @@ import orjson
 from router.errors import UnsupportedModel
 
 MOST_BYTES = 4 << 20  # of one file; the largest in use are quantisation's, below 1 MB
+MOST_IN_ALL = 64 << 20  # bytes: each megabyte holds the whole worker up for some milliseconds
 
 # Under such keys transformers and SGLang look for files, or for further models.
 _POINTS = re.compile(
@@ -36,7 +37,12 @@ _LEADS_OUT = re.compile(
 
 def inspect(snapshot: Path) -> None:
     """Raises `UnsupportedModel`, naming the file and the key."""
-    for file in sorted(snapshot.rglob("*config*.json")):
+    files = sorted(snapshot.rglob("*config*.json"))
+    if sum(file.stat().st_size for file in files) > MOST_IN_ALL:
+        raise UnsupportedModel(
+            f"The model's configuration files have more than {MOST_IN_ALL} bytes in all."
+        )
+    for file in files:
         name = str(file.relative_to(snapshot))
         for key, value in _strings(_read(file, name)):
             if _KERNELS.fullmatch(key) and "/" in value:

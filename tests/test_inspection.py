@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import UnsupportedModel
-from router.inspection import MOST_BYTES, inspect
+from router.inspection import MOST_BYTES, MOST_IN_ALL, inspect
 from tests import tiny_models
 from tests.test_openai import json_values
 
@@ -107,3 +108,12 @@ def test_any_configuration_is_fit_or_refused(
     directory = snapshot(tmp_path_factory.mktemp("any"), content)
     with suppress(UnsupportedModel):
         inspect(directory)
+
+
+def test_many_large_files_are_not_read(tmp_path: Path) -> None:
+    files = MOST_IN_ALL // MOST_BYTES + 1
+    for number in range(files):
+        where = snapshot(tmp_path, {}, f"{number}/config.json")
+        os.truncate(where / f"{number}/config.json", MOST_BYTES)
+    with pytest.raises(UnsupportedModel, match="in all"):
+        inspect(where)

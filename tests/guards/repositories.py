@@ -73,6 +73,13 @@ GUARDS = (
         "test_it_is_refused_before_an_engine_starts[huge-files5]",
     ),
     Guard(
+        "nor are many large ones",
+        "router/inspection.py",
+        "if sum(file.stat().st_size for file in files) > MOST_IN_ALL:",
+        "if False:",
+        "tests/test_inspection.py::test_many_large_files_are_not_read",
+    ),
+    Guard(
         "a repository has so many files",
         "router/weights.py",
         "if len(files) > MOST_FILES:",
