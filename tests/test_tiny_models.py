@@ -1,11 +1,16 @@
-"""That they say their names is seen in `tests/engines/test_cpu.py`, by the real SGLang."""
+"""That they say their names is seen in `tests/engines/test_cpu.py`, by the real SGLang; that
+one is shown pictures, in `tests/e2e_sglang/test_attack_by_media.py`."""
 
 from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from tests import tiny_vision
 from tests.tiny_models import Kind, answer, make
 
 
@@ -32,16 +37,21 @@ def test_each_model_has_an_answer_and_weights_of_its_own(tmp_path: Path) -> None
     assert apple["tokenizer.json"] != pear["tokenizer.json"]
 
 
-def test_every_token_has_a_row_in_the_weights(tmp_path: Path) -> None:
-    model = make(tmp_path, "a-name_with.all-sorts")
+@pytest.mark.parametrize("made", [make, tiny_vision.make])
+def test_every_token_has_a_row_in_the_weights(
+    made: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    model = made(tmp_path, "a-name_with.all-sorts")
     vocabulary = json.loads((model / "tokenizer.json").read_text())["model"]["vocab"]
-    rows = json.loads((model / "config.json").read_text())["vocab_size"]
+    config = json.loads((model / "config.json").read_text())
+    rows = config.get("text_config", config)["vocab_size"]
     assert sorted(vocabulary.values()) == list(range(len(vocabulary)))
     assert len(vocabulary) <= rows
 
 
-def test_the_weights_fill_their_file(tmp_path: Path) -> None:
-    data = (make(tmp_path, "apple") / "model.safetensors").read_bytes()
+@pytest.mark.parametrize("made", [make, tiny_vision.make])
+def test_the_weights_fill_their_file(made: Callable[[Path, str], Path], tmp_path: Path) -> None:
+    data = (made(tmp_path, "apple") / "model.safetensors").read_bytes()
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8 : 8 + length])
     ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name[0] != "_"]
