@@ -13,7 +13,7 @@ judged, so that a new SGLang can't open a door unseen.
 | `data_parallel_rank`, `*_dp_rank` | picks a GPU | dropped |
 | `cache_salt`, `extra_key` | the prefix cache's namespace | the router's own |
 | `custom_params` | input of a logit processor | dropped |
-| `store` | keep the answer in the engine's memory | dropped |
+| `store` | keep the answer in the engine's memory | false |
 | `session_params` | continues another request's state | refused |
 | `bootstrap_*` | has the engine connect to a host | refused |
 | `lora_path` | loads an adapter from a path | refused |
@@ -97,6 +97,8 @@ def admit_fields(path: str, content: dict[str, object]) -> dict[str, object]:
             if fields.pop(name):
                 raise InvalidRequest(f"`{_shown(name)}` is not offered on {path}.")
         _drop_custom_params(fields.get("sampling_params"))
+    if path == "/v1/responses":
+        fields["store"] = False  # left out, it means true to SGLang
     kwargs = fields.get("chat_template_kwargs")
     if isinstance(kwargs, dict) and kwargs.pop("chat_template", None):
         raise InvalidRequest(

@@ -202,6 +202,11 @@ def test_custom_params_are_dropped_wherever_they_stand(sampling: object) -> None
     assert "custom_params" not in str(upstream({"sampling_params": sampling}, "/generate"))
 
 
+@pytest.mark.parametrize("asked", [{"store": True}, {"store": None}, {}])
+def test_an_engine_is_told_to_keep_no_answer(asked: dict[str, object]) -> None:
+    assert upstream(asked, "/v1/responses")["store"] is False
+
+
 def test_a_callers_chat_template_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="chat_template"):
         upstream({"chat_template_kwargs": {"chat_template": "{{ 1 }}"}})
