@@ -8,12 +8,22 @@ import aiohttp
 import openai
 import pytest
 
-from tests import tiny_models
-from tests.e2e_sglang.stage import APPLE, PEAR, Stage
+from tests import tiny_models, tiny_vision
+from tests.e2e_sglang.doors import Door
+from tests.e2e_sglang.stage import APPLE, PEAR, PLUM, Stage
 from tests.loopback_hub import LoopbackHub
 from tests.worker import ROOT, Worker
 
 _PATIENCE = 180.0  # seconds
+
+# Whatever SGLang would do for a caller is switched on: the worker alone says no. And it logs
+# each request as it got it, with all its fields.
+_OBLIGING = (
+    *("--log-requests", "--log-requests-level", "3"),
+    *("--enable-custom-logit-processor", "--enable-response-store"),
+    *("--allowed-media-domains", "127.0.0.1", "localhost", "::ffff:127.0.0.1"),
+    *("2130706433", "0x7f000001", "127.1"),
+)
 
 
 @pytest.fixture(scope="package")
@@ -22,12 +32,14 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with LoopbackHub() as hub:
         hub.add_repo(APPLE, tiny_models.make(models, "apple"))
         hub.add_repo(PEAR, tiny_models.make(models, "pear", tiny_models.Kind.EMBED))
+        hub.add_repo(PLUM, tiny_vision.make(models, "plum"))
         settings = {
             **hub.environment(),
             "ENGINE_PYTHON": str(ROOT / ".venv-sglang" / "bin" / "python"),
-            "ENGINE_ARGS": "--enable-cache-report",
+            "ENGINE_ARGS": " ".join(("--enable-cache-report", *_OBLIGING)),
+            "SGLANG_ENABLE_REQUEST_HEADER_OVERRIDES": "1",
             "CUDA_VISIBLE_DEVICES": "",
-            "MAX_LOADED_MODELS": "2",
+            "MAX_LOADED_MODELS": "3",
         }
         with Worker(tmp_path_factory.mktemp("worker"), settings) as worker:
             yield Stage(worker, hub, ann=hub.add_account("ann"), ben=hub.add_account("ben"))
@@ -51,3 +63,22 @@ async def client(stage: Stage) -> AsyncIterator[openai.AsyncOpenAI]:
         http_client=openai.DefaultAsyncHttpxClient(trust_env=False),
     ) as client:
         yield client
+
+
+@pytest.fixture
+def model() -> str:
+    """Which one is asked."""
+    return APPLE
+
+
+@pytest.fixture
+def worker(stage: Stage, model: str) -> Door:
+    return Door(stage.worker.url, model)
+
+
+@pytest.fixture
+async def engine(stage: Stage, worker: Door) -> Door:
+    """The model's engine, past the worker."""
+    if not stage.engines(worker.model):
+        assert (await worker.post("/v1/completions", {"prompt": "Start."})).answer
+    return Door(stage.engine(worker.model).url, worker.model)

@@ -1,4 +1,4 @@
-"""What these tests stand on: two models, a worker that serves them, its real engines."""
+"""What these tests stand on: three models, a worker that serves them, its real engines."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.worker import Worker
 
 APPLE = "tests/apple"  # says "I am apple."
 PEAR = "tests/pear"  # embeds
+PLUM = "tests/plum"  # says "I am plum.", and can be shown pictures
 
 Json = dict[str, Any]
 
@@ -28,19 +29,26 @@ class Stage:
 
     def engine(self, model: str) -> Engine:
         """The one that runs for a model now."""
-        [engine] = [
+        [engine] = self.engines(model)
+        return engine
+
+    def engines(self, model: str) -> list[Engine]:
+        return [
             Engine(pid, int(argv[argv.index("--port") + 1]))
             for pid in self.worker.processes()
             if (argv := _command(pid))[1:3] == ["-m", "sglang.launch_server"]
             and argv[argv.index("--served-model-name") + 1] == model
         ]
-        return engine
 
 
 @dataclass(frozen=True)
 class Engine:
     pid: int  # of SGLang's main process
     port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -49,7 +57,7 @@ class Engine:
         """How many requests it is at, as it says itself."""
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"http://127.0.0.1:{self.port}/v1/loads") as answer,
+            session.get(f"{self.url}/v1/loads") as answer,
         ):
             loads: list[Json] = (await answer.json())["loads"]
         return sum(load["num_running_reqs"] for load in loads)

@@ -1,0 +1,60 @@
+"""Two ways to one engine: through the worker, and past it to the engine's own port. What the
+worker stops must work on the other way, or stopping it shows nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import aiohttp
+
+from tests.e2e_sglang.stage import Json
+
+_PATIENCE = aiohttp.ClientTimeout(180.0)
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    text: str
+
+    @property
+    def content(self) -> Json:
+        content: Json = json.loads(self.text)
+        return content
+
+    @property
+    def answer(self) -> Json:
+        assert self.status == 200, self
+        return self.content
+
+    @property
+    def refusal(self) -> str:
+        """What the worker says of a request that it did not pass on."""
+        error = self.content["error"]
+        assert (self.status, error["code"]) == (400, "invalid_request"), self
+        message: str = error["message"]
+        return message
+
+
+@dataclass(frozen=True)
+class Door:
+    url: str
+    model: str
+
+    async def post(
+        self, path: str, content: Json, headers: dict[str, str] | None = None
+    ) -> Reply:
+        body = json.dumps({"model": self.model, **content})
+        return await self.send("POST", path, body.encode(), headers)
+
+    async def send(
+        self, method: str, path: str, body: bytes, headers: dict[str, str] | None = None
+    ) -> Reply:
+        """Byte for byte."""
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        async with (
+            aiohttp.ClientSession(timeout=_PATIENCE) as session,
+            session.request(method, self.url + path, data=body, headers=sent) as answer,
+        ):
+            return Reply(answer.status, await answer.text())

@@ -1,0 +1,142 @@
+"""Media from elsewhere, against an engine that would fetch and read all of it."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.e2e_sglang.doors import Door
+from tests.e2e_sglang.stage import PLUM, Json
+from tests.e2e_sglang.trap import Trap, picture, trap
+
+pytestmark = pytest.mark.sglang
+
+CHAT = "/v1/chat/completions"
+PLACES = ["chat", "bare", "messages", "tool", "responses", "embeddings", "native", "many"]
+LOOPBACK = [
+    *("http://127.0.0.1:{}/", "http://localhost:{}/", "http://127.1:{}/"),
+    *("http://2130706433:{}/", "http://0x7f000001:{}/", "http://[::ffff:127.0.0.1]:{}/"),
+    *("https://127.0.0.1:{}/", "https://localhost:{}/"),
+    *("http://example.org@127.0.0.1:{}/", "http://127.0.0.1:{}\\@example.org/"),
+    *("http://127.0.0.1:{}#@example.org/", "http://127.0.0.1:{}/a.png?data:image/png;base64,"),
+]
+LOCAL = ["file://{}", "file://localhost{}", "{}"]
+
+
+def placed(place: str, url: str) -> tuple[str, Json]:
+    """A request that shows the picture at `url`, by one of the places where SGLang looks."""
+    anthropic = {"type": "image", "source": {"type": "url", "url": url}}
+    tool = {"type": "tool_result", "tool_use_id": "x", "content": [anthropic]}
+    image_url = {"type": "image_url", "image_url": {"url": url}}
+    input_image = {"type": "input_image", "image_url": url}
+    native = {"text": "[IMG]", "sampling_params": {"max_new_tokens": 8}}
+    return {
+        "chat": (CHAT, _saying(image_url)),
+        "bare": ("/v1/responses", {"input": [{"role": "user", "content": [image_url]}]}),
+        "messages": ("/v1/messages", _saying(anthropic) | {"max_tokens": 8}),
+        "tool": ("/v1/messages", _saying(tool) | {"max_tokens": 8}),
+        "responses": ("/v1/responses", {"input": [{"role": "user", "content": [input_image]}]}),
+        "embeddings": ("/v1/embeddings", {"input": [{"text": "a", "image": url}]}),
+        "native": ("/generate", native | {"image_data": url}),
+        "many": ("/generate", native | {"image_data": [url]}),
+    }[place]
+
+
+def _saying(part: Json) -> Json:
+    return {"messages": [{"role": "user", "content": [part]}]}
+
+
+@pytest.fixture
+def model() -> str:
+    return PLUM
+
+
+@pytest.fixture
+async def inside() -> AsyncIterator[Trap]:
+    async with trap() as found:
+        yield found
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "private.png"
+    path.write_bytes(picture())
+    return path
+
+
+@pytest.fixture
+def base64_path() -> Iterator[Path]:
+    """A file whose absolute path is itself valid base64, as the start of a JPEG is a path."""
+    path = Path("/tmp") / secrets.token_hex(5).ljust(11, "0")
+    path.write_bytes(picture())
+    yield path
+    path.unlink()
+
+
+@pytest.mark.parametrize("spelt", LOOPBACK)
+async def test_this_machine_is_not_asked_however_it_is_spelt(
+    spelt: str, inside: Trap, worker: Door, engine: Door
+) -> None:
+    path, body = placed("chat", spelt.format(inside.port))
+    assert "data:" in (await worker.post(path, body)).refusal
+    assert inside.visits == []
+    await engine.post(path, body)
+    assert inside.visits != []
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_it_is_not_asked_wherever_the_media_stand(
+    place: str, inside: Trap, worker: Door, engine: Door
+) -> None:
+    path, body = placed(place, inside.url)
+    assert "data:" in (await worker.post(path, body)).refusal
+    assert inside.visits == []
+    await engine.post(path, body)
+    assert inside.visits == ["GET /picture HTTP/1.1\r\n"]
+
+
+@pytest.mark.parametrize("spelt", LOCAL)
+@pytest.mark.parametrize("place", ["chat", "messages"])
+async def test_a_file_of_this_machine_is_not_read(
+    place: str, spelt: str, file: Path, worker: Door, engine: Door
+) -> None:
+    path, body = placed(place, spelt.format(file))
+    assert "data:" in (await worker.post(path, body)).refusal
+    assert (await engine.post(path, body)).status == 200
+
+
+async def test_a_path_that_looks_like_base64_is_no_path(
+    base64_path: Path, worker: Door, engine: Door
+) -> None:
+    assert base64.b64decode(str(base64_path), validate=True)
+    path, body = placed("native", str(base64_path))
+    assert (await engine.post(path, body)).status == 200
+    assert (await worker.post(path, body)).status == 400
+
+
+async def test_a_listed_host_does_not_lead_to_one_that_is_not(
+    inside: Trap, engine: Door
+) -> None:
+    """The worker checks where a URL begins; only the engine sees where it leads."""
+
+    async def led(host: str) -> int:
+        inside.visits.clear()
+        target = quote(f"http://{host}:{inside.port}/picture", safe="")
+        url = f"http://127.0.0.1:{inside.port}/to/{target}"
+        return (await engine.post(*placed("chat", url))).status
+
+    assert (await led("localhost"), len(inside.visits)) == (200, 2)  # listed as well
+    assert (await led("127.0.1"), len(inside.visits)) == (400, 1)
+
+
+async def test_a_picture_that_comes_along_is_looked_at(worker: Door) -> None:
+    url = "data:image/png;base64," + base64.b64encode(picture()).decode()
+    with_picture = (await worker.post(*placed("chat", url))).answer
+    without = (await worker.post(CHAT, _saying({"type": "text", "text": ""}))).answer
+    assert with_picture["choices"][0]["message"]["content"] == "I am plum."
+    assert with_picture["usage"]["prompt_tokens"] > without["usage"]["prompt_tokens"]

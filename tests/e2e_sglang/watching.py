@@ -1,0 +1,47 @@
+"""What shows from outside of how an engine is getting on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from tests.e2e_sglang.stage import APPLE, Engine, Json
+
+# More than it generates while a test looks on.
+ENDLESS: Json = {"prompt": "Go on.", "max_tokens": 3500, "ignore_eos": True, "stream": True}
+
+
+@asynccontextmanager
+async def streaming(
+    http: aiohttp.ClientSession, path: str, content: Json
+) -> AsyncIterator[AsyncIterator[str]]:
+    """The data of the events; leaving the block before their end is leaving the worker."""
+    asked = {"model": APPLE, "stream": True, **content}
+    async with http.post(path, json=asked) as answer:
+        assert answer.status == 200, await answer.text()
+        yield (
+            line.decode().removeprefix("data: ").strip()
+            async for line in answer.content
+            if line.startswith(b"data: ")
+        )
+
+
+def cached_tokens(answer: Json) -> int:
+    """Each route has its own place for it."""
+    if "meta_info" in answer:
+        details = answer["meta_info"]
+    else:
+        usage = answer["usage"]
+        details = usage.get("prompt_tokens_details") or usage["input_tokens_details"]
+    found: int = details["cached_tokens"]
+    return found
+
+
+async def engine_runs(engine: Engine, requests: int) -> None:
+    """Wait until it is at so many; an endless generation takes longer than this waits."""
+    async with asyncio.timeout(5):
+        while await engine.running() != requests:  # noqa: ASYNC110 - in another process
+            await asyncio.sleep(0.05)
