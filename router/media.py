@@ -1,8 +1,8 @@
 """Images, audio and video come with the request, or from hosts that the operator lists.
 
 SGLang would read `file://`, local paths and any URL; what it does not know to be one of
-these it tries as a path, then as base64. So here everything becomes a `data:` URL, an
-`https` URL of a listed host, or an error. Redirects are the engine's to check
+these it tries as a path, then as base64. So here everything becomes a `data:` URL that holds
+media, an `https` URL of a listed host, or an error. Redirects are the engine's to check
 (`--allowed-media-domains`).
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from router.errors import InvalidRequest
+from router.manifests import holds_media
 
 _DATA = re.compile(r"data:[A-Za-z0-9.+/;=_-]*;base64,")  # lower case, as SGLang reads it
 _BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]+={0,2}\s*")
@@ -71,14 +72,14 @@ def _native(value: object, domains: frozenset[str]) -> object:
     if isinstance(value, str):
         if _is_allowed(value, domains):
             return value
-        if _BASE64.fullmatch(value):
+        if _BASE64.fullmatch(value) and holds_media(value):
             return f"data:application/octet-stream;base64,{value}"
     raise _refusal(domains)
 
 
 def _is_allowed(url: str, domains: frozenset[str]) -> bool:
-    if _DATA.match(url):
-        return True
+    if data := _DATA.match(url):
+        return holds_media(url[data.end() :])
     https = _HTTPS.fullmatch(url)
     return https is not None and https[1] in domains
 
@@ -86,6 +87,6 @@ def _is_allowed(url: str, domains: frozenset[str]) -> bool:
 def _refusal(domains: frozenset[str]) -> InvalidRequest:
     hosts = f", or `https` URLs of {', '.join(sorted(domains))}" if domains else ""
     return InvalidRequest(
-        f"Images, audio and video must be `data:...;base64,` URLs{hosts}: nothing else is "
-        "fetched, and files of this machine are not read."
+        f"Images, audio and video must be `data:...;base64,` URLs of their content{hosts}: "
+        "nothing else is fetched, and files of this machine are not read."
     )
