@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
+import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,9 +13,11 @@ from urllib.parse import quote
 
 import pytest
 
+from engines.command import CPU_MODULES
 from tests.e2e_sglang.doors import Door
 from tests.e2e_sglang.stage import PLUM, Json
 from tests.e2e_sglang.trap import Trap, picture, trap
+from tests.worker import ROOT
 
 pytestmark = pytest.mark.sglang
 
@@ -134,9 +139,53 @@ async def test_a_listed_host_does_not_lead_to_one_that_is_not(
     assert (await led("127.0.1"), len(inside.visits)) == (400, 1)
 
 
+async def test_nor_do_films_and_sound_come_from_elsewhere(
+    inside: Trap, worker: Door, tmp_path: Path
+) -> None:
+    """No model that takes them starts on a CPU: here SGLang's loaders are asked by themselves.
+    They look for a decoder, which is not there either, when they have what to decode."""
+    (tmp_path / "there").touch()
+    urls = [inside.url, f"file://{tmp_path}/there", "there", "absent"]
+    asked = [(kind, url) for kind in ("audio", "video") for url in urls]
+    for kind, url in asked:
+        part = {"type": f"{kind}_url", f"{kind}_url": {"url": url}}
+        assert "data:" in (await worker.post(CHAT, _saying(part))).refusal
+    assert inside.visits == []
+    read = ["ModuleNotFoundError"] * 3
+    assert await loading(asked, tmp_path) == [*read, "FileNotFoundError", *read, "Error"]
+    assert len(inside.visits) == 2
+
+
 async def test_a_picture_that_comes_along_is_looked_at(worker: Door) -> None:
     url = "data:image/png;base64," + base64.b64encode(picture()).decode()
     with_picture = (await worker.post(*placed("chat", url))).answer
     without = (await worker.post(CHAT, _saying({"type": "text", "text": ""}))).answer
     assert with_picture["choices"][0]["message"]["content"] == "I am plum."
     assert with_picture["usage"]["prompt_tokens"] > without["usage"]["prompt_tokens"]
+
+
+async def loading(asked: list[tuple[str, str]], directory: Path) -> list[str]:
+    """How SGLang fails to load each, in this directory."""
+    process = await asyncio.create_subprocess_exec(
+        str(ROOT / ".venv-sglang" / "bin" / "python"),
+        *("-c", _LOADING),
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(CPU_MODULES), "SGLANG_USE_CPU_ENGINE": "1"},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    printed, _ = await process.communicate(json.dumps(asked).encode())
+    return printed.decode().split()
+
+
+_LOADING = """
+import json, sys
+from sglang.srt.utils import load_audio, load_video
+
+load = {"audio": load_audio, "video": load_video}
+for kind, url in json.load(sys.stdin):
+    try:
+        load[kind](url)
+    except Exception as error:
+        print(type(error).__name__)
+"""
