@@ -31,8 +31,7 @@ def check_media(fields: dict[str, object], domains: frozenset[str]) -> None:
     that could name another caller's image.
     """
     for name in _PARTS_IN:
-        if isinstance(fields.get(name), list):
-            _check_parts(fields[name], domains)
+        _check_parts(fields.get(name), domains)
     for name in _NATIVE:
         if fields.get(name) is not None:
             fields[name] = _native(fields[name], domains)
@@ -41,26 +40,42 @@ def check_media(fields: dict[str, object], domains: frozenset[str]) -> None:
 def _check_parts(value: object, domains: frozenset[str]) -> None:
     if isinstance(value, list):
         for item in value:
-            if isinstance(item, list | dict):
-                _check_parts(item, domains)
+            _check_parts(item, domains)
     elif isinstance(value, dict):
-        for key in _MEDIA_KEYS:
-            if value.get(key) is not None:
-                _check_source(value[key], domains)
-        if value.get("type") == "image" and value.get("source") is not None:
-            _check_source(value["source"], domains)  # Anthropic's form
-        for key in ("content", "output"):  # of a message, and of a tool's result
-            if isinstance(value.get(key), list | dict):
-                _check_parts(value[key], domains)
+        _check_part(value, domains)
+
+
+def _check_part(part: dict[str, object], domains: frozenset[str]) -> None:
+    for key in _MEDIA_KEYS:
+        if part.get(key) is not None:
+            _check_source(part[key], domains)
+    if part.get("input_audio") is not None:
+        _check_base64(part["input_audio"], domains)
+    if part.get("type") == "image" and part.get("source") is not None:
+        _check_anthropics(part["source"], domains)
+    for key in ("content", "output"):  # of a message, and of a tool's result
+        _check_parts(part.get(key), domains)
 
 
 def _check_source(value: object, domains: frozenset[str]) -> None:
     if isinstance(value, dict):
         value.pop("content_hash", None)
-        if value.get("type") == "base64":  # Anthropic's form; SGLang writes `data:` before it
-            return
         value = value.get("url")
     if not isinstance(value, str) or not _is_allowed(value, domains):
+        raise _refusal(domains)
+
+
+def _check_anthropics(source: object, domains: frozenset[str]) -> None:
+    if isinstance(source, dict) and source.get("type") == "base64":  # its `url` is not read
+        _check_base64(source, domains)
+    else:
+        _check_source(source, domains)
+
+
+def _check_base64(value: object, domains: frozenset[str]) -> None:
+    """Of what SGLang writes `data:` before."""
+    data = value.get("data") if isinstance(value, dict) else None
+    if not isinstance(data, str) or not holds_media(data):
         raise _refusal(domains)
 
 

@@ -41,11 +41,13 @@ def part(kind: str, url: object) -> dict[str, object]:
 def forms(url: str) -> dict[str, tuple[str, dict[str, object]]]:
     """Every place where SGLang looks for media."""
     chat = "/v1/chat/completions"
+    called_base64 = {"type": "base64", "url": url, "data": ""}
     tool = {"type": "tool_result", "content": [{"type": "image", "source": {"url": url}}]}
     return {
         "image": (chat, message(part("image_url", {"url": url}))),
         "video": (chat, message(part("video_url", {"url": url}))),
         "audio": (chat, message(part("audio_url", {"url": url}))),
+        "image, called base64": (chat, message(part("image_url", called_base64))),
         "bare": (chat, message(part("image_url", url))),
         "tokenize": ("/v1/tokenize", message(part("image_url", {"url": url}))),
         "responses": (
@@ -68,6 +70,7 @@ def forms(url: str) -> dict[str, tuple[str, dict[str, object]]]:
         "rerank, query": ("/v1/rerank", {"query": [part("image_url", {"url": url})]}),
         "rerank, document": ("/v1/rerank", {"documents": [[part("video_url", {"url": url})]]}),
         "embeddings": ("/v1/embeddings", {"input": [{"text": "a", "image": url}]}),
+        "embeddings, one": ("/v1/embeddings", {"input": {"text": "a", "image": url}}),
         "generate": ("/generate", {"image_data": url}),
         "generate, many": ("/generate", {"video_data": [[None, url]]}),
         "generate, object": ("/generate", {"audio_data": [{"url": url}]}),
@@ -108,6 +111,32 @@ def test_a_list_of_where_media_are_is_no_media(form: str, number: int) -> None:
 def test_nor_is_it_as_bare_base64() -> None:
     with pytest.raises(InvalidRequest):
         upstream({"video_data": base64.b64encode(MANIFESTS[0]).decode()}, "/generate")
+
+
+def encoded_forms(data: str) -> dict[str, tuple[str, dict[str, object]]]:
+    """Where SGLang takes base64 and writes the `data:` before it."""
+    audio = part("input_audio", {"data": data, "format": "wav"})
+    source = {"type": "base64", "media_type": "image/png", "data": data}
+    return {
+        "inline audio": ("/v1/chat/completions", message(audio)),
+        "messages": ("/v1/messages", message({"type": "image", "source": source})),
+    }
+
+
+@pytest.mark.parametrize(
+    "data", [base64.b64encode(MANIFESTS[0]).decode(), "a,b", "/etc/passwd"]
+)
+@pytest.mark.parametrize("form", encoded_forms(""))
+def test_nor_where_only_base64_is_taken(form: str, data: str) -> None:
+    path, body = encoded_forms(data)[form]
+    with pytest.raises(InvalidRequest, match="data:"):
+        upstream(body, path)
+
+
+@pytest.mark.parametrize("form", encoded_forms(""))
+def test_base64_passes_where_it_is_taken(form: str) -> None:
+    path, body = encoded_forms("aGk=")[form]
+    assert upstream(body, path)["messages"] == body["messages"]
 
 
 def test_what_ffmpeg_does_not_look_at_is_not_looked_at_here() -> None:

@@ -22,7 +22,17 @@ from tests.worker import ROOT
 pytestmark = pytest.mark.sglang
 
 CHAT = "/v1/chat/completions"
-PLACES = ["chat", "bare", "messages", "tool", "responses", "embeddings", "native", "many"]
+PLACES = [
+    "chat",
+    "as base64",
+    "bare",
+    "messages",
+    "tool",
+    "responses",
+    "embeddings",
+    "native",
+    "many",
+]
 LOOPBACK = [
     *("http://127.0.0.1:{}/", "http://localhost:{}/", "http://127.1:{}/"),
     *("http://2130706433:{}/", "http://0x7f000001:{}/", "http://[::ffff:127.0.0.1]:{}/"),
@@ -38,10 +48,12 @@ def placed(place: str, url: str) -> tuple[str, Json]:
     anthropic = {"type": "image", "source": {"type": "url", "url": url}}
     tool = {"type": "tool_result", "tool_use_id": "x", "content": [anthropic]}
     image_url = {"type": "image_url", "image_url": {"url": url}}
+    as_base64 = {"type": "image_url", "image_url": {"type": "base64", "url": url}}
     input_image = {"type": "input_image", "image_url": url}
     native = {"text": "[IMG]", "sampling_params": {"max_new_tokens": 8}}
     return {
         "chat": (CHAT, _saying(image_url)),
+        "as base64": (CHAT, _saying(as_base64)),
         "bare": ("/v1/responses", {"input": [{"role": "user", "content": [image_url]}]}),
         "messages": ("/v1/messages", _saying(anthropic) | {"max_tokens": 8}),
         "tool": ("/v1/messages", _saying(tool) | {"max_tokens": 8}),

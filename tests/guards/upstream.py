@@ -101,6 +101,21 @@ GUARDS = (
         _ENGINE + "media.py::test_it_is_not_asked_wherever_the_media_stand[chat]",
     ),
     Guard(
+        "whatever a URL calls itself",
+        _MEDIA,
+        '        value.pop("content_hash", None)\n',
+        '        value.pop("content_hash", None)\n'
+        '        if value.get("type") == "base64":\n            return\n',
+        _ENGINE + "media.py::test_it_is_not_asked_wherever_the_media_stand[as base64]",
+    ),
+    Guard(
+        "nor as sound in base64",
+        _MEDIA,
+        'if part.get("input_audio") is not None:',
+        "if False:",
+        "tests/test_media.py::test_nor_where_only_base64_is_taken[inline audio-data0]",
+    ),
+    Guard(
         "nor do they in what Responses and Embeddings call input",
         _MEDIA,
         '"system", "input", "query"',
@@ -124,7 +139,7 @@ GUARDS = (
     Guard(
         "nor as Anthropic writes them",
         _MEDIA,
-        'if value.get("type") == "image" and value.get("source") is not None:',
+        'if part.get("type") == "image" and part.get("source") is not None:',
         "if False:",
         _ELSEWHERE + "[messages-/etc/passwd]",
     ),
