@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from router.transports.model_list import model_list, model_object
 
 _log = logging.getLogger("router.runpod")
 
-Job = Mapping[str, Any]
+Job = MutableMapping[str, Any]
 Report = Callable[[Job, dict[str, object]], Awaitable[None]]
 
 _SILENCE = 10.0  # seconds that a stream may be silent
@@ -75,7 +75,8 @@ class Jobs:
 
     async def _handle(self, job: Job) -> AsyncGenerator[Output, None]:
         try:
-            order = read(job.get("input"))
+            # Taken out: the SDK holds on to its last jobs for as long as no other comes.
+            order = read(job.pop("input", None))
             if isinstance(order, ListModels):
                 yield await self._models(order)
                 return

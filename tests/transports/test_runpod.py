@@ -17,7 +17,9 @@ from router.transports.runpod import Job, Jobs
 from tests.core.fakes import FakeClock, settle
 from tests.transports.test_http import EVENT, SSE, Answer, FakeService, fails, hangs, says
 
-CHAT = {"id": "job-1", "input": {"messages": []}}
+
+def chat() -> Job:
+    return {"id": "job-1", "input": {"messages": []}}
 
 
 class Desk:
@@ -30,8 +32,8 @@ class Desk:
         await asyncio.sleep(0)
         self.reported.append(progress)
 
-    async def run(self, job: Job = CHAT) -> list[Output]:
-        async with aclosing(self.jobs.handle(job)) as outputs:
+    async def run(self, job: Job | None = None) -> list[Output]:
+        async with aclosing(self.jobs.handle(job or chat())) as outputs:
             return [output async for output in outputs]
 
 
@@ -59,7 +61,7 @@ async def test_a_stream_is_coalesced_while_the_last_chunk_is_being_posted() -> N
         for _round in range(5):
             yield Body(EVENT)
 
-    async with desk(answer) as d, aclosing(d.jobs.handle(CHAT)) as outputs:
+    async with desk(answer) as d, aclosing(d.jobs.handle(chat())) as outputs:
         assert await anext(outputs) == EVENT.decode()
         more.set()
         await settle()  # the post takes its time
@@ -97,7 +99,7 @@ async def test_a_stream_that_breaks_off_ends_with_the_error_and_done() -> None:
         await posted.wait()
         raise error
 
-    async with desk(answer) as d, aclosing(d.jobs.handle(CHAT)) as outputs:
+    async with desk(answer) as d, aclosing(d.jobs.handle(chat())) as outputs:
         assert await anext(outputs) == EVENT.decode()
         posted.set()
         assert [output async for output in outputs] == [sse_error(error).decode()]
@@ -110,9 +112,19 @@ async def test_a_stream_that_breaks_off_before_anything_was_posted_fails_the_job
 
 
 async def test_the_request_is_over_before_its_error_is_yielded() -> None:
-    async with desk(fails(EngineFailed("it died"))) as d, aclosing(d.jobs.handle(CHAT)) as out:
+    async with (
+        desk(fails(EngineFailed("it died"))) as d,
+        aclosing(d.jobs.handle(chat())) as out,
+    ):
         await anext(out)
         assert d.service.closed.is_set()
+
+
+async def test_what_a_job_brought_is_not_left_to_who_holds_the_job() -> None:
+    job = chat()
+    async with desk(says(b"{}")) as d:
+        assert await d.run(job) == [{}]
+    assert job == {"id": "job-1"}
 
 
 async def test_progress_of_a_job_is_posted_before_its_answer() -> None:
@@ -156,7 +168,7 @@ async def test_a_job_cancelled_while_its_chunk_is_being_posted_ends_its_request_
     suspended: list[AsyncGenerator[Output, None]] = []
 
     async def post(d: Desk) -> None:
-        outputs = d.jobs.handle(CHAT)
+        outputs = d.jobs.handle(chat())
         suspended.append(outputs)  # the SDK leaves it so: neither closed nor collected
         await anext(outputs)
         await asyncio.Event().wait()
