@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
 from router.envelope import envelope
@@ -57,7 +57,7 @@ class Jobs:
         outputs = self._handle(job)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - the SDK runs each job in a task
-        task.add_done_callback(lambda _: self._close(outputs))
+        task.add_done_callback(lambda ended: self._close(ended, outputs))
         return outputs
 
     async def closed(self) -> None:
@@ -65,7 +65,12 @@ class Jobs:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    def _close(self, outputs: AsyncGenerator[Output, None]) -> None:
+    def _close(self, ended: asyncio.Task[Any], outputs: AsyncGenerator[Output, None]) -> None:
+        # The SDK keeps its last task. What cancelled that holds each frame that it went
+        # through, and a token in some, until it is asked for.
+        with suppress(asyncio.CancelledError):
+            ended.exception()
+
         async def close() -> None:
             await outputs.aclose()
 

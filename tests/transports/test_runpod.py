@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -160,6 +162,29 @@ async def test_a_cancelled_job_ends_its_request() -> None:
         await asyncio.wait({job})
         assert job.cancelled()
         assert d.service.closed.is_set()
+
+
+async def test_who_holds_the_task_of_a_cancelled_job_holds_nothing_of_its_request() -> None:
+    class Held: ...
+
+    held: list[weakref.ref[Held]] = []
+
+    async def answer(_: Request) -> AsyncGenerator[Part, None]:
+        secret = Held()
+        held.append(weakref.ref(secret))
+        yield SSE
+        await asyncio.Event().wait()
+
+    async with desk(answer) as d:
+        job = asyncio.create_task(d.run())
+        await settle()
+        job.cancel()
+        await asyncio.wait({job})
+        await settle()
+        await d.jobs.closed()
+        gc.collect()
+        assert job.done()
+        assert [ref() for ref in held] == [None]
 
 
 async def test_a_job_cancelled_while_its_chunk_is_being_posted_ends_its_request_at_once() -> (
