@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ahead.add_argument("--into", type=Path, required=True, help="directory to fill")
     ahead.add_argument("--token-file", type=Path, help="a file with a Hub token")
     chosen = parser.parse_args(arguments)
+    _leave_no_core()
     _forget_empty(os.environ)
     match chosen.command:
         case "demo":
@@ -83,6 +85,13 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
         return runpod_sdk.take_jobs(worker, settings.max_concurrency)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(worker, settings))
+
+
+def _leave_no_core() -> None:
+    """A crash, of a child too, must not put what its memory holds into a file: tokens, that
+    is. The hard limit stays, for who looks for a crash and raises it again."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _forget_empty(environ: MutableMapping[str, str]) -> None:
