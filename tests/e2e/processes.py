@@ -17,6 +17,16 @@ def command(pid: int) -> str:
     return ""
 
 
+def may_dump(pid: int) -> bool:
+    """Whether a crash of it would leave its memory in a file. Raises `OSError`."""
+    (line,) = (
+        line
+        for line in Path(f"/proc/{pid}/limits").read_text().splitlines()
+        if line.startswith("Max core file size")
+    )
+    return line.split()[4] != "0"
+
+
 def engines(worker: Worker) -> set[int]:
     """One number for each engine, however many processes it has: that of its session."""
     return {

@@ -14,7 +14,7 @@ from tests.loopback_platform import Hold, Job, LoopbackPlatform, Outcome
 from tests.worker import ROOT, Worker
 
 # It spares each start the second that the SDK takes to ask for the processor's name.
-_STAND_INS = ROOT / "tests" / "loopback_platform" / "stand_ins"
+STAND_INS = ROOT / "tests" / "loopback_platform" / "stand_ins"
 
 # Seconds that an empty poll hangs: whoever waits for one does not go unnoticed.
 POLL = 60.0
@@ -61,7 +61,7 @@ class Stage(Scene):
     def started(self, **environ: str) -> Iterator[Endpoint]:
         """For a test that ends the worker, in whatever way."""
         with LoopbackPlatform(POLL) as platform:
-            queue = {**platform.environment(), "PYTHONPATH": str(_STAND_INS)}
+            queue = {**platform.environment(), "PYTHONPATH": str(STAND_INS)}
             with self.add(QueueWorker, {**queue, **environ}) as worker:
                 yield Endpoint(platform, worker)
 

@@ -111,16 +111,18 @@ class Api:
         elif ":" in str(body.get("model")):
             reply.whole(400, flat(400, "LoRA is not enabled"))
         else:
-            await self._work(request.path, body, reply)
+            await self._work(request, body, reply)
 
-    async def _work(self, path: str, body: Json, reply: Reply) -> None:
+    async def _work(self, request: Request, body: Json, reply: Reply) -> None:
+        path = request.path
         reply.die_after = self._behaviour.die_after_bytes
         if self._behaviour.die_before_answer or (self._is_embedding and path in GENERATION):
             die()  # the real one does, when an embedding engine is asked to generate
         if self._behaviour.hang:
             await asyncio.Event().wait()
         if self._behaviour.error is not None:
-            await self._refuse(self._behaviour.error, path, body, reply)
+            said = f" {request}" if self._behaviour.echo else ""
+            await self._refuse(self._behaviour.error, path, body, reply, said)
         elif path in GENERATION:
             await self._generate(path, body, reply)
         elif path in _EMBEDDING and not self._is_embedding:
@@ -152,8 +154,11 @@ class Api:
             await reply.event(closing)
         reply.end()
 
-    async def _refuse(self, status: int, path: str, body: Json, reply: Reply) -> None:
-        message = f"[Errno 2] No such file or directory: '{self._model_path}/config.json'"
+    async def _refuse(
+        self, status: int, path: str, body: Json, reply: Reply, said: str
+    ) -> None:
+        file = f"{self._model_path}/config.json"
+        message = f"[Errno 2] No such file or directory: '{file}'{said}"
         if path != "/generate":
             reply.whole(status, flat(status, message))
         elif not body.get("stream"):

@@ -31,6 +31,7 @@ class Behaviour:
     hang: bool = False  # ready, but never generates; /health hangs as well
     unwell: bool = False  # /health says 503 at once; the real one takes 20 s to
     error: int | None = None  # the status that generation is refused with
+    echo: bool = False  # the refusal repeats the request, headers included
 
     ignore_sigint: bool = False
     ignore_sigterm: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -17,6 +18,7 @@ class Fault:
     kind: Kind
     left: int | None  # how often it still strikes; None: always
     cleared: Future[None]
+    struck: bool = False
 
     def meets(self, method: str, path: str) -> bool:
         if self.left == 0 or (self.kind in ("cut", "stall") and method == "HEAD"):  # no body
@@ -32,8 +34,9 @@ class Faults:
         self._faults: list[Fault] = []
         self._cleared: Future[None] = Future()
 
-    def add(self, path: str, kind: Kind, times: int | None = 1) -> None:
+    def add(self, path: str, kind: Kind, times: int | None = 1) -> Callable[[], bool]:
         """Let the next `times` requests for `path` fail; None: every one until `clear`.
+        Returns what tells whether it has struck.
 
         `path` is a decoded path, or a regular expression that fits it whole; files on
         the CDN are at `/cdn/<sha256>/<path>`. A "hang" answers only after `clear`; a
@@ -42,7 +45,8 @@ class Faults:
         if kind not in get_args(Kind):
             raise ValueError(f"no such fault: {kind!r}")
         with self._lock:
-            self._faults.append(Fault(path, kind, times, self._cleared))
+            self._faults.append(fault := Fault(path, kind, times, self._cleared))
+        return lambda: fault.struck
 
     def clear(self) -> None:
         """Forget all faults, and let the requests that hang be answered."""
@@ -55,6 +59,7 @@ class Faults:
         with self._lock:
             for fault in self._faults:
                 if fault.meets(method, path):
+                    fault.struck = True
                     if fault.left is not None:
                         fault.left -= 1
                     return fault

@@ -118,7 +118,7 @@ class Site:
 
 @contextmanager
 def site(stage: Stage, kind: str, key: str = "", **environ: str) -> Iterator[Site]:
-    journal = stage.journal.path.with_name(f"pool-{kind}.jsonl")
+    journal = _journal(stage, kind)
     environ |= {"POOL_JOURNAL": str(journal)}
     if kind == "http":
         with stage.worker(**environ) as worker:
@@ -126,6 +126,23 @@ def site(stage: Stage, kind: str, key: str = "", **environ: str) -> Iterator[Sit
     else:
         with stage.endpoint(**environ) as endpoint:
             yield Site(kind, stage, endpoint.worker, journal, endpoint)
+
+
+@contextmanager
+def doomed_site(stage: Stage, kind: str, **environ: str) -> Iterator[Site]:
+    """For a test that ends the worker, in whatever way."""
+    journal = _journal(stage, kind)
+    environ |= {"POOL_JOURNAL": str(journal)}
+    if kind == "http":
+        with stage.new_worker(**environ) as worker:
+            yield Site(kind, stage, worker, journal, None)
+    else:
+        with stage.started(**environ) as endpoint:
+            yield Site(kind, stage, endpoint.worker, journal, endpoint)
+
+
+def _journal(stage: Stage, kind: str) -> Path:
+    return stage.journal.path.with_name(f"pool-{kind}.jsonl")
 
 
 def _answered(answer: Answer) -> Seen:

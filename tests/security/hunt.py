@@ -1,0 +1,134 @@
+"""One worker's life in which tokens of every role and shape go through every trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.e2e.caller import CHAT, chat
+from tests.e2e.evidence import Evidence, found
+from tests.e2e.processes import may_dump
+from tests.eventually import eventually
+from tests.security.doors import Door, Seen, Site
+from tests.security.memory import Found, Memory
+from tests.security.troubles import Troubles
+
+HOUSE = "acme/house"  # the operator's, with a token of its own
+OPERATORS = {"HF_TOKEN", "HOUSE_TOKEN"}
+# By the name of the shape: what is made of a marker. None is a token.
+SHAPES: Mapping[str, str] = {
+    "followed_by_a_line_end": "{}\n",
+    "in_two_lines": "{}\r\n{}",
+    "not_ascii": "{}é",
+    "not_printable": "\x00{}\x7f",
+    "a_lone_surrogate": "{}\ud83d",
+    "long": "{}" * 320,
+    "with_a_scheme": "Bearer {}",
+    "with_two_schemes": "Bearer Bearer {}",
+    "quoted": '"{}"',
+    "a_query": "?token={}&x=1",
+}
+
+
+@dataclass
+class Case:
+    """What was hidden, and what was seen."""
+
+    control: Mapping[str, str]
+    secrets: dict[str, str] = field(default_factory=dict)  # by role, without their prefix
+    evidence: Evidence = field(default_factory=Evidence)
+    codes: dict[str, str] = field(default_factory=dict)  # of the shapes that are no token
+    left_in_memory: Found = field(default_factory=dict)
+    dumping: dict[str, bool] = field(default_factory=dict)  # by kind of process
+    upstream: bytes = b""  # what the engines were told and asked
+
+    def found(self, *places: bytes | str) -> set[str]:
+        """Secrets in places where the control was found."""
+        assert found(self.control, *places), "the search does not find what is there"
+        return found(self.secrets, *places)
+
+
+class Hunt:
+    def __init__(self, case: Case, place: Site, memory: Memory) -> None:
+        self._case, self._place, self._memory = case, place, memory
+        self._public, self._private = f"acme/{place.kind}-public", f"acme/{place.kind}-private"
+
+    async def run(self) -> None:
+        case, place = self._case, self._place
+        async with place.door() as door, case.evidence.of_processes(place.worker):
+            troubles = Troubles(place, door)
+            await self._plainly(door)
+            await self._malformed(door)
+            await troubles.of_the_token()
+            await troubles.of_the_hub()
+            await troubles.of_the_download()
+            await troubles.of_the_engine()
+            await troubles.of_those_who_leave()
+            self.note(troubles.tokens)
+            await self._until_idle()
+            async with troubles.everywhere():
+                self.note(troubles.tokens)
+                self._see_limits()
+                place.worker.send(signal.SIGTERM)
+                await eventually(lambda: "leaving" in place.worker.log)
+                place.stage.hub.faults.clear()
+                await asyncio.to_thread(place.worker.wait, 20)
+        for seen in troubles.seen.values():
+            self._see(seen)
+
+    async def _plainly(self, door: Door) -> None:
+        """Everybody is served, and the control goes wherever a token must not."""
+        stage, control = self._place.stage, self._case.control["control"]
+        stage.model(self._private, private=True)
+        stage.model(f"acme/{control}", answer=control)
+        inside, beside = (stage.hub.add_account("acme") for _ in range(2))
+        self.note({"inside": inside, "beside": beside})
+        body = chat(self._private, hf_token=inside)
+        for model in (HOUSE, f"acme/{control}"):
+            self._see(await door.chat(model))
+        self._see(await door.ask(CHAT, body))
+        self._see(await door.ask(CHAT, body, beside))
+
+    async def _malformed(self, door: Door) -> None:
+        self._place.stage.model(self._public)
+        for shape, form in SHAPES.items():
+            marker = self._case.secrets[shape] = secrets.token_hex(16)
+            value: Any = form.replace("{}", marker)
+            for token in (value, [value], {value: value}):
+                seen = self._see(await door.ask(CHAT, chat(self._public, hf_token=token)))
+                self._case.codes[f"{shape} {type(token).__name__}"] = seen.code
+            if self._place.kind == "http":
+                assert " 40" in await self._get("/v1/models", value)
+        if self._place.kind == "http":
+            assert " 20" in await self._get("/ping", "")  # logged at DEBUG
+
+    async def _get(self, path: str, token: str) -> str:
+        """Sent as it is, which no client would do; gives the status line."""
+        lines = [f"GET {path} HTTP/1.1", "Host: localhost", "Connection: close"]
+        lines += [f"X-HF-Token: {token}", "", ""]
+        request = "\r\n".join(lines).encode(errors="surrogatepass")
+        answer = await self._case.evidence.ask(self._place.worker.url, request)
+        return answer.partition(b"\r\n")[0].decode()
+
+    def _see(self, seen: Seen) -> Seen:
+        self._case.evidence.answers.append(repr(seen.shown).encode())
+        return seen
+
+    def note(self, tokens: Mapping[str, str]) -> None:
+        self._case.secrets |= {role: t.removeprefix("hf_") for role, t in tokens.items()}
+
+    async def _until_idle(self) -> None:
+        """What still holds a token then, will hold it for ever."""
+        worker, marks = self._place.worker, self._case.secrets
+        for _ in range(10):
+            self._case.left_in_memory = await self._memory.search(worker, marks)
+            if set(self._case.left_in_memory) == OPERATORS:
+                return
+
+    def _see_limits(self) -> None:
+        for process in self._place.worker.processes():
+            self._case.dumping[str(process)] = may_dump(process)

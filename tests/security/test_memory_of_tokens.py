@@ -1,0 +1,117 @@
+"""A request's token is in the worker's memory for as long as the request, and no longer.
+
+What is searched is all that Python can reach there. That the search finds what there is, is
+seen of the worker's own token, and of a request's while it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+
+from tests.e2e.caller import CHAT, chat
+from tests.e2e.scene import ENDLESS
+from tests.e2e_runpod.stage import Stage
+from tests.eventually import eventually
+from tests.security.doors import Site, site
+from tests.security.memory import Memory
+
+SERVED, SLOW = "acme/served", "acme/slow"
+
+
+@dataclass(frozen=True)
+class Searched:
+    place: Site
+    memory: Memory
+    own: str  # the worker's
+
+    async def holders(self, token: str) -> set[str]:
+        """Which of the two are there: the worker's own token, and this one."""
+        markers = {"own": self.own, "theirs": token}
+        return set(await self.memory.search(self.place.worker, markers))
+
+    async def until_forgotten(self, token: str) -> None:
+        """A request's end takes a few turns of the loop."""
+        for _ in range(20):
+            if await self.holders(token) == {"own"}:
+                return
+        raise AssertionError(await self.memory.search(self.place.worker, {"theirs": token}))
+
+
+@pytest.fixture(scope="module")
+def models(stage: Stage) -> None:
+    stage.model(SERVED, private=True)
+    stage.model(SLOW, private=True, **ENDLESS)
+
+
+@pytest.fixture(scope="module", params=["http", "queue"])
+def searched(
+    request: pytest.FixtureRequest,
+    stage: Stage,
+    models: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Searched]:
+    memory = Memory(tmp_path_factory.mktemp("memory") / "of the worker")
+    own = stage.hub.add_account("acme")
+    environ = {"HF_TOKEN": own, "MAX_LOADED_MODELS": "2"} | memory.environment()
+    with site(stage, request.param, **environ) as place:
+        yield Searched(place, memory, own)
+
+
+async def test_it_is_there_while_its_request_runs_and_gone_when_the_caller_is(
+    searched: Searched, stage: Stage
+) -> None:
+    token, before = stage.hub.add_account("acme"), len(stage.journal.events("request", SLOW))
+    assert await searched.holders(token) == {"own"}
+    async with searched.place.door() as door:
+        request = asyncio.create_task(door.chat(SLOW, token))
+        await eventually(lambda: len(stage.journal.events("request", SLOW)) > before)
+        assert await searched.holders(token) == {"own", "theirs"}
+        request.cancel()
+        with suppress(asyncio.CancelledError):
+            await request
+        await searched.until_forgotten(token)
+
+
+async def test_it_is_gone_when_its_request_was_served(searched: Searched, stage: Stage) -> None:
+    token = stage.hub.add_account("acme")
+    async with searched.place.door() as door:
+        assert (await door.chat(SERVED, token)).text == f"I am {SERVED}"
+        assert (await door.look(SERVED, token)).content["id"] == SERVED
+        await searched.until_forgotten(token)
+
+
+async def test_it_is_gone_when_its_request_was_refused(
+    searched: Searched, stage: Stage
+) -> None:
+    token = stage.hub.add_account("stranger")
+    async with searched.place.door() as door:
+        assert (await door.chat(SERVED, token)).code == "model_not_found"
+        await searched.until_forgotten(token)
+        stage.hub.expire(token)
+        assert (await door.chat(f"{SERVED}-not", token)).code == "invalid_hf_token"
+        await searched.until_forgotten(token)
+
+
+@pytest.mark.parametrize("searched", ["http"], indirect=True)
+async def test_a_connection_that_stays_open_does_not_keep_what_came_over_it(
+    searched: Searched, stage: Stage
+) -> None:
+    header, body = (stage.hub.add_account("acme") for _ in range(2))
+    url = searched.place.worker.url + CHAT
+    async with aiohttp.ClientSession() as session:
+        for headers, fields in (({"X-HF-Token": header}, {}), ({}, {"hf_token": body})):
+            asked = session.post(url, json=chat(SERVED, **fields), headers=headers)
+            async with asked as response:
+                assert response.status == 200
+                await response.read()
+        connector = session.connector
+        assert connector is not None
+        assert connector._conns, "nothing was kept open"
+        for token in (header, body):
+            await searched.until_forgotten(token)
