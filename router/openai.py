@@ -15,6 +15,10 @@ from router.upstream_fields import admit_fields
 
 # orjson reads 1,024 levels and writes 254. What is read here must be written again.
 _MOST_LEVELS = 250
+# Each costs memory and time that nobody else is served in: 32 MiB of `[],` take 1 GB and
+# seconds. As many as the numbers of a prompt of a million tokens, or the commas of any text
+# of 32 MiB.
+_MOST_VALUES = 1_500_000
 
 _GENERATE = frozenset({Task.GENERATE})
 _JUDGES = frozenset({Task.CLASSIFY, Task.GENERATE})
@@ -110,6 +114,11 @@ def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()
 
 
 def _read_object(body: bytes) -> dict[str, object]:
+    opened = body.count(b"{") + body.count(b"[")
+    if opened + body.count(b",") > _MOST_VALUES:
+        raise InvalidRequest(
+            f"The body holds too much: {_MOST_VALUES} commas and brackets at most."
+        )
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -119,7 +128,7 @@ def _read_object(body: bytes) -> dict[str, object]:
         ) from None
     if not isinstance(content, dict):
         raise InvalidRequest("The body must be a JSON object.")
-    if body.count(b"{") + body.count(b"[") > _MOST_LEVELS:  # else it can't be too deep
+    if opened > _MOST_LEVELS:  # else it can't be too deep
         try:
             orjson.dumps(content)
         except orjson.JSONEncodeError:

@@ -47,6 +47,19 @@ def message(part: Mapping[str, object]) -> dict[str, object]:
 # Reading
 
 
+@pytest.mark.parametrize("many", [b"[],", b"{},", b"0,", b'"a":0,'])
+def test_a_body_of_very_many_values_is_not_read(many: bytes) -> None:
+    opened, closed = (b"{", b"}") if b":" in many else (b'{"a":[', b"]}")
+    body = opened + many * 1_500_000 + many[:-1] + closed
+    with pytest.raises(InvalidRequest, match="commas and brackets"):
+        parse(body, CHAT)
+
+
+def test_a_prompt_of_a_million_tokens_is_read() -> None:
+    call = parse(orjson.dumps({"input_ids": list(range(1 << 20))}), NATIVE)
+    assert call.upstream_body("served", None)
+
+
 @given(st.binary(max_size=200) | json_values.map(orjson.dumps))
 @example(b"")
 @example(b"\xff")
