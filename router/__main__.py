@@ -29,6 +29,7 @@ from router.worker import Configuration, Worker, make_hub
 
 _log = logging.getLogger("router")
 
+_MOST_CONNECTIONS = 4096  # of callers; as many files are left to the Hub and the engines
 _LEAVE_LATER = 1.0  # seconds for the last bytes of a drained answer to be sent
 
 
@@ -94,6 +95,15 @@ def _leave_no_core() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
+def _open_files() -> int:
+    """How many files this process may have open, raised as far as it takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 4 * _MOST_CONNECTIONS:
+        soft = min(hard, 4 * _MOST_CONNECTIONS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
+
+
 def _forget_empty(environ: MutableMapping[str, str]) -> None:
     """Empty counts as unset for the libraries too: to OpenSSL an empty SSL_CERT_FILE means
     no authorities at all, and a deployment from the Hub listing sends every variable."""
@@ -118,6 +128,7 @@ async def _serve(worker: Worker, settings: Settings) -> int:
             api_keys=[key.reveal() for key in settings.api_keys],
             max_body=settings.max_body_bytes,
             request_timeout=settings.request_timeout,
+            max_connections=min(_MOST_CONNECTIONS, _open_files() // 2),
         )
         try:
             port = await server.start(settings.host, settings.port, settings.port_health)

@@ -29,9 +29,10 @@ from router.openai import ROUTES
 from router.parts import Part, Request
 from router.service import Health, ModelCard
 from router.transports.api_keys import ApiKeys
+from router.transports.bodies import Bodies
 from router.transports.model_list import model_list, model_object
 from router.transports.reply import Reply, unexpected
-from router.transports.wire import Handler, QuietServer, error_response, read_json_body
+from router.transports.wire import Handler, QuietServer, error_response
 
 logger = logging.getLogger("router.http")
 
@@ -63,7 +64,8 @@ class Service(Protocol):
 class HttpServer:
     """Serves `service`. `api_keys`: empty for none; `max_body` in bytes; `upload_timeout`
     in seconds, for one request's body to arrive; `request_timeout`, which the service
-    keeps by itself, bounds those as well who do not read their answer."""
+    keeps by itself, bounds those as well who do not read their answer. Beyond
+    `max_connections`, the oldest that wait for a request are closed."""
 
     def __init__(
         self,
@@ -73,14 +75,15 @@ class HttpServer:
         max_body: int = 32 * 1024 * 1024,
         upload_timeout: float = 60.0,
         request_timeout: float = 3600.0,
+        max_connections: int = 4096,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = service
         self._clock = clock
         self._longest = request_timeout + _SLOW_READER
         self._keys = ApiKeys(api_keys)
-        self._max_body = max_body
-        self._upload_timeout = upload_timeout
+        self._bodies = Bodies(max_body, min(upload_timeout, request_timeout))
+        self._max_connections = max_connections
         self._servers: list[QuietServer] = []
         self._listeners: list[asyncio.Server] = []
         self._active: set[asyncio.Task[Any]] = set()
@@ -100,7 +103,7 @@ class HttpServer:
         return bound
 
     async def _listen(self, handler: Handler, host: str, port: int | None) -> asyncio.Server:
-        server = QuietServer(handler)
+        server = QuietServer(handler, self._max_connections)
         listener = await asyncio.get_running_loop().create_server(
             server, host, port, backlog=1024
         )
@@ -178,7 +181,7 @@ class HttpServer:
         self, request: web.BaseRequest, path: str, caller: str
     ) -> web.StreamResponse:
         token = _hf_token(request)
-        body = await read_json_body(request, self._max_body, self._upload_timeout)
+        body = await self._bodies.read_json(request)
         # What the request holds ends with this block, however the caller leaves; a
         # generator that is merely dropped would hold it until it is collected.
         async with aclosing(self._service.answer(Request(path, body, token, caller))) as parts:

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from aiohttp.web_protocol import RequestHandler
 
 from router.envelope import envelope, envelope_headers
-from router.errors import BodyTooLarge, InvalidRequest, RouterError
+from router.errors import InvalidRequest, RouterError
 
 logger = logging.getLogger("router.http")
 
@@ -21,9 +21,10 @@ _LINGER = 2.0  # seconds to read on after an early refusal, so that it is seen
 
 
 class QuietServer(web.Server):
-    """Makes connections whose errors repeat nothing of the request."""
+    """Makes connections whose errors repeat nothing of the request, and not too many."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, most_connections: int) -> None:
+        self._most = most_connections
         super().__init__(
             handler,
             handler_cancellation=True,  # off by default: callers who leave go unnoticed
@@ -37,9 +38,25 @@ class QuietServer(web.Server):
     def __call__(self) -> RequestHandler:
         return _QuietConnection(self, loop=self._loop, **self._kwargs)
 
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self._connections) > self._most:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Hang up the oldest connection that is in no request: at worst the new one."""
+        for connection in self.connections:
+            if isinstance(connection, _QuietConnection) and connection.is_idle:
+                connection.force_close()
+                return
+
 
 class _QuietConnection(RequestHandler):
     __slots__ = ()
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self._current_request or self._messages or self._force_close)
 
     def handle_error(
         self,
@@ -66,38 +83,3 @@ def error_response(error: RouterError, **headers: str) -> web.Response:
         body=envelope(error),
         headers={**envelope_headers(error), **headers},
     )
-
-
-async def read_json_body(request: web.BaseRequest, limit: int, patience: float) -> bytes:
-    """The whole body, at most `limit` bytes, within `patience` seconds.
-
-    Raises `InvalidRequest` and `BodyTooLarge`. Asking for JSON by name keeps out the web
-    pages that post to a loopback port without asking first.
-    """
-    if request.content_type != "application/json":
-        raise InvalidRequest("Send the body as JSON, with `Content-Type: application/json`.")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise InvalidRequest("Send the body uncompressed.")
-    if (request.content_length or 0) > limit:
-        raise _too_large(limit)
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the answer itself has not begun
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(patience):
-            async for chunk in request.content.iter_any():
-                size += len(chunk)
-                if size > limit:
-                    raise _too_large(limit)
-                chunks.append(chunk)
-    except TimeoutError:
-        raise InvalidRequest(f"The body did not arrive within {patience:g} s.") from None
-    except RequestPayloadError:
-        raise InvalidRequest("The body broke off, or its chunks are malformed.") from None
-    return b"".join(chunks)
-
-
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body is too large: at most {limit} bytes.")
