@@ -167,8 +167,7 @@ def _read(response: httpx2.Response) -> ResolvedModel:
         info = response.json()
         name, commit = ModelRef.parse(info["id"]).repo_id, info["sha"]
         files = [file["rfilename"] for file in info.get("siblings") or ()]
-        architectures = (info.get("config") or {}).get("architectures") or ()
-        task = _task(files, architectures)
+        task = _task(files, _architectures(info))
     except (ValueError, KeyError, TypeError, AttributeError, InvalidModelId):
         raise _nonsense() from None
     if info.get("disabled"):
@@ -182,6 +181,12 @@ def _access(info: dict[str, Any]) -> Access:
     if info.get("private"):
         return Access.PRIVATE
     return Access.GATED if info.get("gated") else Access.PUBLIC
+
+
+def _architectures(info: dict[str, Any]) -> list[str]:
+    """By the repository's own config.json, which may say anything."""
+    named = (info.get("config") or {}).get("architectures")
+    return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
 
 
 def _task(files: Iterable[str], architectures: Iterable[str]) -> Task:

@@ -94,6 +94,11 @@ async def test_a_revision_is_one_segment_of_the_address(
             Task.CLASSIFY,
         ),
         ({"config.json": b'{"architectures": ["InternLM2ForRewardModel"]}'}, Task.CLASSIFY),
+        (
+            {"config.json": b'{"architectures": [1, "XForSequenceClassification"]}'},
+            Task.CLASSIFY,
+        ),
+        ({"config.json": b'{"architectures": 5}'}, Task.GENERATE),
     ],
 )
 async def test_the_task_is_read_off_the_repository(

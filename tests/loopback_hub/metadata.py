@@ -91,6 +91,6 @@ def _object(text: bytes) -> Json:
     """The JSON object in `text`; none where a test put other bytes into the file."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
