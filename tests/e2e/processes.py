@@ -17,6 +17,13 @@ def command(pid: int) -> str:
     return ""
 
 
+def resident(pid: int) -> int:
+    """Bytes of memory that it has."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
+
+
 def may_dump(pid: int) -> bool:
     """Whether a crash of it would leave its memory in a file. Raises `OSError`."""
     (line,) = (

@@ -12,13 +12,15 @@ from tests.loopback_hub.contents import Commit
 from tests.loopback_hub.lookup import Lookup
 from tests.loopback_hub.metadata import Json, folder_entry, model_info, tree_entry
 
-TREE_PAGE = 4  # entries; the Hub's is 1,000, which no test would fill
+TREE_PAGE = 4  # entries; the Hub's is 1,000, which few tests would fill
 
 
 class Api:
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
         self.has_auth_check = True
+        self.tree_page = TREE_PAGE
+        self._entries: dict[str, dict[str, Json]] = {}  # by commit
 
     def add_routes(self, app: web.Application) -> None:
         repo = "/api/models/{org}/{name}"
@@ -75,7 +77,7 @@ class Api:
         repo = self._lookup.repo(request)
         commit = self._lookup.commit(request, repo)
         folder = request.match_info.get("folder")
-        entries = _entries(commit)
+        entries = self._entries_of(commit)
         if folder is not None and folder not in commit.folders():
             raise Refusal(404, f"{folder} does not exist", "EntryNotFound")
         inside = f"{folder}/" if folder else ""
@@ -86,17 +88,23 @@ class Api:
             if path.startswith(inside) and (recursive or "/" not in path[len(inside) :])
         ]
         start = int(request.query.get("cursor", "0"))
-        answer = web.json_response([entries[path] for path in paths[start : start + TREE_PAGE]])
-        if start + TREE_PAGE < len(paths):
-            following = request.url.update_query(cursor=str(start + TREE_PAGE))
+        end = start + self.tree_page
+        answer = web.json_response([entries[path] for path in paths[start:end]])
+        if end < len(paths):
+            following = request.url.update_query(cursor=str(end))
             answer.headers["Link"] = f'<{following}>; rel="next"'
         return answer
 
     async def paths_info(self, request: web.Request) -> web.Response:
         repo = self._lookup.repo(request)
-        entries = _entries(self._lookup.commit(request, repo))
+        entries = self._entries_of(self._lookup.commit(request, repo))
         asked = (await request.post()).getall("paths", [])
         return web.json_response([entries[path] for path in asked if path in entries])
+
+    def _entries_of(self, commit: Commit) -> dict[str, Json]:
+        if commit.sha not in self._entries:
+            self._entries[commit.sha] = _entries(commit)
+        return self._entries[commit.sha]
 
     async def whoami(self, request: web.Request) -> web.Response:
         caller = self._lookup.caller(request)

@@ -154,6 +154,10 @@ class LoopbackHub:
             "localhost", "127.0.0.1", not_before=since, not_after=until
         ).configure_cert(self._tls)
 
+    def list_by(self, entries: int) -> None:
+        """List trees by so many entries a page, from now on."""
+        self._api.tree_page = entries
+
     def without_auth_check(self) -> None:
         """Be a mirror that lacks the auth-check route, from now on."""
         self._api.has_auth_check = False

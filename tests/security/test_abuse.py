@@ -1,0 +1,78 @@
+"""Odd bodies and many names, over both doors; others are served meanwhile and afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.e2e.caller import CHAT, Json, chat
+from tests.e2e.processes import resident
+from tests.e2e_runpod.stage import Stage
+from tests.security.doors import Door, Site, site
+
+MODEL = "acme/model"
+AT_ONCE = 2.0  # seconds; on a machine that is busy with much else
+
+
+@pytest.fixture(scope="module")
+def model(stage: Stage) -> None:
+    stage.model(MODEL)
+
+
+@pytest.fixture(scope="module", params=["http", "queue"])
+def place(request: pytest.FixtureRequest, stage: Stage, model: None) -> Iterator[Site]:
+    with site(stage, request.param) as place:
+        yield place
+
+
+@pytest.fixture
+async def door(place: Site) -> AsyncIterator[Door]:
+    """Others are served before and after, at once."""
+    async with place.door() as door:
+        await served(door)
+        yield door
+        async with asyncio.timeout(AT_ONCE):
+            await served(door)
+
+
+async def served(door: Door) -> None:
+    assert (await door.chat(MODEL)).text == f"I am {MODEL}"
+
+
+def nested(levels: int) -> Json:
+    content: Json = {}
+    for _ in range(levels // 2):
+        content = {"a": [content]}
+    return content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        nested(400),
+        {f"key-{number}": number for number in range(10_000)},
+        {"max_tokens": 10**400},
+        {"temperature": [1e308] * 1000},
+        {"user": "x" * 500_000},
+        {"messages": [{"role": "user", "content": "x"}] * 10_000},
+        {"messages": {"role": "user"}},
+        {"messages": [[[[]]]] * 1000},
+    ],
+    ids=["deep", "wide", "long number", "numbers", "text", "messages", "object", "lists"],
+)
+async def test_an_odd_body_is_answered_or_refused(door: Door, content: Json) -> None:
+    seen = await door.ask(CHAT, chat(MODEL, **content))
+    assert seen.code in ("", "invalid_request"), seen.content
+
+
+async def test_thousands_of_names_leave_the_worker_as_it_was(place: Site, door: Door) -> None:
+    count = 2000 if place.kind == "http" else 200  # a job takes longer
+    before = resident(place.worker.pid)
+    for start in range(0, count, 100):
+        names = [f"mallory/{number}" for number in range(start, start + 100)]
+        *refused, other = await asyncio.gather(*map(door.chat, [*names, MODEL]))
+        assert {seen.code for seen in refused} == {"model_not_found"}
+        assert other.text == f"I am {MODEL}"
+    assert resident(place.worker.pid) - before < 20 << 20

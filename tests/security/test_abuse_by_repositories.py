@@ -1,0 +1,137 @@
+"""Repositories that are too much: of files, of configuration, of bytes; others are served
+meanwhile and afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from router.weights import MOST_FILES
+from tests.e2e.caller import Caller
+from tests.e2e.processes import command, resident
+from tests.e2e.scene import Scene
+from tests.worker import Worker
+
+MODEL = "acme/model"
+AT_ONCE = 2.0  # seconds; on a machine that is busy with much else
+LLAMA = {"architectures": ["LlamaForCausalLM"]}
+SERVED, UNSUPPORTED = "", "unsupported_model"
+
+
+@pytest.fixture(scope="module")
+def worker(scene: Scene) -> Iterator[Worker]:
+    scene.model(MODEL)
+    with scene.worker(MAX_LOADED_MODELS="2", FETCH_LINGER="0") as worker:
+        yield worker
+
+
+@pytest.fixture
+async def other(caller: Caller) -> AsyncIterator[Caller]:
+    async with served_meanwhile(caller):
+        yield caller
+
+
+@asynccontextmanager
+async def served_meanwhile(caller: Caller) -> AsyncIterator[None]:
+    assert (await caller.chat(MODEL)).status == 200
+    longest, over = 0.0, asyncio.Event()
+
+    async def ask() -> None:
+        nonlocal longest
+        while not over.is_set():
+            began = time.monotonic()
+            assert (await caller.chat(MODEL)).text == f"I am {MODEL}"
+            longest = max(longest, time.monotonic() - began)
+
+    asking = asyncio.create_task(ask())
+    yield
+    over.set()
+    await asking
+    assert longest < AT_ONCE
+
+
+async def code_for(caller: Caller, model: str) -> str:
+    answer = await caller.chat(model)
+    return SERVED if answer.status == 200 else answer.refusal[1]
+
+
+class Sized(bytes):
+    """Bytes that claim to be more."""
+
+    claim = 10**15
+
+    def __len__(self) -> int:
+        return self.claim
+
+
+async def test_a_repository_of_very_many_files_is_refused_after_some_pages(
+    scene: Scene, worker: Worker, other: Caller
+) -> None:
+    scene.hub.list_by(1000)
+    files = {f"{number:06}.safetensors": b"x" for number in range(100_000)}
+    scene.hub.add_repo("mallory/many", files | {"config.json": json.dumps(LLAMA).encode()})
+    before, asked = resident(worker.pid), len(scene.hub.requests)
+    refusal = asyncio.create_task(code_for(other, "mallory/many"))
+    children: list[int] = []
+    while not refusal.done():
+        pids = await asyncio.to_thread(worker.processes)
+        downloads = [pid for pid in pids if "router.fetch_child" in command(pid)]
+        children += [memory for pid in downloads if (memory := resident(pid))]
+        await asyncio.wait([refusal], timeout=0.02)
+    assert refusal.result() == UNSUPPORTED
+    pages = [r for r in scene.hub.requests[asked:] if "/tree/" in r.path]
+    assert len(pages) == MOST_FILES // 1000 + 1
+    assert max(children) < 250 << 20
+    assert resident(worker.pid) - before < 100 << 20
+
+
+@pytest.mark.parametrize(
+    ("config", "code"),
+    [
+        (b"{" + b'"a":{' * 100_000 + b"}" * 100_001, UNSUPPORTED),
+        (b'{"a":' + b"[" * 100_000, UNSUPPORTED),
+        (json.dumps(LLAMA | {f"key-{n}": n for n in range(100_000)}).encode(), SERVED),
+        (b'{"a": NaN}', UNSUPPORTED),
+        (b'{"a": "\xff\xfe"}', UNSUPPORTED),
+        (b'{"a": ' + b"9" * 5000 + b"}", UNSUPPORTED),
+        (b"", UNSUPPORTED),
+        (b"null", UNSUPPORTED),
+        (b"[1]", UNSUPPORTED),
+        (b'{"num_hidden_layers": 1000000000000, "vocab_size": -1}', SERVED),
+        (b'{"architectures": 5, "model_type": [[]]}', SERVED),
+        (b'{"architectures": [1, null, {}], "hidden_size": "x"}', SERVED),
+    ],
+    ids=[
+        *("deep", "open", "wide", "no number", "no text", "long number", "empty", "null"),
+        *("list", "sizes", "number", "numbers"),
+    ],
+)
+async def test_an_absurd_configuration_is_the_engines_matter_or_refused(
+    scene: Scene, other: Caller, config: bytes, code: str
+) -> None:
+    model = f"mallory/{secrets.token_hex(4)}"
+    scene.hub.add_repo(model, {"config.json": config, "model.safetensors": model.encode()})
+    assert await code_for(other, model) == code
+
+
+@pytest.mark.parametrize(
+    ("weights", "code"),
+    [
+        ((2**63).to_bytes(8, "little") + b"{}", SERVED),
+        (Sized(b"x"), "model_too_large"),
+    ],
+    ids=["long header", "size"],
+)
+async def test_weights_that_lie_are_the_engines_matter_or_refused(
+    scene: Scene, other: Caller, weights: bytes, code: str
+) -> None:
+    model = f"mallory/{secrets.token_hex(4)}"
+    files = {"config.json": json.dumps(LLAMA).encode(), "model.safetensors": weights}
+    scene.hub.add_repo(model, files)
+    assert await code_for(other, model) == code
