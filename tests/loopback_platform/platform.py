@@ -59,6 +59,11 @@ class LoopbackPlatform:
         }
 
     @property
+    def jobs(self) -> list[Job]:
+        """All that were submitted, however they ended."""
+        return list(self._routes.jobs.values())
+
+    @property
     def takes(self) -> list[Take]:
         return self._routes.takes
 

@@ -15,7 +15,7 @@ from tests.e2e.processes import may_dump
 from tests.eventually import eventually
 from tests.security.doors import Door, Seen, Site
 from tests.security.memory import Found, Memory
-from tests.security.troubles import Troubles
+from tests.security.troubles import KINDS, Troubles
 
 HOUSE = "acme/house"  # the operator's, with a token of its own
 OPERATORS = {"HF_TOKEN", "HOUSE_TOKEN"}
@@ -64,7 +64,8 @@ class Hunt:
             await self._plainly(door)
             await self._malformed(door)
             await troubles.of_the_token()
-            await troubles.of_the_hub()
+            # Which door they came through makes no difference to the Hub: some will do.
+            await troubles.of_the_hub(KINDS if place.kind == "http" else ("cut", "hang"))
             await troubles.of_the_download()
             await troubles.of_the_engine()
             await troubles.of_those_who_leave()
@@ -79,6 +80,9 @@ class Hunt:
                 await asyncio.to_thread(place.worker.wait, 20)
         for seen in troubles.seen.values():
             self._see(seen)
+        for job in place.endpoint.platform.jobs if place.endpoint else ():
+            told = (job.outputs, job.finals, job.progress)  # also of those that were cancelled
+            case.evidence.answers.append(repr(told).encode())
 
     async def _plainly(self, door: Door) -> None:
         """Everybody is served, and the control goes wherever a token must not."""
@@ -90,21 +94,24 @@ class Hunt:
         body = chat(self._private, hf_token=inside)
         for model in (HOUSE, f"acme/{control}"):
             self._see(await door.chat(model))
+        assert self._see(await door.ask(CHAT, chat(f"acme/{control}", hf_token=""))).code == ""
         self._see(await door.ask(CHAT, body))
         self._see(await door.ask(CHAT, body, beside))
 
     async def _malformed(self, door: Door) -> None:
         self._place.stage.model(self._public)
-        for shape, form in SHAPES.items():
-            marker = self._case.secrets[shape] = secrets.token_hex(16)
-            value: Any = form.replace("{}", marker)
-            for token in (value, [value], {value: value}):
-                seen = self._see(await door.ask(CHAT, chat(self._public, hf_token=token)))
-                self._case.codes[f"{shape} {type(token).__name__}"] = seen.code
-            if self._place.kind == "http":
-                assert " 40" in await self._get("/v1/models", value)
+        await asyncio.gather(*(self._shaped(door, *shape) for shape in SHAPES.items()))
         if self._place.kind == "http":
             assert " 20" in await self._get("/ping", "")  # logged at DEBUG
+
+    async def _shaped(self, door: Door, shape: str, form: str) -> None:
+        marker = self._case.secrets[shape] = secrets.token_hex(16)
+        value: Any = form.replace("{}", marker)
+        for token in (value, [value], {value: value}):
+            seen = self._see(await door.ask(CHAT, chat(self._public, hf_token=token)))
+            self._case.codes[f"{shape} {type(token).__name__}"] = seen.code
+        if self._place.kind == "http":
+            assert " 40" in await self._get("/v1/models", value)
 
     async def _get(self, path: str, token: str) -> str:
         """Sent as it is, which no client would do; gives the status line."""

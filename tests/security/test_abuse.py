@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Iterator
 
+import aiohttp
 import pytest
 
 from tests.e2e.caller import CHAT, Json, chat
@@ -65,6 +67,17 @@ def nested(levels: int) -> Json:
 async def test_an_odd_body_is_answered_or_refused(door: Door, content: Json) -> None:
     seen = await door.ask(CHAT, chat(MODEL, **content))
     assert seen.code in ("", "invalid_request"), seen.content
+
+
+@pytest.mark.parametrize("place", ["http"], indirect=True)
+async def test_millions_of_values_are_refused_at_once(place: Site, door: Door) -> None:
+    body = b'{"messages":[' + b"[]," * 10_000_000 + b"[]]}"
+    headers = {"Content-Type": "application/json"}
+    async with aiohttp.ClientSession() as session, asyncio.timeout(AT_ONCE):
+        sent = session.post(place.worker.url + CHAT, data=io.BytesIO(body), headers=headers)
+        async with sent as response:
+            assert (await response.json())["error"]["code"] == "invalid_request"
+    assert resident(place.worker.pid) < 400 << 20
 
 
 async def test_thousands_of_names_leave_the_worker_as_it_was(place: Site, door: Door) -> None:

@@ -8,7 +8,7 @@ import os
 import resource
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -54,11 +54,11 @@ class Troubles:
         self._place, self._door = place, door
         self._hub: LoopbackHub = place.stage.hub
 
-    async def of_the_hub(self) -> None:
-        """Each step to a model, and all that can happen to it; all at once."""
+    async def of_the_hub(self, kinds: Sequence[Kind]) -> None:
+        """Each step to a model, and what can happen to it; all at once."""
         async with asyncio.TaskGroup() as group:
             for step, path in ASKED.items():
-                for kind in KINDS:
+                for kind in kinds:
                     if kind != "cut" or step not in BODILESS:
                         group.create_task(self._at_the_hub(step, path, kind))
         self._hub.faults.clear()
