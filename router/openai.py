@@ -10,6 +10,7 @@ import orjson
 from router.core.models import Task
 from router.errors import InvalidHfToken, InvalidRequest
 from router.media import check_media
+from router.reasoning import check_reasoning
 from router.tokens import Token
 from router.upstream_fields import admit_fields
 
@@ -108,6 +109,7 @@ def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()
         raise InvalidRequest("`stream` must be true or false.")
     fields = admit_fields(route.path, content)
     check_media(fields, media_domains)
+    check_reasoning(fields)
     if stream is not None:
         fields["stream"] = stream
     return Call(route, model, bool(stream), token, fields)

@@ -1,0 +1,37 @@
+"""What a model thought, which callers of /v1/responses send back packed by SGLang.
+
+SGLang 0.5.23 unpacks it without a bound (`decode_reasoning_state`): 32 MiB could become
+32 GB of its memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+
+from router.errors import InvalidRequest
+
+MOST_BYTES = 16 << 20  # unpacked, of one request: some million tokens
+_PREFIX = "sglang-reasoning-v1."
+
+
+def check_reasoning(fields: dict[str, object]) -> None:
+    """Raise `InvalidRequest` where it would take too much memory."""
+    items, left = fields.get("input"), MOST_BYTES
+    for item in items if isinstance(items, list) else ():
+        packed = item.get("encrypted_content") if isinstance(item, dict) else None
+        if isinstance(packed, str) and packed.startswith(_PREFIX):
+            left -= _unpacked(packed.removeprefix(_PREFIX), left + 1)
+        if left < 0:
+            raise InvalidRequest(
+                f"`encrypted_content` unpacks to more than {MOST_BYTES} bytes in all. Leave "
+                "the oldest out."
+            )
+
+
+def _unpacked(packed: str, most: int) -> int:
+    """Bytes, counted no further than `most`."""
+    try:
+        return len(zlib.decompressobj().decompress(base64.urlsafe_b64decode(packed), most))
+    except (ValueError, zlib.error):
+        return 0  # SGLang passes over it, too
