@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from router.__main__ import _forget_empty, main
+from router.__main__ import _MOST_CONNECTIONS, _forget_empty, _open_files, main
 from router.core import events
 from router.core.journal import Journal, replay
 from router.core.slots import Limits
@@ -21,6 +22,16 @@ def test_an_empty_variable_is_unset_for_the_libraries_too() -> None:
     environ = {"SSL_CERT_FILE": "", "HF_HOME": "", "HF_TOKEN": "set", "OTHERS": ""}
     _forget_empty(environ)
     assert environ == {"HF_TOKEN": "set", "OTHERS": ""}
+
+
+def test_as_many_files_may_be_open_as_it_takes() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+        assert _open_files() == min(hard, 4 * _MOST_CONNECTIONS)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (_open_files(), hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_settings_that_can_not_be_used_are_named_and_nothing_starts(

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +44,7 @@ class Case:
     evidence: Evidence = field(default_factory=Evidence)
     codes: dict[str, str] = field(default_factory=dict)  # of the shapes that are no token
     left_in_memory: Found = field(default_factory=dict)
-    dumping: dict[str, bool] = field(default_factory=dict)  # by kind of process
+    dumping: dict[str, bool] = field(default_factory=dict)  # by process
     upstream: bytes = b""  # what the engines were told and asked
 
     def found(self, *places: bytes | str) -> set[str]:
@@ -138,4 +139,5 @@ class Hunt:
 
     def _see_limits(self) -> None:
         for process in self._place.worker.processes():
-            self._case.dumping[str(process)] = may_dump(process)
+            with suppress(OSError):  # it has ended meanwhile
+                self._case.dumping[str(process)] = may_dump(process)

@@ -81,7 +81,7 @@ async def test_millions_of_values_are_refused_at_once(place: Site, door: Door) -
 
 
 async def test_thousands_of_names_leave_the_worker_as_it_was(place: Site, door: Door) -> None:
-    count = 2000 if place.kind == "http" else 200  # a job takes longer
+    count = 2000 if place.kind == "http" else 100  # a job takes longer
     before = resident(place.worker.pid)
     for start in range(0, count, 100):
         names = [f"mallory/{number}" for number in range(start, start + 100)]
