@@ -21,12 +21,16 @@ def under_init(run: Callable[[], int]) -> int:
     """
     if os.getpid() != 1:
         return run()
+    # Held back until somebody can handle them: without a handler, process 1 loses them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
         return run()
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     for number in _FORWARDED:
         signal.signal(number, lambda signum, _frame: os.kill(child, signum))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     return _reap_until(child)
 
 

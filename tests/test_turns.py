@@ -138,6 +138,7 @@ async def test_a_worker_that_was_frozen_waits_for_the_one_that_took_over(
     volume.hub.faults.add(WEIGHTS, "stall", times=2)
     with volume.worker() as first:
         await first.downloading()
+        await eventually(lambda: volume.downloads == 1)  # the file is there before it asks
         first.freeze()
         with volume.worker() as second:
             await eventually(lambda: volume.downloads == 2)

@@ -132,4 +132,12 @@ GUARDS = (
         "",
         _LEAKS + "no_process_would_leave_its_memory_in_a_file_when_it_crashes[http]",
     ),
+    Guard(
+        "a refusal that is remembered holds no frame of who was refused",
+        "router/answers.py",
+        "value = error.with_traceback(None)",
+        "value = error",
+        "tests/security/test_memory_of_tokens.py::"
+        "test_it_is_gone_when_its_request_was_refused[http]",
+    ),
 )
