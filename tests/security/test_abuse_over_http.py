@@ -20,13 +20,13 @@ from tests.worker import Worker
 
 MODEL, LIMIT = "acme/model", 1_000_000
 TOO_LARGE, INVALID = (413, "body_too_large"), (400, "invalid_request")
-AT_ONCE = 2.0  # seconds; on a machine that is busy with much else
+AT_ONCE = 10.0  # seconds, on the busiest machine
 
 
 @pytest.fixture(scope="module")
 def worker(scene: Scene) -> Iterator[Worker]:
     scene.model(MODEL)
-    environ = {"MAX_BODY_BYTES": str(LIMIT), "REQUEST_TIMEOUT": "2", "QUEUE_TIMEOUT": "2"}
+    environ = {"MAX_BODY_BYTES": str(LIMIT), "REQUEST_TIMEOUT": "5", "QUEUE_TIMEOUT": "5"}
     with scene.worker(**environ) as worker:
         yield worker
 
@@ -117,10 +117,10 @@ async def test_slow_uploads_end_in_time_and_hold_up_nobody(
 ) -> None:
     async with AsyncExitStack() as stack:
         slow = [await stack.enter_async_context(slowly(worker)) for _ in range(50)]
-        async with asyncio.timeout(AT_ONCE):
-            await served(other)
-        for answer in asyncio.as_completed(slow, timeout=10):
-            assert b"did not arrive within 2 s" in await answer
+        await served(other)
+        assert not any(answer.done() for answer in slow)
+        for answer in asyncio.as_completed(slow, timeout=20):
+            assert b"did not arrive within 5 s" in await answer
 
 
 async def test_large_uploads_together_take_bounded_memory(

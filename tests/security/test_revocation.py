@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -106,10 +107,12 @@ async def test_who_was_refused_by_one_name_is_not_let_in_by_another(
 
 
 def files(place: Site, model: str) -> list[Path]:
-    """What of a model lies on the worker's disk."""
-    folder = f"models--{model.replace('/', '--')}"
-    found = place.worker.directory.rglob(f"{folder}/**/*")
-    return [path for path in found if "router-leases" not in path.parts]
+    """What of a model lies on the worker's disk, which may change meanwhile."""
+    found = [
+        Path(top, name) for top, _, names in os.walk(place.worker.directory) for name in names
+    ]
+    mine = [path for path in found if f"models--{model.replace('/', '--')}" in path.parts]
+    return [path for path in mine if "router-leases" not in path.parts]
 
 
 async def test_a_private_model_that_nobody_asks_for_leaves_the_gpu_and_the_disk(
