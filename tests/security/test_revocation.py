@@ -8,18 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from router.admission import Admission
 from router.answers import ANSWER_TTL
-from router.credentials import Credentials
-from router.entitlements import CachedHub
 from router.errors import ModelNotFound
-from router.hub import HuggingFaceHub
-from router.models_file import catalogue
-from router.settings import Settings
 from router.tokens import Token
 from tests.core.fakes import FakeClock
 from tests.e2e_runpod.stage import Stage
 from tests.eventually import eventually
+from tests.security.admitting import admitting
 from tests.security.doors import Door, Site, site
 
 HIDDEN, OTHER, OPEN, HOUSE = "acme/Hidden", "acme/Other", "acme/Open", "acme/House"
@@ -38,20 +33,10 @@ def models(stage: Stage) -> None:
 async def test_what_the_hub_takes_back_is_taken_back_within_a_minute(
     stage: Stage, models: None
 ) -> None:
-    clock, settings = FakeClock(), Settings.from_environ({})
-    direct = HuggingFaceHub(stage.hub.endpoint, ca_file=str(stage.hub.ca_file))
-    hub = CachedHub(direct, clock)
-    admission = Admission(
-        hub,
-        catalogue=catalogue(settings),
-        credentials=Credentials.read(settings, catalogue(settings), {}),
-        allowed=settings.allowed_models,
-        running=lambda _: set(),
-        clock=clock,
-    )
+    clock = FakeClock()
     stage.hub.share(HIDDEN, "guest")
     guest = Token(stage.hub.add_account("guest"))
-    try:
+    async with admitting(stage.hub, clock) as admission:
         await admission.admit(HIDDEN, guest)
         stage.hub.withdraw(HIDDEN, "guest")
         clock.advance(ANSWER_TTL - 0.1)
@@ -59,10 +44,7 @@ async def test_what_the_hub_takes_back_is_taken_back_within_a_minute(
         clock.advance(0.1)
         with pytest.raises(ModelNotFound):
             await admission.admit(HIDDEN, guest)
-        assert ANSWER_TTL <= 60
-    finally:
-        await hub.close()
-        await direct.close()
+    assert ANSWER_TTL <= 60
 
 
 @pytest.fixture(scope="module", params=["http", "queue"])
