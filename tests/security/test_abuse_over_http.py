@@ -129,7 +129,7 @@ async def test_large_uploads_together_take_bounded_memory(
     before = resident(worker.pid)
     async with AsyncExitStack() as stack:
         sent = [
-            await stack.enter_async_context(slowly(worker, b" " * (LIMIT - 1)))
+            await stack.enter_async_context(slowly(worker, b" " * (LIMIT - 1000)))
             for _ in range(100)
         ]
         await asyncio.wait(sent, return_when=asyncio.FIRST_COMPLETED)
