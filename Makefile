@@ -39,7 +39,8 @@ demo: setup
 PARSERS = tests/core/test_models.py tests/core/test_quotas.py tests/test_tokens.py \
 	tests/test_redaction.py tests/test_openai.py tests/test_media.py tests/test_catalogue.py \
 	tests/test_patterns.py tests/test_envelope.py tests/test_settings.py \
-	tests/transports/test_job_forms.py tests/transports/test_job_reply.py tests/security/test_fuzz.py
+	tests/test_inspection.py tests/transports/test_job_forms.py tests/transports/test_job_reply.py \
+	tests/security/test_fuzz.py
 
 fuzz: .venv/ready
 	.venv/bin/python -m pytest --hypothesis-profile=long --hypothesis-show-statistics $(PARSERS)
