@@ -37,10 +37,8 @@ class LastAsked:
                 os.utime(path, (then, then))
 
     def forget(self, repo_id: str, commit: str) -> None:
-        path = self._path(repo_id, commit)
-        path.unlink(missing_ok=True)
-        with suppress(OSError):  # of other commits
-            path.parent.rmdir()
+        # Its folder stays: another worker may be about to note something there.
+        self._path(repo_id, commit).unlink(missing_ok=True)
 
     def ago(self, repo_id: str, commit: str) -> float:
         """Seconds; none at all where it is not noted: nobody may conclude anything."""
@@ -51,10 +49,10 @@ class LastAsked:
 
     def all(self) -> Iterator[tuple[str, str]]:
         """The repository and commit of every model that is noted."""
-        for path in self._folder.glob("models--*--*/*"):
-            # No name has two dashes in a row.
-            _, org, name = path.parent.name.split("--")
-            yield f"{org}/{name}", path.name
+        for folder, _, commits in os.walk(self._folder):  # passes over what goes meanwhile
+            parts = Path(folder).name.split("--")  # no name has two dashes in a row
+            if len(parts) == 3:
+                yield from ((f"{parts[1]}/{parts[2]}", commit) for commit in commits)
 
     def _path(self, repo_id: str, commit: str) -> Path:
         return self._folder / f"models--{repo_id.replace('/', '--')}" / commit

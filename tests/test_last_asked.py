@@ -67,3 +67,9 @@ def test_a_disk_that_can_not_be_written_stops_nobody(
     with caplog.at_level(logging.WARNING):
         LastAsked(tmp_path).note(*MODEL)
     assert "can't note" in caplog.text
+
+
+def test_what_is_no_note_is_passed_over(last_asked: LastAsked, tmp_path: Path) -> None:
+    last_asked.note(*MODEL)
+    (tmp_path / "router-private" / "lost+found").touch()
+    assert list(last_asked.all()) == [MODEL]
