@@ -36,10 +36,10 @@ demo: setup
 	@.venv/bin/python -m router demo $(if $(KEEP),--keep)
 
 # What reads callers' bytes (names, tokens, bodies, jobs, streams), for minutes each.
-PARSERS = tests/core/test_models.py tests/core/test_quotas.py tests/test_tokens.py \
-	tests/test_redaction.py tests/test_openai.py tests/test_media.py tests/test_catalogue.py \
-	tests/test_patterns.py tests/test_envelope.py tests/test_settings.py \
-	tests/test_inspection.py tests/transports/test_job_forms.py tests/transports/test_job_reply.py \
+PARSERS = tests/test_models.py tests/pool/test_quotas.py tests/test_secrets.py \
+	tests/test_logs.py tests/requests/test_routes.py tests/requests/test_media.py tests/config/test_catalog.py \
+	tests/config/test_patterns.py tests/requests/test_error_body.py tests/config/test_settings.py \
+	tests/downloads/test_check_config.py tests/runpod/test_inputs.py tests/runpod/test_outputs.py \
 	tests/security/test_fuzz.py
 
 fuzz: .venv/ready

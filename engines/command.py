@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from router.core.models import EngineSpec, ResolvedModel, Task
-from router.core.ports import Allotment, Credential
+from router.models import EngineSpec, ResolvedModel, Task
+from router.scheduler.actions import Allotment
+from router.secrets import Token
 
 CPU_MODULES = Path(__file__).with_name("cpu")  # see sitecustomize.py there
 
@@ -126,7 +127,7 @@ def environment(
     spec: EngineSpec,
     *,
     device: Device,
-    hf_token: Credential | None,
+    hf_token: Token | None,
 ) -> dict[str, str]:
     """The engine's environment: what it may see of the worker's, and what we decide.
 

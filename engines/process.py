@@ -1,6 +1,6 @@
 """One engine as a family of processes: started under a guard, logged, ended as a whole.
 
-Whatever dies, nothing of the family survives: guard.py answers for the death of the router
+Whatever dies, nothing of the family survives: supervisor.py answers for the death of the router
 and of the engine, this module for the death of the guard.
 """
 
@@ -19,11 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.kin import MARK, Kin
-from engines.log import LogPump
-from router.core.ports import Unkillable
+from engines.output import LogPump
+from engines.process_tree import MARK, Kin
+from router.pool.interfaces import Unkillable
 
-GUARD = Path(__file__).with_name("guard.py")
+GUARD = Path(__file__).with_name("supervisor.py")
 # Seconds that the guard gets to kill its descendants; it knows them best, but may be stuck.
 GUARD_SWEEP = 1.0
 

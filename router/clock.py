@@ -10,6 +10,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+Clock = Callable[[], float]  # seconds, monotonic
+
 _log = logging.getLogger(__name__)
 
 TICK = 1.0  # seconds between two looks
@@ -17,7 +19,7 @@ LATE = 30.0  # seconds: a look that is later than this means that nothing ran
 DRIFT = 5.0  # seconds between the clocks: the machine slept, and one of them with it
 
 
-class Clock:
+class WorkerClock:
     """Seconds, monotonic, without those in which nothing ran."""
 
     def __init__(
@@ -49,7 +51,7 @@ class Clock:
 
 
 async def watch(
-    clock: Clock,
+    clock: WorkerClock,
     thawed: Callable[[], Awaitable[None]],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:

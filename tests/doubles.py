@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from router.core.models import Access, ModelRef, ResolvedModel, Task
-from router.core.ports import Credential, UpstreamLost, UpstreamRequest, UpstreamResponse
 from router.errors import HubUnavailable, ModelGated, ModelNotFound
+from router.models import Access, ModelRef, ResolvedModel, Task
+from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
+from router.secrets import Token
 
 
 @dataclass
@@ -31,7 +32,7 @@ class FakeHub:
     def add(
         self,
         repo_id: str,
-        *readers: Credential,
+        *readers: Token,
         commit: str = "1" * 40,
         task: Task = Task.GENERATE,
         gated: bool = False,
@@ -47,20 +48,20 @@ class FakeHub:
     def rename(self, old: str, new: str) -> None:
         self.repos[old] = self.repos[new]
 
-    async def resolve(self, ref: ModelRef, credential: Credential | None) -> ResolvedModel:
+    async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
         repo = self._find("resolve", ref.repo_id, credential, f"@{ref.revision}")
         if repo.model.access is Access.PRIVATE:
             self._check(repo, credential)
         return repo.model
 
-    async def entitle(self, model: ResolvedModel, credential: Credential | None) -> None:
+    async def entitle(self, model: ResolvedModel, credential: Token | None) -> None:
         repo = self._find("entitle", f"{model.repo_id}", credential)
         self._check(repo, credential)
         if model.commit not in repo.commits:
             raise ModelNotFound("no such commit")
 
     def _find(
-        self, question: str, repo_id: str, credential: Credential | None, at: str = "@None"
+        self, question: str, repo_id: str, credential: Token | None, at: str = "@None"
     ) -> Repo:
         about = repo_id + at.removesuffix("@None")
         self.asked.append((question, about, credential.digest if credential else ""))
@@ -71,7 +72,7 @@ class FakeHub:
             raise ModelNotFound(f"{repo_id} does not exist")
         return self.repos[repo_id]
 
-    def _check(self, repo: Repo, credential: Credential | None) -> None:
+    def _check(self, repo: Repo, credential: Token | None) -> None:
         if repo.readers is None or (credential and credential.digest in repo.readers):
             return
         if repo.model.access is Access.GATED:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from router.core.models import Access, ModelRef, ResolvedModel
-from router.core.ports import Credential
 from router.errors import RouterError
+from router.models import Access, ModelRef, ResolvedModel
+from router.secrets import Token
 
 REF = ModelRef("org/model")  # means PUBLIC
 PUBLIC = ResolvedModel("org/model", "a" * 40)
@@ -27,14 +27,14 @@ class ScriptedHub:
     def __post_init__(self) -> None:
         self.answering.set()
 
-    async def resolve(self, ref: ModelRef, credential: Credential | None) -> ResolvedModel:
+    async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
         await self._answer("resolve", credential)
         return self.model
 
-    async def entitle(self, model: ResolvedModel, credential: Credential | None) -> None:
+    async def entitle(self, model: ResolvedModel, credential: Token | None) -> None:
         await self._answer("entitle", credential)
 
-    async def _answer(self, what: str, credential: Credential | None) -> None:
+    async def _answer(self, what: str, credential: Token | None) -> None:
         self.asked.append((what, credential.digest if credential else None))
         try:
             await self.answering.wait()

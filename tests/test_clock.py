@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.clock import LATE, TICK, Clock, watch
+from router.clock import LATE, TICK, WorkerClock, watch
 
 
 class Machine:
@@ -12,7 +12,7 @@ class Machine:
 
     def __init__(self) -> None:
         self.uptime, self.date = 100.0, 1e9
-        self.clock = Clock(lambda: self.uptime, lambda: self.date)
+        self.clock = WorkerClock(lambda: self.uptime, lambda: self.date)
 
     def run(self, seconds: float) -> None:
         self.uptime += seconds

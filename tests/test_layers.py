@@ -1,84 +1,91 @@
-"""Imports point inward. What a layer may know is listed here, and nothing else."""
+"""Imports point inward. What a room may know is listed here, and nothing else."""
 
 from __future__ import annotations
 
 import ast
-import sys
-from pathlib import Path
+from collections import Counter
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-STDLIB = sys.stdlib_module_names
+from tests.import_graph import ROOT, arrows, drawing, floors, imports, is_ours, modules, room
 
-# By the longest prefix. An entry names packages and modules of this project, and others
-# by their top level.
-MAY_IMPORT = {
-    "router.core": {"router.core", "router.errors"},
-    "router.errors": set[str](),
-    "router.service": {
-        *("router.admission", "router.catalogue", "router.core", "router.errors"),
-        *("router.exchange", "router.openai", "router.parts", "router.settings"),
-        "router.tokens",
-    },
-    "router.exchange": {
-        *("router.core", "router.envelope", "router.errors", "router.openai", "router.parts"),
-    },
-    "router.transports": {
-        *("router.envelope", "router.errors", "router.openai", "router.parts"),
-        *("router.service", "router.transports", "aiohttp", "orjson", "runpod"),
-    },
-    "engines": {
-        *("engines", "router.core.models", "router.core.ports"),
-        *("aiohttp", "pynvml"),
-    },
+# What every room may import. `config` is text turned into values; `logs` hides secrets.
+BASE = {"models", "errors", "secrets", "clock"}
+
+# Rooms, or single modules of a room ("pool.interfaces").
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "clock": set(),
+    "pid1": set(),
+    "models": {"errors"},
+    "secrets": {"errors"},
+    "logs": {"secrets"},
+    "config": BASE | {"logs"},
+    "scheduler": {"models", "errors"},
+    "pool": BASE | {"scheduler"},
+    "hub": BASE | {"config"},
+    "access": BASE | {"config", "hub.interfaces"},
+    "downloads": BASE | {"config", "hub", "pool.interfaces"},
+    "engines": BASE | {"config", "pool.interfaces", "scheduler.actions"},
+    "requests": BASE | {"config", "access", "pool", "scheduler"},
+    "http": BASE | {"config", "requests"},
+    "runpod": BASE | {"config", "requests"},
 }
-NOT_IN_THE_ROUTER = {"torch", "sglang", "transformers", "tests"}
+FREE = {"app", "cli", "__main__", "__init__", "router"}  # they put everything together
 
-
-def modules() -> list[str]:
-    files = [*ROOT.glob("router/**/*.py"), *ROOT.glob("engines/*.py")]
-    return sorted(".".join(f.relative_to(ROOT).with_suffix("").parts) for f in files)
-
-
-def imports(module: str) -> set[str]:
-    tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text())
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide where things come from"
-            origin = node.module or ""
-            package = (ROOT / origin.replace(".", "/")).is_dir()
-            found |= {f"{origin}.{a.name}" if package else origin for a in node.names}
-    return {name for name in found if name.partition(".")[0] not in STDLIB}
+# Packages from elsewhere, and the only modules or rooms that may know them.
+KNOWN_BY = {
+    "aiohttp": {"http", "requests.upstream", "engines"},
+    "runpod": {"runpod.worker"},
+    "huggingface_hub": {"hub", "downloads"},
+    "pynvml": {"engines"},
+    "yaml": {"config"},
+    "cachetools": {"hub", "access"},
+}
+NEVER = {"torch", "sglang", "transformers", "tests"}
 
 
 def within(name: str, allowed: set[str]) -> bool:
-    return any(name == one or name.startswith(one + ".") for one in allowed)
+    short = name.removeprefix("router.")
+    return any(short == one or short.startswith(one + ".") for one in allowed)
 
 
 @pytest.mark.parametrize("module", modules())
-def test_a_module_imports_inward_only(module: str) -> None:
-    layers = [layer for layer in MAY_IMPORT if within(module, {layer})]
-    if layers:
-        allowed = MAY_IMPORT[max(layers, key=len)]
-        strangers = {name for name in imports(module) if not within(name, allowed)}
-        assert not strangers, f"{module} must not know {strangers}"
+def test_a_module_imports_only_what_its_room_may_know(module: str) -> None:
+    here = room(module)
+    if here in FREE:
+        return
+    ours = {name for name in imports(module) if is_ours(name) and room(name) != here}
+    strangers = {name for name in ours if not within(name, MAY_IMPORT[here])}
+    assert not strangers, f"{module} must not know {strangers}"
 
 
 @pytest.mark.parametrize("module", modules())
-def test_the_router_never_imports_the_engines_libraries(module: str) -> None:
-    assert not {name for name in imports(module) if within(name, NOT_IN_THE_ROUTER)}
+def test_a_package_from_elsewhere_is_known_where_it_is_wrapped(module: str) -> None:
+    for name in imports(module):
+        package = name.partition(".")[0]
+        assert package not in NEVER, f"{module} must not import {name}"
+        if room(module) not in FREE and package in KNOWN_BY:
+            assert within(module, KNOWN_BY[package]), f"{module} must not import {name}"
 
 
-def test_only_the_composition_root_and_the_commands_import_engines_or_adapters() -> None:
-    adapters = {"engines", "router.hub", "router.download", "router.relay", "router.transports"}
-    knowing = {
-        module
+def test_no_rooms_import_each_other_in_a_circle() -> None:
+    assert floors()[-1]
+
+
+def test_the_drawing_of_the_rooms_is_the_one_in_the_readme() -> None:
+    assert drawing() in (ROOT / "router/README.md").read_text(), "run `make docs`"
+
+
+def test_only_the_command_line_and_the_composition_root_know_engines() -> None:
+    assert {name for name, others in arrows().items() if "engines" in others} <= FREE
+
+
+def test_no_two_classes_share_a_name() -> None:
+    names = Counter(
+        node.name
         for module in modules()
-        if not within(module, adapters)
-        and {name for name in imports(module) if within(name, adapters)}
-    }
-    assert knowing == {"router.__main__", "router.worker"}
+        for node in ast.walk(ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert not {name for name, count in names.items() if count > 1}

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.caller import Caller, calling
-from tests.e2e.scene import Scene
+from tests.e2e.harness import Scene
 from tests.loopback_hub import LoopbackHub
 
 PAIRS = 1000

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 import pytest
 
 from tests.e2e.caller import Caller, calling
-from tests.e2e.scene import Scene
+from tests.e2e.harness import Scene
 from tests.loopback_hub import LoopbackHub
 from tests.worker import Worker
 

@@ -23,7 +23,7 @@ class Process:
 
     @property
     def is_download(self) -> bool:
-        return "router.fetch_child" in self.command
+        return "router.downloads.child" in self.command
 
     def is_engine(self, model: str) -> bool:
         return "launch_server" in self.command and model in self.command

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from tests.e2e.caller import Answer, Caller
-from tests.e2e.scene import ENDLESS, Scene
+from tests.e2e.harness import ENDLESS, Scene
 from tests.eventually import eventually
 from tests.worker import Worker
 

@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from tests.e2e.caller import CHAT, DONE, Answer, Caller, chat
+from tests.e2e.harness import ENDLESS, Scene
 from tests.e2e.processes import command
-from tests.e2e.scene import ENDLESS, Scene
 from tests.eventually import eventually
 from tests.worker import Worker
 

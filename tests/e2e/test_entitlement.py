@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.caller import Answer, Caller, calling
-from tests.e2e.scene import Scene
+from tests.e2e.harness import Scene
 from tests.eventually import eventually
 from tests.worker import Worker
 

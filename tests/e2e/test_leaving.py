@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.e2e.caller import DONE, calling
-from tests.e2e.scene import ENDLESS, Scene
+from tests.e2e.harness import ENDLESS, Scene
 from tests.eventually import eventually
 from tests.worker import Worker
 

@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 
 from tests.e2e.caller import Caller, calling
+from tests.e2e.harness import Scene
 from tests.e2e.processes import engines, open_files
-from tests.e2e.scene import Scene
 from tests.eventually import eventually
 from tests.worker import Worker
 

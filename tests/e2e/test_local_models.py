@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.e2e.caller import calling
-from tests.e2e.scene import Scene
+from tests.e2e.harness import Scene
 from tests.fake_engine import FILE, behaviour
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.caller import CHAT, chat
 from tests.e2e.evidence import Evidence, found
-from tests.e2e.scene import Scene
+from tests.e2e.harness import Scene
 from tests.eventually import eventually
 from tests.worker import Worker
 

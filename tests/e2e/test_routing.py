@@ -11,7 +11,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from tests.e2e.caller import CHAT, Caller, chat
-from tests.e2e.scene import ENDLESS, Event, Scene
+from tests.e2e.harness import ENDLESS, Event, Scene
 from tests.eventually import eventually
 from tests.worker import Worker
 

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from tests.e2e_runpod.stage import Stage
+from tests.e2e_runpod.harness import Stage
 from tests.loopback_hub import LoopbackHub
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.scene import ENDLESS
-from tests.e2e_runpod.stage import Endpoint, Stage, refusal, said
+from tests.e2e.harness import ENDLESS
+from tests.e2e_runpod.harness import Endpoint, Stage, refusal, said
 from tests.eventually import eventually
 from tests.loopback_platform import Job
 

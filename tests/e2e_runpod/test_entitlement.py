@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e_runpod.stage import Endpoint, Stage, refusal, said, streamed
+from tests.e2e_runpod.harness import Endpoint, Stage, refusal, said, streamed
 
 PUBLIC, GATED, PRIVATE = "acme/public", "acme/gated", "acme/private"
 

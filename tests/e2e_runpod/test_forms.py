@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.caller import CHAT, DONE, chat
-from tests.e2e_runpod.stage import Endpoint, Stage, answer, events, refusal, said
+from tests.e2e_runpod.harness import Endpoint, Stage, answer, events, refusal, said
 from tests.loopback_platform import Job
 
 DEFAULT, OTHER = "acme/default", "acme/other"

@@ -7,9 +7,9 @@ import os
 import signal
 
 from tests.e2e.caller import DONE
+from tests.e2e.harness import ENDLESS
 from tests.e2e.processes import command, engines
-from tests.e2e.scene import ENDLESS
-from tests.e2e_runpod.stage import Endpoint, Stage, events, refusal, said, streamed
+from tests.e2e_runpod.harness import Endpoint, Stage, events, refusal, said, streamed
 from tests.eventually import eventually
 
 NUMBERS = "one two three four "

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 
 from tests.e2e.processes import engines
-from tests.e2e_runpod.stage import Stage, said, streamed
+from tests.e2e_runpod.harness import Stage, said, streamed
 from tests.eventually import eventually
 
 JOBS = 64

@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.caller import CHAT, chat
 from tests.e2e.evidence import found
-from tests.e2e_runpod.stage import Endpoint, Stage
+from tests.e2e_runpod.harness import Endpoint, Stage
 from tests.eventually import eventually
 from tests.loopback_platform import Job
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e.caller import Json
-from tests.e2e_runpod.stage import Endpoint, Stage, said, streamed
+from tests.e2e_runpod.harness import Endpoint, Stage, said, streamed
 from tests.eventually import eventually
 from tests.loopback_platform import Job
 

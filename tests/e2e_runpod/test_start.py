@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.e2e_runpod.stage import Endpoint, Stage, answer, refusal, said, streamed
+from tests.e2e_runpod.harness import Endpoint, Stage, answer, refusal, said, streamed
 from tests.eventually import eventually
 
 STILLBORN = "acme/stillborn"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.caller import DONE
-from tests.e2e.scene import ENDLESS
-from tests.e2e_runpod.stage import Endpoint, Stage, answer, events, refusal, said, streamed
+from tests.e2e.harness import ENDLESS
+from tests.e2e_runpod.harness import Endpoint, Stage, answer, events, refusal, said, streamed
 from tests.eventually import eventually
 from tests.loopback_platform import Job
 

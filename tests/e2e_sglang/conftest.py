@@ -10,7 +10,7 @@ import pytest
 
 from tests import tiny_models, tiny_vision
 from tests.e2e_sglang.doors import Door
-from tests.e2e_sglang.stage import APPLE, PEAR, PLUM, Stage
+from tests.e2e_sglang.harness import APPLE, PEAR, PLUM, Stage
 from tests.loopback_hub import LoopbackHub
 from tests.worker import ROOT, Worker
 

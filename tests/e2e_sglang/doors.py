@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from tests.e2e_sglang.stage import Json
+from tests.e2e_sglang.harness import Json
 
 _PATIENCE = aiohttp.ClientTimeout(180.0)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e_sglang.doors import Door
-from tests.e2e_sglang.stage import Json, Stage
+from tests.e2e_sglang.harness import Json, Stage
 from tests.e2e_sglang.watching import cached_tokens
 from tests.eventually import eventually
 

@@ -15,7 +15,7 @@ import pytest
 
 from engines.command import CPU_MODULES
 from tests.e2e_sglang.doors import Door
-from tests.e2e_sglang.stage import PLUM, Json
+from tests.e2e_sglang.harness import PLUM, Json
 from tests.e2e_sglang.trap import Trap, picture, trap
 from tests.worker import ROOT
 

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from tests import tiny_models
-from tests.e2e_sglang.stage import Stage
+from tests.e2e_sglang.harness import Stage
 
 pytestmark = pytest.mark.sglang
 

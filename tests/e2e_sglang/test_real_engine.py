@@ -10,8 +10,8 @@ import aiohttp
 import openai
 import pytest
 
-from router.openai import ROUTES
-from tests.e2e_sglang.stage import APPLE, PEAR, Json, Stage
+from router.requests.routes import ROUTES
+from tests.e2e_sglang.harness import APPLE, PEAR, Json, Stage
 from tests.e2e_sglang.watching import ENDLESS, cached_tokens, engine_runs, streaming
 
 pytestmark = pytest.mark.sglang

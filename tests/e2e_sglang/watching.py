@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from tests.e2e_sglang.stage import APPLE, Engine, Json
+from tests.e2e_sglang.harness import APPLE, Engine, Json
 
 # More than it generates while a test looks on.
 ENDLESS: Json = {"prompt": "Go on.", "max_tokens": 3500, "ignore_eos": True, "stream": True}

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from engines.command import Device, argv, environment, memory_flags, served_name
-from router.core.models import EngineSpec, ResolvedModel, Task
-from router.core.ports import Allotment
-from router.tokens import Token
+from router.models import EngineSpec, ResolvedModel, Task
+from router.scheduler.actions import Allotment
+from router.secrets import Token
 
 GIB = 1 << 30
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 
 from engines.command import Device
-from engines.sglang import SglangEngine, SglangLauncher
-from router.core.models import EngineSpec, ResolvedModel
-from router.core.ports import Allotment
+from engines.launcher import SglangEngine, SglangLauncher
+from router.models import EngineSpec, ResolvedModel
+from router.scheduler.actions import Allotment
 from tests import tiny_models
 
 SGLANG_PYTHON = Path(__file__).parents[2] / ".venv-sglang/bin/python"

@@ -17,8 +17,8 @@ from engines.flags import (
     refuse_reserved,
     warnings,
 )
-from router.core.models import EngineSpec, ResolvedModel, Task
-from router.core.ports import Allotment
+from router.models import EngineSpec, ResolvedModel, Task
+from router.scheduler.actions import Allotment
 
 SGLANG_PYTHON = Path(__file__).parents[2] / ".venv-sglang/bin/python"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from engines.kin import Kin
-from engines.log import LINE_MAX, TAIL
+from engines.output import LINE_MAX, TAIL
 from engines.process import EngineProcess, Exit
-from router.core.ports import Unkillable
+from engines.process_tree import Kin
+from router.pool.interfaces import Unkillable
 from tests.engines.kinship import WITHIN, Family, eventually
 
 Spawn = Callable[..., Awaitable[EngineProcess]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.guards.guard import Guard
 
-_BODIES, _TEST = "router/transports/bodies.py", "tests/transports/test_bodies.py::test_"
-_HTTP = "tests/transports/test_http.py::test_"
+_BODIES, _TEST = "router/http/body.py", "tests/http/test_body.py::test_"
+_HTTP = "tests/http/test_server.py::test_"
 _ABUSE = "tests/security/test_abuse.py::test_an_odd_body_is_answered_or_refused"
 _REPOS = "tests/security/test_abuse_by_repositories.py::test_"
 _CONFIG = _REPOS + "an_absurd_configuration_is_the_engines_matter_or_refused"
@@ -42,7 +42,7 @@ GUARDS = (
     ),
     Guard(
         "which is no longer than its request's",
-        "router/transports/http.py",
+        "router/http/server.py",
         "min(upload_timeout, request_timeout)",
         "upload_timeout",
         _TEST + "a_body_has_no_longer_than_its_request",
@@ -70,7 +70,7 @@ GUARDS = (
     ),
     Guard(
         "connections have a bound",
-        "router/transports/wire.py",
+        "router/http/connection.py",
         "if len(self._connections) > self._most:",
         "if False:",
         "tests/security/test_abuse_over_http.py::"
@@ -78,65 +78,65 @@ GUARDS = (
     ),
     Guard(
         "for which nobody's request ends",
-        "router/transports/wire.py",
+        "router/http/connection.py",
         "return not (self._current_request or self._messages or self._force_close)",
         "return not self._force_close",
         _TEST + "a_connection_with_a_request_is_not_closed_for_another",
     ),
     Guard(
         "very many values are not read",
-        "router/openai.py",
+        "router/requests/routes.py",
         'if opened + body.count(b",") > _MOST_VALUES:',
         "if False:",
-        "tests/test_openai.py::test_a_body_of_very_many_values_is_not_read",
+        "tests/requests/test_routes.py::test_a_body_of_very_many_values_is_not_read",
     ),
     Guard(
         "nor is what is too deep to be written again",
-        "router/openai.py",
+        "router/requests/routes.py",
         "if opened > _MOST_LEVELS:",
         "if False:",
         _ABUSE + "[http-deep]",
     ),
     Guard(
         "a job is refused for what it holds, not for what that breaks",
-        "router/transports/job_forms.py",
+        "router/runpod/inputs.py",
         "except TypeError:",
         "except ZeroDivisionError:",
         _ABUSE + "[queue-deep]",
     ),
     Guard(
         "a listing is read as far as it may go",
-        "router/weights.py",
+        "router/downloads/select_files.py",
         "itertools.islice(files, MOST_FILES + 1)",
         "files",
         _REPOS + "a_repository_of_very_many_files_is_refused_after_some_pages",
     ),
     Guard(
         "what a configuration names is no sign of the Hub's health",
-        "router/hub.py",
+        "router/hub/client.py",
         "if isinstance(named, list) else []",
         "if named else []",
         _CONFIG + "[number]",
     ),
     Guard(
         "a configuration that is no object starts no engine",
-        "router/inspection.py",
+        "router/downloads/check_config.py",
         "    if not isinstance(content, dict):\n",
         "    if False:\n",
         _CONFIG + "[list]",
     ),
     Guard(
         "a model has a size that fits",
-        "router/fetch_child.py",
+        "router/downloads/child.py",
         "if order.max_bytes is not None and total > order.max_bytes:",
         "if False:",
         _REPOS + "weights_that_lie_are_the_engines_matter_or_refused[size]",
     ),
     Guard(
         "what an engine unpacks is bounded, too",
-        "router/openai.py",
+        "router/requests/routes.py",
         "    check_reasoning(fields)\n",
         "",
-        "tests/test_reasoning.py::test_much_is_refused_in_one_piece_and_in_many",
+        "tests/requests/test_reasoning.py::test_much_is_refused_in_one_piece_and_in_many",
     ),
 )

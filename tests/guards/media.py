@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from tests.guards.guard import Guard
 
-_MEDIA = "router/media.py"
-_ELSEWHERE = "tests/test_media.py::test_media_from_elsewhere_is_refused_wherever_it_stands"
+_MEDIA = "router/requests/media.py"
+_ELSEWHERE = (
+    "tests/requests/test_media.py::test_media_from_elsewhere_is_refused_wherever_it_stands"
+)
 _ENGINE = "tests/e2e_sglang/test_attack_by_media.py::test_"
 
 GUARDS = (
     Guard(
         "media come from nowhere else",
-        "router/openai.py",
+        "router/requests/routes.py",
         "    check_media(fields, media_domains)\n",
         "",
         _ENGINE + "it_is_not_asked_wherever_the_media_stand[chat]",
@@ -29,7 +31,7 @@ GUARDS = (
         _MEDIA,
         'if part.get("input_audio") is not None:',
         "if False:",
-        "tests/test_media.py::test_nor_where_only_base64_is_taken[inline audio-data0]",
+        "tests/requests/test_media.py::test_nor_where_only_base64_is_taken[inline audio-data0]",
     ),
     Guard(
         "nor do they in what Responses and Embeddings call input",
@@ -92,21 +94,21 @@ GUARDS = (
         _MEDIA,
         'return f"data:application/octet-stream;base64,{value}"',
         "return value",
-        "tests/test_media.py::test_bare_base64_on_the_native_route_can_not_be_a_path",
+        "tests/requests/test_media.py::test_bare_base64_on_the_native_route_can_not_be_a_path",
     ),
     Guard(
         "a manifest is no medium",
-        "router/manifests.py",
+        "router/requests/manifests.py",
         "return not any(mark in content for mark in _MARKS)",
         "return True",
-        "tests/test_media.py::test_a_list_of_where_media_are_is_no_media[video-0]",
+        "tests/requests/test_media.py::test_a_list_of_where_media_are_is_no_media[video-0]",
     ),
     Guard(
         "what an image is, nobody just says",
         _MEDIA,
         '        value.pop("content_hash", None)\n',
         "",
-        "tests/test_media.py::test_a_callers_claim_of_what_an_image_is_does_not_go_upstream",
+        "tests/requests/test_media.py::test_a_callers_claim_of_what_an_image_is_does_not_go_upstream",
     ),
     Guard(
         "an engine follows no redirect to a host that is not listed",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.guards.guard import Guard
 
-_FILE, _TEST = "router/core/quotas.py", "tests/core/test_quotas.py::test_"
+_FILE, _TEST = "router/scheduler/quotas.py", "tests/pool/test_quotas.py::test_"
 
 GUARDS = (
     Guard(
@@ -31,27 +31,27 @@ GUARDS = (
     Guard(
         "what a caller gives up is its own",
         _FILE,
-        "            given_up.surrendered = True",
+        "            given_up.yielded_by_quota = True",
         "            pass",
         _TEST + "a_caller_over_its_models_gives_up_its_own_least_recently_used",
     ),
     Guard(
         "on a full worker its own engine makes room",
-        "router/core/scheduling.py",
-        "return not victim.surrendered, victim.last_used",
+        "router/scheduler/planner.py",
+        "return not victim.yielded_by_quota, victim.last_used",
         "return False, victim.last_used",
         _TEST + "on_a_full_worker_its_own_engine_makes_room_not_an_older_one_of_others",
     ),
     Guard(
         "what was given up is no way around the limit",
         _FILE,
-        "not (slot.surrendered or _starts_with(slot))",
+        "not (slot.yielded_by_quota or _starts_with(slot))",
         "not _starts_with(slot)",
         _TEST + "what_was_given_up_is_no_way_around_the_limit",
     ),
     Guard(
         "a model that others use too is no single caller's",
-        "router/core/slots.py",
+        "router/scheduler/slots.py",
         "        if caller != self.starter:\n            self.starter = None\n",
         "",
         _TEST + "a_model_that_others_use_too_is_no_single_callers",
@@ -65,14 +65,14 @@ GUARDS = (
     ),
     Guard(
         "so many bytes an hour for a caller, also of downloads that fail or are given up",
-        "router/core/crew.py",
+        "router/pool/executor.py",
         "            self.progress.end(order.attempt)\n            charge()\n",
         "            self.progress.end(order.attempt)\n",
         _TEST + "bytes_are_charged_to_the_caller_for_whom_they_came[abandoned]",
     ),
     Guard(
         "and of those that go on",
-        "router/core/crew.py",
+        "router/pool/executor.py",
         "                told = now\n                charge()\n",
         "                told = now\n",
         _TEST + "a_long_download_is_charged_while_it_goes_on",
@@ -86,10 +86,10 @@ GUARDS = (
     ),
     Guard(
         "limits are for an API key, a token, or all who bring neither",
-        "router/service.py",
+        "router/requests/service.py",
         'caller = request.caller or (token.digest if token else "")',
         "caller = request.caller",
-        "tests/test_service.py::"
+        "tests/requests/test_service.py::"
         "test_limits_are_for_a_key_a_token_or_all_who_bring_neither[first4-second4-False]",
     ),
 )

@@ -15,17 +15,17 @@ GUARDS = (
     ),
     Guard(
         "TRUST_REMOTE_CODE and ENGINE_ARGS hold for the operator's models only",
-        "router/catalogue.py",
+        "router/config/catalog.py",
         "(f for f in flags if not trusts(f))",
         "(f for f in flags)",
-        "tests/test_catalogue.py::test_a_strangers_model_never_runs_its_own_code",
+        "tests/config/test_catalog.py::test_a_strangers_model_never_runs_its_own_code",
     ),
     Guard(
         "pickles are no weights",
-        "router/weights.py",
+        "router/downloads/select_files.py",
         "if not weights and unsafe_weights:",
         "if not weights:",
-        "tests/test_download.py::test_a_model_without_safetensors_is_unsupported",
+        "tests/downloads/test_downloader.py::test_a_model_without_safetensors_is_unsupported",
     ),
     Guard(
         "an engine sees no secret of the worker's",
@@ -43,7 +43,7 @@ GUARDS = (
     ),
     Guard(
         "a configuration that leads out of the repository starts no engine",
-        "router/download.py",
+        "router/downloads/downloader.py",
         "        await asyncio.to_thread(inspect, found)\n",
         "",
         "tests/security/test_hostile_repositories.py::"
@@ -51,22 +51,22 @@ GUARDS = (
     ),
     Guard(
         "no file of this machine is named by a model",
-        "router/inspection.py",
+        "router/downloads/check_config.py",
         "if key not in _LEFT_BEHIND and _POINTS.search(key) and _LEADS_OUT.match(value):",
         "if False:",
-        "tests/test_inspection.py::"
+        "tests/downloads/test_check_config.py::"
         "test_a_value_that_leads_out_of_the_repository_is_refused[vocab_file-/etc/passwd]",
     ),
     Guard(
         "no kernel comes from the Hub",
-        "router/inspection.py",
+        "router/downloads/check_config.py",
         'if _KERNELS.fullmatch(key) and "/" in value:',
         "if False:",
-        "tests/test_inspection.py::test_a_kernel_from_the_hub_is_code_and_refused",
+        "tests/downloads/test_check_config.py::test_a_kernel_from_the_hub_is_code_and_refused",
     ),
     Guard(
         "a huge configuration is not read",
-        "router/inspection.py",
+        "router/downloads/check_config.py",
         "if file.stat().st_size > MOST_BYTES:",
         "if False:",
         "tests/security/test_hostile_repositories.py::"
@@ -74,23 +74,23 @@ GUARDS = (
     ),
     Guard(
         "nor are many large ones",
-        "router/inspection.py",
+        "router/downloads/check_config.py",
         "if sum(file.stat().st_size for file in files) > MOST_IN_ALL:",
         "if False:",
-        "tests/test_inspection.py::test_many_large_files_are_not_read",
+        "tests/downloads/test_check_config.py::test_many_large_files_are_not_read",
     ),
     Guard(
         "a repository has so many files",
-        "router/weights.py",
+        "router/downloads/select_files.py",
         "if len(files) > MOST_FILES:",
         "if False:",
-        "tests/test_weights.py::test_a_listing_without_an_end_is_refused",
+        "tests/downloads/test_select_files.py::test_a_listing_without_an_end_is_refused",
     ),
     Guard(
         "no file's name leads out of the repository",
-        "router/weights.py",
+        "router/downloads/select_files.py",
         "if not all(_is_safe(file.name) for file in files):",
         "if False:",
-        "tests/test_weights.py::test_a_name_that_is_not_safe_on_disk_is_refused[../config.json]",
+        "tests/downloads/test_select_files.py::test_a_name_that_is_not_safe_on_disk_is_refused[../config.json]",
     ),
 )

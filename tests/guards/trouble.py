@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.guards.guard import Guard
 
-_FILE = "router/entitlements.py"
-_TROUBLE = "tests/test_hub_trouble.py::"
-_KNOWN = "tests/test_entitlements.py::test_"
+_FILE = "router/hub/cache.py"
+_TROUBLE = "tests/hub/test_hub_trouble.py::"
+_KNOWN = "tests/hub/test_cache.py::test_"
 
 GUARDS = (
     Guard(
@@ -46,28 +46,28 @@ GUARDS = (
     ),
     Guard(
         "a late answer counts",
-        "router/answers.py",
+        "router/hub/singleflight.py",
         "        if not done:\n",
         "        if not done:\n            task.cancel()\n",
         _TROUBLE + "TestAHang::test_what_it_says_late_counts_all_the_same",
     ),
     Guard(
         "a Hub that is away is asked less and less",
-        "router/answers.py",
+        "router/hub/singleflight.py",
         "UNAVAILABLE_TTL * 2.0 ** min(streak - 1, 16)",
         "UNAVAILABLE_TTL",
         _TROUBLE + "TestAnHourWithoutTheHub::test_it_is_asked_now_and_then_and_then_once[0.0]",
     ),
     Guard(
         "callers do not come back all at once",
-        "router/answers.py",
+        "router/hub/singleflight.py",
         "return longest * (0.5 + self._random() / 2)",
         "return longest",
         _TROUBLE + "test_who_was_told_at_once_does_not_come_back_at_once",
     ),
     Guard(
         "one question is asked once at a time",
-        "router/answers.py",
+        "router/hub/singleflight.py",
         "        task = self._asking.get(key)\n",
         "        task = None\n",
         _KNOWN + "anonymous_callers_share_what_was_asked_anonymously",
@@ -96,7 +96,7 @@ GUARDS = (
     ),
     Guard(
         "a yes is believed for a minute",
-        "router/answers.py",
+        "router/hub/singleflight.py",
         "else ANSWER_TTL",
         "else 1e9",
         _KNOWN + "a_yes_holds_for_its_time_and_is_asked_for_again_after",
@@ -117,7 +117,7 @@ GUARDS = (
     ),
     Guard(
         "answers take bounded space",
-        "router/answers.py",
+        "router/hub/singleflight.py",
         "MAX_ANSWERS, ttu=lambda",
         "1 << 40, ttu=lambda",
         _TROUBLE + "test_refusals_take_bounded_space",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.guards.guard import Guard
 
-_FIELDS = "router/upstream_fields.py"
-_UNIT = "tests/test_openai.py::test_"
-_RELAY = "tests/test_relay.py::test_"
+_FIELDS = "router/requests/fields.py"
+_UNIT = "tests/requests/test_routes.py::test_"
+_RELAY = "tests/requests/test_upstream.py::test_"
 _ENGINE = "tests/e2e_sglang/test_attack_by_"
 _TWO_WAYS = _RELAY + "only_listed_headers_travel_either_way"
 
@@ -64,7 +64,7 @@ GUARDS = (
     ),
     Guard(
         "callers' prefix caches are kept apart",
-        "router/openai.py",
+        "router/requests/routes.py",
         'body["cache_salt"] = salt',
         "pass",
         _ENGINE + "fields.py::"
@@ -72,21 +72,21 @@ GUARDS = (
     ),
     Guard(
         "an engine gets no token",
-        "router/openai.py",
+        "router/requests/routes.py",
         'content.pop("hf_token", None)',
         'content.get("hf_token")',
         _UNIT + "no_route_forwards_a_token[/v1/messages]",
     ),
     Guard(
         "an engine is called by its own name",
-        "router/openai.py",
+        "router/requests/routes.py",
         'body["model"] = served_name',
         "pass",
         _UNIT + "the_model_is_rewritten_where_the_route_has_one[/v1/completions]",
     ),
     Guard(
         "of a key that is there twice the router reads what it sends",
-        "router/openai.py",
+        "router/requests/routes.py",
         "return orjson.dumps(body)",
         'return orjson.dumps(body)[:-1] + b"," + orjson.dumps({"model": self.model})[1:]',
         _UNIT + "of_duplicate_keys_the_last_is_read_and_the_only_one_sent",
@@ -94,35 +94,35 @@ GUARDS = (
     # headers
     Guard(
         "headers travel by allow-list",
-        "router/relay.py",
+        "router/requests/upstream.py",
         "for k, v in request.headers.items() if k.lower() in _SENT}",
         "for k, v in request.headers.items()}",
         _TWO_WAYS,
     ),
     Guard(
         "and so they do on the way back",
-        "router/relay.py",
+        "router/requests/upstream.py",
         "for k, v in found if k in _SHOWN}",
         "for k, v in found}",
         _TWO_WAYS,
     ),
     Guard(
         "no cookie makes two callers one",
-        "router/relay.py",
+        "router/requests/upstream.py",
         "            cookie_jar=aiohttp.DummyCookieJar(),\n",
         "            cookie_jar=aiohttp.CookieJar(unsafe=True),\n",
         _TWO_WAYS,
     ),
     Guard(
         "an engine sends the router nowhere",
-        "router/relay.py",
+        "router/requests/upstream.py",
         "allow_redirects=False",
         "allow_redirects=True",
         _RELAY + "a_redirect_is_an_answer_and_not_an_order",
     ),
     Guard(
         "no proxy stands before an engine",
-        "router/relay.py",
+        "router/requests/upstream.py",
         "trust_env=False",
         "trust_env=True",
         _RELAY + "proxies_of_the_environment_are_ignored",
@@ -130,32 +130,32 @@ GUARDS = (
     # routes
     Guard(
         "an engine's own routes are not there over HTTP",
-        "router/transports/http.py",
+        "router/http/server.py",
         "if path not in ROUTES:",
         "if False:",
-        "tests/transports/test_http.py::test_an_unknown_route_is_refused[/server_info]",
+        "tests/http/test_server.py::test_an_unknown_route_is_refused[/server_info]",
     ),
     Guard(
         "nor in a job",
-        "router/service.py",
+        "router/requests/service.py",
         "ROUTES.get(request.route)\n",
         'ROUTES.get(request.route, ROUTES["/generate"])\n',
         "tests/security/test_names.py::test_an_engines_own_routes_are_not_there[queue]",
     ),
     Guard(
         "a route that is there takes no other method",
-        "router/transports/http.py",
+        "router/http/server.py",
         'if request.method != "POST":',
         "if False:",
-        "tests/transports/test_http.py::"
+        "tests/http/test_server.py::"
         "test_a_wrong_method_is_told_the_right_one[PUT-/generate-POST]",
     ),
     Guard(
         "a generation request does not kill an engine that embeds",
-        "router/service.py",
+        "router/requests/service.py",
         "if spec.model.task not in route.tasks:",
         "if False:",
-        "tests/test_service.py::"
+        "tests/requests/test_service.py::"
         "test_a_model_that_does_not_fit_the_route_is_refused_before_anything_starts",
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.guards.guard import Guard
 
-_FILE, _TEST = "router/service.py", "tests/test_service.py::test_"
+_FILE, _TEST = "router/requests/service.py", "tests/requests/test_service.py::test_"
 
 GUARDS = (
     Guard(
@@ -23,7 +23,7 @@ GUARDS = (
     ),
     Guard(
         "silence withdraws no grant of the operator's",
-        "router/admission.py",
+        "router/access/authorize.py",
         "operator.ref, choice)\n                return\n        await self._hub",
         "operator.ref, choice)\n        await self._hub",
         _TEST + "the_operators_models_go_on_waiting_while_the_hub_is_silent",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.loopback_platform import LoopbackPlatform
-from tests.loopback_platform.scene import Scene, Start
+from tests.loopback_platform.harness import Scene, Start
 from tests.loopback_platform.worker import HandlerProcess
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.eventually import eventually
 from tests.loopback_platform import Job
-from tests.loopback_platform.scene import Scene, Start, play
+from tests.loopback_platform.harness import Scene, Start, play
 
 
 async def has_ended(scene: Scene, job: Job) -> None:

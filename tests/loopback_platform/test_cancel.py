@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.eventually import eventually
-from tests.loopback_platform.scene import Scene, Start, play
+from tests.loopback_platform.harness import Scene, Start, play
 
 
 async def test_a_handler_that_waits_is_cancelled_where_it_is(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.eventually import eventually
-from tests.loopback_platform.scene import Scene, Start, play
+from tests.loopback_platform.harness import Scene, Start, play
 
 
 def test_nothing_is_taken_until_the_worker_is_ready(generator: Scene) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.eventually import eventually
-from tests.loopback_platform.scene import Start, play
+from tests.loopback_platform.harness import Start, play
 
 
 async def test_at_sigterm_what_runs_is_finished_but_what_a_poll_still_brings_is_lost(

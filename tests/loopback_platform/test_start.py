@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.eventually import eventually
-from tests.loopback_platform.scene import Start
+from tests.loopback_platform.harness import Start
 
 
 async def test_a_callable_object_is_not_seen_to_be_a_generator(start: Start) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from router.admission import Admission
-from router.credentials import Credentials
-from router.entitlements import CachedHub
-from router.hub import HuggingFaceHub
-from router.models_file import catalogue
-from router.settings import Settings
-from tests.core.fakes import FakeClock
+from router.access.authorize import Admission
+from router.access.credentials import Credentials
+from router.config.models_file import catalog
+from router.config.settings import Settings
+from router.hub.cache import CachedHub
+from router.hub.client import HuggingFaceHub
 from tests.loopback_hub import LoopbackHub
+from tests.pool.fakes import FakeClock
 
 
 @asynccontextmanager
@@ -20,12 +20,12 @@ async def admitting(
     hub: LoopbackHub, clock: FakeClock, **environ: str
 ) -> AsyncIterator[Admission]:
     settings = Settings.from_environ(environ)
-    models = catalogue(settings)
+    models = catalog(settings)
     direct = HuggingFaceHub(hub.endpoint, ca_file=str(hub.ca_file))
     cached = CachedHub(direct, clock)
     admission = Admission(
         cached,
-        catalogue=models,
+        catalog=models,
         credentials=Credentials.read(settings, models, environ),
         allowed=settings.allowed_models,
         running=lambda _: set(),

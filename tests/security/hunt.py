@@ -14,7 +14,7 @@ from tests.e2e.caller import CHAT, chat
 from tests.e2e.evidence import Evidence, found
 from tests.e2e.processes import may_dump
 from tests.eventually import eventually
-from tests.security.doors import Door, Seen, Site
+from tests.security.harness import Door, Seen, Site
 from tests.security.memory import Found, Memory
 from tests.security.troubles import KINDS, Troubles
 

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.e2e_runpod.stage import STAND_INS
+from tests.e2e_runpod.harness import STAND_INS
 from tests.eventually import eventually
 from tests.worker import Worker
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.e2e.caller import CHAT, Json, chat
 from tests.e2e.processes import resident
-from tests.e2e_runpod.stage import Stage
-from tests.security.doors import Door, Site, site
+from tests.e2e_runpod.harness import Stage
+from tests.security.harness import Door, Site, site
 
 MODEL = "acme/model"
 AT_ONCE = 10.0  # seconds: far from any deadline of the worker's, on the busiest machine

@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from router.weights import MOST_FILES
+from router.downloads.select_files import MOST_FILES
 from tests.e2e.caller import Caller
+from tests.e2e.harness import Scene
 from tests.e2e.processes import command, resident
-from tests.e2e.scene import Scene
 from tests.worker import Worker
 
 MODEL = "acme/model"
@@ -81,7 +81,7 @@ async def test_a_repository_of_very_many_files_is_refused_after_some_pages(
     children: list[int] = []
     while not refusal.done():
         pids = await asyncio.to_thread(worker.processes)
-        downloads = [pid for pid in pids if "router.fetch_child" in command(pid)]
+        downloads = [pid for pid in pids if "router.downloads.child" in command(pid)]
         children += [memory for pid in downloads if (memory := resident(pid))]
         await asyncio.wait([refusal], timeout=0.02)
     assert refusal.result() == UNSUPPORTED

@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 
 from tests.e2e.caller import CHAT, Caller
+from tests.e2e.harness import Scene
 from tests.e2e.processes import open_files, resident
-from tests.e2e.scene import Scene
 from tests.worker import Worker
 
 MODEL, LIMIT = "acme/model", 1_000_000

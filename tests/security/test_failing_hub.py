@@ -12,10 +12,10 @@ from datetime import timedelta
 import pytest
 
 from tests.e2e.caller import calling
-from tests.e2e_runpod.stage import Stage
+from tests.e2e_runpod.harness import Stage
 from tests.eventually import eventually
 from tests.loopback_hub.faults import Kind
-from tests.security.doors import SERVED, Door, Seen, Site, site
+from tests.security.harness import SERVED, Door, Seen, Site, site
 
 OPEN, HIDDEN, GATED = "acme/Open", "acme/Hidden", "acme/Gated"
 UNAVAILABLE = "hub_unavailable"

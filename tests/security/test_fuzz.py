@@ -7,12 +7,12 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.models import ModelRef
 from router.errors import RouterError
-from router.openai import ROUTES, caller_token, parse
-from router.parts import Request
-from router.transports.job_forms import ListModels, read
-from tests.test_openai import json_values
+from router.models import ModelRef
+from router.requests.response import Request
+from router.requests.routes import ROUTES, caller_token, parse
+from router.runpod.inputs import ListModels, read
+from tests.requests.test_routes import json_values
 
 MARK = "f00dface" * 4  # what a refusal must not repeat
 

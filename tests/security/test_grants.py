@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e_runpod.stage import Stage
-from tests.security.doors import Site, site
+from tests.e2e_runpod.harness import Stage
+from tests.security.harness import Site, site
 
 # The operator's, HALL with a token of its own; and others', all private.
 HOUSE, HALL, OTHER = "acme/House", "guild/Hall", "acme/Other"

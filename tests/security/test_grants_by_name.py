@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.e2e_runpod.stage import Stage
-from tests.security.doors import Door, Site, site
+from tests.e2e_runpod.harness import Stage
+from tests.security.harness import Door, Site, site
 
 NOT_FOUND, NOT_ALLOWED, GATED = "model_not_found", "model_not_allowed", "model_gated"
 

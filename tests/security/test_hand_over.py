@@ -9,10 +9,10 @@ from contextlib import suppress
 
 import pytest
 
-from tests.e2e_runpod.stage import Stage
+from tests.e2e_runpod.harness import Stage
 from tests.eventually import eventually
 from tests.loopback_hub import Request
-from tests.security.doors import Door, Site, site
+from tests.security.harness import Door, Site, site
 from tests.security.traces import wanted
 
 

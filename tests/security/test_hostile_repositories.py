@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.caller import CHAT, Caller, chat
-from tests.e2e.scene import Scene
+from tests.e2e.harness import Scene
 from tests.worker import Worker
 
 UNSUPPORTED = (422, "unsupported_model")

@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from router.admission import Admission
-from router.answers import LONGEST_TTL
+from router.access.authorize import Admission
 from router.errors import HubUnavailable
-from router.tokens import Token
-from tests.core.fakes import FakeClock, settle
+from router.hub.singleflight import LONGEST_TTL
+from router.secrets import Token
 from tests.loopback_hub import LoopbackHub
+from tests.pool.fakes import FakeClock, settle
 from tests.security.admitting import admitting
 
 OPEN, HIDDEN, HOUSE = "acme/Open", "acme/Hidden", "acme/House"

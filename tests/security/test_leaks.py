@@ -16,8 +16,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.e2e.evidence import found
-from tests.e2e_runpod.stage import Stage
-from tests.security.doors import doomed_site
+from tests.e2e_runpod.harness import Stage
+from tests.security.harness import doomed_site
 from tests.security.hunt import HOUSE, OPERATORS, SHAPES, Case, Hunt
 from tests.security.memory import Memory
 

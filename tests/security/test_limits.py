@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.caller import Caller
-from tests.e2e.scene import Scene
-from tests.e2e_runpod.stage import Stage, refusal, said
+from tests.e2e.harness import Scene
+from tests.e2e_runpod.harness import Stage, refusal, said
 from tests.worker import Worker
 
 LIMITS = {"MAX_LOADED_MODELS": "4", "MAX_STARTS_PER_CALLER": "1"}

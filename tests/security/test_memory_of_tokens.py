@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 
 from tests.e2e.caller import CHAT, chat
-from tests.e2e.scene import ENDLESS
-from tests.e2e_runpod.stage import Stage
+from tests.e2e.harness import ENDLESS
+from tests.e2e_runpod.harness import Stage
 from tests.eventually import eventually
-from tests.security.doors import Site, site
+from tests.security.harness import Site, site
 from tests.security.memory import Memory
 
 SERVED, SLOW = "acme/served", "acme/slow"

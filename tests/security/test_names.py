@@ -14,8 +14,8 @@ import orjson
 import pytest
 import yarl
 
-from tests.e2e_runpod.stage import Stage
-from tests.security.doors import Door, Site, site
+from tests.e2e_runpod.harness import Stage
+from tests.security.harness import Door, Site, site
 
 HIDDEN = "acme/Hidden"
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from router.answers import ANSWER_TTL
 from router.errors import ModelNotFound
-from router.tokens import Token
-from tests.core.fakes import FakeClock
-from tests.e2e_runpod.stage import Stage
+from router.hub.singleflight import ANSWER_TTL
+from router.secrets import Token
+from tests.e2e_runpod.harness import Stage
 from tests.eventually import eventually
+from tests.pool.fakes import FakeClock
 from tests.security.admitting import admitting
-from tests.security.doors import Door, Site, site
+from tests.security.harness import Door, Site, site
 
 HIDDEN, OTHER, OPEN, HOUSE = "acme/Hidden", "acme/Other", "acme/Open", "acme/House"
 NOT_FOUND, BAD_TOKEN = "model_not_found", "invalid_hf_token"

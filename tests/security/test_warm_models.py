@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from router.openai import ROUTES
-from tests.e2e_runpod.stage import Stage
-from tests.security.doors import Door, Seen, Site, site
+from router.requests.routes import ROUTES
+from tests.e2e_runpod.harness import Stage
+from tests.security.harness import Door, Seen, Site, site
 from tests.security.traces import Call, calls
 
 # Names of one length, so that not even that tells them apart: private, and missing.

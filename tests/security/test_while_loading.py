@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from tests.e2e.scene import ENDLESS
-from tests.e2e_runpod.stage import Stage
+from tests.e2e.harness import ENDLESS
+from tests.e2e_runpod.harness import Stage
 from tests.eventually import eventually
-from tests.security.doors import Door, Seen, Site, site
+from tests.security.harness import Door, Seen, Site, site
 from tests.security.traces import Call, calls, wanted
 
 OTHER = "acme/Other"  # public, and in the way

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.scene import Event, Scene
+from tests.e2e.harness import Event, Scene
 from tests.loopback_hub import Request
 
 Call = tuple[str, str, str | None]  # method, path and account

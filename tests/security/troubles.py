@@ -14,12 +14,12 @@ from typing import Any
 
 import aiohttp
 
+from tests.e2e.harness import ENDLESS
 from tests.e2e.processes import command
-from tests.e2e.scene import ENDLESS
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
 from tests.loopback_hub.faults import Kind
-from tests.security.doors import Door, Seen, Site
+from tests.security.harness import Door, Seen, Site
 
 # What the Hub is asked for one model, in order.
 ASKED = {
@@ -163,7 +163,7 @@ class Troubles:
 
     def _downloads(self) -> list[int]:
         pids = self._place.worker.processes()
-        return [pid for pid in pids if "router.fetch_child" in command(pid)]
+        return [pid for pid in pids if "router.downloads.child" in command(pid)]
 
     @contextmanager
     def _no_file_larger_than(self, size: int) -> Iterator[None]:

@@ -1,0 +1,199 @@
+"""The operator's models: the default and those of the models file, by every name they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from router.config.environ import SettingsError
+from router.config.patterns import DEFAULT_REVISION
+from router.config.settings import Settings
+from router.errors import InvalidModelId
+from router.models import Access, EngineSpec, ModelRef, ResolvedModel, Task, trusts
+
+# Stands for the commit of a directory, which has none; no Hub commit looks like it.
+LOCAL_COMMIT = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorModel:
+    """A model that the operator named. All of it holds for `source`'s revision only."""
+
+    source: ModelRef | Path
+    aliases: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    task: Task | None = None  # None: as the repository suggests
+    pinned: bool = False
+    preload: bool = False
+    idle_ttl: float | None = None  # seconds; None: never expires
+    memory: int | None = None  # bytes
+    token_env: str | None = None  # the variable that holds this model's own Hub token
+    trust_remote_code: bool = False
+
+    @property
+    def name(self) -> str:
+        """The first name, as `/v1/models` shows it. Never a path."""
+        if self.aliases:
+            return self.aliases[0]
+        return self.source.name if isinstance(self.source, Path) else str(self.source)
+
+    @property
+    def ref(self) -> ModelRef | None:
+        """What to ask the Hub for; None for a local directory."""
+        return self.source if isinstance(self.source, ModelRef) else None
+
+    def local(self, task: Task = Task.GENERATE) -> ResolvedModel | None:
+        """The directory as a model, for which the Hub is not asked; None for a Hub model."""
+        if isinstance(self.source, ModelRef):
+            return None
+        return ResolvedModel(
+            self.name, LOCAL_COMMIT, self.task or task, Access.LOCAL, self.source
+        )
+
+
+class Catalog:
+    """Finds an operator's model by name. Raises `SettingsError` where two share one."""
+
+    def __init__(
+        self, models: Iterable[OperatorModel], default: OperatorModel | None = None
+    ) -> None:
+        self.models = tuple(models)
+        self.default = default
+        self._aliases: dict[str, OperatorModel] = {}
+        self._repos: dict[str, dict[str, OperatorModel]] = {}
+        for model in self.models:
+            if model.ref is not None:
+                revisions = self._repos.setdefault(_folded(model.ref.repo_id), {})
+                _claim(revisions, model.ref.revision or DEFAULT_REVISION, model)
+            for alias in model.aliases or (model.name,):
+                _claim(self._aliases, alias, model)
+
+    def lookup(self, name: str) -> OperatorModel | None:
+        """Find by the name as a request wrote it, before the Hub is asked anything.
+
+        Aliases are compared exactly and come first. Then a repository's id in any letter
+        case, with the configured revision or without one.
+        """
+        repo_id, at, revision = name.partition("@")
+        return self._aliases.get(name) or self._by_id(repo_id, revision if at else None)
+
+    def match(self, ref: ModelRef) -> OperatorModel | None:
+        """Find by id alone: the Hub's canonical id, with the revision as it was asked for.
+
+        After resolution, for a request that used a repository's former name.
+        """
+        return self._by_id(ref.repo_id, ref.revision)
+
+    def _by_id(self, repo_id: str, revision: str | None) -> OperatorModel | None:
+        revisions = self._repos.get(_folded(repo_id), {})
+        if revision is not None:
+            return revisions.get(revision)
+        # Without a revision: the entry for the default one, else the first that is listed.
+        return revisions.get(DEFAULT_REVISION) or next(iter(revisions.values()), None)
+
+
+def _folded(repo_id: str) -> str:
+    # Only ASCII may fold: KELVIN SIGN lower-cases to a plain k.
+    return repo_id.lower() if repo_id.isascii() else repo_id
+
+
+def _claim(names: dict[str, OperatorModel], name: str, model: OperatorModel) -> None:
+    if names.setdefault(name, model) is not model:
+        raise SettingsError("MODELS_CONFIG", name, "a name that only one model has")
+
+
+def with_default(settings: Settings, listed: Iterable[OperatorModel]) -> Catalog:
+    """The models file's entries, and the model that MODEL_NAME names.
+
+    Where MODEL_NAME names an entry (by alias, id or path), that entry is the default;
+    otherwise it joins the list, first. Raises `SettingsError`.
+    """
+    catalog = Catalog(listed)
+    name = settings.model_name
+    if name is None:
+        return catalog
+    default = _named_by(name, settings.model_revision, catalog)
+    known = default is not None
+    if default is None:
+        source = as_source("MODEL_NAME", name, settings.model_revision)
+        default = OperatorModel(source=source, idle_ttl=settings.model_idle_ttl)
+    further = tuple(n for n in settings.served_model_names if n not in default.aliases)
+    chosen = replace(default, aliases=default.aliases + further, preload=True)
+    if known:
+        models = [chosen if model is default else model for model in catalog.models]
+    else:
+        models = [chosen, *catalog.models]
+    return Catalog(models, chosen)
+
+
+def _named_by(name: str, revision: str | None, catalog: Catalog) -> OperatorModel | None:
+    if name.startswith("/"):
+        return next((m for m in catalog.models if m.source == Path(name)), None)
+    if revision is None or "@" in name:
+        return catalog.lookup(name)
+    return catalog.lookup(f"{name}@{revision}")
+
+
+def as_source(key: str, text: str, revision: str | None) -> ModelRef | Path:
+    """`org/name[@revision]` or an absolute path. Raises `SettingsError`."""
+    if text.startswith("/"):
+        return Path(text)
+    try:
+        ref = ModelRef.parse(text)
+        if ref.revision is None and revision is not None:
+            ref = ModelRef.parse(f"{text}@{revision}")
+    except InvalidModelId as error:
+        allowed = f"org/name, org/name@revision or an absolute path. {error.message}"
+        raise SettingsError(key, text, allowed) from None
+    return ref
+
+
+def engine_spec(
+    model: ResolvedModel,
+    operator: OperatorModel | None,
+    settings: Settings,
+    flags: tuple[str, ...] = (),
+) -> EngineSpec:
+    """How to start the engine for `model`; `flags` are those of every engine.
+
+    A model that the operator did not name never runs its own code, whatever the flags of
+    every engine say: they were written with the operator's models in mind.
+    """
+    if operator is None:
+        return EngineSpec(
+            model,
+            flags=(*(f for f in flags if not trusts(f)), *_isolation(model.task, settings)),
+            idle_ttl=_idle_ttl(model, settings),
+        )
+    task = operator.task or model.task
+    trust = ("--trust-remote-code",) if operator.trust_remote_code else ()
+    return EngineSpec(
+        replace(model, task=task),
+        flags=(*flags, *operator.flags, *trust, *_isolation(task, settings)),
+        memory=operator.memory,
+        pinned=operator.pinned,
+        idle_ttl=operator.idle_ttl,
+        hf_token=(
+            settings.engine_hf_token
+            and settings.hf_token is not None
+            # Served with a token of its own, it has no business with the worker's.
+            and operator.token_env is None
+            and model.access in {Access.GATED, Access.PRIVATE}
+        ),
+        listed=True,
+    )
+
+
+def _isolation(task: Task, settings: Settings) -> tuple[str, ...]:
+    """SGLang takes no cache salt for what embeds or classifies."""
+    strict = settings.strict_cache_isolation and task is not Task.GENERATE
+    return ("--disable-radix-cache",) if strict else ()
+
+
+def _idle_ttl(model: ResolvedModel, settings: Settings) -> float | None:
+    """Seconds until an engine that only callers asked for expires; None: never."""
+    limits = [settings.model_idle_ttl]
+    if model.access is Access.PRIVATE:
+        limits.append(settings.private_idle_ttl)
+    return min((limit for limit in limits if limit is not None), default=None)

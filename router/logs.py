@@ -1,0 +1,214 @@
+"""Nothing that could be a secret reaches a log.
+
+A filter on every handler, so that it sees the records of all libraries, whatever their
+loggers' levels. It is the last line of defence: code that holds a secret holds it as a
+`tokens.Secret`, which does not print.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TextIO
+from urllib.parse import quote
+
+from router.secrets import Secret
+
+MASK = "***"
+
+# Their INFO lines hold signed URLs whole, their DEBUG lines headers and xet tokens; the
+# access log prints query strings.
+_LOUD = (
+    "aiohttp.access",
+    "filelock",
+    "httpcore",
+    "httpcore2",
+    "httpx",
+    "httpx2",
+    "huggingface_hub",
+    "urllib3",
+)
+
+# Repeats that could rescan a long text from every start are bounded: the engines' output
+# passes here too, and callers have a say in that.
+
+# One of these stands in every text that the patterns below could change.
+_MARKS = (
+    "hf_",
+    "token",
+    "authorization",
+    "bearer",
+    "key",
+    "eyj",
+    "rpa_",
+    "_org_",
+    "?",
+    "&",
+    "x-",
+)
+
+_VALUE = r"""[^\s"'`\\,;&<>()\[\]{}]+"""
+# Between a field's name and its value: `: v`, `=v`, `": "v"`, `', b'v'`, escaped quotes too.
+_BETWEEN = r"""(?:\\*["'])?(?:\s*[:=]\s*|(?<=["'])\s*,\s*)(?:b?\\*["'])?"""
+
+# No \b in front: in a repr, `\nhf_...` has the letter n there.
+_SHAPES = re.compile(
+    r"(?:hf|rpa)_[A-Za-z0-9]{16,}"  # Hugging Face and RunPod
+    r"|api_org_[A-Za-z0-9]{16,}"
+    r"|eyJ[\w-]{8,512}\.[\w-]{8,}(?:\.[\w-]*)?"  # JWT: OIDC and xet tokens
+)
+_BEARER = re.compile(rf"""(Bearer(?:\s|%20|\\+[nrt]|["'])+){_VALUE}""", re.IGNORECASE)
+# A bare `token: 12` is a count in SGLang's log; with a quote it is a value.
+_FIELD = re.compile(
+    rf"""(authorization{_BETWEEN}(?:(?:Basic|Bearer|Digest|Token)\s+)?"""
+    rf"""|(?:access|api|hf|hub|xet)[_-]?(?:token|key){_BETWEEN}"""
+    rf"""|token\\*["']?\s*[:=]\s*b?\\*["']){_VALUE}""",
+    re.IGNORECASE,
+)
+_QUERY = re.compile(r"""\?[^\s"'<>]+""")
+_SIGNED = re.compile(
+    r"(?:X-(?:Amz|Goog|Xet)-[\w-]{1,40}|Signature|Policy|Key-Pair-Id|Expires|[?&]sig)(?:=|%3D)",
+    re.IGNORECASE,
+)
+_PARAMETER = re.compile(
+    r"""((?:X-(?:Amz|Goog|Xet)-[\w-]{1,40}|(?<=&)(?:Signature|Policy|Key-Pair-Id|Expires|sig))=)"""
+    r"""[^\s"'<>&]+""",
+    re.IGNORECASE,
+)
+
+
+class Redactor:
+    """Replaces what looks like a secret, and the given secrets whatever they look like."""
+
+    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+        known = {form for secret in secrets for form in _forms(secret.reveal())}
+        # Longest first: one secret may begin with another.
+        longest = sorted(known, key=lambda form: (-len(form), form))
+        self._known = re.compile("|".join(map(re.escape, longest))) if longest else None
+
+    def __call__(self, text: str) -> str:
+        """The text without its secrets."""
+        if self._known is not None:
+            text = self._known.sub(MASK, text)
+        lowered = text.lower()
+        for mark in _MARKS:
+            if mark in lowered:
+                return _by_shape(text)
+        return text
+
+
+def _by_shape(text: str) -> str:
+    text = _SHAPES.sub(MASK, text)
+    text = _QUERY.sub(_without_signature, text)
+    text = _PARAMETER.sub(rf"\1{MASK}", text)
+    text = _BEARER.sub(rf"\1{MASK}", text)
+    return _FIELD.sub(rf"\1{MASK}", text)
+
+
+def _without_signature(query: re.Match[str]) -> str:
+    return f"?{MASK}" if _SIGNED.search(query[0]) else query[0]
+
+
+def _forms(secret: str) -> set[str]:
+    """How a secret may stand in a text: as it is, in JSON, in a repr, in a URL."""
+    forms = {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret, safe="")}
+    return {form for form in forms if form}
+
+
+def redact(text: str) -> str:
+    """The text without anything that is shaped like a secret."""
+    return _BY_SHAPE(text)
+
+
+_BY_SHAPE = Redactor()
+
+
+class RedactionFilter(logging.Filter):
+    """Cleans a record in place, before its handler formats it. Never raises.
+
+    A clean record is left as it was, with `args` and `exc_info`; a dirty one keeps only
+    the cleaned text of each.
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redact = redactor
+        self._tracebacks = logging.Formatter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            self._clean(record)
+        except Exception as error:  # noqa: BLE001 - a log call must neither fail nor leak
+            record.msg = f"(a log record that could not be redacted: {type(error).__name__})"
+            record.args = record.exc_info = record.exc_text = record.stack_info = None
+        return True
+
+    def _clean(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - a slip in the log call; `logging` would print args
+            message = f"{record.msg} (could not be formatted with {record.args!r})"
+            record.msg, record.args = message, None
+        clean = self._redact(message)
+        if clean != message:
+            record.msg, record.args = clean, None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self._tracebacks.formatException(record.exc_info)
+        if record.exc_text:
+            clean = self._redact(record.exc_text)
+            if clean != record.exc_text:
+                record.exc_text, record.exc_info = clean, None
+        if record.stack_info:
+            record.stack_info = self._redact(record.stack_info)
+
+
+class _TextFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - the base class's signature
+        return _timestamp(record)
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _timestamp(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_text:  # the filter has formatted it
+            line["exception"] = record.exc_text
+        if record.stack_info:
+            line["stack"] = record.stack_info
+        return json.dumps(line, ensure_ascii=False)
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    when = datetime.fromtimestamp(record.created, UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def configure(level: str, form: str, secrets: Iterable[Secret], stream: TextIO) -> None:
+    """Make one redacting handler on `stream` the only way to log; `form`: text or json.
+
+    Call it after the libraries are imported: huggingface_hub puts a handler of its own
+    on its logger, which would bypass the filter, and which is removed here.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(RedactionFilter(Redactor(secrets)))
+    handler.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _LOUD:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.WARNING)

@@ -1,0 +1,75 @@
+"""A place in the queue for an engine, and then the right to use it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from router.errors import RouterError
+from router.models import EngineKey
+from router.pool.interfaces import Engine
+from router.scheduler import events
+from router.secrets import Token
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """An engine that can't be stopped while it is held."""
+
+    engine: Engine
+    key: EngineKey
+    generation: int
+
+
+class Lease:
+    """Made by `EnginePool.lease`, and valid inside of that block only."""
+
+    def __init__(
+        self,
+        number: int,
+        age: int,
+        credential: Token | None,
+    ) -> None:
+        self.age = age  # of the place in the queue
+        self.credential = credential
+        self.answered = False  # to be set once the engine's whole answer has arrived
+        self._number, self._taken = number, False
+        self._outcome: asyncio.Future[Granted | RouterError] = (
+            asyncio.get_running_loop().create_future()
+        )
+
+    async def granted(self, within: float | None = None) -> bool:
+        """Wait for the engine; False where `within` seconds were not enough.
+
+        Raises the `RouterError` for which no engine is to be had.
+        """
+        if not self._outcome.done():
+            # Not awaited itself: who is cancelled here must not cancel the outcome.
+            await asyncio.wait({self._outcome}, timeout=within)
+        if not self._outcome.done():
+            return False
+        outcome = self._outcome.result()
+        if isinstance(outcome, RouterError):
+            raise outcome
+        self._taken = True
+        return True
+
+    @property
+    def grant(self) -> Granted:
+        """What was granted. Only after `granted` has said so."""
+        outcome = self._outcome.result()
+        assert isinstance(outcome, Granted)  # noqa: S101
+        return outcome
+
+    @property
+    def engine(self) -> Engine:
+        return self.grant.engine
+
+    def deliver(self, outcome: Granted | RouterError) -> None:
+        self._outcome.set_result(outcome)
+
+    def end(self) -> events.Event:
+        """What leaving means: a grant that nobody took is returned like a place."""
+        if self._taken:
+            return events.Released(self._number, self.answered)
+        return events.Left(self._number)

@@ -1,0 +1,154 @@
+"""The routes that exist, and the first and only look at a request's body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from router.errors import InvalidHfToken, InvalidRequest
+from router.models import Task
+from router.requests.fields import admit_fields
+from router.requests.media import check_media
+from router.requests.reasoning import check_reasoning
+from router.secrets import Token
+
+# orjson reads 1,024 levels and writes 254. What is read here must be written again.
+_MOST_LEVELS = 250
+# Each costs memory and time that nobody else is served in: 32 MiB of `[],` take 1 GB and
+# seconds. As many as the numbers of a prompt of a million tokens, or the commas of any text
+# of 32 MiB.
+_MOST_VALUES = 1_500_000
+
+_GENERATE = frozenset({Task.GENERATE})
+_JUDGES = frozenset({Task.CLASSIFY, Task.GENERATE})
+_ANY = frozenset(Task)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path of SGLang's that callers may use, by POST, and what it may be asked of.
+
+    A generation request kills an engine that embeds, so `tasks` is a matter of safety.
+    `salted`: SGLang takes `cache_salt` here. `shares`: it does not, and a generation
+    engine's prefix cache is used, so that callers of it could time each other's prompts.
+    """
+
+    path: str
+    tasks: frozenset[Task]
+    has_model: bool = True
+    salted: bool = False
+    shares: bool = False
+
+    def shares_cache_of(self, task: Task) -> bool:
+        """Whether callers share the prefix cache of an engine for `task` here. Those that
+        embed or classify have none where that matters (`catalog.engine_spec`)."""
+        return self.shares and task is Task.GENERATE
+
+
+# `/v1/rerank` asks generation models (Qwen3-Reranker) and cross-encoders; `/v1/score`
+# the same. SGLang looks at the model before it chooses the kind of request to make of
+# either, so both tasks are safe. A plain embedder can do neither.
+ROUTES: Mapping[str, Route] = {
+    route.path: route
+    for route in (
+        Route("/v1/chat/completions", _GENERATE, salted=True),
+        Route("/v1/completions", _GENERATE, salted=True),
+        Route("/v1/responses", _GENERATE, salted=True),
+        Route("/v1/messages", _GENERATE, shares=True),
+        Route("/v1/messages/count_tokens", _GENERATE),
+        Route("/generate", _GENERATE, has_model=False, salted=True),
+        Route("/v1/embeddings", frozenset({Task.EMBED})),
+        Route("/v1/classify", frozenset({Task.CLASSIFY})),
+        Route("/v1/rerank", _JUDGES, has_model=False, shares=True),
+        Route("/v1/score", _JUDGES, shares=True),
+        Route("/v1/tokenize", _ANY),
+        Route("/v1/detokenize", _ANY),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A body that was read, freed of what must not reach an engine.
+
+    `model` and `hf_token` are as written: None where absent or null. `repr` shows
+    neither the token nor the content.
+    """
+
+    route: Route
+    model: str | None
+    stream: bool
+    hf_token: object = field(repr=False)
+    fields: Mapping[str, object] = field(repr=False)
+
+    def upstream_body(self, served_name: str, salt: str | None) -> bytes:
+        """The JSON for an engine; `salt` keeps callers' prefix caches apart."""
+        body = dict(self.fields)
+        if self.route.has_model:
+            body["model"] = served_name
+        if self.route.salted and salt:
+            body["cache_salt"] = salt
+        return orjson.dumps(body)
+
+
+def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()) -> Call:
+    """Read a request's JSON. Raises `InvalidRequest`, naming the field that is wrong.
+
+    Duplicate keys are resolved here (the last wins) and so never forwarded.
+    `media_domains` are the hosts that media may be fetched from, besides `data:` URLs.
+    """
+    content = _read_object(body)
+    token = content.pop("hf_token", None)
+    model = content.pop("model", None)
+    if not (model is None or isinstance(model, str)):
+        raise InvalidRequest("`model` must be a string.")
+    stream = content.pop("stream", None)
+    if not (stream is None or isinstance(stream, bool)):
+        raise InvalidRequest("`stream` must be true or false.")
+    fields = admit_fields(route.path, content)
+    check_media(fields, media_domains)
+    check_reasoning(fields)
+    if stream is not None:
+        fields["stream"] = stream
+    return Call(route, model, bool(stream), token, fields)
+
+
+def _read_object(body: bytes) -> dict[str, object]:
+    opened = body.count(b"{") + body.count(b"[")
+    if opened + body.count(b",") > _MOST_VALUES:
+        raise InvalidRequest(
+            f"The body holds too much: {_MOST_VALUES} commas and brackets at most."
+        )
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        # Its `doc` holds the whole body, a token perhaps; `msg` is a fixed phrase.
+        raise InvalidRequest(
+            f"The body is not valid JSON: {error.msg} (byte {error.pos})."
+        ) from None
+    if not isinstance(content, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    if opened > _MOST_LEVELS:  # else it can't be too deep
+        try:
+            orjson.dumps(content)
+        except orjson.JSONEncodeError:
+            raise InvalidRequest(
+                f"The body is nested too deeply: {_MOST_LEVELS} levels at most."
+            ) from None
+    return content
+
+
+def caller_token(header: str | None, field: object) -> Token | None:
+    """The caller's own Hub token: the header's, else the body's `hf_token`, else None.
+
+    Raises `InvalidHfToken` for one that is not a string or not shaped like a token.
+    """
+    if header:
+        return Token(header)
+    if field is None or field == "":
+        return None
+    if not isinstance(field, str):
+        raise InvalidHfToken("`hf_token` must be a string.")
+    return Token(field)

@@ -1,0 +1,123 @@
+"""The worker inside the RunPod SDK's loop: when it opens, how it reports, how it leaves.
+
+Imported for the queue alone: the SDK takes 1.5 s and reads its environment at import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from typing import Protocol
+
+import runpod
+from runpod.http_client import AsyncClientSession
+from runpod.serverless.modules.rp_http import send_result
+from runpod.serverless.modules.worker_state import JobsProgress
+
+from router.requests.service import Service
+from router.runpod.handler import Job, Jobs
+from router.runpod.outputs import Output
+
+_log = logging.getLogger("router.runpod")
+
+_POSTING = 10.0  # seconds for the last results to be posted
+
+
+class OpenableWorker(Protocol):
+    """What this transport needs of `router.app`."""
+
+    def open(self) -> AbstractAsyncContextManager[Service]: ...
+
+    async def until_leaving(self, service: Service) -> None: ...
+
+    async def drain(self) -> int: ...
+
+
+def take_jobs(worker: OpenableWorker, concurrency: int) -> int:
+    """Work until told to leave, and return the exit status."""
+    intake = Intake(worker, concurrency)
+
+    async def handler(job: Job) -> AsyncGenerator[Output, None]:
+        # A plain function with a `yield`: the SDK knows generators by looking at it.
+        async for output in intake.handle(job):
+            yield output
+
+    sys.argv = sys.argv[:1]  # the SDK parses it, for options of its own
+    try:
+        runpod.serverless.start(
+            {
+                "handler": handler,
+                "concurrency_modifier": intake.concurrency,
+                "return_aggregate_stream": True,
+            }
+        )
+    except SystemExit:
+        _log.debug("the SDK's loop was left")
+    return intake.status
+
+
+class Intake:
+    """How many jobs the SDK may take, and the worker's life behind that."""
+
+    def __init__(self, worker: OpenableWorker, concurrency: int) -> None:
+        self.status = 1  # until it is known better
+        self._worker, self._concurrency = worker, concurrency
+        self._jobs: Jobs | None = None
+        self._service: Service | None = None
+        self._life: asyncio.Task[None] | None = None
+
+    def concurrency(self, _current: int) -> int:
+        """0 until the default model is settled, and from then on a constant.
+
+        The SDK calls it in its loop before it takes its first job; any earlier, and what
+        is opened would belong to another loop and to the forked heartbeat as well.
+        """
+        if self._life is None:
+            self._life = asyncio.get_running_loop().create_task(self._live())
+        if self._service is None or not self._service.health().ready:
+            return 0
+        if self._service.health().leaving:
+            # No more than there are. A plain 0 would strand a job that was just taken.
+            return int(JobsProgress().get_job_count())
+        return self._concurrency
+
+    def handle(self, job: Job) -> AsyncGenerator[Output, None]:
+        assert self._jobs is not None, "a job before the worker was ready"  # noqa: S101
+        return self._jobs.handle(job)
+
+    async def _live(self) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                session = await stack.enter_async_context(AsyncClientSession())
+
+                async def report(job: Job, progress: dict[str, object]) -> None:
+                    # Awaited, unlike the SDK's own, which posts from threads and may come
+                    # after the result.
+                    told = {"status": "IN_PROGRESS", "output": progress}
+                    await send_result(session, told, job)
+
+                service = await stack.enter_async_context(self._worker.open())
+                self._service = service
+                self._jobs = Jobs(service, report, time.monotonic)
+                await self._worker.until_leaving(service)
+                self.status = await self._worker.drain()
+                await _posted()
+                await self._jobs.closed()
+        finally:
+            # The SDK's own way out waits up to 90 s for its long polls.
+            asyncio.get_running_loop().call_soon(sys.exit, self.status)
+
+
+async def _posted() -> None:
+    """Wait until the SDK has posted all results, also those of jobs that it has not begun.
+
+    It counts a job from when it is taken, begins it within 0.1 s, and tells nobody.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_POSTING):
+            while JobsProgress().get_job_count():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)

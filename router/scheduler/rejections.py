@@ -1,0 +1,113 @@
+"""What the pool says when it refuses. Each text tells the caller what to do."""
+
+from __future__ import annotations
+
+from router.errors import (
+    DeadlineExceeded,
+    EngineFailed,
+    EngineUnavailable,
+    ModelLoading,
+    ModelTooLarge,
+    NoRoom,
+    QueueFull,
+    RateLimited,
+    RouterError,
+)
+from router.scheduler.lifecycle import State
+from router.scheduler.slots import Slot
+
+LATER = 10.0  # seconds: Retry-After where a model is on its way
+BACK_OFF = 2.0  # seconds: Retry-After where the queue is full
+
+
+def leaving() -> RouterError:
+    return EngineUnavailable(
+        "This worker is shutting down. Send the request again: another will take it."
+    )
+
+
+def queue_full() -> RouterError:
+    return QueueFull(
+        "Too many requests are waiting on this worker. Retry with a back-off, or add "
+        "workers (MAX_QUEUE sets the limit).",
+        retry_after=BACK_OFF,
+    )
+
+
+def over_places() -> RouterError:
+    return RateLimited(
+        "You have as many requests waiting on this worker as one caller may have "
+        "(MAX_QUEUE_PER_CALLER). Wait for their answers.",
+        retry_after=BACK_OFF,
+    )
+
+
+def over_starts(retry_after: float) -> RouterError:
+    return RateLimited(
+        "You have had as many models started in a minute as one caller may have "
+        "(MAX_STARTS_PER_CALLER). Use one that is loaded, or retry later.",
+        retry_after=retry_after,
+    )
+
+
+def over_models() -> RouterError:
+    return RateLimited(
+        "You are using as many models at once as one caller may (MAX_MODELS_PER_CALLER). "
+        "Let the requests to one of them end.",
+        retry_after=LATER,
+    )
+
+
+def over_download(retry_after: float) -> RouterError:
+    return RateLimited(
+        "You have had as many bytes downloaded in an hour as one caller may have "
+        "(MAX_DOWNLOAD_PER_CALLER). Use a model that is loaded, or retry later.",
+        retry_after=retry_after,
+    )
+
+
+def cooling(slot: Slot, now: float) -> RouterError:
+    return EngineUnavailable(
+        f"The engine for {slot.key} failed {slot.failures} times in a row and is left to "
+        "cool down. Retry later; if it goes on, the operator's log says why.",
+        retry_after=slot.retry_at - now,
+    )
+
+
+def did_not_start(slot: Slot) -> RouterError:
+    return EngineFailed(
+        f"The engine for {slot.key} did not start. Check that SGLang supports this model "
+        "and its size; the operator's log says why it failed."
+    )
+
+
+def too_late(slot: Slot) -> RouterError:
+    if slot.state in (State.FETCHING, State.STARTING):
+        return ModelLoading(
+            f"The model is still on its way ({slot.state}). Send the request again.",
+            retry_after=LATER,
+        )
+    return DeadlineExceeded(
+        "The request waited for its turn longer than QUEUE_TIMEOUT. Retry, or add workers."
+    )
+
+
+def too_large(claim: int, whole: int) -> RouterError:
+    return ModelTooLarge(
+        f"This model needs {claim} bytes of accelerator memory and this worker has {whole} "
+        "for engines. Use a smaller or a quantised model."
+    )
+
+
+def no_room() -> RouterError:
+    return NoRoom(
+        "Pinned models hold the memory that this model needs. Ask the operator, or use one "
+        "of the models in /v1/models."
+    )
+
+
+def memory_missing() -> RouterError:
+    return NoRoom(
+        "This worker has lost accelerator memory and has no room for this model any more. "
+        "Tell the operator, or use a smaller model."
+    )

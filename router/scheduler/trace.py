@@ -1,0 +1,118 @@
+"""The pool's events on record, to be replayed: an incident becomes a test.
+
+A journal is a text file of JSON lines: the limits, then `[time, event]`, and so again for
+each run of the worker. The machine is deterministic, so the same events bring back the same
+decisions. No secret is in it: payers and callers are digests, cut short.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import TextIO
+
+from router import errors
+from router.scheduler import actions, events
+from router.scheduler.machine import Machine
+from router.scheduler.slots import Limits
+
+_log = logging.getLogger(__name__)
+
+_DIGEST = 12  # characters of a digest that tell one from another
+
+
+class Journal:
+    """Writes down each event as the pool takes it in."""
+
+    def __init__(self, stream: TextIO, limits: Limits) -> None:
+        self._stream = stream
+        self._broken = False
+        self._write(_plain(limits))
+
+    def __call__(self, now: float, event: events.Event) -> None:
+        if isinstance(event, events.Wanted):
+            caller = event.caller and event.caller[:_DIGEST]
+            event = dataclasses.replace(event, payer=event.payer[:_DIGEST], caller=caller)
+        elif isinstance(event, events.Downloaded):
+            event = dataclasses.replace(event, caller=event.caller[:_DIGEST])
+        self._write([now, {type(event).__name__: _plain(event)}])
+
+    def _write(self, line: object) -> None:
+        if self._broken:
+            return
+        try:
+            self._stream.write(json.dumps(line) + "\n")
+            self._stream.flush()  # what matters most stands just before a crash
+        except OSError as error:  # a full disk must not stop the pool
+            self._broken = True
+            _log.error("the pool's journal ends here: %s", error)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """One event of a replay, and what the machine ordered because of it."""
+
+    now: float
+    event: events.Event
+    actions: list[actions.Action]
+
+
+def replay(lines: Iterable[str]) -> Iterator[Step]:
+    """Feed a fresh machine with a journal's events. Raises `ValueError` for other text."""
+    machine: Machine | None = None
+    kinds = {kind.__name__: kind for kind in typing.get_args(events.Event)}
+    for row in map(json.loads, lines):
+        if isinstance(row, dict):
+            machine = Machine(_built(Limits, row))
+            continue
+        if machine is None:
+            raise ValueError("a journal begins with the pool's limits")
+        now, content = row
+        ((name, fields),) = content.items()
+        event = _built(kinds[name], fields)
+        yield Step(now, event, machine.handle(event, now))
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, errors.RouterError):
+        return {"code": value.code, "message": value.message, "retry_after": value.retry_after}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path | Enum):
+        return str(value)
+    return value
+
+
+def _built(kind: typing.Any, value: typing.Any) -> typing.Any:  # noqa: ANN401  any of the fields' types
+    """The inverse of `_plain`, led by the type that is wanted."""
+    if isinstance(kind, types.UnionType):
+        if value is None:
+            return None
+        (kind,) = (one for one in typing.get_args(kind) if one is not types.NoneType)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: _built(hints[name], value[name]) for name in value})
+    if kind is errors.RouterError:
+        return _error(value)
+    if typing.get_origin(kind) is tuple:
+        return tuple(value)
+    return kind(value)
+
+
+def _error(fields: dict[str, typing.Any]) -> errors.RouterError:
+    kinds = [errors.RouterError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        if getattr(kind, "code", None) == fields["code"]:
+            error = kind(fields["message"])
+            error.retry_after = fields["retry_after"]
+            return error
+    raise ValueError(f"no error has the code {fields['code']}")

@@ -1,0 +1,361 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.config.catalog import Catalog, OperatorModel, engine_spec
+from router.config.models_file import catalog, parse
+from router.config.patterns import Patterns
+from router.config.settings import Settings, SettingsError
+from router.models import Access, EngineSpec, ModelRef, ResolvedModel, Task
+
+
+def settings(**environ: str) -> Settings:
+    return Settings.from_environ(environ)
+
+
+def read(text: str, **environ: str) -> Catalog:
+    return catalog(settings(MODELS_CONFIG=text, **environ))
+
+
+def source_of(model: OperatorModel | None) -> str | None:
+    return None if model is None else str(model.source)
+
+
+FULL = """
+- model: org/name@v1
+  aliases: [small, gpt-4o-mini]
+  flags: {context-length: 8192, enable_metrics: true, log-requests: false, lora-paths: [a, b]}
+  task: embed
+  pin: true
+  preload: yes
+  idle_ttl: 300
+  memory: 20GiB
+  token_env: ORG_TOKEN
+  trust_remote_code: true
+"""
+
+
+def test_an_entry_is_read_whole() -> None:
+    assert parse(FULL) == [
+        OperatorModel(
+            source=ModelRef("org/name", "v1"),
+            aliases=("small", "gpt-4o-mini"),
+            flags=(
+                *("--context-length", "8192", "--enable-metrics"),
+                *("--lora-paths", "a", "b"),
+            ),
+            task=Task.EMBED,
+            pinned=True,
+            preload=True,
+            idle_ttl=300,
+            memory=20 * 2**30,
+            token_env="ORG_TOKEN",
+            trust_remote_code=True,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("--dtype half --chat-template 'a b'", ("--dtype", "half", "--chat-template", "a b")),
+        ("[--mem-fraction-static, 0.8]", ("--mem-fraction-static", "0.8")),
+        ('{model-override-args: {"a": 1}}', ("--model-override-args", '{"a": 1}')),
+        ("{--dtype: half}", ("--dtype", "half")),
+    ],
+)
+def test_flags_may_be_a_line_a_list_or_a_mapping(flags: str, expected: tuple[str, ...]) -> None:
+    (model,) = parse(f"- model: org/name\n  flags: {flags}")
+    assert model.flags == expected
+
+
+def test_the_config_may_be_text_or_the_path_of_a_file(tmp_path: Path) -> None:
+    text = "models: [{model: org/name, aliases: small}]"
+    file = tmp_path / "models.yaml"
+    file.write_text(text)
+    for written in (text, str(file)):
+        assert source_of(read(written).lookup("small")) == "org/name"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "says"),
+    [
+        ("just words", "MODELS_CONFIG", "list of models"),
+        ("[", "MODELS_CONFIG", "line 1"),
+        ("!!python/object/apply:os.system ['true']", "MODELS_CONFIG", "YAML"),
+        ("/does/not/exist.yaml", "MODELS_CONFIG", "No such file"),
+        ("[org/name]", "MODELS_CONFIG[0]", "mapping"),
+        ("[{aliases: [x]}]", "MODELS_CONFIG[0].model", "org/name"),
+        ("[{model: a/b}, {model: name}]", "MODELS_CONFIG[1].model", "org/name"),
+        ("[{model: ./models/x}]", "MODELS_CONFIG[0].model", "absolute path"),
+        ("[{model: org/name, revision: a..b}]", "MODELS_CONFIG[0].model", "revision"),
+        ("[{model: org/name, revision: 2024-01-01}]", "MODELS_CONFIG[0].revision", "quotes"),
+        ("[{model: org/name, alias: x}]", "MODELS_CONFIG[0]", "aliases"),
+        ("[{model: org/name, aliases: [1]}]", "MODELS_CONFIG[0].aliases", "quotes"),
+        ("[{model: org/name, task: dance}]", "MODELS_CONFIG[0].task", "generate"),
+        ("[{model: org/name, memory: much}]", "MODELS_CONFIG[0].memory", "20GiB"),
+        ("[{model: org/name, memory: [1]}]", "MODELS_CONFIG[0].memory", "single value"),
+        ("[{model: org/name, pin: perhaps}]", "MODELS_CONFIG[0].pin", "true or false"),
+        ("[{model: org/name, flags: [dtype]}]", "MODELS_CONFIG[0].flags", "--flag"),
+        ("[{model: org/name, flags: {a: 2024-01-01}}]", "MODELS_CONFIG[0].flags", "numbers"),
+        ("- model: a/b\n  pin: true\n  model: c/d", "MODELS_CONFIG", "`model` stands twice"),
+        ("[{model: a/b, aliases: x}, {model: c/d, aliases: x}]", "MODELS_CONFIG", "one model"),
+        ("[{model: a/b}, {model: A/B}]", "MODELS_CONFIG", "one model"),
+        ("- {model: a/b}\n" + "#" * 300_000, "MODELS_CONFIG", "at most"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(text: str, key: str, says: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(text)
+    assert refused.value.key == key
+    assert says in str(refused.value)
+
+
+def test_a_token_written_into_the_file_is_not_repeated() -> None:
+    token = "hf_" + "a1" * 16
+    for text in (f"[{{model: org/name, {token}: 1}}]", f"[{{model: {token}}}]", f"{{{token}"):
+        with pytest.raises(SettingsError) as refused:
+            read(text)
+        assert token not in str(refused.value)
+
+
+def test_an_alias_is_compared_exactly_and_before_any_id() -> None:
+    models = read("[{model: org/name, aliases: [small, other/name]}, {model: third/name}]")
+    assert source_of(models.lookup("small")) == "org/name"
+    assert source_of(models.lookup("other/name")) == "org/name"
+    assert models.lookup("Small") is None
+    assert models.lookup("other/Name") is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "asked", "found"),
+    [
+        ("org/name", "org/name", True),
+        ("org/name", "ORG/Name", True),
+        ("org/name", "org/name@main", True),
+        ("org/name", "org/name@v1", False),
+        ("org/name", "org/name@refs/pr/1", False),
+        ("org/name", "org/name@", False),
+        ("org/name@v1", "org/name", True),
+        ("org/name@v1", "org/NAME@v1", True),
+        ("org/name@v1", "org/name@V1", False),
+        ("org/name@v1", "org/name@main", False),
+        ("org/name", "org/other", False),
+        ("org/kite", "org/\u212aite", False),
+    ],
+)
+def test_an_id_is_found_for_its_configured_revision_or_none(
+    entry: str, asked: str, found: bool
+) -> None:
+    models = read(f"[{{model: '{entry}', aliases: [x]}}]")
+    assert source_of(models.lookup(asked)) == (entry if found else None)
+
+
+def test_two_revisions_of_one_repository_are_two_models() -> None:
+    models = read("[{model: org/name@v2}, {model: org/name}]")
+    assert source_of(models.lookup("org/name")) == "org/name"
+    assert source_of(models.lookup("org/name@v2")) == "org/name@v2"
+    assert names(models) == ("org/name@v2", "org/name")
+
+
+def test_a_former_name_leads_to_the_operators_model_once_it_is_resolved() -> None:
+    models = read("[{model: new/name, trust_remote_code: true}]")
+    assert models.lookup("old/name") is None
+    assert source_of(models.match(ModelRef("New/Name"))) == "new/name"
+    assert models.match(ModelRef("new/name", "refs/pr/1")) is None
+
+
+def test_only_the_operator_can_name_a_path(tmp_path: Path) -> None:
+    models = read(f"[{{model: {tmp_path}}}]")
+    model = models.lookup(tmp_path.name)
+    assert model is not None
+    assert model.ref is None
+    assert names(models) == (tmp_path.name,)
+    assert models.lookup(str(tmp_path)) is None
+    local = model.local()
+    assert local is not None
+    assert (local.access, local.path) == (Access.LOCAL, tmp_path)
+    assert str(tmp_path) not in str(local)
+
+
+@given(st.text())
+def test_looking_up_any_text_is_safe(name: str) -> None:
+    models = Catalog([OperatorModel(source=ModelRef("org/name"))])
+    assert models.lookup(name) is None or name.lower().startswith("org/name")
+
+
+def test_the_default_model_comes_from_the_environment() -> None:
+    models = catalog(
+        settings(
+            MODEL_NAME="org/name",
+            MODEL_REVISION="v1",
+            SERVED_MODEL_NAME="a,b",
+            MODEL_IDLE_TTL="9",
+        )
+    )
+    assert models.default is not None
+    assert models.default == OperatorModel(
+        source=ModelRef("org/name", "v1"), aliases=("a", "b"), preload=True, idle_ttl=9
+    )
+    assert names(models) == ("a",)
+    assert models.lookup("b") is models.lookup("org/name") is models.default
+
+
+def test_a_revision_in_the_default_name_wins() -> None:
+    models = catalog(settings(MODEL_NAME="org/name@v2", MODEL_REVISION="v1"))
+    assert source_of(models.default) == "org/name@v2"
+    listed = "[{model: org/name@v2, pin: true}]"
+    models = read(listed, MODEL_NAME="org/name@v2", MODEL_REVISION="v1")
+    assert models.default is not None
+    assert models.default.pinned
+
+
+@pytest.mark.parametrize("name", ["small", "org/name", "ORG/name"])
+def test_the_default_may_be_an_entry_of_the_file(name: str) -> None:
+    text = "[{model: a/b}, {model: org/name, aliases: [small], pin: true}]"
+    models = read(text, MODEL_NAME=name, SERVED_MODEL_NAME="gpt")
+    assert models.default is not None
+    assert models.default.pinned
+    assert models.default.preload
+    assert models.default.aliases == ("small", "gpt")
+    assert models.default is models.lookup("small") is models.lookup("gpt")
+    assert names(models) == ("a/b", "small")
+
+
+def test_another_revision_of_an_entry_is_another_default() -> None:
+    text = "[{model: org/name, trust_remote_code: true}]"
+    models = read(text, MODEL_NAME="org/name", MODEL_REVISION="v1")
+    assert source_of(models.default) == "org/name@v1"
+    assert models.default is not None
+    assert not models.default.trust_remote_code
+
+
+def test_without_a_name_there_is_no_default() -> None:
+    assert catalog(settings()).default is None
+    assert read("[{model: a/b}]").default is None
+
+
+def test_a_default_that_is_no_name_is_an_error_of_its_variable() -> None:
+    with pytest.raises(SettingsError) as refused:
+        catalog(settings(MODEL_NAME="llama"))
+    assert refused.value.key == "MODEL_NAME"
+
+
+def test_an_entry_without_an_idle_ttl_has_the_workers() -> None:
+    text = "[{model: a/b}, {model: c/d, idle_ttl: off}, {model: e/f, idle_ttl: 5}]"
+    models = read(text, MODEL_IDLE_TTL="60").models
+    assert [model.idle_ttl for model in models] == [60, None, 5]
+
+
+def names(models: Catalog) -> tuple[str, ...]:
+    return tuple(model.name for model in models.models)
+
+
+PUBLIC = ResolvedModel("org/name", "0" * 40)
+GATED = ResolvedModel("org/name", "0" * 40, access=Access.GATED)
+
+
+def test_an_operators_engine_is_started_as_the_operator_wrote() -> None:
+    (operator,) = parse(FULL)
+    assert engine_spec(PUBLIC, operator, settings(), ("--dtype", "auto")) == EngineSpec(
+        ResolvedModel("org/name", "0" * 40, Task.EMBED),
+        flags=("--dtype", "auto", *operator.flags, "--trust-remote-code"),
+        listed=True,
+        memory=20 * 2**30,
+        pinned=True,
+        idle_ttl=300,
+    )
+
+
+@pytest.mark.parametrize("flag", ["--trust-remote-code", "--trust_remote_code", "--trust"])
+def test_a_strangers_model_never_runs_its_own_code(flag: str) -> None:
+    spec = engine_spec(PUBLIC, None, settings(MODEL_IDLE_TTL="7"), (flag, "--dtype", "auto"))
+    assert spec == EngineSpec(PUBLIC, flags=("--dtype", "auto"), idle_ttl=7)
+
+
+@pytest.mark.parametrize(
+    ("access", "private_ttl", "any_ttl", "expires"),
+    [
+        (Access.PRIVATE, "60", "off", 60),
+        (Access.PRIVATE, "60", "30", 30),
+        (Access.PRIVATE, "off", "90", 90),
+        (Access.PUBLIC, "60", "off", None),
+        (Access.GATED, "60", "off", None),
+    ],
+)
+def test_a_callers_private_model_does_not_stay_for_ever(
+    access: Access, private_ttl: str, any_ttl: str, expires: float | None
+) -> None:
+    ours = settings(PRIVATE_IDLE_TTL=private_ttl, MODEL_IDLE_TTL=any_ttl)
+    assert engine_spec(replace(PUBLIC, access=access), None, ours).idle_ttl == expires
+
+
+@pytest.mark.parametrize("task", Task)
+def test_strictly_isolated_a_prefix_cache_is_kept_only_where_there_is_a_salt(
+    task: Task,
+) -> None:
+    strict = settings(STRICT_CACHE_ISOLATION="1")
+    flags = () if task is Task.GENERATE else ("--disable-radix-cache",)
+    entry = OperatorModel(source=ModelRef("org/name"), task=task)
+    assert engine_spec(PUBLIC, entry, strict).flags == flags
+    assert engine_spec(replace(PUBLIC, task=task), None, strict).flags == flags
+
+
+@pytest.mark.parametrize(
+    ("model", "entry", "environ", "gets"),
+    [
+        (GATED, OperatorModel(source=ModelRef("org/name")), {}, True),
+        (PUBLIC, OperatorModel(source=ModelRef("org/name")), {}, False),
+        (GATED, None, {}, False),
+        (GATED, OperatorModel(source=ModelRef("org/name")), {"ENGINE_HF_TOKEN": "0"}, False),
+        (GATED, OperatorModel(source=ModelRef("org/name")), {"HF_TOKEN": ""}, False),
+        (GATED, OperatorModel(source=ModelRef("org/name"), token_env="T"), {}, False),
+    ],
+)
+def test_an_engine_sees_the_workers_token_only_where_it_needs_it(
+    model: ResolvedModel, entry: OperatorModel | None, environ: dict[str, str], gets: bool
+) -> None:
+    spec = engine_spec(model, entry, settings(**({"HF_TOKEN": "x" * 20} | environ)))
+    assert spec.hf_token is gets
+
+
+@pytest.mark.parametrize(
+    ("patterns", "name", "allowed"),
+    [
+        ("*", "org/name@refs/pr/1", True),
+        ("org/name", "org/name", True),
+        ("org/name", "ORG/NAME", True),
+        ("org/name", "org/name@main", True),
+        ("org/name", "org/name@v1", False),
+        ("org/name@*", "org/name@refs/pr/1", True),
+        ("org/name@*", "org/name", True),
+        ("org/name@v*", "org/name@v1", True),
+        ("org/name@v*", "org/name", False),
+        ("org/name@v1", "org/name@V1", False),
+        ("org/*", "org/name", True),
+        ("org/*", "org/name@v1", False),
+        ("org/*@*", "org/name@v1", True),
+        ("org/*", "organ/name", False),
+        ("*/*-gguf", "a/b-GGUF", True),
+        ("*/*", "a/b@v1", False),
+        ("a/b, c/d", "c/d", True),
+        ("a.c/d", "abc/d", False),
+        ("*@v1", "a/b@v1", True),
+        ("none", "a/b", False),
+    ],
+)
+def test_patterns_mean_the_default_revision_unless_they_opt_in(
+    patterns: str, name: str, allowed: bool
+) -> None:
+    assert Patterns.parse(patterns).allow(ModelRef.parse(name)) is allowed
+
+
+def test_a_pattern_covers_a_repository_whatever_the_revision() -> None:
+    assert Patterns.parse("org/*").cover("Org/name")
+    assert Patterns.parse("*").cover("org/name")
+    assert not Patterns.parse("org/*,none/x").cover("other/name")

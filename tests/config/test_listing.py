@@ -1,0 +1,218 @@
+"""The RunPod Hub's listing, the image, the README and the code say the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.flags import GONE_VALUES, SWITCHES, VALUES, flags
+from router.config.environ import SettingsError
+from router.config.settings import VARIABLES, Settings
+from tests.engines.test_flags import EXAMPLES, sglang_says
+
+ROOT = Path(__file__).parents[2]
+HUB: dict[str, Any] = json.loads((ROOT / ".runpod/hub.json").read_text())
+TESTS: dict[str, Any] = json.loads((ROOT / ".runpod/tests.json").read_text())
+CONFIG: dict[str, Any] = HUB["config"]
+INPUTS: dict[str, dict[str, Any]] = {item["key"]: item["input"] for item in CONFIG["env"]}
+
+# By what the operator writes: everything else is text to the form, and to the code.
+LIKE_TEXT = {"string", "password", "huggingface"}
+
+
+def image_environ() -> dict[str, str]:
+    """What the Dockerfile sets, to plain values."""
+    dockerfile = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    settings = re.findall(r"^ENV (.*)$", dockerfile, re.MULTILINE)
+    pairs = [pair.partition("=") for line in settings for pair in line.split()]
+    return {name: value for name, _, value in pairs if "$" not in value}
+
+
+def as_environ(name: str, default: object) -> str:
+    """A default of the listing's as the worker will find it in its environment."""
+    if isinstance(default, bool):
+        value: str = INPUTS[name]["trueValue" if default else "falseValue"]
+        return value
+    return str(default)
+
+
+def accepts(name: str, value: str) -> bool:
+    with suppress(SettingsError):
+        Settings.from_environ({name: value})
+        return True
+    return False
+
+
+def kind(name: str) -> str:
+    """What the code takes this variable for."""
+    if name in SWITCHES:
+        return "boolean"
+    if name in VALUES:
+        return "number" if re.fullmatch(r"-?[0-9.]+", EXAMPLES[name]) else "text"
+    if accepts(name, "true") and not accepts(name, "7"):
+        return "boolean"
+    others = any(accepts(name, word) for word in ("7MiB", "off"))
+    return "number" if accepts(name, "7") and not others else "text"
+
+
+def test_the_listing_offers_every_variable_once_and_no_other() -> None:
+    keys = [item["key"] for item in CONFIG["env"]]
+    assert len(keys) == len(set(keys))
+    assert set(keys) == {*VARIABLES, *VALUES, *SWITCHES}
+
+
+def test_the_readme_tells_of_every_variable() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in INPUTS if f"`{name}`" not in readme] == []
+
+
+def test_the_readme_gives_the_defaults() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name, variable in VARIABLES.items():
+        (row,) = re.findall(rf"^\| `{name}`.*$", readme, re.MULTILINE)
+        if variable.default:
+            assert f"(`{variable.default}`)" in row
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_a_type_is_what_the_code_takes(name: str) -> None:
+    given = INPUTS[name]["type"]
+    assert ("text" if given in LIKE_TEXT else given) == kind(name)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_a_default_is_the_images_or_the_codes(name: str) -> None:
+    code = VARIABLES[name].default if name in VARIABLES else ""
+    wanted = image_environ().get(name, code)
+    offered = as_environ(name, INPUTS[name]["default"])
+    assert offered == (wanted or ("false" if name in SWITCHES else ""))
+    shown = INPUTS[name]["default"]
+    assert isinstance(shown, {"number": int | float, "boolean": bool}.get(kind(name), str)) or (
+        shown == ""
+    )
+
+
+def test_a_deployment_with_all_defaults_is_the_worker_with_none() -> None:
+    sent = {name: as_environ(name, field["default"]) for name, field in INPUTS.items()}
+    home = {"HOME": "/root"}
+    assert Settings.from_environ(sent | home) == Settings.from_environ(image_environ() | home)
+    assert flags(sent) == ()
+
+
+def test_openssl_is_never_sent_an_empty_name() -> None:
+    # The router takes it for unset, but in its process OpenSSL would trust nobody.
+    assert INPUTS["SSL_CERT_FILE"]["default"].startswith("/")
+
+
+def test_the_token_is_masked_optional_and_stands_beside_the_model() -> None:
+    keys = list(INPUTS)
+    assert keys.index("HF_TOKEN") == keys.index("MODEL_NAME") + 1
+    token = INPUTS["HF_TOKEN"]
+    assert (token["name"], token["type"]) == ("HuggingFace Token", "password")
+    assert (token["required"], token["default"]) == (False, "")
+    assert not token["advanced"]
+    assert "gated and private models" in token["description"]
+
+
+@pytest.mark.parametrize("name", [v.name for v in VARIABLES.values() if v.secret])
+def test_a_secret_is_masked_and_has_no_value_anywhere(name: str) -> None:
+    assert INPUTS[name]["type"] == "password"
+    assert INPUTS[name]["default"] == ""
+    assert not any(name in preset["defaults"] for preset in CONFIG["presets"])
+    assert name not in {item["key"] for item in TESTS["config"]["env"]}
+    assert name not in image_environ()
+
+
+def test_nothing_in_the_listing_looks_like_a_token() -> None:
+    for file in (*(ROOT / ".runpod").iterdir(), ROOT / "Dockerfile"):
+        if file.is_file():
+            assert not re.search(r"hf_[A-Za-z0-9]{8}", file.read_text()), file
+
+
+@pytest.mark.parametrize("name", [name for name, f in INPUTS.items() if "options" in f])
+def test_an_option_is_a_value_that_the_code_takes_and_the_default_is_one(name: str) -> None:
+    values = [option["value"] for option in INPUTS[name]["options"]]
+    assert INPUTS[name]["default"] in values
+    assert len(values) == len(set(values))
+    if name in VARIABLES:
+        assert all(accepts(name, value) for value in values)
+    else:
+        assert not any((name, value) in GONE_VALUES for value in values)
+
+
+@pytest.mark.sglang
+def test_sglang_knows_every_option() -> None:
+    offered = [
+        flags({name: option["value"]})
+        for name in VALUES
+        for option in INPUTS[name].get("options", [])
+        if option["value"]
+    ]
+    verdicts = zip(offered, sglang_says(offered), strict=True)
+    assert [(line, verdict) for line, verdict in verdicts if verdict is not None] == []
+
+
+def test_every_field_is_described() -> None:
+    for field in INPUTS.values():
+        assert field["name"]
+        assert field["description"].endswith(".")
+        assert isinstance(field["required"], bool)
+        assert isinstance(field["advanced"], bool)
+
+
+def test_presets_set_variables_that_exist() -> None:
+    assert 2 <= len(CONFIG["presets"]) <= 3
+    for preset in CONFIG["presets"]:
+        assert preset["name"]
+        assert set(preset["defaults"]) <= set(INPUTS)
+        Settings.from_environ(preset["defaults"])
+
+
+def test_the_listing_has_what_runpod_asks_for() -> None:
+    assert HUB["type"] == "serverless"
+    assert HUB["category"] in {"audio", "embedding", "language", "video", "image"}
+    assert HUB["iconUrl"].startswith("https://")
+    assert HUB["title"]
+    assert HUB["description"]
+    assert CONFIG["runsOn"] == "GPU"
+    assert CONFIG["containerDiskInGb"] > 0
+    assert CONFIG["gpuCount"] == 1
+    assert CONFIG["gpuIds"]
+
+
+@pytest.mark.parametrize("config", [CONFIG, TESTS["config"]])
+def test_the_hosts_run_the_cuda_of_sglangs_image(config: dict[str, Any]) -> None:
+    # RunPod takes the first for the least that a host must have.
+    assert config["allowedCudaVersions"][0] == "13.0"
+
+
+def test_runpods_tests_ask_the_default_another_model_and_for_a_stream() -> None:
+    bodies = []
+    for test in TESTS["tests"]:
+        assert set(test) == {"name", "input", "timeout"}
+        assert 60_000 <= test["timeout"] <= 600_000  # ms
+        assert test["input"]["openai_route"] == "/v1/chat/completions"
+        body = test["input"]["openai_input"]
+        assert body["messages"]
+        bodies.append(body)
+    environ = {item["key"]: item["value"] for item in TESTS["config"]["env"]}
+    default = Settings.from_environ(environ).model_name
+    assert default is not None
+    assert any("model" not in body for body in bodies)
+    assert any(body.get("model", default) != default for body in bodies)
+    assert any(body.get("stream") is True for body in bodies)
+    assert set(environ) <= set(INPUTS)
+    assert TESTS["config"]["gpuTypeId"].startswith("NVIDIA ")
+    assert TESTS["config"]["gpuCount"] == 1
+
+
+def test_the_tests_that_a_readme_names_are_there() -> None:
+    readme = (ROOT / "router" / "README.md").read_text()
+    named = re.findall(r"`(?:tests/)?((?:\w+/)*test_\w+\.py)`", readme)
+    assert len(named) > 40
+    assert [name for name in named if not (ROOT / "tests" / name).is_file()] == []

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.downloads.check_config import MOST_BYTES, MOST_IN_ALL, inspect
+from router.errors import UnsupportedModel
+from tests import tiny_models
+from tests.requests.test_routes import json_values
+
+
+def snapshot(tmp_path: Path, content: object, name: str = "config.json") -> Path:
+    file = tmp_path / "snapshot" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content if isinstance(content, bytes) else orjson.dumps(content))
+    return tmp_path / "snapshot"
+
+
+@pytest.mark.parametrize("kind", tiny_models.Kind)
+def test_a_whole_model_is_fit(tmp_path: Path, kind: tiny_models.Kind) -> None:
+    inspect(tiny_models.make(tmp_path, "model", kind))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"_name_or_path": "/home/somebody/checkpoint-100"},
+        {"text_config": {"_name_or_path": "../checkpoints"}},
+        {"special_tokens_map_file": "/content/special_tokens_map.json"},
+        {"tokenizer_file": "/root/.cache/tokenizer.json", "name_or_path": "/root/model"},
+        {"auto_map": {"AutoConfig": "configuration_x.XConfig", "AutoModel": "org/x--m.X"}},
+        {"mm_vision_tower": "openai/clip-vit-large-patch14-336"},
+        {"_attn_implementation": "flash_attention_2", "attn_implementation": "eager"},
+        {"chat_template": "{{ '/' }}{% for m in messages %}{{ m }}{% endfor %}"},
+        {"chat_template": [{"name": "default", "template": "/think {{ x }}"}]},
+        {"tokenizer_class": "LlamaTokenizer", "model_type": "llama", "pad_token": "/"},
+        {"audio_tokenizer": {"audio_tokenizer_name_or_path": "org/codec"}},
+    ],
+)
+def test_what_models_say_every_day_is_fit(tmp_path: Path, content: dict[str, Any]) -> None:
+    for name in ("config.json", "tokenizer_config.json"):
+        inspect(snapshot(tmp_path, content, name))
+
+
+OUT = [
+    *("/etc/passwd", "~/.ssh/id", "../other/model", "a/../../b", "..", "file:///etc/passwd"),
+    *("file:/etc/passwd", "https://host.test/x", "\\\\host\\share", "C:\\x", "s3://bucket/x"),
+]
+
+
+@pytest.mark.parametrize("value", OUT)
+@pytest.mark.parametrize(
+    "key", ["vocab_file", "mm_vision_tower", "spm_file", "model_path", "tokenizer_name", "dir"]
+)
+def test_a_value_that_leads_out_of_the_repository_is_refused(
+    tmp_path: Path, key: str, value: str
+) -> None:
+    for content in ({key: value}, {"text_config": {key: [value]}}):
+        with pytest.raises(UnsupportedModel, match=f"config.json.*{key}"):
+            inspect(snapshot(tmp_path, content))
+
+
+@pytest.mark.parametrize("name", ["1_Pooling/config.json", "preprocessor_config.json"])
+def test_each_configuration_file_is_read(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnsupportedModel, match=name):
+        inspect(snapshot(tmp_path, {"encoder_path": "/models"}, name))
+
+
+def test_another_tokenizer_or_codec_is_not_taken_from_this_machine(tmp_path: Path) -> None:
+    content = {"audio_tokenizer": {"audio_tokenizer_name_or_path": "/hub/models--a--b"}}
+    with pytest.raises(UnsupportedModel, match="audio_tokenizer_name_or_path"):
+        inspect(snapshot(tmp_path, content, "processor_config.json"))
+
+
+@pytest.mark.parametrize(
+    "key", ["_attn_implementation_internal", "attn_implementation", "_experts_implementation"]
+)
+def test_a_kernel_from_the_hub_is_code_and_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(UnsupportedModel, match=key):
+        inspect(snapshot(tmp_path, {key: "mallory/kernel"}))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"[]", b"null", b"{", b'{"a": NaN}', b'{"a": "\xff"}', b'{"a": "\\ud800"}'),
+        b'{"a":' * 5000,
+        b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"a": "' + b"x" * MOST_BYTES + b'"}',
+    ],
+)
+def test_an_absurd_configuration_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(UnsupportedModel, match=r"config\.json"):
+        inspect(snapshot(tmp_path, content))
+
+
+@given(st.dictionaries(st.sampled_from(["a", "vocab_file", "model_path"]), json_values))
+def test_any_configuration_is_fit_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, content: dict[str, object]
+) -> None:
+    directory = snapshot(tmp_path_factory.mktemp("any"), content)
+    with suppress(UnsupportedModel):
+        inspect(directory)
+
+
+def test_many_large_files_are_not_read(tmp_path: Path) -> None:
+    files = MOST_IN_ALL // MOST_BYTES + 1
+    for number in range(files):
+        where = snapshot(tmp_path, {}, f"{number}/config.json")
+        os.truncate(where / f"{number}/config.json", MOST_BYTES)
+    with pytest.raises(UnsupportedModel, match="in all"):
+        inspect(where)

@@ -1,0 +1,502 @@
+"""Downloads by the real client, in real children, from a Hub on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from router.downloads.downloader import SnapshotDownloader
+from router.downloads.failures import failure
+from router.errors import (
+    HfTokenScope,
+    HubUnavailable,
+    InsufficientDisk,
+    InternalError,
+    InvalidHfToken,
+    ModelDisabled,
+    ModelGated,
+    ModelNotFound,
+    ModelTooLarge,
+    RevisionNotFound,
+    RouterError,
+    UnsupportedModel,
+)
+from router.hub.errors import Question
+from router.models import Access, ResolvedModel
+from router.pool.interfaces import FetchProgress
+from router.secrets import Token
+from tests.eventually import eventually
+from tests.loopback_hub import LoopbackHub
+
+SMALL = {"config.json": b"{}", "model.safetensors": b"x" * 1000, "README.md": b"hello"}
+LARGE = {"config.json": b"{}", "model.safetensors": bytes(6_000_000)}  # several pieces
+CDN_WEIGHTS = r"/cdn/.*/model\.safetensors"
+
+
+@pytest.fixture
+def hub() -> Iterator[LoopbackHub]:
+    with LoopbackHub() as hub:
+        yield hub
+
+
+@dataclass
+class Site:
+    """A downloader, its cache, and what it told."""
+
+    hub: LoopbackHub
+    cache: Path
+    told: list[FetchProgress] = field(default_factory=list)
+    free: int = 10**12
+
+    def downloader(self, **options: object) -> SnapshotDownloader:
+        environment = {**self.hub.environment(), "PATH": os.environ["PATH"]}
+        return SnapshotDownloader(
+            self.cache,
+            environment,
+            free=lambda _: self.free,
+            **options,  # type: ignore[arg-type]
+        )
+
+    async def fetch(
+        self, model: ResolvedModel, token: Token | None = None, **options: object
+    ) -> Path:
+        return await self.downloader(**options).fetch(model, token, self.told.append)
+
+    def model(
+        self, name: str, files: dict[str, bytes], access: Access = Access.PUBLIC
+    ) -> ResolvedModel:
+        commit = self.hub.add_repo(
+            name,
+            files,
+            private=access is Access.PRIVATE,
+            gated="manual" if access is Access.GATED else False,
+        )
+        return ResolvedModel(name, commit, access=access)
+
+    def partials(self) -> list[Path]:
+        return list(self.cache.rglob("*.incomplete"))
+
+    def files(self) -> set[str]:
+        """What a download left in the cache, other than locks and tags."""
+        return {
+            str(path.relative_to(self.cache))
+            for folder in ("models--*", "router-manifests")
+            for top in self.cache.glob(folder)
+            for path in top.rglob("*")
+            if path.is_file() or path.is_symlink()
+        }
+
+
+@pytest.fixture
+def site(hub: LoopbackHub, tmp_path: Path) -> Site:
+    return Site(hub, tmp_path / "hub")
+
+
+def account(hub: LoopbackHub, name: str) -> Token:
+    return Token(hub.add_account(name))
+
+
+def children() -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "router.downloads.child" in process.cmdline()
+    ]
+
+
+async def downloading(site: Site) -> psutil.Process:
+    """Wait until bytes are arriving; the child that writes them."""
+    await eventually(lambda: any(told.done > 10_000 for told in site.told))
+    (child,) = children()
+    return child
+
+
+async def test_a_snapshot_is_fetched_with_what_the_engine_needs(site: Site) -> None:
+    model = site.model("org/model", SMALL)
+    path = await site.fetch(model)
+    assert {file.name for file in path.iterdir()} == {"config.json", "model.safetensors"}
+    assert (path / "model.safetensors").read_bytes() == b"x" * 1000
+    assert site.told[0].total == 1002
+    assert not children()
+
+
+async def test_what_is_on_disk_is_returned_without_a_child_or_the_hub(site: Site) -> None:
+    model = site.model("org/model", SMALL)
+    first = await site.fetch(model)
+    asked = len(site.hub.requests)
+    assert await site.fetch(model) == first
+    assert len(site.hub.requests) == asked
+
+
+async def test_a_member_fetches_a_private_model(site: Site) -> None:
+    model = site.model("ann/model", SMALL, Access.PRIVATE)
+    assert (await site.fetch(model, account(site.hub, "ann"))).is_dir()
+
+
+async def test_nothing_but_the_order_knows_the_token(site: Site) -> None:
+    model = site.model("ann/model", LARGE, Access.PRIVATE)
+    token = account(site.hub, "ann")
+    fetching = asyncio.create_task(site.fetch(model, token))
+    site.hub.faults.add(CDN_WEIGHTS, "cut", times=None)
+    child = await downloading(site)
+    assert token.reveal() not in " ".join(child.cmdline())
+    assert token.reveal() not in str(child.environ())
+    site.hub.faults.clear()
+    await fetching
+    for path in site.cache.parent.rglob("*"):
+        assert not path.is_file() or token.reveal().encode() not in path.read_bytes()
+
+
+async def test_the_child_gets_an_environment_of_its_own(site: Site) -> None:
+    model = site.model("org/model", LARGE)
+    site.hub.faults.add(CDN_WEIGHTS, "hang", times=None)
+    environment = {
+        **site.hub.environment(),
+        "HF_TOKEN": "hf_" + secrets.token_hex(16),
+        "RUNPOD_API_KEY": secrets.token_hex(16),
+    }
+    downloader = SnapshotDownloader(site.cache, environment)
+    fetching = asyncio.create_task(downloader.fetch(model, None, site.told.append))
+    await eventually(lambda: site.told)
+    (child,) = children()
+    assert not {"HF_TOKEN", "RUNPOD_API_KEY"} & set(child.environ())
+    fetching.cancel()
+    await asyncio.gather(fetching, return_exceptions=True)
+
+
+async def test_progress_rises_to_the_total(site: Site) -> None:
+    model = site.model("org/model", LARGE)
+    site.hub.faults.add(CDN_WEIGHTS, "cut", times=1)  # the client takes a second to resume
+    await site.fetch(model)
+    done = [told.done for told in site.told]
+    assert done == sorted(done)
+    assert {told.total for told in site.told} == {6_000_002}
+    assert any(0 < value < 6_000_002 for value in done)
+
+
+async def test_a_damaged_file_is_fetched_again(site: Site) -> None:
+    model = site.model("org/model", SMALL)
+    path = await site.fetch(model)
+    (path / "model.safetensors").write_bytes(b"short")
+    (path / "config.json").unlink()
+    assert await site.fetch(model) == path
+    assert (path / "model.safetensors").read_bytes() == b"x" * 1000
+    assert (path / "config.json").exists()
+
+
+async def test_whole_files_without_a_manifest_are_not_a_snapshot_but_are_not_fetched_twice(
+    site: Site,
+) -> None:
+    model = site.model("org/model", SMALL)
+    await site.fetch(model)
+    (manifest,) = site.cache.glob("router-manifests/*/*.json")
+    manifest.unlink()
+    del site.hub.requests[:]
+    site.told.clear()
+    await site.fetch(model)
+    assert site.told[0] == FetchProgress(1002, 1002)
+    assert not any(request.path.startswith("/cdn") for request in site.hub.requests)
+
+
+async def test_two_who_want_one_snapshot_make_one_download(site: Site) -> None:
+    model = site.model("org/model", LARGE)
+    downloader = site.downloader()
+    told: list[FetchProgress] = []
+    paths = await asyncio.gather(
+        downloader.fetch(model, None, site.told.append),
+        downloader.fetch(model, account(site.hub, "ann"), told.append),
+    )
+    assert paths[0] == paths[1]
+    assert told == site.told
+    assert [request.account for request in site.hub.requests if "/cdn" in request.path] == [
+        None
+    ]
+
+
+async def test_the_next_in_line_pays_where_the_first_may_not(site: Site) -> None:
+    model = site.model("org/model", SMALL, Access.GATED)
+    site.hub.accept("org/model", "ann")
+    downloader = site.downloader()
+    first, second = await asyncio.gather(
+        downloader.fetch(model, account(site.hub, "bob"), site.told.append),
+        downloader.fetch(model, account(site.hub, "ann"), site.told.append),
+        return_exceptions=True,
+    )
+    assert isinstance(first, ModelGated)
+    assert isinstance(second, Path)
+
+
+def _expired(hub: LoopbackHub) -> Token:
+    token = account(hub, "ann")
+    hub.expire(token.reveal())
+    return token
+
+
+def _scoped(hub: LoopbackHub) -> Token:
+    hub.accept("org/model", "ann")
+    token = account(hub, "ann")
+    hub.restrict(token.reveal())
+    return token
+
+
+@pytest.mark.parametrize(
+    ("access", "payer", "error"),
+    [
+        (Access.GATED, lambda _: None, ModelGated),
+        (Access.GATED, lambda hub: account(hub, "bob"), ModelGated),
+        (Access.GATED, _scoped, HfTokenScope),
+        (Access.PRIVATE, lambda _: None, ModelNotFound),
+        (Access.PRIVATE, lambda hub: account(hub, "bob"), ModelNotFound),
+        (Access.PUBLIC, _expired, InvalidHfToken),
+    ],
+)
+async def test_a_refused_payer_is_told_why(
+    site: Site,
+    access: Access,
+    payer: Callable[[LoopbackHub], Token | None],
+    error: type[RouterError],
+) -> None:
+    model = site.model("org/model", SMALL, access)
+    with pytest.raises(error):
+        await site.fetch(model, payer(site.hub))
+    assert not {name for name in site.files() if "/trees/" not in name}
+
+
+async def test_a_disabled_model_and_a_missing_commit_are_told_so(site: Site) -> None:
+    model = site.model("org/model", SMALL)
+    with pytest.raises(RevisionNotFound):
+        await site.fetch(ResolvedModel("org/model", "0" * 40))
+    site.hub.disable("org/model")
+    with pytest.raises(ModelDisabled):
+        await site.fetch(model)
+
+
+async def test_a_payer_whose_rights_end_in_the_middle_is_told_so(site: Site) -> None:
+    model = site.model("org/model", SMALL, Access.GATED)
+    site.hub.accept("org/model", "ann")
+    token = account(site.hub, "ann")
+    site.hub.faults.add(r"/org/model/resolve/.*/model\.safetensors", "500", times=None)
+    fetching = asyncio.create_task(site.fetch(model, token))
+    await eventually(
+        lambda: any("model.safetensors" in request.path for request in site.hub.requests)
+    )
+    site.hub.withdraw("org/model", "ann")
+    site.hub.faults.clear()
+    with pytest.raises(ModelGated):
+        await fetching
+
+
+async def test_a_model_without_safetensors_is_unsupported(site: Site) -> None:
+    files = {"config.json": b"{}", "pytorch_model.bin": b"pickle"}
+    model = site.model("org/model", files)
+    with pytest.raises(UnsupportedModel, match=r"\.bin"):
+        await site.fetch(model)
+    path = await site.fetch(model, allow_unsafe_weights=True)
+    assert (path / "pytorch_model.bin").exists()
+
+
+async def test_a_model_over_the_limit_is_refused_before_a_byte(site: Site) -> None:
+    model = site.model("org/model", SMALL)
+    with pytest.raises(ModelTooLarge, match="1,002 bytes"):
+        await site.fetch(model, max_model_bytes=1001)
+    assert not any("/resolve/" in request.path for request in site.hub.requests)
+
+
+async def test_a_full_disk_is_noticed_before_a_byte(site: Site) -> None:
+    site.free = 1000
+    model = site.model("org/model", SMALL)
+    with pytest.raises(InsufficientDisk, match="2 bytes are missing"):
+        await site.fetch(model)
+    assert not any("/resolve/" in request.path for request in site.hub.requests)
+
+
+async def test_two_downloads_share_the_disk(site: Site) -> None:
+    site.free = 1500
+    one, other = site.model("org/one", SMALL), site.model("org/other", SMALL)
+    site.hub.faults.add(r"/org/one/resolve/.*", "hang", times=None)
+    downloader = site.downloader()
+    first = asyncio.create_task(downloader.fetch(one, None, site.told.append))
+    await eventually(lambda: site.told)
+    with pytest.raises(InsufficientDisk, match="504 bytes are missing"):
+        await downloader.fetch(other, None, site.told.append)
+    site.hub.faults.clear()
+    await first
+    await downloader.fetch(other, None, site.told.append)
+
+
+async def test_a_cancelled_download_leaves_no_process_and_no_file(site: Site) -> None:
+    model = site.model("org/model", LARGE)
+    site.hub.faults.add(CDN_WEIGHTS, "cut", times=None)
+    fetching = asyncio.create_task(site.fetch(model))
+    child = await downloading(site)
+    fetching.cancel()
+    fetching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await fetching
+    assert not child.is_running()
+    assert not site.files()
+
+
+async def test_cancelling_at_any_moment_leaves_no_process(site: Site) -> None:
+    model = site.model("org/model", SMALL)
+    for steps in range(0, 40, 3):
+        fetching = asyncio.create_task(site.fetch(model))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        fetching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+        assert not children()
+
+
+async def test_a_killed_child_is_no_fault_of_the_caller(site: Site) -> None:
+    model = site.model("org/model", LARGE)
+    site.hub.faults.add(CDN_WEIGHTS, "cut", times=None)
+    fetching = asyncio.create_task(site.fetch(model))
+    (await downloading(site)).kill()
+    with pytest.raises(HubUnavailable, match="ended unexpectedly"):
+        await fetching
+    assert not site.partials()
+    site.hub.faults.clear()
+    await site.fetch(model)
+
+
+ROUTER = """
+import asyncio, sys
+from pathlib import Path
+from router.models import ResolvedModel
+from router.downloads.downloader import SnapshotDownloader
+
+cache, endpoint, ca_file, name, commit = sys.argv[1:]
+downloader = SnapshotDownloader(
+    Path(cache), {"HF_ENDPOINT": endpoint, "SSL_CERT_FILE": ca_file}
+)
+asyncio.run(downloader.fetch(ResolvedModel(name, commit), None, lambda _: None))
+"""
+
+
+async def test_the_child_leaves_with_its_router_and_takes_its_partials(site: Site) -> None:
+    model = site.model("org/model", LARGE)
+    site.hub.faults.add(CDN_WEIGHTS, "cut", times=None)
+    environment = site.hub.environment()
+    router = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", ROUTER, str(site.cache), *environment.values()),
+        *(model.repo_id, model.commit),
+    )
+    await eventually(site.partials)
+    (child,) = children()
+    router.kill()
+    await router.wait()
+    await eventually(lambda: not child.is_running() or child.status() == "zombie")
+    assert not site.partials()
+
+
+async def test_a_child_that_is_told_to_end_takes_its_partials(site: Site) -> None:
+    model = site.model("org/model", LARGE)
+    site.hub.faults.add(CDN_WEIGHTS, "cut", times=None)
+    fetching = asyncio.create_task(site.fetch(model))
+    child = await downloading(site)
+    child.terminate()  # as the kernel does when the router has died
+    with pytest.raises(HubUnavailable):
+        await fetching
+    assert not site.partials()
+
+
+async def test_the_second_in_line_fetches_where_the_first_has_left(site: Site) -> None:
+    model = site.model("org/model", LARGE)
+    site.hub.faults.add(CDN_WEIGHTS, "cut", times=None)
+    downloader = site.downloader()
+    first = asyncio.create_task(downloader.fetch(model, None, site.told.append))
+    second = asyncio.create_task(downloader.fetch(model, None, lambda _: None))
+    await downloading(site)
+    site.hub.faults.clear()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert (await second).is_dir()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", disk],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip("may not mount a file system here")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+async def test_a_disk_that_fills_up_in_the_middle_is_emptied_again(
+    site: Site, small_disk: Path
+) -> None:
+    site.cache = small_disk / "hub"
+    shards = {f"model-{n}.safetensors": bytes([n]) * 1_500_000 for n in range(4)}
+    model = site.model("org/model", {"config.json": b"{}", **shards})
+    with pytest.raises(InsufficientDisk, match="filled up"):
+        await site.fetch(model)
+    assert not site.files()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), InsufficientDisk),
+        (RuntimeError("IO Error: No space left on device (os error 28)"), InsufficientDisk),
+        (OSError(errno.EROFS, "Read-only file system"), InternalError),
+        (RuntimeError("Data processing error"), HubUnavailable),
+    ],
+)
+def test_what_breaks_a_download_off_is_told_apart(
+    error: Exception, kind: type[RouterError]
+) -> None:
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = error
+    question = Question("https://hub", "org/model", None, with_token=False)
+    assert type(failure(wrapped, question)) is kind
+
+
+@pytest.mark.parametrize("where", [r"/api/.*", r"/org/model/resolve/.*", CDN_WEIGHTS])
+@pytest.mark.parametrize("kind", ["429", "500", "hang"])
+async def test_a_hub_in_trouble_ends_the_download_in_time(
+    site: Site, where: str, kind: str
+) -> None:
+    model = site.model("org/model", SMALL)
+    site.hub.faults.add(where, kind, times=None)  # type: ignore[arg-type]
+    with pytest.raises(HubUnavailable) as caught:
+        await site.fetch(model, stall_timeout=30.0 if kind == "429" else 0.5)
+    if kind == "429" and where != CDN_WEIGHTS:
+        assert caught.value.retry_after == 55.0
+    assert not children()
+
+
+async def test_a_body_cut_once_is_resumed(site: Site) -> None:
+    model = site.model("org/model", LARGE)
+    site.hub.faults.add(CDN_WEIGHTS, "cut", times=1)
+    path = await site.fetch(model)
+    assert (path / "model.safetensors").stat().st_size == 6_000_000
+
+
+async def test_the_operators_directory_is_used_as_it_is(tmp_path: Path) -> None:
+    directory = tmp_path / "mine"
+    directory.mkdir()
+    model = ResolvedModel("mine", "local", access=Access.LOCAL, path=directory)
+    downloader = SnapshotDownloader(tmp_path / "cache", {})
+    with pytest.raises(UnsupportedModel, match=r"config\.json"):
+        await downloader.fetch(model, None, lambda _: None)
+    (directory / "config.json").write_text("{}")
+    assert await downloader.fetch(model, None, lambda _: None) == directory

@@ -1,0 +1,268 @@
+"""Several workers, real processes on one volume, that want the same model."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from router.downloads.downloader import SnapshotDownloader
+from router.downloads.snapshots import Snapshots
+from router.downloads.volume_lock import Queue
+from router.errors import InsufficientDisk
+from router.models import ResolvedModel
+from router.pool.interfaces import FetchProgress
+from tests.downloads.fetcher import DEAD_AFTER, HEARTBEAT, Fetcher
+from tests.eventually import eventually
+from tests.loopback_hub import LoopbackHub
+
+NAME = "org/model"
+FILES = {"config.json": b"{}", "model.safetensors": bytes(6_000_000)}
+WEIGHTS = r"/cdn/.*/model\.safetensors"
+
+
+@dataclass
+class Volume:
+    hub: LoopbackHub
+    cache: Path
+    model: ResolvedModel
+
+    def worker(self) -> Fetcher:
+        return Fetcher(self.hub, self.cache, self.model)
+
+    def downloader(self) -> SnapshotDownloader:
+        return SnapshotDownloader(
+            self.cache,
+            {**self.hub.environment(), "PATH": os.environ["PATH"]},
+            heartbeat=HEARTBEAT,
+        )
+
+    @property
+    def path(self) -> Path:
+        return self.cache / "models--org--model" / "snapshots" / self.model.commit
+
+    @property
+    def downloads(self) -> int:
+        """How often the weights were asked for."""
+        return sum(request.path.startswith("/cdn/") for request in self.hub.requests)
+
+    def partials(self) -> list[Path]:
+        return list(self.cache.rglob("*.incomplete"))
+
+    def is_whole(self) -> bool:
+        return Snapshots(self.cache).find(NAME, self.model.commit) == self.path
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Volume]:
+    with LoopbackHub() as hub:
+        yield Volume(hub, tmp_path / "hub", ResolvedModel(NAME, hub.add_repo(NAME, FILES)))
+
+
+async def test_of_three_workers_one_downloads_and_all_use_it(volume: Volume) -> None:
+    volume.hub.faults.add(WEIGHTS, "stall")
+    with volume.worker() as one, volume.worker() as two, volume.worker() as three:
+        workers = (one, two, three)
+        await eventually(lambda: all(_at(worker) > 2_000_000 for worker in workers))
+        await asyncio.sleep(DEAD_AFTER)  # a slow download is not a dead one
+        volume.hub.faults.clear()
+        for worker in workers:
+            assert await worker.outcome() == f"path {volume.path}"
+    assert volume.downloads == 1
+    assert not volume.partials()
+
+
+def _at(worker: Fetcher) -> int:
+    """The bytes on disk by its own account."""
+    told = [line.split()[1] for line in worker.lines if line.startswith("at ")]
+    return int(told[-1]) if told else 0
+
+
+async def test_another_worker_takes_over_from_one_that_was_killed(volume: Volume) -> None:
+    volume.hub.faults.add(WEIGHTS, "stall")
+    with volume.worker() as first:
+        await first.downloading()
+        with volume.worker() as second:
+            await eventually(lambda: second.lines)
+            first.kill()
+            killed = time.monotonic()
+            assert volume.partials(), "nobody was left to sweep"
+            assert await second.outcome() == f"path {volume.path}"
+            assert time.monotonic() - killed > DEAD_AFTER / 2
+    assert volume.is_whole()
+    assert not volume.partials()
+
+
+async def test_of_many_that_wait_one_takes_over(volume: Volume) -> None:
+    volume.hub.faults.add(WEIGHTS, "stall")
+    with volume.worker() as first:
+        await first.downloading()
+        with volume.worker() as second, volume.worker() as third:
+            await eventually(lambda: second.lines and third.lines)
+            first.kill()
+            for worker in (second, third):
+                assert await worker.outcome() == f"path {volume.path}"
+    assert volume.downloads == 2
+
+
+async def test_a_worker_whose_router_was_killed_gives_up_its_turn_at_once(
+    volume: Volume,
+) -> None:
+    volume.hub.faults.add(WEIGHTS, "stall")
+    with volume.worker() as first:
+        await first.downloading()
+        (child,) = first.children
+        with volume.worker() as second:
+            await eventually(lambda: second.lines)
+            first.kill_router()
+            psutil.wait_procs([child], timeout=10)
+            (lease,) = (volume.cache / "router-leases").glob("*/*")
+            # Freed by the child, and perhaps taken by now; never left to be found dead.
+            assert lease.read_text().strip() == "free" or lease.name == "2"
+            assert await second.outcome(DEAD_AFTER + 10) == f"path {volume.path}"
+    assert not volume.partials()
+
+
+async def test_a_worker_that_was_frozen_waits_for_the_one_that_took_over(
+    volume: Volume,
+) -> None:
+    volume.hub.faults.add(WEIGHTS, "stall", times=2)
+    with volume.worker() as first:
+        await first.downloading()
+        await eventually(lambda: volume.downloads == 1)  # the file is there before it asks
+        first.freeze()
+        with volume.worker() as second:
+            await eventually(lambda: volume.downloads == 2)
+            told = len(first.lines)
+            first.thaw()
+            await eventually(lambda: len(first.lines) > told)
+            volume.hub.faults.clear()
+            assert await second.outcome() == f"path {volume.path}"
+            assert await first.outcome() == f"path {volume.path}"
+    assert volume.downloads == 2
+
+
+async def test_a_snapshot_is_used_as_soon_as_it_is_sealed(volume: Volume) -> None:
+    lease = Queue(Snapshots(volume.cache).leases(NAME), "somebody").look()
+    assert lease
+    with volume.worker() as waiter:
+        await eventually(lambda: waiter.lines)
+        elsewhere = Volume(volume.hub, volume.cache.parent / "elsewhere", volume.model)
+        await elsewhere.downloader().fetch(volume.model, None, lambda _: None)
+        lease.beat()
+        shutil.copytree(
+            elsewhere.cache,
+            volume.cache,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("router-leases"),
+            dirs_exist_ok=True,
+        )
+        assert await waiter.outcome(DEAD_AFTER - 1) == f"path {volume.path}"
+    lease.beat()  # it is this test's to the end
+
+
+async def test_who_was_overtaken_takes_nothing_back(volume: Volume) -> None:
+    volume.hub.faults.add(WEIGHTS, "stall", times=2)
+    told: list[FetchProgress] = []
+    fetching = asyncio.create_task(volume.downloader().fetch(volume.model, None, told.append))
+    await eventually(lambda: told and told[-1].done > 1_000_000)
+    # Other tests of a session may have children of their own.
+    (child,) = (
+        c for c in psutil.Process().children() if "router.downloads.child" in c.cmdline()
+    )
+    child.suspend()
+    with volume.worker() as second:
+        await eventually(lambda: volume.downloads == 2)  # it has the turn, and half the file
+        await second.downloading()
+        fetching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+        assert (volume.path / "config.json").exists()
+        volume.hub.faults.clear()
+        assert await second.outcome() == f"path {volume.path}"
+    assert volume.downloads == 2
+    assert volume.is_whole()
+
+
+async def test_two_commits_of_one_repository_are_fetched_one_after_the_other(
+    volume: Volume,
+) -> None:
+    commit = volume.hub.commit(NAME, {"config.json": b'{"new": 1}'})
+    volume.hub.faults.add(WEIGHTS, "stall")
+    downloader = volume.downloader()
+    told: list[FetchProgress] = []
+    old = asyncio.create_task(downloader.fetch(volume.model, None, told.append))
+    await eventually(lambda: told and told[-1].done > 1_000_000)
+    waits: list[FetchProgress] = []
+    new = asyncio.create_task(downloader.fetch(ResolvedModel(NAME, commit), None, waits.append))
+    await eventually(lambda: waits)
+    volume.hub.faults.clear()
+    for fetching in (old, new):
+        assert (await fetching / "model.safetensors").stat().st_size == 6_000_000
+    assert volume.downloads == 1, "they share the weights"
+
+
+async def test_a_waiter_that_leaves_disturbs_nobody(volume: Volume) -> None:
+    volume.hub.faults.add(WEIGHTS, "stall")
+    with volume.worker() as first:
+        await first.downloading()
+        told: list[FetchProgress] = []
+        waiting = asyncio.create_task(
+            volume.downloader().fetch(volume.model, None, told.append)
+        )
+        await eventually(lambda: told)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert volume.partials()
+        volume.hub.faults.clear()
+        assert await first.outcome() == f"path {volume.path}"
+    assert volume.downloads == 1
+
+
+async def test_where_the_first_fails_the_next_tries(volume: Volume) -> None:
+    volume.hub.faults.add(WEIGHTS, "hang")
+    volume.hub.faults.add(WEIGHTS, "429")
+    with volume.worker() as first:
+        await eventually(lambda: volume.downloads == 1)
+        with volume.worker() as second:
+            await eventually(lambda: second.lines)
+            first.kill()
+            assert await second.outcome() == "error hub_unavailable"
+        with volume.worker() as third:
+            assert await third.outcome(DEAD_AFTER) == f"path {volume.path}"
+
+
+async def test_a_turn_that_ended_in_an_error_is_over(volume: Volume) -> None:
+    free = 0
+    downloader = SnapshotDownloader(
+        volume.cache,
+        {**volume.hub.environment(), "PATH": os.environ["PATH"]},
+        heartbeat=60.0,  # whoever waits for a heartbeat here waits too long
+        free=lambda _: free,
+    )
+    with pytest.raises(InsufficientDisk):
+        await downloader.fetch(volume.model, None, lambda _: None)
+    free = 10**12
+    async with asyncio.timeout(20):
+        assert await downloader.fetch(volume.model, None, lambda _: None) == volume.path
+
+
+async def test_a_lock_that_nobody_will_open_holds_nobody_up(volume: Volume) -> None:
+    # As the Hub's client leaves it behind on a volume without `flock`.
+    locks = volume.cache / ".locks" / "models--org--model"
+    locks.mkdir(parents=True)
+    digest = hashlib.sha256(FILES["model.safetensors"]).hexdigest()
+    with (locks / f"{digest}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with volume.worker() as worker:
+            assert await worker.outcome() == f"path {volume.path}"

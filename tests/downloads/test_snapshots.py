@@ -1,0 +1,183 @@
+"""Snapshots on disk and the ledger of free space."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from router.downloads.select_files import wanted
+from router.downloads.snapshots import DamagedSnapshot, DiskLedger, RemoteFile, Snapshots
+from router.errors import InsufficientDisk, UnsupportedModel
+
+REPO, COMMIT = "org/model", "a" * 40
+CONFIG = RemoteFile("config.json", 2, "blob-config")
+WEIGHTS = RemoteFile("sub/model.safetensors", 5, "blob-weights")
+FILES = [CONFIG, WEIGHTS]
+
+
+@pytest.fixture
+def snapshots(tmp_path: Path) -> Snapshots:
+    return Snapshots(tmp_path)
+
+
+def put(snapshots: Snapshots, file: RemoteFile, data: bytes, commit: str = COMMIT) -> Path:
+    """Lay a file out as the Hub's client does: a blob, and a link to it."""
+    link = snapshots.path(REPO, commit) / file.name
+    blob = snapshots.path(REPO, commit).parents[1] / "blobs" / file.blob
+    for path in (link, blob):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(data)
+    link.symlink_to(blob)
+    return blob
+
+
+def put_whole(snapshots: Snapshots) -> None:
+    put(snapshots, CONFIG, b"{}")
+    put(snapshots, WEIGHTS, b"xxxxx")
+
+
+def test_nothing_is_on_disk_without_a_manifest(snapshots: Snapshots) -> None:
+    put_whole(snapshots)
+    assert snapshots.find(REPO, COMMIT) is None
+    snapshots.seal(REPO, COMMIT, FILES)
+    assert snapshots.find(REPO, COMMIT) == snapshots.path(REPO, COMMIT)
+
+
+def test_a_snapshot_with_a_short_file_is_not_sealed(snapshots: Snapshots) -> None:
+    put(snapshots, CONFIG, b"{}")
+    put(snapshots, WEIGHTS, b"xxx")
+    with pytest.raises(DamagedSnapshot):
+        snapshots.seal(REPO, COMMIT, FILES)
+    assert snapshots.find(REPO, COMMIT) is None
+
+
+@pytest.mark.parametrize("damage", ["short", "gone", "manifest"])
+def test_damage_after_sealing_is_noticed(
+    snapshots: Snapshots, tmp_path: Path, damage: str
+) -> None:
+    put_whole(snapshots)
+    snapshots.seal(REPO, COMMIT, FILES)
+    (manifest,) = tmp_path.glob("router-manifests/*/*.json")
+    assert json.loads(manifest.read_text()) == {CONFIG.name: 2, WEIGHTS.name: 5}
+    link = snapshots.path(REPO, COMMIT) / WEIGHTS.name
+    match damage:
+        case "short":
+            link.write_bytes(b"x")
+        case "gone":
+            link.resolve().unlink()
+        case "manifest":
+            manifest.write_text('{"config.js')
+    assert snapshots.find(REPO, COMMIT) is None
+
+
+def test_repair_removes_what_has_the_wrong_size_and_nothing_else(snapshots: Snapshots) -> None:
+    whole = put(snapshots, CONFIG, b"{}")
+    short = put(snapshots, WEIGHTS, b"xxx")
+    snapshots.repair(REPO, COMMIT, FILES)
+    assert whole.exists()
+    assert not short.exists()
+    assert snapshots.present(REPO, COMMIT, FILES) == CONFIG.size
+
+
+def test_a_blob_without_a_link_needs_no_download(snapshots: Snapshots) -> None:
+    put(snapshots, WEIGHTS, b"xxxxx", commit="b" * 40)
+    assert snapshots.present(REPO, COMMIT, FILES) == WEIGHTS.size
+
+
+def test_discarding_leaves_what_was_there_before_and_what_others_use(
+    snapshots: Snapshots, tmp_path: Path
+) -> None:
+    shared = RemoteFile("tokenizer.json", 2, "blob-shared")
+    old = put(snapshots, CONFIG, b"{}")
+    before = snapshots.blobs(REPO)
+    new = put(snapshots, WEIGHTS, b"xxxxx")
+    kept = put(snapshots, shared, b"{}")
+    put(snapshots, shared, b"{}", commit="b" * 40)
+    snapshots.discard(REPO, COMMIT, before)
+    assert (old.exists(), new.exists(), kept.exists()) == (True, False, True)
+    assert not (snapshots.path(REPO, COMMIT) / "sub").exists()
+
+
+def test_discarding_all_leaves_no_directory(snapshots: Snapshots) -> None:
+    put_whole(snapshots)
+    snapshots.discard(REPO, COMMIT, frozenset())
+    assert not snapshots.path(REPO, COMMIT).exists()
+    assert snapshots.blobs(REPO) == frozenset()
+
+
+def test_sweeping_removes_the_named_partials_only(snapshots: Snapshots) -> None:
+    mine = put(snapshots, RemoteFile("x", 1, "x.1.incomplete"), b"x")
+    other = put(snapshots, RemoteFile("y", 1, "y.2.incomplete"), b"y")
+    outside = mine.parents[1] / "outside.incomplete"
+    outside.touch()
+    snapshots.sweep(REPO, ["x.1.incomplete", "../outside.incomplete", "never-written"])
+    assert (mine.exists(), other.exists(), outside.exists()) == (False, True, True)
+
+
+def test_two_downloads_do_not_count_on_the_same_bytes() -> None:
+    ledger = DiskLedger(lambda: 100)
+    with ledger.claim() as first, ledger.claim() as second:
+        first.take(70)
+        with pytest.raises(InsufficientDisk, match="10 bytes are missing"):
+            second.take(40)
+        first.left = 60  # ten were written, and are no longer measured free
+        second.take(40)
+    assert ledger.available() == 100
+
+
+def remote(*names: str) -> list[RemoteFile]:
+    return [RemoteFile(name, 1, name) for name in names]
+
+
+def names(files: list[RemoteFile], *, unsafe: bool = False) -> set[str]:
+    return {file.name for file in wanted(files, unsafe_weights=unsafe)}
+
+
+def test_the_engine_gets_safetensors_and_what_stands_beside_them() -> None:
+    needed = (
+        "config.json",
+        "model-00001-of-00001.safetensors",
+        "model.safetensors.index.json",
+        "tokenizer.model",
+        "merges.txt",
+        "chat_template.jinja",
+        "modeling_own.py",
+        "1_Pooling/config.json",
+        "2_Dense/model.safetensors",
+    )
+    needless = (
+        "README.md",
+        ".gitattributes",
+        "pytorch_model.bin",
+        "model.gguf",
+        "onnx/model.onnx",
+        "tf_model.h5",
+        "flax_model.msgpack",
+        "consolidated.00.pth",
+        "consolidated.safetensors",
+        "original/params.json",
+        "original/model.safetensors",
+    )
+    assert names(remote(*needed, *needless)) == set(needed)
+
+
+def test_consolidated_weights_are_taken_where_there_are_no_others() -> None:
+    assert "consolidated.safetensors" in names(
+        remote("consolidated.safetensors", "params.json")
+    )
+
+
+def test_pickled_weights_are_for_operators_who_ask_for_them() -> None:
+    files = remote("config.json", "pytorch_model.bin")
+    with pytest.raises(UnsupportedModel, match=r"only as \.bin"):
+        names(files)
+    assert names(files, unsafe=True) == {"config.json", "pytorch_model.bin"}
+    both = remote("model.safetensors", "pytorch_model.bin")
+    assert names(both, unsafe=True) == {"model.safetensors"}
+
+
+def test_a_repository_without_weights_is_no_model() -> None:
+    with pytest.raises(UnsupportedModel, match="holds no weights"):
+        names(remote("config.json", "README.md"))

@@ -1,0 +1,117 @@
+"""What these tests stand on: `python -m router runpod`, and the queue that it serves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from tests.e2e.caller import DONE, Json, chat
+from tests.e2e.harness import Scene
+from tests.loopback_platform import Hold, Job, LoopbackPlatform, Outcome
+from tests.worker import ROOT, Worker
+
+# It spares each start the second that the SDK takes to ask for the processor's name.
+STAND_INS = ROOT / "tests" / "loopback_platform" / "stand_ins"
+
+# Seconds that an empty poll hangs: whoever waits for one does not go unnoticed.
+POLL = 60.0
+
+
+class QueueWorker(Worker):
+    """Takes jobs as soon as it can; entering the block does not wait for that."""
+
+    command: ClassVar = "runpod"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A queue, and the one worker that serves it."""
+
+    platform: LoopbackPlatform
+    worker: QueueWorker
+
+    def submit(self, **job_input: Any) -> Job:
+        return self.platform.submit(job_input)
+
+    def run(self, **job_input: Any) -> Outcome:
+        return self.submit(**job_input).wait()
+
+    def chat(self, model: str | None, **fields: Any) -> Job:
+        return self.submit(**chat(model, **fields))
+
+    def stream(self, model: str | None, **fields: Any) -> Job:
+        return self.chat(model, stream=True, **fields)
+
+    def hold(self, job: Job) -> Hold:
+        return self.platform.hold_stream(job)
+
+    def cancel(self, job: Job) -> None:
+        self.platform.cancel(job)
+
+
+class Stage(Scene):
+    @contextmanager
+    def started(self, **environ: str) -> Iterator[Endpoint]:
+        """For a test that ends the worker, in whatever way."""
+        with LoopbackPlatform(POLL) as platform:
+            queue = {**platform.environment(), "PYTHONPATH": str(STAND_INS)}
+            with self.add(QueueWorker, {**queue, **environ}) as worker:
+                yield Endpoint(platform, worker)
+
+    @contextmanager
+    def endpoint(self, **environ: str) -> Iterator[Endpoint]:
+        """A worker that in the end leaves cleanly when asked to."""
+        with self.started(**environ) as endpoint:
+            yield endpoint
+            worker = endpoint.worker
+            status = worker.stop()
+            assert (status, worker.processes()) == (0, []), worker.log
+            assert "Traceback" not in worker.log, worker.log
+
+
+def answer(outcome: Outcome) -> Any:
+    """What a job that asked for no stream was answered with: one output, once."""
+    assert outcome.status == "COMPLETED", outcome
+    (output,) = outcome.output
+    return output
+
+
+def said(outcome: Outcome) -> str:
+    """What a chat model said to it."""
+    text: str = answer(outcome)["choices"][0]["message"]["content"]
+    return text
+
+
+def refusal(outcome: Outcome) -> str:
+    """The code of the error that the job failed with: an envelope, as a string."""
+    assert outcome.status == "FAILED", outcome
+    assert outcome.output is None
+    error: Json = json.loads(outcome.error)["error"]
+    assert set(error) - {"retry_after"} == {"message", "type", "param", "code"}
+    code: str = error["code"]
+    return code
+
+
+def events(job: Job) -> list[str]:
+    """The data of a stream's events so far. Each chunk must be whole ones."""
+    assert all(chunk.endswith("\n\n") for chunk in job.outputs), job.outputs
+    told = "".join(job.outputs).split("\n\n")[:-1]
+    return [event.removeprefix("data: ") for event in told if not event.startswith(":")]
+
+
+def streamed(job: Job) -> str:
+    """What a chat model says in a stream that has ended properly."""
+    outcome = job.wait()
+    assert outcome.status == "COMPLETED", outcome
+    assert outcome.output == job.outputs  # what was streamed is the result
+    *chunks, done = events(job)
+    assert done == DONE
+    choices = [choice for chunk in chunks for choice in json.loads(chunk)["choices"]]
+    return "".join(choice["delta"].get("content") or "" for choice in choices)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+from engines.failure import Diagnosis, clean
+
+
+def diagnose(log: str) -> Diagnosis:
+    diagnosis = Diagnosis()
+    for line in log.splitlines():
+        diagnosis.hear(line)
+    return diagnosis
+
+
+OUT_OF_MEMORY = """\
+[2026-01-31 12:00:00 TP0] Load weight begin. avail mem=21.93 GB
+[2026-01-31 12:00:01 TP0] Scheduler hit an exception: Traceback (most recent call last):
+  File "scheduler.py", line 1, in run_scheduler_process
+torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.
+
+[2026-01-31 12:00:01] Received sigquit from a child process. It usually means the child failed.
+"""
+
+CLAIM_TOO_SMALL = """\
+[2026-01-31 12:00:01 TP0] Scheduler hit an exception: Traceback (most recent call last):
+RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.
+[2026-01-31 12:00:01] Received sigquit from a child process. It usually means the child failed.
+"""
+
+BAD_FLAG = """\
+usage: launch_server.py [-h] --model-path MODEL_PATH
+launch_server.py: error: unrecognized arguments: --no-such-flag
+"""
+
+
+def test_the_reason_is_the_last_error_not_the_farewell_after_it() -> None:
+    reason = diagnose(OUT_OF_MEMORY).reason
+    assert reason == "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+
+
+def test_argparse_says_what_was_wrong() -> None:
+    assert diagnose(BAD_FLAG).reason.endswith("unrecognized arguments: --no-such-flag")
+
+
+def test_without_an_error_the_last_line_is_all_there_is() -> None:
+    assert (
+        diagnose("[2026-01-31 12:00:00] Load weight begin.\n\n").reason == "Load weight begin."
+    )
+
+
+def test_a_silent_engine_leaves_no_reason() -> None:
+    assert diagnose("").reason == ""
+
+
+def test_running_out_of_accelerator_memory_is_recognised() -> None:
+    assert diagnose(OUT_OF_MEMORY).out_of_memory
+
+
+@pytest.mark.parametrize("log", [CLAIM_TOO_SMALL, BAD_FLAG, "Killed"])
+def test_what_a_smaller_start_would_not_cure_is_not_out_of_memory(log: str) -> None:
+    assert not diagnose(log).out_of_memory
+
+
+def test_an_endless_line_does_not_become_an_endless_reason() -> None:
+    assert len(diagnose("ValueError: " + "x" * 100_000).reason) < 1000
+
+
+def test_an_engine_can_not_colour_or_rewrite_the_log() -> None:
+    assert clean("\x1b[1;33mold\x1b[0m\x1b[2K\rnew\x07") == "old[2Knew"

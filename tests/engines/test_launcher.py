@@ -1,0 +1,241 @@
+"""The launcher, with a real process in SGLang's place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+
+from engines.command import Device
+from engines.launcher import SglangEngine, SglangLauncher
+from router.models import EngineSpec, ResolvedModel
+from router.pool.interfaces import EngineStartError
+from router.scheduler.actions import Allotment
+from tests.fake_engine import FILE, OUT_OF_MEMORY, PYTHON, behaviour
+
+SPEC = EngineSpec(ResolvedModel("org/name", "0123456789abcdef0123456789abcdef01234567"))
+ALLOTMENT = Allotment(claim=1 << 30, free=1 << 30, whole=True)
+WITHIN = 20.0  # seconds; far more than anything here takes
+
+
+class Workshop:
+    """A launcher, a model for it, and a way to see its processes without it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.snapshot = directory / "snapshot"
+        self.snapshot.mkdir()
+        self.word = secrets.token_hex(16)
+        self.log = logging.getLogger("test.engines.sglang")
+
+    def launcher(self, **changes: Any) -> SglangLauncher:
+        options: dict[str, Any] = {
+            "python": str(PYTHON),
+            # An engine's environment is an allow-list: this name is on it.
+            "environ": {"PATH": "/usr/bin:/bin", "SGLANG_TEST": self.word},
+            "hf_token": None,
+            "start_timeout": WITHIN,
+            "device": Device.CPU,
+            "log": self.log,
+        }
+        return SglangLauncher(**options | changes)
+
+    async def start(
+        self, launcher: SglangLauncher | None = None, **asked: object
+    ) -> SglangEngine:
+        (self.snapshot / FILE).write_bytes(behaviour(**asked))
+        return await (launcher or self.launcher()).start(SPEC, self.snapshot, ALLOTMENT)
+
+    def processes(self) -> list[int]:
+        return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if self._has(entry)]
+
+    def _has(self, entry: Path) -> bool:
+        try:
+            return self.word.encode() in (entry / "environ").read_bytes()
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Iterator[Workshop]:
+    workshop = Workshop(tmp_path)
+    yield workshop
+    assert workshop.processes() == [], "an engine was left behind"
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN):
+        while not holds():  # noqa: ASYNC110 - in other processes
+            await asyncio.sleep(0.01)
+
+
+async def test_an_engine_that_has_started_answers_under_its_name(workshop: Workshop) -> None:
+    engine = await workshop.start()
+    try:
+        body = {"model": engine.served_name, "messages": [{"role": "user", "content": "?"}]}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{engine.url}/v1/chat/completions", json=body) as answer,
+        ):
+            content = (await answer.json())["choices"][0]["message"]["content"]
+        assert content == "I am org/name"
+        assert await engine.probe()
+    finally:
+        await engine.stop()
+
+
+async def test_an_engine_that_warms_up_is_waited_for(workshop: Workshop) -> None:
+    engine = await workshop.start(start_delay=0.2, warm_up=0.3)
+    await engine.stop()
+
+
+async def test_a_stopped_engine_is_gone_with_its_whole_family(workshop: Workshop) -> None:
+    engine = await workshop.start(spawn_children=2, spawn_daemons=1)
+    await engine.stop()
+    assert workshop.processes() == []
+    await engine.stop()  # safe to call again
+
+
+async def test_a_dead_engine_says_how_it_ended_and_fails_the_probe(workshop: Workshop) -> None:
+    engine = await workshop.start(die_before_answer=True)
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientError):
+            await session.post(f"{engine.url}/generate", json={"text": "x"})
+    async with asyncio.timeout(WITHIN):
+        assert "SIGKILL" in await engine.exited()
+    assert not await engine.probe()
+    await engine.stop()
+
+
+async def test_an_early_exit_fails_the_start_with_the_last_error(workshop: Workshop) -> None:
+    with pytest.raises(EngineStartError) as failure:
+        await workshop.start(die_at_start=1, last_words="ValueError: no such architecture")
+    assert "exit status 1: ValueError: no such architecture" in failure.value.reason
+    assert not failure.value.out_of_memory
+
+
+async def test_running_out_of_memory_is_told_apart(workshop: Workshop) -> None:
+    with pytest.raises(EngineStartError) as failure:
+        await workshop.start(die_at_start=1, last_words=OUT_OF_MEMORY)
+    assert failure.value.out_of_memory
+
+
+async def test_another_engine_on_the_port_is_not_taken_for_ours(workshop: Workshop) -> None:
+    with pytest.raises(EngineStartError, match="something else answers"):
+        await workshop.start(wrong_model=True)
+
+
+async def test_an_engine_that_never_gets_ready_fails_at_the_deadline(
+    workshop: Workshop,
+) -> None:
+    launcher = workshop.launcher(start_timeout=0.5)
+    with pytest.raises(EngineStartError, match=r"not ready after 0\.5 s"):
+        await workshop.start(launcher, never_ready=True)
+
+
+async def test_an_interpreter_that_is_not_there_fails_the_start(workshop: Workshop) -> None:
+    launcher = workshop.launcher(python="/no/such/python")
+    with pytest.raises(EngineStartError, match="can't start /no/such/python"):
+        await workshop.start(launcher)
+
+
+async def test_a_failed_start_is_over_only_when_a_deaf_family_is_gone(
+    workshop: Workshop,
+) -> None:
+    launcher = workshop.launcher(start_timeout=1.0)
+    with pytest.raises(EngineStartError):
+        await workshop.start(
+            launcher, never_ready=True, ignore_sigint=True, ignore_sigterm=True, spawn_daemons=1
+        )
+    assert workshop.processes() == []
+
+
+async def test_each_line_of_the_log_names_the_model(
+    workshop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=workshop.log.name)
+    engine = await workshop.start()
+    await engine.stop()
+    assert "engine[org/name] The server is fired up and ready to roll!" in caplog.messages
+
+
+async def test_an_engine_killed_while_it_starts_fails_the_start_at_once(
+    workshop: Workshop,
+) -> None:
+    start = asyncio.create_task(workshop.start(start_delay=60.0))
+    await eventually(lambda: bool(workshop.processes()))
+    for pid in workshop.processes():
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(EngineStartError, match="killed by SIGKILL"):
+        await start
+
+
+def cancelling(start: list[asyncio.Task[SglangEngine]], path: str, moment: str) -> Any:
+    """Sessions that cancel the start the first time that `path` reaches `moment`."""
+
+    async def hook(
+        session: aiohttp.ClientSession, context: SimpleNamespace, parameters: Any
+    ) -> None:
+        if parameters.url.path == path:
+            start[0].cancel()
+
+    def sessions() -> aiohttp.ClientSession:
+        trace = aiohttp.TraceConfig()
+        getattr(trace, moment).append(hook)
+        return aiohttp.ClientSession(trace_configs=[trace])
+
+    return sessions
+
+
+@pytest.mark.parametrize(
+    ("path", "moment"),
+    [
+        ("/ready", "on_request_start"),
+        ("/ready", "on_request_exception"),  # the port refuses
+        ("/ready", "on_request_end"),
+        ("/model_info", "on_request_start"),
+        ("/model_info", "on_request_end"),
+    ],
+)
+async def test_a_cancelled_start_leaves_no_engine(
+    workshop: Workshop, path: str, moment: str
+) -> None:
+    start: list[asyncio.Task[SglangEngine]] = []
+    launcher = workshop.launcher(sessions=cancelling(start, path, moment))
+    start.append(asyncio.create_task(workshop.start(launcher, start_delay=0.1)))
+    with pytest.raises(asyncio.CancelledError):
+        await start[0]
+    assert workshop.processes() == []
+
+
+async def test_impatience_while_an_engine_is_put_down_leaves_no_engine(
+    workshop: Workshop,
+) -> None:
+    start = asyncio.create_task(workshop.start(start_delay=60.0, ignore_sigterm=True))
+    await eventually(lambda: bool(workshop.processes()))
+    while not start.done():
+        start.cancel()
+        await asyncio.sleep(0)
+    assert start.cancelled()
+    assert workshop.processes() == []
+
+
+async def test_a_start_cancelled_before_it_began_starts_nothing(workshop: Workshop) -> None:
+    start = asyncio.create_task(workshop.start())
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+
+
+async def test_a_start_leaves_no_task_behind(workshop: Workshop) -> None:
+    with pytest.raises(EngineStartError):
+        await workshop.start(die_at_start=1)
+    assert asyncio.all_tasks() == {asyncio.current_task()}

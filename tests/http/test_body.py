@@ -1,0 +1,89 @@
+"""A body is taken in within bounds of size and time, alone and with others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from router.http import body as bodies
+from tests.eventually import eventually
+from tests.http.test_server import CHAT, raw, serving
+
+HEAD = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+LIMIT = 128 * 1024  # bytes
+
+
+@asynccontextmanager
+async def sending(port: int, sent: int) -> AsyncIterator[asyncio.StreamReader]:
+    """A body of which so much arrives, and no more."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(f"{HEAD}Content-Length: {LIMIT}\r\n\r\n".encode() + b" " * sent)
+        await writer.drain()
+        yield reader
+    finally:
+        writer.close()
+
+
+async def test_a_body_has_no_longer_than_its_request() -> None:
+    async with serving(upload_timeout=60.0, request_timeout=0.05) as running:
+        told = await raw(running.port, f"{HEAD}Content-Length: 10\r\n\r\n{{".encode())
+        assert told.startswith(b"HTTP/1.1 400 ")
+        assert b"did not arrive within 0.05 s" in told
+
+
+async def test_so_many_large_bodies_are_taken_in_at_once_and_small_ones_always() -> None:
+    async with serving(max_body=LIMIT) as running, AsyncExitStack() as stack:
+        readers = [
+            await stack.enter_async_context(sending(running.port, LIMIT - 1))
+            for _ in range(bodies._LARGE_AT_ONCE + 1)
+        ]
+        answers = [asyncio.create_task(reader.readuntil(b"}}")) for reader in readers]
+        done, others = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+        (answer,) = done
+        assert b"queue_full" in answer.result()
+        assert b"Retry-After" in answer.result()
+        async with running.post(json={"text": "x" * 1000}) as response:
+            assert response.status == 200
+        for task in others:
+            task.cancel()
+
+
+@pytest.mark.parametrize(("size", "status"), [(LIMIT, 200), (LIMIT + 1, 413)])
+async def test_a_body_gives_its_place_back_however_it_ends(size: int, status: int) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b" " * (LIMIT // 2)
+        yield b" " * (size - LIMIT // 2)
+
+    async with serving(max_body=LIMIT) as running:
+        headers = {"Content-Type": "application/json"}
+        for _ in range(2 * bodies._LARGE_AT_ONCE):
+            async with running.post(json=None, data=body(), headers=headers) as response:
+                assert response.status == status
+
+
+async def test_beyond_so_many_connections_the_oldest_idle_one_is_closed() -> None:
+    async with serving(max_connections=3) as running:
+        opened = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(5)]
+        for reader, _ in opened[:2]:
+            assert await reader.read() == b""
+        request = f"{HEAD}Content-Length: 2\r\n\r\n{{}}".encode()
+        for reader, writer in opened[2:]:
+            writer.write(request)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        for _, writer in opened:
+            writer.close()
+
+
+async def test_a_connection_with_a_request_is_not_closed_for_another() -> None:
+    async with serving(max_connections=1) as running, sending(running.port, 1) as busy:
+        await eventually(lambda: running.server._active)
+        answer = asyncio.create_task(busy.read(1))
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        assert await reader.read() == b""
+        writer.close()
+        assert not answer.done()
+        answer.cancel()

@@ -1,0 +1,271 @@
+"""What the cached Hub remembers, for whom, and how long."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+import pytest
+
+from router.errors import (
+    HubUnavailable,
+    InvalidHfToken,
+    ModelGated,
+    ModelNotFound,
+    RouterError,
+)
+from router.hub.cache import PUBLIC_GRACE, CachedHub
+from router.hub.singleflight import ANSWER_TTL, REFUSAL_TTL, UNAVAILABLE_TTL
+from router.models import Access, ModelRef, ResolvedModel
+from router.secrets import Token
+from tests.pool.fakes import FakeClock
+from tests.scripted_hub import GATED, PUBLIC, REF, ScriptedHub
+
+
+@pytest.fixture
+def hub() -> ScriptedHub:
+    return ScriptedHub()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def cached(hub: ScriptedHub, clock: FakeClock) -> CachedHub:
+    return CachedHub(hub, clock)
+
+
+@pytest.fixture
+def ann() -> Token:
+    return Token("hf_" + secrets.token_hex(16))
+
+
+@pytest.fixture
+def bob() -> Token:
+    return Token("hf_" + secrets.token_hex(16))
+
+
+async def test_a_yes_holds_for_its_time_and_is_asked_for_again_after(
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token
+) -> None:
+    for _ in range(3):
+        assert await cached.resolve(REF, ann) == PUBLIC
+        await cached.entitle(PUBLIC, ann)
+    assert len(hub.asked) == 2
+    clock.now += ANSWER_TTL - 0.1
+    await cached.entitle(PUBLIC, ann)
+    assert len(hub.asked) == 2
+    clock.now += 0.1
+    await cached.entitle(PUBLIC, ann)
+    assert len(hub.asked) == 3
+
+
+async def test_a_no_holds_for_less(
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token
+) -> None:
+    hub.error = ModelGated("gated")
+    for _ in range(3):
+        with pytest.raises(ModelGated, match="gated"):
+            await cached.entitle(GATED, ann)
+    assert len(hub.asked) == 1
+    hub.error = None
+    clock.now += REFUSAL_TTL
+    await cached.entitle(GATED, ann)
+
+
+async def test_what_one_caller_may_says_nothing_of_another(
+    hub: ScriptedHub, cached: CachedHub, ann: Token, bob: Token
+) -> None:
+    for credential in (ann, bob, None):
+        await cached.resolve(REF, credential)
+        await cached.entitle(PUBLIC, credential)
+    assert len(hub.asked) == 6
+
+
+async def test_anonymous_callers_share_what_was_asked_anonymously(
+    hub: ScriptedHub, cached: CachedHub
+) -> None:
+    await asyncio.gather(*(cached.resolve(REF, None) for _ in range(5)))
+    assert hub.asked == [("resolve", None)]
+
+
+async def test_another_commit_is_another_question(
+    hub: ScriptedHub, cached: CachedHub, ann: Token
+) -> None:
+    await cached.entitle(PUBLIC, ann)
+    await cached.entitle(ResolvedModel(PUBLIC.repo_id, "c" * 40), ann)
+    assert len(hub.asked) == 2
+
+
+async def test_one_waiter_leaving_takes_nothing_from_the_others(
+    hub: ScriptedHub, cached: CachedHub, ann: Token
+) -> None:
+    hub.answering.clear()
+    first, second = (asyncio.create_task(cached.entitle(PUBLIC, ann)) for _ in range(2))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    hub.answering.set()
+    await second
+    assert (len(hub.asked), hub.cancelled) == (1, 0)
+
+
+async def test_the_answer_is_kept_when_all_waiters_have_left(
+    hub: ScriptedHub, cached: CachedHub, ann: Token
+) -> None:
+    hub.answering.clear()
+    waiter = asyncio.create_task(cached.entitle(PUBLIC, ann))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await asyncio.gather(waiter, return_exceptions=True)
+    hub.answering.set()
+    await cached.entitle(PUBLIC, ann)
+    assert len(hub.asked) == 1
+
+
+async def test_closing_cancels_what_is_being_asked_and_tells_the_waiters(
+    hub: ScriptedHub, cached: CachedHub, ann: Token
+) -> None:
+    hub.answering.clear()
+    waiter = asyncio.create_task(cached.entitle(PUBLIC, ann))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await cached.close()
+    with pytest.raises(HubUnavailable):
+        await waiter
+    assert hub.cancelled == 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_one_refusal_raised_many_times_does_not_grow(
+    hub: ScriptedHub, cached: CachedHub, ann: Token
+) -> None:
+    hub.error = ModelNotFound("nowhere")
+    caught = []
+    for _ in range(3):
+        with pytest.raises(ModelNotFound) as refusal:
+            await cached.resolve(REF, ann)
+        caught.append(refusal)
+    assert len(caught[1].traceback) == len(caught[2].traceback)
+    assert caught[1].value is not caught[2].value
+
+
+async def test_without_the_hub_an_unexpired_entitlement_holds(
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token
+) -> None:
+    hub.model = GATED
+    await cached.resolve(REF, ann)
+    await cached.entitle(GATED, ann)
+    hub.error = HubUnavailable("down", retry_after=55.0)
+    clock.now += ANSWER_TTL - 1
+    await cached.resolve(REF, ann)
+    await cached.entitle(GATED, ann)
+    clock.now += 1
+    for question in (cached.resolve(REF, ann), cached.entitle(GATED, ann)):
+        with pytest.raises(HubUnavailable) as caught:
+            await question
+        assert caught.value.retry_after == 55.0
+
+
+async def test_without_the_hub_what_was_public_is_served_for_its_grace(
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token, bob: Token
+) -> None:
+    await cached.resolve(REF, ann)
+    hub.error = HubUnavailable("down")
+    clock.now += PUBLIC_GRACE - 1
+    for credential in (ann, bob, None):  # a token that can't be checked gets what none gets
+        assert await cached.resolve(REF, credential) == PUBLIC
+        await cached.entitle(PUBLIC, credential)
+    clock.now += 1
+    with pytest.raises(HubUnavailable):
+        await cached.resolve(REF, None)
+    with pytest.raises(HubUnavailable):
+        await cached.entitle(PUBLIC, None)
+
+
+async def test_only_the_name_and_revision_that_were_seen_are_served_without_the_hub(
+    hub: ScriptedHub, cached: CachedHub
+) -> None:
+    await cached.resolve(REF, None)
+    hub.error = HubUnavailable("down")
+    with pytest.raises(HubUnavailable):
+        await cached.resolve(ModelRef("org/model", "v2"), None)
+
+
+@pytest.mark.parametrize("change", ["gated", "refused"])
+async def test_the_grace_ends_when_a_model_is_seen_public_no_more(
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token, change: str
+) -> None:
+    await cached.resolve(REF, None)
+    clock.now += ANSWER_TTL
+    if change == "gated":
+        hub.model = ResolvedModel(PUBLIC.repo_id, PUBLIC.commit, access=Access.GATED)
+        await cached.resolve(REF, ann)
+    else:
+        hub.error = ModelNotFound("gone")
+        with pytest.raises(ModelNotFound):
+            await cached.resolve(REF, ann)
+    clock.now += ANSWER_TTL
+    hub.error = HubUnavailable("down")
+    for question in (cached.resolve(REF, None), cached.entitle(PUBLIC, None)):
+        with pytest.raises(HubUnavailable):
+            await question
+
+
+async def test_a_bad_token_does_not_end_the_grace_of_others(
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token
+) -> None:
+    await cached.resolve(REF, None)
+    hub.error = InvalidHfToken("bad")
+    with pytest.raises(InvalidHfToken):
+        await cached.resolve(REF, ann)
+    clock.now += ANSWER_TTL
+    hub.error = HubUnavailable("down")
+    await cached.resolve(REF, None)
+
+
+async def test_a_hub_in_trouble_is_not_asked_by_every_request(
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock
+) -> None:
+    hub.error = HubUnavailable("down")
+    for _ in range(3):
+        with pytest.raises(HubUnavailable):
+            await cached.resolve(REF, None)
+    assert len(hub.asked) == 1
+    hub.error = None
+    clock.now += UNAVAILABLE_TTL
+    await cached.resolve(REF, None)
+
+
+@pytest.mark.parametrize("refusal", [InvalidHfToken, ModelNotFound])
+async def test_a_refusal_by_name_ends_that_callers_entitlement_at_once(
+    hub: ScriptedHub, cached: CachedHub, ann: Token, bob: Token, refusal: type[RouterError]
+) -> None:
+    await cached.entitle(PUBLIC, ann)
+    await cached.entitle(PUBLIC, bob)
+    hub.error = refusal("revoked")
+    with pytest.raises(refusal):
+        await cached.resolve(REF, ann)
+    with pytest.raises(refusal):
+        await cached.entitle(PUBLIC, ann)
+    await cached.entitle(PUBLIC, bob)
+
+
+async def test_a_thawed_worker_forgets_also_what_it_was_asking(
+    hub: ScriptedHub, cached: CachedHub, ann: Token
+) -> None:
+    await cached.entitle(PUBLIC, ann)
+    hub.answering.clear()
+    asking = asyncio.create_task(cached.entitle(GATED, ann))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    cached.forget()
+    hub.answering.set()
+    await asking  # who waited before the thaw gets that answer
+    await cached.entitle(PUBLIC, ann)
+    await cached.entitle(GATED, ann)
+    assert len(hub.asked) == 4

@@ -1,0 +1,195 @@
+"""The cached Hub while the real one limits, hangs, or is away."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections import Counter
+
+import pytest
+
+from router.errors import HubLimited, HubUnavailable, ModelNotFound
+from router.hub.cache import LONGEST_LIMIT, CachedHub
+from router.hub.singleflight import ANSWER_TTL, LONGEST_TTL, MAX_ANSWERS, UNAVAILABLE_TTL
+from router.models import ModelRef
+from router.secrets import Token
+from tests.pool.fakes import FakeClock
+from tests.scripted_hub import GATED, PUBLIC, REF, ScriptedHub
+
+HOUR = 3600
+
+
+@pytest.fixture
+def hub() -> ScriptedHub:
+    return ScriptedHub()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def cached(hub: ScriptedHub, clock: FakeClock) -> CachedHub:
+    return CachedHub(hub, clock, patience=0.01, random=lambda: 1.0)
+
+
+def token() -> Token:
+    return Token("hf_" + secrets.token_hex(16))
+
+
+async def refused(cached: CachedHub, caller: Token | None, ref: ModelRef = REF) -> float:
+    """For how many seconds, by what the caller is told."""
+    with pytest.raises(HubUnavailable) as caught:
+        await cached.resolve(ref, caller)
+    return caught.value.retry_after
+
+
+class TestALimit:
+    async def test_its_reset_is_waited_for(
+        self, hub: ScriptedHub, cached: CachedHub, clock: FakeClock
+    ) -> None:
+        hub.error, ann = HubLimited(55.0), token()
+        assert await refused(cached, ann) == 55
+        hub.error = None
+        clock.advance(50.0)
+        assert await refused(cached, ann) == 5
+        assert await refused(cached, ann, ModelRef("org/another")) == 5
+        with pytest.raises(HubUnavailable):
+            await cached.entitle(GATED, ann)
+        assert len(hub.asked) == 1
+        clock.advance(5.0)
+        assert await cached.resolve(REF, ann) == PUBLIC
+
+    async def test_it_is_one_tokens_alone(self, hub: ScriptedHub, cached: CachedHub) -> None:
+        hub.error = HubLimited(55.0)
+        await refused(cached, token())
+        hub.error = None
+        for other in (token(), None):
+            assert await cached.resolve(ModelRef("org/another"), other) == PUBLIC
+
+    async def test_no_answer_makes_it_longer_than_the_hubs_own_window(
+        self, hub: ScriptedHub, cached: CachedHub, clock: FakeClock
+    ) -> None:
+        hub.error = HubLimited(1e9)
+        assert await refused(cached, None) == LONGEST_LIMIT
+        hub.error = None
+        clock.advance(LONGEST_LIMIT)
+        assert await cached.resolve(REF, None) == PUBLIC
+
+
+class TestAHang:
+    """Of a Hub that takes a question and says nothing."""
+
+    async def test_callers_of_a_public_model_do_not_wait_for_it(
+        self, hub: ScriptedHub, cached: CachedHub, clock: FakeClock
+    ) -> None:
+        await cached.resolve(REF, None)
+        clock.advance(ANSWER_TTL)
+        hub.answering.clear()
+        async with asyncio.timeout(5):
+            assert await cached.resolve(REF, None) == PUBLIC
+            await cached.entitle(PUBLIC, None)
+        assert len(hub.asked) == 3
+        await cached.close()
+
+    async def test_others_do_since_only_the_hub_can_say(
+        self, hub: ScriptedHub, cached: CachedHub
+    ) -> None:
+        hub.answering.clear()
+        asking = asyncio.create_task(cached.entitle(GATED, token()))
+        done, _ = await asyncio.wait([asking], timeout=0.05)
+        assert not done
+        hub.answering.set()
+        await asking
+
+    async def test_what_it_says_late_counts_all_the_same(
+        self, hub: ScriptedHub, cached: CachedHub, clock: FakeClock
+    ) -> None:
+        await cached.resolve(REF, None)
+        clock.advance(ANSWER_TTL)
+        hub.answering.clear()
+        await cached.resolve(REF, None)
+        hub.model = GATED
+        hub.answering.set()
+        assert await cached.resolve(REF, None) == GATED
+        assert len(hub.asked) == 2
+
+    async def test_where_there_was_no_answer_the_next_is_not_waited_for_at_all(
+        self, hub: ScriptedHub, clock: FakeClock
+    ) -> None:
+        cached = CachedHub(hub, clock, patience=float("inf"))
+        await cached.resolve(REF, None)
+        hub.error = HubUnavailable("down")
+        clock.advance(ANSWER_TTL)
+        await cached.resolve(REF, None)
+        hub.answering.clear()
+        clock.advance(UNAVAILABLE_TTL)
+        assert await asyncio.wait_for(cached.resolve(REF, None), 5) == PUBLIC
+        assert len(hub.asked) == 3
+        await cached.close()
+
+
+async def test_who_was_told_at_once_does_not_come_back_at_once(
+    hub: ScriptedHub, clock: FakeClock
+) -> None:
+    cached = CachedHub(hub, clock, random=random.Random(1).random)
+    callers = [token() for _ in range(100)]
+    hub.error = HubUnavailable("down")
+    for caller in callers:
+        await refused(cached, caller)
+    hub.asked.clear()
+    clock.advance(UNAVAILABLE_TTL * 0.75)
+    for caller in callers:
+        await refused(cached, caller)
+    assert 25 < len(hub.asked) < 75
+
+
+async def test_refusals_take_bounded_space(hub: ScriptedHub, cached: CachedHub) -> None:
+    """The oldest is forgotten, although its time is not over."""
+    hub.error = ModelNotFound("none of them")
+    for number in range(MAX_ANSWERS + 1):
+        with pytest.raises(ModelNotFound):
+            await cached.resolve(ModelRef(f"org/{number}"), None)
+    hub.asked.clear()
+    for number in (MAX_ANSWERS, 0):
+        with pytest.raises(ModelNotFound):
+            await cached.resolve(ModelRef(f"org/{number}"), None)
+    assert len(hub.asked) == 1
+
+
+class TestAnHourWithoutTheHub:
+    """Every ten seconds each caller asks for each model. Later the Hub is back."""
+
+    @pytest.mark.parametrize("chance", [0.0, 1.0])
+    async def test_it_is_asked_now_and_then_and_then_once(
+        self, hub: ScriptedHub, clock: FakeClock, chance: float
+    ) -> None:
+        cached = CachedHub(hub, clock, random=lambda: chance)
+        callers = [*(token() for _ in range(20)), None]
+        await cached.resolve(REF, None)
+        hub.error = HubUnavailable("down")
+        clock.advance(ANSWER_TTL)
+
+        hub.asked.clear()
+        for _ in range(HOUR // 10):
+            outcomes = await asyncio.gather(
+                *(cached.entitle(GATED, caller) for caller in callers * 5),
+                *(cached.resolve(REF, caller) for caller in callers * 5),
+                return_exceptions=True,
+            )
+            unavailable = [error for error in outcomes if isinstance(error, HubUnavailable)]
+            assert len(unavailable) == len(callers) * 5
+            assert all(1 <= error.retry_after <= LONGEST_TTL for error in unavailable)
+            assert outcomes.count(PUBLIC) == len(callers) * 5
+            clock.advance(10.0)
+        rounds = HOUR / (LONGEST_TTL / 2)
+        assert len(hub.asked) <= rounds * 2 * len(callers)
+
+        hub.error = None
+        hub.asked.clear()
+        clock.advance(LONGEST_TTL)
+        await asyncio.gather(*(cached.entitle(GATED, caller) for caller in callers * 5))
+        assert Counter(hub.asked).most_common(1)[0][1] == 1
+        assert len(hub.asked) == len(callers)

@@ -1,0 +1,182 @@
+"""Fakes at the core's ports. They record effects, and wait to be told how things went."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from router.models import EngineKey, EngineSpec, ResolvedModel
+from router.pool.interfaces import EngineStartError, FetchProgress, Unkillable
+from router.scheduler.actions import Allotment
+from router.secrets import Token
+
+GIB = 1 << 30
+
+
+def spec(name: str = "a", **settings: object) -> EngineSpec:
+    return EngineSpec(ResolvedModel(f"org/{name}", "c" * 40), **settings)  # type: ignore[arg-type]
+
+
+def token_of(name: str) -> Token:
+    return Token(f"token-of-{name}")
+
+
+def name_on(token: Token | None) -> str:
+    return token.reveal().removeprefix("token-of-") if token else ""
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class FakeGauge:
+    """Memory that engines take at once and give back as soon as they are gone."""
+
+    def __init__(self, total: int = 100 * GIB) -> None:
+        self.size = total
+        self.taken: dict[object, int] = {}
+        self.outsiders = 0
+
+    def total(self) -> int:
+        return self.size
+
+    def free(self) -> int:
+        return self.size - sum(self.taken.values()) - self.outsiders
+
+    async def recovered(self, target: int) -> int:
+        await asyncio.sleep(0)
+        return self.free()
+
+
+class FakeDownloader:
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []  # (repo, payer)
+        self.swept: list[str] = []
+        self._pending: dict[str, asyncio.Future[Path]] = {}
+        self._tell: dict[str, Callable[[FetchProgress], None]] = {}
+        self.instant = False
+
+    async def fetch(
+        self,
+        model: ResolvedModel,
+        credential: Token | None,
+        progress: Callable[[FetchProgress], None],
+    ) -> Path:
+        self.calls.append((model.repo_id, name_on(credential)))
+        if self.instant:
+            return Path("/snapshots") / model.repo_id
+        progress(FetchProgress(1, 2))
+        self._tell[model.repo_id] = progress
+        pending: asyncio.Future[Path] = asyncio.get_running_loop().create_future()
+        self._pending[model.repo_id] = pending
+        try:
+            return await pending
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)  # sweeping takes a moment
+            self.swept.append(model.repo_id)
+            raise
+
+    def tell(self, name: str, done: int, total: int) -> None:
+        self._tell[f"org/{name}"](FetchProgress(done, total))
+
+    def finish(self, name: str = "a") -> None:
+        self._pending.pop(f"org/{name}").set_result(Path("/snapshots") / name)
+
+    def fail(self, name: str, error: Exception) -> None:
+        self._pending.pop(f"org/{name}").set_exception(error)
+
+
+@dataclass
+class FakeEngine:
+    launcher: FakeLauncher
+    key: EngineKey
+    number: int
+    healthy: bool = True
+    killable: bool = True
+    stopped_at_once: bool | None = None
+    _exit: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://engine/{self.number}"
+
+    @property
+    def served_name(self) -> str:
+        return self.key.repo_id
+
+    async def exited(self) -> str:
+        await self._exit.wait()
+        return "killed by SIGKILL"
+
+    def die(self) -> None:
+        self.healthy = False
+        self._exit.set()
+
+    async def probe(self) -> bool:
+        await asyncio.sleep(0)
+        return self.healthy
+
+    async def stop(self, *, at_once: bool = False) -> None:
+        await asyncio.sleep(0)
+        self.stopped_at_once = at_once
+        if not self.killable:
+            raise Unkillable
+        self.launcher.gauge.taken.pop(self.number, None)
+        self.launcher.alive.discard(self.number)
+
+
+class FakeLauncher:
+    def __init__(self, gauge: FakeGauge) -> None:
+        self.gauge = gauge
+        self.starts: list[tuple[str, Allotment]] = []
+        self.engines: dict[str, FakeEngine] = {}
+        self.alive: set[int] = set()
+        self.most_alive = 0
+        self.cancelled: list[str] = []
+        self.instant = False
+        self._pending: dict[str, asyncio.Future[None]] = {}
+
+    async def start(self, spec: EngineSpec, snapshot: Path, allotment: Allotment) -> FakeEngine:
+        self.starts.append((spec.model.repo_id, allotment))
+        engine = FakeEngine(self, spec.key, len(self.starts))
+        self.alive.add(engine.number)
+        self.most_alive = max(self.most_alive, len(self.alive))
+        self.gauge.taken[engine.number] = allotment.claim
+        try:
+            if not self.instant:
+                self._pending[spec.model.repo_id] = asyncio.get_running_loop().create_future()
+                await self._pending[spec.model.repo_id]
+        except BaseException as end:
+            if isinstance(end, asyncio.CancelledError):
+                await asyncio.sleep(0)  # killing takes a moment
+                self.cancelled.append(spec.model.repo_id)
+            await engine.stop()
+            raise
+        self.engines[spec.model.repo_id] = engine
+        return engine
+
+    def ready(self, name: str = "a") -> None:
+        self._pending.pop(f"org/{name}").set_result(None)
+
+    def fail(self, name: str = "a", *, out_of_memory: bool = False) -> None:
+        self._pending.pop(f"org/{name}").set_exception(
+            EngineStartError("exit status 1", out_of_memory=out_of_memory)
+        )
+
+    def engine(self, name: str = "a") -> FakeEngine:
+        return self.engines[f"org/{name}"]
+
+
+async def settle() -> None:
+    """Let every task run until all of them wait for something from outside."""
+    for _ in range(30):
+        await asyncio.sleep(0)

@@ -1,0 +1,131 @@
+"""A pool on fakes, and its callers."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from router.errors import (
+    RouterError,
+)
+from router.models import EngineSpec
+from router.pool.lease import Lease
+from router.pool.pool import EnginePool
+from router.scheduler.lifecycle import State
+from router.scheduler.slots import Limits
+from tests.pool.fakes import (
+    GIB,
+    FakeClock,
+    FakeDownloader,
+    FakeGauge,
+    FakeLauncher,
+    settle,
+    spec,
+    token_of,
+)
+from tests.scheduler.invariants import check
+
+
+class World:
+    """A pool on fakes, and the callers of it."""
+
+    def __init__(self, **limits: float) -> None:
+        self.clock, self.gauge = FakeClock(), FakeGauge()
+        self.downloader, self.launcher = FakeDownloader(), FakeLauncher(self.gauge)
+        settings = {"budget": 100 * GIB, "max_loaded": 2, "min_residency": 0.0} | limits
+        self.pool = EnginePool(
+            Limits(**settings),  # type: ignore[arg-type]
+            downloader=self.downloader,
+            launcher=self.launcher,
+            gauge=self.gauge,
+            clock=self.clock,
+        )
+        self.callers: list[Caller] = []
+
+    def instant(self) -> World:
+        self.downloader.instant = self.launcher.instant = True
+        return self
+
+    def call(
+        self,
+        what: EngineSpec,
+        payer: str = "",
+        patience: float = 60.0,
+        caller: str | None = None,
+    ) -> Caller:
+        made = Caller(self, what, payer, patience, caller)
+        self.callers.append(made)
+        return made
+
+    def state(self, name: str = "a") -> State:
+        slot = self.pool._machine.slots.get(spec(name).key)
+        return slot.state if slot else State.COLD
+
+    async def later(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.pool.tick()
+        await settle()
+
+    async def close(self) -> None:
+        for caller in self.callers:
+            await caller.leave()
+        await self.pool.shut_down(0.0)
+        assert not self.launcher.alive, "an engine outlived the pool"
+        assert not self.pool._leases
+        check(self.pool._machine)
+
+
+class Caller:
+    """One request: waits for a lease and holds it until told to end."""
+
+    def __init__(
+        self, world: World, what: EngineSpec, payer: str, patience: float, caller: str | None
+    ) -> None:
+        self.lease: Lease | None = None
+        self.error: RouterError | None = None
+        self._world, self._spec, self._patience = world, what, patience
+        self._payer = token_of(payer) if payer else None
+        self._caller = caller
+        self._end = asyncio.Event()
+        self._answered = False
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        world = self._world
+        deadline = world.clock() + self._patience
+        try:
+            with world.pool.lease(
+                self._spec, self._payer, deadline=deadline, caller=self._caller
+            ) as lease:
+                await lease.granted()
+                self.lease = lease
+                await self._end.wait()
+                lease.answered = self._answered
+        except RouterError as error:
+            self.error = error
+
+    @property
+    def waiting(self) -> bool:
+        return self.lease is None and self.error is None and not self.task.done()
+
+    async def end(self) -> None:
+        self._answered = True
+        self._end.set()
+        await settle()
+
+    async def leave(self) -> None:
+        self.task.cancel()
+        await asyncio.wait({self.task})
+        await settle()
+
+
+def world_of(stack: AsyncExitStack, **limits: float) -> World:
+    world = World(**limits)
+    stack.push_async_callback(world.close)
+    return world
+
+
+async def hold(pool: EnginePool, deadline: float, age: int) -> None:
+    with pool.lease(spec("a"), None, deadline=deadline, age=age) as lease:
+        await lease.granted()
+        await asyncio.Event().wait()

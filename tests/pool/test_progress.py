@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from router.pool.interfaces import FetchProgress
+from router.pool.progress import Estimate, ProgressTracker
+from tests.pool.fakes import FakeClock, spec
+
+KEY, OTHER = spec("a").key, spec("b").key
+
+
+def seen(clock: FakeClock) -> ProgressTracker:
+    """One start was seen, of another model: 20 s."""
+    progress = ProgressTracker(clock)
+    progress.started(OTHER, 20.0)
+    return progress
+
+
+def test_without_anything_seen_nothing_is_promised() -> None:
+    progress = ProgressTracker(FakeClock())
+    progress.begin(7)
+    assert progress.fetching(7, KEY) == progress.starting(7, KEY) == Estimate()
+    progress.note(7, FetchProgress(1, 4))
+    assert progress.fetching(7, KEY) == Estimate(1, 4, None)
+
+
+def test_a_download_goes_on_as_it_did_and_a_start_follows() -> None:
+    clock = FakeClock()
+    progress = seen(clock)
+    progress.begin(7)
+    clock.advance(10)
+    progress.note(7, FetchProgress(100, 300))
+    assert progress.fetching(7, KEY) == Estimate(100, 300, 20.0 + 20.0)
+
+
+def test_a_start_takes_as_long_as_this_models_last_or_else_as_others() -> None:
+    clock = FakeClock()
+    progress = seen(clock)
+    progress.begin(7)
+    clock.advance(5)
+    assert progress.starting(7, KEY).seconds == 15.0
+    progress.started(KEY, 8.0)
+    assert progress.starting(7, KEY).seconds == 3.0
+    clock.advance(5)
+    assert progress.starting(7, KEY).seconds == 0.0
+
+
+def test_what_ended_is_forgotten() -> None:
+    clock = FakeClock()
+    progress = seen(clock)
+    progress.begin(7)
+    progress.note(7, FetchProgress(1, 2))
+    clock.advance(4)
+    assert progress.end(7) == 4.0
+    assert progress.end(7) == 0.0
+    assert progress.fetching(7, KEY) == Estimate()
+
+
+def test_one_that_winds_down_takes_nothing_from_the_next() -> None:
+    progress = seen(FakeClock())
+    progress.begin(7)
+    progress.begin(8)
+    progress.note(8, FetchProgress(1, 2))
+    progress.end(7)
+    assert progress.fetching(8, KEY).done == 1

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import base64
+import zlib
+
+import orjson
+import pytest
+
+from router.errors import InvalidRequest
+from router.requests.reasoning import MOST_BYTES, check_reasoning
+from router.requests.routes import ROUTES, parse
+
+RESPONSES = ROUTES["/v1/responses"]
+
+
+def packed(size: int, *, damaged: bool = False) -> dict[str, str]:
+    """As SGLang packs what a model thought; `damaged`: found out at its very end."""
+    content = zlib.compress(b"x" * size)
+    content = content[:-4] + b"xxxx" if damaged else content
+    text = base64.urlsafe_b64encode(content).decode()
+    return {"type": "reasoning", "encrypted_content": f"sglang-reasoning-v1.{text}"}
+
+
+def test_what_was_thought_goes_upstream_as_it_is() -> None:
+    items = [packed(1000), {"role": "user", "content": "Go on."}, packed(0)]
+    assert parse(orjson.dumps({"input": items}), RESPONSES).fields["input"] == items
+
+
+def test_much_is_refused_in_one_piece_and_in_many() -> None:
+    check_reasoning({"input": [packed(MOST_BYTES)]})
+    for items in ([packed(MOST_BYTES + 1)], [packed(MOST_BYTES // 2 + 1)] * 2):
+        with pytest.raises(InvalidRequest, match="encrypted_content"):
+            parse(orjson.dumps({"input": items}), RESPONSES)
+
+
+def test_what_is_damaged_only_at_its_end_is_much_all_the_same() -> None:
+    with pytest.raises(InvalidRequest):
+        check_reasoning({"input": [packed(2 * MOST_BYTES, damaged=True)]})
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"encrypted_content": "of another kind"},
+        {"encrypted_content": "sglang-reasoning-v1.%%%"},
+        {"encrypted_content": "sglang-reasoning-v1.eHh4"},
+        {"encrypted_content": 7},
+        "text",
+        None,
+    ],
+)
+def test_what_is_none_is_left_to_the_engine(item: object) -> None:
+    check_reasoning({"input": [item]})
+    check_reasoning({"input": item})

@@ -1,0 +1,230 @@
+"""Against a real server on loopback that misbehaves on request."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
+from router.requests.upstream import HttpRelay
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+DEADLINE = 5.0
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+class Upstream:
+    """A raw server: every connection is given to `script`; `heads` are the request heads."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.url = ""
+        self.connections = 0
+        self.heads: list[str] = []
+        self.left = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                self.heads.append(head.decode())
+                for line in head.decode().lower().splitlines():
+                    if line.startswith("content-length:"):
+                        await reader.readexactly(int(line.split(":")[1]))
+                await self.script(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.left.set()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def upstream(script: Script) -> AsyncIterator[tuple[Upstream, HttpRelay]]:
+    server = Upstream(script)
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    relay = HttpRelay()
+    try:
+        async with asyncio.timeout(DEADLINE):
+            yield server, relay
+    finally:
+        await relay.close()
+        listener.close()
+
+
+def post(url: str, **headers: str) -> UpstreamRequest:
+    return UpstreamRequest("POST", f"{url}/generate", headers, b"{}")
+
+
+def answers(data: bytes) -> Script:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+
+    return script
+
+
+def whole(body: bytes, head: str = "") -> bytes:
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode() + body
+
+
+@asynccontextmanager
+async def opened(answer: bytes) -> AsyncIterator[UpstreamResponse]:
+    async with (
+        upstream(answers(answer)) as (server, relay),
+        relay.open(post(server.url)) as response,
+    ):
+        yield response
+
+
+async def test_an_answer_arrives_byte_for_byte_and_its_connection_is_used_again() -> None:
+    body = bytes(range(256)) * 1000
+    async with upstream(answers(whole(body))) as (server, relay):
+        for _ in range(3):
+            async with relay.open(post(server.url)) as response:
+                assert response.status == 200
+                assert b"".join([chunk async for chunk in response.chunks()]) == body
+        assert server.connections == 1
+
+
+async def test_chunks_arrive_as_they_are_sent() -> None:
+    more = asyncio.Event()
+
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + b"3\r\none\r\n")
+        await more.wait()
+        writer.write(b"3\r\ntwo\r\n0\r\n\r\n")
+
+    async with upstream(script) as (server, relay), relay.open(post(server.url)) as response:
+        chunks = response.chunks()
+        assert await anext(chunks) == b"one"
+        more.set()
+        assert await anext(chunks) == b"two"
+        assert [chunk async for chunk in chunks] == []
+
+
+async def test_leaving_early_closes_the_connection_at_once() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + b"3\r\none\r\n")
+        await reader.readexactly(1)
+
+    async with upstream(script) as (server, relay):
+        async with relay.open(post(server.url)) as response:
+            assert await anext(response.chunks()) == b"one"
+        await server.left.wait()
+
+
+async def test_a_cancelled_caller_closes_the_connection_while_the_head_is_awaited() -> None:
+    asked = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.readexactly(1)
+
+    async def ask(relay: HttpRelay, url: str) -> None:
+        async with relay.open(post(url)):
+            pytest.fail("there was no answer")
+
+    async with upstream(script) as (server, relay):
+        task = asyncio.create_task(ask(relay, server.url))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await server.left.wait()
+
+
+async def test_no_answer_at_all_is_a_lost_upstream() -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async with upstream(script) as (server, relay):
+        with pytest.raises(UpstreamLost):
+            async with relay.open(post(server.url)):
+                pytest.fail("there was no answer")
+
+
+async def test_a_refused_connection_is_a_lost_upstream() -> None:
+    async with upstream(answers(b"")) as (server, relay):
+        closed = server.url.rsplit(":", 1)[0] + ":1"
+        with pytest.raises(UpstreamLost):
+            async with relay.open(post(closed)):
+                pytest.fail("nothing listens there")
+
+
+@pytest.mark.parametrize(
+    "torn", [CHUNKED + b"5\r\nhello\r\n", CHUNKED + b"50\r\nhel", whole(b"hello")[:-2]]
+)
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_a_body_that_breaks_off_is_a_lost_upstream(torn: bytes, how: str) -> None:
+    received = asyncio.Event()
+
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(torn)
+        await received.wait()
+        getattr(writer.transport, how)()
+
+    async with upstream(script) as (server, relay), relay.open(post(server.url)) as response:
+        chunks = response.chunks()
+        assert await anext(chunks) in (b"hello", b"hel")
+        received.set()
+        with pytest.raises(UpstreamLost):
+            await anext(chunks)
+
+
+async def test_what_is_not_http_is_a_lost_upstream() -> None:
+    async with upstream(answers(b"220 smtp ready\r\n\r\n")) as (server, relay):
+        with pytest.raises(UpstreamLost):
+            async with relay.open(post(server.url)):
+                pytest.fail("that was no answer")
+
+
+async def test_only_listed_headers_travel_either_way() -> None:
+    head = (
+        "Content-Type: text/plain\r\nServer: uvicorn\r\nSet-Cookie: a=b\r\nX-Path: /root\r\n"
+        "Connection: keep-alive\r\n"
+    )
+    sent = {
+        "Content-Type": "application/json",
+        "Accept": "*/*",
+        "Authorization": "Bearer x",
+        "X-Override-Rid": "1",
+        "X-Data-Parallel-Rank": "1",
+        "Cookie": "a=b",
+    }
+    async with upstream(answers(whole(b"ok", head))) as (server, relay):
+        for _ in range(2):  # a cookie would come back with the second
+            async with relay.open(post(server.url, **sent)) as response:
+                assert response.headers == {"content-type": "text/plain", "content-length": "2"}
+        for lines in server.heads:
+            names = {line.split(":")[0].lower() for line in lines.splitlines()[1:] if line}
+            assert names == {"host", "content-type", "accept", "content-length"}
+
+
+async def test_a_redirect_is_an_answer_and_not_an_order() -> None:
+    moved = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+    async with opened(moved) as response:
+        assert response.status == 302
+
+
+async def test_a_compressed_answer_is_not_unpacked() -> None:
+    async with opened(whole(b"\x1f\x8bnot", "Content-Encoding: gzip\r\n")) as response:
+        assert [chunk async for chunk in response.chunks()] == [b"\x1f\x8bnot"]
+        assert response.headers["content-encoding"] == "gzip"
+
+
+async def test_an_error_of_the_reader_is_not_taken_for_the_engines() -> None:
+    async with upstream(answers(whole(b"ok"))) as (server, relay):
+        with pytest.raises(OSError, match="mine"):
+            async with relay.open(post(server.url)):
+                raise OSError("mine")
+
+
+async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with opened(whole(b"ok")) as response:
+        assert response.status == 200

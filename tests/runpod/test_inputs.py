@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from contextlib import suppress
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.errors import InvalidHfToken, InvalidRequest
+from router.requests.response import Request
+from router.runpod.inputs import ListModels, read
+
+CHAT = {"messages": [{"role": "user", "content": "hi"}]}
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+def route_and_body(content: object) -> tuple[str, dict[str, object]]:
+    request = read(content)
+    assert isinstance(request, Request)
+    return request.route, orjson.loads(request.body)
+
+
+@pytest.mark.parametrize(
+    ("content", "route"),
+    [
+        (CHAT, "/v1/chat/completions"),
+        ({"prompt": "Once"}, "/v1/completions"),
+        ({"input": ["a", "b"]}, "/v1/embeddings"),
+        ({"text": "Once", "sampling_params": {"max_new_tokens": 4}}, "/generate"),
+        ({"input_ids": [1, 2], "stream": True}, "/generate"),
+    ],
+)
+def test_a_bare_body_is_known_by_its_fields(content: dict[str, object], route: str) -> None:
+    named = {**content, "model": "org/name", "hf_token": "x" * 8}
+    assert route_and_body(content) == (route, content)
+    assert route_and_body(named) == (route, named)
+
+
+@pytest.mark.parametrize(
+    "route", ["/v1/chat/completions", "v1/chat/completions", "/openai/v1/chat/completions/"]
+)
+def test_an_openai_route_comes_with_its_body(route: str) -> None:
+    job = {"openai_route": route, "openai_input": CHAT}
+    assert route_and_body(job) == ("/v1/chat/completions", CHAT)
+
+
+def test_what_stands_beside_the_body_counts_where_the_body_has_none() -> None:
+    job = {"openai_route": "/v1/completions", "model": "a/b", "hf_token": "outer-token"}
+    beside = route_and_body({**job, "openai_input": {"prompt": "x"}})[1]
+    assert beside == {"prompt": "x", "model": "a/b", "hf_token": "outer-token"}
+    inside = {"prompt": "x", "model": "c/d", "hf_token": "inner-token"}
+    assert route_and_body({**job, "openai_input": inside})[1] == inside
+
+
+@pytest.mark.parametrize("body", [{}, {"openai_input": None}, {"openai_input": {}}])
+def test_the_models_are_asked_for_without_a_body(body: dict[str, object]) -> None:
+    assert read({"openai_route": "/v1/models", **body}) == ListModels("", None)
+    assert read({"openai_route": "/v1/models/org/name", **body}) == ListModels("org/name", None)
+    asked = read({"openai_route": "/v1/models", "hf_token": "a-token", **body})
+    assert asked == ListModels("", "a-token")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(None, "text", [], {}, {"model": "a/b"}, {"openai_route": 7}, {"prompt": 2**80}),
+        {"openai_route": "/v1/completions", "openai_input": "text"},
+    ],
+)
+def test_what_is_no_form_is_refused(content: object) -> None:
+    with pytest.raises(InvalidRequest):
+        read(content)
+
+
+def test_a_token_that_is_no_string_is_refused() -> None:
+    with pytest.raises(InvalidHfToken):
+        read({"openai_route": "/v1/models", "hf_token": 7})
+
+
+@given(json_values)
+def test_any_input_is_read_or_refused(content: object) -> None:
+    with suppress(InvalidRequest, InvalidHfToken):
+        assert isinstance(read(content), Request | ListModels)

@@ -1,0 +1,449 @@
+"""Thousands of random lives of the pool; after every event all invariants must hold."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from router.errors import HubUnavailable, ModelGated, NoRoom, RouterError
+from router.models import EngineKey, EngineSpec
+from router.scheduler import actions, events
+from router.scheduler.machine import Machine
+from router.scheduler.slots import Limits
+from router.scheduler.trace import Journal, replay
+from tests.pool.fakes import GIB, spec
+from tests.scheduler.invariants import check
+
+BUDGET = 12 * GIB
+SPECS = (
+    spec("unknown-1"),
+    spec("unknown-2"),
+    spec("small", memory=3 * GIB),
+    spec("medium", memory=5 * GIB, idle_ttl=40.0),
+    spec("large", memory=9 * GIB),
+    spec("pinned", memory=4 * GIB, pinned=True),
+)
+
+
+@dataclass
+class Request:
+    spec: EngineSpec
+    state: str = "waiting"  # granted, failed, gone, done, cut
+    generation: int = 0
+    error: RouterError | None = None
+
+    @property
+    def in_flight(self) -> bool:
+        return self.state == "granted"
+
+
+@dataclass
+class Process:
+    order: actions.Start
+    state: str = "starting"  # ready, stopping
+    dead: bool = False
+
+
+@dataclass
+class Outside:
+    """The world around the machine: it carries orders out, and checks each of them."""
+
+    limits: Limits
+    machine: Machine = field(init=False)
+    now: float = 100.0
+    requests: dict[int, Request] = field(default_factory=dict)
+    fetches: dict[EngineKey, actions.Fetch] = field(default_factory=dict)
+    processes: dict[int, Process] = field(default_factory=dict)
+    probes: list[actions.Probe] = field(default_factory=list)
+    leaked: int = 0
+    outsiders: int = 0
+    written_off: int = 0
+    journal: io.StringIO = field(default_factory=io.StringIO)
+    history: list[list[actions.Action]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.machine = Machine(self.limits)
+        self.record = Journal(self.journal, self.limits)
+
+    def tell(self, event: events.Event) -> None:
+        self.record(self.now, event)
+        orders = self.machine.handle(event, self.now)
+        self.history.append(orders)
+        check(self.machine)
+        for order in orders:
+            self.carry_out(order)
+
+    def carry_out(self, order: actions.Action) -> None:
+        match order:
+            case actions.Grant(waiter, key, generation):
+                request = self.requests[waiter]
+                assert request.state == "waiting", "granted twice, or after a failure"
+                assert request.spec.key == key
+                assert self.processes[generation].state == "ready", "granted too early"
+                assert self.processes[generation].order.spec.key == key
+                request.state, request.generation = "granted", generation
+            case actions.Fail(waiter, error):
+                request = self.requests[waiter]
+                assert request.state == "waiting", "failed twice, or after a grant"
+                request.state, request.error = "failed", error
+            case actions.Fetch():
+                assert order.spec.key not in self.fetches, "two downloads of one model"
+                self.fetches[order.spec.key] = order
+            case actions.CancelFetch(key, attempt):
+                assert self.fetches.pop(key).attempt == attempt
+            case actions.Measure():
+                self.tell(events.Measured(self.free()))
+            case actions.Start():
+                self.check_start(order)
+                self.processes[order.generation] = Process(order)
+            case actions.Stop(key, generation, why, _):
+                self.check_stop(key, generation, why)
+            case actions.Probe():
+                self.probes.append(order)
+
+    def free(self) -> int:
+        held = sum(p.order.allotment.claim for p in self.processes.values() if not p.dead)
+        return max(0, BUDGET - held - self.leaked - self.outsiders)
+
+    def check_start(self, order: actions.Start) -> None:
+        assert all(p.state == "ready" for p in self.processes.values()), "memory in flux"
+        assert order.spec.key not in {p.order.spec.key for p in self.processes.values()}
+        claim = order.allotment.claim
+        claims = sum(p.order.allotment.claim for p in self.processes.values())
+        assert claims + claim <= BUDGET - self.written_off, "the claims exceed the budget"
+        if order.spec.memory is not None:
+            assert claim <= order.allotment.free == self.free(), "more than is free"
+
+    def check_stop(self, key: EngineKey, generation: int, why: str) -> None:
+        process = self.processes[generation]
+        assert process.order.spec.key == key
+        assert process.state != "stopping", "stopped twice"
+        cut = [r for r in self.requests.values() if r.in_flight and r.generation == generation]
+        if why in ("evicted", "expired", "drained", "shutdown"):
+            assert not cut, f"{why} with requests in flight"
+        if why in ("evicted", "expired"):
+            assert not process.order.spec.pinned, f"{why}, though pinned"
+            moving = [p for p in self.processes.values() if p.state != "ready"]
+            assert not moving, "two engines give memory back at once"
+        for request in cut:
+            request.state = "cut"
+        process.state = "stopping"
+
+    def in_state(self, state: str) -> list[int]:
+        return [number for number, p in self.processes.items() if p.state == state]
+
+    def of(self, *states: str) -> list[int]:
+        return [number for number, r in self.requests.items() if r.state in states]
+
+
+class PoolLife(RuleBasedStateMachine):
+    @initialize(
+        max_loaded=st.sampled_from([None, 1, 2]),
+        max_queue=st.sampled_from([3, 100]),
+        max_concurrency=st.sampled_from([1, 3]),
+        min_residency=st.sampled_from([0.0, 15.0]),
+        per_caller=st.sampled_from([None, None, 1, 2]),
+    )
+    def build(
+        self,
+        max_loaded: int | None,
+        max_queue: int,
+        max_concurrency: int,
+        min_residency: float,
+        per_caller: int | None,
+    ) -> None:
+        self.world = Outside(
+            Limits(
+                BUDGET,
+                max_loaded,
+                max_queue,
+                max_concurrency,
+                min_residency,
+                max_queue_per_caller=per_caller,
+                max_starts_per_caller=per_caller,
+                max_models_per_caller=per_caller,
+                max_download_per_caller=per_caller,
+            )
+        )
+        self.old: list[events.Event] = []
+
+    @rule(
+        which=st.sampled_from(SPECS),
+        payer=st.sampled_from("xyz"),
+        patience=st.sampled_from([5.0, 1e6]),
+        caller=st.sampled_from([None, "", "x", "y"]),
+    )
+    def request(
+        self, which: EngineSpec, payer: str, patience: float, caller: str | None
+    ) -> None:
+        world = self.world
+        number = len(world.requests) + 1
+        world.requests[number] = Request(which)
+        deadline = world.now + patience
+        world.tell(events.Wanted(number, number, which, payer, deadline, caller))
+
+    @rule(caller=st.sampled_from("xy"))
+    def download(self, caller: str) -> None:
+        self.world.tell(events.Downloaded(caller, 1))
+
+    @rule(which=st.sampled_from(SPECS))
+    def remove_files(self, which: EngineSpec) -> None:
+        model = which.model
+        self.world.tell(events.FilesRemoved(model.repo_id, model.commit))
+
+    @precondition(lambda self: self.world.of("waiting", "granted"))
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self.world.of("waiting", "granted")))
+        self.world.requests[number].state = "gone"
+        self.world.tell(events.Left(number))
+
+    @precondition(lambda self: self.world.of("granted", "cut"))
+    @rule(data=st.data(), answered=st.booleans())
+    def release(self, data: st.DataObject, *, answered: bool) -> None:
+        number = data.draw(st.sampled_from(self.world.of("granted", "cut")))
+        self.world.requests[number].state = "done"
+        self.world.tell(events.Released(number, answered))
+
+    @precondition(lambda self: self.world.fetches)
+    @rule(data=st.data(), end=st.sampled_from(["ok", "ok", "refused", "failed"]))
+    def end_fetch(self, data: st.DataObject, end: str) -> None:
+        key = data.draw(st.sampled_from(sorted(self.world.fetches, key=str)))
+        order = self.world.fetches.pop(key)
+        self.old.append(events.Fetched(key, order.attempt, Path("/s")))
+        if end == "ok":
+            self.world.tell(events.Fetched(key, order.attempt, Path("/s")))
+        else:
+            refused = end == "refused"
+            error = ModelGated("no") if refused else HubUnavailable("down")
+            self.world.tell(events.FetchFailed(key, order.attempt, error, refused))
+
+    @precondition(lambda self: self.world.in_state("starting"))
+    @rule(end=st.sampled_from(["ok", "ok", "ok", "failed", "out of memory"]))
+    def end_start(self, end: str) -> None:
+        (number,) = self.world.in_state("starting")
+        process = self.world.processes[number]
+        key = process.order.spec.key
+        self.old.append(events.Healthy(key, number))
+        if end == "ok":
+            process.state = "ready"
+            self.world.tell(events.Healthy(key, number))
+        else:
+            process.dead = True
+            self.world.tell(events.StartFailed(key, number, "exit 1", end == "out of memory"))
+
+    @precondition(lambda self: self.world.in_state("ready"))
+    @rule(data=st.data())
+    def crash(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self.world.in_state("ready")))
+        process = self.world.processes[number]
+        process.dead = True
+        event = events.Crashed(process.order.spec.key, number, "killed")
+        self.old.append(event)
+        self.world.tell(event)
+
+    @precondition(lambda self: self.world.in_state("stopping"))
+    @rule(data=st.data(), missing=st.sampled_from([0, 0, 0, GIB]))
+    def gone(self, data: st.DataObject, missing: int) -> None:
+        world = self.world
+        number = data.draw(st.sampled_from(world.in_state("stopping")))
+        key = world.processes.pop(number).order.spec.key
+        world.leaked = world.written_off = missing
+        event = events.Gone(key, number, missing)
+        self.old.append(event)
+        world.tell(event)
+
+    @precondition(lambda self: self.world.probes)
+    @rule(healthy=st.booleans())
+    def answer_probe(self, *, healthy: bool) -> None:
+        probe = self.world.probes.pop()
+        if healthy:
+            self.world.tell(events.Responded(probe.key, probe.generation))
+        elif probe.generation in self.world.processes:
+            self.world.tell(events.Crashed(probe.key, probe.generation, "stalled"))
+
+    @precondition(lambda self: self.old)
+    @rule(data=st.data())
+    def repeat_an_old_report(self, data: st.DataObject) -> None:
+        self.world.tell(data.draw(st.sampled_from(self.old)))
+
+    @rule(outsiders=st.sampled_from([0, 0, 4 * GIB, 11 * GIB]))
+    def others_take_memory(self, outsiders: int) -> None:
+        self.world.outsiders = outsiders
+
+    @rule(seconds=st.sampled_from([0.5, 5.0, 60.0, 400.0]))
+    def let_time_pass(self, seconds: float) -> None:
+        self.world.now += seconds
+        self.world.tell(events.Tick())
+
+    @rule()
+    def thaw(self) -> None:
+        self.world.tell(events.Thawed())
+
+    @rule(steps=st.integers(1, 25))
+    def all_goes_well(self, steps: int) -> None:
+        """Or the interesting states, several engines up and idle, are hardly ever reached."""
+        for _ in range(steps):
+            if not self._make_progress():
+                break
+
+    @invariant()
+    def a_timer_is_never_overdue(self) -> None:
+        if hasattr(self, "world"):
+            due = self.world.machine.wake_at(self.world.now)
+            before = len(self.world.history)
+            if due is not None and due <= self.world.now:
+                self.world.tell(events.Tick())
+                again = self.world.machine.wake_at(self.world.now)
+                assert again is None or again > self.world.now, "a tick that ticks for ever"
+            assert len(self.world.history) - before < 10
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        self._everybody_is_served_once_nothing_fails_any_more()
+        self._a_replay_decides_the_same()
+        self._a_shutdown_leaves_nothing()
+
+    def _everybody_is_served_once_nothing_fails_any_more(self) -> None:
+        world = self.world
+        world.outsiders = 0
+        already_failed = set(world.of("failed"))
+        for _ in range(400):
+            if not self._make_progress():
+                break
+        impatient = set(world.of("failed")) - already_failed
+        for number in impatient:
+            error = world.requests[number].error
+            patient = not isinstance(error, NoRoom) and number in self.patient()
+            assert not patient, f"request {number} failed: {error!r}"
+        assert not world.of("waiting", "granted"), "somebody waits for ever"
+
+    def patient(self) -> set[int]:
+        """Requests that would have waited for ever, so that no deadline struck them."""
+        return {
+            event.waiter
+            for event in (step.event for step in replay(self._lines()))
+            if isinstance(event, events.Wanted) and event.deadline > 1e5
+        }
+
+    def _make_progress(self) -> bool:
+        """Let everything go well for one step; False when there is nothing left to do."""
+        world = self.world
+        for number in world.of("granted", "cut"):
+            world.requests[number].state = "done"
+            world.tell(events.Released(number, answered=True))
+            return True
+        for key, order in tuple(world.fetches.items()):
+            del world.fetches[key]
+            world.tell(events.Fetched(key, order.attempt, Path("/s")))
+            return True
+        for number, process in tuple(world.processes.items()):
+            key = process.order.spec.key
+            if process.state == "starting":
+                process.state = "ready"
+                world.tell(events.Healthy(key, number))
+                return True
+            if process.state == "stopping":
+                del world.processes[number]
+                world.leaked = world.written_off = 0
+                world.tell(events.Gone(key, number, 0))
+                return True
+        return self._wait()
+
+    def _wait(self) -> bool:
+        due = self.world.machine.wake_at(self.world.now)
+        if due is None or not self.world.of("waiting"):
+            return False
+        assert due < 1e5, "nothing but a deadline would help those who wait"
+        self.world.now = max(due, self.world.now)
+        self.world.tell(events.Tick())
+        return True
+
+    def _lines(self) -> list[str]:
+        return self.world.journal.getvalue().splitlines()
+
+    def _a_replay_decides_the_same(self) -> None:
+        replayed = [step.actions for step in replay(self._lines())]
+        assert [str(a) for a in replayed] == [str(a) for a in self.world.history]
+
+    def _a_shutdown_leaves_nothing(self) -> None:
+        world = self.world
+        world.tell(events.ShutDown(world.now))
+        world.tell(events.Tick())
+        assert not world.of("waiting")
+        assert not world.fetches
+        for number in world.in_state("stopping"):
+            key = world.processes.pop(number).order.spec.key
+            world.tell(events.Gone(key, number, 0))
+        assert not world.processes
+        assert world.machine.empty
+
+
+def stale_reports(key: EngineKey, old: int) -> list[events.Event]:
+    return [
+        events.Healthy(key, old),
+        events.StartFailed(key, old, "exit 1", out_of_memory=False),
+        events.StartFailed(key, old, "exit 1", out_of_memory=True),
+        events.Responded(key, old),
+        events.Crashed(key, old, "killed"),
+        events.Gone(key, old, 0),
+        events.Stuck(key, old),
+        events.Fetched(key, old, Path("/s")),
+        events.FetchFailed(key, old, ModelGated("no"), blames_credential=True),
+    ]
+
+
+def test_reports_of_an_earlier_life_change_nothing_in_any_state() -> None:
+    world, key = Outside(Limits(BUDGET, max_loaded=1, min_residency=0.0)), SPECS[0].key
+    world.requests[1] = Request(SPECS[0])
+    world.tell(events.Wanted(1, 1, SPECS[0], "x", 1e6))
+    for state in ("fetching", "starting", "ready", "stopping"):
+        slot = world.machine.slots[key]
+        assert slot.state == state
+        for event in stale_reports(key, old=99):
+            before = (
+                slot.state,
+                slot.generation,
+                slot.attempt,
+                len(slot.leases),
+                slot.failures,
+            )
+            world.tell(event)
+            after = (
+                slot.state,
+                slot.generation,
+                slot.attempt,
+                len(slot.leases),
+                slot.failures,
+            )
+            assert before == after, f"{event} in {state}"
+        if state == "fetching":
+            world.tell(events.Fetched(key, world.fetches.pop(key).attempt, Path("/s")))
+            continue
+        (number,) = world.processes
+        if state == "starting":
+            world.processes[number].state = "ready"
+            world.tell(events.Healthy(key, number))
+        elif state == "ready":
+            world.tell(events.Crashed(key, number, "killed"))
+
+
+PoolLife.TestCase.settings = settings(
+    max_examples=200,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+TestPoolLife = PoolLife.TestCase

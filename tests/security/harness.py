@@ -1,0 +1,162 @@
+"""The two ways into a worker, as an attacker sees them: HTTP, and RunPod's queue."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+from tests.e2e.caller import CHAT, Answer, Caller, Json, calling, chat, credentials
+from tests.e2e_runpod.harness import Endpoint, Stage
+from tests.loopback_platform import Job, Outcome
+from tests.security.traces import Traces, traces
+from tests.worker import Worker
+
+SERVED = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a caller was shown. `code`: of the refusal, or SERVED. `shown`: all of it."""
+
+    code: str
+    content: Json
+    shown: tuple[object, ...]
+
+    @property
+    def text(self) -> str:
+        """What a chat model said."""
+        assert self.code == SERVED, self.content
+        said: str = self.content["choices"][0]["message"]["content"]
+        return said
+
+    def without(self, name: str) -> str:
+        """For a comparison with what was shown of another name."""
+        return repr(self.shown).replace(name, "MODEL")
+
+
+class Door(Protocol):
+    async def ask(self, route: str, body: Json, token: str | None = None) -> Seen: ...
+
+    async def look(self, name: str, token: str | None = None) -> Seen:
+        """At `/v1/models`, or with a name at that model."""
+        ...
+
+    async def chat(self, model: str | None, token: str | None = None) -> Seen:
+        return await self.ask(CHAT, chat(model), token)
+
+
+class HttpDoor(Door):
+    def __init__(self, caller: Caller, key: str) -> None:
+        self._caller, self._key = caller, key
+
+    async def ask(self, route: str, body: Json, token: str | None = None) -> Seen:
+        return _answered(await self._caller.post(route, body, credentials(token, self._key)))
+
+    async def look(self, name: str, token: str | None = None) -> Seen:
+        path = f"/v1/models/{quote(name, safe='')}" if name else "/v1/models"
+        return _answered(await self._caller.get(path, **credentials(token, self._key)))
+
+
+class QueueDoor(Door):
+    """A caller who stops waiting for a job cancels it."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def ask(self, route: str, body: Json, token: str | None = None) -> Seen:
+        asked = body if token is None else body | {"hf_token": token}
+        return await self._run(openai_route=route, openai_input=asked)
+
+    async def look(self, name: str, token: str | None = None) -> Seen:
+        route = f"/v1/models/{name}" if name else "/v1/models"
+        return await self._run(openai_route=route, openai_input={"hf_token": token})
+
+    async def _run(self, **job_input: object) -> Seen:
+        job = self._endpoint.submit(**job_input)
+        try:
+            return _ended(job, await asyncio.to_thread(job.wait))
+        except asyncio.CancelledError:
+            self._endpoint.cancel(job)
+            raise
+
+
+@dataclass(frozen=True)
+class Site:
+    """A worker with one door open."""
+
+    kind: str
+    stage: Stage
+    worker: Worker
+    journal: Path  # the pool's
+    endpoint: Endpoint | None
+    key: str = ""  # an API key, where one is asked for
+
+    def traces(self) -> Traces:
+        return traces(self.stage, self.journal)
+
+    @asynccontextmanager
+    async def door(self) -> AsyncIterator[Door]:
+        if self.endpoint is not None:
+            yield QueueDoor(self.endpoint)
+            return
+        async with calling(self.worker.url) as caller:
+            yield HttpDoor(caller, self.key)
+
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """Within the block nothing is served, started, evicted, downloaded or queued."""
+        before = self.traces()
+        yield
+        assert self.traces() == before
+
+
+@contextmanager
+def site(stage: Stage, kind: str, key: str = "", **environ: str) -> Iterator[Site]:
+    journal = _journal(stage, kind)
+    environ |= {"POOL_JOURNAL": str(journal)}
+    if kind == "http":
+        with stage.worker(**environ) as worker:
+            yield Site(kind, stage, worker, journal, None, key)
+    else:
+        with stage.endpoint(**environ) as endpoint:
+            yield Site(kind, stage, endpoint.worker, journal, endpoint)
+
+
+@contextmanager
+def doomed_site(stage: Stage, kind: str, **environ: str) -> Iterator[Site]:
+    """For a test that ends the worker, in whatever way."""
+    journal = _journal(stage, kind)
+    environ |= {"POOL_JOURNAL": str(journal)}
+    if kind == "http":
+        with stage.new_worker(**environ) as worker:
+            yield Site(kind, stage, worker, journal, None)
+    else:
+        with stage.started(**environ) as endpoint:
+            yield Site(kind, stage, endpoint.worker, journal, endpoint)
+
+
+def _journal(stage: Stage, kind: str) -> Path:
+    return stage.journal.path.with_name(f"pool-{kind}.jsonl")
+
+
+def _answered(answer: Answer) -> Seen:
+    content = answer.json
+    code = SERVED if answer.status == 200 else content["error"]["code"]
+    headers = {name: value for name, value in answer.headers.items() if name != "Date"}
+    return Seen(code, content, (answer.status, headers, answer.body.decode()))
+
+
+def _ended(job: Job, outcome: Outcome) -> Seen:
+    progress = [told.output for told in job.progress]
+    shown = (outcome.status, outcome.posted, job.outputs, progress)
+    if outcome.status == "COMPLETED":
+        (output,) = outcome.output
+        return Seen(SERVED, output, shown)
+    content = json.loads(outcome.error)
+    return Seen(content["error"]["code"], content, shown)

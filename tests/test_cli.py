@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import io
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from router.cli import _MOST_CONNECTIONS, _forget_empty, _open_files, main
+from router.scheduler import events
+from router.scheduler.slots import Limits
+from router.scheduler.trace import Journal, replay
+from tests.pool.fakes import spec
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_an_empty_variable_is_unset_for_the_libraries_too() -> None:
+    environ = {"SSL_CERT_FILE": "", "HF_HOME": "", "HF_TOKEN": "set", "OTHERS": ""}
+    _forget_empty(environ)
+    assert environ == {"HF_TOKEN": "set", "OTHERS": ""}
+
+
+def test_as_many_files_may_be_open_as_it_takes() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+        assert _open_files() == min(hard, 4 * _MOST_CONNECTIONS)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (_open_files(), hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_settings_that_can_not_be_used_are_named_and_nothing_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MAX_QUEUE", "many")
+    assert main(["serve"]) == 2
+    assert "MAX_QUEUE='many': must be a whole number" in capsys.readouterr().err
+
+
+def test_a_journal_can_be_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "events.jsonl"
+    with path.open("w") as stream:
+        journal = Journal(stream, Limits(budget=1))
+        journal(1.0, events.Wanted(1, 1, spec("a"), "payer", 60.0))
+    assert main(["replay", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "Wanted(waiter=1" in shown
+    assert "-> Fetch(" in shown
+
+
+@pytest.mark.parametrize("start", [["-m", "router"], [".runpod/handler.py"]])
+def test_the_hubs_handler_starts_what_the_command_starts(start: list[str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, *start],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PORT": "none"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert ended.returncode == 2
+    assert "PORT='none'" in ended.stderr
+
+
+def test_a_journal_that_can_not_be_written_ends_and_the_pool_goes_on() -> None:
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    journal = Journal(Full(), Limits(budget=1))
+    journal(1.0, events.Tick())
+
+
+def test_a_journal_holds_one_run_after_the_other() -> None:
+    stream = io.StringIO()
+    for run in (1.0, 2.0):
+        Journal(stream, Limits(budget=1))(run, events.Wanted(1, 1, spec("a"), "", 60.0))
+    steps = list(replay(stream.getvalue().splitlines()))
+    assert [step.now for step in steps] == [1.0, 2.0]
+    assert [len(step.actions) for step in steps] == [1, 1]

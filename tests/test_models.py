@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import string
+from urllib.parse import urlsplit
+
+import pytest
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils._validators import validate_repo_id
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from router.errors import InvalidModelId
+from router.models import ModelRef
+
+ALNUM = string.ascii_letters + string.digits
+name_like = st.text(st.sampled_from(ALNUM + "._-"), min_size=1, max_size=100)
+id_like = st.builds("{}/{}".format, name_like, name_like)
+# Mostly what almost passes: the alphabet of ids and of URLs, and a few strangers.
+anything = (
+    st.text(st.sampled_from(ALNUM[:4] + "._-/@?#%&=: \n\x00é\u212a")) | st.text() | id_like
+)
+
+
+def parsed(text: str) -> ModelRef | None:
+    try:
+        return ModelRef.parse(text)
+    except InvalidModelId:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("text", "repo_id", "revision"),
+    [
+        ("org/name", "org/name", None),
+        ("Org-1/Name_2.5", "Org-1/Name_2.5", None),
+        ("a/b", "a/b", None),
+        ("org/_name_", "org/_name_", None),
+        ("org/name@main", "org/name", "main"),
+        ("org/name@refs/pr/1", "org/name", "refs/pr/1"),
+        ("org/name@v1.0-rc_2", "org/name", "v1.0-rc_2"),
+        (f"org/{'n' * 96}", f"org/{'n' * 96}", None),
+    ],
+)
+def test_names_of_the_hub_are_read(text: str, repo_id: str, revision: str | None) -> None:
+    ref = ModelRef.parse(text)
+    assert (ref.repo_id, ref.revision) == (repo_id, revision)
+    assert str(ref) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "name", "/", "org/", "/name", "a/b/c", "/models/x", "../x", "org/..", "./name"),
+        *("org/gated?", "org/gated#", "org/gated%3f", "org/gated?/revision/main"),
+        *("org/na me", "org/name\n", "org/name ", "org/näme", "org/name\x00", "org\\name"),
+        *("org/-name", "org/name-", "org/.name", "org/name.", "org/na--me", "org/na..me"),
+        *("org/name.git", f"org/{'n' * 97}", "https://huggingface.co/org/name"),
+        *("org/name@", "org/name@..", "org/name@a/../b", "org/name@/a", "org/name@a/"),
+        *("org/name@a//b", "org/name@a@b", "org/name@a?b", "org/name@a b", "org/name@a\n"),
+        *("org/name@a/./b", "org/name@a/.b", "org/name@a.", "org/name@a.lock", "@main"),
+        *("org/name@-x", f"org/name@{'r' * 129}", "org@main/name"),
+    ],
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(InvalidModelId):
+        ModelRef.parse(text)
+
+
+@given(anything)
+@example("org/name@refs/pr/1")
+def test_what_is_read_is_written_back_the_same(text: str) -> None:
+    if ref := parsed(text):
+        assert str(ref) == text
+        assert ModelRef.parse(str(ref)) == ref
+
+
+@given(anything)
+def test_whatever_is_read_passes_the_hub_clients_own_check(text: str) -> None:
+    if ref := parsed(text):
+        validate_repo_id(ref.repo_id)
+
+
+@given(id_like)
+def test_whatever_the_hub_client_takes_is_read_but_a_dot_or_dash_at_an_edge(text: str) -> None:
+    try:
+        validate_repo_id(text)
+    except HFValidationError:
+        return
+    assert parsed(text) is not None
+
+
+@given(anything)
+def test_a_url_made_of_what_is_read_leads_nowhere_else(text: str) -> None:
+    if ref := parsed(text):
+        path = f"/api/models/{ref.repo_id}/revision/{ref.revision or 'main'}"
+        url = urlsplit(f"https://hub.test{path}")
+        assert (url.path, url.query, url.fragment) == (path, "", "")
+        assert not {"", ".", ".."} & set(path.split("/")[1:])
+        assert path.isascii()
+        assert path.isprintable()
+        assert " " not in path
+
+
+@given(st.text())
+def test_a_refusal_does_not_repeat_what_was_sent(text: str) -> None:
+    # Somebody will put a token into `model`.
+    secret = f"hf_{'x' * 20}{text}"
+    with pytest.raises(InvalidModelId) as refused:
+        ModelRef.parse(secret.replace("/", ""))
+    assert "hf_x" not in refused.value.message
+
+
+def test_only_a_full_hash_is_a_commit() -> None:
+    assert ModelRef("org/name", "0123456789abcdef" * 2 + "01234567").is_commit
+    assert not ModelRef("org/name", "0123456").is_commit
+    assert not ModelRef("org/name", "A" * 40).is_commit
+    assert not ModelRef("org/name").is_commit
