@@ -1,0 +1,164 @@
+"""The documents say what the code does: blocks run, names exist, links resolve."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from engines.flags import GONE, GONE_VALUES, SWITCHES, VALUES
+from router.config import models_file
+from router.config.settings import VARIABLES, Settings
+from router.errors import RouterError
+from router.requests.routes import ROUTES
+from router.runpod.inputs import ListModels, read
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), ROOT / "router/README.md", *ROOT.glob("docs/*.md")])
+TEXTS = {str(file.relative_to(ROOT)): file.read_text() for file in DOCUMENTS}
+# Where "`path`" may start: the repository, or the folder that a table's head names.
+STARTS = (ROOT, ROOT / "tests")
+FOLDERS = ("router", "engines", "tests", "docs", "examples", ".runpod")
+
+# Variables that others define: the platform, the shell, the Dockerfile's arguments.
+OTHERS = {"RUNPOD_INIT_TIMEOUT", "ORG_TOKEN"}
+NOT_VARIABLES = {"SIGTERM", "SIGKILL", "FAILED", "INFO"}
+
+each = pytest.mark.parametrize("name", TEXTS)
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """The fenced blocks of one language; "" for those without one."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", TEXTS[name], re.MULTILINE | re.DOTALL)
+    return [content for kind, content in found if kind == language]
+
+
+def prose(name: str) -> str:
+    return re.sub(r"^```.*?^```$", "", TEXTS[name], flags=re.MULTILINE | re.DOTALL)
+
+
+def quoted(name: str) -> set[str]:
+    """What stands in backticks."""
+    return set(re.findall(r"`([^`\n]+)`", prose(name)))
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub makes of headings."""
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def jobs() -> list[dict[str, object]]:
+    lines = "".join(blocks("docs/runpod.md", "json")).splitlines()
+    return [json.loads(line)["input"] for line in lines]
+
+
+def test_the_documents_show_every_kind_of_job() -> None:
+    assert len(jobs()) >= 6
+    routes = {"list" if isinstance(r, ListModels) else r.route for r in map(read, jobs())}
+    assert routes > {"list", "/v1/chat/completions", "/v1/completions", "/v1/embeddings"}
+    assert routes - {"list"} <= set(ROUTES)
+
+
+def test_the_models_file_of_the_readme_is_one() -> None:
+    (block,) = (text for text in blocks("README.md", "yaml") if text.startswith("- model:"))
+    models = models_file.parse(block)
+    assert [model.name for model in models] == [
+        "default-chat",
+        "org/private-model@v2",
+        "baked-in",
+    ]
+    assert models[0].pinned
+    assert models[1].token_env in OTHERS
+
+
+@each
+def test_python_in_a_document_compiles(name: str) -> None:
+    for block in blocks(name, "python"):
+        ast.parse(block)
+
+
+@each
+def test_settings_in_a_command_line_have_values_that_the_code_takes(name: str) -> None:
+    for block in blocks(name, ""):
+        for line in block.replace("\\\n", "").splitlines():
+            words = re.match(r"((?:[A-Z_]+=\S+ +)+)(?:model-router|python -m router)", line)
+            if words:
+                pairs = dict(word.split("=", 1) for word in words[1].split())
+                assert set(pairs) <= set(VARIABLES)
+                Settings.from_environ(pairs)
+
+
+@each
+def test_a_setting_that_a_document_names_exists(name: str) -> None:
+    known = {*VARIABLES, *VALUES, *SWITCHES, *GONE, *OTHERS, *NOT_VARIABLES}
+    known |= {variable.also for variable in VARIABLES.values()}
+    named = {
+        match[1]
+        for text in quoted(name)
+        if (match := re.match(r"([A-Z][A-Z0-9_]{3,})\b", text))
+    }
+    assert named - known == set()
+
+
+def test_the_notes_on_the_former_worker_name_all_that_is_ignored() -> None:
+    assert set(GONE) <= quoted("docs/migrating.md")
+    for variable, value in GONE_VALUES:
+        assert re.search(
+            rf"^\| `{variable}`:.*`{value}`", TEXTS["docs/migrating.md"], re.MULTILINE
+        )
+
+
+def errors(of: type[RouterError] = RouterError) -> set[tuple[str, int]]:
+    own = {(of.code, of.status)} if hasattr(of, "code") else set()
+    return own.union(*map(errors, of.__subclasses__()))
+
+
+def test_the_table_of_errors_is_the_tree_of_errors() -> None:
+    table = re.search(
+        r"^\| code \| status \|.*?(?=^$)", TEXTS["README.md"], re.MULTILINE | re.DOTALL
+    )
+    assert table is not None
+    shown = set()
+    for row in table[0].splitlines()[2:]:
+        _, codes, statuses, *_ = row.split("|")
+        names = re.findall(r"`(\w+)`", codes)
+        numbers = [int(number) for number in statuses.split(",")]
+        assert len(numbers) in (1, len(names))
+        shown |= set(zip(names, numbers * (len(names) // len(numbers)), strict=True))
+    assert shown == errors()
+
+
+@each
+def test_a_file_that_a_document_names_exists(name: str) -> None:
+    for text in quoted(name):
+        listed = re.fullmatch(r"[\w.-]+(?:/[\w.-]+)*/?", text) and (
+            text.split("/")[0] in FOLDERS or ("/" in text and text.endswith((".py", ".md")))
+        )
+        if listed and not text.startswith("router."):
+            assert any((start / text).exists() for start in STARTS), text
+
+
+def test_the_tests_that_show_a_promise_are_there() -> None:
+    named = {
+        test
+        for name in ("router/README.md", "SECURITY.md")
+        for test in re.findall(r"`(?:tests/)?((?:\w+/)*test_\w+\.py)`", TEXTS[name])
+    }
+    assert len(named) > 40
+    assert {test for test in named if not (ROOT / "tests" / test).is_file()} == set()
+
+
+@each
+def test_a_link_leads_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(name)):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / name).parent / path if path else ROOT / name
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file.read_text()), target
