@@ -2,13 +2,13 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup test demo lint types fast fuzz guards bench image-check clean
+.PHONY: setup lock hooks test demo lint types fast fuzz guards bench image-check clean
 
 setup: .venv/ready .venv-sglang/ready
 
 .venv/ready: requirements.txt tests/requirements.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet -r tests/requirements.txt
+	.venv/bin/python -m pip install --quiet --require-hashes -r tests/requirements.txt
 	touch $@
 
 # torch first and alone, pinned: an open range would pull gigabytes of CUDA packages.
@@ -18,6 +18,20 @@ setup: .venv/ready .venv-sglang/ready
 	.venv-sglang/bin/python -m pip install --quiet torch==2.13.0 numpy==2.4.6
 	.venv-sglang/bin/python -m pip install --quiet --no-deps -r engines/cpu/requirements.txt
 	touch $@
+
+# Pins what pyproject.toml asks for, with hashes, for every Python from 3.11 on. A pin that
+# still fits stays as it is; `make lock UPGRADE=1` moves all of them to the newest release.
+COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+lock: .venv/ready
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) pyproject.toml --group dev -c requirements.txt -o tests/requirements.txt
+	$(COMPILE) --group build -c tests/requirements.txt -o requirements-build.txt
+	$(COMPILE) --group image-check -o tests/image/requirements.txt
+
+hooks: .venv/ready
+	.venv/bin/pre-commit install
 
 lint: .venv/ready
 	.venv/bin/ruff check .
@@ -57,7 +71,7 @@ bench: .venv/ready
 image-check: .venv/ready
 	which buildah debootstrap >/dev/null || \
 		(apt-get update -qq && apt-get install -qq --no-install-recommends buildah debootstrap)
-	.venv/bin/python -m pip install --quiet -r tests/image/requirements.txt
+	.venv/bin/python -m pip install --quiet --require-hashes -r tests/image/requirements.txt
 	.venv/bin/hadolint Dockerfile
 	.venv/bin/python -m tests.image
 

@@ -30,6 +30,7 @@ class Worker:
         self.directory = directory
         self.lines: list[str] = []
         self.url = ""
+        self.program, self.cwd = [sys.executable, "-m", "router"], ROOT
         self._up = threading.Event()
         self._home = str(directory / "hf")
         self._environ = {
@@ -57,8 +58,8 @@ class Worker:
         """Start it, in a process group of its own, without waiting for anything."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "router", self.command],
-            cwd=ROOT,
+            [*self.program, self.command],
+            cwd=self.cwd,
             env=self._environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -1,0 +1,85 @@
+"""What `pip install .` gives, and what the lock files pin. `test_wheel.py` installs it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import date
+from importlib.metadata import packages_distributions
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import router
+from tests.import_graph import ROOT, imports, is_ours, modules
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+DECLARED = {
+    canonicalize_name(requirement.name): requirement
+    for requirement in map(Requirement, PROJECT["project"]["dependencies"])
+}
+RUNTIME, DEVELOPMENT = "requirements.txt", "tests/requirements.txt"
+LOCKS = (RUNTIME, DEVELOPMENT, "requirements-build.txt", "tests/image/requirements.txt")
+
+
+def pins(lock: str) -> dict[str, str]:
+    """The versions in a lock file, by the name of the distribution."""
+    found = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in found}
+
+
+def imported() -> set[str]:
+    """The distributions that the router and the engines import."""
+    packages = {
+        name.partition(".")[0]
+        for module in modules()
+        for name in imports(module)
+        if not is_ours(name)
+    }
+    owners = packages_distributions()
+    return {canonicalize_name(owners[package][0]) for package in packages}
+
+
+def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
+    assert imported() <= DECLARED.keys()
+
+
+def test_the_lock_pins_what_is_declared() -> None:
+    locked = pins(RUNTIME)
+    wrong = {
+        name: locked.get(name)
+        for name, requirement in DECLARED.items()
+        if name not in locked or not requirement.specifier.contains(locked[name])
+    }
+    assert not wrong, "run `make lock`"
+
+
+def test_tests_run_with_the_versions_that_the_image_has() -> None:
+    assert pins(RUNTIME).items() <= pins(DEVELOPMENT).items(), "run `make lock`"
+
+
+def test_the_package_is_built_with_the_version_that_pyproject_asks_for() -> None:
+    locked = pins("requirements-build.txt")
+    for requirement in map(Requirement, PROJECT["build-system"]["requires"]):
+        assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_has_a_hash_for_each_pin_and_names_no_registry(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    blocks = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
+    assert blocks
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert "://" not in text
+
+
+def test_sglang_and_torch_stay_in_an_environment_of_their_own() -> None:
+    assert not {"sglang", "torch"} & (pins(RUNTIME).keys() | pins(DEVELOPMENT).keys())
+
+
+def test_the_version_has_a_dated_section_in_the_changelog() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    found = re.search(rf"^## {re.escape(router.__version__)} - (\S+)$", changelog, re.MULTILINE)
+    assert found
+    assert date.fromisoformat(found[1])
