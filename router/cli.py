@@ -183,8 +183,8 @@ def _replay(journal: Path) -> int:
 
 
 def _demo(*, keep: bool) -> int:
-    if importlib.util.find_spec("tests") is None:
+    if importlib.util.find_spec("examples") is None:
         print("The demo needs a checkout of the repository.", file=sys.stderr)  # noqa: T201
         return 2
-    status: int = importlib.import_module("tests.demo").main(keep=keep)
+    status: int = importlib.import_module("examples.demo").main(keep=keep)
     return status

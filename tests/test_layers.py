@@ -42,7 +42,7 @@ KNOWN_BY = {
     "yaml": {"config"},
     "cachetools": {"hub", "access"},
 }
-NEVER = {"torch", "sglang", "transformers", "tests"}
+NEVER = {"torch", "sglang", "transformers", "tests", "examples"}
 
 
 def within(name: str, allowed: set[str]) -> bool:

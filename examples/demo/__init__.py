@@ -1,4 +1,4 @@
-"""`make demo`: the worker's main job, shown on any machine: no GPU, no network, no token."""
+"""`make demo`: the worker's main job, on any machine: no GPU, no network, no token."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from examples.demo.accounts import MODELS
+from examples.demo.interrupts import Interrupts
+from examples.demo.transcript import Transcript
+from examples.demo.walkthrough import walk_through
 from tests import tiny_models
-from tests.demo.cast import MODELS
-from tests.demo.interrupts import Interrupts
-from tests.demo.play import play
-from tests.demo.transcript import Transcript
 from tests.loopback_hub.contents import Files
 from tests.worker import ROOT
 
@@ -22,24 +22,24 @@ _SGLANG = ROOT / ".venv-sglang" / "bin" / "python"
 
 
 def main(*, keep: bool, engine_python: Path = _SGLANG) -> int:
-    """Show it with the real SGLang; the exit status is 0 only if all went as it should."""
+    """Run the demo with the real SGLang. The exit status is 0 only if every check passed."""
     if not engine_python.exists():
-        print(f"There is no {engine_python}: `make demo` makes it.", file=sys.stderr)
+        print(f"There is no {engine_python}. `make demo` creates it.", file=sys.stderr)
         return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # not every terminal has a tick
+        sys.stdout.reconfigure(errors="replace")  # some terminals cannot print a check mark
     with tempfile.TemporaryDirectory(prefix="demo-models-") as folder:
         files = {model.name: tiny_models.make(Path(folder), model.name) for model in MODELS}
         return show(files, engine_python, keep=keep)
 
 
 def show(files: Mapping[str, Files], engine_python: Path, *, keep: bool = False) -> int:
-    """The demo with these models' files, by the models' names, and this engine."""
+    """Run the demo with this engine. `files` maps a model's name to the model's files."""
     transcript = Transcript()
     began = time.perf_counter()
     try:
         with Interrupts() as interrupts:
-            play(files, engine_python, transcript, interrupts, keep=keep)
+            walk_through(files, engine_python, transcript, interrupts, keep=keep)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     seconds = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""Ctrl-C, whenever it comes."""
+"""Ctrl-C at any moment."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """While its block lasts, the first of these signals raises `KeyboardInterrupt`. Later
-    ones do nothing: stopping takes seconds, which the impatient must not cut short."""
+    """Inside the `with` block, the first signal raises `KeyboardInterrupt`. Later signals do
+    nothing: stopping takes seconds, and a second Ctrl-C must not leave processes behind.
+    """
 
     def __init__(self) -> None:
         self._came = self._held = False
@@ -28,7 +29,7 @@ class Interrupts:
 
     @contextmanager
     def held_back(self) -> Iterator[None]:
-        """Raise only after the block: an interrupt inside of `Popen` loses the child."""
+        """Raise only after the block: an interrupt inside `Popen` loses the child process."""
         self._held = True
         try:
             yield

@@ -1,11 +1,11 @@
-"""The demo's script: who asks for what, and what has to come of it."""
+"""The steps of the demo: each request, and the expected outcome."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.demo.cast import APPLE, BANANA, CHERRY, MISSING, Caller, Cast, Model
+from examples.demo.accounts import APPLE, BANANA, CHERRY, MISSING, Caller, Callers, Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,50 +19,51 @@ class Answer:
     status: int
     code: str | None  # of an error
     text: str  # what the model said, or the error's message
-    pieces: int  # in which the text came
+    pieces: int  # events that carried the text
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A request, and what it must lead to: the model says its own name (in a stream, over
-    and over), or a refusal."""
+    """A request and its expected outcome: a refusal, or an answer in which the model says its
+    own name (a stream repeats it).
+    """
 
     title: str
     caller: Caller
     model: Model
     refused: Refusal | None = None
     stream: bool = False
-    cold: bool = False  # an engine is started for it
-    evicts: Model | None = None  # and this model's is ended to make room
+    cold: bool = False  # the request starts an engine
+    evicts: Model | None = None  # the model that makes room for it
 
     @property
     def events(self) -> list[str]:
-        """What the worker's log must tell of engines meanwhile."""
+        """The starts and evictions that the worker's log must show for this step."""
         evicted = [f"evicted {self.evicts.repo_id}"] if self.evicts else []
         return evicted + [f"started {self.model.repo_id}"] * self.cold
 
     def faults(self, answer: Answer, events: Sequence[str]) -> Iterator[str]:
-        """Each way in which it went otherwise."""
+        """Every difference from the expected outcome."""
         refused = Refusal(answer.status, answer.code) if answer.code else None
         if refused != self.refused:
             yield f"expected {self.refused or 200}, got {refused or 200}: {answer.text}"
-        elif refused is None and not self._is_said_in(answer):
+        elif refused is None and not self._is_expected(answer.text):
             yield f"expected {self.model.says!r}, got {answer.text!r}"
         elif self.stream and answer.pieces < 2:
             yield "the stream came in one piece"
         if list(events) != self.events:
-            yield f"expected of the engines {self.events}, the worker's log says {events}"
+            yield f"expected the engine events {self.events}, the worker's log shows {events}"
 
-    def _is_said_in(self, answer: Answer) -> bool:
+    def _is_expected(self, text: str) -> bool:
         says = self.model.says
-        times = max(1, len(answer.text) // len(says)) if self.stream else 1
-        return answer.text == says * times
+        times = max(1, len(text) // len(says)) if self.stream else 1
+        return text == says * times
 
 
-def script(cast: Cast) -> tuple[Step, ...]:
-    """The worker has room for two engines: the third start is the first to evict."""
-    nobody, bob, carol, mallory = cast.nobody, cast.bob, cast.carol, cast.mallory
+def steps(callers: Callers) -> tuple[Step, ...]:
+    """The worker has room for two engines, so the third start is the first that evicts."""
+    nobody, bob, carol, mallory = callers.nobody, callers.bob, callers.carol, callers.mallory
     invalid = Refusal(401, "invalid_hf_token")
     gated = Refusal(403, "model_gated")
     missing = Refusal(404, "model_not_found")
@@ -79,6 +80,6 @@ def script(cast: Cast) -> tuple[Step, ...]:
         Step("no such model: the same answer", carol, MISSING, missing),
         Step("private, its owner's token", bob, CHERRY, cold=True, evicts=APPLE),
         Step("private, loaded, another's token", carol, CHERRY, missing),
-        Step("the first one comes back", nobody, APPLE, cold=True, evicts=BANANA),
-        Step("streamed, over and over", nobody, APPLE, stream=True),
+        Step("the evicted model again", nobody, APPLE, cold=True, evicts=BANANA),
+        Step("streamed", nobody, APPLE, stream=True),
     )

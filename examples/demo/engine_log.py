@@ -1,4 +1,4 @@
-"""What the worker's log tells of its engines."""
+"""Reads the worker's log for the starts and the ends of its engines."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import Iterable, Iterator
 from tests.worker import Worker
 
 _ANSWERED = " router.http: POST "
-_CREW = re.compile(r"T(?P<time>[\d:]+)\S* .* router\.core\.crew: (?P<said>.*)")
+_ENGINE = re.compile(r"T(?P<time>[\d:]+)\S* .* router\.pool\.\w+: (?P<said>.*)")
 _EVENT = re.compile(r"starting (?P<started>\S+)@|stopping (?P<evicted>\S+)@\S+ evicted")
-_PATIENCE = 5.0  # seconds for a line to come through the pipe
+_TIMEOUT = 5.0  # seconds for a line to come through the pipe
 
 
 class EngineLog:
-    """Follows the log of a worker that is sent one request after the other."""
+    """Follows the log of a worker that gets one request at a time."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._read = 0  # lines
 
     def since_last(self) -> list[str]:
-        """`started ...` and `evicted ...`, up to the line about the next answer.
+        """`started MODEL` and `evicted MODEL`, up to the log line of the next answer.
 
-        Raises `TimeoutError` where there is none.
+        Raises `TimeoutError` if that line does not come.
         """
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT
         while time.monotonic() < deadline:
             lines = self._worker.lines[self._read :]
             for number, line in enumerate(lines, start=1):
@@ -34,13 +34,13 @@ class EngineLog:
                     self._read += number
                     return list(_events(lines[:number]))
             time.sleep(0.01)
-        raise TimeoutError("the worker's log does not tell of the request")
+        raise TimeoutError("the worker's log has no line about the request")
 
 
 def history(lines: Iterable[str]) -> Iterator[str]:
-    """When which engine was up, and when and why it had to go."""
+    """The log's lines on when each engine was ready, and when and why it stopped."""
     for line in lines:
-        found = _CREW.search(line)
+        found = _ENGINE.search(line)
         if found and ("is ready after" in found["said"] or "stopping" in found["said"]):
             yield f"{found['time']}  {found['said']}"
 

@@ -1,4 +1,4 @@
-"""`make demo KEEP=1`: leaves the worker serving, and says how to ask it."""
+"""`make demo KEEP=1`: the worker keeps serving, and the demo prints requests to try."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import json
 import os
 from pathlib import Path
 
-from tests.demo.asking import QUESTION
-from tests.demo.cast import APPLE, BANANA, CHERRY, Cast, Model
-from tests.demo.transcript import Transcript
+from examples.demo.accounts import APPLE, BANANA, CHERRY, Callers, Model
+from examples.demo.client import QUESTION
+from examples.demo.transcript import Transcript
 from tests.worker import Worker
 
-_EVER = float("inf")
+_FOREVER = float("inf")
 
 
-def serve(cast: Cast, worker: Worker, transcript: Transcript) -> None:
-    """Return when interrupted. Raises `RuntimeError` where the worker ends by itself."""
-    variables = _write_variables(cast, worker)
-    transcript.say("It goes on serving until Ctrl-C. To try it, in another terminal:\n")
+def keep_serving(callers: Callers, worker: Worker, transcript: Transcript) -> None:
+    """Return when interrupted. Raises `RuntimeError` if the worker ends by itself."""
+    variables = _write_variables(callers, worker)
+    transcript.say("The worker serves until Ctrl-C. To try it, in another terminal:\n")
     for line in (
         f". {variables}",
         'curl $URL/v1/models -H "X-HF-Token: $BOB"',
@@ -28,18 +28,20 @@ def serve(cast: Cast, worker: Worker, transcript: Transcript) -> None:
         _curl(CHERRY, "BOB"),
     ):
         transcript.say(f"  {line}")
-    transcript.say("\nBOB and CAROL are throw-away tokens, of use for this Hub only.\n")
+    transcript.say("\nBOB and CAROL are throw-away tokens that only this Hub accepts.\n")
     try:
-        status = worker.wait(_EVER)
+        status = worker.wait(_FOREVER)
     except KeyboardInterrupt:
         transcript.say()  # the terminal shows ^C
         return
     raise RuntimeError(f"the worker ended by itself, with status {status}")
 
 
-def _write_variables(cast: Cast, worker: Worker) -> Path:
-    """For a shell to read; for its owner's eyes only. Goes with the worker's directory."""
-    variables = {"URL": worker.url, "BOB": cast.bob.token, "CAROL": cast.carol.token}
+def _write_variables(callers: Callers, worker: Worker) -> Path:
+    """Write a file for a shell to read, which only its owner may. Deleted with the worker's
+    directory.
+    """
+    variables = {"URL": worker.url, "BOB": callers.bob.token, "CAROL": callers.carol.token}
     file = worker.directory / "variables"
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.writelines(f"{name}={value}\n" for name, value in variables.items())

@@ -1,4 +1,4 @@
-"""What the demo prints: a line for each thing it does, ended as soon as it is done."""
+"""What the demo prints: one line for each action, completed when the action ends."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from tests.demo.steps import Answer, Step
+from examples.demo.steps import Answer, Step
 
 
 class Transcript:
-    """`passed` and `failed` count what was checked."""
+    """Prints the demo. `passed` and `failed` count the checks."""
 
     def __init__(self) -> None:
         self.passed = self.failed = 0
@@ -24,14 +24,14 @@ class Transcript:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Note how long the block takes."""
+        """Record how long the block takes."""
         began = time.perf_counter()
         yield
         self.phases.append(f"{name} {time.perf_counter() - began:.1f} s")
 
     @contextmanager
     def work(self, text: str) -> Iterator[None]:
-        """A line for what is either done or raises."""
+        """Print a line for an action that either succeeds or raises."""
         self._begin(text)
         began = time.perf_counter()
         yield
@@ -42,11 +42,11 @@ class Transcript:
         self._judge(faults)
 
     def headings(self) -> None:
-        self._begin(_asked("who", "model", "case"))
+        self._begin(_columns("caller", "model", "case"))
         self._end("answer", "time", "  engines")
 
     def ask(self, step: Step) -> None:
-        self._begin(_asked(step.caller.name, step.model.repo_id, step.title))
+        self._begin(_columns(step.caller.name, step.model.repo_id, step.title))
 
     def answered(self, answer: Answer, events: Sequence[str], faults: Sequence[str]) -> None:
         said = answer.text if answer.status == 200 else answer.code
@@ -79,5 +79,5 @@ class Transcript:
         self._line_is_open = False
 
 
-def _asked(who: str, model: str, case: str) -> str:
-    return f"{who:<8} {model:<13} {case}"
+def _columns(caller: str, model: str, case: str) -> str:
+    return f"{caller:<8} {model:<13} {case}"

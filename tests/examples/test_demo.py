@@ -1,4 +1,4 @@
-"""The demo tells right from wrong, and leaves nothing behind. With the fake engine."""
+"""The demo reports failures and leaves no process behind. Run with the fake engine."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ from typing import Any
 
 import pytest
 
-from tests.demo import main
-from tests.demo.with_fake_engine import show_with_fake_engine
+from examples.demo import main
+from tests.examples.demo_with_fake_engine import show_with_fake_engine
 from tests.worker import ROOT
 
+FAKE = "tests.examples.demo_with_fake_engine"
 WITHIN = 30.0  # seconds; far more than anything here takes
 
 Capture = pytest.CaptureFixture[str]
 
 
-def test_it_succeeds_where_all_goes_as_it_should(capsys: Capture) -> None:
+def test_it_succeeds_if_every_check_passes(capsys: Capture) -> None:
     assert show_with_fake_engine() == 0
     printed = capsys.readouterr().out
     assert "✗" not in printed
     assert "I am cherry." in printed
     assert "3 pieces" in printed
     assert "evicted alice/apple, started bob/cherry" in printed
+    assert re.search(r"Its log on engines:\n.*alice/apple.* is ready after", printed)
     assert not re.search(r"hf_\w{8}", printed), "a token was printed"
 
 
@@ -43,23 +45,21 @@ def test_it_succeeds_where_all_goes_as_it_should(capsys: Capture) -> None:
         pytest.param({"banana": {"error": 500}}, id="an engine fails"),
     ],
 )
-def test_it_fails_where_something_else_came_back(
-    wrong: Mapping[str, Any], capsys: Capture
-) -> None:
+def test_it_fails_if_an_answer_is_wrong(wrong: Mapping[str, Any], capsys: Capture) -> None:
     assert show_with_fake_engine(**wrong) == 1
     assert "✗" in capsys.readouterr().out
 
 
-def test_it_shows_the_log_of_a_worker_whose_engine_does_not_start(capsys: Capture) -> None:
+def test_it_shows_the_log_if_an_engine_does_not_start(capsys: Capture) -> None:
     assert show_with_fake_engine(apple={"die_at_start": 1, "last_words": "no such chip"}) == 1
     printed = capsys.readouterr().out
     assert "502 engine_failed" in printed or "503 engine_unavailable" in printed
-    assert "no such chip" in printed[printed.index("The worker's last lines:") :]
+    assert "no such chip" in printed[printed.index("The last lines of the worker's log:") :]
 
 
-def test_it_says_what_makes_the_engine_that_is_missing(tmp_path: Path, capsys: Capture) -> None:
+def test_it_says_how_to_get_a_missing_engine(tmp_path: Path, capsys: Capture) -> None:
     assert main(keep=False, engine_python=tmp_path / "python") == 2
-    assert "`make demo` makes it" in capsys.readouterr().err
+    assert "`make demo` creates it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -70,12 +70,12 @@ def test_an_interrupt_leaves_no_process_behind(
     with showing(tmp_path, apple={"tokens": 100_000, "interval": 0.01}) as demo:
         demo.says(moment)
         demo.process.send_signal(number)
-        demo.process.send_signal(number)  # an impatient user does not cut it short
+        demo.process.send_signal(number)  # a second Ctrl-C changes nothing
         assert demo.process.wait(WITHIN) == 128 + signal.SIGINT
-        assert demo.family() == []
+        assert demo.processes() == []
 
 
-def test_kept_it_serves_what_it_says_until_interrupted(tmp_path: Path) -> None:
+def test_with_keep_it_serves_the_printed_requests_until_interrupted(tmp_path: Path) -> None:
     with showing(tmp_path, "--keep") as demo:
         variables, *curls = _commands(demo.says("throw-away"))
         answers = [_shell(f"{variables}; {curl}") for curl in curls]
@@ -84,18 +84,18 @@ def test_kept_it_serves_what_it_says_until_interrupted(tmp_path: Path) -> None:
             assert found in answer
         demo.process.send_signal(signal.SIGINT)
         assert demo.process.wait(WITHIN) == 0
-        assert demo.family() == []
+        assert demo.processes() == []
 
 
 class Demo:
-    """The demo in a process of its own; all that it writes goes below `directory`."""
+    """The demo in a process of its own. Everything it writes goes below `directory`."""
 
     def __init__(self, process: subprocess.Popen[bytes], directory: Path) -> None:
         self.process = process
         self._directory = directory
 
     def says(self, text: str) -> str:
-        """What it prints from now on, up to `text`."""
+        """What it prints from now on, up to and including `text`."""
         assert self.process.stdout is not None
         printed = b""
         deadline = time.monotonic() + WITHIN
@@ -107,8 +107,8 @@ class Demo:
             printed += piece
         return printed.decode()
 
-    def family(self) -> list[int]:
-        """The demo and all that runs on its behalf: each knows the directory."""
+    def processes(self) -> list[int]:
+        """The demo and its descendants: each has the directory in its environment."""
         word = f"{self._directory}/".encode()
         return [
             int(entry.name)
@@ -127,7 +127,13 @@ def _environment(entry: Path) -> bytes:
 @contextmanager
 def showing(directory: Path, *options: str, **engines: Mapping[str, Any]) -> Iterator[Demo]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.demo.with_fake_engine", json.dumps(engines), *options],
+        [
+            sys.executable,
+            "-m",
+            "tests.examples.demo_with_fake_engine",
+            json.dumps(engines),
+            *options,
+        ],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(directory), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -140,7 +146,7 @@ def showing(directory: Path, *options: str, **engines: Mapping[str, Any]) -> Ite
             finally:
                 process.kill()
     finally:
-        for pid in demo.family():
+        for pid in demo.processes():
             os.kill(pid, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""What the demo is about: three models of two owners, and those who ask for them."""
+"""The three models on the demo's Hub, and the accounts of the callers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Model:
 APPLE = Model("alice/apple")
 BANANA = Model("alice/banana")
 CHERRY = Model("bob/cherry")
-MISSING = Model("bob/durian")  # is nowhere
+MISSING = Model("bob/durian")  # does not exist
 MODELS = (APPLE, BANANA, CHERRY)
 
 
@@ -38,8 +38,8 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
-    """`carol` has accepted alice's terms, `bob` has not, `mallory`'s token is made up."""
+class Callers:
+    """`carol` accepted alice's terms, `bob` did not, and `mallory`'s token is invalid."""
 
     bob: Caller
     carol: Caller
@@ -47,22 +47,22 @@ class Cast:
     nobody: Caller = Caller("nobody")
 
 
-def assemble(hub: LoopbackHub, files: Mapping[str, Files]) -> Cast:
-    """Put the models on the Hub, their files by their names, and open the accounts."""
+def open_accounts(hub: LoopbackHub, files: Mapping[str, Files]) -> Callers:
+    """Upload the models and open the accounts. `files` maps a model's name to its files."""
     hub.add_repo(APPLE.repo_id, files[APPLE.name])
     hub.add_repo(BANANA.repo_id, files[BANANA.name], gated="auto")
     hub.add_repo(CHERRY.repo_id, files[CHERRY.name], private=True)
     bob, carol = (Caller(name, hub.add_account(name)) for name in ("bob", "carol"))
     hub.accept(BANANA.repo_id, carol.name)
-    return Cast(bob, carol, Caller("mallory", "hf_" + secrets.token_hex(17)))
+    return Callers(bob, carol, Caller("mallory", "hf_" + secrets.token_hex(17)))
 
 
-def describe() -> str:
+def describe_models() -> str:
     return "\n".join(
         f"  {model.repo_id:<13} {what}"
         for model, what in (
             (APPLE, "public"),
             (BANANA, "gated: carol has accepted alice's terms, bob has not"),
-            (CHERRY, "private: for bob alone"),
+            (CHERRY, "private: only bob has access"),
         )
     )

@@ -1,4 +1,4 @@
-"""One question to the worker, by the official `openai` client."""
+"""Sends one question to the worker, with the official `openai` client."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any, Self
 
 import openai
 
-from tests.demo.steps import Answer, Step
+from examples.demo.steps import Answer, Step
 
 QUESTION = "Who are you?"
-_LONGEST_ANSWER = 32  # tokens, of which the models need four
-_PATIENCE = 180.0  # seconds; an engine's start takes 20 on two cores
+_MAX_TOKENS = 32  # a model's answer takes four
+_TIMEOUT = 180.0  # seconds; an engine takes 20 to start on two cores
 
 
-class Asker:
-    """Asks the worker at `url`, as long as its block lasts."""
+class Client:
+    """A caller of the worker at `url`, open for the length of a `with` block."""
 
     def __init__(self, url: str) -> None:
         self._client = openai.OpenAI(
             base_url=f"{url}/v1",
             api_key="none is needed",
             max_retries=0,
-            timeout=_PATIENCE,
-            # A proxy of the environment is no way to loopback.
+            timeout=_TIMEOUT,
+            # A proxy named in the environment does not lead to loopback.
             http_client=openai.DefaultHttpxClient(trust_env=False),
         )
 
@@ -34,7 +34,7 @@ class Asker:
         self._client.close()
 
     def ask(self, step: Step) -> Answer:
-        """Raises `openai.APIConnectionError` where there is no answer at all."""
+        """Send the step's request. Raises `openai.APIConnectionError` without an answer."""
         began = time.perf_counter()
         try:
             pieces = self._pieces(step)
@@ -48,14 +48,14 @@ class Asker:
         request: dict[str, Any] = {
             "model": step.model.repo_id,
             "messages": [{"role": "user", "content": QUESTION}],
-            "max_tokens": _LONGEST_ANSWER,
+            "max_tokens": _MAX_TOKENS,
             "temperature": 0,
             "extra_headers": {"X-HF-Token": step.caller.token} if step.caller.token else {},
         }
         chat = self._client.chat.completions
         if not step.stream:
             return [chat.create(**request).choices[0].message.content or ""]
-        # Over and over: SGLang sends together what it has at hand, perhaps all of a few tokens.
+        # SGLang may send a few tokens in one event. Without an end, several events are needed.
         endless = {"ignore_eos": True}
         with chat.create(**request, stream=True, extra_body=endless) as chunks:
             texts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]

@@ -1,7 +1,6 @@
-"""The demo with the fake engine, which starts at once: `python -m tests.demo.with_fake_engine`.
+"""The demo with the fake engine: `python -m tests.examples.demo_with_fake_engine JSON`.
 
-Its argument is a JSON object of JSON objects: how the engines of a model, by its name, are
-to misbehave.
+The argument maps a model's name to the options of its fake engine (`Behaviour`).
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ import json
 import sys
 from typing import Any
 
-from tests.demo import show
-from tests.demo.cast import MODELS, Model
+from examples.demo import show
+from examples.demo.accounts import MODELS, Model
 from tests.fake_engine import FILE, PYTHON, behaviour
 
 
