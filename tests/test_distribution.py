@@ -78,6 +78,11 @@ def test_sglang_and_torch_stay_in_an_environment_of_their_own() -> None:
     assert not {"sglang", "torch"} & (pins(RUNTIME).keys() | pins(DEVELOPMENT).keys())
 
 
+def test_the_image_is_labeled_with_the_version() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert f'org.opencontainers.image.version="{router.__version__}"' in dockerfile
+
+
 def test_the_version_has_a_dated_section_in_the_changelog() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text()
     found = re.search(rf"^## {re.escape(router.__version__)} - (\S+)$", changelog, re.MULTILINE)
