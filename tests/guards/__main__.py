@@ -1,14 +1,19 @@
 """Remove each guard in turn, in a copy of the tree, and see its test fail.
 
-python -m tests.guards [table ...]
+python -m tests.guards [-j 2] [table ...]
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
+import queue
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.guards.guard import Guard
@@ -16,22 +21,26 @@ from tests.guards.tables import tables
 from tests.worker import ROOT
 
 _PASSED, _FAILED = 0, 1  # pytest's exit status
-_PATIENCE = 180.0  # seconds for one test, with all that it stands on
+_PATIENCE = 180.0  # seconds for one test, with everything that it starts
 
 
 def main() -> int:
-    chosen = sys.argv[1:] or list(tables())
+    parser = argparse.ArgumentParser(prog="python -m tests.guards", description=__doc__)
+    parser.add_argument("-j", type=int, default=1, help="guards at a time, a copy for each")
+    parser.add_argument("table", nargs="*", help="default: all")
+    arguments = parser.parse_args()
+    entries = [
+        (name, guard) for name in arguments.table or tables() for guard in tables()[name]
+    ]
     survived = 0
     print("| table | promise | guard | test | |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as directory:
-        tree = _copy(Path(directory) / "tree")
-        for name in chosen:
-            for guard in tables()[name]:
-                outcome = _try(tree, guard)
-                survived += outcome != "caught"
-                row = (name, guard.promise, f"`{guard.file}`", f"`{guard.test}`", outcome)
-                print(f"| {' | '.join(row)} |", flush=True)
-    print(f"\n{survived} guards whose loss would go unnoticed")
+        trees = [_copy(Path(directory) / str(n)) for n in range(arguments.j)]
+        for (name, guard), outcome in zip(entries, _outcomes(trees, entries), strict=True):
+            survived += outcome != "caught"
+            row = (name, guard.promise, f"`{guard.place}`", f"`{guard.test}`", outcome)
+            print(f"| {' | '.join(row)} |", flush=True)
+    print(f"\n{survived} of {len(entries)} guards whose loss would go unnoticed")
     return bool(survived)
 
 
@@ -45,16 +54,39 @@ def _copy(tree: Path) -> Path:
     return tree
 
 
+def _outcomes(trees: Sequence[Path], entries: Sequence[tuple[str, Guard]]) -> Iterator[str]:
+    """In the order of the entries, as they come."""
+    free: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    for tree in trees:
+        free.put(tree)
+
+    def try_one(entry: tuple[str, Guard]) -> str:
+        tree = free.get()
+        try:
+            return _try(tree, entry[1])
+        finally:
+            free.put(tree)
+
+    with ThreadPoolExecutor(len(trees)) as pool:
+        yield from pool.map(try_one, entries)
+
+
 def _try(tree: Path, guard: Guard) -> str:
     file = tree / guard.file
     whole = file.read_text()
     if _run(tree, guard.test) != _PASSED:
         return "FAILS WITH ITS GUARD"
-    file.write_text(whole.replace(guard.guard, guard.mutant))
+    _write(file, guard.mutant(tree))
     try:
         return "caught" if _run(tree, guard.test) == _FAILED else "SURVIVED"
     finally:
-        file.write_text(whole)
+        _write(file, whole)
+
+
+def _write(file: Path, source: str) -> None:
+    """Python takes a file of the same second and size for the one that it has compiled."""
+    file.write_text(source)
+    Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
 
 
 def _run(tree: Path, test: str) -> int | None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
+from tests.guards.mutations import never, swap
 
 GUARDS = (
     Guard(
-        "strictly isolated, a route without a salt is off",
-        "router/requests/service.py",
-        "if self._settings.strict_cache_isolation and route.shares_cache_of(spec.model.task):",
-        "if False:",
+        "With strict isolation, a route without a cache salt is off",
+        "router.requests.service:Service._order",
+        never("strict_cache_isolation"),
         "tests/requests/test_service.py::"
         "test_strictly_isolated_a_route_without_a_salt_is_switched_off[/v1/messages]",
     ),
     Guard(
-        "strictly isolated, an engine that knows no salt keeps no prefixes",
-        "router/config/catalog.py",
-        "strict = settings.strict_cache_isolation and task is not Task.GENERATE",
-        "strict = False",
+        "With strict isolation, an engine that takes no salt keeps no prefix cache",
+        "router.config.catalog:_isolation",
+        swap("_.strict_cache_isolation", "False"),
         "tests/config/test_catalog.py::"
         "test_strictly_isolated_a_prefix_cache_is_kept_only_where_there_is_a_salt",
     ),

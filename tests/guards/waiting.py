@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
+from tests.guards.mutations import drop
 
 _FILE, _TEST = "router/requests/service.py", "tests/requests/test_service.py::test_"
 
 GUARDS = (
     Guard(
-        "a refusal ends a request that waits",
-        _FILE,
-        "await self._renew(order, self._clock() + _GLANCE)",
-        "pass",
+        "A refusal ends a waiting request",
+        "router.requests.service:Service.answer",
+        drop("_renew").nth(1, of=2),
         _TEST + "rights_that_end_while_a_request_waits_end_the_request",
     ),
     Guard(
-        "who has waited is asked about before the engine is",
-        _FILE,
-        "                    await self._renew(order, queued_until)\n",
-        "                    pass\n",
+        "After waiting, a request is authorized again before it reaches the engine",
+        "router.requests.service:Service.answer",
+        drop("_renew").nth(2, of=2),
         _TEST + "who_waited_is_asked_about_once_more_before_the_engine_is[silence]",
     ),
     Guard(
-        "silence withdraws no grant of the operator's",
-        "router/access/authorize.py",
-        "operator.ref, choice)\n                return\n        await self._hub",
-        "operator.ref, choice)\n        await self._hub",
+        "The Hub's silence withdraws no grant of the operator's",
+        "router.access.authorize:Admission.renew",
+        drop("return"),
         _TEST + "the_operators_models_go_on_waiting_while_the_hub_is_silent",
     ),
 )

@@ -1,0 +1,233 @@
+"""What can be done to a function, or a constant, so that it no longer keeps its promise.
+
+Each says what is to be found by words: identifiers or constants that the code there mentions,
+as few as tell it from the rest of the function. Nothing is found by its text.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from tests.guards.spots import Fill, Spot, free_names, match, spots, words
+
+Edit = Callable[[], None]
+
+_REMOVABLE = {
+    (ast.BoolOp, "values"),
+    (ast.Set, "elts"),
+    (ast.List, "elts"),
+    (ast.Tuple, "elts"),
+    (ast.comprehension, "ifs"),
+}
+
+
+class MutationFailed(Exception):
+    """What a mutation looks for is not there, or there too often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    what: str  # for messages
+    edits: Callable[[Spot], Iterable[Edit]]  # one for each place that it could be made at
+    needs: frozenset[str] = field(default=frozenset())  # names that new code reads
+    which: int = 1
+    of: int = 1
+
+    def nth(self, which: int, *, of: int) -> Mutation:
+        """The same, where the function has `of` such places, at number `which` (from 1)."""
+        return replace(self, which=which, of=of)
+
+    def apply(self, place: Spot) -> None:
+        """Change the tree. Raises `MutationFailed`."""
+        edits = list(self.edits(place))
+        if len(edits) != self.of:
+            raise MutationFailed(f"{self.what} fits {len(edits)} times, not {self.of}")
+        edits[self.which - 1]()
+
+
+def never(*mentions: str) -> Mutation:
+    """Asks the `if` (a statement, or `a if b else c`) and goes on as after a no."""
+    return _condition("never", mentions, lambda test: _both(ast.And(), test, False))
+
+
+def always(*mentions: str) -> Mutation:
+    """Asks the `if` and goes on as after a yes."""
+    return _condition("always", mentions, lambda test: _both(ast.Or(), test, True))
+
+
+def drop(*mentions: str) -> Mutation:
+    """Leaves out one statement that holds no others. `return`, `raise` and `del` are words."""
+    return Mutation(
+        _called("drop", mentions),
+        lambda place: (
+            _put(spot, ast.Pass())
+            for spot in _statements(place.node)
+            if words(spot.node) >= set(mentions)
+        ),
+    )
+
+
+def insert(code: str, *, before: str | None = None) -> Mutation:
+    """Puts statements before the one that mentions `before`, or at the function's start."""
+    new = ast.parse(code)
+
+    def edits(place: Spot) -> Iterator[Edit]:
+        if before is None:
+            assert isinstance(place.node, ast.FunctionDef | ast.AsyncFunctionDef)
+            first = place.node.body[0]
+            yield _put(Spot(place.node, "body", first, place.node.body), *new.body, first)  # type: ignore[arg-type]
+            return
+        for spot in _statements(place.node):
+            if before in words(spot.node):
+                yield _put(spot, *new.body, spot.node)
+
+    return Mutation(f"insert({code!r}, before={before!r})", edits, _needs(new))
+
+
+def unwrap(*mentions: str) -> Mutation:
+    """Leaves out a `with`, and runs what is in it without."""
+
+    def edits(place: Spot) -> Iterator[Edit]:
+        for spot in spots(place.node):
+            node = spot.node
+            if isinstance(node, ast.With | ast.AsyncWith) and any(
+                words(item) >= set(mentions) for item in node.items
+            ):
+                yield _put(spot, *node.body)
+
+    return Mutation(_called("unwrap", mentions), edits)
+
+
+def without(*mentions: str) -> Mutation:
+    """Leaves out the smallest part that mentions them: an operand of `and`, `or` or
+    arithmetic, an element of a literal, a filter of a comprehension."""
+
+    def edits(place: Spot) -> Iterator[Edit]:
+        parts = [part for part in _parts(place.node) if words(part[0]) >= set(mentions)]
+        for node, edit in parts:
+            inside = set(ast.walk(node)) - {node}
+            if not any(other in inside for other, _ in parts):
+                yield edit
+
+    return Mutation(_called("without", mentions), edits)
+
+
+def swap(pattern: str, new: str) -> Mutation:
+    """Replaces an expression. In `pattern`, `_` stands for anything, and `_1`, `_2` ... for
+    what stands under the same name in `new`."""
+    looks, becomes = _expression(pattern), _expression(new)
+
+    def edits(place: Spot) -> Iterator[Edit]:
+        for spot in spots(place.node):
+            bound: dict[str, ast.AST] = {}
+            if match(looks, spot.node, bound):
+                yield _put(spot, Fill(bound).visit(copy.deepcopy(becomes)))
+
+    return Mutation(f"swap({pattern!r}, {new!r})", edits, _needs(becomes))
+
+
+def set_to(name: str, value: str) -> Mutation:
+    """Gives another value to a keyword argument, or to an entry of a dict literal."""
+    new = _expression(value)
+
+    def edits(place: Spot) -> Iterator[Edit]:
+        for spot in spots(place.node):
+            node = spot.node
+            if isinstance(node, ast.keyword) and node.arg == name:
+                yield _put(Spot(node, "value", node.value), new)
+            if isinstance(node, ast.Dict):
+                for key, old in zip(node.keys, node.values, strict=True):
+                    if isinstance(key, ast.Constant) and key.value == name:
+                        yield _put(Spot(node, "values", old, node.values), new)  # type: ignore[arg-type]
+
+    return Mutation(f"set_to({name!r}, {value!r})", edits, _needs(new))
+
+
+def text(old: str, new: str) -> Mutation:
+    """Replaces a part of a string constant: of a regular expression, say."""
+
+    def edits(place: Spot) -> Iterator[Edit]:
+        for spot in spots(place.node):
+            found = spot.node.value if isinstance(spot.node, ast.Constant) else None
+            if isinstance(found, str) and found.count(old) == 1:
+                yield _put(spot, ast.Constant(found.replace(old, new)))
+
+    return Mutation(f"text({old!r}, {new!r})", edits)
+
+
+def value(new: str) -> Mutation:
+    """Gives a constant another value."""
+    becomes = _expression(new)
+
+    def edits(place: Spot) -> Iterator[Edit]:
+        if isinstance(place.node, ast.Assign | ast.AnnAssign) and place.node.value:
+            yield _put(Spot(place.node, "value", place.node.value), becomes)
+
+    return Mutation(f"value({new!r})", edits, _needs(becomes))
+
+
+def body(code: str) -> Mutation:
+    """Has a function do something else altogether."""
+    new = ast.parse(code)
+
+    def edits(place: Spot) -> Iterator[Edit]:
+        node = place.node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield lambda: setattr(node, "body", new.body)
+
+    return Mutation(f"body({code!r})", edits, _needs(new))
+
+
+def absent() -> Mutation:
+    """Takes the function away: where it overrides one, that one is used."""
+    return Mutation("absent()", lambda place: [_put(place, ast.Pass())])
+
+
+def _condition(
+    what: str, mentions: tuple[str, ...], change: Callable[[ast.expr], ast.expr]
+) -> Mutation:
+    def edits(place: Spot) -> Iterator[Edit]:
+        for spot in spots(place.node):
+            node = spot.node
+            if isinstance(node, ast.If | ast.IfExp) and words(node.test) >= set(mentions):
+                yield _put(Spot(node, "test", node.test), change(node.test))
+
+    return Mutation(_called(what, mentions), edits)
+
+
+def _both(operator: ast.boolop, test: ast.expr, answer: bool) -> ast.expr:
+    return ast.BoolOp(operator, [test, ast.Constant(answer)])
+
+
+def _statements(scope: ast.AST) -> Iterator[Spot]:
+    for spot in spots(scope):
+        if isinstance(spot.node, ast.stmt) and not hasattr(spot.node, "body"):
+            yield spot
+
+
+def _parts(scope: ast.AST) -> Iterator[tuple[ast.AST, Edit]]:
+    for spot in spots(scope):
+        read = isinstance(getattr(spot.owner, "ctx", None), ast.Load | None)
+        if read and (type(spot.owner), spot.field) in _REMOVABLE:
+            yield spot.node, _put(spot)
+        if isinstance(spot.node, ast.BinOp):
+            yield spot.node.right, _put(spot, spot.node.left)
+
+
+def _called(what: str, mentions: Iterable[str]) -> str:
+    return f"{what}({', '.join(map(repr, mentions))})"
+
+
+def _put(spot: Spot, *nodes: ast.AST) -> Edit:
+    return lambda: spot.put(*nodes)
+
+
+def _expression(code: str) -> ast.expr:
+    return ast.parse(code, mode="eval").body
+
+
+def _needs(code: ast.AST) -> frozenset[str]:
+    return frozenset(free_names(code))
