@@ -63,8 +63,9 @@ fuzz: .venv/ready
 guards: .venv/ready
 	.venv/bin/python -m tests.guards
 
+# `make bench BEFORE=../former-checkout JSON=figures.json`; both may be left out.
 bench: .venv/ready
-	.venv/bin/python -m tests.bench
+	.venv/bin/python -m tests.bench $(if $(BEFORE),--before $(BEFORE)) $(if $(JSON),--json $(JSON))
 	.venv/bin/python -m tests.bench.runpod
 
 # Builds the Dockerfile and runs the worker in it, without a daemon. Needs root and Debian.

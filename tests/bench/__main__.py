@@ -1,100 +1,62 @@
-"""`make bench`: what the router adds to a request for a model that is loaded.
+"""`make bench`: what the router costs for a model that is loaded.
 
-Direct and through the router by turns, in one run, against the same fake engine: quote
-the medians and the ratios, not one figure alone. Two cores are shared by the load
-generator, the router and the engine, all of them in Python.
+    python -m tests.bench [--before CHECKOUT] [--json FILE] [--rounds N] [--seconds S]
+
+The same requests by turns, in one run: directly at an engine that costs next to nothing,
+through a minimal aiohttp pass-through, through the router of another checkout, and through
+this one. CPU time is that of the process in between alone, which other work on the machine
+disturbs less than rates and latencies. Quote medians and ratios of one run, never figures of
+two.
+`--before X --router X` shows how far two equal routers differ.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import statistics
+import argparse
+import random
 import sys
 import tempfile
-import urllib.request
 from pathlib import Path
 
 import uvloop
 
-from tests.bench.client import Sample, load
-from tests.fake_engine import PYTHON, behaviour
-from tests.loopback_hub import LoopbackHub
-from tests.worker import Worker
-
-ROUNDS = 5
-SECONDS = 2.0
-CONCURRENCIES = (1, 32)
-MODEL = "bench/model"
-CHAT = "/v1/chat/completions"
-BODY = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+from tests.bench.cases import Case, Figures, cases, measure
+from tests.bench.report import save, show
+from tests.bench.ways import Way, Ways, open_ways
+from tests.worker import ROOT
 
 
 def main() -> int:
-    with LoopbackHub() as hub, tempfile.TemporaryDirectory() as directory:
-        hub.add_account("bench")
-        files = {
-            "config.json": b'{"architectures": ["LlamaForCausalLM"]}',
-            "model.safetensors": bytes(1000),
-            "fake_engine.json": behaviour(),
-        }
-        hub.add_repo(MODEL, files=files, owner="bench")
-        environ = {
-            **hub.environment(),
-            "ENGINE_PYTHON": str(PYTHON),
-            "LOG_LEVEL": "INFO",
-            "MODEL_NAME": MODEL,
-        }
-        with Worker(Path(directory), environ) as worker:
-            _post(worker.url + CHAT)  # starts the engine
-            return uvloop.run(_compare(_engine_of(worker), worker.url))
-
-
-async def _compare(engine: str, router: str) -> int:
-    for callers in CONCURRENCIES:
-        direct, routed = [], []
-        for _ in range(ROUNDS):
-            direct.append(await load(engine + CHAT, BODY, callers, SECONDS))
-            routed.append(await load(router + CHAT, BODY, callers, SECONDS))
-        _show(callers, direct, routed)
+    parser = argparse.ArgumentParser("tests.bench")
+    parser.add_argument("--before", type=Path, help="the checkout of a former router")
+    parser.add_argument("--router", type=Path, default=ROOT, help="default: this checkout")
+    parser.add_argument("--json", type=Path, help="write the figures of each round here")
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each case and way")
+    args = parser.parse_args()
+    checkouts = {"before": args.before, "router": args.router}
+    checkouts = {name: path.resolve(strict=True) for name, path in checkouts.items() if path}
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        open_ways(Path(directory), checkouts) as ways,
+    ):
+        results = uvloop.run(_run(ways, args.rounds, args.seconds))
+    show(results)
+    if args.json is not None:
+        save(results, args.json, checkouts)
     return 0
 
 
-def _show(callers: int, direct: list[Sample], routed: list[Sample]) -> None:
-    print(f"\n{callers} at a time, {ROUNDS} rounds of {SECONDS:g} s each, medians")
-    print(f"{'':10}{'p50 ms':>10}{'p99 ms':>10}{'req/s':>10}")
-    rows = []
-    for name, samples in (("direct", direct), ("router", routed)):
-        row = (
-            statistics.median(s.median for s in samples) * 1000,
-            statistics.median(s.p99 for s in samples) * 1000,
-            statistics.median(s.rate for s in samples),
-        )
-        rows.append(row)
-        print(f"{name:10}{row[0]:10.3f}{row[1]:10.2f}{row[2]:10.0f}")
-    (before, _, full), (after, _, through) = rows
-    print(f"added p50: {after - before:.3f} ms; of the direct rate: {through / full:.0%}")
-
-
-def _post(url: str) -> None:
-    headers = {"Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(url, BODY, headers)) as answer:
-        answer.read()
-
-
-def _engine_of(worker: Worker) -> str:
-    """The engine's own address, off the command line of a process below the worker."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            environ = (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        if b"--port" in words and str(worker.directory).encode() in environ:
-            port = words[words.index(b"--port") + 1].decode()
-            if re.fullmatch(r"\d+", port):
-                return f"http://127.0.0.1:{port}"
-    raise RuntimeError("no engine is running")
+async def _run(ways: Ways, rounds: int, seconds: float) -> dict[Case, dict[Way, list[Figures]]]:
+    results: dict[Case, dict[Way, list[Figures]]] = {}
+    for case in cases(ways.token):
+        figures = results[case] = {way: [] for way in ways.ways}
+        for way in ways.ways:
+            await measure(case, way, seconds / 2)  # warms up
+        for _ in range(rounds):
+            for way in random.sample(ways.ways, len(ways.ways)):
+                figures[way].append(await measure(case, way, seconds))
+    return results
 
 
 if __name__ == "__main__":

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
+
+_EVENT = b"data: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +87,35 @@ def _length(head: bytes) -> int:
     raise RuntimeError(f"an answer without a length: {head!r}")
 
 
-async def load(url: str, body: bytes, callers: int, seconds: float) -> Sample:
+class _Listener(asyncio.Protocol):
+    """Sends one request and counts the events of its answer."""
+
+    def __init__(self, request: bytes) -> None:
+        self.events = 0
+        self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._request = request
+        self._tail = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        data = self._tail + data
+        self.events += data.count(_EVENT)
+        self._tail = data[-len(_EVENT) + 1 :]
+        if self.events and not self.begun.done():
+            self.begun.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.begun.done():
+            self.begun.set_exception(exc or ConnectionResetError("closed without an event"))
+
+
+async def load(
+    url: str, body: bytes, callers: int, seconds: float, headers: Mapping[str, str] = {}
+) -> Sample:
     """Keep `callers` connections busy with POSTs of `body` for `seconds`."""
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or 80
-    request = (
-        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
+    host, port, request = _request(url, body, headers)
     latencies: list[float] = []
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
@@ -102,3 +127,46 @@ async def load(url: str, body: bytes, callers: int, seconds: float) -> Sample:
     ]
     await asyncio.gather(*(caller.done for _, caller in connections))
     return Sample(sorted(latencies), time.perf_counter() - began)
+
+
+class Streams:
+    """Open event streams, each of which has told its first event."""
+
+    def __init__(self, listeners: list[_Listener]) -> None:
+        self._listeners = listeners
+
+    @property
+    def events(self) -> int:
+        """How many came so far, over all streams."""
+        return sum(listener.events for listener in self._listeners)
+
+
+@asynccontextmanager
+async def streams(
+    url: str, body: bytes, count: int, headers: Mapping[str, str] = {}
+) -> AsyncIterator[Streams]:
+    """Hold `count` streams open, each on a connection of its own, and leave them at the end."""
+    host, port, request = _request(url, body, headers)
+    loop = asyncio.get_running_loop()
+    connections = [
+        await loop.create_connection(lambda: _Listener(request), host, port)
+        for _ in range(count)
+    ]
+    try:
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(listener.begun for _, listener in connections))
+        yield Streams([listener for _, listener in connections])
+    finally:
+        for transport, _ in connections:
+            transport.abort()
+
+
+def _request(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[str, int, bytes]:
+    """Host, port, and the bytes to send."""
+    parts = urlsplit(url)
+    further = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = (
+        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{further}\r\n"
+    )
+    return parts.hostname or "", parts.port or 80, head.encode() + body

@@ -1,0 +1,130 @@
+"""`-m sglang.launch_server FLAGS...`: serve canned answers until SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from functools import partial
+from typing import cast
+
+import uvloop
+
+from tests.bench.engine import INTERVAL
+
+_HEAD_END = b"\r\n\r\n"
+_PIECE = {
+    "id": "0123456789abcdef0123456789abcdef",
+    "object": "chat.completion.chunk",
+    "created": 1_700_000_000,
+    "model": "bench/model",
+    "choices": [
+        {
+            "index": 0,
+            "delta": {"role": None, "content": " word", "tool_calls": None},
+            "logprobs": None,
+            "finish_reason": None,
+        }
+    ],
+    "usage": None,
+}
+_WHOLE = {
+    "id": "0123456789abcdef0123456789abcdef",
+    "object": "chat.completion",
+    "created": 1_700_000_000,
+    "model": "bench/model",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "Hello there.", "tool_calls": None},
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {"prompt_tokens": 9, "total_tokens": 12, "completion_tokens": 3},
+}
+
+
+def _whole(content: object) -> bytes:
+    body = json.dumps(content).encode()
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    return head.encode() + _HEAD_END + body
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+_ANSWER = _whole(_WHOLE)
+_STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
+    b"transfer-encoding: chunked\r\n\r\n"
+)
+_EVENT = _chunk(b"data: " + json.dumps(_PIECE).encode() + b"\n\n")
+
+
+class Connection(asyncio.Protocol):
+    """Requests of one client, one after another."""
+
+    def __init__(self, model_path: str) -> None:
+        self._info = _whole({"model_path": model_path})
+        self._buffer = b""
+        self._ticks: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head, blank, body = self._buffer.partition(_HEAD_END)
+        if not blank or len(body) < _length(head):
+            return
+        self._buffer = b""
+        if head.startswith(b"GET /model_info "):
+            self._transport.write(self._info)
+        elif b'"stream":true' in body:
+            self._transport.write(_STREAM_HEAD)
+            self._tick()
+        else:
+            self._transport.write(_ANSWER)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._ticks is not None:
+            self._ticks.cancel()
+
+    def _tick(self) -> None:
+        self._transport.write(_EVENT)
+        self._ticks = asyncio.get_running_loop().call_later(INTERVAL, self._tick)
+
+
+def _length(head: bytes) -> int:
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(value)
+    return 0
+
+
+async def serve(host: str, port: int, model_path: str) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(partial(Connection, model_path), host, port, backlog=1024)
+    await server.serve_forever()
+
+
+def main() -> None:
+    if sys.argv[1:3] != ["-m", "sglang.launch_server"]:
+        sys.exit(f"bench engine: expected -m sglang.launch_server, got {sys.argv[1:3]}")
+    parser = argparse.ArgumentParser("launch_server", allow_abbrev=False)
+    parser.add_argument("--model-path", required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=30000)
+    args, _ = parser.parse_known_args(sys.argv[3:])
+    try:
+        uvloop.run(serve(args.host, args.port, args.model_path))
+    except KeyboardInterrupt:  # SIGINT is how the router ends an idle engine
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""`python -m tests.bench.pass_through UPSTREAM`: the least that an aiohttp proxy can do.
+
+It relays each request to UPSTREAM and streams the bytes back. It knows no model, no token,
+no limit and no time-out: what a router costs above this is what the router itself does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+
+import aiohttp
+import uvloop
+from aiohttp import web
+
+_KEPT = ("Content-Type", "Content-Length")
+
+
+async def serve(upstream: str) -> None:
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+
+        async def relay(request: web.BaseRequest) -> web.StreamResponse:
+            async with session.request(
+                request.method,
+                upstream + request.path,
+                data=await request.read(),
+                headers={"Content-Type": "application/json"},
+            ) as answer:
+                kept = {name: answer.headers[name] for name in _KEPT if name in answer.headers}
+                response = web.StreamResponse(status=answer.status, headers=kept)
+                with suppress(ConnectionResetError):  # the caller left
+                    await response.prepare(request)
+                    async for data in answer.content.iter_any():
+                        await response.write(data)
+                    await response.write_eof()
+                return response
+
+        server = await asyncio.get_running_loop().create_server(
+            web.Server(relay, access_log=None), "127.0.0.1", 0, backlog=1024
+        )
+        port = server.sockets[0].getsockname()[1]
+        print(f"listening on http://127.0.0.1:{port}", flush=True)
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(sys.argv[1]))
