@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all their own set-up.
+# `make demo` and `make test` do their own set-up.
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
@@ -11,8 +11,9 @@ setup: .venv/ready .venv-sglang/ready
 	.venv/bin/python -m pip install --quiet --require-hashes -r tests/requirements.txt
 	touch $@
 
-# torch first and alone, pinned: an open range would pull gigabytes of CUDA packages.
-# Then SGLang's own needs on a CPU, each pinned, without its GPU dependencies.
+# torch first, alone and pinned: an open range would install gigabytes of CUDA packages. Then
+# what SGLang needs on a CPU, each package pinned, without its GPU dependencies. No hashes:
+# torch's wheels for a CPU differ between package indexes.
 .venv-sglang/ready: engines/cpu/requirements.txt
 	$(PYTHON) -m venv .venv-sglang
 	.venv-sglang/bin/python -m pip install --quiet torch==2.13.0 numpy==2.4.6
@@ -49,7 +50,7 @@ fast: .venv/ready lint types
 demo: setup
 	@.venv/bin/python -m router demo $(if $(KEEP),--keep)
 
-# What reads callers' bytes (names, tokens, bodies, jobs, streams), for minutes each.
+# Everything that parses callers' bytes: names, tokens, bodies, jobs, streams. Takes minutes for each.
 PARSERS = tests/test_models.py tests/pool/test_quotas.py tests/test_secrets.py \
 	tests/test_logs.py tests/requests/test_routes.py tests/requests/test_media.py tests/config/test_catalog.py \
 	tests/config/test_patterns.py tests/requests/test_error_body.py tests/config/test_settings.py \
@@ -59,7 +60,7 @@ PARSERS = tests/test_models.py tests/pool/test_quotas.py tests/test_secrets.py \
 fuzz: .venv/ready
 	.venv/bin/python -m pytest --hypothesis-profile=long --hypothesis-show-statistics $(PARSERS)
 
-# Takes each guard away in turn, and sees its test fail.
+# Removes each guard in turn, and expects its test to fail.
 guards: .venv/ready
 	.venv/bin/python -m tests.guards
 

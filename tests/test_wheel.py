@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_engine import FILE, PYTHON, behaviour
-from tests.image.asking import chat
+from tests.image.client import chat
 from tests.loopback_hub import LoopbackHub
 from tests.worker import ROOT, Worker
 

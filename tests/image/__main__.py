@@ -1,7 +1,7 @@
-"""`make image-check`: build the image for real, run the worker in it, look for secrets.
+"""`make image-check`: build the image, run the worker in it, and search both for secrets.
 
-A Debian with Python stands for SGLang's image, and the tests' fake engine for SGLang. What
-is real: the Dockerfile, pip, the router, its downloads from a Hub, HTTP, the RunPod SDK.
+A Debian with Python stands in for SGLang's image, and the fake engine for SGLang. The rest is
+real: the Dockerfile, pip, the router, its downloads from a Hub, HTTP, and the RunPod SDK.
 Needs root.
 """
 
@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import router
 from tests.fake_engine import PYTHON
 from tests.image import machine
-from tests.image.asking import chat, wait_until_ready
 from tests.image.buildah import Buildah, Mounts
+from tests.image.client import chat, wait_until_ready
 from tests.image.container import LISTENING, Container, Running
 from tests.image.layers import Image, leaks
 from tests.loopback_hub import LoopbackHub
@@ -28,9 +29,9 @@ BASE, WORKER, LEAKY, USED = (
     f"localhost/{name}" for name in ("base", "worker", "leaky", "used")
 )
 DEFAULT, PRIVATE = "maker/default", "maker/private"
-OURS = ("app", "opt/router", "models")  # what the Dockerfile may add files to
+ADDED = ("app", "opt/router", "models")  # the directories that the Dockerfile may write to
 
-# What the scan must find: a secret that is removed again, but not from the layer before.
+# The search must find this secret: a layer removes it, but the layer below still has it.
 LEAKY_DOCKERFILE = """\
 ARG BASE
 FROM ${BASE}
@@ -47,6 +48,7 @@ def main() -> None:
         hub = stack.enter_context(LoopbackHub())
         check = Check(stack.enter_context(Buildah(directory / "storage")), hub, directory)
         check.build()
+        check.look_at_labels()
         check.look_for_secrets()
         check.serve()
         check.take_jobs()
@@ -54,23 +56,24 @@ def main() -> None:
 
 
 class Check:
-    """The steps, in this order. Each raises where it finds what should not be."""
+    """The steps, in this order. Each raises `AssertionError` if something is wrong."""
 
     def __init__(self, buildah: Buildah, hub: LoopbackHub, directory: Path) -> None:
         self._buildah, self._hub, self._directory = buildah, hub, directory
         for name in (DEFAULT, PRIVATE):
             hub.add_repo(name, _model(name), private=True)
         self._tokens = {
-            who: hub.add_account("maker") for who in ("the build", "the worker", "a caller")
+            holder: hub.add_account("maker")
+            for holder in ("the build", "the worker", "a caller")
         }
         self._secret = directory / "secret"
         self._secret.write_text(self._tokens["the build"] + "\n")
         self._trust: Mounts = {machine.ca_bundle(directory, hub.ca_file): machine.CA_BUNDLE}
-        self._built = 0  # requests to the Hub until then
+        self._built = 0  # requests to the Hub until the build ended
 
     def build(self) -> None:
-        """With a private model in it, which only the secret can fetch."""
-        with _step("a Debian to stand for SGLang's image"):
+        """Build the image with a private model, which only the secret can download."""
+        with _step("a Debian in place of SGLang's image"):
             self._buildah.import_tree(machine.debian(self._directory), BASE)
         with _step("the image"):
             self._buildah.build(
@@ -87,12 +90,17 @@ class Check:
             )
         self._built = len(self._hub.requests)
 
+    def look_at_labels(self) -> None:
+        with _step("its labels name the version"):
+            labels = self._image(WORKER).config["config"]["Labels"]
+            _expect(labels["org.opencontainers.image.version"], router.__version__)
+
     def look_for_secrets(self) -> None:
-        """In the image; and in one that does leak, to know that the search finds it."""
-        with _step("no secret in any layer, the history or the configuration"):
+        """Search the image, then one that does leak, which shows that the search works."""
+        with _step("no secret in any layer, in the history or in the configuration"):
             image = self._image(WORKER)
-            _same(leaks(image, self._tokens), [])
-            _same(image.strays(OURS), [])
+            _expect(leaks(image, self._tokens), [])
+            _expect(image.strays(ADDED), [])
         with _step("the same search finds a secret that one layer hides in another"):
             dockerfile = self._directory / "Leaky"
             dockerfile.write_text(LEAKY_DOCKERFILE)
@@ -104,32 +112,32 @@ class Check:
                 secrets={"HF_TOKEN": self._secret},
                 mounts={},
             )
-            _same(bool(leaks(self._image(LEAKY), self._tokens)), True)
+            _expect(bool(leaks(self._image(LEAKY), self._tokens)), True)
 
     def serve(self) -> None:
-        """As RunPod starts it, over HTTP; then look at what it left in the container."""
+        """Serve HTTP as on RunPod, then search what the worker wrote into the container."""
         container = Container(self._buildah, WORKER)
-        with _step("it serves the model in the image, and one that a token opens"):
+        with _step("it serves the model in the image, and a private one with a token"):
             with self._worker(container, HF_TOKEN=self._tokens["the worker"]) as worker:
                 wait_until_ready(worker.url)
-                _same(chat(worker.url, None), f"I am {DEFAULT}")
-                _same(chat(worker.url, DEFAULT), f"I am {DEFAULT}")
-                _same(chat(worker.url, PRIVATE), f"I am {PRIVATE}")
-                _same(self._downloaded(), {PRIVATE})
+                _expect(chat(worker.url, None), f"I am {DEFAULT}")
+                _expect(chat(worker.url, DEFAULT), f"I am {DEFAULT}")
+                _expect(chat(worker.url, PRIVATE), f"I am {PRIVATE}")
+                _expect(self._downloaded(), {PRIVATE})
             with self._worker(container) as worker:
                 token = {"X-HF-Token": self._tokens["a caller"]}
-                _same(chat(worker.url, PRIVATE), "model_not_found")
-                _same(chat(worker.url, PRIVATE, token), f"I am {PRIVATE}")
+                _expect(chat(worker.url, PRIVATE), "model_not_found")
+                _expect(chat(worker.url, PRIVATE, token), f"I am {PRIVATE}")
         with _step("no secret in what it wrote"):
             container.commit(USED)
-            _same(leaks(self._image(USED), self._tokens), [])
+            _expect(leaks(self._image(USED), self._tokens), [])
 
     def take_jobs(self) -> None:
-        """As RunPod starts it behind a queue, with the real SDK."""
+        """Take jobs as on RunPod's queue, with the real SDK."""
         container = Container(self._buildah, WORKER)
-        asked: dict[str, object] = {"messages": []}
+        request: dict[str, object] = {"messages": []}
         with (
-            _step("it takes jobs from a queue, streamed and not"),
+            _step("it takes jobs from a queue, streamed or not"),
             LoopbackPlatform() as platform,
             self._worker(
                 container,
@@ -138,12 +146,12 @@ class Check:
                 **platform.environment(),
             ),
         ):
-            (answer,) = platform.submit(asked).wait(60).output
-            _same(answer["choices"][0]["message"]["content"], f"I am {DEFAULT}")
-            streamed = platform.submit({"model": PRIVATE, "stream": True, **asked})
-            _same("".join(streamed.wait(60).output).endswith("data: [DONE]\n\n"), True)
-            refused = platform.submit({"model": "maker/none", **asked}).wait(60)
-            _same(json.loads(refused.error)["error"]["code"], "model_not_found")
+            (answer,) = platform.submit(request).wait(60).output
+            _expect(answer["choices"][0]["message"]["content"], f"I am {DEFAULT}")
+            streamed = platform.submit({"model": PRIVATE, "stream": True, **request})
+            _expect("".join(streamed.wait(60).output).endswith("data: [DONE]\n\n"), True)
+            refused = platform.submit({"model": "maker/none", **request}).wait(60)
+            _expect(json.loads(refused.error)["error"]["code"], "model_not_found")
 
     def serve_as_nobody(self) -> None:
         container, token = Container(self._buildah, WORKER), self._tokens["the worker"]
@@ -152,11 +160,11 @@ class Check:
             self._worker(container, user="65534", HOME="/tmp", HF_TOKEN=token) as worker,
         ):
             wait_until_ready(worker.url)
-            _same(chat(worker.url, DEFAULT), f"I am {DEFAULT}")
-            _same(chat(worker.url, PRIVATE), f"I am {PRIVATE}")
+            _expect(chat(worker.url, DEFAULT), f"I am {DEFAULT}")
+            _expect(chat(worker.url, PRIVATE), f"I am {PRIVATE}")
 
     def _downloaded(self) -> set[str]:
-        """The models whose weights were asked for since the build."""
+        """The models whose weights were downloaded since the build."""
         weights = [r.path for r in self._hub.requests[self._built :] if "safetensors" in r.path]
         return {name for name in (DEFAULT, PRIVATE) if any(name in path for path in weights)}
 
@@ -200,9 +208,9 @@ def _step(what: str) -> Iterator[None]:
     print(f"{time.monotonic() - started:6.1f} s  {what}", flush=True)
 
 
-def _same(found: object, wanted: object) -> None:
-    if found != wanted:
-        raise AssertionError(f"wanted {wanted!r}, found {found!r}")
+def _expect(found: object, expected: object) -> None:
+    if found != expected:
+        raise AssertionError(f"expected {expected!r}, found {found!r}")
 
 
 if __name__ == "__main__":

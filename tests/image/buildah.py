@@ -1,4 +1,4 @@
-"""Images without a daemon: buildah, in a storage of its own that leaves nothing behind."""
+"""Images without a daemon: buildah, with temporary storage."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
-Mounts = Mapping[Path, str]  # what of this machine is seen where in a container, read-only
+Mounts = Mapping[Path, str]  # path on this machine -> path in the container, read-only
 
 
 class Buildah:
     """`with Buildah(directory) as buildah`: everything lies below `directory`.
 
-    Isolation is a chroot and layers are plain directories, which needs root but neither
-    user namespaces nor a kernel's overlay file system. The network is this machine's.
+    Isolation is a chroot and layers are plain directories. That needs root, but neither user
+    namespaces nor the kernel's overlay file system. Containers use this machine's network.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -36,7 +36,7 @@ class Buildah:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def __call__(self, *arguments: str) -> str:
-        """Run one command and give what it printed. Raises `CalledProcessError`."""
+        """Run one command and return what it printed. Raises `CalledProcessError`."""
         run = subprocess.run(
             [*self.command, *arguments],
             env=self.environ,
@@ -48,7 +48,7 @@ class Buildah:
         return run.stdout.strip()
 
     def import_tree(self, archive: Path, name: str) -> None:
-        """Make an image of one layer out of a tar of a root file system."""
+        """Make an image with one layer from a tar file of a root file system."""
         container = self("from", "scratch")
         self("add", "--quiet", container, str(archive), "/")
         self("commit", "--quiet", "--rm", container, name)
@@ -63,7 +63,7 @@ class Buildah:
         secrets: Mapping[str, Path],
         mounts: Mounts,
     ) -> None:
-        """Build as `docker build` does: a layer for each instruction, all of them kept."""
+        """Build as `docker build` does, with a layer for each instruction."""
         self(
             *("build", "--quiet", "--layers", "--pull-never", "--file", str(dockerfile)),
             *(f"--build-arg={key}={value}" for key, value in arguments.items()),

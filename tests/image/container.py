@@ -1,4 +1,4 @@
-"""The worker inside its image."""
+"""A worker in a container."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from uuid import uuid4
 from tests.image.buildah import Buildah, Mounts, volumes
 
 LISTENING = r"listening on (http://\S+)"
-_MARK = "IMAGE_CHECK"  # in the environment of all that runs for one container
+_MARK = "IMAGE_CHECK"  # in the environment of every process of one container
 
 
 @dataclass
 class Running:
-    """A worker that runs in a container."""
+    """A running worker: its log so far, and where it listens."""
 
     mark: str
     lines: list[str] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Running:
         return "".join(self.lines)
 
     def processes(self) -> list[int]:
-        """Its own and its engines', the oldest first. A chroot hides none from us."""
+        """Its own process and its engines', the oldest first. A chroot hides none of them."""
         mark = f"{_MARK}={self.mark}".encode()
         return sorted(
             int(entry.name)
@@ -43,14 +43,14 @@ class Running:
 
 
 class Container:
-    """One container of an image; what its workers write stays in it, to be looked at."""
+    """One container of an image. What its workers write stays in it, to be searched."""
 
     def __init__(self, buildah: Buildah, image: str) -> None:
         self._buildah = buildah
         self._name = buildah("from", "--pull-never", image)
 
     def commit(self, name: str) -> None:
-        """Make an image of what the container has become."""
+        """Make an image of the container with all changes."""
         self._buildah("commit", "--quiet", self._name, name)
 
     @contextmanager
@@ -63,10 +63,10 @@ class Container:
         user: str = "root",
         until: str = LISTENING,
     ) -> Iterator[Running]:
-        """Start `command`, wait for a line that matches `until`; in the end, ask it to leave.
+        """Start `command` and wait for a log line that matches `until`; afterwards, stop it.
 
-        It sees the image's environment, and `environ`. Raises `RuntimeError` where it does
-        not come up, does not leave cleanly, or leaves a process behind.
+        Its environment is the image's, and `environ`. Raises `RuntimeError` if it does not
+        start, exits with an error, or leaves a process behind.
         """
         running = Running(uuid4().hex)
         process = subprocess.Popen(
@@ -89,12 +89,12 @@ class Container:
         reader.start()
         try:
             if not up.wait(120) or process.poll() is not None:
-                raise RuntimeError(f"the worker did not come up:\n{running.log}")
+                raise RuntimeError(f"the worker did not start:\n{running.log}")
             yield running
             _signal(running.processes()[:1], signal.SIGTERM)
             status = process.wait(60)
             if status or running.processes():
-                raise RuntimeError(f"it left with {status} and {running.processes()}")
+                raise RuntimeError(f"it exited with {status} and left {running.processes()}")
         finally:
             _end(running)
             process.kill()

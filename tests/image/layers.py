@@ -1,4 +1,4 @@
-"""Looks for secrets in all that an image is made of."""
+"""Searches everything in an image for secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Image:
-    """An image as it would be pushed: `buildah push NAME oci:DIRECTORY:latest`."""
+    """An image as it is pushed: `buildah push NAME oci:DIRECTORY:latest`."""
 
     directory: Path
 
@@ -27,7 +27,7 @@ class Image:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `docker inspect` and `docker history` read."""
+        """What `docker inspect` and `docker history` show."""
         return self._json(self.manifest["config"]["digest"])
 
     @property
@@ -40,13 +40,13 @@ class Image:
         return [*settings.get("Entrypoint", []), *settings["Cmd"]]
 
     def layers(self) -> list[Path]:
-        """The base's first; ours are tars as well, packed or not."""
+        """Tar files, compressed or not, the base's first."""
         return [self._blob(layer["digest"]) for layer in self.manifest["layers"]]
 
-    def strays(self, ours: tuple[str, ...]) -> list[str]:
-        """What the layers above the base hold anywhere else than below `ours`.
+    def strays(self, expected: tuple[str, ...]) -> list[str]:
+        """The files outside `expected` in the layers above the base.
 
-        Directories and empty files aside: buildah leaves its mount points.
+        Directories and empty files do not count: buildah leaves its mount points.
         """
         found = []
         for layer in self.layers()[1:]:
@@ -54,7 +54,7 @@ class Image:
                 found += [
                     member.name
                     for member in tar
-                    if not member.name.startswith(ours)
+                    if not member.name.startswith(expected)
                     and not member.isdir()
                     and (member.size or not member.isreg())
                 ]
@@ -68,8 +68,8 @@ class Image:
 
 
 def leaks(image: Image, secrets: Mapping[str, str]) -> list[str]:
-    """Where a secret stands, plainly or in base64 or hex: in a layer's tar, or in what is
-    written about the image: configuration, history, annotations.
+    """Where the image holds a secret, plain or in base64 or hex: in a layer, or in the image's
+    configuration, history or annotations.
     """
     needles = {form: name for name, secret in secrets.items() for form in _forms(secret)}
     found = []
@@ -95,8 +95,8 @@ def _seen(stream: BinaryIO, needles: list[bytes]) -> set[bytes]:
 
 def _forms(secret: str) -> set[bytes]:
     plain = secret.encode()
-    # In base64 a text looks different at each of three offsets; its ends depend on what
-    # stands beside it, and are left out.
+    # In base64, a text looks different at each of three offsets. Its first and last characters
+    # depend on the neighboring bytes, so they are left out.
     coded = {base64.b64encode(b"\0" * n + plain)[4 if n else 0 : -4] for n in range(3)}
     return {plain, plain.hex().encode(), *coded}
 

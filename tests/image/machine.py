@@ -1,4 +1,4 @@
-"""What a build takes from this machine, and must not keep: packages, and who is trusted."""
+"""What a build takes from this machine and must not keep: package sources, trusted CAs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _REACH = ("index-url", "extra-index-url", "trusted-host", "proxy")
 
 
 def debian(directory: Path) -> Path:
-    """Make a Debian with Python, to stand for the GPU image; give it as a tar.
+    """Make a Debian with Python, in place of the GPU image. Returns a tar file.
 
-    From the mirror that this machine's apt uses.
+    It comes from the mirror that this machine's apt uses.
     """
     form = "$(REPO_URI) $(CODENAME) $(LABEL) $(COMPONENT) $(IDENTIFIER)"
     targets = subprocess.run(
@@ -38,14 +38,14 @@ def debian(directory: Path) -> Path:
         stdout=subprocess.DEVNULL,
         check=True,
     )
-    (root / PIP_CONF[1:]).touch()  # to be mounted over; a layer would keep a new file's name
+    (root / PIP_CONF[1:]).touch()  # a mount point; buildah would leave a new one in a layer
     archive = directory / "debian.tar"
     subprocess.run(["tar", "-C", root, "-cf", archive, "."], check=True)
     return archive
 
 
 def pip_conf(directory: Path) -> Path:
-    """How pip reaches its packages here, as a file for a container."""
+    """A configuration with which pip in a container reaches packages as it does here."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"],
         capture_output=True,
@@ -56,7 +56,7 @@ def pip_conf(directory: Path) -> Path:
     for line in listed.stdout.splitlines():
         key, _, value = line.partition("=")
         name = key.rpartition(".")[2]
-        # A directory of this machine is out of the container's reach.
+        # The container cannot see a directory of this machine.
         words = [w for w in ast.literal_eval(value).split() if not w.startswith("file:")]
         if name in _REACH and words:
             lines.append(f"{name} = {' '.join(words)}")
@@ -65,9 +65,9 @@ def pip_conf(directory: Path) -> Path:
     return path
 
 
-def ca_bundle(directory: Path, further: Path) -> Path:
-    """Whom this machine trusts, and one more."""
+def ca_bundle(directory: Path, additional: Path) -> Path:
+    """The certificate authorities that this machine trusts, and one more."""
     own = ssl.get_default_verify_paths().cafile or CA_BUNDLE
     path = directory / "ca.pem"
-    path.write_text(Path(own).read_text() + further.read_text())
+    path.write_text(Path(own).read_text() + additional.read_text())
     return path

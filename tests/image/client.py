@@ -1,4 +1,4 @@
-"""A caller of the worker in its container."""
+"""A caller of the worker in the container."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import urllib.request
 from collections.abc import Mapping
 from urllib.error import HTTPError
 
-_PATIENCE = 120.0  # seconds
+_TIMEOUT = 120.0  # seconds
 
 
 def wait_until_ready(url: str) -> None:
-    """Ask `/ping` until it says that the default model is up."""
-    deadline = time.monotonic() + _PATIENCE
+    """Poll `/ping` until the default model is ready. Raises `TimeoutError`."""
+    deadline = time.monotonic() + _TIMEOUT
     while _get(f"{url}/ping") != 200:
         if time.monotonic() > deadline:
-            raise TimeoutError("the default model did not come up")
+            raise TimeoutError("the default model did not become ready")
         time.sleep(0.2)
 
 
 def chat(url: str, model: str | None, headers: Mapping[str, str] | None = None) -> str:
-    """What the model said, or the code of the refusal."""
+    """The model's answer, or the error's code."""
     body = {"messages": [{"role": "user", "content": "Who are you?"}]}
     request = urllib.request.Request(
         f"{url}/v1/chat/completions",
@@ -29,9 +29,9 @@ def chat(url: str, model: str | None, headers: Mapping[str, str] | None = None) 
         {"Content-Type": "application/json", **(headers or {})},
     )
     try:
-        with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
-            said: str = json.load(answer)["choices"][0]["message"]["content"]
-            return said
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+            text: str = json.load(answer)["choices"][0]["message"]["content"]
+            return text
     except HTTPError as error:
         with error:
             code: str = json.load(error)["error"]["code"]
@@ -40,7 +40,7 @@ def chat(url: str, model: str | None, headers: Mapping[str, str] | None = None) 
 
 def _get(url: str) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=_PATIENCE) as answer:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
             status: int = answer.status
             return status
     except HTTPError as error:
