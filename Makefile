@@ -2,7 +2,7 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup lock hooks test demo lint types fast fuzz guards bench image-check clean
+.PHONY: setup lock hooks test demo lint types fast fuzz guards bench docs image-check clean
 
 setup: .venv/ready .venv-sglang/ready
 
@@ -68,6 +68,10 @@ guards: .venv/ready
 bench: .venv/ready
 	.venv/bin/python -m tests.bench $(if $(BEFORE),--before $(BEFORE)) $(if $(JSON),--json $(JSON))
 	.venv/bin/python -m tests.bench.runpod
+
+# Writes what is generated: settings, RunPod Hub's form, JSON schema, import graph.
+docs: .venv/ready
+	.venv/bin/python -m tests.generated_docs
 
 # Builds the Dockerfile and runs the worker in it, without a daemon. Needs root and Debian.
 image-check: .venv/ready

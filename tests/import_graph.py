@@ -22,7 +22,9 @@ def modules() -> list[str]:
 def room(module: str) -> str:
     """The room of a module: `router.pool.lease` -> `pool`, `engines.flags` -> `engines`."""
     package, *rest = module.split(".")
-    return package if package != "router" or not rest else rest[0]
+    if package != "router":
+        return package
+    return rest[0] if rest else "__init__"
 
 
 def imports(module: str) -> set[str]:
@@ -41,7 +43,7 @@ def arrows() -> dict[str, set[str]]:
     for module in modules():
         others = found.setdefault(room(module), set())
         others |= {room(name) for name in imports(module) if is_ours(name)}
-        others.discard(room(module))
+        others -= {room(module), "__init__"}  # `router` itself holds its version alone
     return found
 
 
@@ -87,8 +89,14 @@ def _imported(tree: ast.AST) -> Iterator[str]:
             if node.level:
                 raise ValueError("relative imports hide where things come from")
             origin = node.module or ""
-            package = (ROOT / origin.replace(".", "/")).is_dir()
-            yield from (f"{origin}.{a.name}" if package else origin for a in node.names)
+            yield from (_module_or(origin, alias.name) for alias in node.names)
+
+
+def _module_or(package: str, name: str) -> str:
+    """`package.name` where that is a module, else `package`, which the name comes from."""
+    place = ROOT / package.replace(".", "/") / name
+    module = place.is_dir() or place.with_suffix(".py").is_file()
+    return f"{package}.{name}" if module else package
 
 
 def _direct(graph: dict[str, set[str]], name: str) -> set[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from router.cli import _MOST_CONNECTIONS, _forget_empty, _open_files, main
+from router.cli import main
+from router.commands import _MOST_CONNECTIONS, _forget_empty, _open_files
 from router.scheduler import events
 from router.scheduler.slots import Limits
 from router.scheduler.trace import Journal, replay
@@ -40,6 +41,32 @@ def test_settings_that_can_not_be_used_are_named_and_nothing_starts(
     monkeypatch.setenv("MAX_QUEUE", "many")
     assert main(["serve"]) == 2
     assert "MAX_QUEUE='many': must be a whole number" in capsys.readouterr().err
+
+
+def test_help_and_the_version_need_none_of_what_the_commands_import() -> None:
+    heavy = {"aiohttp", "huggingface_hub", "pydantic", "runpod", "uvloop", "yaml"}
+    script = (
+        "import sys, router.cli\n"
+        "try: router.cli.main(sys.argv[1:])\n"
+        "finally: print(*sys.modules)"
+    )
+    for arguments in (["--help"], ["serve", "--help"], ["--version"]):
+        ended = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "model-router" in ended.stdout
+        assert not heavy & set(ended.stdout.splitlines()[-1].split())
+
+
+def test_a_mistyped_command_is_an_error_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["server"])
+    assert left.value.code == 2
+    assert "serve" in capsys.readouterr().err
 
 
 def test_a_journal_can_be_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,177 @@
+"""What each command of the command line does."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import importlib.util
+import logging
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+import uvloop
+
+from engines import flags
+from router import logs
+from router.app import Configuration, Worker, make_hub
+from router.config.settings import VARIABLES, Platform, Settings, SettingsError
+from router.downloads.downloader import SnapshotDownloader
+from router.downloads.prefetch import prefetch, read_token
+from router.errors import RouterError
+from router.http.server import HttpServer
+from router.scheduler.trace import replay
+
+_log = logging.getLogger("router")
+
+_MOST_CONNECTIONS = 4096  # of callers; as many files are left to the Hub and the engines
+_LEAVE_LATER = 1.0  # seconds for the last bytes of a drained answer to be sent
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Run the chosen command; return its exit status."""
+    _leave_no_core()
+    _forget_empty(os.environ)
+    match chosen.command:
+        case "demo":
+            return _demo(keep=chosen.keep)
+        case "replay":
+            return _replay(chosen.journal)
+        case "prefetch":
+            return _prefetch(chosen.name, chosen.into, chosen.token_file, os.environ)
+        case "serve":
+            return _run(os.environ, queue=False)
+        case "runpod":
+            return _run(os.environ, queue=True)
+    return _run(os.environ, queue=bool(os.environ.get("RUNPOD_WEBHOOK_GET_JOB")))
+
+
+def _run(environ: Mapping[str, str], *, queue: bool) -> int:
+    try:
+        configuration = Configuration.read(environ, _platform(environ, queue=queue))
+    except (SettingsError, ValueError) as error:
+        print(f"The settings can't be used: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    settings = configuration.settings
+    if queue:
+        # It decides at import what it logs, and by default logs all outputs.
+        os.environ["RUNPOD_LOG_LEVEL"] = environ.get("RUNPOD_LOG_LEVEL") or "INFO"
+        from router.runpod import worker as runpod_worker  # noqa: PLC0415 - 1.5 s, for the queue alone
+    logs.configure(settings.log_level, settings.log_format, configuration.secrets, sys.stderr)
+    for warning in flags.warnings(environ):
+        _log.warning("%s", warning)
+    _log.info("%s", configuration.credentials.explain())
+    worker = Worker(configuration)
+    if queue:
+        return runpod_worker.take_jobs(worker, settings.max_concurrency)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(worker, settings))
+
+
+def _leave_no_core() -> None:
+    """A crash, of a child too, must not put what its memory holds into a file: tokens, that
+    is. The hard limit stays: to look for a crash, raise the soft one again."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+
+
+def _open_files() -> int:
+    """How many files this process may have open, raised as far as it takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 4 * _MOST_CONNECTIONS:
+        soft = min(hard, 4 * _MOST_CONNECTIONS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
+
+
+def _forget_empty(environ: MutableMapping[str, str]) -> None:
+    """Empty counts as unset for the libraries too: to OpenSSL an empty SSL_CERT_FILE means
+    no authorities at all, and a deployment from the Hub listing sends every variable."""
+    for name in VARIABLES:
+        if environ.get(name) == "":
+            del environ[name]
+
+
+def _platform(environ: Mapping[str, str], *, queue: bool) -> Platform | None:
+    """Who stands in front. A server in a queue worker's container has nobody there."""
+    if queue:
+        return Platform.QUEUE
+    found = Settings.from_environ(environ).platform
+    return Platform.PLAIN if found is Platform.QUEUE else found
+
+
+async def _serve(worker: Worker, settings: Settings) -> int:
+    """Serve over HTTP until a signal or a broken machine."""
+    async with worker.open() as service:
+        server = HttpServer(
+            service,
+            api_keys=[key.reveal() for key in settings.api_keys],
+            max_body=settings.max_body_bytes,
+            request_timeout=settings.request_timeout,
+            max_connections=min(_MOST_CONNECTIONS, _open_files() // 2),
+        )
+        try:
+            port = await server.start(settings.host, settings.port, settings.port_health)
+        except OSError as error:
+            _log.critical("can't listen on %s:%d: %s", settings.host, settings.port, error)
+            return 1
+        _log.info("listening on http://%s:%d", settings.host, port)
+        await worker.until_leaving(service)
+        patience = settings.drain_timeout + _LEAVE_LATER
+        _, status = await asyncio.gather(server.stop(patience), worker.drain())
+        return status
+
+
+def _prefetch(
+    name: str, into: Path, token_file: Path | None, environ: Mapping[str, str]
+) -> int:
+    try:
+        settings = Settings.from_environ(environ)
+        token = read_token(token_file, settings.hf_token)
+    except (SettingsError, RouterError, OSError) as error:
+        print(f"The settings can't be used: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    known = (*settings.secrets, *([token] if token else []))
+    logs.configure(settings.log_level, settings.log_format, known, sys.stderr)
+
+    async def fetch(scratch: str) -> None:
+        downloader = SnapshotDownloader(
+            into,
+            {**environ, "HF_HOME": scratch},  # what is left there is not for the image
+            max_model_bytes=settings.max_model_bytes,
+            allow_unsafe_weights=settings.allow_unsafe_weights,
+        )
+        hub = make_hub(settings)
+        try:
+            await prefetch(name, into, hub=hub, downloader=downloader, token=token)
+        finally:
+            await hub.close()
+
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            asyncio.run(fetch(scratch))
+    except (RouterError, OSError) as error:
+        _log.error("%s was not fetched: %s", name, error)
+        return 1
+    return 0
+
+
+def _replay(journal: Path) -> int:
+    with journal.open() as lines:
+        for step in replay(lines):
+            print(f"{step.now:.3f} {step.event}")  # noqa: T201
+            for action in step.actions:
+                print(f"    -> {action}")  # noqa: T201
+    return 0
+
+
+def _demo(*, keep: bool) -> int:
+    if importlib.util.find_spec("examples") is None:
+        print("The demo needs a checkout of the repository.", file=sys.stderr)  # noqa: T201
+        return 2
+    status: int = importlib.import_module("examples.demo").main(keep=keep)
+    return status
