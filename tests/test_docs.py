@@ -15,6 +15,7 @@ from router.config.settings import VARIABLES, Settings
 from router.errors import RouterError
 from router.requests.routes import ROUTES
 from router.runpod.inputs import ListModels, read
+from tests.import_graph import arrows
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), ROOT / "router/README.md", *ROOT.glob("docs/*.md")])
@@ -144,6 +145,12 @@ def test_the_tests_that_show_a_promise_are_there() -> None:
     }
     assert len(named) > 40
     assert {test for test in named if not (ROOT / "tests" / test).is_file()} == set()
+
+
+def test_the_map_shows_every_room() -> None:
+    chapter = TEXTS["router/README.md"].partition("## The map")[2].partition("\nImports")[0]
+    named = {Path(text).stem for text in re.findall(r"`((?:router|engines)/[\w/.]*)`", chapter)}
+    assert named == set(arrows()) - {"router", "__init__"}
 
 
 @each
