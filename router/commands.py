@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
-import importlib.util
 import logging
 import os
 import resource
@@ -170,7 +169,7 @@ def _replay(journal: Path) -> int:
 
 
 def _demo(*, keep: bool) -> int:
-    if importlib.util.find_spec("examples") is None:
+    if not Path(__file__).parents[1].joinpath("examples", "demo").is_dir():
         print("The demo needs a checkout of the repository.", file=sys.stderr)  # noqa: T201
         return 2
     status: int = importlib.import_module("examples.demo").main(keep=keep)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import router
 from tests.fake_engine import FILE, PYTHON, behaviour
 from tests.image.client import chat
 from tests.loopback_hub import LoopbackHub
@@ -70,6 +71,19 @@ def test_the_packages_are_the_installed_ones_and_are_typed(
 def test_it_holds_what_sglang_needs_on_a_cpu(installed: Path) -> None:
     (cpu,) = installed.parent.glob("lib/*/site-packages/engines/cpu")
     assert {"requirements.txt", "sitecustomize.py"} <= {path.name for path in cpu.iterdir()}
+
+
+@pytest.mark.parametrize("start", [["model-router"], ["python", "-m", "router"]])
+def test_it_says_its_version(start: list[str], installed: Path, tmp_path: Path) -> None:
+    command = [str(installed / start[0]), *start[1:], "--version"]
+    assert run(command, cwd=tmp_path).split()[-1] == router.__version__
+
+
+def test_it_says_that_the_demo_needs_a_checkout(installed: Path, tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        run([installed / "model-router", "demo"], cwd=tmp_path)
+    assert failed.value.returncode == 2
+    assert "needs a checkout" in failed.value.stderr
 
 
 def test_the_console_script_serves(installed: Path, tmp_path: Path) -> None:
