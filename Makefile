@@ -82,4 +82,4 @@ image-check: .venv/ready
 	.venv/bin/python -m tests.image
 
 clean:
-	rm -rf .venv .venv-sglang
+	rm -rf .venv .venv-sglang dist

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from router.pid1 import under_init
-
-ROOT = Path(__file__).parents[1]
+from tests.worker import ROOT, Worker
 
 CHILD = """
 import os, signal, sys, time
@@ -25,11 +24,13 @@ sys.exit(under_init(worker))
 """
 
 
+NAMESPACE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
 def namespace(body: str) -> list[str]:
     """A command that runs `body` below process 1 of a PID namespace of its own."""
     code = CHILD.format(body=body.replace("\n", "\n    "))
-    own = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    return [*own, sys.executable, "-c", code]
+    return [*NAMESPACE, sys.executable, "-c", code]
 
 
 def may_unshare() -> bool:
@@ -90,6 +91,17 @@ time.sleep(30)
         # `unshare` waits for process 1, its only child.
         os.kill(int(_only_child(process.pid)), signal.SIGTERM)
         assert process.wait(10) == 42
+
+
+@in_a_namespace
+def test_the_command_runs_below_process_1(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, {})
+    worker.program = [*NAMESPACE, *worker.program]
+    with worker:
+        init = int(_only_child(worker.pid))
+        assert _only_child(init)
+        os.kill(init, signal.SIGTERM)
+        assert worker.wait(10) == 0
 
 
 def _only_child(parent: int) -> str:
