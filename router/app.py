@@ -29,7 +29,8 @@ from router.pool.pool import EnginePool
 from router.requests.preload import preload
 from router.requests.service import Service
 from router.requests.upstream import HttpRelay
-from router.scheduler.slots import Limits
+from router.scheduler.machine import Scheduler
+from router.scheduler.state import Limits
 from router.scheduler.trace import Journal
 from router.secrets import Secret
 
@@ -212,7 +213,7 @@ class Worker:
         if settings.pool_journal is not None:
             record = Journal(stack.enter_context(settings.pool_journal.open("a")), limits)
         return EnginePool(
-            limits,
+            Scheduler(limits),
             downloader=downloads,
             launcher=SglangLauncher(
                 python=settings.engine_python,

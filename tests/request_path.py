@@ -31,7 +31,7 @@ VALUES = (
     "router/errors.py",
     "router/secrets.py",
     "router/clock.py",
-    "router/scheduler/slots.py",
+    "router/scheduler/state.py",
 )
 REQUESTS = 5
 

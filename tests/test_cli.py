@@ -12,7 +12,7 @@ import pytest
 from router.cli import main
 from router.commands import _MOST_CONNECTIONS, _forget_empty, _open_files
 from router.scheduler import events
-from router.scheduler.slots import Limits
+from router.scheduler.state import Limits
 from router.scheduler.trace import Journal, replay
 from tests.pool.fakes import spec
 

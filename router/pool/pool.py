@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 
 from router.clock import Clock
 from router.models import EngineKey, EngineSpec
@@ -21,8 +22,7 @@ from router.pool.lease import Granted, Lease
 from router.pool.progress import Estimate
 from router.scheduler import actions, events
 from router.scheduler.lifecycle import State
-from router.scheduler.machine import Machine
-from router.scheduler.slots import Limits
+from router.scheduler.machine import Scheduler
 from router.secrets import Token
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ Record = Callable[[float, events.Event], None]
 class EnginePool:
     def __init__(
         self,
-        limits: Limits,
+        scheduler: Scheduler,
         *,
         downloader: Downloader,
         launcher: EngineLauncher,
@@ -41,7 +41,7 @@ class EnginePool:
         clock: Clock,
         record: Record | None = None,
     ) -> None:
-        self._machine = Machine(limits)
+        self._scheduler = scheduler
         self._clock, self._record = clock, record
         self._executor = Executor(
             self._feed, downloader=downloader, launcher=launcher, gauge=gauge, clock=clock
@@ -100,7 +100,7 @@ class EnginePool:
         """The commits of a repository that engines run at, or are starting at."""
         return {
             slot.key.commit
-            for slot in self._machine.slots.values()
+            for slot in self._scheduler.slots.values()
             if slot.key.repo_id == repo_id
             and slot.state in (State.STARTING, State.READY, State.DRAINING)
         }
@@ -110,26 +110,26 @@ class EnginePool:
         now = self._clock()
         return {
             slot.key: 0.0 if slot.leases or slot.queue else now - slot.last_used
-            for slot in self._machine.slots.values()
+            for slot in self._scheduler.slots.values()
         }
 
     def forget_snapshot(self, repo_id: str, commit: str) -> bool:
         """Whether a model's files may go: nothing is up, on its way or wanted with them, and
         whoever wants them from now on has them fetched again."""
-        self._feed(events.FilesRemoved(repo_id, commit))
+        self._feed(events.ForgetSnapshot(repo_id, commit))
         return all(
             slot.state is State.COLD
-            for key, slot in self._machine.slots.items()
+            for key, slot in self._scheduler.slots.items()
             if (key.repo_id, key.commit) == (repo_id, commit)
         )
 
     def loaded(self) -> list[EngineSpec]:
         """What is up, the latest started last."""
-        return [s.spec for s in self._machine.slots.values() if s.state is State.READY]
+        return [s.spec for s in self._scheduler.slots.values() if s.state is State.READY]
 
     def stage(self, key: EngineKey) -> tuple[State, Estimate]:
         """What those who wait for this engine are waiting for, and for how long still."""
-        slot = self._machine.slots.get(key)
+        slot = self._scheduler.slots.get(key)
         state = slot.state if slot else State.COLD
         if slot and state is State.FETCHING:
             return state, self._executor.progress.fetching(slot.attempt, key)
@@ -170,27 +170,28 @@ class EnginePool:
                 taken, now = self._inbox.popleft(), self._clock()
                 if self._record:
                     self._record(now, taken)
-                for action in self._machine.handle(taken, now):
+                for action in self._scheduler.handle(taken, now):
                     self._perform(action)
         finally:
             self._feeding = False
-        if self._machine.leaving and self._machine.empty:
+        if self._scheduler.shutting_down and self._scheduler.empty:
             self._emptied.set()
-        self._arm(now)
+        self._arm()
 
-    def _arm(self, seen: float) -> None:
-        """Set the timer for what is due after `seen`, the time of the last pass.
+    def _arm(self) -> None:
+        """Set the timer for what is due after the last pass.
 
-        Not after the time that it is by now: what fell due in between would be missed.
+        The scheduler computes that from the time of the pass. From a later time it would
+        miss what has become due since.
         """
-        wake_at = self._machine.wake_at(seen)
-        if wake_at is None:
+        wake_at = self._scheduler.wake_at
+        if wake_at == inf:
             return
         loop = asyncio.get_running_loop()
         due = loop.time() + max(0.0, wake_at - self._clock())
         if self._timer is not None:
             if self._due <= due:
-                return  # an early tick does no harm, and arms the next
+                return  # an early tick does no harm, and sets the next timer
             self._timer.cancel()
         self._timer, self._due = loop.call_at(due, self.tick), due
 
@@ -203,7 +204,7 @@ class EnginePool:
                 if free is not None:
                     self._feed(events.Measured(free))
             case actions.Fetch():
-                self._executor.fetch(action, self._leases[action.payer].credential)
+                self._executor.fetch(action, self._leases[action.waiter].credential)
             case actions.CancelFetch():
                 self._executor.cancel_fetch(action)
             case actions.Start():

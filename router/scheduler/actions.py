@@ -1,4 +1,4 @@
-"""What the pool is to do. Plain values that the machine returns and the executor performs."""
+"""What the pool is to do. Plain values that the scheduler returns and the pool performs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from router.models import EngineKey, EngineSpec
 class Allotment:
     """The accelerator memory that one start may count on, in bytes."""
 
-    claim: int  # what the pool has set aside for this engine
-    free: int  # what was measured free just before the start
+    claim: int  # set aside for this engine
+    free: int  # measured free just before the start
     whole: bool  # the engine has the accelerator to itself
-    smaller: bool = False  # the start before this one ran out of memory
+    smaller: bool = False  # an earlier start ran out of memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Download with the credential of the waiter `payer`."""
+    """Download a model with the credential of one waiting request."""
 
     spec: EngineSpec
     attempt: int
-    payer: int
-    caller: str | None  # of that waiter
+    waiter: int
+    caller: str | None  # of that request
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class CancelFetch:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Measure free memory and report it: something could start."""
+    """Measure free memory and report it: an engine could start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Stop:
     key: EngineKey
     generation: int
     why: str
-    at_once: bool  # it is dead, stalled, or its time is over: no grace
+    at_once: bool  # without grace: it crashed, or its drain deadline is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """For the operator, loudly. `leave`: the machine is at fault, stop taking work."""
+    """Tell the operator, loudly."""
 
     message: str
-    leave: bool = False
+    leave: bool = False  # the machine is at fault: take no more work
 
 
 Action = Grant | Fail | Fetch | CancelFetch | Measure | Start | Stop | Probe | Alarm

@@ -1,39 +1,47 @@
-"""What the pool is told, and what it orders. Plain values: an incident can be replayed."""
+"""What the scheduler is told. Plain values, so that an incident can be replayed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from router.errors import RouterError
 from router.models import EngineKey, EngineSpec
 
+DIGEST_SHOWN = 12  # characters of a digest that tell one from another
 
-# From callers. `waiter` is a number given once; `age` orders the queue, and a request
-# that is tried again keeps the age it had.
+
+# From callers.
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    waiter: int
-    age: int
+    """A request that needs an engine: it waits, and then holds a lease."""
+
+    waiter: int  # a number that is given once
+    age: int  # orders the queue; a request that is tried again keeps the age it had
     spec: EngineSpec
-    payer: str  # digest of the credential that may pay for a download; "" is anonymous
-    deadline: float  # when it stops waiting
+    credential_digest: str  # of the token that may download the model; "" is anonymous
+    deadline: float  # when it stops waiting, by the pool's clock
     caller: str | None = None  # whose limits it counts against; None: the operator's own
+
+    @property
+    def retried(self) -> bool:
+        """It had a place before."""
+        return self.age != self.waiter
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A waiter went away, also one that was granted an engine and never used it."""
+    """A request stopped waiting, or never used the engine that it was granted."""
 
     waiter: int
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A lease ended; `answered`: with a whole answer from the engine."""
+    """A lease ended."""
 
     waiter: int
-    answered: bool
+    answered: bool  # with a whole answer from the engine
 
 
 # From the tasks that carry the actions out.
@@ -54,15 +62,15 @@ class FetchFailed:
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """Bytes came to the disk on behalf of a caller, whatever became of the download."""
+    """Bytes were downloaded for a caller, whether or not the download succeeded."""
 
     caller: str
     size: int
 
 
 @dataclass(frozen=True, slots=True)
-class FilesRemoved:
-    """The files of a model that nothing is up or on its way with are about to go."""
+class ForgetSnapshot:
+    """The files of a model are about to be removed, unless an engine uses or needs them."""
 
     repo_id: str
     commit: str
@@ -70,9 +78,9 @@ class FilesRemoved:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Bytes free on the device, measured for the pass that this event makes."""
+    """The free memory of the device, measured for the pass that this event makes."""
 
-    free: int
+    free: int  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +116,11 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The process group is gone and the memory was measured.
-
-    `missing`: bytes that should be free by all that is known, and are not.
-    """
+    """The process group is gone, and the free memory was measured."""
 
     key: EngineKey
     generation: int
-    missing: int
+    missing: int  # bytes that should be free and are not
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +133,12 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class ShutDown:
-    deadline: float  # when streams that still run are cut
+    deadline: float  # when requests still in flight are cut off
 
 
 @dataclass(frozen=True, slots=True)
 class Thawed:
-    """Nothing ran for a while: what was known of the engines is old."""
+    """The worker was frozen: what is known about the engines is out of date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +146,31 @@ class Tick:
     """Time has passed."""
 
 
+# What came of an action, for one engine.
+Report = Fetched | FetchFailed | Healthy | StartFailed | Responded | Crashed | Gone | Stuck
+
 Event = (
     Wanted
     | Left
     | Released
-    | Fetched
-    | FetchFailed
     | Downloaded
-    | FilesRemoved
+    | ForgetSnapshot
     | Measured
-    | Healthy
-    | StartFailed
-    | Responded
-    | Crashed
-    | Gone
-    | Stuck
+    | Report
     | ShutDown
     | Thawed
     | Tick
 )
+
+
+def abridged(event: Event) -> Event:
+    """The event as logs and traces may show it: with the first characters of each digest."""
+    if isinstance(event, Wanted):
+        return replace(
+            event,
+            credential_digest=event.credential_digest[:DIGEST_SHOWN],
+            caller=event.caller and event.caller[:DIGEST_SHOWN],
+        )
+    if isinstance(event, Downloaded):
+        return replace(event, caller=event.caller[:DIGEST_SHOWN])
+    return event

@@ -1,20 +1,23 @@
 """The life of an engine, as a table.
 
-Rules that the table cannot say:
+Rules that the table can't say:
 
-* Waiters are data, not a state. Requests for an engine that is not READY wait.
-* A claim counts against the memory budget from STARTING until the process group is
-  gone *and* its memory was measured free: DRAINING and STOPPING free nothing.
-* Every engine has an generation, one higher at each start. Reports carry it, and a
-  stale one is ignored, so that a late crash report can't kill its successor.
+* Waiting requests are data, not a state. Requests for an engine that is not READY wait.
+* A claim counts against the memory budget from STARTING until the process group is gone
+  *and* its memory was measured free: DRAINING and STOPPING free nothing.
+* Each start has a generation, a number that is never used again. Reports carry it, and a
+  report about an earlier generation is ignored: a late crash report can't kill a successor.
+* An engine with requests in flight stops by one of the causes in `CUTS_OFF`, and by no other.
+* DRAIN to make room ends with EVICTED, once the engine is idle and memory may change hands,
+  or with REVIVED, when the room is no longer needed. DRAIN for a shutdown ends with DRAINED
+  or DRAIN_TIMEOUT.
+* EXPIRED is for an idle engine: unused for its `idle_ttl`, or yielded by quota.
 * An illegal cause raises `IllegalTransition` and changes nothing.
-* RETIRED to make room can be undone (REVIVED) until the engine is idle and its turn to
-  stop has come; RETIRED for shutdown can't.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 
@@ -34,7 +37,7 @@ class State(StrEnum):
 
     @property
     def loading(self) -> bool:
-        """Whether memory is changing hands: one at a time, or they measure each other."""
+        """Whether the engine takes or frees memory. Two at once would measure each other."""
         return self in (State.STARTING, State.STOPPING)
 
 
@@ -47,20 +50,24 @@ class Cause(StrEnum):
     WANTED = "wanted"
     VERIFIED = "verified on disk"
     FETCH_FAILED = "fetch failed"
-    ABANDONED = "abandoned"  # nobody waits any more, or the worker is leaving
+    ABANDONED = "abandoned"  # no request has waited for this download for FETCH_LINGER
+    FORGOTTEN = "snapshot forgotten"
     ADMITTED = "admitted"
     HEALTHY = "healthy"
     START_FAILED = "start failed"
-    EVICTED = "retired idle"
-    RETIRED_BUSY = "retired busy"
+    EVICTED = "evicted"
+    EXPIRED = "expired"
+    DRAIN = "told to drain"
     REVIVED = "revived"
     DRAINED = "drained"
-    EXPIRED = "drain deadline"
+    DRAIN_TIMEOUT = "drain deadline"
     CRASHED = "crashed"
+    SHUT_DOWN = "shutdown"
     GONE = "gone"
-    VERIFY_FILES = "gone, its files in doubt"
-    REMOVED = "files removed"
+    VERIFY_FILES = "gone, files to be verified"
 
+
+CUTS_OFF = frozenset({Cause.CRASHED, Cause.DRAIN_TIMEOUT})
 
 TABLE: Mapping[State, Mapping[Cause, State]] = {
     State.COLD: {Cause.WANTED: State.FETCHING},
@@ -68,30 +75,44 @@ TABLE: Mapping[State, Mapping[Cause, State]] = {
         Cause.VERIFIED: State.FETCHED,
         Cause.FETCH_FAILED: State.COLD,
         Cause.ABANDONED: State.COLD,
+        Cause.SHUT_DOWN: State.COLD,
     },
-    State.FETCHED: {Cause.ADMITTED: State.STARTING, Cause.REMOVED: State.COLD},
+    State.FETCHED: {Cause.ADMITTED: State.STARTING, Cause.FORGOTTEN: State.COLD},
     State.STARTING: {
         Cause.HEALTHY: State.READY,
         Cause.START_FAILED: State.STOPPING,
-        Cause.ABANDONED: State.STOPPING,
+        Cause.SHUT_DOWN: State.STOPPING,
     },
     State.READY: {
         Cause.EVICTED: State.STOPPING,
-        Cause.RETIRED_BUSY: State.DRAINING,
+        Cause.EXPIRED: State.STOPPING,
+        Cause.DRAIN: State.DRAINING,
         Cause.CRASHED: State.STOPPING,
+        Cause.SHUT_DOWN: State.STOPPING,
     },
     State.DRAINING: {
-        Cause.DRAINED: State.STOPPING,
+        Cause.EVICTED: State.STOPPING,
         Cause.REVIVED: State.READY,
-        Cause.EXPIRED: State.STOPPING,
+        Cause.DRAINED: State.STOPPING,
+        Cause.DRAIN_TIMEOUT: State.STOPPING,
         Cause.CRASHED: State.STOPPING,
+        Cause.SHUT_DOWN: State.STOPPING,
     },
     State.STOPPING: {Cause.GONE: State.FETCHED, Cause.VERIFY_FILES: State.COLD},
 }
 
 
 class IllegalTransition(Exception):
-    """A defect of the caller: this cause has no meaning in this state."""
+    """A defect of the scheduler: this cause has no meaning in this state.
+
+    `story`: what the engine saw last, one line each, the latest last.
+    """
+
+    def __init__(
+        self, state: State, cause: Cause, engine: str = "an engine", story: Iterable[str] = ()
+    ) -> None:
+        lines = [f"{engine}: {cause.name} in {state.name}", *story]
+        super().__init__("\n  ".join(lines))
 
 
 def after(state: State, cause: Cause) -> State:
@@ -99,4 +120,4 @@ def after(state: State, cause: Cause) -> State:
     try:
         return TABLE[state][cause]
     except KeyError:
-        raise IllegalTransition(f"{cause.name} in {state.name}") from None
+        raise IllegalTransition(state, cause) from None

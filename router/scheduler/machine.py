@@ -1,308 +1,249 @@
-"""The one synchronous pass: event -> advance -> plan -> actions.
+"""The one synchronous pass: take in an event, plan, return actions.
 
-Knows no asyncio, process, network or wall clock. `handle` is the only way in; a stale
-report (of an earlier generation or download) changes nothing.
+Knows no asyncio, process, network or wall clock. `Scheduler` owns the slots: whatever changes
+one goes through `Scheduler.handle`. The planner and the quotas read slots and return
+decisions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from dataclasses import replace
+from math import inf
 
 from router.errors import RouterError
 from router.models import EngineKey
-from router.scheduler import rejections
-from router.scheduler.actions import Action, Alarm, Fail, Measure, Probe
-from router.scheduler.books import Books
-from router.scheduler.events import (
-    Crashed,
-    Downloaded,
-    Event,
-    Fetched,
-    FetchFailed,
-    FilesRemoved,
-    Gone,
-    Healthy,
-    Left,
-    Measured,
-    Released,
-    Responded,
-    ShutDown,
-    StartFailed,
-    Stuck,
-    Thawed,
-    Tick,
-    Wanted,
+from router.scheduler import actions, events, rejections
+from router.scheduler.engine_life import (
+    LONGEST_BACKOFF,
+    SHORT_COOL_DOWN,
+    EngineLife,
 )
-from router.scheduler.lifecycle import Cause, State
-from router.scheduler.planner import Plan, expires_at, plan, unfit
+from router.scheduler.invariants import Snapshot, check
+from router.scheduler.lifecycle import State
+from router.scheduler.planner import Plan, plan, unfit
 from router.scheduler.quotas import Quotas
-from router.scheduler.slots import Limits, Slot
+from router.scheduler.state import Limits, Slot
 
-PATIENCE = 1.0  # seconds: a cool-down this short is waited out, a longer one refused
-REMEASURE = 1.0  # seconds until free memory that was too little is looked at again
-
-_RUNNING = (State.READY, State.DRAINING)
+REMEASURE = 1.0  # seconds until free memory that was not enough is measured again
+SNAPSHOTS_REMEMBERED = 32  # models on disk that have no engine
 
 
-class Machine:
+class Scheduler:
     """All state of the pool, and what each event does to it."""
 
     def __init__(self, limits: Limits) -> None:
-        self.leaving = False
-        self._limits = limits
-        self._books = Books(limits)
-        self._quotas = Quotas(limits, self._books.slots)
-        self._replan_at: float | None = None  # when time alone changes the plan
-
-    @property
-    def slots(self) -> dict[EngineKey, Slot]:
-        return self._books.slots
+        self.limits = limits
+        self.slots: dict[EngineKey, EngineLife] = {}
+        self.shutting_down = False
+        self.written_off = 0  # bytes that are missing on the device
+        self.wake_at = inf  # when a `Tick` is due, by the pool's clock; `inf`: never
+        self._quotas = Quotas(limits, self.slots)
+        self._holders: dict[int, EngineLife] = {}  # by waiter, until it leaves or fails
+        self._numbers = itertools.count(1)  # of starts and downloads
+        self._settled = True  # no request waits, and no engine drains
+        self._now = 0.0  # of the last pass
 
     @property
     def empty(self) -> bool:
-        """No process is left or on its way, but for one that can't be killed."""
+        """No process is left or being started, except one that can't be killed."""
         return not any(
             (slot.state.claims and not slot.stuck) or slot.state is State.FETCHING
             for slot in self.slots.values()
         )
 
-    def handle(self, event: Event, now: float) -> list[Action]:
-        """Take in one event, and return what is to be done because of it, in order."""
-        books = self._books
-        books.orders = []
-        self._advance(event, now)
-        if isinstance(event, Wanted | Released) and books.calm:
-            return books.orders  # the usual request, to an engine that is ready
-        if not self.leaving:
-            self._follow(self._plan(event, now), now)
-        books.sweep(now)
-        return books.orders
+    def validate(self) -> None:
+        """Raise `InvariantViolation` unless every invariant holds."""
+        check(
+            Snapshot(
+                self.slots,
+                self._holders,
+                self.limits,
+                settled=self._settled,
+                shutting_down=self.shutting_down,
+                wake_at=self.wake_at,
+                now=self._now,
+            )
+        )
 
-    def _advance(self, event: Event, now: float) -> None:  # noqa: C901, PLR0912  a flat dispatch
+    def handle(self, event: events.Event, now: float) -> list[actions.Action]:
+        """Take in one event, and return what to do because of it, in order.
+
+        A stale report, of an earlier generation or download, changes nothing. An exception
+        is a defect: the scheduler must not be used any more.
+        """
+        self._now = now
+        slot: EngineLife | None
         match event:
-            case Wanted():
-                self._wanted(event, now)
-            case Left(waiter):
-                if not self._books.dequeue(waiter, now):
-                    self._released(waiter, now, answered=False)
-            case Released(waiter, answered):
-                self._released(waiter, now, answered=answered)
-            case Fetched() | FetchFailed():
-                slot = self.slots.get(event.key)
-                if slot and slot.state is State.FETCHING and slot.attempt == event.attempt:
-                    self._fetch_ended(slot, event)
-            case Healthy() | StartFailed() | Responded() | Crashed() | Gone() | Stuck():
-                slot = self.slots.get(event.key)
-                if slot and slot.generation == event.generation:
-                    self._reported(slot, event, now)
-            case ShutDown(deadline):
-                self._shut_down(deadline)
-            case Thawed():
-                for slot in self.slots.values():
-                    if slot.state in _RUNNING:
-                        self._probe(slot)
-            case Tick():
-                self._tick(now)
-            case Downloaded(caller, size):
-                self._quotas.downloaded(caller, size, now)
-            case FilesRemoved(repo_id, commit):
-                self._books.forget_snapshot(repo_id, commit)
-            case Measured():
-                pass  # for the plan of this pass
-
-    # --- callers ---------------------------------------------------------------
-
-    def _wanted(self, event: Wanted, now: float) -> None:
-        slot = self._books.slot(event)
-        if error := self._refusal(slot, event, now):
-            self._books.orders.append(Fail(event.waiter, error))
-            return
-        self._quotas.charge(slot, event, now)
-        self._books.enqueue(slot, event)
-        if slot.state is State.COLD:
-            self._books.want(slot)
-        elif slot.state is State.READY:
-            self._books.grant(slot, now)
-
-    def _refusal(self, slot: Slot, event: Wanted, now: float) -> RouterError | None:
-        if self.leaving:
-            return rejections.leaving()
-        if slot.retry_at - now > PATIENCE:
-            return rejections.cooling(slot, now)
-        if slot.state is State.FETCHING and (error := slot.refused.get(event.payer)):
-            return error
-        if not slot.state.claims and (error := self._unfit(slot)):
-            return error
-        served = slot.state is State.READY and len(slot.leases) < self._limits.max_concurrency
-        had_a_place = event.age != event.waiter
-        full = self._books.queued >= self._limits.max_queue
-        if full and not served and not had_a_place:
-            return rejections.queue_full()
-        return None if had_a_place else self._quotas.refusal(slot, event, now, served=served)
-
-    def _unfit(self, slot: Slot) -> RouterError | None:
-        return unfit(slot, self.slots.values(), self._limits, self._books.written_off)
-
-    def _released(self, waiter: int, now: float, *, answered: bool) -> None:
-        slot = self._books.release(waiter, now)
-        if slot is None:
-            return
-        if answered:
-            slot.answered, slot.last_progress = True, now
-            slot.failures, slot.retry_at, slot.last_failure = 0, 0.0, ""
-        if slot.state is State.READY:
-            self._books.grant(slot, now)
-        elif slot.idle and slot.drain_deadline is not None:
-            self._books.stop(slot, Cause.DRAINED, "drained")
-
-    # --- downloads -------------------------------------------------------------
-
-    def _fetch_ended(self, slot: Slot, event: Fetched | FetchFailed) -> None:
-        if isinstance(event, Fetched):
-            slot.move(Cause.VERIFIED)
-            slot.snapshot, slot.linger_until = event.snapshot, None
-            return
-        if event.blames_credential:
-            slot.refused[slot.paying] = event.error
-            self._books.fail(slot, event.error, payer=slot.paying)
-            for waiter in slot.by_age:
-                if waiter.payer not in slot.refused:
-                    self._books.fetch(slot, waiter)
-                    return
-        slot.move(Cause.FETCH_FAILED)
-        slot.linger_until = None
-        self._books.fail(slot, event.error)
-
-    # --- engines ---------------------------------------------------------------
-
-    def _reported(
-        self,
-        slot: Slot,
-        event: Healthy | StartFailed | Responded | Crashed | Gone | Stuck,
-        now: float,
-    ) -> None:
-        match event:
-            case Healthy() if slot.state is State.STARTING:
-                self._books.ready(slot, now)
-            case StartFailed() if slot.state is State.STARTING:
-                self._start_failed(slot, event, now)
-            case Responded() if slot.state in _RUNNING:
-                slot.last_progress, slot.probing = now, False
-            case Crashed() if slot.state in _RUNNING:
-                slot.failed(event.reason, now)
-                self._books.stop(slot, Cause.CRASHED, f"crashed: {event.reason}")
-                if slot.retry_at - now > PATIENCE:
-                    self._books.fail(slot, rejections.cooling(slot, now))
-            case Gone() if slot.state is State.STOPPING:
-                if event.missing > self._books.written_off:
-                    self._alarm(f"{event.missing} bytes of accelerator memory are missing.")
-                self._books.gone(slot, event.missing)
-            case Stuck() if slot.state is State.STOPPING:
-                slot.stuck = True
-                self._alarm(f"The engine for {slot.key} can't be killed.", leave=True)
+            case events.Wanted():
+                slot, done = self._wanted(event)
+            case events.Released(waiter, answered):
+                slot, done = self._released(event, waiter, answered=answered)
+            case events.Left(waiter):
+                slot, done = self._released(event, waiter, answered=False)
             case _:
-                pass  # overtaken by a stop
+                return self._replan(event, self._advance(event))
+        if not self._settled or (slot and (slot.queue or slot.state is not State.READY)):
+            return self._replan(event, done)
+        # The usual request: a ready engine takes it, or has answered it. Nothing to plan.
+        if slot is not None:
+            self.wake_at = min(self.wake_at, slot.due_at(self.limits, now))
+        return done
 
-    def _start_failed(self, slot: Slot, event: StartFailed, now: float) -> None:
-        if event.out_of_memory and not slot.smaller:
-            slot.smaller = True
-        else:
-            slot.failed(event.reason, now)
-            slot.verify_files = True
-            self._books.fail(slot, rejections.did_not_start(slot))
-        self._books.stop(slot, Cause.START_FAILED, f"did not start: {event.reason}")
+    def _replan(self, event: events.Event, done: list[actions.Action]) -> list[actions.Action]:
+        """Plan, and add what the plan asks for to what the event has caused."""
+        replan_at = inf
+        if not self.shutting_down:
+            decided = self._plan(event)
+            replan_at = decided.wake_at
+            done += self._follow(decided)
+        for action in done:
+            if isinstance(action, actions.Fail):
+                self._holders.pop(action.waiter, None)
+        self._forget_unused()
+        slots = self.slots.values()
+        self._settled = not any(slot.queue or slot.state is State.DRAINING for slot in slots)
+        due = min((slot.due_at(self.limits, self._now) for slot in slots), default=inf)
+        self.wake_at = min(replan_at, due)
+        return done
 
-    def _alarm(self, message: str, *, leave: bool = False) -> None:
-        self._books.orders.append(Alarm(message, leave))
+    # --- requests --------------------------------------------------------------------
 
-    def _shut_down(self, deadline: float) -> None:
-        self.leaving, self._replan_at = True, None
-        for slot in self.slots.values():
-            self._books.fail(slot, rejections.leaving())
-            if slot.state is State.FETCHING:
-                self._books.abandon_fetch(slot)
-            elif slot.state is State.STARTING:
-                self._books.stop(slot, Cause.ABANDONED, "shutdown")
-            elif slot.state in _RUNNING and slot.idle:
-                ready = slot.state is State.READY
-                cause = Cause.EVICTED if ready else Cause.DRAINED
-                self._books.stop(slot, cause, "shutdown")
-            elif slot.state in _RUNNING:
-                if slot.state is State.READY:
-                    slot.move(Cause.RETIRED_BUSY)
-                slot.drain_deadline = min(deadline, slot.drain_deadline or deadline)
+    def _wanted(self, request: events.Wanted) -> tuple[EngineLife, list[actions.Action]]:
+        key, now = request.spec.key, self._now
+        slot = self.slots.get(key)
+        if slot is None:
+            slot = self.slots[key] = EngineLife(request.spec, self.limits, self._numbers)
+        slot.note(request, now)
+        if slot.yielded_by_quota or not slot.accepts(self.limits.max_concurrency):
+            slot.configure(request.spec, self.written_off)
+            if error := self._admit(slot, request):
+                return slot, [actions.Fail(request.waiter, error)]
+        self._holders[request.waiter] = slot
+        return slot, slot.enqueue(request, now)
 
-    # --- time ------------------------------------------------------------------
+    def _admit(self, slot: EngineLife, request: events.Wanted) -> RouterError | None:
+        """Refuse a request that is to wait, or let it count against its caller's quotas."""
+        served, now = slot.accepts(self.limits.max_concurrency), self._now
+        if error := self._refusal(slot, request, served=served):
+            return error
+        ruling = self._quotas.rule(slot, request, now, served=served)
+        for key in ruling.yields:
+            self.slots[key].yield_by_quota()
+        if ruling.starts:
+            slot.belong_to(request.caller)
+            self._quotas.charge_start(request.caller, now)
+        return ruling.error
 
-    def wake_at(self, now: float) -> float | None:
-        """When a `Tick` is due; None: only an event can change anything."""
-        return min(self._timers(now), default=None)
+    def _refusal(
+        self, slot: Slot, request: events.Wanted, *, served: bool
+    ) -> RouterError | None:
+        if self.shutting_down:
+            return rejections.shutting_down()
+        if slot.retry_at - self._now > SHORT_COOL_DOWN:
+            return rejections.cooling_down(slot, self._now)
+        if slot.state is State.FETCHING and request.credential_digest in slot.refused:
+            return slot.refused[request.credential_digest]
+        if not slot.state.claims and (
+            error := unfit(slot, self.slots.values(), self.limits, self.written_off)
+        ):
+            return error
+        if served or request.retried:
+            return None
+        waiting = sum(len(slot.queue) for slot in self.slots.values())
+        return rejections.queue_full() if waiting >= self.limits.max_queue else None
 
-    def _tick(self, now: float) -> None:
-        for slot in self.slots.values():
-            for waiter in slot.by_age:
-                if now >= waiter.deadline and self._books.dequeue(waiter.id, now):
-                    self._books.orders.append(Fail(waiter.id, rejections.too_late(slot)))
-            if slot.linger_until is not None and now >= slot.linger_until:
-                self._books.abandon_fetch(slot)
-            elif slot.drain_deadline is not None and now >= slot.drain_deadline:
-                self._books.stop(slot, Cause.EXPIRED, "drain deadline")
-            elif now >= self._stalls_at(slot):
-                self._probe(slot)
+    def _released(
+        self, event: events.Released | events.Left, waiter: int, *, answered: bool
+    ) -> tuple[EngineLife | None, list[actions.Action]]:
+        slot = self._holders.pop(waiter, None)
+        if slot is None:
+            return None, []
+        slot.note(event, self._now)
+        return slot, slot.release(waiter, self._now, answered=answered)
 
-    def _probe(self, slot: Slot) -> None:
-        slot.probing = True
-        self._books.orders.append(Probe(slot.key, slot.generation))
+    # --- all other events ------------------------------------------------------------
 
-    def _stalls_at(self, slot: Slot) -> float:
-        busy = slot.leases and not slot.probing
-        return slot.last_progress + self._limits.stall_timeout if busy else float("inf")
+    def _advance(self, event: events.Event) -> list[actions.Action]:
+        slots, now = self.slots.values(), self._now
+        match event:
+            case events.ShutDown(deadline):
+                self.shutting_down = True
+                return [done for slot in slots for done in slot.shut_down(deadline, now)]
+            case events.Thawed():
+                return [done for slot in slots for done in slot.probe()]
+            case events.Tick():
+                return [done for slot in slots for done in slot.tick(now)]
+            case events.Downloaded(caller, size):
+                self._quotas.charge_bytes(caller, size, now)
+            case events.ForgetSnapshot(repo_id, commit):
+                for key, slot in self.slots.items():
+                    if (key.repo_id, key.commit) == (repo_id, commit):
+                        slot.forget_snapshot(now)
+            case _ if isinstance(event, events.Report):
+                return self._reported(event)
+        return []  # `Measured` is for the plan of this pass
 
-    def _timers(self, now: float) -> Iterator[float]:
-        if self._replan_at is not None:
-            yield self._replan_at
-        for slot in self.slots.values():
-            yield from (waiter.deadline for waiter in slot.queue.values())
-            if slot.queue and slot.state is State.FETCHED and slot.retry_at > now:
-                yield slot.retry_at
-            if slot.leases and not slot.probing:
-                yield self._stalls_at(slot)
-            yield from (at for at in (slot.linger_until, slot.drain_deadline) if at is not None)
-            expires = expires_at(slot)
-            if expires is not None and expires > now and not self.leaving:
-                yield expires
+    def _reported(self, event: events.Report) -> list[actions.Action]:
+        slot = self.slots.get(event.key)
+        if slot is None:
+            return []
+        before = slot.state
+        done = slot.report(event, self._now)
+        if isinstance(event, events.Gone) and slot.state is not before:
+            if event.missing > self.written_off:
+                lost = f"{event.missing} bytes of accelerator memory are missing."
+                done.append(actions.Alarm(lost))
+            self.written_off = event.missing
+            for other in self.slots.values():  # a claim may be a share of what is left
+                other.configure(other.spec, self.written_off)
+        return done
 
-    # --- plan ------------------------------------------------------------------
+    def _forget_unused(self) -> None:
+        """Drop slots that nothing needs: failed downloads, and models long unused."""
+        on_disk = []
+        for key, slot in tuple(self.slots.items()):
+            cooling = slot.failures and self._now < slot.retry_at + LONGEST_BACKOFF
+            if slot.state is State.COLD and not slot.queue and not cooling:
+                del self.slots[key]
+            elif slot.state is State.FETCHED and not slot.queue and self._now >= slot.retry_at:
+                on_disk.append(slot)
+        for slot in sorted(on_disk, key=lambda slot: slot.last_used)[:-SNAPSHOTS_REMEMBERED]:
+            del self.slots[slot.key]
 
-    def _plan(self, event: Event, now: float) -> Plan:
-        free = event.free if isinstance(event, Measured) else None
-        books = self._books
-        decided = plan(self.slots.values(), self._limits, books.written_off, free, now)
-        self._replan_at = decided.wake_at
-        if free is not None and decided.start is None and books.queued:
-            self._replan_at = min(decided.wake_at or now + REMEASURE, now + REMEASURE)
+    # --- the plan --------------------------------------------------------------------
+
+    def _plan(self, event: events.Event) -> Plan:
+        free = event.free if isinstance(event, events.Measured) else None
+        decided = plan(self.slots.values(), self.limits, self.written_off, free, self._now)
+        waiting = any(slot.queue for slot in self.slots.values())
+        if free is not None and decided.start is None and waiting:
+            return replace(decided, wake_at=min(decided.wake_at, self._now + REMEASURE))
         return decided
 
-    def _follow(self, decided: Plan, now: float) -> None:
-        books = self._books
-        if decided.measure:
-            books.orders.append(Measure())
-        for slot, error in decided.refuse:
-            books.fail(slot, error)
+    def _follow(self, decided: Plan) -> list[actions.Action]:
+        slots, now = self.slots, self._now
+        done: list[actions.Action] = [actions.Measure()] if decided.measure else []
+        for slot, error in decided.reject:
+            done += slots[slot.key].fail(error)
         if decided.drain is not None:
-            self._redrain(decided.drain, decided.evict, now)
-        if decided.start:
-            books.start(decided.start, decided.free)
-        for leaver, why in ((decided.evict, "evicted"), (decided.expire, "expired")):
-            if leaver is not None:
-                ready = leaver.state is State.READY
-                books.stop(leaver, Cause.EVICTED if ready else Cause.DRAINED, why)
+            done += self._drain_or_revive(decided.drain, decided.evict)
+        if decided.start is not None:
+            whole = decided.start.claim >= self.limits.budget - self.written_off
+            done.append(slots[decided.start.key].start(decided.free, now, whole=whole))
+        if decided.evict is not None:
+            done.append(slots[decided.evict.key].evict(now))
+        if decided.expire is not None:
+            done.append(slots[decided.expire.key].expire(now))
+        return done
 
-    def _redrain(self, drain: tuple[Slot, ...], evict: Slot | None, now: float) -> None:
-        """Make those drain that the plan names, and call back the others."""
+    def _drain_or_revive(
+        self, drain: tuple[Slot, ...], evict: Slot | None
+    ) -> list[actions.Action]:
+        done: list[actions.Action] = []
         for slot in self.slots.values():
-            if slot in drain and slot.state is State.READY:
-                slot.move(Cause.RETIRED_BUSY)
-            elif slot.state is State.DRAINING and slot is not evict and slot not in drain:
-                slot.move(Cause.REVIVED)
-                self._books.grant(slot, now)
+            if slot in drain:
+                slot.drain(self._now)
+            elif slot.state is State.DRAINING and slot is not evict:
+                done += slot.revive(self._now)
+        return done

@@ -1,4 +1,4 @@
-"""What the pool says when it refuses. Each text tells the caller what to do."""
+"""The errors of requests that get no engine. Each text tells the caller what to do."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from router.errors import (
     RouterError,
 )
 from router.scheduler.lifecycle import State
-from router.scheduler.slots import Slot
+from router.scheduler.state import Slot
 
-LATER = 10.0  # seconds: Retry-After where a model is on its way
+LATER = 10.0  # seconds: Retry-After while a model is being loaded
 BACK_OFF = 2.0  # seconds: Retry-After where the queue is full
 
 
-def leaving() -> RouterError:
+def shutting_down() -> RouterError:
     return EngineUnavailable(
         "This worker is shutting down. Send the request again: another will take it."
     )
@@ -53,7 +53,7 @@ def over_starts(retry_after: float) -> RouterError:
 def over_models() -> RouterError:
     return RateLimited(
         "You are using as many models at once as one caller may (MAX_MODELS_PER_CALLER). "
-        "Let the requests to one of them end.",
+        "Wait until the requests for one of them have ended.",
         retry_after=LATER,
     )
 
@@ -66,10 +66,10 @@ def over_download(retry_after: float) -> RouterError:
     )
 
 
-def cooling(slot: Slot, now: float) -> RouterError:
+def cooling_down(slot: Slot, now: float) -> RouterError:
     return EngineUnavailable(
         f"The engine for {slot.key} failed {slot.failures} times in a row and is left to "
-        "cool down. Retry later; if it goes on, the operator's log says why.",
+        "cool down. Retry later; if it keeps failing, the operator's log says why.",
         retry_after=slot.retry_at - now,
     )
 
@@ -84,11 +84,11 @@ def did_not_start(slot: Slot) -> RouterError:
 def too_late(slot: Slot) -> RouterError:
     if slot.state in (State.FETCHING, State.STARTING):
         return ModelLoading(
-            f"The model is still on its way ({slot.state}). Send the request again.",
+            f"The model is still being loaded ({slot.state}). Send the request again.",
             retry_after=LATER,
         )
     return DeadlineExceeded(
-        "The request waited for its turn longer than QUEUE_TIMEOUT. Retry, or add workers."
+        "The request waited for an engine longer than QUEUE_TIMEOUT. Retry, or add workers."
     )
 
 
@@ -108,6 +108,6 @@ def no_room() -> RouterError:
 
 def memory_missing() -> RouterError:
     return NoRoom(
-        "This worker has lost accelerator memory and has no room for this model any more. "
+        "This worker has lost accelerator memory and no longer has room for this model. "
         "Tell the operator, or use a smaller model."
     )

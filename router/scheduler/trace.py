@@ -1,8 +1,9 @@
 """The pool's events on record, to be replayed: an incident becomes a test.
 
-A journal is a text file of JSON lines: the limits, then `[time, event]`, and so again for
-each run of the worker. The machine is deterministic, so the same events bring back the same
-decisions. No secret is in it: payers and callers are digests, cut short.
+A journal is a text file of JSON lines. Each run of the worker adds its limits, and then one
+`[time, event]` a line. The scheduler is deterministic, so the same events lead to the same
+decisions. No secret is in a journal: of the digests of tokens and callers it shows the first
+characters.
 """
 
 from __future__ import annotations
@@ -19,16 +20,14 @@ from typing import TextIO
 
 from router import errors
 from router.scheduler import actions, events
-from router.scheduler.machine import Machine
-from router.scheduler.slots import Limits
+from router.scheduler.machine import Scheduler
+from router.scheduler.state import Limits
 
 _log = logging.getLogger(__name__)
 
-_DIGEST = 12  # characters of a digest that tell one from another
-
 
 class Journal:
-    """Writes down each event as the pool takes it in."""
+    """Writes each event, before the scheduler handles it."""
 
     def __init__(self, stream: TextIO, limits: Limits) -> None:
         self._stream = stream
@@ -36,19 +35,14 @@ class Journal:
         self._write(_plain(limits))
 
     def __call__(self, now: float, event: events.Event) -> None:
-        if isinstance(event, events.Wanted):
-            caller = event.caller and event.caller[:_DIGEST]
-            event = dataclasses.replace(event, payer=event.payer[:_DIGEST], caller=caller)
-        elif isinstance(event, events.Downloaded):
-            event = dataclasses.replace(event, caller=event.caller[:_DIGEST])
-        self._write([now, {type(event).__name__: _plain(event)}])
+        self._write([now, {type(event).__name__: _plain(events.abridged(event))}])
 
     def _write(self, line: object) -> None:
         if self._broken:
             return
         try:
             self._stream.write(json.dumps(line) + "\n")
-            self._stream.flush()  # what matters most stands just before a crash
+            self._stream.flush()  # the last lines before a crash matter most
         except OSError as error:  # a full disk must not stop the pool
             self._broken = True
             _log.error("the pool's journal ends here: %s", error)
@@ -56,7 +50,7 @@ class Journal:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """One event of a replay, and what the machine ordered because of it."""
+    """One event of a replay, and the actions that it led to."""
 
     now: float
     event: events.Event
@@ -64,19 +58,19 @@ class Step:
 
 
 def replay(lines: Iterable[str]) -> Iterator[Step]:
-    """Feed a fresh machine with a journal's events. Raises `ValueError` for other text."""
-    machine: Machine | None = None
+    """Handle a journal's events with a new scheduler. Raises `ValueError` for other text."""
+    scheduler: Scheduler | None = None
     kinds = {kind.__name__: kind for kind in typing.get_args(events.Event)}
     for row in map(json.loads, lines):
         if isinstance(row, dict):
-            machine = Machine(_built(Limits, row))
+            scheduler = Scheduler(_built(Limits, row))
             continue
-        if machine is None:
+        if scheduler is None:
             raise ValueError("a journal begins with the pool's limits")
         now, content = row
         ((name, fields),) = content.items()
         event = _built(kinds[name], fields)
-        yield Step(now, event, machine.handle(event, now))
+        yield Step(now, event, scheduler.handle(event, now))
 
 
 def _plain(value: object) -> object:
@@ -92,7 +86,7 @@ def _plain(value: object) -> object:
 
 
 def _built(kind: typing.Any, value: typing.Any) -> typing.Any:  # noqa: ANN401  any of the fields' types
-    """The inverse of `_plain`, led by the type that is wanted."""
+    """The inverse of `_plain`, for a value of type `kind`."""
     if isinstance(kind, types.UnionType):
         if value is None:
             return None

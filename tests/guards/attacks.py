@@ -108,14 +108,14 @@ GUARDS = (
     ),
     Guard(
         "When the paying token is refused, the next waiter's token pays",
-        "router.scheduler.machine:Machine._fetch_ended",
+        "router.scheduler.engine_life:EngineLife._fetch_failed",
         never("refused"),
         _HAND_OVER + "the_next_pays_when_the_payers_token_is_refused[http]",
     ),
     Guard(
         "A refused token pays no more",
-        "router.scheduler.machine:Machine._fetch_ended",
-        drop("refused"),
+        "router.scheduler.engine_life:EngineLife._fetch_failed",
+        drop("refused", "error"),
         "tests/pool/test_pool_downloads.py::test_each_token_pays_once",
     ),
 )

@@ -10,7 +10,7 @@ _FILE, _TEST = "router/scheduler/quotas.py", "tests/pool/test_quotas.py::test_"
 GUARDS = (
     Guard(
         "A caller's cold starts per minute are limited",
-        "router.scheduler.quotas:Quotas.refusal",
+        "router.scheduler.quotas:Quotas._refusal",
         never("max_starts_per_caller"),
         _TEST + "a_caller_has_so_many_models_started_a_minute",
     ),
@@ -22,37 +22,37 @@ GUARDS = (
     ),
     Guard(
         "The number of models that one caller keeps loaded is limited",
-        "router.scheduler.quotas:Quotas._to_give_up",
+        "router.scheduler.quotas:Quotas._yields",
         always("len"),
         _TEST + "a_caller_that_uses_all_its_models_gets_no_other",
     ),
     Guard(
         "A caller over its limit yields its own model",
-        "router.scheduler.quotas:Quotas.charge",
-        drop("yielded_by_quota").nth(1, of=2),
+        "router.scheduler.machine:Scheduler._admit",
+        drop("yield_by_quota"),
         _TEST + "a_caller_over_its_models_gives_up_its_own_least_recently_used",
     ),
     Guard(
         "On a full worker, a caller over its limit makes room with its own engine",
-        "router.scheduler.planner:_turn",
+        "router.scheduler.planner:_eviction_order",
         swap("_.yielded_by_quota", "True"),
         _TEST + "on_a_full_worker_its_own_engine_makes_room_not_an_older_one_of_others",
     ),
     Guard(
         "Using a yielded model again counts toward the limit",
-        "router.scheduler.quotas:Quotas._to_give_up",
+        "router.scheduler.quotas:Quotas._yields",
         without("yielded_by_quota"),
         _TEST + "what_was_given_up_is_no_way_around_the_limit",
     ),
     Guard(
         "A model that several callers use counts toward no single caller's limit",
-        "router.scheduler.slots:Slot.used_by",
+        "router.scheduler.engine_life:EngineLife._grant",
         never("starter"),
         _TEST + "a_model_that_others_use_too_is_no_single_callers",
     ),
     Guard(
         "A caller's waiting requests are limited",
-        "router.scheduler.quotas:Quotas.refusal",
+        "router.scheduler.quotas:Quotas._refusal",
         never("_over_places"),
         _TEST + "a_caller_has_so_many_requests_waiting",
     ),

@@ -47,7 +47,7 @@ GUARDS = (
     ),
     Guard(
         "Files that a request waits for are not removed",
-        "router.scheduler.books:Books.forget_snapshot",
+        "router.scheduler.engine_life:EngineLife.forget_snapshot",
         without("queue"),
         "tests/pool/test_pool_downloads.py::"
         "test_files_that_are_on_their_way_wanted_or_in_use_may_not_go",

@@ -12,7 +12,8 @@ from router.models import EngineSpec
 from router.pool.lease import Lease
 from router.pool.pool import EnginePool
 from router.scheduler.lifecycle import State
-from router.scheduler.slots import Limits
+from router.scheduler.machine import Scheduler
+from router.scheduler.state import Limits
 from tests.pool.fakes import (
     GIB,
     FakeClock,
@@ -23,7 +24,6 @@ from tests.pool.fakes import (
     spec,
     token_of,
 )
-from tests.scheduler.invariants import check
 
 
 class World:
@@ -34,7 +34,7 @@ class World:
         self.downloader, self.launcher = FakeDownloader(), FakeLauncher(self.gauge)
         settings = {"budget": 100 * GIB, "max_loaded": 2, "min_residency": 0.0} | limits
         self.pool = EnginePool(
-            Limits(**settings),  # type: ignore[arg-type]
+            Scheduler(Limits(**settings)),  # type: ignore[arg-type]
             downloader=self.downloader,
             launcher=self.launcher,
             gauge=self.gauge,
@@ -58,7 +58,7 @@ class World:
         return made
 
     def state(self, name: str = "a") -> State:
-        slot = self.pool._machine.slots.get(spec(name).key)
+        slot = self.pool._scheduler.slots.get(spec(name).key)
         return slot.state if slot else State.COLD
 
     async def later(self, seconds: float) -> None:
@@ -72,7 +72,7 @@ class World:
         await self.pool.shut_down(0.0)
         assert not self.launcher.alive, "an engine outlived the pool"
         assert not self.pool._leases
-        check(self.pool._machine)
+        self.pool._scheduler.validate()
 
 
 class Caller:

@@ -19,7 +19,6 @@ from tests.pool.fakes import (
     spec,
 )
 from tests.pool.harness import world_of
-from tests.scheduler.invariants import check
 
 
 async def test_the_least_recently_used_idle_engine_makes_room(stack: AsyncExitStack) -> None:
@@ -184,7 +183,7 @@ async def test_cancelling_one_waiter_leaves_the_work_of_others_alone(
         assert first.lease
     first.task.cancel()
     await asyncio.wait({first.task})
-    check(world.pool._machine)
+    world.pool._scheduler.validate()
     if stage == "fetching":
         world.downloader.finish("a")
         await settle()
@@ -192,7 +191,7 @@ async def test_cancelling_one_waiter_leaves_the_work_of_others_alone(
         world.launcher.ready("a")
     await settle()
     assert second.lease
-    slot = world.pool._machine.slots[spec("a").key]
+    slot = world.pool._scheduler.slots[spec("a").key]
     assert len(slot.leases) == 1
     assert len(world.launcher.starts) == 1
 

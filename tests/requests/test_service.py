@@ -27,11 +27,11 @@ from router.models import Task
 from router.pool.pool import EnginePool
 from router.requests.response import Body, Head, Part, Progress, Request
 from router.requests.service import Service
-from router.scheduler.slots import Limits
+from router.scheduler.machine import Scheduler
+from router.scheduler.state import Limits
 from router.secrets import Token
 from tests.doubles import Answer, FakeHub, FakeRelay
 from tests.pool.fakes import GIB, FakeClock, FakeDownloader, FakeGauge, FakeLauncher, settle
-from tests.scheduler.invariants import check
 
 CHAT = "/v1/chat/completions"
 SSE = {"Content-Type": "text/event-stream"}
@@ -50,7 +50,7 @@ class Desk:
         settings = Settings.from_environ(environ)
         models = catalog(settings)
         self.pool = EnginePool(
-            Limits(budget=100 * GIB, max_loaded=1, min_residency=0.0, **limits),
+            Scheduler(Limits(budget=100 * GIB, max_loaded=1, min_residency=0.0, **limits)),
             downloader=self.downloader,
             launcher=self.launcher,
             gauge=self.gauge,
@@ -81,7 +81,7 @@ class Desk:
 
     @property
     def in_flight(self) -> int:
-        return sum(len(slot.leases) for slot in self.pool._machine.slots.values())
+        return sum(len(slot.leases) for slot in self.pool._scheduler.slots.values())
 
     def sent(self, number: int = -1) -> dict[str, object]:
         body = orjson.loads(self.relay.sent[number].body or b"")
@@ -100,7 +100,7 @@ async def desk(
     finally:
         assert made.in_flight == 0, "a lease outlived its request"
         assert made.relay.open_now == 0, "an exchange outlived its request"
-        check(made.pool._machine)
+        made.pool._scheduler.validate()
         await made.pool.shut_down(0.0)
         assert not made.launcher.alive
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -19,11 +20,10 @@ from hypothesis.stateful import (
 from router.errors import HubUnavailable, ModelGated, NoRoom, RouterError
 from router.models import EngineKey, EngineSpec
 from router.scheduler import actions, events
-from router.scheduler.machine import Machine
-from router.scheduler.slots import Limits
+from router.scheduler.machine import Scheduler
+from router.scheduler.state import Limits
 from router.scheduler.trace import Journal, replay
 from tests.pool.fakes import GIB, spec
-from tests.scheduler.invariants import check
 
 BUDGET = 12 * GIB
 SPECS = (
@@ -50,17 +50,17 @@ class Request:
 
 @dataclass
 class Process:
-    order: actions.Start
+    action: actions.Start
     state: str = "starting"  # ready, stopping
     dead: bool = False
 
 
 @dataclass
 class Outside:
-    """The world around the machine: it carries orders out, and checks each of them."""
+    """The world around the machine: it performs actions, and checks each of them."""
 
     limits: Limits
-    machine: Machine = field(init=False)
+    scheduler: Scheduler = field(init=False)
     now: float = 100.0
     requests: dict[int, Request] = field(default_factory=dict)
     fetches: dict[EngineKey, actions.Fetch] = field(default_factory=dict)
@@ -73,67 +73,69 @@ class Outside:
     history: list[list[actions.Action]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.machine = Machine(self.limits)
+        self.scheduler = Scheduler(self.limits)
         self.record = Journal(self.journal, self.limits)
 
     def tell(self, event: events.Event) -> None:
         self.record(self.now, event)
-        orders = self.machine.handle(event, self.now)
-        self.history.append(orders)
-        check(self.machine)
-        for order in orders:
-            self.carry_out(order)
+        done = self.scheduler.handle(event, self.now)
+        self.history.append(done)
+        self.scheduler.validate()
+        for action in done:
+            self.perform(action)
 
-    def carry_out(self, order: actions.Action) -> None:
-        match order:
+    def perform(self, action: actions.Action) -> None:
+        match action:
             case actions.Grant(waiter, key, generation):
                 request = self.requests[waiter]
                 assert request.state == "waiting", "granted twice, or after a failure"
                 assert request.spec.key == key
                 assert self.processes[generation].state == "ready", "granted too early"
-                assert self.processes[generation].order.spec.key == key
+                assert self.processes[generation].action.spec.key == key
                 request.state, request.generation = "granted", generation
             case actions.Fail(waiter, error):
                 request = self.requests[waiter]
                 assert request.state == "waiting", "failed twice, or after a grant"
                 request.state, request.error = "failed", error
             case actions.Fetch():
-                assert order.spec.key not in self.fetches, "two downloads of one model"
-                self.fetches[order.spec.key] = order
+                assert action.spec.key not in self.fetches, "two downloads of one model"
+                self.fetches[action.spec.key] = action
             case actions.CancelFetch(key, attempt):
                 assert self.fetches.pop(key).attempt == attempt
             case actions.Measure():
                 self.tell(events.Measured(self.free()))
             case actions.Start():
-                self.check_start(order)
-                self.processes[order.generation] = Process(order)
+                self.check_start(action)
+                self.processes[action.generation] = Process(action)
             case actions.Stop(key, generation, why, _):
                 self.check_stop(key, generation, why)
             case actions.Probe():
-                self.probes.append(order)
+                self.probes.append(action)
+            case actions.Alarm(message, leave):
+                assert not leave, message
 
     def free(self) -> int:
-        held = sum(p.order.allotment.claim for p in self.processes.values() if not p.dead)
+        held = sum(p.action.allotment.claim for p in self.processes.values() if not p.dead)
         return max(0, BUDGET - held - self.leaked - self.outsiders)
 
-    def check_start(self, order: actions.Start) -> None:
+    def check_start(self, action: actions.Start) -> None:
         assert all(p.state == "ready" for p in self.processes.values()), "memory in flux"
-        assert order.spec.key not in {p.order.spec.key for p in self.processes.values()}
-        claim = order.allotment.claim
-        claims = sum(p.order.allotment.claim for p in self.processes.values())
+        assert action.spec.key not in {p.action.spec.key for p in self.processes.values()}
+        claim = action.allotment.claim
+        claims = sum(p.action.allotment.claim for p in self.processes.values())
         assert claims + claim <= BUDGET - self.written_off, "the claims exceed the budget"
-        if order.spec.memory is not None:
-            assert claim <= order.allotment.free == self.free(), "more than is free"
+        if action.spec.memory is not None:
+            assert claim <= action.allotment.free == self.free(), "more than is free"
 
     def check_stop(self, key: EngineKey, generation: int, why: str) -> None:
         process = self.processes[generation]
-        assert process.order.spec.key == key
+        assert process.action.spec.key == key
         assert process.state != "stopping", "stopped twice"
         cut = [r for r in self.requests.values() if r.in_flight and r.generation == generation]
         if why in ("evicted", "expired", "drained", "shutdown"):
             assert not cut, f"{why} with requests in flight"
         if why in ("evicted", "expired"):
-            assert not process.order.spec.pinned, f"{why}, though pinned"
+            assert not process.action.spec.pinned, f"{why}, though pinned"
             moving = [p for p in self.processes.values() if p.state != "ready"]
             assert not moving, "two engines give memory back at once"
         for request in cut:
@@ -180,18 +182,18 @@ class PoolLife(RuleBasedStateMachine):
 
     @rule(
         which=st.sampled_from(SPECS),
-        payer=st.sampled_from("xyz"),
+        token=st.sampled_from("xyz"),
         patience=st.sampled_from([5.0, 1e6]),
         caller=st.sampled_from([None, "", "x", "y"]),
     )
     def request(
-        self, which: EngineSpec, payer: str, patience: float, caller: str | None
+        self, which: EngineSpec, token: str, patience: float, caller: str | None
     ) -> None:
         world = self.world
         number = len(world.requests) + 1
         world.requests[number] = Request(which)
         deadline = world.now + patience
-        world.tell(events.Wanted(number, number, which, payer, deadline, caller))
+        world.tell(events.Wanted(number, number, which, token, deadline, caller))
 
     @rule(caller=st.sampled_from("xy"))
     def download(self, caller: str) -> None:
@@ -200,7 +202,7 @@ class PoolLife(RuleBasedStateMachine):
     @rule(which=st.sampled_from(SPECS))
     def remove_files(self, which: EngineSpec) -> None:
         model = which.model
-        self.world.tell(events.FilesRemoved(model.repo_id, model.commit))
+        self.world.tell(events.ForgetSnapshot(model.repo_id, model.commit))
 
     @precondition(lambda self: self.world.of("waiting", "granted"))
     @rule(data=st.data())
@@ -220,21 +222,21 @@ class PoolLife(RuleBasedStateMachine):
     @rule(data=st.data(), end=st.sampled_from(["ok", "ok", "refused", "failed"]))
     def end_fetch(self, data: st.DataObject, end: str) -> None:
         key = data.draw(st.sampled_from(sorted(self.world.fetches, key=str)))
-        order = self.world.fetches.pop(key)
-        self.old.append(events.Fetched(key, order.attempt, Path("/s")))
+        action = self.world.fetches.pop(key)
+        self.old.append(events.Fetched(key, action.attempt, Path("/s")))
         if end == "ok":
-            self.world.tell(events.Fetched(key, order.attempt, Path("/s")))
+            self.world.tell(events.Fetched(key, action.attempt, Path("/s")))
         else:
             refused = end == "refused"
             error = ModelGated("no") if refused else HubUnavailable("down")
-            self.world.tell(events.FetchFailed(key, order.attempt, error, refused))
+            self.world.tell(events.FetchFailed(key, action.attempt, error, refused))
 
     @precondition(lambda self: self.world.in_state("starting"))
     @rule(end=st.sampled_from(["ok", "ok", "ok", "failed", "out of memory"]))
     def end_start(self, end: str) -> None:
         (number,) = self.world.in_state("starting")
         process = self.world.processes[number]
-        key = process.order.spec.key
+        key = process.action.spec.key
         self.old.append(events.Healthy(key, number))
         if end == "ok":
             process.state = "ready"
@@ -249,7 +251,7 @@ class PoolLife(RuleBasedStateMachine):
         number = data.draw(st.sampled_from(self.world.in_state("ready")))
         process = self.world.processes[number]
         process.dead = True
-        event = events.Crashed(process.order.spec.key, number, "killed")
+        event = events.Crashed(process.action.spec.key, number, "killed")
         self.old.append(event)
         self.world.tell(event)
 
@@ -258,7 +260,7 @@ class PoolLife(RuleBasedStateMachine):
     def gone(self, data: st.DataObject, missing: int) -> None:
         world = self.world
         number = data.draw(st.sampled_from(world.in_state("stopping")))
-        key = world.processes.pop(number).order.spec.key
+        key = world.processes.pop(number).action.spec.key
         world.leaked = world.written_off = missing
         event = events.Gone(key, number, missing)
         self.old.append(event)
@@ -301,12 +303,12 @@ class PoolLife(RuleBasedStateMachine):
     @invariant()
     def a_timer_is_never_overdue(self) -> None:
         if hasattr(self, "world"):
-            due = self.world.machine.wake_at(self.world.now)
+            due = self.world.scheduler.wake_at
             before = len(self.world.history)
-            if due is not None and due <= self.world.now:
+            if due <= self.world.now:
                 self.world.tell(events.Tick())
-                again = self.world.machine.wake_at(self.world.now)
-                assert again is None or again > self.world.now, "a tick that ticks for ever"
+                again = self.world.scheduler.wake_at
+                assert again > self.world.now, "a tick that ticks for ever"
             assert len(self.world.history) - before < 10
 
     def teardown(self) -> None:
@@ -345,12 +347,12 @@ class PoolLife(RuleBasedStateMachine):
             world.requests[number].state = "done"
             world.tell(events.Released(number, answered=True))
             return True
-        for key, order in tuple(world.fetches.items()):
+        for key, action in tuple(world.fetches.items()):
             del world.fetches[key]
-            world.tell(events.Fetched(key, order.attempt, Path("/s")))
+            world.tell(events.Fetched(key, action.attempt, Path("/s")))
             return True
         for number, process in tuple(world.processes.items()):
-            key = process.order.spec.key
+            key = process.action.spec.key
             if process.state == "starting":
                 process.state = "ready"
                 world.tell(events.Healthy(key, number))
@@ -363,8 +365,8 @@ class PoolLife(RuleBasedStateMachine):
         return self._wait()
 
     def _wait(self) -> bool:
-        due = self.world.machine.wake_at(self.world.now)
-        if due is None or not self.world.of("waiting"):
+        due = self.world.scheduler.wake_at
+        if due == inf or not self.world.of("waiting"):
             return False
         assert due < 1e5, "nothing but a deadline would help those who wait"
         self.world.now = max(due, self.world.now)
@@ -385,10 +387,10 @@ class PoolLife(RuleBasedStateMachine):
         assert not world.of("waiting")
         assert not world.fetches
         for number in world.in_state("stopping"):
-            key = world.processes.pop(number).order.spec.key
+            key = world.processes.pop(number).action.spec.key
             world.tell(events.Gone(key, number, 0))
         assert not world.processes
-        assert world.machine.empty
+        assert world.scheduler.empty
 
 
 def stale_reports(key: EngineKey, old: int) -> list[events.Event]:
@@ -410,7 +412,7 @@ def test_reports_of_an_earlier_life_change_nothing_in_any_state() -> None:
     world.requests[1] = Request(SPECS[0])
     world.tell(events.Wanted(1, 1, SPECS[0], "x", 1e6))
     for state in ("fetching", "starting", "ready", "stopping"):
-        slot = world.machine.slots[key]
+        slot = world.scheduler.slots[key]
         assert slot.state == state
         for event in stale_reports(key, old=99):
             before = (

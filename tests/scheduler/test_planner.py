@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from router.errors import ModelTooLarge, NoRoom
+from router.scheduler.events import Wanted
 from router.scheduler.lifecycle import State
 from router.scheduler.planner import Plan, plan
-from router.scheduler.slots import Limits, Slot, Waiter
+from router.scheduler.state import Limits, Slot
 from tests.pool.fakes import GIB, spec
 
 NOW = 1000.0
@@ -28,9 +29,9 @@ def slot(
     made = Slot(spec(name, memory=gib * GIB, pinned=pinned), gib * GIB, state)
     made.last_used, made.ready_at, made.answered = used, ready_at, answered
     if waits is not None:
-        made.queue[waits] = Waiter(waits, waits, "", NOW + 100)
+        made.queue[waits] = Wanted(waits, waits, made.spec, "", NOW + 100)
     if busy:
-        made.leases[999] = Waiter(999, 999, "", NOW + 100)
+        made.leases[999] = Wanted(999, 999, made.spec, "", NOW + 100)
     return made
 
 
@@ -85,7 +86,7 @@ def test_pinned_engines_stay_though_they_are_the_least_recently_used() -> None:
 def test_what_only_a_pinned_engine_could_make_room_for_is_refused() -> None:
     pinned = slot("x", State.READY, 6, pinned=True)
     waiting = slot("a", State.FETCHED, 5, waits=1)
-    ((refused, error),) = decide(pinned, waiting).refuse
+    ((refused, error),) = decide(pinned, waiting).reject
     assert refused is waiting
     assert isinstance(error, NoRoom)
 
@@ -93,7 +94,7 @@ def test_what_only_a_pinned_engine_could_make_room_for_is_refused() -> None:
 def test_what_is_larger_than_the_budget_is_refused_and_holds_nobody_up() -> None:
     giant, fitting = slot("a", State.FETCHED, 11, waits=1), slot("b", State.FETCHED, waits=2)
     decided = decide(giant, fitting)
-    assert [type(error) for _, error in decided.refuse] == [ModelTooLarge]
+    assert [type(error) for _, error in decided.reject] == [ModelTooLarge]
     assert decided.start is fitting
 
 
@@ -177,7 +178,7 @@ def test_an_idle_engine_expires_and_a_busy_or_pinned_one_does_not() -> None:
         return made
 
     idle, busy, pinned = resident("x"), resident("y"), resident("z", pinned=True)
-    busy.leases[1] = Waiter(1, 1, "", NOW)
+    busy.leases[1] = Wanted(1, 1, busy.spec, "", NOW)
     assert decide(busy, pinned, idle).expire is idle
     assert decide(busy, pinned).expire is None
     assert decide(idle, slot("w", State.STOPPING, 1)).expire is None

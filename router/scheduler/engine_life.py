@@ -1,0 +1,289 @@
+"""The life of one engine: what happens to it, and what to do because of that.
+
+`EngineLife` is the only class that writes to slots, and `Scheduler` the only one that calls
+its methods. Each method leaves the slot consistent and returns actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from router.errors import RouterError
+from router.models import EngineSpec
+from router.scheduler import actions, events, rejections
+from router.scheduler.actions import Action
+from router.scheduler.lifecycle import CUTS_OFF, Cause, IllegalTransition, State, after
+from router.scheduler.state import Limits, Slot
+
+FIRST_BACKOFF = 1.0  # seconds after the first failure in a row; doubles with each failure ...
+LONGEST_BACKOFF = 300.0  # ... up to this
+SHORT_COOL_DOWN = 1.0  # seconds: requests wait for this long, and are refused if it is longer
+
+
+class EngineLife(Slot):
+    """A slot that lives. `numbers` gives each start and each download one of its own."""
+
+    __slots__ = ("_limits", "_numbers")
+
+    def __init__(self, spec: EngineSpec, limits: Limits, numbers: Iterator[int]) -> None:
+        super().__init__(spec, claim=0)
+        self._limits, self._numbers = limits, numbers
+
+    def note(self, event: events.Event, now: float) -> None:
+        """Remember an event for the report of a defect."""
+        self.story.append((now, event))
+
+    def _move(self, cause: Cause, now: float) -> None:
+        """Enter the next state. Raises `IllegalTransition`, and then changes nothing."""
+        try:
+            following = after(self.state, cause)
+        except IllegalTransition:
+            raise self._illegal(cause) from None
+        self.state = following
+        self.story.append((now, cause))
+
+    def _illegal(self, cause: Cause) -> IllegalTransition:
+        in_flight = f" with {len(self.leases)} requests in flight" if self.leases else ""
+        return IllegalTransition(self.state, cause, f"{self.key}{in_flight}", self.tell_story())
+
+    # --- settings --------------------------------------------------------------------
+
+    def configure(self, spec: EngineSpec, written_off: int) -> None:
+        """Take on the latest settings and size, unless an engine runs on others."""
+        if not self.state.claims:
+            self.spec = spec
+            self.claim = self._limits.claim(spec, written_off)
+
+    def belong_to(self, caller: str | None) -> None:
+        """Count as this caller's own model, until another caller uses it."""
+        self.starter, self.yielded_by_quota = caller, False
+
+    def yield_by_quota(self) -> None:
+        self.yielded_by_quota = True
+
+    # --- requests --------------------------------------------------------------------
+
+    def enqueue(self, request: events.Wanted, now: float) -> list[Action]:
+        """Take in a request: download its model, put it in flight, or let it wait."""
+        latest = next(reversed(self.queue.values())) if self.queue else request
+        self.queue[request.waiter] = request
+        self.linger_until = None
+        if request.age < latest.age:  # it had a place before
+            self.queue = dict(sorted(self.queue.items(), key=lambda item: item[1].age))
+        if self.state is State.COLD:
+            return [self._begin_fetch(now)]
+        return self._grant(now)
+
+    def release(self, waiter: int, now: float, *, answered: bool) -> list[Action]:
+        """A request stops waiting, or ends its lease. A lease that was cut off is over."""
+        if waiter in self.queue:
+            del self.queue[waiter]
+            if self.state is State.FETCHING and not self.queue:
+                self.linger_until = now + self._limits.fetch_linger
+            return []
+        if self.leases.pop(waiter, None) is None:
+            return []
+        self.last_used = now
+        if answered:  # the engine works
+            self.answered, self.last_progress = True, now
+            self.failures, self.retry_at = 0, 0.0
+        if self.idle and self.drain_deadline is not None:
+            return [self._stop(Cause.DRAINED, now)]
+        return self._grant(now)
+
+    def fail(self, error: RouterError, *, digest: str | None = None) -> list[Action]:
+        """Fail the waiting requests: all, or those with one credential."""
+        failed = [
+            waiter
+            for waiter, request in self.queue.items()
+            if digest is None or request.credential_digest == digest
+        ]
+        for waiter in failed:
+            del self.queue[waiter]
+        return [actions.Fail(waiter, error) for waiter in failed]
+
+    def _grant(self, now: float) -> list[Action]:
+        """Put waiting requests in flight, the oldest first, as far as the engine takes them."""
+        granted: list[Action] = []
+        while self.queue and self.accepts(self._limits.max_concurrency):
+            request = self.oldest
+            if not self.leases:
+                self.last_progress = now
+            del self.queue[request.waiter]
+            self.leases[request.waiter] = request
+            self.last_used = now
+            self.yielded_by_quota = False
+            if request.caller != self.starter:
+                self.starter = None  # a model that several callers use belongs to none
+            granted.append(actions.Grant(request.waiter, self.key, self.generation))
+        return granted
+
+    # --- downloads -------------------------------------------------------------------
+
+    def _begin_fetch(self, now: float) -> Action:
+        self._move(Cause.WANTED, now)
+        self.refused.clear()
+        return self._fetch(self.oldest)
+
+    def _fetch(self, request: events.Wanted) -> Action:
+        """Download with the credential of `request`. Each credential is tried once."""
+        self.attempt = next(self._numbers)
+        self.credential_digest = request.credential_digest
+        return actions.Fetch(self.spec, self.attempt, request.waiter, request.caller)
+
+    def _fetched(self, event: events.Fetched, now: float) -> list[Action]:
+        self._move(Cause.VERIFIED, now)
+        self.snapshot, self.linger_until = event.snapshot, None
+        return []
+
+    def _fetch_failed(self, event: events.FetchFailed, now: float) -> list[Action]:
+        failed: list[Action] = []
+        if event.blames_credential:
+            self.refused[self.credential_digest] = event.error
+            failed = self.fail(event.error, digest=self.credential_digest)
+            for request in self.queue.values():
+                if request.credential_digest not in self.refused:
+                    return [*failed, self._fetch(request)]
+        self._move(Cause.FETCH_FAILED, now)
+        self.linger_until = None
+        return failed + self.fail(event.error)
+
+    def _cancel_fetch(self, cause: Cause, now: float) -> Action:
+        self._move(cause, now)
+        self.linger_until = None
+        return actions.CancelFetch(self.key, self.attempt)
+
+    def forget_snapshot(self, now: float) -> None:
+        """Forget that the model is on disk, unless a request waits for it."""
+        if self.state is State.FETCHED and not self.queue:
+            self._move(Cause.FORGOTTEN, now)
+
+    # --- engines ---------------------------------------------------------------------
+
+    def start(self, free: int, now: float, *, whole: bool) -> Action:
+        """`free`: bytes measured just now. `whole`: no other engine can run beside it."""
+        self._move(Cause.ADMITTED, now)
+        self.generation = next(self._numbers)
+        allotment = actions.Allotment(self.claim, free, whole, self.smaller)
+        return actions.Start(self.spec, self.generation, self.snapshot, allotment)
+
+    def evict(self, now: float) -> Action:
+        return self._stop(Cause.EVICTED, now)
+
+    def expire(self, now: float) -> Action:
+        return self._stop(Cause.EXPIRED, now)
+
+    def drain(self, now: float) -> None:
+        """Take no more requests, because the memory is needed."""
+        if self.state is State.READY:
+            self._move(Cause.DRAIN, now)
+
+    def revive(self, now: float) -> list[Action]:
+        """Take requests again, because the memory is no longer needed."""
+        self._move(Cause.REVIVED, now)
+        return self._grant(now)
+
+    def _stop(self, cause: Cause, now: float, detail: str = "") -> Action:
+        if self.leases and cause not in CUTS_OFF:
+            raise self._illegal(cause)
+        self._move(cause, now)
+        self.drain_deadline = None
+        self.leases.clear()
+        why = f"{cause}: {detail}" if detail else str(cause)
+        return actions.Stop(self.key, self.generation, why, at_once=cause in CUTS_OFF)
+
+    def report(self, event: events.Report, now: float) -> list[Action]:  # noqa: PLR0911  a flat dispatch
+        """Take in what came of an action, unless a later action has overtaken it."""
+        self.note(event, now)
+        match self.state, event:
+            case State.FETCHING, events.Fetched(attempt=self.attempt):
+                return self._fetched(event, now)
+            case State.FETCHING, events.FetchFailed(attempt=self.attempt):
+                return self._fetch_failed(event, now)
+            case State.STARTING, events.Healthy(generation=self.generation):
+                return self._ready(now)
+            case State.STARTING, events.StartFailed(generation=self.generation):
+                return self._start_failed(event, now)
+            case State.READY | State.DRAINING, events.Responded(generation=self.generation):
+                self.last_progress, self.probing = now, False
+            case State.READY | State.DRAINING, events.Crashed(generation=self.generation):
+                return self._crashed(event, now)
+            case State.STOPPING, events.Gone(generation=self.generation):
+                return self._gone(now)
+            case State.STOPPING, events.Stuck(generation=self.generation):
+                self.stuck = True
+                return [
+                    actions.Alarm(f"The engine for {self.key} can't be killed.", leave=True)
+                ]
+        return []
+
+    def _ready(self, now: float) -> list[Action]:
+        self._move(Cause.HEALTHY, now)
+        self.ready_at = self.last_used = self.last_progress = now
+        self.answered = self.probing = False
+        return self._grant(now)
+
+    def _start_failed(self, event: events.StartFailed, now: float) -> list[Action]:
+        failed: list[Action] = []
+        if event.out_of_memory and not self.smaller:
+            self.smaller = True  # the same requests get another start
+        else:
+            self._cool_down(now)
+            self.verify_files = True
+            failed = self.fail(rejections.did_not_start(self))
+        return [*failed, self._stop(Cause.START_FAILED, now, event.reason)]
+
+    def _crashed(self, event: events.Crashed, now: float) -> list[Action]:
+        self._cool_down(now)
+        stop = self._stop(Cause.CRASHED, now, event.reason)
+        if self.retry_at - now <= SHORT_COOL_DOWN:
+            return [stop]
+        return [stop, *self.fail(rejections.cooling_down(self, now))]
+
+    def _cool_down(self, now: float) -> None:
+        """Count a failed start or a crash, and set when the engine may start again."""
+        self.retry_at = now + min(FIRST_BACKOFF * 2**self.failures, LONGEST_BACKOFF)
+        self.failures = min(self.failures + 1, 32)
+
+    def _gone(self, now: float) -> list[Action]:
+        verify, self.verify_files = self.verify_files, False
+        self._move(Cause.VERIFY_FILES if verify else Cause.GONE, now)
+        return [self._begin_fetch(now)] if verify and self.queue else []
+
+    # --- time ------------------------------------------------------------------------
+
+    def tick(self, now: float) -> list[Action]:
+        """Do what is due by now."""
+        done: list[Action] = []
+        for request in tuple(self.queue.values()):
+            if now >= request.deadline:
+                done += [
+                    actions.Fail(request.waiter, rejections.too_late(self)),
+                    *self.release(request.waiter, now, answered=False),
+                ]
+        if self.linger_until is not None and now >= self.linger_until:
+            done.append(self._cancel_fetch(Cause.ABANDONED, now))
+        elif self.drain_deadline is not None and now >= self.drain_deadline:
+            done.append(self._stop(Cause.DRAIN_TIMEOUT, now))
+        elif now >= self.stalls_at(self._limits.stall_timeout):
+            done += self.probe()
+        return done
+
+    def probe(self) -> list[Action]:
+        """Find out whether a running engine still generates."""
+        if not self.running:
+            return []
+        self.probing = True
+        return [actions.Probe(self.key, self.generation)]
+
+    def shut_down(self, deadline: float, now: float) -> list[Action]:
+        """Fail waiting requests, and end the engine: now if it is idle, else by `deadline`."""
+        failed = self.fail(rejections.shutting_down())
+        if self.state is State.FETCHING:
+            return [*failed, self._cancel_fetch(Cause.SHUT_DOWN, now)]
+        if self.state is State.STARTING or (self.running and self.idle):
+            return [*failed, self._stop(Cause.SHUT_DOWN, now)]
+        if self.running:
+            self.drain(now)
+            self.drain_deadline = min(deadline, self.drain_deadline or deadline)
+        return failed

@@ -1,0 +1,115 @@
+"""What must hold after every event. The numbers are those of the project's design.
+
+* 5: requests are in flight in READY and DRAINING only, so none outlives its engine, and an
+  engine that is ready keeps no request waiting while it can take one.
+* 6: claims never exceed the budget, and one engine starts at a time.
+* 7: a model has one slot, and a request has one place.
+* 8: a waiting request has a deadline, and a timer that is due by then.
+* 11: the queue is bounded, for all callers together and for each of them.
+* A shutdown leaves no request waiting and no engine that takes new ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass
+
+from router.models import EngineKey
+from router.scheduler.lifecycle import State
+from router.scheduler.state import Limits, Slot
+
+
+class InvariantViolation(Exception):
+    """A defect of the scheduler. The message names what does not hold, and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that the scheduler knows, after one event."""
+
+    slots: Mapping[EngineKey, Slot]
+    holders: Mapping[int, Slot]  # by waiter
+    limits: Limits
+    _: KW_ONLY
+    settled: bool  # no request waits, and no engine drains
+    shutting_down: bool
+    wake_at: float
+    now: float
+
+
+def check(known: Snapshot) -> None:
+    """Raise `InvariantViolation` unless every invariant holds."""
+    for key, slot in known.slots.items():
+        for broken in (*_requests(key, slot, known), *_engine(slot, known)):
+            story = "\n  ".join(slot.tell_story())
+            raise InvariantViolation(f"{key} ({slot.state}): {broken}\n  {story}")
+    for broken in (*_totals(known), *_queue(known)):
+        raise InvariantViolation(broken)
+
+
+def _requests(key: EngineKey, slot: Slot, known: Snapshot) -> Iterator[str]:
+    if slot.key != key:
+        yield "it is filed under another key"
+    if any(known.holders.get(waiter) is not slot for waiter in (*slot.queue, *slot.leases)):
+        yield "a request is filed under another engine, or under none"
+    ages = [request.age for request in slot.queue.values()]
+    if ages != sorted(ages):
+        yield "a younger request is ahead of an older one"
+    if slot.leases and not slot.running:
+        yield "requests are in flight without an engine"
+    if len(slot.leases) > known.limits.max_concurrency:
+        yield "more requests are in flight than MAX_CONCURRENCY"
+    if slot.queue and slot.accepts(known.limits.max_concurrency):
+        yield "a request waits for an engine that could take it"
+    if slot.queue and slot.state is State.COLD:
+        yield "a request waits, and nothing downloads its model"
+    if slot.queue and known.shutting_down:
+        yield "a request waits for a worker that is shutting down"
+
+
+def _engine(slot: Slot, known: Snapshot) -> Iterator[str]:
+    if slot.linger_until is not None and (slot.queue or slot.state is not State.FETCHING):
+        yield "a download lingers that is wanted, or has ended"
+    if slot.state is State.FETCHING and not slot.queue and slot.linger_until is None:
+        yield "a download goes on for no request"
+    if slot.state not in (State.COLD, State.FETCHING) and not slot.snapshot.parts:
+        yield "it has no snapshot"
+    if slot.state is State.DRAINING and slot.spec.pinned and not known.shutting_down:
+        yield "a pinned engine drains to make room"
+    if slot.drain_deadline is not None and slot.state is not State.DRAINING:
+        yield "a drain deadline without a drain"
+    if known.shutting_down and slot.state in (State.FETCHING, State.STARTING, State.READY):
+        yield "the shutdown has missed it"
+    if known.shutting_down and slot.state is State.DRAINING and slot.idle:
+        yield "it drains, and no request is in flight"
+    if slot.due_at(known.limits, known.now) < known.wake_at:
+        yield "no timer is set for what is due next"
+
+
+def _totals(known: Snapshot) -> Iterator[str]:
+    slots, limits = known.slots.values(), known.limits
+    if sum(slot.held for slot in slots) > limits.budget:
+        yield "the claims exceed the budget"
+    if limits.max_loaded and sum(slot.state.claims for slot in slots) > limits.max_loaded:
+        yield "more engines are loaded than MAX_LOADED_MODELS"
+    if sum(slot.state is State.STARTING for slot in slots) > 1:
+        yield "two engines start at once"
+    for numbers in ([s.generation for s in slots], [s.attempt for s in slots]):
+        if max(Counter(filter(None, numbers)).values(), default=0) > 1:
+            yield "two engines share a number"
+    if known.settled and any(slot.queue or slot.state is State.DRAINING for slot in slots):
+        yield "no plan is made, though a request waits or an engine drains"
+
+
+def _queue(known: Snapshot) -> Iterator[str]:
+    limits = known.limits
+    queued = [request for slot in known.slots.values() for request in slot.queue.values()]
+    # A request that is tried again keeps its place, whatever the limits are.
+    callers = Counter(request.caller for request in queued if not request.retried)
+    if callers.total() > limits.max_queue:
+        yield "more requests wait than MAX_QUEUE"
+    callers.pop(None, None)
+    most = max(callers.values(), default=0)
+    if limits.max_queue_per_caller is not None and most > limits.max_queue_per_caller:
+        yield "more requests of one caller wait than MAX_QUEUE_PER_CALLER"

@@ -1,0 +1,150 @@
+"""What the scheduler knows: the operator's limits, and one slot for each engine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+
+from router.errors import RouterError
+from router.models import EngineKey, EngineSpec
+from router.scheduler.events import Event, Wanted, abridged
+from router.scheduler.lifecycle import Cause, State
+
+STORY_LENGTH = 20  # each event moves an engine once or not at all: ten events or more
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the operator allows. Times in seconds, memory in bytes."""
+
+    budget: int
+    max_loaded: int | None = None  # None: one, unless every engine's memory is known
+    max_queue: int = 256
+    max_concurrency: int = 64  # leases per engine
+    min_residency: float = 15.0
+    stall_timeout: float = 120.0
+    fetch_linger: float = 60.0
+    # For each caller; None: no limit.
+    max_queue_per_caller: int | None = None
+    max_starts_per_caller: int | None = None  # a minute
+    max_models_per_caller: int | None = None  # loaded at once, for this caller alone
+    max_download_per_caller: int | None = None  # bytes an hour
+
+    def claim(self, spec: EngineSpec, written_off: int) -> int:
+        """Bytes to set aside: what the operator says, or an equal share of the budget."""
+        if spec.memory is not None:
+            return spec.memory
+        return (self.budget - written_off) // (self.max_loaded or 1)
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One (repo, commit, flags), whatever state its engine is in.
+
+    This is what the planner and the quotas read. Only its subclass `EngineLife`
+    writes. Times are in seconds, by the pool's clock.
+    """
+
+    spec: EngineSpec
+    claim: int  # bytes
+    state: State = State.COLD
+    generation: int = 0
+    queue: dict[int, Wanted] = field(default_factory=dict)  # by waiter, the oldest first
+    leases: dict[int, Wanted] = field(default_factory=dict)  # by waiter
+    snapshot: Path = Path()  # from FETCHED on
+    # while fetching
+    attempt: int = 0
+    credential_digest: str = ""  # of the credential that this attempt downloads with
+    refused: dict[str, RouterError] = field(default_factory=dict)  # by credential digest
+    linger_until: float | None = None
+    # the caller whose model this is
+    starter: str | None = None  # it caused the start; None: the operator, or several callers
+    yielded_by_quota: bool = False  # its starter's limit made it yield to another model
+    # once started
+    ready_at: float = 0.0
+    last_used: float = 0.0
+    last_progress: float = 0.0
+    answered: bool = False  # this generation has given a whole answer
+    probing: bool = False
+    drain_deadline: float | None = None  # set in a shutdown only
+    stuck: bool = False  # survived SIGKILL
+    # failures in a row
+    failures: int = 0
+    retry_at: float = 0.0
+    smaller: bool = False  # ran out of memory once; starts with less since
+    verify_files: bool = False  # the last start failed: files may be missing or damaged
+    # the last events and moves, each with its time
+    story: deque[tuple[float, Event | Cause]] = field(
+        default_factory=lambda: deque(maxlen=STORY_LENGTH)
+    )
+
+    @property
+    def key(self) -> EngineKey:
+        return self.spec.key
+
+    @property
+    def held(self) -> int:
+        """Bytes that count against the budget now."""
+        return self.claim if self.state.claims else 0
+
+    @property
+    def running(self) -> bool:
+        return self.state is State.READY or self.state is State.DRAINING
+
+    @property
+    def idle(self) -> bool:
+        """No request is in flight."""
+        return not self.leases
+
+    @property
+    def unused(self) -> bool:
+        """The engine is up, and no request holds it or waits for it."""
+        return self.state is State.READY and not self.leases and not self.queue
+
+    @property
+    def oldest(self) -> Wanted:
+        """The request that has waited longest. Only where one waits."""
+        return next(iter(self.queue.values()))
+
+    def accepts(self, max_concurrency: int) -> bool:
+        """Whether a request would be in flight at once."""
+        return self.state is State.READY and len(self.leases) < max_concurrency
+
+    def evictable_at(self, min_residency: float) -> float:
+        """When this engine may be evicted. One that became ready and served no request,
+        because all callers had left, may be evicted at once."""
+        return self.ready_at + (min_residency if self.answered or self.leases else 0.0)
+
+    def stalls_at(self, stall_timeout: float) -> float:
+        """When an engine with requests in flight has been silent for too long; `inf`: never."""
+        return self.last_progress + stall_timeout if self.leases and not self.probing else inf
+
+    @property
+    def expires_at(self) -> float:
+        """When an idle engine has been idle for too long; `inf`: never."""
+        if self.state is not State.READY or self.leases or self.spec.pinned:
+            return inf
+        if self.yielded_by_quota:
+            return self.last_used
+        return inf if self.spec.idle_ttl is None else self.last_used + self.spec.idle_ttl
+
+    def due_at(self, limits: Limits, now: float) -> float:
+        """When time alone changes what is to be done here; `inf`: only an event does."""
+        due = self.stalls_at(limits.stall_timeout)
+        if self.queue:
+            due = min(due, *(request.deadline for request in self.queue.values()))
+            if self.state is State.FETCHED and self.retry_at > now:
+                due = min(due, self.retry_at)
+        for at in (self.linger_until, self.drain_deadline):
+            if at is not None and at < due:
+                due = at
+        # An engine that has expired already waits for others to settle, which is an event.
+        return expires if now < (expires := self.expires_at) < due else due
+
+    def tell_story(self) -> Iterator[str]:
+        """The last events and moves as lines, with no more of a digest than a trace shows."""
+        for at, what in self.story:
+            yield f"{at:.3f} {f'-> {what}' if isinstance(what, Cause) else abridged(what)}"
