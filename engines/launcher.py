@@ -23,6 +23,7 @@ from router.models import EngineSpec
 from router.pool.interfaces import EngineStartError
 from router.scheduler.actions import Allotment
 from router.secrets import Token
+from router.tasks import finish
 
 POLL = 0.1  # seconds between looks at an engine that is starting
 _ANSWER_WITHIN = aiohttp.ClientTimeout(5.0)  # `/ready` and `/model_info` only look at flags
@@ -141,7 +142,8 @@ class SglangLauncher:
         try:
             await self._becomes_ready(engine, command.model_path(snapshot), diagnosis)
         except BaseException:
-            await _put_down(process)
+            # Even if this task is cancelled again: a failed start leaves no process.
+            await finish(process.stop(grace=0))
             raise
         return engine
 
@@ -197,21 +199,6 @@ async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
             return answer.status == HTTPStatus.OK
     except (aiohttp.ClientError, TimeoutError):
         return False
-
-
-async def _put_down(process: EngineProcess) -> None:
-    """Kill the family and return when it is gone, even if cancelled meanwhile: who gave
-    up on the start must not meet its processes again. Raises `Unkillable`."""
-    stop = asyncio.create_task(process.stop(grace=0))
-    cancelled: asyncio.CancelledError | None = None
-    while not stop.done():
-        try:
-            await asyncio.wait({stop})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    stop.result()
-    if cancelled is not None:
-        raise cancelled
 
 
 def _free_port() -> int:

@@ -21,8 +21,8 @@ from router.config import models_file
 from router.config.catalog import Catalog
 from router.config.settings import Platform, Settings
 from router.downloads.downloader import SnapshotDownloader
-from router.downloads.last_asked import LastAsked
-from router.downloads.retention import Removal
+from router.downloads.last_used import LastUsed
+from router.downloads.retention import PrivateModelRetention
 from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
 from router.pool.pool import EnginePool
@@ -83,9 +83,9 @@ class Worker:
         """Put everything together; close what it held when the block ends."""
         async with AsyncExitStack() as stack:
             settings = self._settings
-            last_asked = LastAsked(settings.hf_hub_cache)
+            last_used = LastUsed(settings.hf_hub_cache)
             memory = gauge(self._configuration.environ)
-            downloads = self._make_downloads(memory, last_asked)
+            downloads = self._make_downloads(memory, last_used)
             pool = self._pool = self._make_pool(memory, downloads, stack)
             direct = make_hub(settings)
             stack.push_async_callback(direct.close)
@@ -109,14 +109,14 @@ class Worker:
 
             service = self._make_service(pool, admission, stack)
             if settings.remove_private_files and settings.private_idle_ttl is not None:
-                removal = Removal(
+                retention = PrivateModelRetention(
                     settings.hf_hub_cache,
-                    last_asked,
+                    last_used,
                     ttl=settings.private_idle_ttl,
                     pool=pool,
                     downloads=downloads,
                 )
-                await stack.enter_async_context(self._behind(pool, removal.run()))
+                await stack.enter_async_context(self._behind(pool, retention.run()))
             # Until the end: without it the clock stands still, and no deadline strikes.
             async with self._behind(pool, watch(self._clock, thawed)):
                 yield service
@@ -193,13 +193,13 @@ class Worker:
             max_download_per_caller=settings.max_download_per_caller,
         )
 
-    def _make_downloads(self, memory: Gauge, last_asked: LastAsked) -> SnapshotDownloader:
+    def _make_downloads(self, memory: Gauge, last_used: LastUsed) -> SnapshotDownloader:
         settings = self._settings
         return SnapshotDownloader(
             settings.hf_hub_cache,
             self._configuration.environ,
             caches=settings.hub_caches,
-            last_asked=last_asked if settings.remove_private_files else None,
+            last_used=last_used if settings.remove_private_files else None,
             max_model_bytes=settings.max_model_bytes or memory.total(),
             allow_unsafe_weights=settings.allow_unsafe_weights,
         )

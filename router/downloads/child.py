@@ -1,14 +1,11 @@
-"""The short-lived process that downloads one snapshot: `python -m router.downloads.child`.
+"""The process that downloads one snapshot: `python -m router.downloads.child`.
 
-Short-lived, because `huggingface_hub` keeps tokens in memory for ever, lacks timeouts on
-some paths, and can't be cancelled; a process can.
+A separate process, because `huggingface_hub` keeps tokens in memory forever, lacks timeouts
+on some paths, and can't be cancelled.
 
-On stdin: one line of JSON, the order, the token in it (never in argv or environment); later
-a line `go`, when the disk space is reserved. The end of stdin is the end of the router.
-On stdout, lines of JSON by `event`: `started`; `waiting` (another worker's bytes, and the
-total); `partial` (the name of a file that is about to be written); `plan` (total and missing
-bytes); `progress` (bytes done); and last `done`, `overtaken` (another worker took this one
-for dead), or `failed` with one of our error codes. None of them holds a token.
+Standard input has one line of JSON, a `DownloadRequest` (so that the token is never in argv
+or in the environment). A second line, `start`, follows when disk space was reserved. End of
+file means that the router has ended. See `child_events` for the output.
 """
 
 from __future__ import annotations
@@ -22,9 +19,8 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import httpx2
 from huggingface_hub import HfApi, constants, set_client_factory, snapshot_download
@@ -32,171 +28,162 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
-from router.downloads.failures import broken_off, failure
-from router.downloads.select_files import wanted
-from router.downloads.snapshots import PARTIAL_SUFFIX, DamagedSnapshot, RemoteFile, Snapshots
-from router.downloads.source_caches import borrow
-from router.downloads.volume_lock import PATIENCE, Overtaken, Queue, VolumeLock
+from router.downloads.child_events import ChildEvents
+from router.downloads.errors import download_error, interrupted
+from router.downloads.request import DownloadRequest
+from router.downloads.select_files import select_files
+from router.downloads.snapshots import DamagedSnapshot, RemoteFile, Snapshots
+from router.downloads.source_caches import link_from_caches
+from router.downloads.volume_lock import (
+    DEAD_AFTER_POLLS,
+    LockContender,
+    LockLost,
+    VolumeLock,
+)
 from router.errors import ModelTooLarge, RouterError
-from router.hub.errors import Question, explain
+from router.hub.errors import hub_error
 
 CHUNK = 1024 * 1024  # bytes
-REPORT_EVERY = 0.5  # seconds
-ORPHANED_AFTER = 3600.0  # seconds without a write
+PROGRESS_INTERVAL = 0.5  # seconds
+ABANDONED_AFTER = 3600.0  # seconds without a write to a partial file
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What the router wants of this process."""
+class SnapshotDownload:
+    """Carries out one request. Whichever thread calls `ChildEvents.end` first ends it."""
 
-    repo_id: str
-    commit: str
-    token: str | None
-    cache: str
-    visible: bool  # the repository is known to be public or gated
-    max_bytes: int | None
-    unsafe_weights: bool
-    owner: str  # by what name the lease is taken
-    heartbeat: float  # seconds
-    lenders: tuple[str, ...]  # Hub caches that may have files already
-
-
-class SnapshotFetch:
-    """One order's execution. Whichever thread has the last word ends the process."""
-
-    def __init__(self, order: Order, out: int) -> None:
-        self._order = order
-        self._out = out
-        self._snapshots = Snapshots(Path(order.cache))
-        self._partials: set[str] = set()
-        self._lease: VolumeLock | None = None
-        self._go = threading.Event()
-        self._leaving = threading.RLock()  # a signal may come while its own thread holds it
+    def __init__(self, request: DownloadRequest, events: ChildEvents) -> None:
+        self._request = request
+        self._events = events
+        self._snapshots = Snapshots(Path(request.cache))
+        self._start = threading.Event()
 
     def run(self) -> NoReturn:
-        sys.addaudithook(self._note_partial)
-        signal.signal(signal.SIGTERM, lambda *_: self._leave())
+        sys.addaudithook(self._events.audit)
+        signal.signal(signal.SIGTERM, lambda *_: self._events.end())
         _die_with_parent()
-        threading.Thread(target=self._obey, daemon=True).start()
-        set_client_factory(self._client)
-        # The library buffers 10 MB of each file: on a slow line that looks like a halt.
+        threading.Thread(target=self._watch_stdin, daemon=True).start()
+        set_client_factory(self._http_client)
+        # The library buffers 10 MB of each file, which looks like a stall on a slow line.
         constants.DOWNLOAD_CHUNK_SIZE = CHUNK
-        self._say("started")
+        self._events.send("started")
         try:
-            self._fetch()
+            self._download()
         except RouterError as error:
-            self._fail(error)
+            self._events.fail(error)
         except (OSError, RuntimeError, ValueError, httpx2.HTTPError, DamagedSnapshot) as error:
-            self._fail(failure(error, self._question))
-        self._leave("done")
+            self._events.fail(download_error(error, self._request.on_hub(constants.ENDPOINT)))
+        self._events.end("done")
 
-    def _fetch(self) -> None:
-        order = self._order
-        Path(order.cache).mkdir(parents=True, exist_ok=True)
-        files = wanted(self._listing(), unsafe_weights=order.unsafe_weights)
+    def _download(self) -> None:
+        request = self._request
+        Path(request.cache).mkdir(parents=True, exist_ok=True)
+        files = select_files(self._list_files(), unsafe_weights=request.unsafe_weights)
         total = sum(file.size for file in files)
-        if order.max_bytes is not None and total > order.max_bytes:
+        if request.max_bytes is not None and total > request.max_bytes:
             raise ModelTooLarge(
-                f"The model {order.repo_id} has {total:,} bytes; this worker takes models of "
-                f"at most {order.max_bytes:,} bytes."
+                f"The model {request.repo_id} has {total:,} bytes; this worker takes models "
+                f"of at most {request.max_bytes:,} bytes."
             )
-        lease = self._turn(files, total)
-        if lease is None:
+        lock = self._acquire_lock(files, total)
+        if lock is None:
             return
-        threading.Thread(target=self._keep, args=(lease,), daemon=True).start()
-        self._snapshots.unlock(order.repo_id)
-        self._remove_orphans(lease)
-        self._snapshots.repair(order.repo_id, order.commit, files)
-        borrow(self._snapshots, order.repo_id, order.commit, files, map(Path, order.lenders))
-        missing = total - self._snapshots.present(order.repo_id, order.commit, files)
-        self._say("plan", total=total, missing=missing)
-        self._go.wait()
+        missing = total - self._prepare(lock, files)
+        self._events.send("plan", total=total, missing=missing)
+        self._start.wait()
         threading.Thread(target=self._report, args=(files,), daemon=True).start()
         snapshot_download(
-            order.repo_id,
-            revision=order.commit,
-            token=order.token or False,
-            cache_dir=order.cache,
+            request.repo_id,
+            revision=request.commit,
+            token=request.token or False,
+            cache_dir=request.cache,
             allow_patterns=[glob.escape(file.name) for file in files],
         )
-        self._snapshots.seal(order.repo_id, order.commit, files)
+        self._snapshots.seal(request.repo_id, request.commit, files)
 
-    def _listing(self) -> Iterator[RemoteFile]:
-        # Asked of the Hub also where the cache has a listing: that one is not by caller.
-        order = self._order
-        tree = HfApi(token=order.token or False).list_repo_tree(
-            order.repo_id, revision=order.commit, recursive=True
+    def _list_files(self) -> Iterator[RemoteFile]:
+        # Always from the Hub: a listing in the cache may be one that another caller could see.
+        request = self._request
+        tree = HfApi(token=request.token or False).list_repo_tree(
+            request.repo_id, revision=request.commit, recursive=True
         )
         for file in tree:
             if isinstance(file, RepoFile):
                 blob = file.lfs.sha256 if file.lfs else file.blob_id
                 yield RemoteFile(file.path, file.size, blob)
 
-    def _turn(self, files: list[RemoteFile], total: int) -> VolumeLock | None:
-        """The lease; None where another worker has brought the snapshot meanwhile."""
-        order = self._order
-        queue = Queue(self._snapshots.leases(order.repo_id), order.owner)
+    def _acquire_lock(self, files: list[RemoteFile], total: int) -> VolumeLock | None:
+        """Wait for the lock. None if another worker completed the snapshot meanwhile."""
+        request = self._request
+        folder = self._snapshots.lock_folder(request.repo_id)
+        contender = LockContender(folder, request.owner)
         while True:
-            self._lease = lease = queue.look()
-            if self._snapshots.find(order.repo_id, order.commit) is not None:
-                if lease is not None:
-                    lease.free()
+            lock = contender.poll()
+            if lock is not None:
+                self._events.hold(lock)
+            if self._snapshots.find(request.repo_id, request.commit) is not None:
+                if lock is not None:
+                    lock.release()
                 return None
-            if lease is not None:
-                return lease
-            partials = self._snapshots.partials(order.repo_id)
-            self._say("waiting", done=self._done(files, partials), total=total)
-            threading.Event().wait(order.heartbeat / 2)
+            if lock is not None:
+                threading.Thread(target=self._keep_lock, daemon=True).start()
+                return lock
+            partials = self._snapshots.partials(request.repo_id)
+            self._events.send("waiting", done=self._done(files, partials), total=total)
+            threading.Event().wait(request.heartbeat / 2)
 
-    def _keep(self, lease: VolumeLock) -> None:
+    def _keep_lock(self) -> None:
         while True:
-            threading.Event().wait(self._order.heartbeat)
+            threading.Event().wait(self._request.heartbeat)
             try:
-                with self._leaving:  # not after it was freed
-                    lease.beat()
-            except Overtaken:
-                self._leave("overtaken")
-            except OSError:  # the volume is unwell: if it stays so, others overtake
+                self._events.heartbeat()
+            except LockLost:
+                self._events.end("lock_lost")
+            except OSError:  # a faulty volume; if it stays so, others take the lock
                 continue
 
-    def _remove_orphans(self, lease: VolumeLock) -> None:
-        """Remove what workers that died were writing, and nobody will resume."""
-        order = self._order
-        # Who died was watched for this long. Other programs use the cache without a lease.
-        watched = PATIENCE * order.heartbeat / 2
-        limit = watched / 2 if lease.after_a_death else ORPHANED_AFTER
-        for partial in self._snapshots.partials(order.repo_id):
+    def _prepare(self, lock: VolumeLock, files: list[RemoteFile]) -> int:
+        """Clean up after others, and use what is there. Returns the bytes that are present."""
+        repo_id, commit = self._request.repo_id, self._request.commit
+        self._snapshots.remove_client_locks(repo_id)
+        self._remove_abandoned(lock)
+        self._snapshots.remove_damaged(repo_id, commit, files)
+        sources = map(Path, self._request.source_caches)
+        link_from_caches(self._snapshots, repo_id, commit, files, sources)
+        return self._snapshots.bytes_present(repo_id, commit, files)
+
+    def _remove_abandoned(self, lock: VolumeLock) -> None:
+        """Remove partial files that dead workers left, and that no download would resume."""
+        # A dead lock holder wrote nothing for this long. Without a death, a partial file may
+        # belong to a program that uses the cache without this lock.
+        silence = DEAD_AFTER_POLLS * self._request.heartbeat / 2
+        limit = silence / 2 if lock.previous_holder_died else ABANDONED_AFTER
+        for partial in self._snapshots.partials(self._request.repo_id):
             with suppress(FileNotFoundError):
-                if lease.age_of(partial) > limit:
+                if lock.age_of(partial) > limit:
                     partial.unlink()
 
-    def _obey(self) -> None:
-        """The lifeline: `go`, then nothing, until the router ends or has ended."""
+    def _watch_stdin(self) -> None:
+        """Start when told to; end at end of file, which means that the router has ended."""
         for _ in sys.stdin.buffer:
-            self._go.set()
-        self._leave()
+            self._start.set()
+        self._events.end()
 
     def _report(self, files: list[RemoteFile]) -> None:
         before = -1
         while True:
-            done = self._done(files, map(Path, list(self._partials)))
+            done = self._done(files, self._events.partials)
             if done != before:
-                self._say("progress", done=done)
+                self._events.send("progress", done=done)
             before = done
-            threading.Event().wait(REPORT_EVERY)
+            threading.Event().wait(PROGRESS_INTERVAL)
 
     def _done(self, files: list[RemoteFile], partials: Iterable[Path]) -> int:
-        present = self._snapshots.present(self._order.repo_id, self._order.commit, files)
+        request = self._request
+        present = self._snapshots.bytes_present(request.repo_id, request.commit, files)
         return present + sum(map(_written, partials))
 
-    def _note_partial(self, event: str, args: tuple[Any, ...]) -> None:
-        """Tell of a partial file before it exists, so that it is swept however this ends."""
-        if event == "open" and isinstance(args[0], str) and args[0].endswith(PARTIAL_SUFFIX):
-            self._partials.add(args[0])
-            self._say("partial", name=Path(args[0]).name)
-
-    def _client(self) -> httpx2.Client:
+    def _http_client(self) -> httpx2.Client:
         return httpx2.Client(
             follow_redirects=True, timeout=None, event_hooks={"response": [self._check]}
         )
@@ -205,50 +192,21 @@ class SnapshotFetch:
         """End at the first refusal. The library would wait for the files in progress, sleep
         through a rate limit, or hide a 403 behind `LocalEntryNotFoundError`."""
         status = response.status_code
-        if status < 400 or status == 408 or status >= 500:  # these it tries again
+        if status < 400 or status == 408 or status >= 500:  # the library retries these
             return
         response.read()
         try:
             hf_raise_for_status(response)
         except HfHubHTTPError as error:
-            home = httpx2.URL(constants.ENDPOINT)
-            if response.url.host == home.host and response.url.port == home.port:
-                self._fail(explain(error, self._question))
-            self._fail(broken_off())  # a signed address on the CDN: says nothing of the caller
-
-    @property
-    def _question(self) -> Question:
-        order = self._order
-        return Question(
-            constants.ENDPOINT,
-            order.repo_id,
-            order.commit,
-            with_token=order.token is not None,
-            visible=order.visible,
-        )
-
-    def _fail(self, error: RouterError) -> NoReturn:
-        self._leave(
-            "failed", code=error.code, message=error.message, retry_after=error.retry_after
-        )
-
-    def _leave(self, event: str | None = None, **fields: object) -> NoReturn:
-        with self._leaving:
-            for path in list(self._partials):
-                Path(path).unlink(missing_ok=True)
-            if event is not None:
-                self._say(event, **fields)
-            elif self._lease is not None:
-                self._lease.free()  # else the router does so, when it has cleaned up
-            os._exit(0)  # without waiting for threads that may hang in the network
-
-    def _say(self, event: str, **fields: object) -> None:
-        line = json.dumps({"event": event, **fields}).encode() + b"\n"
-        os.write(self._out, line)  # whole: shorter than PIPE_BUF
+            hub = httpx2.URL(constants.ENDPOINT)
+            if response.url.host == hub.host and response.url.port == hub.port:
+                self._events.fail(hub_error(error, self._request.on_hub(constants.ENDPOINT)))
+            # A signed CDN address was refused, which says nothing about the caller.
+            self._events.fail(interrupted())
 
 
 def _written(partial: Path) -> int:
-    """Bytes in a file that may be sparse, or gone by now."""
+    """Bytes written to a file that may be sparse, or already gone."""
     try:
         status = partial.stat()
     except FileNotFoundError:
@@ -257,17 +215,17 @@ def _written(partial: Path) -> int:
 
 
 def _die_with_parent() -> None:
-    """The second line, should somebody else hold the other end of stdin."""
+    """A fallback for when another process holds the other end of stdin open."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def main() -> NoReturn:
     out = os.dup(1)
-    os.dup2(2, 1)  # whatever prints must not get between the events
+    os.dup2(2, 1)  # keep anything that is printed out of the events
     line = sys.stdin.buffer.readline()
     if not line:
         os._exit(1)
-    SnapshotFetch(Order(**json.loads(line)), out).run()
+    SnapshotDownload(DownloadRequest(**json.loads(line)), ChildEvents(out)).run()
 
 
 if __name__ == "__main__":

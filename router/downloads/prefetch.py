@@ -1,9 +1,10 @@
-"""A model brought to a directory ahead of time, for an image to carry.
+"""Downloads a model ahead of time, to be part of an image.
 
-The directory becomes a Hub cache with our manifest, which the worker finds as
-`BAKED_MODELS`: with the commit that the name means today. Who may use the model is asked
-of the Hub at each request all the same. For operators who rather serve the directory to all
-callers (`MODEL_NAME=/models/org/name`), it also lies there under its plain name.
+The target directory becomes a Hub cache with the router's manifest; the worker finds it as
+`BAKED_MODELS`. It has the commit that the name refers to at build time. The worker still
+asks the Hub at each request whether the caller may use the model. An operator can instead
+serve the directory to all callers (`MODEL_NAME=/models/org/name`): for this, the snapshot is
+also linked under its plain name.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from router.secrets import Token
 
 _log = logging.getLogger(__name__)
 
-_TELL_EVERY = 0.1  # of the whole
+_LOG_EVERY = 0.1  # of the total
 
 
 async def prefetch(
@@ -30,27 +31,27 @@ async def prefetch(
     downloader: Downloader,
     token: Token | None,
 ) -> Path:
-    """Download `name`, written as a request names it; return its snapshot below `into`.
+    """Download the model `name` (`org/name` or `org/name@revision`) into the cache `into`.
 
-    `downloader` is one for the cache `into`. Raises `RouterError`.
+    `downloader` downloads to `into`. Returns the snapshot's directory. Raises `RouterError`.
     """
     ref = ModelRef.parse(name)
     model = await hub.resolve(ref, token)
-    told = -1.0
+    logged = -1.0
 
-    def note(progress: FetchProgress) -> None:
-        nonlocal told
-        if progress.done >= told + _TELL_EVERY * progress.total:
-            told = progress.done
+    def log(progress: FetchProgress) -> None:
+        nonlocal logged
+        if progress.done >= logged + _LOG_EVERY * progress.total:
+            logged = progress.done
             _log.info("%s: %d of %d bytes", ref, progress.done, progress.total)
 
-    snapshot = await downloader.fetch(model, token, note)
-    _name(into / str(ref), snapshot)
+    snapshot = await downloader.fetch(model, token, log)
+    _link(into / str(ref), snapshot)
     _log.info("%s is in %s", ref, snapshot)
     return snapshot
 
 
-def _name(plain: Path, snapshot: Path) -> None:
+def _link(plain: Path, snapshot: Path) -> None:
     plain.parent.mkdir(parents=True, exist_ok=True)
     plain.unlink(missing_ok=True)
     # Relative, so that the directory can be copied and mounted anywhere.
@@ -58,9 +59,10 @@ def _name(plain: Path, snapshot: Path) -> None:
 
 
 def read_token(file: Path | None, fallback: Token | None) -> Token | None:
-    """The token in `file`, a build's secret; `fallback` where there is no file.
+    """The token in `file`, or `fallback` if there is no file.
 
-    A build without the secret has no file. Raises `InvalidHfToken`, `OSError`.
+    The file is a secret of an image build, and is missing in a build without the secret.
+    Raises `InvalidHfToken`, `OSError`.
     """
     if file is None:
         return fallback

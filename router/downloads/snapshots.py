@@ -1,8 +1,9 @@
-"""Snapshots on disk: which are whole, what a broken-off download leaves, and free space.
+"""Snapshots in a Hub cache directory: which are complete, and how they are removed.
 
 The layout is `huggingface_hub`'s: `models--org--name/{blobs,snapshots,trees}`, where a
-snapshot holds links to blobs. Beside it stands `router-manifests`, ours: a snapshot is on
-disk when its manifest, written last, names every file with its size, and each has it.
+snapshot is a directory of links to blobs. The router adds `router-manifests`: one JSON file
+per snapshot, written last, with the size of every file. A snapshot counts as downloaded if
+it has a manifest and all its files have these sizes.
 """
 
 from __future__ import annotations
@@ -10,27 +11,25 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.errors import InsufficientDisk
-
-PARTIAL_SUFFIX = ".incomplete"  # huggingface_hub's, for a blob that is being written
+PARTIAL_SUFFIX = ".incomplete"  # huggingface_hub's name for a blob that is being written
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """A file as the Hub lists it."""
 
-    name: str  # its path in the repository
+    name: str  # path in the repository
     size: int  # bytes
-    blob: str  # what the cache calls its content: the LFS digest, else git's
+    blob: str  # name of its content in the cache: the LFS digest, else git's
 
 
 class DamagedSnapshot(Exception):
-    """A file that was just downloaded does not have its size."""
+    """A file that was just downloaded has the wrong size."""
 
 
 class Snapshots:
@@ -45,22 +44,25 @@ class Snapshots:
     def path(self, repo_id: str, commit: str) -> Path:
         return self.repo(repo_id) / "snapshots" / commit
 
-    def leases(self, repo_id: str) -> Path:
-        """Where workers take turns: at the repository, whose commits share their blobs."""
+    def lock_folder(self, repo_id: str) -> Path:
+        """The folder of the `VolumeLock` for a repository, whose commits share blobs.
+
+        All workers on a volume must agree on this path, so its name can't change.
+        """
         return self._cache / "router-leases" / self.repo(repo_id).name
 
     def find(self, repo_id: str, commit: str) -> Path | None:
-        """The snapshot, if it is whole. Changes nothing: the cache may be an image's."""
+        """The snapshot's directory if it is complete, else None. Never writes."""
         try:
             sizes = json.loads(self._manifest(repo_id, commit).read_bytes())
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         snapshot = self.path(repo_id, commit)
-        whole = all(_size(snapshot / name) == size for name, size in sizes.items())
-        return snapshot if whole else None
+        complete = all(_size(snapshot / name) == size for name, size in sizes.items())
+        return snapshot if complete else None
 
     def seal(self, repo_id: str, commit: str, files: Iterable[RemoteFile]) -> None:
-        """Verify every file, then write the manifest. Raises `DamagedSnapshot`."""
+        """Check the size of every file, then write the manifest. Raises `DamagedSnapshot`."""
         snapshot = self.path(repo_id, commit)
         sizes = {file.name: file.size for file in files}
         for name, size in sizes.items():
@@ -72,46 +74,49 @@ class Snapshots:
         draft.write_text(json.dumps(sizes))
         draft.replace(manifest)
 
-    def repair(self, repo_id: str, commit: str, files: Iterable[RemoteFile]) -> None:
-        """Remove files of the wrong size: the Hub's client takes what exists for good."""
+    def remove_damaged(self, repo_id: str, commit: str, files: Iterable[RemoteFile]) -> None:
+        """Remove files of the wrong size. The Hub's client would never replace them."""
         for file in files:
             for path in self._places(repo_id, commit, file):
                 if _size(path) not in (None, file.size):
                     path.unlink()
 
-    def present(self, repo_id: str, commit: str, files: Iterable[RemoteFile]) -> int:
-        """Bytes of these files that are on disk and need no download."""
+    def bytes_present(self, repo_id: str, commit: str, files: Iterable[RemoteFile]) -> int:
+        """Total bytes of those files that need no download."""
         return sum(file.size for file in files if self.has(repo_id, commit, file))
 
     def has(self, repo_id: str, commit: str, file: RemoteFile) -> bool:
         return any(_size(path) == file.size for path in self._places(repo_id, commit, file))
 
     def partials(self, repo_id: str) -> list[Path]:
-        """The blobs that are being written, or were when a worker died."""
+        """Partial blobs: being written now, or left behind by a worker that died."""
         return list((self.repo(repo_id) / "blobs").glob(f"*{PARTIAL_SUFFIX}"))
 
-    def unlock(self, repo_id: str) -> None:
-        """Remove the locks of the Hub's client; for the holder of the lease.
+    def remove_client_locks(self, repo_id: str) -> None:
+        """Remove the lock files of the Hub's client. Call it only with the `VolumeLock` held.
 
-        Where a volume lacks `flock` they are files that outlive who is killed, and the next
-        one would wait for ever.
+        On a volume without `flock` these files outlive a killed process, and the next
+        download would wait for them forever.
         """
         shutil.rmtree(self._cache / ".locks" / self.repo(repo_id).name, ignore_errors=True)
 
     def blobs(self, repo_id: str) -> frozenset[str]:
-        """The names of the blobs that are there now."""
+        """The names of all blobs of a repository."""
         try:
             return frozenset(path.name for path in (self.repo(repo_id) / "blobs").iterdir())
         except FileNotFoundError:
             return frozenset()
 
-    def sweep(self, repo_id: str, partials: Iterable[str]) -> None:
-        """Remove partial blobs: these and no others, which another download may be writing."""
+    def remove_partials(self, repo_id: str, partials: Iterable[str]) -> None:
+        """Remove these partial blobs only: others may belong to another download."""
         for name in partials:
             (self.repo(repo_id) / "blobs" / Path(name).name).unlink(missing_ok=True)
 
     def discard(self, repo_id: str, commit: str, before: frozenset[str]) -> None:
-        """Take back a broken-off download: what came after `before`, and only it has."""
+        """Undo an unfinished download of one commit.
+
+        Keeps the blobs in `before`, and those that other commits link to.
+        """
         repo, snapshot = self.repo(repo_id), self.path(repo_id, commit)
         shared = {
             blob
@@ -131,10 +136,11 @@ class Snapshots:
             (repo / "trees" / f"{commit}.json").unlink(missing_ok=True)
 
     def remove(self, repo_id: str, commit: str, unless: Callable[[], bool]) -> bool:
-        """Take a snapshot off the disk, and what only it has; for the holder of the lease.
+        """Remove a snapshot, and its blobs that no other commit links to.
 
-        `unless` is asked when nobody can find it any more: who did so just before may have
-        said so. Then all stays, and this returns False.
+        Call it only with the `VolumeLock` held. The manifest goes first, so that no worker
+        finds the snapshot any more. Then `unless` is called: if it returns True, because a
+        worker found the snapshot just before, everything stays and this returns False.
         """
         manifest = self._manifest(repo_id, commit)
         withdrawn = manifest.with_suffix(".withdrawn")
@@ -146,13 +152,13 @@ class Snapshots:
             return False
         self.discard(repo_id, commit, frozenset())
         repo, snapshot = self.repo(repo_id), self.path(repo_id, commit)
-        shutil.rmtree(snapshot, ignore_errors=True)  # links to what other commits have, too
+        shutil.rmtree(snapshot, ignore_errors=True)  # what is left links to shared blobs
         (repo / "trees" / f"{commit}.json").unlink(missing_ok=True)
         withdrawn.unlink(missing_ok=True)
-        self.unlock(repo_id)
+        self.remove_client_locks(repo_id)
         folders = [repo / name for name in ("blobs", "snapshots", "trees")]
         for folder in (*folders, repo, manifest.parent):
-            with suppress(OSError):  # there is more in it
+            with suppress(OSError):  # not empty
                 folder.rmdir()
         return True
 
@@ -176,43 +182,3 @@ def _size(path: Path) -> int | None:
 def _linked(snapshot: Path) -> set[str]:
     """The names of the blobs that a snapshot links to."""
     return {link.readlink().name for link in snapshot.rglob("*") if link.is_symlink()}
-
-
-class Claim:
-    """What one download has yet to write."""
-
-    def __init__(self, ledger: DiskLedger) -> None:
-        self._ledger = ledger
-        self.left = 0  # bytes
-
-    def take(self, needed: int) -> None:
-        """Claim so many bytes. Raises `InsufficientDisk`, saying how many are missing."""
-        missing = needed - self._ledger.available()
-        if missing > 0:
-            raise InsufficientDisk(
-                f"The model needs {needed:,} bytes of disk; {missing:,} bytes are missing. "
-                "Use a worker with a larger disk, or a smaller model."
-            )
-        self.left = needed
-
-
-class DiskLedger:
-    """Free space, less what downloads in progress have yet to write there."""
-
-    def __init__(self, free: Callable[[], int]) -> None:
-        """`free` measures the bytes that are free on the disk just now."""
-        self._free = free
-        self._claims: set[Claim] = set()
-
-    def available(self) -> int:
-        return self._free() - sum(claim.left for claim in self._claims)
-
-    @contextmanager
-    def claim(self) -> Iterator[Claim]:
-        """A claim for the time of the block, empty until its `take`."""
-        claim = Claim(self)
-        self._claims.add(claim)
-        try:
-            yield claim
-        finally:
-            self._claims.remove(claim)

@@ -1,13 +1,17 @@
-"""Turns at one directory of a volume, among workers that know nothing of each other.
+"""A lock on one directory of a shared volume, for workers that can't talk to each other.
 
-A volume may lack locks, the clocks of its machines differ, and a worker can be killed or
-frozen at any moment. So a lease is a file named by a number, created with O_EXCL: of many
-who want the next number one gets it, and the highest number has the turn. Its holder keeps
-writing to it. Who waits looks on, and takes the next number once the file says `free`, or
-was found unchanged `PATIENCE` times: looks are counted, not seconds, so that a worker that
-was frozen itself looks again before it judges. A number is never used twice, because the
-last file stays; so whoever took the wrong one for dead disturbs nobody who came later, and
-a holder that comes back to life finds a higher number than its own.
+The volume may lack `flock`, the clocks of its machines may differ, and a worker can be killed
+or frozen at any moment. The lock therefore works with numbered files:
+
+- To take the lock, a worker creates the file with the next number (`O_EXCL`, so only one
+  worker succeeds). The file with the highest number is the lock.
+- The holder keeps rewriting its file, as a heartbeat, and writes `free` to release it.
+- A contender polls the file. It may take the next number when the file says `free`, or when
+  it was unchanged for `DEAD_AFTER_POLLS` polls. Polls are counted, not seconds, so that a
+  contender that was frozen itself polls again before it declares the holder dead.
+- The last file is never deleted, so no number is used twice. A holder that was wrongly
+  declared dead finds a higher number than its own, and stops. A contender that was too slow
+  finds its number taken.
 """
 
 from __future__ import annotations
@@ -17,95 +21,98 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE = 30  # looks
+DEAD_AFTER_POLLS = 30
 _FREE = "free"
-_LENGTH = 64  # bytes; all states are of one length, since they are written in place
+_STATE_LENGTH = 64  # bytes; states are written in place, so all have the same length
 
 
-class Overtaken(Exception):
-    """Others took this holder for dead: the turn is theirs."""
+class LockLost(Exception):
+    """Another worker declared this holder dead and took the lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeLock:
-    """The turn of `owner`, a name without spaces that nobody else has."""
+    """The lock on `folder`, as held by `owner`: a unique name without spaces."""
 
     folder: Path
     number: int
     owner: str
-    after_a_death: bool = False  # the one before did not free it
+    previous_holder_died: bool = False  # it was declared dead; it did not release the lock
 
     @classmethod
-    def of(cls, folder: Path, owner: str) -> VolumeLock | None:
-        """The lease that `owner` has now, if it has one."""
+    def held_by(cls, owner: str, folder: Path) -> VolumeLock | None:
+        """The lock on `folder` if `owner` holds it now, else None."""
         latest = _latest(folder)
         held = latest > 0 and _read(folder, latest).split(" ")[0] == owner
         return cls(folder, latest, owner) if held else None
 
-    def beat(self) -> None:
-        """Show life. Raises `Overtaken`."""
+    def heartbeat(self) -> None:
+        """Show other workers that this holder is alive. Raises `LockLost`, `OSError`."""
         try:
             _write(self.folder / str(self.number), f"{self.owner} {secrets.token_hex(8)}")
         except FileNotFoundError:
-            raise Overtaken from None
+            raise LockLost from None
         if _latest(self.folder) != self.number:
-            raise Overtaken
+            raise LockLost
 
     def age_of(self, path: Path) -> float:
-        """Seconds from the last write to `path` to this lease's, by the volume's clock."""
+        """Seconds between the last write to `path` and the last heartbeat.
+
+        Both times come from the volume, so this machine's clock does not matter.
+        """
         return (self.folder / str(self.number)).stat().st_mtime - path.stat().st_mtime
 
-    def free(self) -> None:
-        """Give the turn to whoever wants it. Safe to call again, and when overtaken."""
+    def release(self) -> None:
+        """Let other workers take the lock. Safe to call again, and when the lock was lost."""
         try:
             _write(self.folder / str(self.number), _FREE)
         except FileNotFoundError:
             return
 
 
-class Queue:
-    """One who wants the lease of a directory."""
+class LockContender:
+    """One worker's attempt to get the lock on a directory."""
 
     def __init__(self, folder: Path, owner: str) -> None:
         self._folder = folder
         self._owner = owner
-        self._seen = (0, "")
-        self._unchanged = 0  # looks
+        self._seen = (0, "")  # number and state at the last poll
+        self._unchanged_polls = 0
 
-    def look(self) -> VolumeLock | None:
-        """Take the lease if it is nobody's, or its holder has shown no life for long."""
+    def poll(self) -> VolumeLock | None:
+        """Take the lock if it is free or its holder is dead, else return None."""
         latest = _latest(self._folder)
         state = _read(self._folder, latest) if latest else _FREE
-        dead = state != _FREE
-        if dead and not self._gave_up((latest, state)):
+        held = state != _FREE
+        if held and not self._is_dead((latest, state)):
             return None
-        return self._take(latest + 1, after_a_death=dead)
+        return self._take(latest + 1, previous_holder_died=held)
 
-    def _gave_up(self, seen: tuple[int, str]) -> bool:
-        self._unchanged = self._unchanged + 1 if seen == self._seen else 0
+    def _is_dead(self, seen: tuple[int, str]) -> bool:
+        self._unchanged_polls = self._unchanged_polls + 1 if seen == self._seen else 0
         self._seen = seen
-        return self._unchanged >= PATIENCE
+        return self._unchanged_polls >= DEAD_AFTER_POLLS
 
-    def _take(self, number: int, *, after_a_death: bool) -> VolumeLock | None:
+    def _take(self, number: int, *, previous_holder_died: bool) -> VolumeLock | None:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / str(number)
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o664))
         except FileExistsError:
             return None
-        lease = VolumeLock(self._folder, number, self._owner, after_a_death)
+        lock = VolumeLock(self._folder, number, self._owner, previous_holder_died)
         try:
-            lease.beat()
-        except Overtaken:  # the numbers went on while this worker was held up
+            lock.heartbeat()
+        except LockLost:  # this worker was held up, and others took higher numbers
             path.unlink(missing_ok=True)
             return None
-        except OSError:  # a full disk: nobody is to wait for a holder that there is not
+        except OSError:  # a full disk, say: leave no file that others would wait for
             path.unlink(missing_ok=True)
             raise
         for older in _numbers(self._folder):
             if older < number:
                 (self._folder / str(older)).unlink(missing_ok=True)
-        return lease
+        return lock
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -120,7 +127,7 @@ def _latest(folder: Path) -> int:
 
 
 def _read(folder: Path, number: int) -> str:
-    """What a holder wrote last; nothing where it has just created or lost its file."""
+    """The state that the holder wrote last; empty if its file is new or gone."""
     try:
         return (folder / str(number)).read_text().rstrip()
     except FileNotFoundError:
@@ -128,9 +135,9 @@ def _read(folder: Path, number: int) -> str:
 
 
 def _write(path: Path, state: str) -> None:
-    """In place, and never a file that is not there: it is gone for those who were overtaken."""
+    """Overwrite in place. Never creates the file: a missing one means the lock was lost."""
     file = os.open(path, os.O_WRONLY)
     try:
-        os.write(file, state.ljust(_LENGTH).encode())
+        os.write(file, state.ljust(_STATE_LENGTH).encode())
     finally:
         os.close(file)

@@ -21,7 +21,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
 from router.errors import HubUnavailable, InvalidModelId, ModelDisabled, UnsupportedModel
-from router.hub.errors import DEFAULT_RETRY_AFTER, Question, explain
+from router.hub.errors import DEFAULT_RETRY_AFTER, HubRequest, hub_error
 from router.models import Access, ModelRef, ResolvedModel, Task
 from router.secrets import Token
 
@@ -35,7 +35,7 @@ class HuggingFaceHub:
     def __init__(
         self, endpoint: str, *, ca_file: str | None = None, timeout: float = 10.0
     ) -> None:
-        """`timeout` is in seconds, for one question with its redirects.
+        """`timeout` is in seconds, for one request with its redirects.
 
         `ca_file` replaces the usual authorities; proxies are taken from the environment,
         as everywhere.
@@ -67,11 +67,11 @@ class HuggingFaceHub:
         path = f"/api/models/{quote(ref.repo_id)}"
         if ref.revision is not None:
             path += f"/revision/{quote(ref.revision, safe='')}"
-        question = Question(
+        request = HubRequest(
             self._endpoint, ref.repo_id, ref.revision, with_token=credential is not None
         )
         response = await self._ask("GET", path, credential)
-        _check(response, question)
+        _check(response, request)
         return _read(response)
 
     async def entitle(self, model: ResolvedModel, credential: Token | None) -> None:
@@ -80,7 +80,7 @@ class HuggingFaceHub:
         auth-check knows no commit, and a mirror may lack it; the file's head alone is what
         the engine needs. Raises `UnsupportedModel` too, where there is no config.json.
         """
-        question = Question(
+        request = HubRequest(
             self._endpoint,
             model.repo_id,
             model.commit,
@@ -90,11 +90,11 @@ class HuggingFaceHub:
         name = quote(model.repo_id)
         response = await self._ask("GET", f"/api/models/{name}/auth-check", credential)
         if not (response.status_code == 404 and "X-Error-Code" not in response.headers):
-            _check(response, question)
+            _check(response, request)
         response = await self._ask(
             "HEAD", f"/{name}/resolve/{quote(model.commit)}/config.json", credential
         )
-        _check(response, question, elsewhere=True)
+        _check(response, request, elsewhere=True)
         # A login page answers 200, too; only the Hub itself names the commit.
         if response.headers.get("X-Repo-Commit") != model.commit:
             raise _nonsense()
@@ -136,12 +136,12 @@ class HuggingFaceHub:
         return await self._client.request(method, url, headers=headers)
 
 
-def _check(response: httpx2.Response, question: Question, *, elsewhere: bool = False) -> None:
+def _check(response: httpx2.Response, request: HubRequest, *, elsewhere: bool = False) -> None:
     """Raise what a refusal means; `elsewhere`: a redirect to another origin will do."""
     try:
         hf_raise_for_status(response)
     except HfHubHTTPError as error:
-        refusal = explain(error, question)
+        refusal = hub_error(error, request)
     else:
         if response.status_code == 200 or (elsewhere and response.has_redirect_location):
             return

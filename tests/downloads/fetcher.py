@@ -18,14 +18,14 @@ from typing import Self
 import psutil  # type: ignore[import-untyped]
 
 from router.downloads.downloader import SnapshotDownloader
-from router.downloads.volume_lock import PATIENCE
+from router.downloads.volume_lock import DEAD_AFTER_POLLS
 from router.errors import RouterError
 from router.models import ResolvedModel
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
 
-HEARTBEAT = 0.2  # seconds: a dead worker is overtaken after three
-DEAD_AFTER = PATIENCE * HEARTBEAT / 2
+HEARTBEAT = 0.2  # seconds: a dead worker loses the lock after three seconds
+DEAD_AFTER = DEAD_AFTER_POLLS * HEARTBEAT / 2
 
 
 class Fetcher:

@@ -16,7 +16,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from router.downloads.downloader import SnapshotDownloader
-from router.downloads.failures import failure
+from router.downloads.errors import download_error
 from router.errors import (
     HfTokenScope,
     HubUnavailable,
@@ -31,7 +31,7 @@ from router.errors import (
     RouterError,
     UnsupportedModel,
 )
-from router.hub.errors import Question
+from router.hub.errors import HubRequest
 from router.models import Access, ResolvedModel
 from router.pool.interfaces import FetchProgress
 from router.secrets import Token
@@ -143,7 +143,7 @@ async def test_a_member_fetches_a_private_model(site: Site) -> None:
     assert (await site.fetch(model, account(site.hub, "ann"))).is_dir()
 
 
-async def test_nothing_but_the_order_knows_the_token(site: Site) -> None:
+async def test_only_the_request_to_the_child_holds_the_token(site: Site) -> None:
     model = site.model("ann/model", LARGE, Access.PRIVATE)
     token = account(site.hub, "ann")
     fetching = asyncio.create_task(site.fetch(model, token))
@@ -208,7 +208,7 @@ async def test_whole_files_without_a_manifest_are_not_a_snapshot_but_are_not_fet
     assert not any(request.path.startswith("/cdn") for request in site.hub.requests)
 
 
-async def test_two_who_want_one_snapshot_make_one_download(site: Site) -> None:
+async def test_two_calls_for_one_snapshot_make_one_download(site: Site) -> None:
     model = site.model("org/model", LARGE)
     downloader = site.downloader()
     told: list[FetchProgress] = []
@@ -223,7 +223,7 @@ async def test_two_who_want_one_snapshot_make_one_download(site: Site) -> None:
     ]
 
 
-async def test_the_next_in_line_pays_where_the_first_may_not(site: Site) -> None:
+async def test_the_next_call_uses_its_own_token_after_the_first_was_refused(site: Site) -> None:
     model = site.model("org/model", SMALL, Access.GATED)
     site.hub.accept("org/model", "ann")
     downloader = site.downloader()
@@ -250,7 +250,7 @@ def _scoped(hub: LoopbackHub) -> Token:
 
 
 @pytest.mark.parametrize(
-    ("access", "payer", "error"),
+    ("access", "token", "error"),
     [
         (Access.GATED, lambda _: None, ModelGated),
         (Access.GATED, lambda hub: account(hub, "bob"), ModelGated),
@@ -260,19 +260,19 @@ def _scoped(hub: LoopbackHub) -> Token:
         (Access.PUBLIC, _expired, InvalidHfToken),
     ],
 )
-async def test_a_refused_payer_is_told_why(
+async def test_a_refusal_says_why(
     site: Site,
     access: Access,
-    payer: Callable[[LoopbackHub], Token | None],
+    token: Callable[[LoopbackHub], Token | None],
     error: type[RouterError],
 ) -> None:
     model = site.model("org/model", SMALL, access)
     with pytest.raises(error):
-        await site.fetch(model, payer(site.hub))
+        await site.fetch(model, token(site.hub))
     assert not {name for name in site.files() if "/trees/" not in name}
 
 
-async def test_a_disabled_model_and_a_missing_commit_are_told_so(site: Site) -> None:
+async def test_a_disabled_model_and_a_missing_commit_are_reported(site: Site) -> None:
     model = site.model("org/model", SMALL)
     with pytest.raises(RevisionNotFound):
         await site.fetch(ResolvedModel("org/model", "0" * 40))
@@ -281,7 +281,7 @@ async def test_a_disabled_model_and_a_missing_commit_are_told_so(site: Site) -> 
         await site.fetch(model)
 
 
-async def test_a_payer_whose_rights_end_in_the_middle_is_told_so(site: Site) -> None:
+async def test_access_withdrawn_during_a_download_is_reported(site: Site) -> None:
     model = site.model("org/model", SMALL, Access.GATED)
     site.hub.accept("org/model", "ann")
     token = account(site.hub, "ann")
@@ -359,7 +359,7 @@ async def test_cancelling_at_any_moment_leaves_no_process(site: Site) -> None:
         assert not children()
 
 
-async def test_a_killed_child_is_no_fault_of_the_caller(site: Site) -> None:
+async def test_a_killed_child_is_not_blamed_on_the_caller(site: Site) -> None:
     model = site.model("org/model", LARGE)
     site.hub.faults.add(CDN_WEIGHTS, "cut", times=None)
     fetching = asyncio.create_task(site.fetch(model))
@@ -385,7 +385,7 @@ asyncio.run(downloader.fetch(ResolvedModel(name, commit), None, lambda _: None))
 """
 
 
-async def test_the_child_leaves_with_its_router_and_takes_its_partials(site: Site) -> None:
+async def test_the_child_ends_with_its_router_and_removes_its_partial_files(site: Site) -> None:
     model = site.model("org/model", LARGE)
     site.hub.faults.add(CDN_WEIGHTS, "cut", times=None)
     environment = site.hub.environment()
@@ -401,7 +401,7 @@ async def test_the_child_leaves_with_its_router_and_takes_its_partials(site: Sit
     assert not site.partials()
 
 
-async def test_a_child_that_is_told_to_end_takes_its_partials(site: Site) -> None:
+async def test_a_terminated_child_removes_its_partial_files(site: Site) -> None:
     model = site.model("org/model", LARGE)
     site.hub.faults.add(CDN_WEIGHTS, "cut", times=None)
     fetching = asyncio.create_task(site.fetch(model))
@@ -412,7 +412,7 @@ async def test_a_child_that_is_told_to_end_takes_its_partials(site: Site) -> Non
     assert not site.partials()
 
 
-async def test_the_second_in_line_fetches_where_the_first_has_left(site: Site) -> None:
+async def test_the_second_call_downloads_after_the_first_was_cancelled(site: Site) -> None:
     model = site.model("org/model", LARGE)
     site.hub.faults.add(CDN_WEIGHTS, "cut", times=None)
     downloader = site.downloader()
@@ -461,13 +461,13 @@ async def test_a_disk_that_fills_up_in_the_middle_is_emptied_again(
         (RuntimeError("Data processing error"), HubUnavailable),
     ],
 )
-def test_what_breaks_a_download_off_is_told_apart(
+def test_causes_of_a_broken_download_are_distinguished(
     error: Exception, kind: type[RouterError]
 ) -> None:
     wrapped = RuntimeError("wrapped")
     wrapped.__cause__ = error
-    question = Question("https://hub", "org/model", None, with_token=False)
-    assert type(failure(wrapped, question)) is kind
+    request = HubRequest("https://hub", "org/model", None, with_token=False)
+    assert type(download_error(wrapped, request)) is kind
 
 
 @pytest.mark.parametrize("where", [r"/api/.*", r"/org/model/resolve/.*", CDN_WEIGHTS])

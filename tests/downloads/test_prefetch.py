@@ -115,9 +115,7 @@ def test_nothing_is_left_outside_the_directory(build: Build) -> None:
         ("org/../model", "must be a Hugging Face id"),
     ],
 )
-def test_a_build_fails_where_the_model_can_not_be_had(
-    build: Build, name: str, why: str
-) -> None:
+def test_a_build_fails_without_the_model(build: Build, name: str, why: str) -> None:
     build.hub.add_repo("org/gated", FILES, gated="manual")
     done = build.prefetch(name)
     assert done.returncode == 1
@@ -125,7 +123,7 @@ def test_a_build_fails_where_the_model_can_not_be_had(
     assert "Traceback" not in done.stderr
 
 
-def test_a_malformed_token_is_told_without_repeating_it(build: Build) -> None:
+def test_a_malformed_token_is_reported_without_its_value(build: Build) -> None:
     secret = build.root / "secret"
     secret.write_text("Bearer of bad news")
     done = build.prefetch("org/model", "--token-file", str(secret))

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from router.downloads.downloader import SnapshotDownloader
-from router.downloads.last_asked import LastAsked
-from router.downloads.retention import Removal
+from router.downloads.last_used import LastUsed
+from router.downloads.retention import PrivateModelRetention
 from router.downloads.snapshots import RemoteFile, Snapshots
-from router.downloads.volume_lock import PATIENCE, Queue
+from router.downloads.volume_lock import DEAD_AFTER_POLLS, LockContender
 from router.models import EngineKey
 from tests.pool.fakes import settle
 
@@ -22,12 +22,12 @@ REPO, COMMIT, OTHER = "org/model", "a" * 40, "b" * 40
 TTL = 100.0
 
 
-class Shelf:
-    """As the pool: what it knows of, and whether it lets go."""
+class FakeSnapshotUse:
+    """Stands in for the pool: what it uses, and whether it forgets a snapshot."""
 
     def __init__(self) -> None:
         self.unused: dict[EngineKey, float] = {}
-        self.lets_go = True
+        self.forgets = True
         self.asked: list[str] = []
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -37,18 +37,18 @@ class Shelf:
     def forget_snapshot(self, repo_id: str, commit: str) -> bool:
         self.asked.append(commit)
         self.meanwhile()
-        return self.lets_go
+        return self.forgets
 
 
 class House:
     def __init__(self, cache: Path) -> None:
-        self.cache, self.shelf = cache, Shelf()
+        self.cache, self.pool = cache, FakeSnapshotUse()
         self.snapshots = Snapshots(cache)
         self.now = 4e9  # far from the files' own times, which are set by it
-        self.last_asked = LastAsked(cache, lambda: self.now)
+        self.last_used = LastUsed(cache, lambda: self.now)
         self.downloads = SnapshotDownloader(cache, {})
-        self.removal = Removal(
-            cache, self.last_asked, ttl=TTL, pool=self.shelf, downloads=self.downloads
+        self.retention = PrivateModelRetention(
+            cache, self.last_used, ttl=TTL, pool=self.pool, downloads=self.downloads
         )
 
     def put(self, commit: str = COMMIT, weights: str = "weights") -> None:
@@ -65,8 +65,8 @@ class House:
         self.ask(commit)
 
     def ask(self, commit: str = COMMIT) -> None:
-        self.last_asked.note(REPO, commit)
-        self.last_asked.renew(REPO, commit, 0.0)
+        self.last_used.record(REPO, commit)
+        self.last_used.update(REPO, commit, 0.0)
 
     def has(self, commit: str = COMMIT) -> bool:
         return self.snapshots.find(REPO, commit) is not None
@@ -90,84 +90,86 @@ def key(*, listed: bool = False) -> EngineKey:
     return EngineKey(REPO, COMMIT, listed=listed)
 
 
-async def test_what_nobody_asks_for_leaves_no_file(house: House) -> None:
+async def test_an_unused_model_leaves_no_file(house: House) -> None:
     house.put()
     house.now += TTL - 1
-    await house.removal.sweep()
+    await house.retention.sweep()
     assert house.has()
     house.now += 1
-    await house.removal.sweep()
+    await house.retention.sweep()
     assert not house.files()
     assert not house.snapshots.repo(REPO).exists()
 
 
-async def test_what_another_commit_has_too_stays(house: House) -> None:
+async def test_files_of_another_commit_stay(house: House) -> None:
     house.put()
     house.now += TTL
     house.put(OTHER, weights="others!")
-    await house.removal.sweep()
+    await house.retention.sweep()
     assert not house.has()
     assert house.has(OTHER)
     assert not [name for name in house.files() if COMMIT in name or "weights" in name]
 
 
-async def test_what_is_in_use_stays_and_lives_on_from_its_last_use(house: House) -> None:
+async def test_a_model_in_use_stays_and_its_time_starts_at_its_last_use(house: House) -> None:
     house.put()
-    house.shelf.unused[key()] = 0.0
+    house.pool.unused[key()] = 0.0
     house.now += 10 * TTL
-    await house.removal.sweep()
-    house.shelf.unused.clear()
+    await house.retention.sweep()
+    house.pool.unused.clear()
     house.now += TTL - 1
-    await house.removal.sweep()
+    await house.retention.sweep()
     assert house.has()
     house.now += 1
-    await house.removal.sweep()
+    await house.retention.sweep()
     assert not house.has()
 
 
-async def test_what_is_up_and_unused_lives_no_longer_for_that(house: House) -> None:
+async def test_a_loaded_but_unused_model_is_removed_once_its_engine_is_gone(
+    house: House,
+) -> None:
     house.put()
     house.now += 2 * TTL
-    house.shelf.unused[key()] = TTL
-    house.shelf.lets_go = False  # not before its engine has gone
-    await house.removal.sweep()
+    house.pool.unused[key()] = TTL
+    house.pool.forgets = False  # its engine is still loaded
+    await house.retention.sweep()
     assert house.has()
-    house.shelf.lets_go = True
-    await house.removal.sweep()
+    house.pool.forgets = True
+    await house.retention.sweep()
     assert not house.has()
 
 
-async def test_the_operators_models_stay_for_ever(house: House) -> None:
+async def test_the_operators_models_stay_forever(house: House) -> None:
     house.put()
-    house.shelf.unused = {key(): TTL, key(listed=True): TTL}
-    await house.removal.sweep()
-    house.shelf.unused.clear()
+    house.pool.unused = {key(): TTL, key(listed=True): TTL}
+    await house.retention.sweep()
+    house.pool.unused.clear()
     house.now += 10 * TTL
-    await house.removal.sweep()
+    await house.retention.sweep()
     assert house.has()
 
 
-async def test_what_was_never_noted_stays(house: House) -> None:
+async def test_a_model_without_a_record_stays(house: House) -> None:
     house.put()
-    house.last_asked.forget(REPO, COMMIT)
+    house.last_used.forget(REPO, COMMIT)
     house.now += 10 * TTL
-    await house.removal.sweep()
+    await house.retention.sweep()
     assert house.has()
-    assert not house.shelf.asked
+    assert not house.pool.asked
 
 
-async def test_what_another_worker_is_asked_for_at_that_moment_stays(house: House) -> None:
+async def test_a_model_that_another_worker_has_just_used_stays(house: House) -> None:
     house.put()
     house.now += TTL
-    house.shelf.meanwhile = house.ask
-    await house.removal.sweep()
+    house.pool.meanwhile = house.ask
+    await house.retention.sweep()
     assert house.has()
-    assert house.shelf.asked
+    assert house.pool.asked
 
 
-async def test_who_asks_while_it_is_removed_does_not_find_half_of_it(house: House) -> None:
+async def test_a_call_during_the_removal_does_not_find_half_a_snapshot(house: House) -> None:
     house.put()
-    async with house.downloads.alone(REPO, COMMIT):
+    async with house.downloads.exclusive(REPO, COMMIT):
         found = asyncio.create_task(_finds(house))
         await settle()
         assert not found.done()
@@ -176,55 +178,55 @@ async def test_who_asks_while_it_is_removed_does_not_find_half_of_it(house: Hous
 
 
 async def _finds(house: House) -> bool:
-    async with house.downloads.alone(REPO, COMMIT):
+    async with house.downloads.exclusive(REPO, COMMIT):
         return house.has()
 
 
-async def test_another_workers_turn_at_the_repository_is_waited_for(house: House) -> None:
+async def test_the_removal_waits_for_another_workers_lock(house: House) -> None:
     house.put()
     house.now += TTL
-    lease = Queue(house.snapshots.leases(REPO), "another").look()
-    assert lease is not None
-    await house.removal.sweep()
+    lock = LockContender(house.snapshots.lock_folder(REPO), "another").poll()
+    assert lock is not None
+    await house.retention.sweep()
     assert house.has()
-    lease.free()
-    await house.removal.sweep()
+    lock.release()
+    await house.retention.sweep()
     assert not house.has()
 
 
-async def test_a_dead_workers_turn_and_what_it_was_writing_are_not_for_ever(
+async def test_a_dead_workers_lock_and_partial_files_are_removed(
     house: House,
 ) -> None:
     house.put()
     partial = house.snapshots.repo(REPO) / "blobs" / "weights.incomplete"
     partial.touch()
     os.utime(partial, (0, 0))
-    assert Queue(house.snapshots.leases(REPO), "dead").look()
+    assert LockContender(house.snapshots.lock_folder(REPO), "dead").poll()
     house.now += TTL
-    for _ in range(PATIENCE):
-        await house.removal.sweep()
+    for _ in range(DEAD_AFTER_POLLS):
+        await house.retention.sweep()
     assert house.has()
-    await house.removal.sweep()
+    await house.retention.sweep()
     assert not house.files()
 
 
-async def test_a_volume_that_is_unwell_ends_nothing(
+async def test_a_faulty_volume_does_not_end_the_loop(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     house.put()
     house.now += TTL
-    leases = house.cache / "router-leases"
-    leases.touch()
+    locks = house.cache / "router-leases"
+    locks.touch()
     sleeps: list[float] = []
 
     async def sleep(seconds: float) -> None:
         sleeps.append(seconds)
         if len(sleeps) == 2:
-            leases.unlink()
+            locks.unlink()
         if len(sleeps) == 3:
             raise asyncio.CancelledError
 
     with caplog.at_level(logging.ERROR), pytest.raises(asyncio.CancelledError):
-        await house.removal.run(sleep)
+        await house.retention.run(sleep)
     assert "could not be removed" in caplog.text
     assert not house.has()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from router.downloads.select_files import MOST_FILES, wanted
+from router.downloads.select_files import MAX_FILES, select_files
 from router.downloads.snapshots import RemoteFile
 from router.errors import UnsupportedModel
 
@@ -21,7 +21,7 @@ WEIGHTS = RemoteFile("model.safetensors", 1, "a" * 64)
 )
 def test_a_name_that_is_not_safe_on_disk_is_refused(name: str) -> None:
     with pytest.raises(UnsupportedModel, match="name"):
-        wanted([WEIGHTS, RemoteFile(name, 1, "b" * 40)], unsafe_weights=False)
+        select_files([WEIGHTS, RemoteFile(name, 1, "b" * 40)], unsafe_weights=False)
 
 
 @pytest.mark.parametrize(
@@ -29,14 +29,14 @@ def test_a_name_that_is_not_safe_on_disk_is_refused(name: str) -> None:
 )
 def test_other_names_are_taken(name: str) -> None:
     file = RemoteFile(name, 1, "b" * 40)
-    assert wanted([WEIGHTS, file], unsafe_weights=False) == [WEIGHTS, file]
+    assert select_files([WEIGHTS, file], unsafe_weights=False) == [WEIGHTS, file]
 
 
 def test_a_listing_without_an_end_is_refused() -> None:
     def endless() -> Iterator[RemoteFile]:
         for number in itertools.count():
-            assert number <= MOST_FILES
+            assert number <= MAX_FILES
             yield RemoteFile(f"{number}.safetensors", 1, "a" * 64)
 
     with pytest.raises(UnsupportedModel, match="files"):
-        wanted(endless(), unsafe_weights=False)
+        select_files(endless(), unsafe_weights=False)

@@ -17,7 +17,7 @@ import pytest
 
 from router.downloads.downloader import SnapshotDownloader
 from router.downloads.snapshots import Snapshots
-from router.downloads.volume_lock import Queue
+from router.downloads.volume_lock import LockContender
 from router.errors import InsufficientDisk
 from router.models import ResolvedModel
 from router.pool.interfaces import FetchProgress
@@ -102,7 +102,7 @@ async def test_another_worker_takes_over_from_one_that_was_killed(volume: Volume
     assert not volume.partials()
 
 
-async def test_of_many_that_wait_one_takes_over(volume: Volume) -> None:
+async def test_one_of_many_waiting_workers_takes_over(volume: Volume) -> None:
     volume.hub.faults.add(WEIGHTS, "stall")
     with volume.worker() as first:
         await first.downloading()
@@ -114,7 +114,7 @@ async def test_of_many_that_wait_one_takes_over(volume: Volume) -> None:
     assert volume.downloads == 2
 
 
-async def test_a_worker_whose_router_was_killed_gives_up_its_turn_at_once(
+async def test_the_child_of_a_killed_router_releases_the_lock_at_once(
     volume: Volume,
 ) -> None:
     volume.hub.faults.add(WEIGHTS, "stall")
@@ -125,9 +125,9 @@ async def test_a_worker_whose_router_was_killed_gives_up_its_turn_at_once(
             await eventually(lambda: second.lines)
             first.kill_router()
             psutil.wait_procs([child], timeout=10)
-            (lease,) = (volume.cache / "router-leases").glob("*/*")
+            (lock,) = (volume.cache / "router-leases").glob("*/*")
             # Freed by the child, and perhaps taken by now; never left to be found dead.
-            assert lease.read_text().strip() == "free" or lease.name == "2"
+            assert lock.read_text().strip() == "free" or lock.name == "2"
             assert await second.outcome(DEAD_AFTER + 10) == f"path {volume.path}"
     assert not volume.partials()
 
@@ -152,13 +152,13 @@ async def test_a_worker_that_was_frozen_waits_for_the_one_that_took_over(
 
 
 async def test_a_snapshot_is_used_as_soon_as_it_is_sealed(volume: Volume) -> None:
-    lease = Queue(Snapshots(volume.cache).leases(NAME), "somebody").look()
-    assert lease
+    lock = LockContender(Snapshots(volume.cache).lock_folder(NAME), "somebody").poll()
+    assert lock
     with volume.worker() as waiter:
         await eventually(lambda: waiter.lines)
         elsewhere = Volume(volume.hub, volume.cache.parent / "elsewhere", volume.model)
         await elsewhere.downloader().fetch(volume.model, None, lambda _: None)
-        lease.beat()
+        lock.heartbeat()
         shutil.copytree(
             elsewhere.cache,
             volume.cache,
@@ -167,10 +167,10 @@ async def test_a_snapshot_is_used_as_soon_as_it_is_sealed(volume: Volume) -> Non
             dirs_exist_ok=True,
         )
         assert await waiter.outcome(DEAD_AFTER - 1) == f"path {volume.path}"
-    lease.beat()  # it is this test's to the end
+    lock.heartbeat()  # the lock was this test's until now
 
 
-async def test_who_was_overtaken_takes_nothing_back(volume: Volume) -> None:
+async def test_a_worker_that_lost_the_lock_removes_nothing(volume: Volume) -> None:
     volume.hub.faults.add(WEIGHTS, "stall", times=2)
     told: list[FetchProgress] = []
     fetching = asyncio.create_task(volume.downloader().fetch(volume.model, None, told.append))
@@ -181,7 +181,7 @@ async def test_who_was_overtaken_takes_nothing_back(volume: Volume) -> None:
     )
     child.suspend()
     with volume.worker() as second:
-        await eventually(lambda: volume.downloads == 2)  # it has the turn, and half the file
+        await eventually(lambda: volume.downloads == 2)  # it has the lock, and half the file
         await second.downloading()
         fetching.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -211,7 +211,7 @@ async def test_two_commits_of_one_repository_are_fetched_one_after_the_other(
     assert volume.downloads == 1, "they share the weights"
 
 
-async def test_a_waiter_that_leaves_disturbs_nobody(volume: Volume) -> None:
+async def test_a_cancelled_waiter_disturbs_no_other_worker(volume: Volume) -> None:
     volume.hub.faults.add(WEIGHTS, "stall")
     with volume.worker() as first:
         await first.downloading()
@@ -242,12 +242,12 @@ async def test_where_the_first_fails_the_next_tries(volume: Volume) -> None:
             assert await third.outcome(DEAD_AFTER) == f"path {volume.path}"
 
 
-async def test_a_turn_that_ended_in_an_error_is_over(volume: Volume) -> None:
+async def test_the_lock_is_released_after_an_error(volume: Volume) -> None:
     free = 0
     downloader = SnapshotDownloader(
         volume.cache,
         {**volume.hub.environment(), "PATH": os.environ["PATH"]},
-        heartbeat=60.0,  # whoever waits for a heartbeat here waits too long
+        heartbeat=60.0,  # waiting for a heartbeat would take too long here
         free=lambda _: free,
     )
     with pytest.raises(InsufficientDisk):
@@ -257,8 +257,8 @@ async def test_a_turn_that_ended_in_an_error_is_over(volume: Volume) -> None:
         assert await downloader.fetch(volume.model, None, lambda _: None) == volume.path
 
 
-async def test_a_lock_that_nobody_will_open_holds_nobody_up(volume: Volume) -> None:
-    # As the Hub's client leaves it behind on a volume without `flock`.
+async def test_a_stale_lock_of_the_hub_client_blocks_no_worker(volume: Volume) -> None:
+    # The Hub's client leaves such a file behind on a volume without `flock`.
     locks = volume.cache / ".locks" / "models--org--model"
     locks.mkdir(parents=True)
     digest = hashlib.sha256(FILES["model.safetensors"]).hexdigest()

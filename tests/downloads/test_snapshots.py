@@ -1,4 +1,4 @@
-"""Snapshots on disk and the ledger of free space."""
+"""Snapshots on disk and the space of free space."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from router.downloads.select_files import wanted
-from router.downloads.snapshots import DamagedSnapshot, DiskLedger, RemoteFile, Snapshots
+from router.downloads.select_files import select_files
+from router.downloads.snapshots import DamagedSnapshot, RemoteFile, Snapshots
+from router.downloads.space import DiskSpace
 from router.errors import InsufficientDisk, UnsupportedModel
 
 REPO, COMMIT = "org/model", "a" * 40
@@ -72,18 +73,18 @@ def test_damage_after_sealing_is_noticed(
     assert snapshots.find(REPO, COMMIT) is None
 
 
-def test_repair_removes_what_has_the_wrong_size_and_nothing_else(snapshots: Snapshots) -> None:
+def test_files_of_the_wrong_size_are_removed_and_no_others(snapshots: Snapshots) -> None:
     whole = put(snapshots, CONFIG, b"{}")
     short = put(snapshots, WEIGHTS, b"xxx")
-    snapshots.repair(REPO, COMMIT, FILES)
+    snapshots.remove_damaged(REPO, COMMIT, FILES)
     assert whole.exists()
     assert not short.exists()
-    assert snapshots.present(REPO, COMMIT, FILES) == CONFIG.size
+    assert snapshots.bytes_present(REPO, COMMIT, FILES) == CONFIG.size
 
 
 def test_a_blob_without_a_link_needs_no_download(snapshots: Snapshots) -> None:
     put(snapshots, WEIGHTS, b"xxxxx", commit="b" * 40)
-    assert snapshots.present(REPO, COMMIT, FILES) == WEIGHTS.size
+    assert snapshots.bytes_present(REPO, COMMIT, FILES) == WEIGHTS.size
 
 
 def test_discarding_leaves_what_was_there_before_and_what_others_use(
@@ -107,24 +108,26 @@ def test_discarding_all_leaves_no_directory(snapshots: Snapshots) -> None:
     assert snapshots.blobs(REPO) == frozenset()
 
 
-def test_sweeping_removes_the_named_partials_only(snapshots: Snapshots) -> None:
+def test_only_the_named_partials_are_removed(snapshots: Snapshots) -> None:
     mine = put(snapshots, RemoteFile("x", 1, "x.1.incomplete"), b"x")
     other = put(snapshots, RemoteFile("y", 1, "y.2.incomplete"), b"y")
     outside = mine.parents[1] / "outside.incomplete"
     outside.touch()
-    snapshots.sweep(REPO, ["x.1.incomplete", "../outside.incomplete", "never-written"])
+    snapshots.remove_partials(
+        REPO, ["x.1.incomplete", "../outside.incomplete", "never-written"]
+    )
     assert (mine.exists(), other.exists(), outside.exists()) == (False, True, True)
 
 
 def test_two_downloads_do_not_count_on_the_same_bytes() -> None:
-    ledger = DiskLedger(lambda: 100)
-    with ledger.claim() as first, ledger.claim() as second:
-        first.take(70)
+    space = DiskSpace(lambda: 100)
+    with space.reservation() as first, space.reservation() as second:
+        first.reserve(70)
         with pytest.raises(InsufficientDisk, match="10 bytes are missing"):
-            second.take(40)
+            second.reserve(40)
         first.left = 60  # ten were written, and are no longer measured free
-        second.take(40)
-    assert ledger.available() == 100
+        second.reserve(40)
+    assert space.available() == 100
 
 
 def remote(*names: str) -> list[RemoteFile]:
@@ -132,10 +135,10 @@ def remote(*names: str) -> list[RemoteFile]:
 
 
 def names(files: list[RemoteFile], *, unsafe: bool = False) -> set[str]:
-    return {file.name for file in wanted(files, unsafe_weights=unsafe)}
+    return {file.name for file in select_files(files, unsafe_weights=unsafe)}
 
 
-def test_the_engine_gets_safetensors_and_what_stands_beside_them() -> None:
+def test_the_engine_gets_safetensors_and_the_files_beside_them() -> None:
     needed = (
         "config.json",
         "model-00001-of-00001.safetensors",
@@ -169,7 +172,7 @@ def test_consolidated_weights_are_taken_where_there_are_no_others() -> None:
     )
 
 
-def test_pickled_weights_are_for_operators_who_ask_for_them() -> None:
+def test_pickled_weights_need_the_operators_permission() -> None:
     files = remote("config.json", "pytorch_model.bin")
     with pytest.raises(UnsupportedModel, match=r"only as \.bin"):
         names(files)

@@ -94,7 +94,7 @@ GUARDS = (
     ),
     Guard(
         "A repository's listing is read up to a limit",
-        "router.downloads.select_files:wanted",
+        "router.downloads.select_files:select_files",
         swap("itertools.islice(_1, _)", "_1"),
         _REPOS + "a_repository_of_very_many_files_is_refused_after_some_pages",
     ),
@@ -112,7 +112,7 @@ GUARDS = (
     ),
     Guard(
         "A model above the size limit is not downloaded",
-        "router.downloads.child:SnapshotFetch._fetch",
+        "router.downloads.child:SnapshotDownload._download",
         never("max_bytes"),
         _REPOS + "weights_that_lie_are_the_engines_matter_or_refused[size]",
     ),

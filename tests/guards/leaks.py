@@ -75,7 +75,7 @@ GUARDS = (
     Guard(
         "A refusal holds nothing of the question to the Hub",
         "router.hub.client:_check",
-        insert("raise explain(error, question) from None", before="explain"),
+        insert("raise hub_error(error, request) from None", before="hub_error"),
         _HUB + "no_error_holds_the_token",
     ),
     Guard(
@@ -92,7 +92,7 @@ GUARDS = (
     ),
     Guard(
         "A download process sees none of the worker's secrets",
-        "router.downloads.fetch_process:child_environment",
+        "router.downloads.child_process:child_environment",
         swap("_PASSED_ON", "environment"),
         "tests/downloads/test_downloader.py::test_the_child_gets_an_environment_of_its_own",
     ),

@@ -41,9 +41,9 @@ GUARDS = (
     ),
     Guard(
         "Files in use are not removed",
-        "router.downloads.retention:Removal.sweep",
+        "router.downloads.retention:PrivateModelRetention.sweep",
         always("forget_snapshot"),
-        _REMOVED + "what_is_up_and_unused_lives_no_longer_for_that",
+        _REMOVED + "a_loaded_but_unused_model_is_removed_once_its_engine_is_gone",
     ),
     Guard(
         "Files that a request waits for are not removed",
@@ -54,26 +54,26 @@ GUARDS = (
     ),
     Guard(
         "Files of the operator's models are not removed",
-        "router.downloads.retention:Removal._due",
+        "router.downloads.retention:PrivateModelRetention._due",
         drop("forget"),
-        _REMOVED + "the_operators_models_stay_for_ever",
+        _REMOVED + "the_operators_models_stay_forever",
     ),
     Guard(
         "Files that another worker on the volume was asked for are not removed",
         "router.downloads.snapshots:Snapshots.remove",
         never("unless"),
-        _REMOVED + "what_another_worker_is_asked_for_at_that_moment_stays",
+        _REMOVED + "a_model_that_another_worker_has_just_used_stays",
     ),
     Guard(
         "Files shared with another commit are not removed",
         "router.downloads.snapshots:Snapshots.discard",
         without("shared"),
-        _REMOVED + "what_another_commit_has_too_stays",
+        _REMOVED + "files_of_another_commit_stay",
     ),
     Guard(
         "A request that comes during a removal waits for it",
-        "router.downloads.downloader:SnapshotDownloader.alone",
+        "router.downloads.downloader:SnapshotDownloader.exclusive",
         unwrap("lock"),
-        _REMOVED + "who_asks_while_it_is_removed_does_not_find_half_of_it",
+        _REMOVED + "a_call_during_the_removal_does_not_find_half_a_snapshot",
     ),
 )

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from router.downloads.select_files import MOST_FILES
+from router.downloads.select_files import MAX_FILES
 from tests.e2e.caller import Caller
 from tests.e2e.harness import Scene
 from tests.e2e.processes import command, resident
@@ -86,7 +86,7 @@ async def test_a_repository_of_very_many_files_is_refused_after_some_pages(
         await asyncio.wait([refusal], timeout=0.02)
     assert refusal.result() == UNSUPPORTED
     pages = [r for r in scene.hub.requests[asked:] if "/tree/" in r.path]
-    assert len(pages) == MOST_FILES // 1000 + 1
+    assert len(pages) == MAX_FILES // 1000 + 1
     assert max(children) < 250 << 20
     assert resident(worker.pid) - before < 100 << 20
 

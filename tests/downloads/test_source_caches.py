@@ -39,7 +39,7 @@ class Machine:
         return self.root / "models"
 
     @property
-    def lent(self) -> Path:
+    def source(self) -> Path:
         """RunPod's cached models."""
         return self.root / "runpod-volume" / "huggingface-cache" / "hub"
 
@@ -53,7 +53,7 @@ class Machine:
         return SnapshotDownloader(
             own or self.own,
             {**self.hub.environment(), "PATH": os.environ["PATH"]},
-            caches=(self.baked, self.lent, self.own),
+            caches=(self.baked, self.source, self.own),
             allow_unsafe_weights=allow_unsafe_weights,
             stall_timeout=5.0,
         )
@@ -62,11 +62,11 @@ class Machine:
         del self.hub.requests[:]
         return await self.downloader(own).fetch(self.model, None, lambda _: None)
 
-    async def lend(self) -> Path:
+    async def fill_source(self) -> Path:
         """Fill RunPod's cache as it does: everything, in lower case, without a manifest."""
-        snapshot = await self.fetch(self.lent)
-        shutil.rmtree(self.lent / "router-manifests")
-        shutil.rmtree(self.lent / "router-leases")
+        snapshot = await self.fetch(self.source)
+        shutil.rmtree(self.source / "router-manifests")
+        shutil.rmtree(self.source / "router-leases")
         repo = snapshot.parents[1]
         repo.rename(repo.with_name(repo.name.lower()))
         return repo.with_name(repo.name.lower()) / "snapshots" / self.model.commit
@@ -121,45 +121,45 @@ async def test_a_damaged_model_in_the_image_is_not_served(machine: Machine) -> N
 async def test_runpods_cached_model_is_used_without_a_byte_from_the_cdn(
     machine: Machine,
 ) -> None:
-    lent = await machine.lend()
+    source = await machine.fill_source()
     found = await machine.fetch()
     assert machine.downloaded == []
     assert weights(found) == WHOLE
-    assert (found / "model-1.safetensors").samefile(lent / "model-1.safetensors")
+    assert (found / "model-1.safetensors").samefile(source / "model-1.safetensors")
     assert await machine.fetch() == found
     assert not machine.hub.requests, "the second time it is as any other"
 
 
-async def test_a_cache_that_is_runpods_and_ours_at_once_is_used_as_it_lies(
+async def test_a_source_cache_may_also_be_the_cache_to_download_to(
     machine: Machine,
 ) -> None:
-    await machine.lend()
-    found = await machine.fetch(machine.lent)
+    await machine.fill_source()
+    found = await machine.fetch(machine.source)
     assert machine.downloaded == []
     assert weights(found) == WHOLE
     # The same without the difference in letter case.
     ours = found.parents[1]
     shutil.rmtree(ours)
-    shutil.rmtree(machine.lent / "router-manifests")
+    shutil.rmtree(machine.source / "router-manifests")
     ours.with_name(ours.name.lower()).rename(ours)
-    assert await machine.fetch(machine.lent) == found
+    assert await machine.fetch(machine.source) == found
     assert machine.downloaded == []
 
 
-async def test_of_a_partial_snapshot_only_what_is_missing_is_downloaded(
+async def test_only_the_missing_files_of_a_partial_snapshot_are_downloaded(
     machine: Machine,
 ) -> None:
-    lent = await machine.lend()
-    (lent / "model-2.safetensors").unlink()
+    source = await machine.fill_source()
+    (source / "model-2.safetensors").unlink()
     assert weights(await machine.fetch()) == WHOLE
     assert machine.downloaded == ["model-2.safetensors"]
 
 
-async def test_a_partial_snapshot_is_not_served_where_the_rest_can_not_be_had(
+async def test_a_partial_snapshot_is_not_served_without_the_rest(
     machine: Machine,
 ) -> None:
-    lent = await machine.lend()
-    (lent / "model-2.safetensors").unlink()
+    source = await machine.fill_source()
+    (source / "model-2.safetensors").unlink()
     machine.hub.faults.add("/cdn/.*", "429", times=None)
     with pytest.raises(HubUnavailable):
         await machine.fetch()
@@ -185,18 +185,18 @@ def linked_out_of_the_cache(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [shortened, linked_to_another_blob, linked_out_of_the_cache])
-async def test_a_lent_file_that_is_not_what_the_hub_lists_is_not_used(
+async def test_a_source_file_that_differs_from_the_hubs_listing_is_not_used(
     machine: Machine, damage: object
 ) -> None:
     assert callable(damage)
-    damage(await machine.lend() / "model-2.safetensors")
+    damage(await machine.fill_source() / "model-2.safetensors")
     assert weights(await machine.fetch()) == WHOLE
     assert machine.downloaded == ["model-2.safetensors"]
 
 
 async def test_plain_files_instead_of_links_count_by_their_size(machine: Machine) -> None:
-    lent = await machine.lend()
-    for file in list(lent.iterdir()):
+    source = await machine.fill_source()
+    for file in list(source.iterdir()):
         data = file.read_bytes()
         file.unlink()
         file.write_bytes(data)
@@ -204,18 +204,18 @@ async def test_plain_files_instead_of_links_count_by_their_size(machine: Machine
     assert machine.downloaded == []
 
 
-async def test_a_lender_that_has_gone_is_done_without(machine: Machine) -> None:
-    await machine.lend()
+async def test_a_deleted_source_cache_is_replaced_by_a_download(machine: Machine) -> None:
+    await machine.fill_source()
     await machine.fetch()
-    shutil.rmtree(machine.lent)
+    shutil.rmtree(machine.source)
     found = await machine.fetch()
     assert sorted(machine.downloaded) == sorted(WHOLE)
     assert weights(found) == WHOLE
-    assert not any(path.resolve().is_relative_to(machine.lent) for path in found.iterdir())
+    assert not any(path.resolve().is_relative_to(machine.source) for path in found.iterdir())
 
 
-async def test_what_the_hub_will_not_list_is_not_borrowed(machine: Machine) -> None:
-    await machine.lend()
+async def test_a_model_that_the_hub_does_not_list_is_not_linked(machine: Machine) -> None:
+    await machine.fill_source()
     machine.hub.delete(NAME)
     with pytest.raises(ModelNotFound):
         await machine.fetch()

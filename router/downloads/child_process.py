@@ -1,4 +1,4 @@
-"""The parent's side of `router.downloads.child`: its environment, its pipes, its end."""
+"""The router's handle on one download process (`router.downloads.child`)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-# Everything else of the router's environment stays here, its secrets above all.
+# The child gets no other variable: the rest of the environment may hold secrets.
 _PASSED_ON = (
     "PATH",
     "LANG",
@@ -39,12 +39,12 @@ _PASSED_ON = (
 
 
 def child_environment(cache: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """What the child may see; no token is there for `huggingface_hub` to find."""
+    """The child's environment, without any token that `huggingface_hub` could find."""
     return {
         "HF_HOME": str(cache.parent),
         **{name: environment[name] for name in _PASSED_ON if environment.get(name)},
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        # Its store of blobs shared between repositories hands a gated file to anybody.
+        # The store of blobs shared between repositories would give a gated file to anybody.
         "HF_HUB_DISABLE_SHARED_BLOBS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_TOKEN_PATH": "/nonexistent/hf-token",
@@ -52,8 +52,8 @@ def child_environment(cache: Path, environment: Mapping[str, str]) -> dict[str, 
     }
 
 
-class FetchProcess:
-    """One running child."""
+class ChildProcess:
+    """One running child, its pipes, and the partial files that it announced."""
 
     def __init__(self, process: Process, stderr: BinaryIO) -> None:
         self._process = process
@@ -62,13 +62,10 @@ class FetchProcess:
         self._stderr = stderr
         self._partials: set[str] = set()
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     @classmethod
     async def start(cls, cache: Path, environment: Mapping[str, str]) -> Self:
-        # A file, not a pipe: nobody needs to drain it, and few will read it.
+        """Start a child; `environment` is the router's. Raises `OSError`."""
+        # A file, not a pipe: a pipe that nobody reads would fill up and block the child.
         stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         try:
             process = await asyncio.create_subprocess_exec(
@@ -88,14 +85,14 @@ class FetchProcess:
         return cls(process, stderr)
 
     def send(self, message: object) -> None:
-        """Write one line. A child that is gone does not mind; `receive` tells."""
+        """Write one line of JSON. If the child is gone, `receive` will say so."""
         self._stdin.write(json.dumps(message).encode() + b"\n")
 
     async def receive(self) -> dict[str, Any] | None:
-        """The next event; None when there is none to come."""
+        """The next event, or None when the child has closed its end."""
         while line := await self._stdout.readline():
             if not line.endswith(b"\n"):
-                break  # killed in the middle of a word
+                break  # the child was killed in the middle of a line
             event: dict[str, Any] = json.loads(line)
             if event["event"] != "partial":
                 return event
@@ -103,25 +100,25 @@ class FetchProcess:
         return None
 
     async def end(self) -> frozenset[str]:
-        """Kill the group, wait for it, and return the names of its partial files."""
+        """Kill the process group, wait for it, and return the names of its partial files."""
         with suppress(ProcessLookupError):
             if self._process.returncode is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
-        while await self.receive() is not None:  # a name may still be in the pipe
+        while await self.receive() is not None:  # the pipe may still hold a partial's name
             pass
         await self._process.wait()
         self._stdin.close()
         with self._stderr as stderr:
-            self._log_death(stderr)
+            self._log_crash(stderr)
         return frozenset(self._partials)
 
-    def _log_death(self, stderr: BinaryIO) -> None:
-        """A traceback's last line; without addresses, which may be signed."""
+    def _log_crash(self, stderr: BinaryIO) -> None:
+        """Log the last line of a traceback, without URLs: these may be signed."""
         if self._process.returncode in (0, -signal.SIGKILL):
             return
         stderr.seek(0)
         last = stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
-        log.error(
+        _log.error(
             "The download process ended with %s: %s",
             self._process.returncode,
             re.sub(r"https?://\S+", "<address>", last)[:500],

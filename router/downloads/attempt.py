@@ -1,0 +1,118 @@
+"""One attempt to download a snapshot, by one child process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from router.downloads.child_process import ChildProcess
+from router.downloads.errors import from_fields
+from router.downloads.request import DownloadRequest
+from router.downloads.snapshots import Snapshots
+from router.downloads.space import DiskSpace, SpaceReservation
+from router.downloads.volume_lock import LockLost, VolumeLock
+from router.errors import HubUnavailable, InsufficientDisk
+from router.pool.interfaces import FetchProgress
+from router.tasks import finish
+
+START_TIMEOUT = 60.0  # seconds for a Python process to start on a busy machine
+
+
+class DownloadAttempt:
+    """Follows one child process, and cleans up after it."""
+
+    def __init__(
+        self,
+        request: DownloadRequest,
+        child: ChildProcess,
+        snapshots: Snapshots,
+        space: DiskSpace,
+        *,
+        stall_timeout: float,
+    ) -> None:
+        """`stall_timeout` is how many seconds the child may send nothing."""
+        self._request = request
+        self._child = child
+        self._snapshots = snapshots
+        self._space = space
+        self._stall_timeout = stall_timeout
+        self._blobs_before: frozenset[str] | None = None  # None until the child may download
+
+    async def run(self, progress: Callable[[FetchProgress], None]) -> bool:
+        """Download. False if another worker took the lock and downloads in this one's place.
+
+        Raises what the child's error means, `InsufficientDisk`, or `HubUnavailable` if the
+        child stalls or dies. The child has ended and its partial files are gone when this
+        returns or raises. Complete files stay for the next attempt, except after a
+        cancellation or for lack of space.
+        """
+        discard = False
+        try:
+            with self._space.reservation() as reservation:
+                self._child.send(asdict(self._request))
+                return await self._follow(reservation, progress)
+        except (asyncio.CancelledError, InsufficientDisk):
+            discard = True
+            raise
+        finally:
+            await finish(self._clean_up(discard=discard))
+
+    async def _follow(
+        self, reservation: SpaceReservation, progress: Callable[[FetchProgress], None]
+    ) -> bool:
+        timeout, total = START_TIMEOUT, 0
+        while True:
+            event = await self._next_event(timeout)
+            timeout = self._stall_timeout
+            match event:
+                case {"event": "waiting", "done": int(done), "total": int(total)}:
+                    progress(FetchProgress(min(done, total), total))
+                case {"event": "plan", "total": int(total), "missing": int(missing)}:
+                    reservation.reserve(missing)
+                    self._blobs_before = self._snapshots.blobs(self._request.repo_id)
+                    self._child.send("start")
+                    progress(FetchProgress(total - missing, total))
+                case {"event": "progress", "done": int(done)}:
+                    reservation.left = max(0, total - done)
+                    progress(FetchProgress(min(done, total), total))
+                case {"event": "done"}:
+                    return True
+                case {"event": "lock_lost"}:
+                    return False
+                case {"event": "failed", "code": code, "message": text, "retry_after": delay}:
+                    raise from_fields(code, text, delay)
+                case None:
+                    raise HubUnavailable("The download ended unexpectedly: try again.")
+
+    async def _next_event(self, within: float) -> dict[str, Any] | None:
+        try:
+            async with asyncio.timeout(within):
+                return await self._child.receive()
+        except TimeoutError:
+            raise HubUnavailable(
+                "The download from the Hugging Face Hub came to a halt: try again."
+            ) from None
+
+    async def _clean_up(self, *, discard: bool) -> None:
+        partials = await self._child.end()
+        await asyncio.to_thread(self._remove_files, partials, discard=discard)
+
+    def _remove_files(self, partials: Iterable[str], *, discard: bool) -> None:
+        repo_id, commit = self._request.repo_id, self._request.commit
+        self._snapshots.remove_partials(repo_id, partials)
+        lock = VolumeLock.held_by(self._request.owner, self._snapshots.lock_folder(repo_id))
+        if lock is None:
+            return  # the files are another worker's now
+        try:
+            with suppress(LockLost):
+                lock.heartbeat()  # other workers wait during the cleanup
+                if discard and self._blobs_before is not None and not self._is_complete():
+                    self._snapshots.discard(repo_id, commit, self._blobs_before)
+        finally:
+            lock.release()
+
+    def _is_complete(self) -> bool:
+        return self._snapshots.find(self._request.repo_id, self._request.commit) is not None

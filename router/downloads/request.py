@@ -1,0 +1,31 @@
+"""What the router asks of a download process. Sent to it as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from router.hub.errors import HubRequest
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRequest:
+    repo_id: str
+    commit: str
+    token: str | None = field(repr=False)
+    cache: str  # Hub cache directory to download to
+    visible: bool  # the repository is known to be public or gated
+    max_bytes: int | None
+    unsafe_weights: bool
+    owner: str  # holds the volume lock under this name
+    heartbeat: float  # seconds
+    source_caches: tuple[str, ...]  # Hub caches that may have files already
+
+    def on_hub(self, endpoint: str) -> HubRequest:
+        """The same request in the terms of the Hub's errors."""
+        return HubRequest(
+            endpoint,
+            self.repo_id,
+            self.commit,
+            with_token=self.token is not None,
+            visible=self.visible,
+        )

@@ -1,0 +1,24 @@
+"""Work that must finish even if its caller is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+
+async def finish(work: Coroutine[Any, Any, None]) -> None:
+    """Await `work` to its end, however often the calling task is cancelled meanwhile.
+
+    Raises what `work` raises; otherwise `CancelledError`, if there was a cancellation.
+    """
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
