@@ -1,4 +1,4 @@
-"""Work that must finish even if its caller is cancelled."""
+"""Work that must finish, and tasks that must end, even if their caller is cancelled."""
 
 from __future__ import annotations
 
@@ -22,3 +22,13 @@ async def finish(work: Coroutine[Any, Any, None]) -> None:
     task.result()
     if cancelled is not None:
         raise cancelled
+
+
+async def cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, and wait until it has ended. Its own error is not raised."""
+
+    async def end() -> None:
+        await asyncio.wait([task])
+
+    task.cancel()
+    await finish(end())

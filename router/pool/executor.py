@@ -1,4 +1,4 @@
-"""The tasks that carry out the machine's orders, and report back what came of them."""
+"""The tasks that perform the scheduler's actions and report what came of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from router.pool.interfaces import (
     Engine,
     EngineLauncher,
     EngineStartError,
-    FetchProgress,
     MemoryGauge,
 )
-from router.pool.progress import ProgressTracker
+from router.pool.progress import FetchMeter, ProgressTracker
 from router.scheduler import actions, events
 from router.secrets import Token
 
@@ -24,26 +23,29 @@ _log = logging.getLogger(__name__)
 
 # What an engine may take on top of what it had when it became ready (kernels that are
 # loaded late), before its memory counts as missing. A chosen figure, not a measured one.
-_SLACK = 1 << 30
-
-_TELL_EVERY = 10.0  # seconds between two lines about a download
+_SLACK = 1 << 30  # bytes
 
 _Tasks = MutableMapping[int, asyncio.Task[None]]
 
 
 class Executor:
-    """One task an order. `report` is called once for each, unless it was cancelled."""
+    """One task for each action. A task reports once, unless it was cancelled.
+
+    The tasks are not in a task group: a defect in one must not cancel another that stops an
+    engine. `broke` is called with the defect.
+    """
 
     def __init__(
         self,
         report: Callable[[events.Event], None],
+        broke: Callable[[BaseException], None],
         *,
         downloader: Downloader,
         launcher: EngineLauncher,
         gauge: MemoryGauge,
         clock: Clock,
     ) -> None:
-        self._report, self._clock = report, clock
+        self._report, self._broke, self._clock = report, broke, clock
         self._downloader, self._launcher, self._gauge = downloader, launcher, gauge
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetches: _Tasks = {}  # by attempt
@@ -52,38 +54,49 @@ class Executor:
         self.engines: dict[int, Engine] = {}  # by generation
         self._footprints: dict[int, int] = {}  # bytes, by generation
         self._baseline = gauge.free()  # bytes free without any engine
-        self._departures = 0  # engines that have ended, one way or the other
+        self._ended_engines = 0  # crashed or stopped
         self.progress = ProgressTracker(clock)
         self.at_fault = asyncio.Event()  # the machine, or the router, is broken
 
-    def fetch(self, order: actions.Fetch, credential: Token | None) -> None:
-        self._spawn(self._fetch(order, credential), self._fetches, order.attempt)
+    def fetch(self, action: actions.Fetch, credential: Token | None) -> None:
+        self._spawn(self._fetch(action, credential), self._fetches, action.attempt)
 
-    def cancel_fetch(self, order: actions.CancelFetch) -> None:
-        self._fetches[order.attempt].cancel()
+    def cancel_fetch(self, action: actions.CancelFetch) -> None:
+        self._fetches[action.attempt].cancel()
 
-    def start(self, order: actions.Start) -> None:
-        self._spawn(self._start(order), self._starts, order.generation)
+    def start(self, action: actions.Start) -> None:
+        self._spawn(self._start(action), self._starts, action.generation)
 
-    def stop(self, order: actions.Stop) -> None:
-        self._spawn(self._stop(order))
+    def stop(self, action: actions.Stop) -> None:
+        self._spawn(self._stop(action))
 
-    def probe(self, order: actions.Probe) -> None:
-        self._spawn(self._probe(order))
+    def probe(self, action: actions.Probe) -> None:
+        self._spawn(self._probe(action))
 
     def free(self) -> int | None:
         """Bytes measured free; None where the device can't be asked: it is at fault."""
         try:
             return self._gauge.free()
-        except Exception as fault:  # noqa: BLE001 - whatever the driver says
+        except Exception as fault:  # noqa: BLE001 - whatever the driver raises
             _log.critical("free memory can't be measured", exc_info=fault)
             self.at_fault.set()
             return None
 
     async def finish(self) -> None:
-        """Wait for all tasks. No further orders may come meanwhile."""
+        """Wait for all tasks. No action may be added meanwhile."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def abort(self) -> None:
+        """End all downloads, starts and engines, whatever the scheduler knows of them."""
+        for tasks in (self._fetches, self._starts, self._watches):
+            for task in tasks.values():
+                task.cancel()
+        await self.finish()  # also of stops that are in progress
+        while self.engines:
+            _, engine = self.engines.popitem()
+            self._spawn(engine.stop(at_once=True))
+        await self.finish()
 
     def _spawn(
         self,
@@ -103,57 +116,36 @@ class Executor:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (defect := task.exception()):
-            _log.critical("a task of the pool broke down", exc_info=defect)
-            self.at_fault.set()
+            self._broke(defect)
 
-    async def _fetch(self, order: actions.Fetch, credential: Token | None) -> None:
-        model, key = order.spec.model, order.spec.key
-
-        told, come = self._clock(), 0
-        latest: FetchProgress | None = None
-
-        def note(progress: FetchProgress) -> None:
-            nonlocal told, come, latest
-            self.progress.note(order.attempt, progress)
-            # The first tells what had been there before.
-            come += max(0, progress.done - latest.done) if latest else 0
-            latest = progress
-            if (now := self._clock()) - told >= _TELL_EVERY:
-                told = now
-                charge()
-                _log.info("fetching %s: %d of %d bytes", model, progress.done, progress.total)
-
-        def charge() -> None:
-            nonlocal come
-            if come and order.caller is not None:
-                self._report(events.Downloaded(order.caller, come))
-            come = 0
-
+    async def _fetch(self, action: actions.Fetch, credential: Token | None) -> None:
+        model, key, attempt = action.spec.model, action.spec.key, action.attempt
         _log.info("fetching %s", model)
-        self.progress.begin(order.attempt)
+        self.progress.begin(attempt)
+        meter = FetchMeter(action, self.progress, self._report, self._clock)
         try:
-            snapshot = await self._downloader.fetch(model, credential, note)
+            snapshot = await self._downloader.fetch(model, credential, meter.note)
         except RouterError as error:
             refused = isinstance(error, AccessError)
-            report: events.Event = events.FetchFailed(key, order.attempt, error, refused)
+            report: events.Event = events.FetchFailed(key, attempt, error, refused)
         except Exception:  # noqa: BLE001  a defect fails this model, not the worker
             _log.exception("the download of %s broke down", model)
             defect = InternalError("The download failed inside the router: tell the operator.")
-            report = events.FetchFailed(key, order.attempt, defect, blames_credential=False)
+            report = events.FetchFailed(key, attempt, defect, blames_credential=False)
         else:
-            report = events.Fetched(key, order.attempt, snapshot)
+            report = events.Fetched(key, attempt, snapshot)
         finally:
-            self.progress.end(order.attempt)
-            charge()
+            self.progress.end(attempt)
+            meter.charge()
         self._report(report)
 
-    async def _start(self, order: actions.Start) -> None:
-        key, generation = order.spec.key, order.generation
+    async def _start(self, action: actions.Start) -> None:
+        key, generation = action.spec.key, action.generation
         _log.info("starting %s", key)
         self.progress.begin(generation)
-        departures = self._departures
+        ended_before = self._ended_engines
         try:
-            engine = await self._launcher.start(order.spec, order.snapshot, order.allotment)
+            engine = await self._launcher.start(action.spec, action.snapshot, action.allotment)
         except EngineStartError as failure:
             _log.error("%s did not start: %s", key, failure.reason)
             self._report(
@@ -171,34 +163,36 @@ class Executor:
         _log.info("%s is ready after %.1f s", key, seconds)
         self.progress.started(key, seconds)
         self.engines[generation] = engine
-        claim, free = order.allotment.claim, self.free()
-        if free is None or departures != self._departures:
-            used = claim  # another engine's memory came free meanwhile: no telling
-        else:
-            used = order.allotment.free - free
-        self._footprints[generation] = max(0, min(used, claim))
-        self._spawn(self._watch(order, engine), self._watches, generation)
+        self._footprints[generation] = self._footprint(action.allotment, ended_before)
+        self._spawn(self._watch(action, engine), self._watches, generation)
         self._report(events.Healthy(key, generation))
 
-    async def _watch(self, order: actions.Start, engine: Engine) -> None:
-        how = await engine.exited()
-        self._departures += 1
-        _log.error("%s ended by itself: %s", order.spec.key, how)
-        self._report(events.Crashed(order.spec.key, order.generation, how))
+    def _footprint(self, allotment: actions.Allotment, ended_before: int) -> int:
+        """Bytes that the engine has taken, as far as they can be told, within its claim."""
+        free = self.free()
+        if free is None or ended_before != self._ended_engines:
+            return allotment.claim  # another engine freed memory during the start
+        return max(0, min(allotment.free - free, allotment.claim))
 
-    async def _probe(self, order: actions.Probe) -> None:
-        engine = self.engines.get(order.generation)
+    async def _watch(self, action: actions.Start, engine: Engine) -> None:
+        how = await engine.exited()
+        self._ended_engines += 1
+        _log.error("%s ended by itself: %s", action.spec.key, how)
+        self._report(events.Crashed(action.spec.key, action.generation, how))
+
+    async def _probe(self, action: actions.Probe) -> None:
+        engine = self.engines.get(action.generation)
         if engine is None:
             return  # it is being stopped already
         if await engine.probe():
-            self._report(events.Responded(order.key, order.generation))
+            self._report(events.Responded(action.key, action.generation))
         else:
-            _log.error("%s is silent and does not answer a probe", order.key)
-            self._report(events.Crashed(order.key, order.generation, "stalled"))
+            _log.error("%s is silent and does not answer a probe", action.key)
+            self._report(events.Crashed(action.key, action.generation, "stalled"))
 
-    async def _stop(self, order: actions.Stop) -> None:
-        key, generation = order.key, order.generation
-        _log.info("stopping %s: %s", key, order.why)
+    async def _stop(self, action: actions.Stop) -> None:
+        key, generation = action.key, action.generation
+        _log.info("stopping %s: %s", key, action.why)
         if start := self._starts.get(generation):
             start.cancel()
             await asyncio.wait({start})
@@ -206,8 +200,8 @@ class Executor:
             watch.cancel()
         try:
             if engine := self.engines.pop(generation, None):
-                await engine.stop(at_once=order.at_once)
-            self._departures += 1
+                await engine.stop(at_once=action.at_once)
+            self._ended_engines += 1
             self._footprints.pop(generation, None)
             missing = await self._missing()
         except Exception as fault:  # noqa: BLE001 - Unkillable, or the driver is gone
@@ -218,9 +212,9 @@ class Executor:
         self._report(events.Gone(key, generation, missing))
 
     async def _missing(self) -> int:
-        """Bytes that should be free, by what the engines that are left took, and are not."""
+        """Bytes that should be free, by the footprints of the engines left, and are not."""
         while starts := tuple(self._starts.values()):
-            await asyncio.wait(starts)  # what a start takes meanwhile is not missing
-        spared = self._baseline - sum(self._footprints.values())
-        target = max(0, spared - _SLACK * (len(self._footprints) + 1))
+            await asyncio.wait(starts)  # memory that a start takes meanwhile is not missing
+        expected = self._baseline - sum(self._footprints.values())
+        target = max(0, expected - _SLACK * (len(self._footprints) + 1))
         return max(0, target - await self._gauge.recovered(target))

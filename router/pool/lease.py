@@ -1,4 +1,4 @@
-"""A place in the queue for an engine, and then the right to use it."""
+"""A place in the queue for an engine, and then the use of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from router.secrets import Token
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """An engine that can't be stopped while it is held."""
+    """An engine that is not stopped to make room while the lease lasts."""
 
     engine: Engine
     key: EngineKey
@@ -22,7 +22,7 @@ class Granted:
 
 
 class Lease:
-    """Made by `EnginePool.lease`, and valid inside of that block only."""
+    """Made by `EnginePool.lease`, and valid inside that block only."""
 
     def __init__(
         self,
@@ -39,12 +39,12 @@ class Lease:
         )
 
     async def granted(self, within: float | None = None) -> bool:
-        """Wait for the engine; False where `within` seconds were not enough.
+        """Wait for the engine; False if it is not there after `within` seconds.
 
-        Raises the `RouterError` for which no engine is to be had.
+        Raises the `RouterError` that says why there will be none.
         """
         if not self._outcome.done():
-            # Not awaited itself: who is cancelled here must not cancel the outcome.
+            # Not awaited itself: a cancelled caller must not cancel the outcome.
             await asyncio.wait({self._outcome}, timeout=within)
         if not self._outcome.done():
             return False
@@ -56,7 +56,7 @@ class Lease:
 
     @property
     def grant(self) -> Granted:
-        """What was granted. Only after `granted` has said so."""
+        """What was granted. Only after `granted` has returned True."""
         outcome = self._outcome.result()
         assert isinstance(outcome, Granted)  # noqa: S101
         return outcome
@@ -65,11 +65,16 @@ class Lease:
     def engine(self) -> Engine:
         return self.grant.engine
 
+    @property
+    def waiting(self) -> bool:
+        return not self._outcome.done()
+
     def deliver(self, outcome: Granted | RouterError) -> None:
         self._outcome.set_result(outcome)
 
     def end(self) -> events.Event:
-        """What leaving means: a grant that nobody took is returned like a place."""
+        """The event that ends this lease. A grant that was never taken ends like a place in
+        the queue."""
         if self._taken:
             return events.Released(self._number, self.answered)
         return events.Left(self._number)

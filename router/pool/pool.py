@@ -1,7 +1,10 @@
-"""The pool of engines: the one writer of their state.
+"""The pool of engines: leases for requests, and the tasks behind them.
 
-The machine decides, in one synchronous pass for each event; the tasks here carry its
-orders out and report back. There are no locks: nothing is decided across an `await`.
+The scheduler decides, in one synchronous pass for each event; the executor's tasks perform its
+actions and report back. There are no locks: nothing is decided across an `await`.
+
+The pool fails hard. A defect in a pass is logged, all waiting requests fail, later ones are
+refused, and the worker is told to leave. What is in flight may end; then every engine stops.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import inf
 
 from router.clock import Clock
+from router.errors import InternalError
 from router.models import EngineKey, EngineSpec
 from router.pool.executor import Executor
 from router.pool.interfaces import Downloader, EngineLauncher, MemoryGauge
@@ -31,6 +35,9 @@ Record = Callable[[float, events.Event], None]
 
 
 class EnginePool:
+    """`record` is called with each event before it is handled. `validate`: check every
+    invariant after each event, which takes time."""
+
     def __init__(
         self,
         scheduler: Scheduler,
@@ -40,19 +47,27 @@ class EnginePool:
         gauge: MemoryGauge,
         clock: Clock,
         record: Record | None = None,
+        validate: bool = False,
     ) -> None:
         self._scheduler = scheduler
-        self._clock, self._record = clock, record
+        self._clock, self._record, self._validate = clock, record, validate
         self._executor = Executor(
-            self._feed, downloader=downloader, launcher=launcher, gauge=gauge, clock=clock
+            self._feed,
+            self._fail_hard,
+            downloader=downloader,
+            launcher=launcher,
+            gauge=gauge,
+            clock=clock,
         )
         self._numbers = itertools.count(1)
         self._leases: dict[int, Lease] = {}
         self._inbox: deque[events.Event] = deque()
         self._feeding = False
         self._timer: asyncio.Handle | None = None
-        self._due = 0.0  # when it fires: uvloop's handles for "at once" do not know
-        self._emptied = asyncio.Event()
+        self._due = 0.0  # when it fires: uvloop's handles for "at once" do not tell
+        self._emptied = asyncio.Event()  # no engine is left, or the pool is broken
+        self._broken = False
+        self._unused = asyncio.Event()  # broken, and no request is in flight or may stay so
 
     @property
     def at_fault(self) -> asyncio.Event:
@@ -69,35 +84,42 @@ class EnginePool:
         caller: str | None = None,
         age: int | None = None,
     ) -> Iterator[Lease]:
-        """Line up for an engine that runs `spec`, which is started if need be.
+        """Wait for an engine that runs `spec`, which is started if necessary, and hold it.
 
-        `await lease.granted()` inside of the block; leaving it gives back whatever was
-        had by then, without waiting. The caller must be entitled to the model already;
-        `credential` pays for a download. `caller` is whose limits this counts against;
-        None: the operator's own doing. `age` is an earlier lease's, to keep its place.
+        Call `await lease.granted()` inside the block. Leaving the block gives up the place in
+        the queue or the engine, without waiting. The caller must be entitled to the model
+        already.
+
+        `credential` is used for a download. `deadline`: when the request stops waiting, by
+        the pool's clock. `caller`: whose limits this counts against; None: the operator's
+        own request. `age`: of an earlier lease, to keep its place in the queue.
         """
         number = next(self._numbers)
         lease = Lease(number, number if age is None else age, credential)
         self._leases[number] = lease
         digest = credential.digest if credential else ""
         try:
+            if self._broken:
+                lease.deliver(_broken_down())
             self._feed(events.Wanted(number, lease.age, spec, digest, deadline, caller))
             yield lease
         finally:
             self._feed(lease.end())
             del self._leases[number]
+            if self._broken and not self._leases:
+                self._unused.set()
 
     async def suspect(self, lease: Lease) -> None:
-        """Find out whether the engine behind a connection that broke is still there.
+        """Probe the engine of a lease whose connection broke.
 
-        By the time this returns, a dead one has been noted as crashed.
+        If it is dead, it has been recorded as crashed when this returns.
         """
         grant = lease.grant
         if not await grant.engine.probe():
             self._feed(events.Crashed(grant.key, grant.generation, "connection lost"))
 
     def running(self, repo_id: str) -> set[str]:
-        """The commits of a repository that engines run at, or are starting at."""
+        """The commits of a repository for which an engine runs or starts."""
         return {
             slot.key.commit
             for slot in self._scheduler.slots.values()
@@ -106,7 +128,8 @@ class EnginePool:
         }
 
     def unused_for(self) -> dict[EngineKey, float]:
-        """For how many seconds nobody has held or wanted what it knows; 0 where one does."""
+        """For each known model, the seconds for which no request has held it or waited for
+        it; 0 where one does now."""
         now = self._clock()
         return {
             slot.key: 0.0 if slot.leases or slot.queue else now - slot.last_used
@@ -114,8 +137,8 @@ class EnginePool:
         }
 
     def forget_snapshot(self, repo_id: str, commit: str) -> bool:
-        """Whether a model's files may go: nothing is up, on its way or wanted with them, and
-        whoever wants them from now on has them fetched again."""
+        """Whether a model's files may be removed: no engine runs, starts or is wanted with
+        them. If so, the next request for the model downloads them again."""
         self._feed(events.ForgetSnapshot(repo_id, commit))
         return all(
             slot.state is State.COLD
@@ -124,11 +147,11 @@ class EnginePool:
         )
 
     def loaded(self) -> list[EngineSpec]:
-        """What is up, the latest started last."""
+        """The models that are ready, the latest started last."""
         return [s.spec for s in self._scheduler.slots.values() if s.state is State.READY]
 
     def stage(self, key: EngineKey) -> tuple[State, Estimate]:
-        """What those who wait for this engine are waiting for, and for how long still."""
+        """What the requests for this engine wait for, and for how much longer."""
         slot = self._scheduler.slots.get(key)
         state = slot.state if slot else State.COLD
         if slot and state is State.FETCHING:
@@ -138,45 +161,80 @@ class EnginePool:
         return state, Estimate()
 
     async def shut_down(self, grace: float) -> None:
-        """Refuse who waits, let streams end for `grace` seconds, stop every engine."""
-        self._feed(events.ShutDown(self._clock() + grace))
+        """Refuse waiting requests, let those in flight end for `grace` seconds, and stop
+        every engine."""
+        deadline = self._clock() + grace
+        self._feed(events.ShutDown(deadline))
         await self._emptied.wait()
         if self._timer:
             self._timer.cancel()
+        if self._broken:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, deadline - self._clock())):
+                    await self._unused.wait()
+            await self._executor.abort()
         await self._executor.finish()
 
     def hurry(self) -> None:
-        """End a shutdown's grace: cut off what still streams."""
+        """End the grace of a shutdown: cut off the requests that are still in flight."""
+        if self._broken:
+            self._unused.set()
         self._feed(events.ShutDown(self._clock()))
 
     def thawed(self) -> None:
-        """Nothing ran for a while: find out which engines still work."""
+        """The worker was frozen: find out which engines still work."""
         self._feed(events.Thawed())
 
     def tick(self) -> None:
-        """Look at the clock."""
+        """Do what is due by now."""
         self._timer = None
         self._feed(events.Tick())
 
     # --- the pass ----------------------------------------------------------------
 
     def _feed(self, event: events.Event) -> None:
+        """Handle an event and perform the actions that it leads to. Never raises."""
+        if self._broken:
+            return
         self._inbox.append(event)
         if self._feeding:
-            return  # reported while its orders are carried out: taken in right after
+            return  # reported while an action is performed: handled right after
         self._feeding = True
         try:
             while self._inbox:
-                taken, now = self._inbox.popleft(), self._clock()
-                if self._record:
-                    self._record(now, taken)
-                for action in self._scheduler.handle(taken, now):
-                    self._perform(action)
+                self._handle(self._inbox.popleft())
+            if self._scheduler.shutting_down and self._scheduler.empty:
+                self._emptied.set()
+            self._arm()
+        except Exception as defect:  # noqa: BLE001 - whatever it is, nothing can be relied on
+            self._fail_hard(defect)
         finally:
             self._feeding = False
-        if self._scheduler.shutting_down and self._scheduler.empty:
-            self._emptied.set()
-        self._arm()
+
+    def _handle(self, event: events.Event) -> None:
+        now = self._clock()
+        if self._record:
+            self._record(now, event)
+        done = self._scheduler.handle(event, now)
+        if self._validate:
+            self._scheduler.validate()
+        for action in done:
+            self._perform(action)
+
+    def _fail_hard(self, defect: BaseException) -> None:
+        """Leave no pool behind that looks alive and serves no request."""
+        _log.critical("the pool is broken; this worker leaves", exc_info=defect)
+        self._broken = True
+        self._inbox.clear()
+        if self._timer:
+            self._timer.cancel()
+        for lease in self._leases.values():
+            if lease.waiting:
+                lease.deliver(_broken_down())
+        if not self._leases:
+            self._unused.set()
+        self._emptied.set()
+        self._executor.at_fault.set()
 
     def _arm(self) -> None:
         """Set the timer for what is due after the last pass.
@@ -197,8 +255,11 @@ class EnginePool:
 
     def _perform(self, action: actions.Action) -> None:  # noqa: C901  a flat dispatch
         match action:
-            case actions.Grant() | actions.Fail():
-                self._deliver(action)
+            case actions.Grant(waiter, key, generation):
+                engine = self._executor.engines[generation]
+                self._leases[waiter].deliver(Granted(engine, key, generation))
+            case actions.Fail(waiter, error):
+                self._leases[waiter].deliver(error)
             case actions.Measure():
                 free = self._executor.free()
                 if free is not None:
@@ -218,10 +279,8 @@ class EnginePool:
                 if leave:
                     self._executor.at_fault.set()
 
-    def _deliver(self, action: actions.Grant | actions.Fail) -> None:
-        lease = self._leases[action.waiter]
-        if isinstance(action, actions.Fail):
-            lease.deliver(action.error)
-        else:
-            engine = self._executor.engines[action.generation]
-            lease.deliver(Granted(engine, action.key, action.generation))
+
+def _broken_down() -> InternalError:
+    return InternalError(
+        "The router has a defect, and this worker shuts down. Send the request again."
+    )

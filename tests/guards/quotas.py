@@ -59,12 +59,12 @@ GUARDS = (
     Guard(
         "Bytes of failed and abandoned downloads are charged",
         "router.pool.executor:Executor._fetch",
-        drop("charge").nth(2, of=2),
+        drop("charge"),
         _TEST + "bytes_are_charged_to_the_caller_for_whom_they_came[abandoned]",
     ),
     Guard(
         "A download is charged while it runs",
-        "router.pool.executor:Executor._fetch.note",
+        "router.pool.progress:FetchMeter.note",
         drop("charge"),
         _TEST + "a_long_download_is_charged_while_it_goes_on",
     ),

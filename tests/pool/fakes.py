@@ -1,4 +1,4 @@
-"""Fakes at the core's ports. They record effects, and wait to be told how things went."""
+"""Fakes of the pool's interfaces. They record effects, and wait to be told how things went."""
 
 from __future__ import annotations
 
@@ -103,6 +103,7 @@ class FakeEngine:
     healthy: bool = True
     killable: bool = True
     stopped_at_once: bool | None = None
+    defect: Exception | None = None  # raised by a probe
     _exit: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -123,6 +124,8 @@ class FakeEngine:
 
     async def probe(self) -> bool:
         await asyncio.sleep(0)
+        if self.defect is not None:
+            raise self.defect
         return self.healthy
 
     async def stop(self, *, at_once: bool = False) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
-from router.errors import (
-    RouterError,
-)
+from router.errors import RouterError
 from router.models import EngineSpec
 from router.pool.lease import Lease
 from router.pool.pool import EnginePool
+from router.scheduler import actions, events
 from router.scheduler.lifecycle import State
 from router.scheduler.machine import Scheduler
 from router.scheduler.state import Limits
@@ -26,6 +25,18 @@ from tests.pool.fakes import (
 )
 
 
+class FaultyScheduler(Scheduler):
+    """A scheduler that works, until a test gives it a defect."""
+
+    raises_at: type[events.Event] | None = None
+    adds: tuple[actions.Action, ...] = ()  # to what it decides
+
+    def handle(self, event: events.Event, now: float) -> list[actions.Action]:
+        if self.raises_at is not None and isinstance(event, self.raises_at):
+            raise ZeroDivisionError("a defect")
+        return [*super().handle(event, now), *self.adds]
+
+
 class World:
     """A pool on fakes, and the callers of it."""
 
@@ -33,12 +44,14 @@ class World:
         self.clock, self.gauge = FakeClock(), FakeGauge()
         self.downloader, self.launcher = FakeDownloader(), FakeLauncher(self.gauge)
         settings = {"budget": 100 * GIB, "max_loaded": 2, "min_residency": 0.0} | limits
+        self.scheduler = FaultyScheduler(Limits(**settings))  # type: ignore[arg-type]
         self.pool = EnginePool(
-            Scheduler(Limits(**settings)),  # type: ignore[arg-type]
+            self.scheduler,
             downloader=self.downloader,
             launcher=self.launcher,
             gauge=self.gauge,
             clock=self.clock,
+            validate=True,
         )
         self.callers: list[Caller] = []
 
@@ -58,7 +71,7 @@ class World:
         return made
 
     def state(self, name: str = "a") -> State:
-        slot = self.pool._scheduler.slots.get(spec(name).key)
+        slot = self.scheduler.slots.get(spec(name).key)
         return slot.state if slot else State.COLD
 
     async def later(self, seconds: float) -> None:
@@ -72,7 +85,7 @@ class World:
         await self.pool.shut_down(0.0)
         assert not self.launcher.alive, "an engine outlived the pool"
         assert not self.pool._leases
-        self.pool._scheduler.validate()
+        self.scheduler.validate()
 
 
 class Caller:

@@ -183,7 +183,7 @@ async def test_cancelling_one_waiter_leaves_the_work_of_others_alone(
         assert first.lease
     first.task.cancel()
     await asyncio.wait({first.task})
-    world.pool._scheduler.validate()
+    world.scheduler.validate()
     if stage == "fetching":
         world.downloader.finish("a")
         await settle()
@@ -191,7 +191,7 @@ async def test_cancelling_one_waiter_leaves_the_work_of_others_alone(
         world.launcher.ready("a")
     await settle()
     assert second.lease
-    slot = world.pool._scheduler.slots[spec("a").key]
+    slot = world.scheduler.slots[spec("a").key]
     assert len(slot.leases) == 1
     assert len(world.launcher.starts) == 1
 

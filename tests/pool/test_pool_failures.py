@@ -92,7 +92,7 @@ async def test_the_back_off_doubles_with_each_crash_until_a_whole_answer(
         await settle()
         world.launcher.engine("a").die()
         await settle()
-        slot = world.pool._scheduler.slots[spec("a").key]
+        slot = world.scheduler.slots[spec("a").key]
         waits.append(slot.retry_at - world.clock())
         await caller.leave()
         await world.later(waits[-1])
@@ -183,7 +183,7 @@ async def test_what_falls_due_just_after_a_pass_is_not_missed(stack: AsyncExitSt
     await settle()
     again = world.call(spec("a"))
     await settle()
-    slot = world.pool._scheduler.slots[spec("a").key]
+    slot = world.scheduler.slots[spec("a").key]
     world.clock.now = slot.retry_at - 1e-9
     late = iter([slot.retry_at - 1e-9])  # what the pass sees; whoever asks later: due
     world.pool._clock = lambda: next(late, slot.retry_at)

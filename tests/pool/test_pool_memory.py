@@ -108,7 +108,7 @@ async def test_an_engine_that_crashes_beside_a_start_does_not_make_memory_look_m
     world.launcher.ready("b")
     await settle()
     assert second.lease
-    assert world.pool._scheduler.written_off == 0
+    assert world.scheduler.written_off == 0
 
 
 async def test_who_needs_less_goes_before_who_waits_for_memory_of_others(
