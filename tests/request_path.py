@@ -2,7 +2,7 @@
 
 Warm: its model is loaded, and its caller was authorized within the last minute. A file
 counts if a function of it is called. Files of shared values, which every room may
-import, and the scheduler's state do not count: they carry no request on.
+import, do not count.
 """
 
 from __future__ import annotations
