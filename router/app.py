@@ -102,8 +102,8 @@ class Worker:
             stack.push_async_callback(admission.close)
 
             async def thawed() -> None:
-                hub.forget()
-                admission.forget()
+                hub.invalidate()
+                admission.invalidate()
                 pool.thawed()
                 await direct.reconnect()
 

@@ -63,7 +63,7 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
     logs.configure(settings.log_level, settings.log_format, configuration.secrets, sys.stderr)
     for warning in flags.warnings(environ):
         _log.warning("%s", warning)
-    _log.info("%s", configuration.credentials.explain())
+    _log.info("%s", configuration.credentials.summary())
     worker = Worker(configuration)
     if queue:
         return runpod_worker.take_jobs(worker, settings.max_concurrency)

@@ -1,6 +1,7 @@
-"""May this caller use this model, and at which commit? Asked first, for every request.
+"""Decides whether a caller may use a model, and at which commit.
 
-Nothing is queued, downloaded, evicted or said before the answer is yes.
+Every request passes here first. Before it is admitted, nothing is queued, downloaded or
+evicted for it, and nothing is said about the model.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 
-from router.access.credentials import Choice, Credentials
+from router.access.credentials import ChosenToken, Credentials
 from router.clock import Clock
 from router.config.catalog import Catalog, OperatorModel
 from router.config.patterns import Patterns
@@ -30,30 +31,34 @@ from router.secrets import Token
 
 _log = logging.getLogger(__name__)
 
-RECHECK = 60.0  # seconds for which a grant is not asked about again
-_MOST_NAMES = 4096  # unpinned names whose commit is remembered
+RECHECK = 60.0  # seconds after which a grant is checked again
+_MAX_NAMES = 4096  # unpinned names whose commit is remembered
 
-# The commits of a repository that engines run at; to be asked, not kept.
+# Returns the commits of a repository that engines run now.
 Running = Callable[[str], set[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A model that this caller may use now, and the credential that may pay for it."""
+    """A model that the caller may use now."""
 
     model: ResolvedModel
     operator: OperatorModel | None
-    payer: Token | None
+    download_credential: Token | None  # None: download anonymously
 
 
 @dataclass(slots=True)
 class _Grant:
+    """An operator's model as it is served to callers without a token."""
+
     model: ResolvedModel
     checked_at: float
     check: asyncio.Task[None] | None = None
 
 
 class Admission:
+    """Admits requests: by the operator's rules, then by the Hub's answer."""
+
     def __init__(
         self,
         hub: Hub,
@@ -67,13 +72,19 @@ class Admission:
         self._hub, self._catalog, self._credentials = hub, catalog, credentials
         self._allowed, self._running, self._clock = allowed, running, clock
         self._grants: dict[ModelRef, _Grant] = {}
-        # The commit that an unpinned name stood for when an engine was last chosen for
-        # it. A commit that only a pinned request brought up is not one of these: a pull
-        # request's must not become what the plain name means.
-        self._chosen: LRUCache[str, ResolvedModel] = LRUCache(_MOST_NAMES)
+        # The commit to which an unpinned name was last resolved for an engine. A commit that
+        # only pinned requests named is never in here: otherwise a pull request's commit
+        # could become the meaning of the plain name.
+        self._chosen: LRUCache[str, ResolvedModel] = LRUCache(_MAX_NAMES)
 
     async def admit(self, name: str | None, caller: Token | None) -> Admitted:
-        """Raise `AccessError`, `InvalidModelId` or `HubUnavailable`, or let the caller in."""
+        """Admit a request of `caller` for the model `name`, or for the default model.
+
+        Raises:
+            InvalidRequest, InvalidModelId  there is no such name
+            AccessError                     the caller may not use the model
+            HubUnavailable                  the Hub can't be asked now
+        """
         operator, ref = self._look_up(name)
         if operator is not None and (local := operator.local()) is not None:
             return Admitted(local, operator, None)
@@ -87,18 +98,18 @@ class Admission:
         canonical = ModelRef(model.repo_id, ref.revision)
         if operator is None and canonical != ref:
             if self._catalog.match(canonical) is not None:
-                # Asked under a former name: the operator's entry says which revision.
+                # A former name of an operator's model: its entry says which revision.
                 return await self.admit(str(canonical), caller)
             if not self._allowed.allow(canonical):
                 raise _not_allowed(ref)
             if self._credentials.choose(caller, None, canonical) != choice:
-                # The token that was used is not meant for what the name stands for now.
+                # The name now leads to a repository that this token is not meant for.
                 return await self.admit(str(canonical), caller)
         model = await self._entitled(ref, model, choice.token)
         return Admitted(model, operator, choice.token)
 
     async def renew(self, admitted: Admitted, caller: Token | None) -> None:
-        """Whether it still holds, of a request that has waited. Raises like `admit`."""
+        """Check again, for a request that has waited. Raises what `admit` raises."""
         operator = admitted.operator
         if operator is not None:
             choice = self._credentials.choose(caller, operator, operator.ref)
@@ -106,10 +117,10 @@ class Admission:
                 if operator.ref is not None:
                     await self._granted(operator.ref, choice)
                 return
-        await self._hub.entitle(admitted.model, admitted.payer)
+        await self._hub.entitle(admitted.model, admitted.download_credential)
 
     async def entitled(self, model: ResolvedModel, caller: Token | None) -> bool:
-        """Whether the caller may use, and so may see, a model that is loaded."""
+        """Whether the caller may use a loaded model, and so may see it in a list."""
         ref = ModelRef(model.repo_id)
         try:
             await self._hub.entitle(model, self._credentials.choose(caller, None, ref).token)
@@ -117,12 +128,13 @@ class Admission:
             return False
         return True
 
-    def forget(self) -> None:
-        """Have the Hub asked about every grant again: after a thaw."""
+    def invalidate(self) -> None:
+        """Check every grant again at its next use. Called after the worker was frozen."""
         for grant in self._grants.values():
             grant.checked_at = float("-inf")
 
     async def close(self) -> None:
+        """Cancel running checks of grants and wait for them."""
         checks = [grant.check for grant in self._grants.values() if grant.check]
         for check in checks:
             check.cancel()
@@ -141,8 +153,10 @@ class Admission:
     async def _entitled(
         self, ref: ModelRef, model: ResolvedModel, credential: Token | None
     ) -> ResolvedModel:
-        """Entitle at the commit that this name is to mean: an unpinned one stays on the
-        commit of its engine until that is gone."""
+        """Entitle the caller at the commit that `ref` stands for, and return that commit.
+
+        An unpinned name stays on the commit of its engine for as long as that engine runs.
+        """
         if ref.revision is not None:
             await self._hub.entitle(model, credential)
             return model
@@ -156,11 +170,12 @@ class Admission:
         self._chosen[model.repo_id] = model
         return model
 
-    # --- grants ------------------------------------------------------------------
+    async def _granted(self, ref: ModelRef, choice: ChosenToken) -> ResolvedModel:
+        """An operator's model, for a caller without a token.
 
-    async def _granted(self, ref: ModelRef, choice: Choice) -> ResolvedModel:
-        """An operator's model, for a caller without a token: the Hub is asked in the
-        background, and only its refusal withdraws the grant, never its silence."""
+        The grant is checked in the background. Only a refusal by the Hub withdraws it; it
+        stays if the Hub does not answer.
+        """
         grant = self._grants.get(ref)
         if grant is None:
             model = await self._ask(ref, choice)
@@ -172,18 +187,20 @@ class Admission:
             )
         return grant.model
 
-    async def _recheck(self, ref: ModelRef, grant: _Grant, choice: Choice) -> None:
+    async def _recheck(self, ref: ModelRef, grant: _Grant, choice: ChosenToken) -> None:
         try:
             grant.model = await self._ask(ref, choice)
         except HubUnavailable:
-            _log.warning("the Hub can't be asked about %s; it stays granted", ref)
+            _log.warning("the Hub can't be asked about %s; it is still served", ref)
         except RouterError as refusal:
-            _log.error("%s is withdrawn: %s", ref, refusal.message)
+            _log.error(
+                "%s is no longer served to callers without a token: %s", ref, refusal.message
+            )
             self._grants.pop(ref, None)
         finally:
             grant.checked_at, grant.check = self._clock(), None
 
-    async def _ask(self, ref: ModelRef, choice: Choice) -> ResolvedModel:
+    async def _ask(self, ref: ModelRef, choice: ChosenToken) -> ResolvedModel:
         model = await self._hub.resolve(ref, choice.token)
         return await self._entitled(ref, model, choice.token)
 

@@ -1,8 +1,8 @@
-"""Which token asks the Hub on behalf of a request. Pure: nothing is asked here.
+"""Chooses the token with which the Hub is asked on behalf of a request.
 
-caller's token    always that token, for the operator's models too; never another
-operator's model  its own `token_env`, else HF_TOKEN, else none; granted
-any other model   HF_TOKEN where HF_TOKEN_MODELS covers it, else none
+A caller with a token     that token, also for the operator's models, and no other
+An operator's model       its own `token_env`, else HF_TOKEN, else none; granted
+Any other model           HF_TOKEN if HF_TOKEN_MODELS covers it, else none
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from router.config.catalog import Catalog, OperatorModel
 from router.config.environ import SettingsError, as_token
@@ -22,24 +21,12 @@ from router.secrets import Token
 _ALL, _NONE = Patterns(("*",)), Patterns(())
 
 
-class Source(StrEnum):
-    """Whose token it is, for the log and for the words of a refusal."""
-
-    CALLER = "caller"
-    MODEL = "token_env"
-    WORKER = "HF_TOKEN"
-    ANONYMOUS = "anonymous"
-
-
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What to ask the Hub with. `granted`: only an explicit refusal by the Hub withdraws
-    the model from this caller, never silence.
-    """
+class ChosenToken:
+    """The token to ask the Hub with."""
 
     token: Token | None
-    source: Source
-    granted: bool = False
+    granted: bool = False  # the model stays served if the Hub does not answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +34,18 @@ class Credentials:
     """The worker's own tokens, and the models that each of them may serve."""
 
     worker: Token | None
-    worker_models: Patterns  # beyond the operator's
+    worker_models: Patterns  # that HF_TOKEN serves, besides the operator's models
     of_models: Mapping[str, Token]  # by the name of their variable
-    reason: str
+    reason: str  # why `worker_models` is what it is, for the log
 
     @classmethod
     def read(
         cls, settings: Settings, catalog: Catalog, environ: Mapping[str, str]
     ) -> Credentials:
-        """Look up each `token_env`. Raises `SettingsError` where one is unset or malformed:
-        the worker's HF_TOKEN is no stand-in for a token that was meant to be narrower.
+        """Read the settings, and each `token_env` from the environment.
+
+        Raises `SettingsError` if a `token_env` is unset or malformed: HF_TOKEN must not
+        replace a token that was meant to be narrower.
         """
         patterns, reason = _worker_models(settings)
         return cls(
@@ -72,26 +61,26 @@ class Credentials:
 
     def choose(
         self, caller: Token | None, operator: OperatorModel | None, ref: ModelRef | None
-    ) -> Choice:
+    ) -> ChosenToken:
         """The token for one request; `ref` is None for the operator's local directory.
 
-        Ask again with the canonical id once that is known: a repository that was renamed
-        may have left, or entered, what HF_TOKEN is for.
+        Call it again with the canonical id once that is known: HF_TOKEN_MODELS may cover
+        only the former or only the new name of a renamed repository.
         """
         if ref is None:
-            # The Hub has no say in a directory, so no token does either.
-            return Choice(None, Source.ANONYMOUS, granted=True)
+            # The Hub is not asked about a local directory.
+            return ChosenToken(None, granted=True)
         if caller is not None:
-            return Choice(caller, Source.CALLER)
+            return ChosenToken(caller)
         if operator is not None and operator.token_env is not None:
-            return Choice(self.of_models[operator.token_env], Source.MODEL, granted=True)
+            return ChosenToken(self.of_models[operator.token_env], granted=True)
         granted = operator is not None
         if self.worker is not None and (granted or self.worker_models.cover(ref.repo_id)):
-            return Choice(self.worker, Source.WORKER, granted)
-        return Choice(None, Source.ANONYMOUS, granted)
+            return ChosenToken(self.worker, granted=granted)
+        return ChosenToken(None, granted=granted)
 
-    def explain(self) -> str:
-        """One line for the log at start-up."""
+    def summary(self) -> str:
+        """One line for the log at startup."""
         if self.worker is None:
             return "HF_TOKEN is not set: without a token of their own callers use public models"
         named = {"*": "all models", "none": "only the operator's models"}
@@ -100,7 +89,7 @@ class Credentials:
 
     @property
     def secrets(self) -> tuple[Token, ...]:
-        """The tokens of `token_env`, for redaction; the others are in the settings."""
+        """The tokens of all `token_env`, for redaction. HF_TOKEN is in the settings."""
         return tuple(self.of_models.values())
 
 

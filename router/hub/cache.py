@@ -1,8 +1,8 @@
-"""The Hub's answers, remembered for as long as they may be believed.
+"""Caches the Hub's answers within the limits of entitlement.
 
-What is shared between callers: nothing but what an anonymous caller was told, and that
-among anonymous callers only. Who brings a token is always asked about with that token, so
-that what one caller learns never depends on who came before.
+Only answers to anonymous requests are shared, and only between anonymous callers. For a
+caller with a token the Hub is always asked with that token. What one caller learns therefore
+never depends on another caller's requests.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from router.errors import (
     RouterError,
 )
 from router.hub.interfaces import Hub
-from router.hub.singleflight import ANSWER_TTL, MAX_ANSWERS, Answers
+from router.hub.singleflight import ANSWER_TTL, MAX_ENTRIES, SingleFlightCache
 from router.models import Access, ModelRef, ResolvedModel
 from router.secrets import Token
 
-PUBLIC_GRACE = 24 * 3600.0  # seconds; a model last seen public is served so long without it
-PATIENCE = 2.0  # seconds that such a model's callers wait for a Hub that hangs
-LONGEST_LIMIT = 300.0  # seconds; the Hub counts requests in windows of five minutes
+PUBLIC_GRACE = 24 * 3600.0  # seconds; for how long a public model is served without the Hub
+PUBLIC_PATIENCE = 2.0  # seconds that callers of a public model wait for a Hub that hangs
+MAX_RATE_LIMIT = 300.0  # seconds; the Hub counts requests in windows of five minutes
 
-_MANY = 1024  # entitlements of one token, before the expired ones are sorted out
+_MANY = 1024  # entitlements of one token; beyond this, expired ones are removed
 
 Digest = str | None  # of the caller's token; None: anonymous
 _Entitlement = tuple[Digest, str, str]  # canonical repository, commit
@@ -42,7 +42,7 @@ V = TypeVar("V")
 
 
 class CachedHub:
-    """Implements the port `Hub` on top of another, within the design's invariants 0 and 1."""
+    """Implements `Hub` on top of another `Hub`."""
 
     def __init__(
         self,
@@ -50,29 +50,31 @@ class CachedHub:
         clock: Clock,
         *,
         public_grace: float = PUBLIC_GRACE,
-        patience: float = PATIENCE,
+        public_patience: float = PUBLIC_PATIENCE,
         random: Callable[[], float] = chance.random,
     ) -> None:
-        """`public_grace` and `patience` are in seconds, like all that `clock` tells."""
-        self._hub, self._clock, self._patience = hub, clock, patience
-        self._resolutions: Answers[tuple[Digest, ModelRef], ResolvedModel] = Answers(
+        """`public_grace` and `public_patience` are in seconds."""
+        self._hub, self._clock, self._public_patience = hub, clock, public_patience
+        self._resolutions: SingleFlightCache[tuple[Digest, ModelRef], ResolvedModel] = (
+            SingleFlightCache(clock, random)
+        )
+        self._entitlements: SingleFlightCache[_Entitlement, None] = SingleFlightCache(
             clock, random
         )
-        self._entitlements: Answers[_Entitlement, None] = Answers(clock, random)
-        # Until when the Hub wants to hear no more of whom.
-        self._limited: TLRUCache[Digest, float] = TLRUCache(
-            MAX_ANSWERS, ttu=lambda _, until, __: until, timer=clock
+        # Maps a token's digest to the time until which the Hub asked us not to call.
+        self._limited_until: TLRUCache[Digest, float] = TLRUCache(
+            MAX_ENTRIES, ttu=lambda _, until, __: until, timer=clock
         )
-        # Whose entitlement is which: a refusal must not cost a look at everybody's.
-        self._held: TTLCache[Digest, set[_Entitlement]] = TTLCache(
-            MAX_ANSWERS, ANSWER_TTL, timer=clock
+        # The keys in `_entitlements` by token, so that a refusal need not search all of them.
+        self._entitlements_of: TTLCache[Digest, set[_Entitlement]] = TTLCache(
+            MAX_ENTRIES, ANSWER_TTL, timer=clock
         )
-        # What was last seen public: names as written, and the repositories behind them.
+        # What was public when last seen: names as written, and canonical repositories.
         self._public_names: TTLCache[ModelRef, ResolvedModel] = TTLCache(
-            MAX_ANSWERS, public_grace, timer=clock
+            MAX_ENTRIES, public_grace, timer=clock
         )
         self._public_repos: TTLCache[str, bool] = TTLCache(
-            MAX_ANSWERS, public_grace, timer=clock
+            MAX_ENTRIES, public_grace, timer=clock
         )
 
     async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
@@ -88,7 +90,7 @@ class CachedHub:
             self._note_access(ref, model)
             return model
 
-        within = self._within(self._public_names.get(ref))
+        within = self._patience(self._public_names.get(ref))
         try:
             return await self._resolutions.get((digest, ref), ask, within=within)
         except HubUnavailable:
@@ -107,55 +109,57 @@ class CachedHub:
             except RouterError as error:
                 self._note_refusal(error, digest, model.repo_id, model)
                 raise
-            self._hold((digest, model.repo_id, model.commit))
+            self._note_entitlement((digest, model.repo_id, model.commit))
 
         try:
             await self._entitlements.get(
-                (digest, model.repo_id, model.commit), ask, within=self._within(model)
+                (digest, model.repo_id, model.commit), ask, within=self._patience(model)
             )
         except HubUnavailable:
             if model.repo_id not in self._public_repos:
                 raise
 
-    def forget(self) -> None:
-        """Believe nothing from before now, not even what is being asked: after a thaw.
+    def invalidate(self) -> None:
+        """Drop all cached answers, and don't cache those of running requests.
 
-        What was last seen public stays: its grace is for the times when nobody can ask.
+        Called when the worker was frozen and thawed. What was last seen public stays: its
+        grace is for the times when the Hub can't be asked.
         """
         self._resolutions.clear()
         self._entitlements.clear()
-        self._limited.clear()
+        self._limited_until.clear()
 
     async def close(self) -> None:
-        """Cancel what is being asked, and wait for it; its callers get `HubUnavailable`."""
+        """Cancel running requests and wait for them; their callers get `HubUnavailable`."""
         await self._resolutions.close()
         await self._entitlements.close()
 
-    def _within(self, model: ResolvedModel | None) -> float | None:
-        """How long to wait for an answer that there is a substitute for."""
+    def _patience(self, model: ResolvedModel | None) -> float | None:
+        """Seconds to wait for the Hub: bounded if the model can be served without it."""
         public = model is not None and model.repo_id in self._public_repos
-        return self._patience if public else None
+        return self._public_patience if public else None
 
     async def _within_limits(
-        self, digest: Digest, ask: Callable[P, Awaitable[V]], *args: P.args, **kwargs: P.kwargs
+        self, digest: Digest, call: Callable[P, Awaitable[V]], *args: P.args, **kwargs: P.kwargs
     ) -> V:
-        """Ask for whom the Hub's limit allows; who is over it waits for its reset, alone."""
-        until = self._limited.get(digest)
+        """Call the Hub, unless it limits this token. Other tokens are not affected."""
+        until = self._limited_until.get(digest)
         if until is not None:
             raise HubLimited(until - self._clock())
         try:
-            return await ask(*args, **kwargs)
+            return await call(*args, **kwargs)
         except HubLimited as limited:
-            limited.retry_after = min(limited.retry_after, LONGEST_LIMIT)
-            self._limited[digest] = self._clock() + limited.retry_after
+            limited.retry_after = min(limited.retry_after, MAX_RATE_LIMIT)
+            self._limited_until[digest] = self._clock() + limited.retry_after
             raise
 
-    def _hold(self, key: _Entitlement) -> None:
-        held = self._held.pop(key[0], set())
-        if len(held) >= _MANY:
-            held = {other for other in held if other in self._entitlements}
-        held.add(key)
-        self._held[key[0]] = held  # anew, so that it lives as long as its latest
+    def _note_entitlement(self, key: _Entitlement) -> None:
+        keys = self._entitlements_of.pop(key[0], set())
+        if len(keys) >= _MANY:
+            keys = {other for other in keys if other in self._entitlements}
+        keys.add(key)
+        # Inserted anew, so that the set lives as long as its latest entitlement.
+        self._entitlements_of[key[0]] = keys
 
     def _note_access(self, ref: ModelRef, model: ResolvedModel) -> None:
         if model.access is Access.PUBLIC:
@@ -167,14 +171,15 @@ class CachedHub:
     def _note_refusal(
         self, error: RouterError, digest: Digest, repo_id: str, model: ResolvedModel | None
     ) -> None:
-        """A refusal ends this caller's entitlement, and the grace of what is public no more."""
+        """A refusal ends this token's entitlements to the model: all of its entitlements if
+        the token itself was refused. It also ends the grace of a model that is not public."""
         if not isinstance(error, AccessError):
             return
         names = {repo_id.casefold(), model.repo_id.casefold() if model else ""}
         bad_token = isinstance(error, InvalidHfToken)
-        for key in tuple(self._held.get(digest, ())):
+        for key in tuple(self._entitlements_of.get(digest, ())):
             if bad_token or key[1].casefold() in names:
-                self._entitlements.drop(key)
-                self._held[digest].discard(key)
+                self._entitlements.discard(key)
+                self._entitlements_of[digest].discard(key)
         if model and isinstance(error, ModelNotFound | ModelGated | ModelDisabled):
             self._public_repos.pop(model.repo_id, None)

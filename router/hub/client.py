@@ -1,9 +1,9 @@
-"""The Hugging Face Hub, asked directly: what a name stands for, and who may read it.
+"""An HTTP client for the Hugging Face Hub: resolves names and checks access.
 
-A client of our own, because `huggingface_hub`'s calls on this path have no timeout and
-answer from the cache of whoever came before. Its reading of refusals is used
-(`hf_raise_for_status`), its `build_hf_headers` is not: that detects agents, by a blocking
-request to the Hub of its own.
+The client is the router's own, because `huggingface_hub`'s calls for this have no timeout and
+may answer from a cache that another caller filled. Its translation of error responses is
+used (`hf_raise_for_status`); its `build_hf_headers` is not, because that sends a blocking
+request to the Hub to detect agents.
 """
 
 from __future__ import annotations
@@ -30,15 +30,18 @@ _EMBEDDING_FILES = ("modules.json", "config_sentence_transformers.json")
 
 
 class HuggingFaceHub:
-    """Implements the port `Hub` over HTTP. Asks every time; `CachedHub` remembers."""
+    """Implements `Hub` over HTTP, without a cache (see `CachedHub`)."""
 
     def __init__(
         self, endpoint: str, *, ca_file: str | None = None, timeout: float = 10.0
     ) -> None:
-        """`timeout` is in seconds, for one request with its redirects.
+        """Arguments:
 
-        `ca_file` replaces the usual authorities; proxies are taken from the environment,
-        as everywhere.
+        endpoint    base URL (`HF_ENDPOINT`)
+        ca_file     certificate authorities in place of the usual ones
+        timeout     seconds for one request with its redirects
+
+        Proxies are taken from the environment.
         """
         self._endpoint = endpoint.rstrip("/")
         self._timeout = timeout
@@ -49,13 +52,13 @@ class HuggingFaceHub:
         return httpx2.AsyncClient(
             verify=self._verify,
             timeout=self._timeout,
-            # A cookie that came with one caller's answer must not go with another's request.
+            # Accept no cookies: one caller's must not be sent with another's request.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             headers={"User-Agent": "multi-model-router-worker"},
         )
 
     async def reconnect(self) -> None:
-        """Leave connections behind that a freeze may have cut, without a word to us."""
+        """Replace all connections: a freeze of the worker may have cut them silently."""
         old, self._client = self._client, self._connect()
         await old.aclose()
 
@@ -63,7 +66,7 @@ class HuggingFaceHub:
         await self._client.aclose()
 
     async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
-        """Implements `Hub.resolve`. Metadata only: a gated model resolves for everybody."""
+        """Implements `Hub.resolve`. Reads metadata only, which a gated model shows to all."""
         path = f"/api/models/{quote(ref.repo_id)}"
         if ref.revision is not None:
             path += f"/revision/{quote(ref.revision, safe='')}"
@@ -72,13 +75,12 @@ class HuggingFaceHub:
         )
         response = await self._ask("GET", path, credential)
         _check(response, request)
-        return _read(response)
+        return _parse(response)
 
     async def entitle(self, model: ResolvedModel, credential: Token | None) -> None:
-        """Implements `Hub.entitle`: by auth-check, and by config.json at this very commit.
+        """Implements `Hub.entitle`: asks for auth-check, then for config.json at this commit.
 
-        auth-check knows no commit, and a mirror may lack it; the file's head alone is what
-        the engine needs. Raises `UnsupportedModel` too, where there is no config.json.
+        auth-check takes no commit, and a mirror may not have it.
         """
         request = HubRequest(
             self._endpoint,
@@ -95,22 +97,23 @@ class HuggingFaceHub:
             "HEAD", f"/{name}/resolve/{quote(model.commit)}/config.json", credential
         )
         _check(response, request, elsewhere=True)
-        # A login page answers 200, too; only the Hub itself names the commit.
+        # A login page also answers 200, but only the Hub names the commit.
         if response.headers.get("X-Repo-Commit") != model.commit:
-            raise _nonsense()
+            raise _not_a_hub()
 
     async def _ask(self, method: str, path: str, credential: Token | None) -> httpx2.Response:
-        """Ask, and follow redirects (a renamed model) within the Hub's own origin.
+        """Send a request; follow redirects (of a renamed model) within the Hub's own origin.
 
-        A redirect to another origin is returned as it is: the token stays here.
+        A redirect to another origin is returned as the response, so that the token does not
+        go there. Raises `HubUnavailable`.
         """
         headers = {"Authorization": f"Bearer {credential.reveal()}"} if credential else {}
-        # Raised below, not in an `except`: the client's exceptions hold the token.
+        # The error is raised outside of `except`: the client's exceptions hold the token.
         with suppress(httpx2.HTTPError, httpx2.InvalidURL, TimeoutError):
             async with asyncio.timeout(self._timeout):
                 return await self._follow(method, httpx2.URL(self._endpoint + path), headers)
         raise HubUnavailable(
-            "The Hugging Face Hub can't be reached just now: try again later.",
+            "The Hugging Face Hub can't be reached now: try again later.",
             retry_after=DEFAULT_RETRY_AFTER,
         )
 
@@ -125,19 +128,22 @@ class HuggingFaceHub:
             url = response.url.join(response.headers["Location"])
             if _origin(url) != home:
                 return response
-        raise _nonsense()
+        raise _not_a_hub()
 
     async def _send(
         self, method: str, url: httpx2.URL, headers: dict[str, str]
     ) -> httpx2.Response:
-        # A kept connection may have been closed at the other end just now: once more.
+        # Retry once: the Hub may just have closed the kept connection.
         with suppress(httpx2.NetworkError, httpx2.RemoteProtocolError):
             return await self._client.request(method, url, headers=headers)
         return await self._client.request(method, url, headers=headers)
 
 
 def _check(response: httpx2.Response, request: HubRequest, *, elsewhere: bool = False) -> None:
-    """Raise what a refusal means; `elsewhere`: a redirect to another origin will do."""
+    """Raise the router's error for an error response.
+
+    `elsewhere`: a redirect to another origin counts as success.
+    """
     try:
         hf_raise_for_status(response)
     except HfHubHTTPError as error:
@@ -145,29 +151,29 @@ def _check(response: httpx2.Response, request: HubRequest, *, elsewhere: bool = 
     else:
         if response.status_code == 200 or (elsewhere and response.has_redirect_location):
             return
-        refusal = _nonsense()
-    raise refusal  # outside of `except`: the other error holds the token
+        refusal = _not_a_hub()
+    raise refusal  # outside of `except`: the original error holds the token
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _nonsense() -> HubUnavailable:
+def _not_a_hub() -> HubUnavailable:
     return HubUnavailable(
-        "What answered does not speak as the Hugging Face Hub does: check HF_ENDPOINT.",
+        "HF_ENDPOINT does not answer like the Hugging Face Hub: ask the operator to check it.",
         retry_after=DEFAULT_RETRY_AFTER,
     )
 
 
-def _read(response: httpx2.Response) -> ResolvedModel:
+def _parse(response: httpx2.Response) -> ResolvedModel:
     try:
         info = response.json()
         name, commit = ModelRef.parse(info["id"]).repo_id, info["sha"]
         files = [file["rfilename"] for file in info.get("siblings") or ()]
         task = _task(files, _architectures(info))
     except (ValueError, KeyError, TypeError, AttributeError, InvalidModelId):
-        raise _nonsense() from None
+        raise _not_a_hub() from None
     if info.get("disabled"):
         raise ModelDisabled(f"The model {name} was disabled on the Hugging Face Hub.")
     if not ModelRef(name, commit).is_commit:
@@ -182,13 +188,13 @@ def _access(info: dict[str, Any]) -> Access:
 
 
 def _architectures(info: dict[str, Any]) -> list[str]:
-    """By the repository's own config.json, which may say anything."""
+    """From the repository's config.json, which may hold anything."""
     named = (info.get("config") or {}).get("architectures")
     return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
 
 
 def _task(files: Iterable[str], architectures: Iterable[str]) -> Task:
-    """What the repository is for, by the files and names that its makers' tools write."""
+    """What the repository is for, judged by its files and its architectures."""
     if any(name in _EMBEDDING_FILES or name.startswith("1_Pooling/") for name in files):
         return Task.EMBED
     if any(

@@ -56,7 +56,7 @@ class _Order:
 
     call: Call
     spec: EngineSpec
-    payer: Token | None
+    download_credential: Token | None
     salt: str | None
     caller: str  # whose limits it counts against
     admitted: Admitted
@@ -104,7 +104,7 @@ class Service:
         for last in (False, True):
             with self._pool.lease(
                 order.spec,
-                order.payer,
+                order.download_credential,
                 deadline=queued_until,
                 caller=order.caller,
                 age=age,
@@ -172,7 +172,7 @@ class Service:
         admitted = await self._admission.admit(model.name, None)
         deadline = self._clock() + self._settings.queue_timeout
         spec = self._spec(admitted)
-        with self._pool.lease(spec, admitted.payer, deadline=deadline) as lease:
+        with self._pool.lease(spec, admitted.download_credential, deadline=deadline) as lease:
             await lease.granted()
 
     # --- before the lease ----------------------------------------------------------
@@ -193,7 +193,7 @@ class Service:
             raise _switched_off(route.path)
         salt = self._salt_of(request.caller, token)
         caller = request.caller or (token.digest if token else "")
-        return _Order(call, spec, admitted.payer, salt, caller, admitted, token)
+        return _Order(call, spec, admitted.download_credential, salt, caller, admitted, token)
 
     async def _renew(self, order: _Order, deadline: float) -> None:
         """Rights that ended while a request waited end the request."""

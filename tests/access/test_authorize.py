@@ -60,17 +60,17 @@ async def test_a_public_model_is_for_everybody() -> None:
     assert (await door.admit("org/public", token())).model == model
 
 
-async def test_a_private_model_is_for_those_who_may_read_it_each_time_anew() -> None:
+async def test_access_to_a_private_model_is_checked_at_each_request() -> None:
     door, owner, other = Door(), token(), token()
     door.hub.add("org/private", owner)
     for _ in range(2):
-        assert (await door.admit("org/private", owner)).payer == owner
+        assert (await door.admit("org/private", owner)).download_credential == owner
         for stranger in (other, None):
             with pytest.raises(ModelNotFound):
                 await door.admit("org/private", stranger)
 
 
-async def test_a_gated_model_resolves_for_all_and_is_for_those_who_were_accepted() -> None:
+async def test_a_gated_model_resolves_for_all_but_needs_acceptance() -> None:
     door, accepted = Door(), token()
     door.hub.add("org/gated", accepted, gated=True)
     await door.admit("org/gated", accepted)
@@ -94,7 +94,7 @@ async def test_without_a_default_a_request_must_name_a_model() -> None:
         await Door().admit(None)
 
 
-async def test_a_path_is_no_name() -> None:
+async def test_a_path_is_not_a_name() -> None:
     with pytest.raises(InvalidModelId):
         await Door().admit("/etc/passwd")
 
@@ -107,7 +107,7 @@ async def test_a_directory_of_the_operators_needs_no_hub() -> None:
     assert not door.hub.asked
 
 
-async def test_what_the_operator_does_not_allow_is_refused_before_the_hub_is_asked() -> None:
+async def test_a_model_that_is_not_allowed_is_refused_before_the_hub_is_asked() -> None:
     door = Door({"ALLOWED_MODELS": "org/*"})
     with pytest.raises(ModelNotAllowed):
         await door.admit("other/model")
@@ -144,11 +144,11 @@ async def test_a_former_name_of_an_operators_model_means_the_operators_revision(
         assert admitted.operator is not None
         assert ("resolve", f"org/new@{OLD}") in [(q, about) for q, about, _ in door.hub.asked]
         door.hub.asked.clear()
-        door.admission.forget()
+        door.admission.invalidate()
         await settle()
 
 
-async def test_an_unpinned_name_stays_on_the_commit_of_its_engine_until_that_is_gone() -> None:
+async def test_an_unpinned_name_stays_on_the_commit_of_its_engine_while_it_runs() -> None:
     door = Door()
     door.hub.add("org/model", commit=OLD)
     assert (await door.admit("org/model")).model.commit == OLD
@@ -190,7 +190,7 @@ class TestGrants:
 
     async def test_they_are_served_with_the_workers_token(self) -> None:
         door, workers = self.door()
-        assert (await door.admit(None)).payer == workers
+        assert (await door.admit(None)).download_credential == workers
 
     async def test_a_caller_with_a_token_is_checked_with_that_token(self) -> None:
         door, _ = self.door()
@@ -198,7 +198,7 @@ class TestGrants:
         with pytest.raises(ModelNotFound):
             await door.admit("org/mine", token())
 
-    async def test_silence_of_the_hub_does_not_withdraw_a_grant(self) -> None:
+    async def test_a_silent_hub_does_not_withdraw_a_grant(self) -> None:
         door, _ = self.door()
         await door.admit(None)
         door.hub.down = True
@@ -212,7 +212,7 @@ class TestGrants:
         await door.admit(None)
         door.hub.add("org/mine", token())
         door.clock.advance(RECHECK)
-        await door.admit(None)  # the Hub is asked behind this one
+        await door.admit(None)  # starts a check in the background
         await settle()
         with pytest.raises(ModelNotFound):
             await door.admit(None)
@@ -227,15 +227,15 @@ class TestGrants:
         for _ in range(5):
             await door.admit(None)
         await settle()
-        assert [question for question, _, _ in door.hub.asked] == ["resolve", "entitle"]
+        assert [method for method, _, _ in door.hub.asked] == ["resolve", "entitle"]
 
-    async def test_without_the_hub_a_model_that_was_never_seen_can_not_be_granted(self) -> None:
+    async def test_without_the_hub_a_model_that_was_never_resolved_is_not_granted(self) -> None:
         door, _ = self.door()
         door.hub.down = True
         with pytest.raises(HubUnavailable):
             await door.admit(None)
 
-    async def test_closing_ends_a_check_that_is_under_way(self) -> None:
+    async def test_closing_cancels_a_running_check(self) -> None:
         door, _ = self.door()
         await door.admit(None)
         door.clock.advance(RECHECK)

@@ -4,7 +4,7 @@ import secrets
 
 import pytest
 
-from router.access.credentials import Choice, Credentials, Source
+from router.access.credentials import ChosenToken, Credentials
 from router.config.catalog import Catalog, OperatorModel
 from router.config.settings import Settings, SettingsError
 from router.models import ModelRef
@@ -30,28 +30,24 @@ def credentials(**environ: str) -> Credentials:
 def test_a_callers_token_is_always_the_one_that_is_checked() -> None:
     for operator, ref in ((None, STRANGER), (NAMED, NAMED.ref), (WITH_OWN, WITH_OWN.ref)):
         choice = credentials().choose(CALLER, operator, ref)
-        assert choice == Choice(CALLER, Source.CALLER, granted=False)
+        assert choice == ChosenToken(CALLER, granted=False)
 
 
 def test_an_operators_model_is_granted_to_a_caller_without_a_token() -> None:
-    assert credentials().choose(None, NAMED, NAMED.ref) == Choice(
-        WORKER, Source.WORKER, granted=True
-    )
-    assert credentials(HF_TOKEN="").choose(None, NAMED, NAMED.ref) == Choice(
-        None, Source.ANONYMOUS, granted=True
+    assert credentials().choose(None, NAMED, NAMED.ref) == ChosenToken(WORKER, granted=True)
+    assert credentials(HF_TOKEN="").choose(None, NAMED, NAMED.ref) == ChosenToken(
+        None, granted=True
     )
 
 
 def test_a_models_own_token_comes_before_the_workers() -> None:
     choice = credentials().choose(None, WITH_OWN, WITH_OWN.ref)
-    assert choice == Choice(OWN, Source.MODEL, granted=True)
+    assert choice == ChosenToken(OWN, granted=True)
 
 
 def test_a_directory_of_the_operators_needs_no_token_and_sees_none() -> None:
     for caller in (None, CALLER):
-        assert credentials().choose(caller, NAMED, None) == Choice(
-            None, Source.ANONYMOUS, granted=True
-        )
+        assert credentials().choose(caller, NAMED, None) == ChosenToken(None, granted=True)
 
 
 @pytest.mark.parametrize(
@@ -76,11 +72,10 @@ def test_the_workers_token_serves_other_models_only_where_callers_are_known(
     environ: dict[str, str], used: bool
 ) -> None:
     choice = credentials(**environ).choose(None, None, STRANGER)
-    expected = (WORKER, Source.WORKER) if used else (None, Source.ANONYMOUS)
-    assert (choice.token, choice.source, choice.granted) == (*expected, False)
+    assert choice == ChosenToken(WORKER if used else None, granted=False)
 
 
-def test_asked_again_with_the_canonical_id_the_token_may_not_follow() -> None:
+def test_the_workers_token_may_not_serve_the_canonical_id_of_a_name() -> None:
     found = credentials(**OPEN, HF_TOKEN_MODELS="some/*")
     assert found.choose(None, None, ModelRef("some/model")).token == WORKER
     assert found.choose(None, None, ModelRef("elsewhere/model")).token is None
@@ -105,8 +100,8 @@ def test_a_missing_or_malformed_token_of_a_model_is_an_error(value: str) -> None
         ({"HF_TOKEN": ""}, "HF_TOKEN is not set"),
     ],
 )
-def test_start_up_can_explain_the_rule_in_one_line(environ: dict[str, str], says: str) -> None:
-    line = credentials(**environ).explain()
+def test_the_rule_is_summarized_in_one_line(environ: dict[str, str], says: str) -> None:
+    line = credentials(**environ).summary()
     assert says in line
     assert "\n" not in line
     assert WORKER.reveal() not in line

@@ -118,7 +118,7 @@ GUARDS = (
     ),
     Guard(
         "A remembered refusal holds no frame of the refused request",
-        "router.hub.singleflight:Answers._answer",
+        "router.hub.singleflight:SingleFlightCache._run",
         swap("_1.with_traceback(None)", "_1"),
         "tests/security/test_memory_of_tokens.py::"
         "test_it_is_gone_when_its_request_was_refused[http]",

@@ -1,4 +1,4 @@
-"""What the cached Hub remembers, for whom, and how long."""
+"""What the cached Hub caches, for which caller, and for how long."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def bob() -> Token:
     return Token("hf_" + secrets.token_hex(16))
 
 
-async def test_a_yes_holds_for_its_time_and_is_asked_for_again_after(
+async def test_a_success_is_cached_for_its_time_only(
     hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token
 ) -> None:
     for _ in range(3):
@@ -62,7 +62,7 @@ async def test_a_yes_holds_for_its_time_and_is_asked_for_again_after(
     assert len(hub.asked) == 3
 
 
-async def test_a_no_holds_for_less(
+async def test_a_refusal_is_cached_for_less_time(
     hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token
 ) -> None:
     hub.error = ModelGated("gated")
@@ -75,7 +75,7 @@ async def test_a_no_holds_for_less(
     await cached.entitle(GATED, ann)
 
 
-async def test_what_one_caller_may_says_nothing_of_another(
+async def test_one_callers_entitlement_is_not_anothers(
     hub: ScriptedHub, cached: CachedHub, ann: Token, bob: Token
 ) -> None:
     for credential in (ann, bob, None):
@@ -84,14 +84,14 @@ async def test_what_one_caller_may_says_nothing_of_another(
     assert len(hub.asked) == 6
 
 
-async def test_anonymous_callers_share_what_was_asked_anonymously(
+async def test_anonymous_callers_share_anonymous_answers(
     hub: ScriptedHub, cached: CachedHub
 ) -> None:
     await asyncio.gather(*(cached.resolve(REF, None) for _ in range(5)))
     assert hub.asked == [("resolve", None)]
 
 
-async def test_another_commit_is_another_question(
+async def test_each_commit_is_asked_for(
     hub: ScriptedHub, cached: CachedHub, ann: Token
 ) -> None:
     await cached.entitle(PUBLIC, ann)
@@ -99,7 +99,7 @@ async def test_another_commit_is_another_question(
     assert len(hub.asked) == 2
 
 
-async def test_one_waiter_leaving_takes_nothing_from_the_others(
+async def test_cancelling_one_waiter_does_not_affect_the_others(
     hub: ScriptedHub, cached: CachedHub, ann: Token
 ) -> None:
     hub.answering.clear()
@@ -114,7 +114,7 @@ async def test_one_waiter_leaving_takes_nothing_from_the_others(
     assert (len(hub.asked), hub.cancelled) == (1, 0)
 
 
-async def test_the_answer_is_kept_when_all_waiters_have_left(
+async def test_the_answer_is_cached_when_all_waiters_were_cancelled(
     hub: ScriptedHub, cached: CachedHub, ann: Token
 ) -> None:
     hub.answering.clear()
@@ -127,7 +127,7 @@ async def test_the_answer_is_kept_when_all_waiters_have_left(
     assert len(hub.asked) == 1
 
 
-async def test_closing_cancels_what_is_being_asked_and_tells_the_waiters(
+async def test_closing_cancels_running_requests_and_tells_the_waiters(
     hub: ScriptedHub, cached: CachedHub, ann: Token
 ) -> None:
     hub.answering.clear()
@@ -141,7 +141,7 @@ async def test_closing_cancels_what_is_being_asked_and_tells_the_waiters(
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_one_refusal_raised_many_times_does_not_grow(
+async def test_a_refusal_raised_many_times_does_not_grow(
     hub: ScriptedHub, cached: CachedHub, ann: Token
 ) -> None:
     hub.error = ModelNotFound("nowhere")
@@ -165,19 +165,19 @@ async def test_without_the_hub_an_unexpired_entitlement_holds(
     await cached.resolve(REF, ann)
     await cached.entitle(GATED, ann)
     clock.now += 1
-    for question in (cached.resolve(REF, ann), cached.entitle(GATED, ann)):
+    for request in (cached.resolve(REF, ann), cached.entitle(GATED, ann)):
         with pytest.raises(HubUnavailable) as caught:
-            await question
+            await request
         assert caught.value.retry_after == 55.0
 
 
-async def test_without_the_hub_what_was_public_is_served_for_its_grace(
+async def test_without_the_hub_a_public_model_is_served_for_its_grace(
     hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token, bob: Token
 ) -> None:
     await cached.resolve(REF, ann)
     hub.error = HubUnavailable("down")
     clock.now += PUBLIC_GRACE - 1
-    for credential in (ann, bob, None):  # a token that can't be checked gets what none gets
+    for credential in (ann, bob, None):  # a token that can't be checked counts as none
         assert await cached.resolve(REF, credential) == PUBLIC
         await cached.entitle(PUBLIC, credential)
     clock.now += 1
@@ -197,7 +197,7 @@ async def test_only_the_name_and_revision_that_were_seen_are_served_without_the_
 
 
 @pytest.mark.parametrize("change", ["gated", "refused"])
-async def test_the_grace_ends_when_a_model_is_seen_public_no_more(
+async def test_the_grace_ends_when_a_model_is_no_longer_public(
     hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token, change: str
 ) -> None:
     await cached.resolve(REF, None)
@@ -211,9 +211,9 @@ async def test_the_grace_ends_when_a_model_is_seen_public_no_more(
             await cached.resolve(REF, ann)
     clock.now += ANSWER_TTL
     hub.error = HubUnavailable("down")
-    for question in (cached.resolve(REF, None), cached.entitle(PUBLIC, None)):
+    for request in (cached.resolve(REF, None), cached.entitle(PUBLIC, None)):
         with pytest.raises(HubUnavailable):
-            await question
+            await request
 
 
 async def test_a_bad_token_does_not_end_the_grace_of_others(
@@ -255,7 +255,7 @@ async def test_a_refusal_by_name_ends_that_callers_entitlement_at_once(
     await cached.entitle(PUBLIC, bob)
 
 
-async def test_a_thawed_worker_forgets_also_what_it_was_asking(
+async def test_a_thawed_worker_does_not_cache_running_requests(
     hub: ScriptedHub, cached: CachedHub, ann: Token
 ) -> None:
     await cached.entitle(PUBLIC, ann)
@@ -263,9 +263,9 @@ async def test_a_thawed_worker_forgets_also_what_it_was_asking(
     asking = asyncio.create_task(cached.entitle(GATED, ann))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    cached.forget()
+    cached.invalidate()
     hub.answering.set()
-    await asking  # who waited before the thaw gets that answer
+    await asking  # its caller still gets the answer
     await cached.entitle(PUBLIC, ann)
     await cached.entitle(GATED, ann)
     assert len(hub.asked) == 4

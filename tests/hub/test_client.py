@@ -101,7 +101,7 @@ async def test_a_revision_is_one_segment_of_the_address(
         ({"config.json": b'{"architectures": 5}'}, Task.GENERATE),
     ],
 )
-async def test_the_task_is_read_off_the_repository(
+async def test_the_task_is_read_from_the_repository(
     server: LoopbackHub, hub: HuggingFaceHub, files: dict[str, bytes], task: Task
 ) -> None:
     server.add_repo("org/model", files)
@@ -179,7 +179,7 @@ async def test_an_invalid_token_is_refused_even_for_a_public_model(
             await hub.entitle(model, credential)
 
 
-async def test_a_narrow_token_is_told_so_where_the_model_is_no_secret(
+async def test_a_missing_scope_is_reported_if_the_model_is_no_secret(
     server: LoopbackHub, hub: HuggingFaceHub
 ) -> None:
     commit = server.add_repo("org/gated", LLAMA, gated="auto")
@@ -213,7 +213,7 @@ async def test_a_missing_revision_says_so(server: LoopbackHub, hub: HuggingFaceH
         await hub.entitle(replace(model, commit="0" * 40), None)
 
 
-async def test_a_repository_without_a_configuration_is_no_model(
+async def test_a_repository_without_a_configuration_is_unsupported(
     server: LoopbackHub, hub: HuggingFaceHub
 ) -> None:
     server.add_repo("org/adapter", {"adapter_model.safetensors": b"x"})
@@ -236,7 +236,7 @@ async def test_a_hub_in_trouble_is_unavailable(server: LoopbackHub, kind: str) -
     await hub.close()
 
 
-async def test_one_broken_connection_goes_unseen(
+async def test_one_broken_connection_is_retried(
     server: LoopbackHub, hub: HuggingFaceHub
 ) -> None:
     server.add_repo("org/model", LLAMA)
@@ -244,7 +244,7 @@ async def test_one_broken_connection_goes_unseen(
     await hub.resolve(ModelRef("org/model"), None)
 
 
-async def test_a_hub_that_is_not_there_is_unavailable() -> None:
+async def test_a_missing_hub_is_unavailable() -> None:
     hub = HuggingFaceHub("https://127.0.0.1:9", timeout=1.0)
     with pytest.raises(HubUnavailable):
         await hub.resolve(ModelRef("org/model"), None)
@@ -274,7 +274,7 @@ async def test_a_file_on_the_cdn_proves_access_and_is_not_asked_there(
     assert not any(request.path.startswith("/cdn") for request in server.requests)
 
 
-async def test_the_query_trick_fails_before_and_at_the_address(
+async def test_a_query_in_a_name_fails_before_and_in_the_url(
     server: LoopbackHub, hub: HuggingFaceHub
 ) -> None:
     commit = server.add_repo("org/gated", LLAMA, gated="manual")
@@ -340,7 +340,7 @@ async def test_no_redirect_takes_the_token_to_another_origin() -> None:
         assert not other.sent
 
 
-async def test_redirects_end_somewhere() -> None:
+async def test_redirects_are_limited() -> None:
     async with serving(
         lambda _: web.Response(status=307, headers={"Location": "/"})
     ) as stranger:
@@ -351,7 +351,7 @@ async def test_redirects_end_somewhere() -> None:
         assert len(stranger.sent) == MAX_REDIRECTS + 1
 
 
-async def test_a_page_that_answers_anything_proves_no_access() -> None:
+async def test_a_server_that_always_answers_200_proves_no_access() -> None:
     async with serving(lambda _: web.Response(text="please log in")) as stranger:
         hub = HuggingFaceHub(stranger.url)
         with pytest.raises(HubUnavailable, match="HF_ENDPOINT"):
@@ -374,7 +374,7 @@ async def test_no_cookie_of_one_caller_comes_with_anothers_request() -> None:
         assert not any("Cookie" in request.headers for request in stranger.sent)
 
 
-async def test_a_cancelled_question_leaves_the_client_usable(
+async def test_a_cancelled_request_leaves_the_client_usable(
     server: LoopbackHub, hub: HuggingFaceHub
 ) -> None:
     server.add_repo("org/model", LLAMA)

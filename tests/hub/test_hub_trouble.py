@@ -1,4 +1,4 @@
-"""The cached Hub while the real one limits, hangs, or is away."""
+"""The cached Hub while the real one limits requests, hangs, or is down."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from collections import Counter
 import pytest
 
 from router.errors import HubLimited, HubUnavailable, ModelNotFound
-from router.hub.cache import LONGEST_LIMIT, CachedHub
-from router.hub.singleflight import ANSWER_TTL, LONGEST_TTL, MAX_ANSWERS, UNAVAILABLE_TTL
+from router.hub.cache import MAX_RATE_LIMIT, CachedHub
+from router.hub.singleflight import (
+    ANSWER_TTL,
+    MAX_ENTRIES,
+    MAX_UNAVAILABLE_TTL,
+    UNAVAILABLE_TTL,
+)
 from router.models import ModelRef
 from router.secrets import Token
 from tests.pool.fakes import FakeClock
@@ -32,7 +37,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def cached(hub: ScriptedHub, clock: FakeClock) -> CachedHub:
-    return CachedHub(hub, clock, patience=0.01, random=lambda: 1.0)
+    return CachedHub(hub, clock, public_patience=0.01, random=lambda: 1.0)
 
 
 def token() -> Token:
@@ -40,13 +45,13 @@ def token() -> Token:
 
 
 async def refused(cached: CachedHub, caller: Token | None, ref: ModelRef = REF) -> float:
-    """For how many seconds, by what the caller is told."""
+    """The `retry_after` that the caller gets, in seconds."""
     with pytest.raises(HubUnavailable) as caught:
         await cached.resolve(ref, caller)
     return caught.value.retry_after
 
 
-class TestALimit:
+class TestRateLimit:
     async def test_its_reset_is_waited_for(
         self, hub: ScriptedHub, cached: CachedHub, clock: FakeClock
     ) -> None:
@@ -62,25 +67,27 @@ class TestALimit:
         clock.advance(5.0)
         assert await cached.resolve(REF, ann) == PUBLIC
 
-    async def test_it_is_one_tokens_alone(self, hub: ScriptedHub, cached: CachedHub) -> None:
+    async def test_it_applies_to_one_token_only(
+        self, hub: ScriptedHub, cached: CachedHub
+    ) -> None:
         hub.error = HubLimited(55.0)
         await refused(cached, token())
         hub.error = None
         for other in (token(), None):
             assert await cached.resolve(ModelRef("org/another"), other) == PUBLIC
 
-    async def test_no_answer_makes_it_longer_than_the_hubs_own_window(
+    async def test_it_is_never_longer_than_the_hubs_own_window(
         self, hub: ScriptedHub, cached: CachedHub, clock: FakeClock
     ) -> None:
         hub.error = HubLimited(1e9)
-        assert await refused(cached, None) == LONGEST_LIMIT
+        assert await refused(cached, None) == MAX_RATE_LIMIT
         hub.error = None
-        clock.advance(LONGEST_LIMIT)
+        clock.advance(MAX_RATE_LIMIT)
         assert await cached.resolve(REF, None) == PUBLIC
 
 
-class TestAHang:
-    """Of a Hub that takes a question and says nothing."""
+class TestHangingHub:
+    """The Hub accepts a request and never answers."""
 
     async def test_callers_of_a_public_model_do_not_wait_for_it(
         self, hub: ScriptedHub, cached: CachedHub, clock: FakeClock
@@ -94,7 +101,7 @@ class TestAHang:
         assert len(hub.asked) == 3
         await cached.close()
 
-    async def test_others_do_since_only_the_hub_can_say(
+    async def test_callers_of_other_models_wait(
         self, hub: ScriptedHub, cached: CachedHub
     ) -> None:
         hub.answering.clear()
@@ -104,7 +111,7 @@ class TestAHang:
         hub.answering.set()
         await asking
 
-    async def test_what_it_says_late_counts_all_the_same(
+    async def test_a_late_answer_still_counts(
         self, hub: ScriptedHub, cached: CachedHub, clock: FakeClock
     ) -> None:
         await cached.resolve(REF, None)
@@ -116,10 +123,10 @@ class TestAHang:
         assert await cached.resolve(REF, None) == GATED
         assert len(hub.asked) == 2
 
-    async def test_where_there_was_no_answer_the_next_is_not_waited_for_at_all(
+    async def test_after_a_failure_callers_of_a_public_model_do_not_wait_at_all(
         self, hub: ScriptedHub, clock: FakeClock
     ) -> None:
-        cached = CachedHub(hub, clock, patience=float("inf"))
+        cached = CachedHub(hub, clock, public_patience=float("inf"))
         await cached.resolve(REF, None)
         hub.error = HubUnavailable("down")
         clock.advance(ANSWER_TTL)
@@ -131,7 +138,7 @@ class TestAHang:
         await cached.close()
 
 
-async def test_who_was_told_at_once_does_not_come_back_at_once(
+async def test_retries_after_a_common_failure_are_spread(
     hub: ScriptedHub, clock: FakeClock
 ) -> None:
     cached = CachedHub(hub, clock, random=random.Random(1).random)
@@ -147,13 +154,13 @@ async def test_who_was_told_at_once_does_not_come_back_at_once(
 
 
 async def test_refusals_take_bounded_space(hub: ScriptedHub, cached: CachedHub) -> None:
-    """The oldest is forgotten, although its time is not over."""
-    hub.error = ModelNotFound("none of them")
-    for number in range(MAX_ANSWERS + 1):
+    """The oldest entry is dropped before it expires."""
+    hub.error = ModelNotFound("no such model")
+    for number in range(MAX_ENTRIES + 1):
         with pytest.raises(ModelNotFound):
             await cached.resolve(ModelRef(f"org/{number}"), None)
     hub.asked.clear()
-    for number in (MAX_ANSWERS, 0):
+    for number in (MAX_ENTRIES, 0):
         with pytest.raises(ModelNotFound):
             await cached.resolve(ModelRef(f"org/{number}"), None)
     assert len(hub.asked) == 1
@@ -163,7 +170,7 @@ class TestAnHourWithoutTheHub:
     """Every ten seconds each caller asks for each model. Later the Hub is back."""
 
     @pytest.mark.parametrize("chance", [0.0, 1.0])
-    async def test_it_is_asked_now_and_then_and_then_once(
+    async def test_it_is_asked_rarely_and_then_once(
         self, hub: ScriptedHub, clock: FakeClock, chance: float
     ) -> None:
         cached = CachedHub(hub, clock, random=lambda: chance)
@@ -181,15 +188,15 @@ class TestAnHourWithoutTheHub:
             )
             unavailable = [error for error in outcomes if isinstance(error, HubUnavailable)]
             assert len(unavailable) == len(callers) * 5
-            assert all(1 <= error.retry_after <= LONGEST_TTL for error in unavailable)
+            assert all(1 <= error.retry_after <= MAX_UNAVAILABLE_TTL for error in unavailable)
             assert outcomes.count(PUBLIC) == len(callers) * 5
             clock.advance(10.0)
-        rounds = HOUR / (LONGEST_TTL / 2)
+        rounds = HOUR / (MAX_UNAVAILABLE_TTL / 2)
         assert len(hub.asked) <= rounds * 2 * len(callers)
 
         hub.error = None
         hub.asked.clear()
-        clock.advance(LONGEST_TTL)
+        clock.advance(MAX_UNAVAILABLE_TTL)
         await asyncio.gather(*(cached.entitle(GATED, caller) for caller in callers * 5))
         assert Counter(hub.asked).most_common(1)[0][1] == 1
         assert len(hub.asked) == len(callers)
