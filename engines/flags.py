@@ -1,64 +1,174 @@
-"""SGLang's command line as an operator sets it: by the variables of RunPod's former
-SGLang worker (runpod-workers/worker-sglang, `engine.py`, which ran SGLang 0.5.2), and by
-`ENGINE_ARGS`, which is any text that SGLang's own command line takes.
+"""SGLang's command line, as an operator sets it.
 
-What SGLang 0.5.23 no longer knows is left out with a warning: an unknown flag or value
-ends the engine's start, and here that would be every model's.
+`ENGINE_ARGS` takes any text that SGLang's own command line takes. The other variables are
+those of RunPod's former SGLang worker (runpod-workers/worker-sglang, `engine.py`, which ran
+SGLang 0.5.2). What SGLang 0.5.23 no longer knows is left out with a warning: an unknown flag
+or value ends the engine's start, and here that would be every model's.
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
-VALUES = MappingProxyType(
-    {
-        "TOKENIZER_PATH": "--tokenizer-path",
-        "TOKENIZER_MODE": "--tokenizer-mode",
-        "LOAD_FORMAT": "--load-format",
-        "DTYPE": "--dtype",
-        "CONTEXT_LENGTH": "--context-length",
-        "QUANTIZATION": "--quantization",
-        "CHAT_TEMPLATE": "--chat-template",
-        "MEM_FRACTION_STATIC": "--mem-fraction-static",
-        "MAX_RUNNING_REQUESTS": "--max-running-requests",
-        "MAX_TOTAL_TOKENS": "--max-total-tokens",
-        "CHUNKED_PREFILL_SIZE": "--chunked-prefill-size",
-        "MAX_PREFILL_TOKENS": "--max-prefill-tokens",
-        "SCHEDULE_POLICY": "--schedule-policy",
-        "SCHEDULE_CONSERVATIVENESS": "--schedule-conservativeness",
-        "TENSOR_PARALLEL_SIZE": "--tensor-parallel-size",
-        "DATA_PARALLEL_SIZE": "--data-parallel-size",
-        "LOAD_BALANCE_METHOD": "--load-balance-method",
-        "STREAM_INTERVAL": "--stream-interval",
-        "RANDOM_SEED": "--random-seed",
-        "LOG_LEVEL_HTTP": "--log-level-http",
-        "FILE_STORAGE_PATH": "--file-storage-path",
-        "ATTENTION_BACKEND": "--attention-backend",
-        "SAMPLING_BACKEND": "--sampling-backend",
-        "TOOL_CALL_PARSER": "--tool-call-parser",
-        "REASONING_PARSER": "--reasoning-parser",
-    }
+from router.config.errors import SettingsError
+from router.config.parsers import as_arguments
+from router.config.setting import FLAG, Kind, Setting
+
+_VALUE = Kind(str, "text")
+_NUMBER = Kind(str, "number", form="number")
+
+ENGINE_ARGS = Setting(
+    name="ENGINE_ARGS",
+    kind=Kind(as_arguments, "flags, quoted as for a shell"),
+    meaning="Further SGLang flags for every engine, as on its command line.",
+    label="Engine Arguments",
 )
 
-SWITCHES = MappingProxyType(
-    {
-        "SKIP_TOKENIZER_INIT": ("--skip-tokenizer-init",),
-        "TRUST_REMOTE_CODE": ("--trust-remote-code",),
-        "LOG_REQUESTS": ("--log-requests",),
-        "SHOW_TIME_COST": ("--show-time-cost",),
-        "DISABLE_RADIX_CACHE": ("--disable-radix-cache",),
-        "DISABLE_CUDA_GRAPH": (
-            "--cuda-graph-backend-decode=disabled",
-            "--cuda-graph-backend-prefill=disabled",
-        ),
-        "DISABLE_OUTLINES_DISK_CACHE": ("--disable-outlines-disk-cache",),
-        "ENABLE_TORCH_COMPILE": ("--enable-torch-compile",),
-        "ENABLE_P2P_CHECK": ("--enable-p2p-check",),
-        "TRITON_ATTENTION_REDUCE_IN_FP32": ("--triton-attention-reduce-in-fp32",),
-    }
+
+@dataclass(frozen=True, slots=True)
+class EngineFlag:
+    """One variable, and what it puts on the command line of every engine."""
+
+    setting: Setting[str] | Setting[bool]
+    words: tuple[str, ...]  # for a value: the flag that it belongs to
+
+    @property
+    def is_switch(self) -> bool:
+        return self.setting.kind is FLAG
+
+    def given(self, environ: Mapping[str, str]) -> tuple[str, ...]:
+        """Its words of the command line, or none. Raises `SettingsError`."""
+        value = self.setting.read(environ)
+        if not value or (self.setting.name, value) in GONE_VALUES:
+            return ()
+        # One word: a value that begins with a dash would be taken for a flag.
+        return self.words if self.is_switch else (f"{self.words[0]}={value}",)
+
+
+def _flag_of(name: str) -> str:
+    return f"--{name.lower().replace('_', '-')}"
+
+
+def _value(
+    name: str, label: str, about: str = "", kind: Kind[str] = _VALUE, *, options: str = ""
+) -> EngineFlag:
+    """`about` says more than SGLang's own name for it; `options` are for RunPod Hub's form."""
+    flag = _flag_of(name)
+    setting = Setting(
+        name=name,
+        kind=kind,
+        meaning=f"SGLang's {flag}{about}.",
+        label=label,
+        advanced=name != "CONTEXT_LENGTH",
+        options=tuple(options.split()),
+        unset="SGLang's default" if options else "",
+    )
+    return EngineFlag(setting, (flag,))
+
+
+def _switch(name: str, label: str, about: str = "", *words: str) -> EngineFlag:
+    words = words or (_flag_of(name),)
+    meaning = f"SGLang's {' '.join(words)}{about}."
+    setting = Setting(name=name, kind=FLAG, meaning=meaning, label=label, default="false")
+    return EngineFlag(setting, words)
+
+
+_TABLE = (
+    _value("TOKENIZER_PATH", "Tokenizer Path"),
+    _value("TOKENIZER_MODE", "Tokenizer Mode", options="auto slow"),
+    _value(
+        "LOAD_FORMAT",
+        "Load Format",
+        options="auto safetensors pt npcache dummy bitsandbytes",
+    ),
+    _value(
+        "DTYPE",
+        "Data Type",
+        ": of weights and activations",
+        options="auto half float16 bfloat16 float float32",
+    ),
+    _value("CONTEXT_LENGTH", "Context Length", ", for every engine", _NUMBER),
+    _value(
+        "QUANTIZATION",
+        "Quantization",
+        ", for models that do not say it themselves",
+        options="awq awq_marlin gptq gptq_marlin fp8 w8a8_int8 w8a8_fp8 mxfp4 "
+        "compressed-tensors bitsandbytes",
+    ),
+    _value("CHAT_TEMPLATE", "Chat Template", ": name or path"),
+    _value(
+        "MEM_FRACTION_STATIC",
+        "Static Memory Fraction",
+        ". It overrides the router's own estimate of the memory",
+        _NUMBER,
+    ),
+    _value("MAX_RUNNING_REQUESTS", "Running Requests", kind=_NUMBER),
+    _value("MAX_TOTAL_TOKENS", "Total Tokens", ": the size of the KV cache", _NUMBER),
+    _value("CHUNKED_PREFILL_SIZE", "Prefill Chunk", ", in tokens. -1: no chunks", _NUMBER),
+    _value("MAX_PREFILL_TOKENS", "Prefill Tokens", kind=_NUMBER),
+    _value("SCHEDULE_POLICY", "Schedule Policy", options="lpm random fcfs dfs-weight"),
+    _value("SCHEDULE_CONSERVATIVENESS", "Schedule Conservativeness", kind=_NUMBER),
+    _value("TENSOR_PARALLEL_SIZE", "Tensor Parallel Size", ": GPUs for each engine", _NUMBER),
+    _value("DATA_PARALLEL_SIZE", "Data Parallel Size", kind=_NUMBER),
+    _value(
+        "LOAD_BALANCE_METHOD",
+        "Load Balance Method",
+        ", between data-parallel parts",
+        options="auto round_robin total_requests total_tokens",
+    ),
+    _value("STREAM_INTERVAL", "Stream Interval", ", in tokens", _NUMBER),
+    _value("RANDOM_SEED", "Random Seed", kind=_NUMBER),
+    _value("LOG_LEVEL_HTTP", "Engine's HTTP Log Level", options="debug info warning error"),
+    _value("FILE_STORAGE_PATH", "File Storage Path"),
+    _value(
+        "ATTENTION_BACKEND",
+        "Attention Backend",
+        options="flashinfer fa3 fa4 triton flashmla trtllm_mla trtllm_mha torch_native",
+    ),
+    _value("SAMPLING_BACKEND", "Sampling Backend", options="flashinfer pytorch"),
+    _value(
+        "TOOL_CALL_PARSER",
+        "Tool Call Parser",
+        ", for every engine; set it per model in the models file",
+        options="auto llama3 qwen qwen25 qwen3_coder mistral pythonic deepseekv3 deepseekv31 "
+        "gpt-oss glm45 kimi_k2 hermes gemma4 minimax-m2 step3",
+    ),
+    _value(
+        "REASONING_PARSER",
+        "Reasoning Parser",
+        ", for every engine; set it per model in the models file",
+        options="auto deepseek-r1 deepseek-v3 qwen3 qwen3-thinking gpt-oss glm45 kimi_k2 "
+        "mistral gemma4 minimax step3",
+    ),
+    _switch("SKIP_TOKENIZER_INIT", "Skip Tokenizer", ": requests carry token ids"),
+    _switch(
+        "TRUST_REMOTE_CODE",
+        "Trust Remote Code",
+        ", for your own models: they may run their own code. Better set it per model, in the "
+        "models file",
+    ),
+    _switch("LOG_REQUESTS", "Log Requests", ": prompts and answers go into the log"),
+    _switch("SHOW_TIME_COST", "Show Time Cost"),
+    _switch("DISABLE_RADIX_CACHE", "Disable Radix Cache", ": no prefix cache"),
+    _switch(
+        "DISABLE_CUDA_GRAPH",
+        "Disable CUDA Graph",
+        ": a faster start, slower answers",
+        "--cuda-graph-backend-decode=disabled",
+        "--cuda-graph-backend-prefill=disabled",
+    ),
+    _switch("DISABLE_OUTLINES_DISK_CACHE", "Disable Outlines Disk Cache"),
+    _switch("ENABLE_TORCH_COMPILE", "Torch Compile"),
+    _switch("ENABLE_P2P_CHECK", "P2P Check", ", between GPUs"),
+    _switch("TRITON_ATTENTION_REDUCE_IN_FP32", "Triton Reduce in FP32"),
 )
+FLAGS: Mapping[str, EngineFlag] = {flag.setting.name: flag for flag in _TABLE}
+SETTINGS: Mapping[str, Setting[Any]] = {
+    one.name: one for one in (ENGINE_ARGS, *(flag.setting for flag in _TABLE))
+}
 
 GONE = MappingProxyType(
     {
@@ -77,14 +187,11 @@ GONE_VALUES = MappingProxyType(
         ("REASONING_PARSER", "llama3"): "no reasoning parser has this name",
         ("REASONING_PARSER", "llama4"): "no reasoning parser has this name",
         ("REASONING_PARSER", "qwen25"): "no reasoning parser has this name (see qwen3)",
-        (
-            "REASONING_PARSER",
-            "deepseekv3",
-        ): "this parser is called deepseek-v3",
+        ("REASONING_PARSER", "deepseekv3"): "this parser is called deepseek-v3",
     }
 )
 
-# What the launcher sets itself, and could not find or trust its engine without.
+# What the launcher sets itself. Without these it could not find or trust its engine.
 RESERVED = frozenset(
     {
         "--model-path",
@@ -101,19 +208,15 @@ RESERVED = frozenset(
     }
 )
 
-_TRUE = frozenset({"true", "1", "yes"})
-
 
 def flags(environ: Mapping[str, str]) -> tuple[str, ...]:
     """The flags that these variables ask for; `ENGINE_ARGS` last, because the last wins.
 
-    Raises `ValueError` where `ENGINE_ARGS` can't be parsed or sets what the router sets.
+    Raises `SettingsError`.
     """
-    try:
-        further = parse(environ.get("ENGINE_ARGS", ""))
-    except ValueError as error:
-        raise ValueError(f"ENGINE_ARGS: {error}") from error
-    return (*_from_variables(environ), *further)
+    further = ENGINE_ARGS.read(environ) or ()
+    refuse_reserved("ENGINE_ARGS", further)
+    return (*(word for flag in _TABLE for word in flag.given(environ)), *further)
 
 
 def warnings(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -122,33 +225,15 @@ def warnings(environ: Mapping[str, str]) -> tuple[str, ...]:
     dropped = [
         f"{name}={value} is ignored: {why}."
         for (name, value), why in GONE_VALUES.items()
-        if environ.get(name) == value
+        if FLAGS[name].setting.read(environ) == value
     ]
     return (*gone, *dropped)
 
 
-def parse(text: str) -> tuple[str, ...]:
-    """Read flags as a shell would. Raises `ValueError`, as `refuse_reserved` does too."""
-    found = tuple(shlex.split(text))
-    refuse_reserved(found)
-    return found
-
-
-def refuse_reserved(given: Sequence[str]) -> None:
-    """Raise `ValueError` where an operator's flags hold one that is the router's own."""
+def refuse_reserved(key: str, given: Iterable[str]) -> None:
+    """Raise `SettingsError` where an operator's flags, at `key`, hold one of the router's."""
     for flag in given:
         name = flag.partition("=")[0]
         # argparse takes any unambiguous beginning of a flag for the flag.
         if name.startswith("--") and any(own.startswith(name) for own in RESERVED):
-            raise ValueError(f"{name} is set by the router and can't be an engine flag")
-
-
-def _from_variables(environ: Mapping[str, str]) -> Iterator[str]:
-    for name, flag in VALUES.items():
-        value = environ.get(name)
-        if value and (name, value) not in GONE_VALUES:
-            # One word: a value that begins with a dash would be taken for a flag.
-            yield f"{flag}={value}"
-    for name, switch in SWITCHES.items():
-        if environ.get(name, "").lower() in _TRUE:
-            yield from switch
+            raise SettingsError(key, name, f"without {name}, which is set by the router")

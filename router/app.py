@@ -51,12 +51,12 @@ class Configuration:
     def read(
         cls, environ: Mapping[str, str], platform: Platform | None = None
     ) -> Configuration:
-        """Raises `SettingsError`, or `ValueError` for an engine flag that can't be used."""
+        """Raises `SettingsError`."""
         settings = Settings.from_environ(environ, platform)
         catalog = models_file.catalog(settings)
         credentials = Credentials.read(settings, catalog, environ)
         for model in catalog.models:
-            flags.refuse_reserved(model.flags)
+            flags.refuse_reserved(f"MODELS_CONFIG: flags of {model.name}", model.flags)
         return cls(environ, settings, catalog, credentials, flags.flags(environ))
 
     @property

@@ -6,7 +6,17 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from engines import flags
 from router import __version__
+from router.config import listing
+from router.config.settings import SETTINGS
+
+_DESCRIPTION = """\
+One GPU worker, many models: each request names its model.
+
+Without a command: `runpod` where RunPod's queue is set up, else `serve`."""
+
+_MOST_USED = "most used settings (environment variables; `serve --help` lists all):"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,15 +29,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    most_used = listing.help_text(one for one in SETTINGS.values() if one.most_used)
+    every = listing.help_text((*SETTINGS.values(), *flags.SETTINGS.values()))
     parser = argparse.ArgumentParser(
         prog="model-router",
-        description="One GPU worker, many models: each request names its model.",
-        epilog="Without a command: `runpod` where RunPod's queue is set up, else `serve`.",
+        description=_DESCRIPTION,
+        epilog=f"{_MOST_USED}\n{most_used}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
-    commands.add_parser("serve", help="serve over HTTP")
-    commands.add_parser("runpod", help="take jobs from RunPod's queue")
+    for name, purpose in (("serve", "serve over HTTP"), ("runpod", "take RunPod's jobs")):
+        commands.add_parser(
+            name,
+            help=purpose,
+            epilog=f"settings (environment variables):\n{every}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
     demo = commands.add_parser("demo", help="show the main job: no GPU, network or token")
     demo.add_argument("--keep", action="store_true", help="leave it serving afterwards")
     prefetch = commands.add_parser("prefetch", help="download a model into an image")

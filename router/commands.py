@@ -10,7 +10,7 @@ import os
 import resource
 import sys
 import tempfile
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 
 import uvloop
@@ -18,7 +18,9 @@ import uvloop
 from engines import flags
 from router import logs
 from router.app import Configuration, Worker, make_hub
-from router.config.settings import VARIABLES, Platform, Settings, SettingsError
+from router.config.platform import Platform, detect
+from router.config.settings import SETTINGS, Settings, SettingsError
+from router.config.typos import misspelled
 from router.downloads.downloader import SnapshotDownloader
 from router.downloads.prefetch import prefetch, read_token
 from router.errors import RouterError
@@ -52,7 +54,7 @@ def run(chosen: argparse.Namespace) -> int:
 def _run(environ: Mapping[str, str], *, queue: bool) -> int:
     try:
         configuration = Configuration.read(environ, _platform(environ, queue=queue))
-    except (SettingsError, ValueError) as error:
+    except SettingsError as error:
         print(f"The settings can't be used: {error}", file=sys.stderr)  # noqa: T201
         return 2
     settings = configuration.settings
@@ -61,7 +63,7 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
         os.environ["RUNPOD_LOG_LEVEL"] = environ.get("RUNPOD_LOG_LEVEL") or "INFO"
         from router.runpod import worker as runpod_worker  # noqa: PLC0415 - 1.5 s, for the queue alone
     logs.configure(settings.log_level, settings.log_format, configuration.secrets, sys.stderr)
-    for warning in flags.warnings(environ):
+    for warning in (*flags.warnings(environ), *_misspelled(configuration)):
         _log.warning("%s", warning)
     _log.info("%s", configuration.credentials.summary())
     worker = Worker(configuration)
@@ -69,6 +71,16 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
         return runpod_worker.take_jobs(worker, settings.max_concurrency)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(worker, settings))
+
+
+def _misspelled(configuration: Configuration) -> Iterator[str]:
+    """A warning for each variable that is probably meant to be a setting. Shows no values."""
+    settings = (*SETTINGS.values(), *flags.SETTINGS.values())
+    elsewhere = {*flags.GONE, *(model.token_env for model in configuration.catalog.models)}
+    given = [name for name, value in configuration.environ.items() if value]
+    known = {name for one in settings for name in one.names}
+    for name, likely in misspelled(sorted({*given} - elsewhere), known):
+        yield f"{name} is not a setting, and is ignored: was {likely} meant?"
 
 
 def _leave_no_core() -> None:
@@ -90,16 +102,16 @@ def _open_files() -> int:
 def _forget_empty(environ: MutableMapping[str, str]) -> None:
     """Empty counts as unset for the libraries too: to OpenSSL an empty SSL_CERT_FILE means
     no authorities at all, and a deployment from the Hub listing sends every variable."""
-    for name in VARIABLES:
+    for name in (name for one in SETTINGS.values() for name in one.names):
         if environ.get(name) == "":
             del environ[name]
 
 
-def _platform(environ: Mapping[str, str], *, queue: bool) -> Platform | None:
-    """Who stands in front. A server in a queue worker's container has nobody there."""
+def _platform(environ: Mapping[str, str], *, queue: bool) -> Platform:
+    """What stands in front. A server in a queue worker's container has nothing there."""
     if queue:
         return Platform.QUEUE
-    found = Settings.from_environ(environ).platform
+    found = detect(environ)
     return Platform.PLAIN if found is Platform.QUEUE else found
 
 
@@ -160,7 +172,12 @@ def _prefetch(
 
 
 def _replay(journal: Path) -> int:
-    with journal.open() as lines:
+    try:
+        lines = journal.open()
+    except OSError as error:
+        print(f"The journal can't be read: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    with lines:
         for step in replay(lines):
             print(f"{step.now:.3f} {step.event}")  # noqa: T201
             for action in step.actions:

@@ -2,26 +2,64 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from engines import flags
+from router.config import listing
+from router.config.models_schema import ModelEntry, schema
+from router.config.settings import SETTINGS
 from tests.import_graph import ROOT, drawing
+
+README = ROOT / "README.md"
+REFERENCE = ROOT / "docs/settings.md"
+SCHEMA = ROOT / "docs/models.schema.json"
+HUB = ROOT / ".runpod/hub.json"
 
 
 def generated() -> Iterator[tuple[Path, str]]:
-    """Each file that holds something generated, and what it should hold."""
-    yield between(ROOT / "router/README.md", "imports", drawing())
+    """Each file that holds something generated, and its whole text as it should be."""
+    ours = list(SETTINGS.values())
+    few = [one for one in ours if one.most_used]
+    reference = between(REFERENCE.read_text(), "settings", listing.sections(ours))
+    reference = between(reference, "engine-flags", listing.table(flags.SETTINGS.values()))
+    yield REFERENCE, between(reference, "models-file", models_file())
+    short = f"{listing.table(few)}\n\nAll settings: [docs/settings.md](docs/settings.md)."
+    yield README, between(README.read_text(), "settings", short)
+    yield SCHEMA, json.dumps(schema(), indent=2) + "\n"
+    yield HUB, with_form(HUB.read_text(), listing.form([*ours, *flags.SETTINGS.values()]))
+    rooms = ROOT / "router/README.md"
+    yield rooms, between(rooms.read_text(), "imports", drawing())
 
 
-def between(file: Path, name: str, text: str) -> tuple[Path, str]:
-    """The file, with `text` between its marks `<!-- name:begin -->` and `<!-- name:end -->`."""
+def models_file() -> str:
+    """A row in Markdown for each key of an entry."""
+    keys = ModelEntry.model_fields.items()
+    rows = [f"| `{name}` | {field.description} |" for name, field in keys]
+    return "\n".join(["| key | meaning |", "|---|---|", *rows])
+
+
+def with_form(hub: str, form: object) -> str:
+    """hub.json with this `env`. The rest is written by hand, and stays as it is."""
+    lines = json.dumps({"env": form}, indent=2, ensure_ascii=False).splitlines()[1:-1]
+    env = "\n".join(f"  {line}" for line in lines)
+    option = r'\{\s+("label": .*),\s+("value": .*)\s+\}'
+    env = re.sub(option, r"{\1, \2}", env)
+    found = re.fullmatch(r'(.*\n)    "env": \[.*?\n    \](.*)', hub, re.DOTALL)
+    if found is None:
+        raise ValueError("hub.json needs an `env` that is indented by 4")
+    return f"{found[1]}{env}{found[2]}"
+
+
+def between(text: str, name: str, new: str) -> str:
+    """The text with `new` between its marks `<!-- name:begin -->` and `<!-- name:end -->`."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    parts = re.split(f"({begin}|{end})", file.read_text())
+    parts = re.split(f"({begin}|{end})", text)
     if parts[1::2] != [begin, end]:
-        raise ValueError(f"{file} needs the marks {begin} and {end}, once each, in this order")
-    before, _, _, _, after = parts
-    return file, f"{before}{begin}\n{text}\n{end}{after}"
+        raise ValueError(f"needed once each, in this order: {begin} and {end}")
+    return f"{parts[0]}{begin}\n{new}\n{end}{parts[4]}"
 
 
 if __name__ == "__main__":

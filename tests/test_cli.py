@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from engines import flags
+from router.app import Configuration
 from router.cli import main
-from router.commands import _MOST_CONNECTIONS, _forget_empty, _open_files
+from router.commands import _MOST_CONNECTIONS, _forget_empty, _misspelled, _open_files
+from router.config.settings import SETTINGS
 from router.scheduler import events
 from router.scheduler.state import Limits
 from router.scheduler.trace import Journal, replay
@@ -60,6 +63,54 @@ def test_help_and_the_version_need_none_of_what_the_commands_import() -> None:
         )
         assert "model-router" in ended.stdout
         assert not heavy & set(ended.stdout.splitlines()[-1].split())
+
+
+def test_help_lists_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, names in (
+        (["--help"], [one.name for one in SETTINGS.values() if one.most_used]),
+        (["serve", "--help"], [*SETTINGS, *flags.SETTINGS]),
+        (["runpod", "--help"], [*SETTINGS, *flags.SETTINGS]),
+    ):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        lines = capsys.readouterr().out.splitlines()
+        assert [name for name in names if f"  {name}" not in lines] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("DISABLE_RADIX_CACHE", "enabled", "DISABLE_RADIX_CACHE='enabled': must be true or"),
+        ("GPU_MEMORY_BUDGET", "75", "GPU_MEMORY_BUDGET='75': must be a size with a unit"),
+        ("ENGINE_ARGS", "--port 1", "ENGINE_ARGS='--port': must be without --port"),
+        ("MODELS_CONFIG", "[{model: a/b, flags: {host: x}}]", "flags of a/b='--host': must be"),
+        ("MODELS_CONFIG", "[{model: a/b, size: 1}]", "MODELS_CONFIG[0]='size': must be a key"),
+    ],
+)
+def test_bad_settings_are_one_line_and_exit_code_2(
+    name: str,
+    value: str,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert main(["serve"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+def test_a_misspelled_variable_is_told_of_without_its_value() -> None:
+    token = "hf_" + "a1" * 16
+    environ = {"HF_TOKN": token, "MAX_QUEUES": "", "API_KEY": token, "HF_TOKEN_B": token}
+    environ["MODELS_CONFIG"] = "[{model: org/name, token_env: HF_TOKEN_B}]"
+    warnings = list(_misspelled(Configuration.read(environ)))
+    assert warnings == ["HF_TOKN is not a setting, and is ignored: was HF_TOKEN meant?"]
+
+
+def test_a_journal_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "/not/there"]) == 2
+    assert "/not/there" in capsys.readouterr().err
 
 
 def test_a_mistyped_command_is_an_error_of_usage(capsys: pytest.CaptureFixture[str]) -> None:

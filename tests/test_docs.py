@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.flags import GONE, GONE_VALUES, SWITCHES, VALUES
+from engines.flags import FLAGS, GONE, GONE_VALUES
 from router.config import models_file
-from router.config.settings import VARIABLES, Settings
+from router.config.settings import SETTINGS, Settings
 from router.errors import RouterError
 from router.requests.routes import ROUTES
 from router.runpod.inputs import ListModels, read
@@ -83,14 +83,14 @@ def test_settings_in_a_command_line_have_values_that_the_code_takes(name: str) -
             words = re.match(r"((?:[A-Z_]+=\S+ +)+)(?:model-router|python -m router)", line)
             if words:
                 pairs = dict(word.split("=", 1) for word in words[1].split())
-                assert set(pairs) <= set(VARIABLES)
+                assert set(pairs) <= set(SETTINGS)
                 Settings.from_environ(pairs)
 
 
 @each
 def test_a_setting_that_a_document_names_exists(name: str) -> None:
-    known = {*VARIABLES, *VALUES, *SWITCHES, *GONE, *OTHERS}
-    known |= {variable.also for variable in VARIABLES.values()}
+    known = {*FLAGS, "ENGINE_ARGS", *GONE, *OTHERS}
+    known |= {name for one in SETTINGS.values() for name in one.names}
     named = {
         match[1]
         for text in quoted(name)

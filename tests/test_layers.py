@@ -48,6 +48,7 @@ KNOWN_BY = {
     "huggingface_hub": {"hub", "downloads"},
     "pynvml": {"engines"},
     "yaml": {"config"},
+    "pydantic": {"config"},
     "cachetools": {"hub", "access"},
 }
 NEVER = {"torch", "sglang", "transformers", "tests", "examples"}

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from router.config.catalog import Catalog, OperatorModel
-from router.config.environ import SettingsError, as_token
+from router.config.errors import SettingsError
+from router.config.parsers import as_token
 from router.config.patterns import Patterns
 from router.config.settings import Platform, Settings
 from router.models import ModelRef

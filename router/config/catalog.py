@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from router.config.environ import SettingsError
+from router.config.errors import SettingsError
 from router.config.patterns import DEFAULT_REVISION
 from router.config.settings import Settings
 from router.errors import InvalidModelId

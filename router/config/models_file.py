@@ -1,32 +1,22 @@
 """`MODELS_CONFIG`: the operator's models as YAML.
 
-    - model: org/name@v1          # or an absolute path
-      aliases: [small, gpt-4o-mini]
-      flags: {context-length: 8192, enable-metrics: true}
-      memory: 20GiB
-      pin: true
-
-Other keys: revision, task (generate, embed, classify), preload, idle_ttl (seconds or
-`off`), token_env, trust_remote_code. A list of entries, or a mapping with the one key
-`models`. An unknown or repeated key is an error.
+A list of entries (`models_schema.ModelEntry`), or a mapping with the one key `models`. An
+unknown or repeated key is an error. examples/models.yaml shows one.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from pathlib import Path
-from typing import TypeVar
 
 import yaml
+from pydantic import ValidationError
 
 from router.config.catalog import Catalog, OperatorModel, as_source, with_default
-from router.config.environ import SettingsError, as_arguments, as_flag, as_size, as_ttl, one_of
+from router.config.errors import SettingsError
+from router.config.models_schema import ModelEntry
 from router.config.settings import Settings
-from router.models import Task
-
-T = TypeVar("T")
 
 KEY = "MODELS_CONFIG"
 _MAX_CHARS = 256 * 1024
@@ -56,7 +46,7 @@ def parse(text: str, idle_ttl: float | None = None) -> list[OperatorModel]:
 
 
 def _contents(text: str) -> str:
-    """The text itself, or what stands in the file it names."""
+    """The text itself, or the contents of the file that it names."""
     if "\n" in text or not (text.startswith("/") or text.endswith((".yaml", ".yml", ".json"))):
         return text
     try:
@@ -68,120 +58,44 @@ def _contents(text: str) -> str:
 
 
 def _entry(where: str, entry: object, idle_ttl: float | None) -> OperatorModel:
-    read = _Entry(where, entry)
-    source = read.take("model", _string)
-    if source is None:
-        raise SettingsError(f"{where}.model", "", "org/name, or an absolute path")
-    revision = read.take("revision", _string)
-    model = OperatorModel(
-        source=as_source(f"{where}.model", source, revision),
-        aliases=read.take("aliases", _strings) or (),
-        flags=read.take("flags", _flags) or (),
-        task=read.take("task", _task),
-        pinned=read.take("pin", _scalar(as_flag)) or False,
-        preload=read.take("preload", _scalar(as_flag)) or False,
-        idle_ttl=read.take("idle_ttl", _scalar(as_ttl)) if read.has("idle_ttl") else idle_ttl,
-        memory=read.take("memory", _scalar(as_size)),
-        token_env=read.take("token_env", _string),
-        trust_remote_code=read.take("trust_remote_code", _scalar(as_flag)) or False,
+    read = _validated(where, entry)
+    return OperatorModel(
+        source=as_source(f"{where}.model", read.model, read.revision),
+        aliases=read.aliases,
+        flags=read.flags,
+        task=read.task,
+        pinned=read.pin,
+        preload=read.preload,
+        idle_ttl=read.idle_ttl if "idle_ttl" in read.model_fields_set else idle_ttl,
+        memory=read.memory,
+        token_env=read.token_env,
+        trust_remote_code=read.trust_remote_code,
     )
-    read.finish()
-    return model
 
 
-class _Entry:
-    """One model's mapping, key by key, so that what nobody takes is an error."""
-
-    def __init__(self, where: str, entry: object) -> None:
-        if not isinstance(entry, dict):
-            raise SettingsError(where, entry, "a mapping with the key `model`")
-        self._where = where
-        self._left = {key: value for key, value in entry.items() if value is not None}
-        self._taken: list[str] = []
-
-    def has(self, key: str) -> bool:
-        return key in self._left
-
-    def take(self, key: str, cast: Callable[[object], T]) -> T | None:
-        """The value, or None where it is absent or null."""
-        self._taken.append(key)
-        if key not in self._left:
-            return None
-        value = self._left.pop(key)
-        try:
-            return cast(value)
-        except ValueError as error:
-            raise SettingsError(f"{self._where}.{key}", value, str(error)) from None
-
-    def finish(self) -> None:
-        for key in self._left:
-            raise SettingsError(self._where, key, f"a key among {', '.join(self._taken)}")
+def _validated(where: str, entry: object) -> ModelEntry:
+    if not isinstance(entry, dict):
+        raise SettingsError(where, entry, "a mapping with the key `model`")
+    try:
+        return ModelEntry.model_validate({k: v for k, v in entry.items() if v is not None})
+    except ValidationError as error:
+        raise _refusal(where, error) from None
 
 
-def _string(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("text (in quotes, where YAML would read a number or a date)")
-    return value.strip()
-
-
-def _strings(value: object) -> tuple[str, ...]:
-    return tuple(map(_string, value if isinstance(value, list) else [value]))
-
-
-def _task(value: object) -> Task:
-    return Task(one_of(*Task)(_string(value)))
-
-
-def _scalar(cast: Callable[[str], T]) -> Callable[[object], T]:
-    """What a cast for the environment makes of a YAML scalar."""
-
-    def scalar(value: object) -> T:
-        if not isinstance(value, str | int | float):
-            raise ValueError("a single value")  # noqa: TRY004 - what a cast raises
-        return cast(str(value))
-
-    return scalar
-
-
-def _flags(value: object) -> tuple[str, ...]:
-    """Flags as one line of a shell, as a list of words, or as a mapping."""
-    match value:
-        case str():
-            words = as_arguments(value)
-        case list():
-            words = tuple(map(_word, value))
-        case dict():
-            words = tuple(word for key, wanted in value.items() for word in _flag(key, wanted))
-        case _:
-            words = ()
-    if not words or not words[0].startswith("--"):
-        raise ValueError("SGLang flags: `--flag value`, a list of words, or a mapping")
-    return words
-
-
-def _flag(key: object, wanted: object) -> list[str]:
-    name = f"--{_string(key).removeprefix('--').replace('_', '-')}"
-    match wanted:
-        case True:
-            return [name]
-        case False:
-            return []
-        case list():
-            return [name, *map(_word, wanted)]
-        case dict():
-            return [name, json.dumps(wanted)]
-        case _:
-            return [name, _word(wanted)]
-
-
-def _word(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("flags whose values are text or numbers")  # noqa: TRY004 - as above
-    return str(value)
+def _refusal(where: str, error: ValidationError) -> SettingsError:
+    """The first thing wrong: its entry and key, what was there, and what is allowed."""
+    wrong = error.errors(include_url=False)[0]
+    key = wrong["loc"][0]
+    match wrong["type"]:
+        case "missing":
+            return SettingsError(f"{where}.{key}", "", "org/name, or an absolute path")
+        case "value_error":
+            return SettingsError(f"{where}.{key}", wrong["input"], str(wrong["ctx"]["error"]))
+    return SettingsError(where, key, f"a key among {', '.join(ModelEntry.model_fields)}")
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a repeated key: it is what a forgotten dash between two models looks like."""
+    """Refuses a repeated key, which is what a forgotten dash between two models looks like."""
 
     def construct_mapping(
         self,

@@ -1,112 +1,58 @@
-"""The environment, read once into values. `VARIABLES` lists all that is read."""
+"""Every setting of the router, declared once. The environment is read into `Settings`.
+
+The README's table, docs/settings.md, `.runpod/hub.json` and `--help` are generated from
+here (`make docs`). To add a setting, add a field.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
-from router.config.environ import (
-    Environ,
-    SettingsError,
-    Variable,
-    as_count,
-    as_deadline,
-    as_flag,
-    as_names,
-    as_port,
-    as_seconds,
-    as_size,
-    as_token,
-    as_ttl,
-    one_of,
-)
+from router.config.errors import SettingsError
 from router.config.patterns import Patterns
+from router.config.platform import Platform, detect, platform_keys
+from router.config.setting import (
+    COUNT,
+    DEADLINE,
+    FLAG,
+    HOSTS,
+    KEYS,
+    NAMES,
+    PATH,
+    PATTERNS,
+    PORT,
+    SECONDS,
+    SIZE,
+    TEXT,
+    TOKEN,
+    TTL,
+    URL,
+    declared,
+    one_of,
+    setting,
+)
 from router.secrets import Secret, Token
 
-__all__ = ["VARIABLES", "Platform", "Settings", "SettingsError"]
+__all__ = ["SETTINGS", "Platform", "Settings", "SettingsError"]
+
+_QUEUE, _BALANCER, _PLAIN = Platform
 
 
-class Platform(StrEnum):
-    """Where the worker runs, which decides the deadlines and whether callers are known."""
+def _hf_home(above: Mapping[str, Any]) -> Path:
+    volume: Path = above["base_path"]
+    # Not one that RunPod mounts for its cached models alone, read-only.
+    writable = os.access(volume, os.W_OK)
+    local: Path = above["local_cache"]
+    return volume / "huggingface-cache" if writable else local
 
-    QUEUE = "RunPod's queue"
-    LOAD_BALANCER = "RunPod's load balancer"
-    PLAIN = "plain HTTP"
 
-
-_TABLE = (
-    Variable(
-        "MODEL_NAME", "default model: org/name[@revision] or a local path", also="MODEL_PATH"
-    ),
-    Variable("MODEL_REVISION", "the default model's revision; @revision in the name wins"),
-    Variable("SERVED_MODEL_NAME", "further names for the default model, comma-separated"),
-    Variable("HF_TOKEN", "the worker's Hub token", also="HUGGING_FACE_HUB_TOKEN", secret=True),
-    Variable("HF_TOKEN_MODELS", "models HF_TOKEN serves beyond the operator's own; none: none"),
-    Variable("ALLOWED_MODELS", "models that may be asked for, comma-separated patterns", "*"),
-    Variable("MODELS_CONFIG", "the operator's models: path of a YAML file, or the YAML"),
-    Variable("MAX_LOADED_MODELS", "engines at a time; unset: 1, or all that have `memory`"),
-    Variable("GPU_MEMORY_BUDGET", "memory for engines, such as 20GiB; unset: all"),
-    Variable("MODEL_IDLE_TTL", "seconds until an idle engine expires", "off"),
-    Variable("MIN_RESIDENCY", "seconds a fresh engine is safe from eviction", "15"),
-    Variable("REQUEST_TIMEOUT", "seconds for a request; unset: by platform (570, 320, 3600)"),
-    Variable("QUEUE_TIMEOUT", "seconds to the first byte; unset: by platform (480, 300, 600)"),
-    Variable("STALL_TIMEOUT", "seconds of silence after which an engine is dead", "120"),
-    Variable("MAX_QUEUE", "requests that may wait", "256"),
-    Variable("MAX_CONCURRENCY", "requests in flight per engine", "64"),
-    Variable("MAX_QUEUE_PER_CALLER", "of MAX_QUEUE, places for one caller; unset: all"),
-    Variable("MAX_STARTS_PER_CALLER", "cold starts a minute for one caller; unset: any"),
-    Variable("MAX_MODELS_PER_CALLER", "engines up for one caller alone; unset: any"),
-    Variable("MAX_DOWNLOAD_PER_CALLER", "download an hour for one caller, such as 200GiB"),
-    Variable("MAX_BODY_BYTES", "largest request body over HTTP", "32MiB"),
-    Variable("DRAIN_TIMEOUT", "seconds for requests to end at shutdown", "30"),
-    Variable("ENGINE_PYTHON", "interpreter that has SGLang", "python3"),
-    Variable("ENGINE_ARGS", "further SGLang flags for every engine"),
-    Variable("ENGINE_HF_TOKEN", "give HF_TOKEN to the operator's gated engines", "true"),
-    Variable("ENGINE_START_TIMEOUT", "seconds an engine has to become ready", "600"),
-    Variable("MEDIA_DOMAINS", "hosts that image URLs may name, comma-separated"),
-    Variable("MAX_MODEL_BYTES", "largest model to download; unset: the GPU's memory"),
-    Variable("ALLOW_UNSAFE_WEIGHTS", "load weights other than safetensors", "false"),
-    Variable("PRIVATE_IDLE_TTL", "seconds until a caller's private model is unloaded", "3600"),
-    Variable("REMOVE_PRIVATE_FILES", "and its files are removed from the disk", "false"),
-    Variable("STRICT_CACHE_ISOLATION", "no prefix cache that callers would share", "false"),
-    Variable("PUBLIC_GRACE", "seconds a public model is served without the Hub", "86400"),
-    Variable("FETCH_LINGER", "seconds a download outlives its last waiter", "60"),
-    Variable("HOST", "address to listen on; unset: 127.0.0.1, or all behind the balancer"),
-    Variable("PORT", "port to listen on; unset: 8000, or 80 behind the balancer"),
-    Variable("PORT_HEALTH", "port of /ping, where it is not PORT"),
-    Variable("API_KEYS", "keys that HTTP callers need, comma-separated", secret=True),
-    Variable("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR", "INFO"),
-    Variable("LOG_FORMAT", "text or json", "text"),
-    Variable("POOL_JOURNAL", "file that the pool's events are recorded in, for a replay"),
-    Variable("HF_ENDPOINT", "the Hub", "https://huggingface.co"),
-    Variable("BAKED_MODELS", "models in the image, as `prefetch` puts them", "/models"),
-    Variable("BASE_PATH", "where RunPod mounts a network volume", "/runpod-volume"),
-    Variable(
-        "HF_HOME", "Hub client's; unset: volume's huggingface-cache, ~/.cache/huggingface"
-    ),
-    Variable("HF_HUB_CACHE", "downloads; unset: HF_HOME/hub", also="HUGGINGFACE_HUB_CACHE"),
-    Variable("SSL_CERT_FILE", "further certificate authorities"),
-)
-VARIABLES: Mapping[str, Variable] = {variable.name: variable for variable in _TABLE}
-
-# What RunPod sets, not the operator.
-_PLATFORM = {
-    name: Variable(name, "")
-    for name in ("RUNPOD_WEBHOOK_GET_JOB", "RUNPOD_ENDPOINT_ID", "RUNPOD_POD_ID")
-} | {name: Variable(name, "", secret=True) for name in ("RUNPOD_API_KEY", "RUNPOD_AI_API_KEY")}
-
-# (REQUEST_TIMEOUT, QUEUE_TIMEOUT), below the platform's own limits: the queue stops the
-# whole worker at 600 s, the load balancer cuts a request off at 330 s.
-_DEADLINES = {
-    Platform.QUEUE: (570.0, 480.0),
-    Platform.LOAD_BALANCER: (320.0, 300.0),
-    Platform.PLAIN: (3600.0, 600.0),
-}
+def _hf_hub_cache(above: Mapping[str, Any]) -> Path:
+    home: Path = above["hf_home"]
+    return home / "hub"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,52 +60,312 @@ class Settings:
     """Every setting. Times are in seconds, sizes in bytes; secrets do not print."""
 
     platform: Platform
-    model_name: str | None
-    model_revision: str | None
-    served_model_names: tuple[str, ...]
-    models_config: str | None
-    allowed_models: Patterns
-    hf_token: Token | None
-    hf_token_models: Patterns | None  # None: by who the callers are
-    max_loaded_models: int | None
-    gpu_memory_budget: int | None
-    model_idle_ttl: float | None  # None: never
-    min_residency: float
-    request_timeout: float
-    queue_timeout: float
-    stall_timeout: float
-    max_queue: int
-    max_concurrency: int
-    max_queue_per_caller: int | None  # None: no limit of its own; so the next three
-    max_starts_per_caller: int | None
-    max_models_per_caller: int | None
-    max_download_per_caller: int | None
-    max_body_bytes: int
-    drain_timeout: float
-    engine_python: str
-    engine_hf_token: bool
-    engine_start_timeout: float
-    media_domains: frozenset[str]
-    max_model_bytes: int | None
-    allow_unsafe_weights: bool
-    private_idle_ttl: float | None  # None: as any other model
-    remove_private_files: bool
-    strict_cache_isolation: bool
-    public_grace: float
-    fetch_linger: float
-    host: str
-    port: int
-    port_health: int | None  # None: /ping is on `port`
-    api_keys: tuple[Secret, ...]
-    log_level: str
-    log_format: str
-    pool_journal: Path | None
-    hf_endpoint: str  # without a trailing slash
-    hf_home: Path
-    hf_hub_cache: Path  # where downloads go
-    hub_caches: tuple[Path, ...]  # where a model may lie already, in this order
-    ssl_cert_file: Path | None
     platform_keys: tuple[Secret, ...]  # RunPod's own, for redaction
+    local_cache: Path  # where the Hub's client keeps its files by default
+
+    model_name: str | None = setting(
+        TEXT,
+        "The default model: org/name[@revision] or a local path. It serves requests that name "
+        "no model, and starts before the first job.",
+        section="Models and tokens",
+        label="Default Model",
+        unset="every request has to name its model",
+        aliases=("MODEL_PATH",),
+        advanced=False,
+        form_type="huggingface",
+    )
+    model_revision: str | None = setting(
+        TEXT,
+        "The default model's branch, tag or commit. @revision in its name wins.",
+        label="Default Model's Revision",
+        unset="the default branch",
+    )
+    served_model_names: tuple[str, ...] = setting(
+        NAMES,
+        "Further names for the default model.",
+        name="SERVED_MODEL_NAME",
+        label="Default Model's Names",
+        default="",
+    )
+    hf_token: Token | None = setting(
+        TOKEN,
+        "The worker's Hugging Face token, for gated and private models. Read access is enough; "
+        "for a gated model, accept its license on its page first.",
+        label="HuggingFace Token",
+        unset="public models only, or each caller's own token",
+        aliases=("HUGGING_FACE_HUB_TOKEN",),
+        secret=True,
+        advanced=False,
+    )
+    hf_token_models: Patterns | None = setting(
+        PATTERNS,
+        "Models beyond your own that HF_TOKEN serves to callers without a token of theirs; "
+        "`none`: none.",
+        label="Token's Models",
+        unset="all where callers are known (RunPod, API_KEYS, loopback), else none",
+    )
+    engine_hf_token: bool = setting(
+        FLAG,
+        "Give HF_TOKEN to the engines of your own gated and private models.",
+        label="Token for Engines",
+        default="true",
+    )
+    allowed_models: Patterns = setting(
+        PATTERNS,
+        "Models that requests may name, such as Qwen/*. org/name means its default revision, "
+        "org/name@* all of them.",
+        label="Allowed Models",
+        default="*",
+        advanced=False,
+    )
+    models_config: str | None = setting(
+        TEXT,
+        "Your models with aliases, flags, memory and more: the path of a YAML file, or the "
+        "YAML itself.",
+        label="Models File",
+        advanced=False,
+    )
+    max_model_bytes: int | None = setting(
+        SIZE, "Largest model to download.", label="Largest Model", unset="the GPU's memory"
+    )
+    allow_unsafe_weights: bool = setting(
+        FLAG,
+        "Load weights other than safetensors. They can run code.",
+        label="Unsafe Weights",
+        default="false",
+    )
+
+    max_loaded_models: int | None = setting(
+        COUNT,
+        "Models on the GPU at a time.",
+        section="Memory and engines",
+        label="Loaded Models",
+        unset="1, or all that have `memory` in the models file",
+        advanced=False,
+    )
+    gpu_memory_budget: int | None = setting(
+        SIZE,
+        "GPU memory for all engines together.",
+        label="GPU Memory",
+        unset="all",
+        in_readme=True,
+    )
+    model_idle_ttl: float | None = setting(
+        TTL, "Seconds until an idle engine expires, or off.", label="Idle Time", default="off"
+    )
+    min_residency: float = setting(
+        SECONDS,
+        "Seconds for which a fresh engine is safe from eviction.",
+        label="Minimum Residency",
+        default="15",
+    )
+    engine_python: str = setting(
+        TEXT,
+        "Python interpreter that has SGLang.",
+        label="Engine's Python",
+        default="python3",
+        in_readme=True,
+    )
+
+    request_timeout: float = setting(
+        DEADLINE,
+        "Seconds for a whole request.",
+        section="Deadlines",
+        label="Request Timeout",
+        # Below the platform's own limits: the queue stops the whole worker at 600 s, the
+        # load balancer cuts a request off at 330 s.
+        default={_QUEUE: "570", _BALANCER: "320", _PLAIN: "3600"},
+    )
+    queue_timeout: float = setting(
+        DEADLINE,
+        "Seconds from a request's arrival to the first byte of its answer.",
+        label="Queue Timeout",
+        default={_QUEUE: "480", _BALANCER: "300", _PLAIN: "600"},
+    )
+    engine_start_timeout: float = setting(
+        DEADLINE,
+        "Seconds that an engine has to become ready.",
+        label="Engine Start Timeout",
+        default="600",
+    )
+    stall_timeout: float = setting(
+        DEADLINE,
+        "Seconds of silence after which a busy engine counts as dead.",
+        label="Stall Timeout",
+        default="120",
+    )
+    drain_timeout: float = setting(
+        SECONDS,
+        "Seconds that requests get to end when the worker leaves.",
+        label="Drain Timeout",
+        default="30",
+    )
+    fetch_linger: float = setting(
+        SECONDS,
+        "Seconds for which a download goes on after its last caller left.",
+        label="Download Linger",
+        default="60",
+    )
+    public_grace: float = setting(
+        SECONDS,
+        "Seconds for which a public model is served while the Hub can't be asked.",
+        label="Public Grace",
+        default="86400",
+    )
+
+    max_queue: int = setting(
+        COUNT, "Requests that may wait.", section="Limits", label="Queue Length", default="256"
+    )
+    max_concurrency: int = setting(
+        COUNT, "Requests in flight per engine.", label="Concurrency", default="64"
+    )
+    max_body_bytes: int = setting(
+        SIZE, "Largest request body over HTTP.", label="Largest Body", default="32MiB"
+    )
+    media_domains: frozenset[str] = setting(
+        HOSTS,
+        "Hosts that image URLs in requests may name.",
+        label="Media Domains",
+        default="",
+        unset="none, so data: URLs only",
+    )
+    max_queue_per_caller: int | None = setting(
+        COUNT,
+        "Requests of one caller (by API key, else by token) that may wait.",
+        section="Callers who share a worker",
+        label="Queue Places per Caller",
+        unset="all places",
+    )
+    max_starts_per_caller: int | None = setting(
+        COUNT,
+        "Cold starts a minute for one caller.",
+        label="Cold Starts per Caller",
+        unset="any number",
+    )
+    max_models_per_caller: int | None = setting(
+        COUNT,
+        "Models that may be loaded for one caller alone. To get one more, the caller loses its "
+        "least recently used idle one.",
+        label="Models per Caller",
+        unset="any number",
+    )
+    max_download_per_caller: int | None = setting(
+        SIZE,
+        "What one caller may have downloaded in an hour.",
+        label="Download per Caller",
+        unset="any amount",
+    )
+    private_idle_ttl: float | None = setting(
+        TTL,
+        "Seconds after its last use until a private model that you did not name is unloaded; "
+        "off: as any other model.",
+        label="Private Models' Idle Time",
+        default="3600",
+    )
+    remove_private_files: bool = setting(
+        FLAG,
+        "Remove such a model's files from the disk as well.",
+        label="Remove Private Files",
+        default="false",
+    )
+    strict_cache_isolation: bool = setting(
+        FLAG,
+        "Refuse routes, and turn off prefix caches, where callers of one model could time each "
+        "other's prompts.",
+        label="Strict Cache Isolation",
+        default="false",
+    )
+
+    host: str = setting(
+        TEXT,
+        "Address of the HTTP server.",
+        section="HTTP",
+        label="Host",
+        default={_QUEUE: "127.0.0.1", _BALANCER: "0.0.0.0", _PLAIN: "127.0.0.1"},  # noqa: S104 - the balancer comes from outside
+        in_readme=True,
+    )
+    port: int = setting(
+        PORT,
+        "Port of the HTTP server.",
+        label="Port",
+        default={_QUEUE: "8000", _BALANCER: "80", _PLAIN: "8000"},
+        in_readme=True,
+    )
+    port_health: int | None = setting(
+        PORT, "Port of /ping.", label="Health Port", unset="the same port"
+    )
+    api_keys: tuple[Secret, ...] = setting(
+        KEYS,
+        "Keys that callers of the HTTP server need.",
+        label="API Keys",
+        default="",
+        unset="callers need none",
+        secret=True,
+        in_readme=True,
+    )
+
+    log_level: str = setting(
+        one_of("DEBUG", "INFO", "WARNING", "ERROR"),
+        "The router's own log.",
+        section="Logs",
+        label="Log Level",
+        default="INFO",
+    )
+    log_format: str = setting(
+        one_of("text", "json"), "The log's format.", label="Log Format", default="text"
+    )
+    pool_journal: Path | None = setting(
+        PATH,
+        "File in which the pool's events are recorded, for `model-router replay`.",
+        label="Pool Journal",
+    )
+
+    hf_endpoint: str = setting(
+        URL,
+        "The Hugging Face Hub or a mirror of it.",
+        section="Hub and disk",
+        label="Hub",
+        default="https://huggingface.co",
+    )
+    baked_models: Path = setting(
+        PATH,
+        "Models in the image, as `model-router prefetch` puts them there.",
+        label="Models in the Image",
+        default="/models",
+    )
+    base_path: Path = setting(
+        PATH, "Where RunPod mounts a network volume.", label="Volume", default="/runpod-volume"
+    )
+    hf_home: Path = setting(
+        PATH,
+        "The Hub client's directory.",
+        label="Hub Directory",
+        unset="huggingface-cache on the volume, else ~/.cache/huggingface",
+        otherwise=_hf_home,
+    )
+    hf_hub_cache: Path = setting(
+        PATH,
+        "Directory for downloads.",
+        label="Downloads",
+        unset="hub in HF_HOME",
+        otherwise=_hf_hub_cache,
+        aliases=("HUGGINGFACE_HUB_CACHE",),
+    )
+    ssl_cert_file: Path | None = setting(
+        PATH,
+        "File of the certificate authorities to trust.",
+        label="Certificate Authorities",
+        unset="the system's",
+        # A deployment sends every variable. To OpenSSL an empty one means no authorities.
+        form_default="/etc/ssl/certs/ca-certificates.crt",
+    )
+
+    @property
+    def hub_caches(self) -> tuple[Path, ...]:
+        """Where a model may already lie, in this order."""
+        volume = self.base_path / "huggingface-cache/hub"
+        caches = (self.baked_models, volume, self.hf_hub_cache, self.local_cache / "hub")
+        return tuple(dict.fromkeys(caches))
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -174,121 +380,26 @@ class Settings:
         """Read all variables. Raises `SettingsError` for the first that can't be used.
 
         `platform` overrides what the environment suggests: a command that serves HTTP in
-        a queue worker's container has nobody in front who knows the callers.
+        a queue worker's container has nothing in front that knows the callers.
         """
-        read = Environ(environ, VARIABLES)
-        runpod = Environ(environ, _PLATFORM)
-        platform = platform or _detect(runpod, read)
-        balanced = platform is Platform.LOAD_BALANCER
-        request_timeout, queue_timeout = _DEADLINES[platform]
-        port = read.value("PORT", as_port, 80 if balanced else 8000)
-        port_health = read.optional("PORT_HEALTH", as_port)
+        platform = platform or detect(environ)
         home = Path(environ.get("HOME") or Path.home())
         cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
-        local = cache / "huggingface"
-        volume = read.value("BASE_PATH", Path) / "huggingface-cache"
-        hf_home = _path(read.text("HF_HOME"), home) or (
-            # Not one that is mounted for RunPod's cached models alone, read-only.
-            volume if os.access(volume.parent, os.W_OK) else local
-        )
-        hub_cache = _path(read.text("HF_HUB_CACHE"), home) or hf_home / "hub"
-        baked = read.value("BAKED_MODELS", Path)
-        private_idle_ttl = read.optional("PRIVATE_IDLE_TTL", as_ttl)
-        remove_private_files = read.value("REMOVE_PRIVATE_FILES", as_flag)
-        if remove_private_files and private_idle_ttl is None:
+        values: dict[str, Any] = {"local_cache": cache / "huggingface"}
+        for one in SETTINGS.values():
+            value = one.read(environ, platform)
+            if value is None and one.otherwise is not None:
+                value = one.otherwise(values)
+            values[one.attribute] = _absolute(value, home) if isinstance(value, Path) else value
+        if values["remove_private_files"] and values["private_idle_ttl"] is None:
             raise SettingsError("REMOVE_PRIVATE_FILES", "true", "off while PRIVATE_IDLE_TTL is")
-        return cls(
-            platform=platform,
-            model_name=read.text("MODEL_NAME"),
-            model_revision=read.text("MODEL_REVISION"),
-            served_model_names=read.value("SERVED_MODEL_NAME", as_names, ()),
-            models_config=read.text("MODELS_CONFIG"),
-            allowed_models=read.value("ALLOWED_MODELS", Patterns.parse),
-            hf_token=read.optional("HF_TOKEN", as_token),
-            hf_token_models=read.optional("HF_TOKEN_MODELS", Patterns.parse),
-            max_loaded_models=read.optional("MAX_LOADED_MODELS", as_count),
-            gpu_memory_budget=read.optional("GPU_MEMORY_BUDGET", as_size),
-            model_idle_ttl=read.optional("MODEL_IDLE_TTL", as_ttl),
-            min_residency=read.value("MIN_RESIDENCY", as_seconds),
-            request_timeout=read.value("REQUEST_TIMEOUT", as_deadline, request_timeout),
-            queue_timeout=read.value("QUEUE_TIMEOUT", as_deadline, queue_timeout),
-            stall_timeout=read.value("STALL_TIMEOUT", as_deadline),
-            max_queue=read.value("MAX_QUEUE", as_count),
-            max_concurrency=read.value("MAX_CONCURRENCY", as_count),
-            max_queue_per_caller=read.optional("MAX_QUEUE_PER_CALLER", as_count),
-            max_starts_per_caller=read.optional("MAX_STARTS_PER_CALLER", as_count),
-            max_models_per_caller=read.optional("MAX_MODELS_PER_CALLER", as_count),
-            max_download_per_caller=read.optional("MAX_DOWNLOAD_PER_CALLER", as_size),
-            max_body_bytes=read.value("MAX_BODY_BYTES", as_size),
-            drain_timeout=read.value("DRAIN_TIMEOUT", as_seconds),
-            engine_python=read.value("ENGINE_PYTHON", str),
-            engine_hf_token=read.value("ENGINE_HF_TOKEN", as_flag),
-            engine_start_timeout=read.value("ENGINE_START_TIMEOUT", as_deadline),
-            media_domains=read.value("MEDIA_DOMAINS", _domains, frozenset()),
-            max_model_bytes=read.optional("MAX_MODEL_BYTES", as_size),
-            allow_unsafe_weights=read.value("ALLOW_UNSAFE_WEIGHTS", as_flag),
-            private_idle_ttl=private_idle_ttl,
-            remove_private_files=remove_private_files,
-            strict_cache_isolation=read.value("STRICT_CACHE_ISOLATION", as_flag),
-            public_grace=read.value("PUBLIC_GRACE", as_seconds),
-            fetch_linger=read.value("FETCH_LINGER", as_seconds),
-            host=read.value("HOST", str, "0.0.0.0" if balanced else "127.0.0.1"),  # noqa: S104 - the balancer comes from outside
-            port=port,
-            port_health=None if port_health == port else port_health,
-            api_keys=read.value("API_KEYS", _keys, ()),
-            log_level=read.value("LOG_LEVEL", one_of("DEBUG", "INFO", "WARNING", "ERROR")),
-            log_format=read.value("LOG_FORMAT", one_of("text", "json")),
-            pool_journal=_path(read.text("POOL_JOURNAL"), home),
-            hf_endpoint=read.value("HF_ENDPOINT", _origin),
-            hf_home=hf_home,
-            hf_hub_cache=hub_cache,
-            hub_caches=tuple(dict.fromkeys((baked, volume / "hub", hub_cache, local / "hub"))),
-            ssl_cert_file=_path(read.text("SSL_CERT_FILE"), home),
-            platform_keys=_platform_keys(runpod),
-        )
+        if values["port_health"] == values["port"]:
+            values["port_health"] = None
+        return cls(platform=platform, platform_keys=platform_keys(environ), **values)
 
 
-def _detect(runpod: Environ, read: Environ) -> Platform:
-    """A queue worker is told where to take jobs. A load-balanced one is not, but has an
-    endpoint and the ports that RunPod sets for it. Anything less certain is PLAIN, which
-    trusts nobody: a Pod has a RUNPOD_POD_ID too, and no one in front of it.
-    """
-    if runpod.text("RUNPOD_WEBHOOK_GET_JOB"):
-        return Platform.QUEUE
-    worker = runpod.text("RUNPOD_ENDPOINT_ID") and runpod.text("RUNPOD_POD_ID")
-    if worker and (read.text("PORT") or read.text("PORT_HEALTH")):
-        return Platform.LOAD_BALANCER
-    return Platform.PLAIN
+SETTINGS = declared(Settings)
 
 
-def _platform_keys(runpod: Environ) -> tuple[Secret, ...]:
-    keys = (runpod.optional(name, Secret) for name in ("RUNPOD_API_KEY", "RUNPOD_AI_API_KEY"))
-    return tuple(key for key in keys if key is not None)
-
-
-def _path(text: str | None, home: Path) -> Path | None:
-    if text is None:
-        return None
-    return home / text[2:] if text.startswith("~/") else Path(text)
-
-
-def _keys(text: str) -> tuple[Secret, ...]:
-    # Shorter ones would be guessed, and would blank common words out of the log.
-    keys = as_names(text)
-    if not all(re.fullmatch(r"[!-~]{8,512}", key) for key in keys):
-        raise ValueError("comma-separated keys of 8 or more ASCII characters, without spaces")
-    return tuple(map(Secret, keys))
-
-
-def _domains(text: str) -> frozenset[str]:
-    names = frozenset(name.lower() for name in as_names(text))
-    if not all(re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?", name) for name in names):
-        raise ValueError("comma-separated host names, such as images.example.org")
-    return names
-
-
-def _origin(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
-        raise ValueError("a URL, https://host or http://host")
-    return text.rstrip("/")
+def _absolute(path: Path, home: Path) -> Path:
+    return home / path.relative_to("~") if path.parts[:1] == ("~",) else path

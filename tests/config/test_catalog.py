@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from router.config.catalog import Catalog, OperatorModel, engine_spec
 from router.config.models_file import catalog, parse
+from router.config.models_schema import ModelEntry, schema
+from router.config.parsers import as_size
 from router.config.patterns import Patterns
 from router.config.settings import Settings, SettingsError
 from router.models import Access, EngineSpec, ModelRef, ResolvedModel, Task
@@ -60,6 +64,33 @@ def test_an_entry_is_read_whole() -> None:
     ]
 
 
+def test_a_key_without_a_value_counts_as_absent() -> None:
+    empty = "\n".join(f"  {key}:" for key in ModelEntry.model_fields if key != "model")
+    assert parse(f"- model: org/name\n{empty}", 60) == parse("- model: org/name", 60)
+
+
+def test_the_schema_for_editors_has_every_key_and_refuses_others() -> None:
+    entry = schema()["$defs"]["ModelEntry"]
+    assert set(entry["properties"]) == set(ModelEntry.model_fields)
+    assert entry["required"] == ["model"]
+    assert entry["additionalProperties"] is False
+    assert all(one["description"].endswith(".") for one in entry["properties"].values())
+
+
+@given(st.from_regex(r"[0-9.]{1,4} ?[KMGTBkbiIx]{0,3}", fullmatch=True))
+def test_the_schema_takes_the_sizes_that_the_worker_takes(text: str) -> None:
+    (pattern,) = (
+        one["pattern"]
+        for one in schema()["$defs"]["ModelEntry"]["properties"]["memory"]["anyOf"]
+        if "pattern" in one
+    )
+    with suppress(ValueError):
+        as_size(text)
+        assert re.fullmatch(pattern, text)
+    if re.fullmatch(pattern, text):
+        as_size(f"1{text}")  # an editor can't tell that 0.00B is nothing
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
@@ -99,6 +130,14 @@ def test_the_config_may_be_text_or_the_path_of_a_file(tmp_path: Path) -> None:
         ("[{model: org/name, aliases: [1]}]", "MODELS_CONFIG[0].aliases", "quotes"),
         ("[{model: org/name, task: dance}]", "MODELS_CONFIG[0].task", "generate"),
         ("[{model: org/name, memory: much}]", "MODELS_CONFIG[0].memory", "20GiB"),
+        (
+            "[{model: org/name, memory: 40}]",
+            "MODELS_CONFIG[0].memory",
+            "unit: add one, such as 40GiB",
+        ),
+        ("[{model: org/name, memory: 0}]", "MODELS_CONFIG[0].memory", "above 0"),
+        ("[{model: org/name, 7: x}]", "MODELS_CONFIG[0]", "=7: must be a key among model,"),
+        ("[{model: a/b}, {model: org/name, alais: x}]", "MODELS_CONFIG[1]", "'alais': must be"),
         ("[{model: org/name, memory: [1]}]", "MODELS_CONFIG[0].memory", "single value"),
         ("[{model: org/name, pin: perhaps}]", "MODELS_CONFIG[0].pin", "true or false"),
         ("[{model: org/name, flags: [dtype]}]", "MODELS_CONFIG[0].flags", "--flag"),

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from engines.flags import GONE_VALUES, SWITCHES, VALUES, flags
-from router.config.environ import SettingsError
-from router.config.settings import VARIABLES, Settings
-from tests.engines.test_flags import EXAMPLES, sglang_says
+from engines import flags as engine_flags
+from engines.flags import GONE_VALUES, flags
+from router.config.settings import SETTINGS, Settings, SettingsError
+from tests.engines.test_flags import EXAMPLES, SWITCHES, VALUES, sglang_says
+from tests.generated_docs import README, REFERENCE, between, generated, with_form
 
 ROOT = Path(__file__).parents[2]
 HUB: dict[str, Any] = json.loads((ROOT / ".runpod/hub.json").read_text())
@@ -56,6 +57,8 @@ def kind(name: str) -> str:
         return "number" if re.fullmatch(r"-?[0-9.]+", EXAMPLES[name]) else "text"
     if accepts(name, "true") and not accepts(name, "7"):
         return "boolean"
+    if name == "ENGINE_ARGS":
+        return "text"
     others = any(accepts(name, word) for word in ("7MiB", "off"))
     return "number" if accepts(name, "7") and not others else "text"
 
@@ -63,20 +66,37 @@ def kind(name: str) -> str:
 def test_the_listing_offers_every_variable_once_and_no_other() -> None:
     keys = [item["key"] for item in CONFIG["env"]]
     assert len(keys) == len(set(keys))
-    assert set(keys) == {*VARIABLES, *VALUES, *SWITCHES}
+    assert set(keys) == {*SETTINGS, *VALUES, *SWITCHES, "ENGINE_ARGS"}
 
 
-def test_the_readme_tells_of_every_variable() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert [name for name in INPUTS if f"`{name}`" not in readme] == []
+@pytest.mark.parametrize(
+    ("file", "text"), [pytest.param(*one, id=one[0].name) for one in generated()]
+)
+def test_what_is_generated_is_up_to_date(file: Path, text: str) -> None:
+    assert file.read_text() == text, "run `make docs`"
 
 
-def test_the_readme_gives_the_defaults() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for name, variable in VARIABLES.items():
-        (row,) = re.findall(rf"^\| `{name}`.*$", readme, re.MULTILINE)
-        if variable.default:
-            assert f"(`{variable.default}`)" in row
+def test_a_document_without_its_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="settings:begin"):
+        between("no marks", "settings", "new")
+    with pytest.raises(ValueError, match="env"):
+        with_form("{}", [])
+
+
+def test_what_is_written_by_hand_stays_as_it_is() -> None:
+    marked = "before\n<!-- x:begin -->\nold\n<!-- x:end -->\nafter\n"
+    assert between(marked, "x", "new") == marked.replace("old", "new")
+
+
+def test_the_reference_tells_of_every_variable_and_the_readme_of_a_few() -> None:
+    reference = REFERENCE.read_text()
+    for one in (*SETTINGS.values(), *engine_flags.SETTINGS.values()):
+        (row,) = re.findall(rf"^\| `{one.name}`.*$", reference, re.MULTILINE)
+        assert isinstance(one.default, dict) or not one.default or f"| `{one.default}` |" in row
+        assert one.meaning.endswith(".")
+    few = re.findall(r"^\| `([A-Z_]+)`.*\|.*\|.*\|$", README.read_text(), re.MULTILINE)
+    assert {"MODEL_NAME", "HF_TOKEN", "MODELS_CONFIG", "API_KEYS"} <= set(few)
+    assert len(few) < 15
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -87,7 +107,8 @@ def test_a_type_is_what_the_code_takes(name: str) -> None:
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_a_default_is_the_images_or_the_codes(name: str) -> None:
-    code = VARIABLES[name].default if name in VARIABLES else ""
+    declared = SETTINGS[name].default if name in SETTINGS else ""
+    code = declared if isinstance(declared, str) else ""  # it may depend on the platform
     wanted = image_environ().get(name, code)
     offered = as_environ(name, INPUTS[name]["default"])
     assert offered == (wanted or ("false" if name in SWITCHES else ""))
@@ -119,7 +140,7 @@ def test_the_token_is_masked_optional_and_stands_beside_the_model() -> None:
     assert "gated and private models" in token["description"]
 
 
-@pytest.mark.parametrize("name", [v.name for v in VARIABLES.values() if v.secret])
+@pytest.mark.parametrize("name", [v.name for v in SETTINGS.values() if v.secret])
 def test_a_secret_is_masked_and_has_no_value_anywhere(name: str) -> None:
     assert INPUTS[name]["type"] == "password"
     assert INPUTS[name]["default"] == ""
@@ -139,7 +160,7 @@ def test_an_option_is_a_value_that_the_code_takes_and_the_default_is_one(name: s
     values = [option["value"] for option in INPUTS[name]["options"]]
     assert INPUTS[name]["default"] in values
     assert len(values) == len(set(values))
-    if name in VARIABLES:
+    if name in SETTINGS:
         assert all(accepts(name, value) for value in values)
     else:
         assert not any((name, value) in GONE_VALUES for value in values)

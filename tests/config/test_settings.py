@@ -10,13 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.config.environ import as_size, as_ttl
-from router.config.settings import VARIABLES, Platform, Settings, SettingsError
+from router.config.parsers import as_size, as_ttl
+from router.config.setting import FLAG, SIZE
+from router.config.settings import SETTINGS, Platform, Settings, SettingsError
 from router.models import ModelRef
 
 QUEUE = {"RUNPOD_WEBHOOK_GET_JOB": "https://runpod.test/take/$ID", "RUNPOD_POD_ID": "w1"}
 BALANCER = {"RUNPOD_ENDPOINT_ID": "e1", "RUNPOD_POD_ID": "w1", "PORT": "80"}
 POD = {"RUNPOD_POD_ID": "p1", "PORT": "80"}
+
+
+TRUE_AND_FALSE = [
+    *((text, True) for text in ("true", "True", "1", "yes", "YES", "on", "On")),
+    *((text, False) for text in ("false", "FALSE", "0", "no", "No", "off", "OFF")),
+]
+NAMES = [name for one in SETTINGS.values() for name in one.names]
 
 
 class Recorder(Mapping[str, str]):
@@ -74,22 +82,32 @@ def test_models_are_looked_for_in_the_image_then_on_the_volume_then_on_the_disk(
 
 def test_empty_and_blank_values_count_as_unset() -> None:
     # A deployment from the Hub listing sends every variable, most of them empty.
-    empty = dict.fromkeys(VARIABLES, "") | {"MAX_QUEUE": "  ", "HOME": "/home/me"}
+    empty = dict.fromkeys(NAMES, "") | {"MAX_QUEUE": "  ", "HOME": "/home/me"}
     assert Settings.from_environ(empty) == Settings.from_environ({"HOME": "/home/me"})
 
 
-def test_every_variable_that_is_read_is_in_the_table_and_the_other_way_round() -> None:
+def test_every_variable_that_is_read_is_declared_once_and_the_other_way_round() -> None:
     recorder = Recorder()
     Settings.from_environ(recorder)
-    spellings = {v.name for v in VARIABLES.values()} | {v.also for v in VARIABLES.values()}
     system = {"HOME", "XDG_CACHE_HOME"}
     read = {key for key in recorder.asked - system if not key.startswith("RUNPOD_")}
-    assert read | {"ENGINE_ARGS"} == spellings  # that one is read by engines.flags
+    assert read == set(NAMES)
+    assert len(NAMES) == len(set(NAMES))
 
 
-def test_a_written_out_default_means_the_same_as_none() -> None:
-    written = {v.name: v.default for v in VARIABLES.values()}
-    assert Settings.from_environ(written) == Settings.from_environ({})
+@pytest.mark.parametrize("platform", Platform)
+def test_a_written_out_default_means_the_same_as_none(platform: Platform) -> None:
+    written = {one.name: one.text({}, platform) or "" for one in SETTINGS.values()}
+    assert Settings.from_environ(written, platform) == Settings.from_environ({}, platform)
+
+
+@pytest.mark.parametrize("name", [one.name for one in SETTINGS.values() if one.kind is FLAG])
+def test_every_boolean_takes_the_same_words(name: str) -> None:
+    for text, value in TRUE_AND_FALSE:
+        settings = Settings.from_environ({name: text})
+        assert getattr(settings, SETTINGS[name].attribute) is value
+    with pytest.raises(SettingsError, match=f"{name}='enabled': must be true or false"):
+        Settings.from_environ({name: "enabled"})
 
 
 @pytest.mark.parametrize(
@@ -248,19 +266,29 @@ def test_a_short_api_key_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "size"),
     [
-        *(
-            ("1", 1),
-            ("1B", 1),
-            ("1k", 1024),
-            ("2KiB", 2048),
-            ("3kb", 3000),
-            ("20G", 20 * 2**30),
-        ),
+        *(("75B", 75), ("1k", 1024), ("2KiB", 2048), ("3kb", 3000), ("20G", 20 * 2**30)),
         *(("20GB", 20 * 10**9), ("1.5 GiB", 3 * 2**29), ("1TiB", 2**40)),
     ],
 )
 def test_sizes_have_the_units_of_coreutils(text: str, size: int) -> None:
     assert as_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"), [("75", "75GiB"), ("0.5", "0.5GiB"), ("33554432", "33554432B")]
+)
+@pytest.mark.parametrize("name", [one.name for one in SETTINGS.values() if one.kind is SIZE])
+def test_a_size_without_a_unit_is_an_error_that_says_so(
+    name: str, text: str, advice: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"with a unit: add one, such as {advice}$"):
+        Settings.from_environ({name: text})
+
+
+@pytest.mark.parametrize("text", ["0", "0GiB", "0.1B", "-1GiB", "GiB", "1iB", "1PB", "1e3B"])
+def test_no_size_at_all_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        as_size(text)
 
 
 @given(st.text())

@@ -161,7 +161,7 @@ async def test_a_default_that_can_not_be_served_leaves_the_worker_up(
         scene.model(default, gated=True)
     if default == "acme/huge":
         scene.model(default, answer="x" * 20_000)
-    with scene.worker(MODEL_NAME=default, MAX_MODEL_BYTES="15000") as worker:
+    with scene.worker(MODEL_NAME=default, MAX_MODEL_BYTES="15000B") as worker:
         await eventually(lambda: f"{default} can't be served" in worker.log)
         async with calling(worker.url) as caller:
             await eventually(lambda: "router: ready" in worker.log)

@@ -53,7 +53,7 @@ def endpoints(stage: Stage) -> Iterator[dict[str, Endpoint]]:
             default: stack.enter_context(
                 stage.endpoint(
                     MODEL_NAME=default,
-                    MAX_MODEL_BYTES="15000",
+                    MAX_MODEL_BYTES="15000B",
                     MAX_LOADED_MODELS="2",
                     HF_TOKEN=unknown if default == "acme/open" else "",
                 )

@@ -8,19 +8,23 @@ import pytest
 
 from engines.command import CPU_MODULES, Device, argv
 from engines.flags import (
+    FLAGS,
     GONE,
     GONE_VALUES,
     RESERVED,
-    SWITCHES,
-    VALUES,
     flags,
     refuse_reserved,
     warnings,
 )
+from router.config.errors import SettingsError
 from router.models import EngineSpec, ResolvedModel, Task
 from router.scheduler.actions import Allotment
+from tests.config.test_settings import TRUE_AND_FALSE
 
 SGLANG_PYTHON = Path(__file__).parents[2] / ".venv-sglang/bin/python"
+
+VALUES = {name: flag for name, flag in FLAGS.items() if not flag.is_switch}
+SWITCHES = {name: flag for name, flag in FLAGS.items() if flag.is_switch}
 
 # A value for each variable, as somebody would set it.
 EXAMPLES = {
@@ -56,18 +60,21 @@ def test_a_variable_becomes_its_flag() -> None:
     assert flags({"CONTEXT_LENGTH": "8192", "PATH": "/bin"}) == ("--context-length=8192",)
 
 
+def test_a_flag_is_named_as_its_variable() -> None:
+    for name, flag in VALUES.items():
+        assert flag.words == (f"--{name.lower().replace('_', '-')}",)
+
+
 def test_an_empty_variable_counts_as_unset() -> None:
     assert flags(dict.fromkeys((*VALUES, *SWITCHES, "ENGINE_ARGS"), "")) == ()
 
 
-@pytest.mark.parametrize("text", ["true", "True", "1", "yes"])
-def test_a_switch_is_on(text: str) -> None:
-    assert flags({"TRUST_REMOTE_CODE": text}) == ("--trust-remote-code",)
-
-
-@pytest.mark.parametrize("text", ["false", "0", "no", "off"])
-def test_a_switch_is_off(text: str) -> None:
-    assert flags({"TRUST_REMOTE_CODE": text}) == ()
+@pytest.mark.parametrize("name", SWITCHES)
+def test_every_switch_takes_the_words_of_every_boolean(name: str) -> None:
+    for text, on in TRUE_AND_FALSE:
+        assert flags({name: text}) == (SWITCHES[name].words if on else ())
+    with pytest.raises(SettingsError, match=f"{name}='enabled': must be true or false"):
+        flags({name: "enabled"})
 
 
 def test_engine_args_are_read_as_a_shell_would_and_come_last() -> None:
@@ -79,16 +86,17 @@ def test_engine_args_are_read_as_a_shell_would_and_come_last() -> None:
 
 @pytest.mark.parametrize("text", ["--port 1", "--hos=0.0.0.0", "--api-key x", "--model a/b"])
 def test_what_the_router_sets_is_not_the_operators(text: str) -> None:
-    with pytest.raises(ValueError, match="set by the router"):
+    with pytest.raises(SettingsError, match="set by the router") as refused:
         flags({"ENGINE_ARGS": text})
+    assert refused.value.key == "ENGINE_ARGS"
 
 
 def test_a_value_may_look_like_a_flag_of_the_routers() -> None:
-    refuse_reserved(("--chat-template=--port", "--dtype", "half"))
+    refuse_reserved("flags", ("--chat-template=--port", "--dtype", "half"))
 
 
 def test_a_quote_that_never_ends_is_refused() -> None:
-    with pytest.raises(ValueError, match="quot"):
+    with pytest.raises(SettingsError, match="quot"):
         flags({"ENGINE_ARGS": "--dtype 'half"})
 
 
@@ -168,7 +176,7 @@ def test_sglang_knows_every_flag_that_the_worker_can_emit() -> None:
 
 @pytest.mark.sglang
 def test_sglang_refuses_what_is_said_to_be_gone_and_knows_what_is_reserved() -> None:
-    gone = [(f"{VALUES[name]}={value}",) for name, value in GONE_VALUES]
+    gone = [(f"{VALUES[name].words[0]}={value}",) for name, value in GONE_VALUES]
     gone.append(("--enable-flashinfer-mla",))
     reserved = [
         (name,) if name == "--is-embedding" else (name, "1") for name in sorted(RESERVED)

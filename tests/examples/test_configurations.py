@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from router.config.models_file import parse
-from router.config.settings import VARIABLES, Settings
+from router.config.settings import SETTINGS, Settings
 from tests.worker import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -24,7 +24,7 @@ def worker() -> dict[str, Any]:
 
 def test_the_compose_file_sets_variables_that_the_worker_reads() -> None:
     environment = worker()["environment"]
-    assert environment.keys() <= VARIABLES.keys()
+    assert environment.keys() <= SETTINGS.keys()
     plain = {name: value for name, value in environment.items() if "${" not in value}
     assert Settings.from_environ(plain).host == "0.0.0.0"
 
@@ -35,7 +35,7 @@ def test_so_are_the_variables_that_are_commented_out() -> None:
     environment, volumes = (
         document["services"]["worker"][k] for k in ("environment", "volumes")
     )
-    assert {"MODELS_CONFIG", "GPU_MEMORY_BUDGET"} <= environment.keys() <= VARIABLES.keys()
+    assert {"MODELS_CONFIG", "GPU_MEMORY_BUDGET"} <= environment.keys() <= SETTINGS.keys()
     assert volumes[1] == f"./models.yaml:{environment['MODELS_CONFIG']}:ro"
 
 

@@ -20,7 +20,7 @@ GUARDS = (
     ),
     Guard(
         "Anybody can call a Pod",
-        "router.config.settings:_detect",
+        "router.config.platform:detect",
         without("RUNPOD_ENDPOINT_ID"),
         _WORKERS + "[Pod]",
     ),

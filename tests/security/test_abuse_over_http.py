@@ -26,7 +26,7 @@ AT_ONCE = 10.0  # seconds, on the busiest machine
 @pytest.fixture(scope="module")
 def worker(scene: Scene) -> Iterator[Worker]:
     scene.model(MODEL)
-    environ = {"MAX_BODY_BYTES": str(LIMIT), "REQUEST_TIMEOUT": "5", "QUEUE_TIMEOUT": "5"}
+    environ = {"MAX_BODY_BYTES": f"{LIMIT}B", "REQUEST_TIMEOUT": "5", "QUEUE_TIMEOUT": "5"}
     with scene.worker(**environ) as worker:
         yield worker
 

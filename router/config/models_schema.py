@@ -1,0 +1,152 @@
+"""One entry of the models file: its keys, what each may hold, and what it means.
+
+docs/models.schema.json and the table in docs/settings.md are generated from here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter
+
+from router.config.parsers import as_arguments, as_flag, as_one_of, as_size, as_ttl
+from router.models import Task
+
+T = TypeVar("T")
+
+_Word = str | int | float
+_SIZE = r"^[0-9]+(\.[0-9]+)? ?([KMGTkmgt]([Ii]?[Bb])?|[Bb])$"  # what `as_size` takes
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the whole file, for editors."""
+    document = TypeAdapter[Any](list[ModelEntry] | dict[Literal["models"], list[ModelEntry]])
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect, "title": "The operator's models"} | document.json_schema()
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("text (in quotes, where YAML would read a number or a date)")
+    return value.strip()
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(_text, value if isinstance(value, list) else [value]))
+
+
+def _task(value: object) -> Task:
+    return Task(as_one_of(*Task)(_text(value)))
+
+
+def _scalar(parse: Callable[[str], T]) -> Callable[[object], T]:
+    """Have a parser of the environment's read a YAML scalar."""
+
+    def read(value: object) -> T:
+        if not isinstance(value, str | int | float):
+            raise ValueError("a single value")  # noqa: TRY004 - what pydantic expects
+        return parse(str(value))
+
+    return read
+
+
+def _flags(value: object) -> tuple[str, ...]:
+    """Flags as one line of a shell, as a list of words, or as a mapping."""
+    match value:
+        case str():
+            words = as_arguments(value)
+        case list():
+            words = tuple(map(_word, value))
+        case dict():
+            words = tuple(word for key, wanted in value.items() for word in _flag(key, wanted))
+        case _:
+            words = ()
+    if not words or not words[0].startswith("--"):
+        raise ValueError("SGLang flags: `--flag value`, a list of words, or a mapping")
+    return words
+
+
+def _flag(key: object, wanted: object) -> list[str]:
+    name = f"--{_text(key).removeprefix('--').replace('_', '-')}"
+    match wanted:
+        case True:
+            return [name]
+        case False:
+            return []
+        case list():
+            return [name, *map(_word, wanted)]
+        case dict():
+            return [name, json.dumps(wanted)]
+        case _:
+            return [name, _word(wanted)]
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("flags whose values are text or numbers")  # noqa: TRY004 - as above
+    return str(value)
+
+
+# Each pairs what reads the value with what an editor should expect there.
+_Text = Annotated[str, PlainValidator(_text, json_schema_input_type=str)]
+_Flag = Annotated[bool, PlainValidator(_scalar(as_flag), json_schema_input_type=bool)]
+_Texts = Annotated[
+    tuple[str, ...], PlainValidator(_texts, json_schema_input_type=str | list[str])
+]
+_Flags = Annotated[
+    tuple[str, ...],
+    PlainValidator(_flags, json_schema_input_type=str | list[_Word] | dict[str, Any]),
+]
+_Size = Annotated[
+    int,
+    PlainValidator(
+        _scalar(as_size),
+        json_schema_input_type=Annotated[str, Field(pattern=_SIZE)],
+    ),
+]
+_Ttl = Annotated[
+    float | None,
+    PlainValidator(_scalar(as_ttl), json_schema_input_type=float | Literal["off"]),
+]
+_Task = Annotated[Task, PlainValidator(_task, json_schema_input_type=Task)]
+
+
+class ModelEntry(BaseModel):
+    """One model of the operator's. A key without a value counts as absent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: _Text = Field(description="org/name, org/name@revision, or an absolute path.")
+    revision: _Text | None = Field(
+        None, description="Branch, tag or commit. @revision in `model` wins."
+    )
+    aliases: _Texts = Field(
+        (), description="Further names, one or a list. /v1/models shows the first."
+    )
+    flags: _Flags = Field(
+        (),
+        description="SGLang's flags: a mapping ({context-length: 8192}), a list of words, or "
+        "text as for a shell.",
+    )
+    task: _Task | None = Field(
+        None, description="What it does. Absent: what its repository suggests."
+    )
+    pin: _Flag = Field(default=False, description="Never evict it.")
+    preload: _Flag = Field(default=False, description="Start it before the first request.")
+    idle_ttl: _Ttl = Field(
+        None,
+        description="Seconds until it expires when idle, or off. Absent: MODEL_IDLE_TTL.",
+    )
+    memory: _Size | None = Field(
+        None,
+        description="Its claim on GPU_MEMORY_BUDGET, with a unit, such as 20GiB: weights, KV "
+        "cache and activations.",
+    )
+    token_env: _Text | None = Field(
+        None, description="The environment variable that holds this model's own Hub token."
+    )
+    trust_remote_code: _Flag = Field(
+        default=False, description="Let the model run the code in its repository."
+    )

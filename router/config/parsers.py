@@ -1,0 +1,139 @@
+"""Text into values. Each parser raises `ValueError` that says what is allowed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from router.errors import InvalidHfToken
+from router.secrets import Secret, Token
+
+# As coreutils have it: GB is 10^9 bytes, G and GiB are 2^30.
+_UNITS = {
+    "B": 1,
+    **{letter: 1024**power for power, letter in enumerate("KMGT", 1)},
+    **{f"{letter}IB": 1024**power for power, letter in enumerate("KMGT", 1)},
+    **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)},
+}
+_NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([KMGT]?(?:I?B)?)", re.IGNORECASE)
+_TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
+_NEVER = _FALSE | {"never"}
+
+
+def as_count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        raise ValueError("a whole number, 1 or more")
+    return int(text)
+
+
+def as_port(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65535:
+        raise ValueError("a port, 0 to 65535 (0: any free one)")
+    return int(text)
+
+
+def as_seconds(text: str) -> float:
+    """A time in seconds, which may be 0."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("a number of seconds, 0 or more")
+    return float(text)
+
+
+def as_deadline(text: str) -> float:
+    """A time in seconds in which something has to happen, so not 0."""
+    if not _NUMBER.fullmatch(text) or float(text) == 0:
+        raise ValueError("a number of seconds, above 0")
+    return float(text)
+
+
+def as_ttl(text: str) -> float | None:
+    """A time in seconds; None, which means never, for `off` and `0`."""
+    if text.lower() in _NEVER:
+        return None
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("a number of seconds, or `off`")
+    return float(text) or None
+
+
+def as_size(text: str) -> int:
+    """Bytes, from a number with a unit: `75GiB` and `75G` (2^30), `75GB` (10^9), `75B`."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError("a size above 0, such as 20GiB, 20GB or 512B")
+    number, unit = match[1], match[2].upper()
+    if float(number) > 0 and not unit:
+        # A bare 75 once meant 75 bytes. Nobody who wrote it meant that.
+        likely = f"{number}B" if float(number) >= 1024 else f"{number}GiB"
+        raise ValueError(f"a size with a unit: add one, such as {likely}")
+    size = int(float(number) * _UNITS.get(unit, 0))
+    if not size:
+        raise ValueError("a size above 0, such as 20GiB, 20GB or 512B")
+    return size
+
+
+def as_flag(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError("true or false (also yes or no, on or off, 1 or 0)")
+
+
+def as_token(text: str) -> Token:
+    try:
+        return Token(text)
+    except InvalidHfToken:
+        raise ValueError(
+            "a bare token (hf_...), without spaces or a `Bearer ` prefix"
+        ) from None
+
+
+def as_names(text: str) -> tuple[str, ...]:
+    """Comma-separated names, without the empty ones."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def as_keys(text: str) -> tuple[Secret, ...]:
+    keys = as_names(text)
+    # Shorter ones could be guessed, and redaction would remove common words from the log.
+    if not all(re.fullmatch(r"[!-~]{8,512}", key) for key in keys):
+        raise ValueError("comma-separated keys of 8 or more ASCII characters, without spaces")
+    return tuple(map(Secret, keys))
+
+
+def as_hosts(text: str) -> frozenset[str]:
+    hosts = frozenset(host.lower() for host in as_names(text))
+    if not all(re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?", host) for host in hosts):
+        raise ValueError("comma-separated host names, such as images.example.org")
+    return hosts
+
+
+def as_origin(text: str) -> str:
+    """A URL without its trailing slash."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+        raise ValueError("a URL, https://host or http://host")
+    return text.rstrip("/")
+
+
+def as_arguments(text: str) -> tuple[str, ...]:
+    """Words, split as a POSIX shell would."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"words as for a shell ({error})") from None
+
+
+def as_one_of(*choices: str) -> Callable[[str], str]:
+    """A parser that takes one of the choices, in any letter case."""
+
+    def parse(text: str) -> str:
+        for choice in choices:
+            if text.lower() == choice.lower():
+                return choice
+        raise ValueError(f"one of {', '.join(choices)}")
+
+    return parse

@@ -1,0 +1,44 @@
+"""Variables that are probably misspelled: their names are a letter or two from a setting's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+# Other programs' variables that happen to be that near.
+_NOT_OURS = frozenset({"MODULEPATH"})
+_SHORTEST = 5  # HOST and PORT are too near to too much
+
+
+def misspelled(given: Iterable[str], known: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of a given name that is not known and the known one that was probably meant."""
+    for name in given:
+        if name in known or name in _NOT_OURS or name.startswith("RUNPOD_"):
+            continue
+        near = {other: distance(name.upper(), other) for other in known if _alike(name, other)}
+        likely = min(near, key=lambda other: near[other], default=None)
+        if likely is not None and near[likely] <= _allowed(name.upper(), likely):
+            yield name, likely
+
+
+def _alike(name: str, other: str) -> bool:
+    return len(other) >= _SHORTEST and abs(len(name) - len(other)) <= 2
+
+
+def _allowed(name: str, other: str) -> int:
+    """How many letters may differ: fewer in a short name, or where the first one does."""
+    # GH_TOKEN is no HF_TOKEN, and TYPE no DTYPE.
+    long, begins_alike = len(other) >= 8, name[:1] == other[:1]
+    return long + begins_alike
+
+
+def distance(one: str, other: str) -> int:
+    """Letters to add, drop, change or swap with their neighbor to get from one to the other."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        older, before, row = before, row, [i]
+        for j, b in enumerate(other, 1):
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (a != b)))
+            if i > 1 and j > 1 and (a, one[i - 2]) == (other[j - 2], b):
+                row[j] = min(row[j], older[j - 2] + 1)
+    return row[-1]
