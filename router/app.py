@@ -1,14 +1,18 @@
-"""The composition root: the only module that knows every part, and puts them together."""
+"""The composition root: the only module that knows every part, and puts them together.
+
+`Assembly` builds the parts, `running` runs and drains them, and `Worker` is what a transport
+sees of both.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
-import signal
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from engines import flags
 from engines.command import Device
@@ -26,20 +30,21 @@ from router.downloads.retention import PrivateModelRetention
 from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
 from router.pool.pool import EnginePool
-from router.requests.preload import preload
 from router.requests.service import Service
 from router.requests.upstream import HttpRelay
+from router.running import Run, Work, drain, in_background
 from router.scheduler.machine import Scheduler
 from router.scheduler.state import Limits
 from router.scheduler.trace import Journal
 from router.secrets import Secret
+from router.tasks import cancel
 
 _log = logging.getLogger("router")
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All that the operator wrote, read once."""
+    """What the operator configured, read once."""
 
     environ: Mapping[str, str]
     settings: Settings
@@ -65,135 +70,48 @@ class Configuration:
         return (*self.settings.secrets, *self.credentials.secrets)
 
 
-class Worker:
-    """The pool and the service on top of it, from opening to the end of the last engine.
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `Assembly` builds. `background` runs for as long as the worker is open."""
 
-    Nothing is opened before a loop runs, and what is opened belongs to that loop.
-    """
+    pool: EnginePool
+    service: Service
+    background: Sequence[Work]
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._configuration = configuration
-        self._settings = configuration.settings
-        self._clock = WorkerClock()
-        self._told_to_leave = asyncio.Event()
-        self._pool: EnginePool | None = None
 
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[Service]:
-        """Put everything together; close what it held when the block ends."""
-        async with AsyncExitStack() as stack:
-            settings = self._settings
-            last_used = LastUsed(settings.hf_hub_cache)
-            memory = gauge(self._configuration.environ)
-            downloads = self._make_downloads(memory, last_used)
-            pool = self._pool = self._make_pool(memory, downloads, stack)
-            direct = make_hub(settings)
-            stack.push_async_callback(direct.close)
-            hub = CachedHub(direct, self._clock, public_grace=settings.public_grace)
-            stack.push_async_callback(hub.close)
-            admission = Admission(
-                hub,
-                catalog=self._configuration.catalog,
-                credentials=self._configuration.credentials,
-                allowed=settings.allowed_models,
-                running=pool.running,
-                clock=self._clock,
-            )
-            stack.push_async_callback(admission.close)
+class Assembly:
+    """Builds the parts. `stack` closes what they hold, in reverse order."""
 
-            async def thawed() -> None:
-                hub.invalidate()
-                admission.invalidate()
-                pool.thawed()
-                await direct.reconnect()
+    def __init__(
+        self, configuration: Configuration, clock: WorkerClock, stack: AsyncExitStack
+    ) -> None:
+        self._configuration, self._settings = configuration, configuration.settings
+        self._clock, self._stack = clock, stack
 
-            service = self._make_service(pool, admission, stack)
-            if settings.remove_private_files and settings.private_idle_ttl is not None:
-                retention = PrivateModelRetention(
-                    settings.hf_hub_cache,
-                    last_used,
-                    ttl=settings.private_idle_ttl,
-                    pool=pool,
-                    downloads=downloads,
-                )
-                await stack.enter_async_context(self._behind(pool, retention.run()))
-            # Until the end: without it the clock stands still, and no deadline strikes.
-            async with self._behind(pool, watch(self._clock, thawed)):
-                yield service
+    def build(self) -> Parts:
+        last_used = LastUsed(self._settings.hf_hub_cache)
+        memory = gauge(self._configuration.environ)
+        downloads = self._downloads(memory, last_used)
+        pool = self._pool(memory, downloads)
+        direct = make_hub(self._settings)
+        self._stack.push_async_callback(direct.close)
+        hub = CachedHub(direct, self._clock, public_grace=self._settings.public_grace)
+        self._stack.push_async_callback(hub.close)
+        admission = self._admission(hub, pool)
 
-    @asynccontextmanager
-    async def _behind(
-        self, pool: EnginePool, work: Coroutine[None, None, None]
-    ) -> AsyncIterator[None]:
-        """Have `work` go on during the block. If it breaks down, the worker leaves."""
+        async def thawed() -> None:
+            hub.invalidate()
+            admission.invalidate()
+            pool.thawed()
+            await direct.reconnect()
 
-        def ended(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and (defect := task.exception()):
-                _log.critical("a task of the worker broke down", exc_info=defect)
-                pool.at_fault.set()
-
-        task = asyncio.get_running_loop().create_task(work)
-        task.add_done_callback(ended)
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
-
-    async def until_leaving(self, service: Service) -> None:
-        """Bring up the models that are to be; return at a signal, or if the machine fails."""
-        assert self._pool is not None, "open first"  # noqa: S101
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal, self._pool)
-        reasons = [
-            loop.create_task(event.wait())
-            for event in (self._told_to_leave, self._pool.at_fault)
+        background: list[Work] = [
+            partial(watch, self._clock, thawed),
+            *self._retention(pool, downloads, last_used),
         ]
-        try:
-            async with self._behind(self._pool, self._warm_up(service)):
-                await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for reason in reasons:
-                reason.cancel()
-            await asyncio.gather(*reasons, return_exceptions=True)
-        service.leaving = True
-        _log.info("leaving: requests in flight get %g s", self._settings.drain_timeout)
+        return Parts(pool, self._service(pool, admission), background)
 
-    async def drain(self) -> int:
-        """Let requests end, then every engine; return the process's exit status."""
-        assert self._pool is not None, "open first"  # noqa: S101
-        await self._pool.shut_down(self._settings.drain_timeout)
-        _log.info("all engines are gone")
-        return 1 if self._pool.at_fault.is_set() else 0
-
-    async def _warm_up(self, service: Service) -> None:
-        await preload(self._configuration.catalog, service.preload)
-        service.ready = True
-        _log.info("ready")
-
-    def _on_signal(self, pool: EnginePool) -> None:
-        if self._told_to_leave.is_set():
-            pool.hurry()  # asked twice: the operator will not wait for streams
-        self._told_to_leave.set()
-
-    def _limits(self, memory: Gauge) -> Limits:
-        settings = self._settings
-        return Limits(
-            budget=settings.gpu_memory_budget or memory.free(),
-            max_loaded=settings.max_loaded_models,
-            max_queue=settings.max_queue,
-            max_concurrency=settings.max_concurrency,
-            min_residency=settings.min_residency,
-            stall_timeout=settings.stall_timeout,
-            fetch_linger=settings.fetch_linger,
-            max_queue_per_caller=settings.max_queue_per_caller,
-            max_starts_per_caller=settings.max_starts_per_caller,
-            max_models_per_caller=settings.max_models_per_caller,
-            max_download_per_caller=settings.max_download_per_caller,
-        )
-
-    def _make_downloads(self, memory: Gauge, last_used: LastUsed) -> SnapshotDownloader:
+    def _downloads(self, memory: Gauge, last_used: LastUsed) -> SnapshotDownloader:
         settings = self._settings
         return SnapshotDownloader(
             settings.hf_hub_cache,
@@ -204,36 +122,50 @@ class Worker:
             allow_unsafe_weights=settings.allow_unsafe_weights,
         )
 
-    def _make_pool(
-        self, memory: Gauge, downloads: SnapshotDownloader, stack: AsyncExitStack
-    ) -> EnginePool:
-        settings, limits = self._settings, self._limits(memory)
+    def _pool(self, memory: Gauge, downloads: SnapshotDownloader) -> EnginePool:
+        settings, limits = self._settings, _limits(self._settings, memory)
         _log.info("engines run on %s with %d bytes of memory", memory.device, limits.budget)
         record: Journal | None = None
         if settings.pool_journal is not None:
-            record = Journal(stack.enter_context(settings.pool_journal.open("a")), limits)
+            stream = self._stack.enter_context(settings.pool_journal.open("a"))
+            record = Journal(stream, limits)
         return EnginePool(
             Scheduler(limits),
             downloader=downloads,
-            launcher=SglangLauncher(
-                python=settings.engine_python,
-                environ=self._configuration.environ,
-                hf_token=settings.hf_token,
-                start_timeout=settings.engine_start_timeout,
-                device=Device(memory.device),
-                media_domains=sorted(settings.media_domains),
-                log=logging.getLogger("router.engine"),
-            ),
+            launcher=self._launcher(Device(memory.device)),
             gauge=memory,
             clock=self._clock,
             record=record,
+            validate=settings.log_level == "DEBUG",
         )
 
-    def _make_service(
-        self, pool: EnginePool, admission: Admission, stack: AsyncExitStack
-    ) -> Service:
+    def _launcher(self, device: Device) -> SglangLauncher:
+        settings = self._settings
+        return SglangLauncher(
+            python=settings.engine_python,
+            environ=self._configuration.environ,
+            hf_token=settings.hf_token,
+            start_timeout=settings.engine_start_timeout,
+            device=device,
+            media_domains=sorted(settings.media_domains),
+            log=logging.getLogger("router.engine"),
+        )
+
+    def _admission(self, hub: CachedHub, pool: EnginePool) -> Admission:
+        admission = Admission(
+            hub,
+            catalog=self._configuration.catalog,
+            credentials=self._configuration.credentials,
+            allowed=self._settings.allowed_models,
+            running=pool.running,
+            clock=self._clock,
+        )
+        self._stack.push_async_callback(admission.close)
+        return admission
+
+    def _service(self, pool: EnginePool, admission: Admission) -> Service:
         relay = HttpRelay()
-        stack.push_async_callback(relay.close)
+        self._stack.push_async_callback(relay.close)
         return Service(
             self._settings,
             catalog=self._configuration.catalog,
@@ -244,6 +176,71 @@ class Worker:
             salt=secrets.token_bytes(32),
             clock=self._clock,
         )
+
+    def _retention(
+        self, pool: EnginePool, downloads: SnapshotDownloader, last_used: LastUsed
+    ) -> Iterator[Work]:
+        settings = self._settings
+        if settings.remove_private_files and settings.private_idle_ttl is not None:
+            yield PrivateModelRetention(
+                settings.hf_hub_cache,
+                last_used,
+                ttl=settings.private_idle_ttl,
+                pool=pool,
+                downloads=downloads,
+            ).run
+
+
+class Worker:
+    """The service and the pool behind it, from opening to the end of the last engine.
+
+    Nothing is opened before a loop runs, and what is opened belongs to that loop.
+    """
+
+    def __init__(self, configuration: Configuration, clock: WorkerClock | None = None) -> None:
+        self._configuration, self._clock = configuration, clock or WorkerClock()
+        self._pool: EnginePool | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Service]:
+        """Put everything together; close what it holds when the block ends."""
+        async with AsyncExitStack() as stack:
+            parts = Assembly(self._configuration, self._clock, stack).build()
+            self._pool = parts.pool
+            # Until the end: if nothing watches the clock it stands still, and no drain
+            # deadline ever comes.
+            background = in_background(parts.background, parts.pool.at_fault)
+            stack.push_async_callback(cancel, asyncio.create_task(background))
+            yield parts.service
+
+    async def until_leaving(self, service: Service) -> None:
+        """Preload models; return at a signal, or when the machine is at fault."""
+        await Run(self._opened, service).until_leaving(self._configuration.catalog)
+
+    async def drain(self) -> int:
+        """Let requests end, then stop every engine; return the process's exit status."""
+        return await drain(self._opened, self._configuration.settings.drain_timeout)
+
+    @property
+    def _opened(self) -> EnginePool:
+        assert self._pool is not None, "open first"  # noqa: S101
+        return self._pool
+
+
+def _limits(settings: Settings, memory: Gauge) -> Limits:
+    return Limits(
+        budget=settings.gpu_memory_budget or memory.free(),
+        max_loaded=settings.max_loaded_models,
+        max_queue=settings.max_queue,
+        max_concurrency=settings.max_concurrency,
+        min_residency=settings.min_residency,
+        stall_timeout=settings.stall_timeout,
+        fetch_linger=settings.fetch_linger,
+        max_queue_per_caller=settings.max_queue_per_caller,
+        max_starts_per_caller=settings.max_starts_per_caller,
+        max_models_per_caller=settings.max_models_per_caller,
+        max_download_per_caller=settings.max_download_per_caller,
+    )
 
 
 def make_hub(settings: Settings) -> HuggingFaceHub:

@@ -4,48 +4,74 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from router.app import Configuration, Worker
 from router.clock import LATE, TICK, WorkerClock
+from router.config.catalog import OperatorModel
+from router.requests.service import Service
 
 
-def worker(home: Path) -> Worker:
+def configuration(home: Path, **more: str) -> Configuration:
     environ = {"HOME": str(home), "HF_HOME": str(home), "PATH": os.environ["PATH"]}
-    return Worker(Configuration.read(environ))
+    return Configuration.read(environ | more)
+
+
+class WatchedClock(WorkerClock):
+    """A clock that tells when it is looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = asyncio.Event()
+
+    def look(self) -> float:
+        self.looks.set()
+        return super().look()
 
 
 async def test_the_clock_is_looked_at_until_the_last_engine_is_gone(tmp_path: Path) -> None:
-    """Unwatched it stands still, and no deadline of a drain would ever come."""
-    made = worker(tmp_path)
-    looks = asyncio.Event()
-
-    class Watched(WorkerClock):
-        def look(self) -> float:
-            looks.set()
-            return super().look()
-
-    made._clock = Watched()
-    async with made.open() as service:
-        made._told_to_leave.set()
-        await made.until_leaving(service)
-        looks.clear()
-        await asyncio.wait_for(looks.wait(), TICK + LATE)
-        assert await made.drain() == 0
+    """A clock that nothing looks at stands still, and no drain deadline would ever come."""
+    clock = WatchedClock()
+    worker = Worker(configuration(tmp_path), clock)
+    async with worker.open() as service:
+        running = asyncio.create_task(worker.until_leaving(service))
+        await asyncio.sleep(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(running, 5)
+        assert service.health().leaving
+        clock.looks.clear()
+        await asyncio.wait_for(clock.looks.wait(), TICK + LATE)
+        assert await worker.drain() == 0
 
 
-async def test_a_task_of_the_worker_that_breaks_down_makes_it_leave(
+async def test_preloading_that_breaks_down_makes_the_worker_leave(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = worker(tmp_path)
+    class DefectiveService:
+        async def preload(self, model: OperatorModel) -> None:
+            raise ZeroDivisionError(model.name)
 
-    async def breaks(_: object) -> None:
-        raise ZeroDivisionError
+    worker = Worker(configuration(tmp_path, MODEL_NAME="org/model"))
+    async with worker.open():
+        service = cast("Service", DefectiveService())
+        await asyncio.wait_for(worker.until_leaving(service), 5)
+        assert await worker.drain() == 1
+    assert "broke down" in caplog.text
 
-    made._warm_up = breaks  # type: ignore[method-assign,assignment]
-    async with made.open() as service:
-        await asyncio.wait_for(made.until_leaving(service), 5)
-        assert await made.drain() == 1
+
+async def test_background_work_that_breaks_down_makes_the_worker_leave(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class DefectiveClock(WorkerClock):
+        def look(self) -> float:
+            raise ZeroDivisionError
+
+    worker = Worker(configuration(tmp_path), DefectiveClock())
+    async with worker.open() as service:
+        await asyncio.wait_for(worker.until_leaving(service), TICK + 5)
+        assert await worker.drain() == 1
     assert "broke down" in caplog.text

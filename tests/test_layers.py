@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "downloads": BASE | {"config", "hub", "pool.interfaces"},
     "engines": BASE | {"config", "pool.interfaces", "scheduler.actions"},
     "requests": BASE | {"config", "access", "pool", "scheduler"},
+    "running": {"config", "pool", "requests"},
     "http": BASE | {"config", "requests"},
     "runpod": BASE | {"config", "requests"},
 }

@@ -1,0 +1,83 @@
+"""The run of an opened worker: work in the background, preloading, signals, the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+
+from router.config.catalog import Catalog
+from router.pool.pool import EnginePool
+from router.requests.preload import preload
+from router.requests.service import Service
+
+_log = logging.getLogger("router")
+
+Work = Callable[[], Awaitable[None]]
+
+
+class Run:
+    """Takes requests until the worker is to leave."""
+
+    def __init__(self, pool: EnginePool, service: Service) -> None:
+        self._pool, self._service = pool, service
+        self._stop = asyncio.Event()
+
+    async def until_leaving(self, catalog: Catalog) -> None:
+        """Preload models; return at a signal, or when the machine is at fault."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+
+        async def warm_up() -> None:
+            await preload(catalog, self._service.preload)
+            self._service.ready = True
+            _log.info("ready")
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(_or_leave(warm_up, self._pool.at_fault)),
+                group.create_task(self._stop_at_fault()),
+            ]
+            await self._stop.wait()
+            for task in tasks:
+                task.cancel()
+        self._service.leaving = True
+
+    def stop(self) -> None:
+        """Leave. Called again: cut off the requests that are still in flight."""
+        if self._stop.is_set():
+            self._pool.hurry()
+        self._stop.set()
+
+    async def _stop_at_fault(self) -> None:
+        await self._pool.at_fault.wait()
+        self._stop.set()
+
+
+async def drain(pool: EnginePool, grace: float) -> int:
+    """Let requests end for `grace` seconds, then stop every engine.
+
+    Returns the process's exit status: 1 if the machine or the router is at fault.
+    """
+    _log.info("leaving: requests in flight get %g s", grace)
+    await pool.shut_down(grace)
+    _log.info("all engines are gone")
+    return 1 if pool.at_fault.is_set() else 0
+
+
+async def in_background(works: Sequence[Work], at_fault: asyncio.Event) -> None:
+    """Do all of `works` until cancelled. If one breaks down, the worker leaves."""
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(_or_leave(work, at_fault))
+
+
+async def _or_leave(work: Work, at_fault: asyncio.Event) -> None:
+    """Other work goes on until the worker has left, so that requests and engines can end."""
+    try:
+        await work()
+    except Exception as defect:  # noqa: BLE001 - whatever it is, the worker leaves
+        _log.critical("a task of the worker broke down", exc_info=defect)
+        at_fault.set()
