@@ -1,0 +1,68 @@
+"""Plays a case on both ways."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from tests.e2e_sglang.compare.answers import Answer, ask
+from tests.e2e_sglang.compare.case import CHAT, EMBEDDINGS, JSON_BODY, Case, chat, embed
+from tests.e2e_sglang.compare.expected import unexplained
+from tests.e2e_sglang.harness import APPLE, PEAR, Stage
+
+# SGLang puts two tokens into one event where it is behind, on either way: only a difference
+# that shows each time counts.
+_TRIES = 10
+
+
+class Differs(AssertionError):
+    """Two answers differ, and nothing explains it. Says where."""
+
+
+class Player:
+    def __init__(
+        self, session: aiohttp.ClientSession, router: str, engines: Mapping[str, str]
+    ) -> None:
+        self._session, self._router, self._engines = session, router, engines
+
+    async def play(self, case: Case) -> None:
+        """Raises `Differs`."""
+        found: list[str] = []
+        for _ in range(_TRIES):
+            found = await self._differences(case)
+            if not found:
+                return
+        raise Differs("\n".join(f"  {line}" for line in found))
+
+    async def _differences(self, case: Case) -> list[str]:
+        routed = await self._ask(self._router, case)
+        if case.own is not None:
+            return list(case.own.unlike(routed))
+        direct = await self._ask(self._engines[case.model], case)
+        return list(unexplained(direct, routed))
+
+    async def _ask(self, url: str, case: Case) -> Answer:
+        await self._empty_cache(case.model)
+        return await ask(self._session, url + case.path, case.method, case.body, case.headers)
+
+    async def _empty_cache(self, model: str) -> None:
+        """SGLang does that once it is idle, which can be a moment after an answer's end."""
+        url = self._engines[model] + "/flush_cache"
+        async with asyncio.timeout(30):
+            while (await ask(self._session, url, "POST", None, {})).status != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def starting(stage: Stage) -> AsyncIterator[Player]:
+    """A player for both models, their engines started."""
+    async with aiohttp.ClientSession() as session:
+        for path, first in ((CHAT, chat("")), (EMBEDDINGS, embed(""))):
+            answer = await ask(session, stage.worker.url + path, "POST", first.body, JSON_BODY)
+            if answer.status != 200:
+                raise RuntimeError(f"no engine: {answer}")
+        engines = {model: stage.engine(model).url for model in (APPLE, PEAR)}
+        yield Player(session, stage.worker.url, engines)
