@@ -43,6 +43,12 @@ def test_the_compose_file_builds_the_repositorys_dockerfile() -> None:
     assert (EXAMPLES / worker()["build"] / "Dockerfile").samefile(ROOT / "Dockerfile")
 
 
+def test_the_models_file_names_its_schema_for_editors() -> None:
+    first, *_ = (EXAMPLES / "models.yaml").read_text().splitlines()
+    path = first.removeprefix("# yaml-language-server: $schema=")
+    assert (EXAMPLES / path).samefile(ROOT / "docs" / "models.schema.json")
+
+
 def test_the_models_file_can_be_read() -> None:
     chat, private, local = parse((EXAMPLES / "models.yaml").read_text())
     assert (chat.aliases, chat.pinned, chat.preload) == (("default-chat",), True, True)
