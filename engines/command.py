@@ -1,4 +1,4 @@
-"""How an engine is started: its command line and its environment. Pure."""
+"""Builds the command line and the environment of an engine."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ CPU_MODULES = Path(__file__).with_name("cpu")  # see sitecustomize.py there
 
 _GIB = 1 << 30
 
-# SGLang's own estimate of what runs beside weights and KV cache is 512 MiB and 1.5 MiB a
-# token of the prefill chunk (sglang 0.5.23, arg_groups/memory_hook.py); by default it
-# sizes the chunk for the whole GPU. An engine that shares one gets its smallest chunk.
-_SHARED_CHUNK = 2048
-_RESERVE = _GIB // 2 + _SHARED_CHUNK * 3 * (1 << 19)
-_RESERVE_MOST = 0.25  # of the claim: a small claim is not to be all reserve
+# An engine that shares its GPU gets the smallest prefill chunk that SGLang uses; by default
+# SGLang sizes the chunk for the whole GPU.
+_SHARED_CHUNK = 2048  # tokens
+# SGLang's own estimate of the memory beside weights and KV cache: 512 MiB, and 1.5 MiB per
+# token of the prefill chunk (sglang 0.5.23, arg_groups/memory_hook.py).
+_RESERVE = _GIB // 2 + _SHARED_CHUNK * 3 * (1 << 19)  # bytes
+_MAX_RESERVE = 0.25  # of the claim, so that a small claim is not all reserve
 _SMALLER = 0.85
 
-# An empty list of domains means any to SGLang. `.invalid` never resolves (RFC 2606).
+# To SGLang, an empty list of domains means any domain. `.invalid` never resolves (RFC 2606).
 _NO_DOMAIN = "none.invalid"
 
-# Of the worker's environment an engine sees these and nothing else: a deny-list would
-# miss the next secret. The operator's own SGLANG_* and the like pass, unless the name
-# says that it is a secret.
+# The only variables of the worker's environment that an engine sees: a deny-list would miss
+# the next secret. SGLANG_* and the like pass, unless the name looks like a secret's.
 _PASSED = frozenset(
     {
         *("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"),
@@ -50,14 +50,14 @@ class Device(StrEnum):
 
 
 def served_name(model: ResolvedModel) -> str:
-    """What the engine is to be called. SGLang reads `a:b` as the adapter b of a."""
+    """The model's name for the engine. SGLang would read `a:b` as the adapter b of a."""
     return model.repo_id.replace(":", "-")
 
 
 def model_path(snapshot: Path) -> str:
-    """The snapshot as the engine is told it, and as its `/model_info` repeats it.
+    """The path for `--model-path`, which the engine's `/model_info` repeats.
 
-    Absolute, because SGLang takes a relative path for a Hub id where it can.
+    Absolute, because SGLang may take a relative path for a Hub id.
     """
     return os.path.abspath(snapshot)  # noqa: PTH100 - symlinks stay as they are
 
@@ -72,7 +72,10 @@ def argv(
     device: Device,
     media_domains: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """The engine's command line. The operator's flags come last, and the last one wins."""
+    """The engine's command line.
+
+    The spec's flags come last, because the last of two equal flags counts.
+    """
     return (
         python,
         *("-m", "sglang.launch_server"),
@@ -80,7 +83,7 @@ def argv(
         *("--served-model-name", served_name(spec.model)),
         *("--host", "127.0.0.1", "--port", str(port)),
         *(() if spec.model.task is Task.GENERATE else ("--is-embedding",)),
-        *("--log-level-http", "warning"),  # or each poll of /ready is a line
+        *("--log-level-http", "warning"),  # otherwise each poll of /ready is logged
         *("--allowed-media-domains", *(media_domains or (_NO_DOMAIN,))),
         *(_cpu_flags() if device is Device.CPU else memory_flags(allotment)),
         *spec.flags,
@@ -88,20 +91,20 @@ def argv(
 
 
 def memory_flags(allotment: Allotment) -> tuple[str, ...]:
-    """Keep an engine on a GPU within its claim.
+    """Flags that keep an engine on a GPU within its claim.
 
-    SGLang gives the KV cache what is free once the weights are loaded, less what was
-    free before times (1 - f), f being `--mem-fraction-static`; so weights and cache come
-    to f times what was free (kv_cache_configurator.py, `_profile_available_bytes`).
-    Activations and graphs come on top and are part of the claim:
+    With f for `--mem-fraction-static`, SGLang sizes the KV cache so that weights and cache
+    together take f times the memory that was free before the start
+    (kv_cache_configurator.py, `_profile_available_bytes`). Activations and graphs come on
+    top, and are part of the claim. Therefore:
 
-        f = (claim - reserve) / free, after running out of memory 0.85 of that
+        f = (claim - reserve) / free, times 0.85 after the engine ran out of memory
 
-    An engine that has the GPU to itself is left to SGLang's own reckoning at first.
+    An engine that has the GPU to itself gets no such flags at first: SGLang then decides.
     """
     if allotment.whole and not allotment.smaller:
         return ()
-    reserve = min(_RESERVE, int(allotment.claim * _RESERVE_MOST))
+    reserve = min(_RESERVE, int(allotment.claim * _MAX_RESERVE))
     fraction = (allotment.claim - reserve) / max(allotment.free, allotment.claim)
     if allotment.smaller:
         fraction *= _SMALLER
@@ -112,7 +115,7 @@ def memory_flags(allotment: Allotment) -> tuple[str, ...]:
 
 
 def _cpu_flags() -> tuple[str, ...]:
-    """Plain PyTorch and a small cache; without `--sleep-on-idle` it burns a core."""
+    """Plain PyTorch and a small cache. Without `--sleep-on-idle` it uses a whole core."""
     return (
         *("--device", "cpu", "--attention-backend", "torch_native"),
         *("--sampling-backend", "pytorch", "--grammar-backend", "xgrammar"),
@@ -129,34 +132,34 @@ def environment(
     device: Device,
     hf_token: Token | None,
 ) -> dict[str, str]:
-    """The engine's environment: what it may see of the worker's, and what we decide.
+    """The engine's environment: the allowed part of the worker's, and the router's settings.
 
-    Offline, because the snapshot is whole: with it at hand SGLang asks the Hub nothing,
-    and must not start to for a repository named inside a model's files.
+    The engine is offline. Its snapshot is complete, and it must not ask the Hub for a
+    repository that is named in a model's files.
     """
     passed = {name: value for name, value in environ.items() if _may_see(name)}
     chosen = {
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",
-        "HF_TOKEN_PATH": os.devnull,  # not the token that somebody's login left in HF_HOME
+        "HF_TOKEN_PATH": os.devnull,  # not the token that a login left in HF_HOME
         "PYTHONUNBUFFERED": "1",
-        # A dead detokenizer takes the engine down in 0.8 s, not after a minute of dumps.
+        # When its detokenizer dies, an engine ends after 0.8 s; with dumps, after a minute.
         "SGLANG_CUDA_COREDUMP_BEFORE_CRASH": "0",
         "SGLANG_PYSPY_DUMP_BEFORE_CRASH": "0",
     }
     if not spec.trusted:
-        # For an architecture of which SGLang knows nothing it imports what `auto_map`
-        # names, whatever `--trust-remote-code` says (0.5.23, model_loader/utils.py,
-        # `resolve_transformers_arch`). transformers copies such code here before it is
-        # imported, and in a file there are no directories.
+        # For an architecture that SGLang does not know, it imports the code that `auto_map`
+        # names, even without `--trust-remote-code` (0.5.23, model_loader/utils.py,
+        # `resolve_transformers_arch`). transformers first copies such code to this
+        # directory, which can't exist below a file.
         chosen["HF_MODULES_CACHE"] = f"{os.devnull}/none"
     if spec.hf_token and hf_token is not None:
         chosen["HF_TOKEN"] = hf_token.reveal()
     if device is Device.CPU:
         chosen |= {
             "SGLANG_USE_CPU_ENGINE": "1",
-            "TORCHDYNAMO_DISABLE": "1",  # no compiler is needed, and the start is 2 s faster
+            "TORCHDYNAMO_DISABLE": "1",  # needs no compiler, and starts 2 s faster
             "PYTHONPATH": os.pathsep.join(
                 filter(None, (str(CPU_MODULES), passed.get("PYTHONPATH")))
             ),

@@ -1,8 +1,8 @@
-"""Starts SGLang and finds out when it can be used, whether it still works, and ends it.
+"""Starts SGLang, finds out when it is ready and whether it still works, and stops it.
 
-Verified against SGLang 0.5.23: while it loads its port refuses, `/ready` then answers 503
-until the warm-up is done and 200 from there on. `/health` generates a token: it takes at
-least a second, also of a busy engine, and up to 20 seconds until it says no.
+Verified with SGLang 0.5.23. While it loads, its port refuses connections; then `/ready`
+answers 503 until the warm-up is done, and 200 from then on. `/health` generates a token: it
+takes at least a second, also on a busy engine, and up to 20 seconds to report a failure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from engines import command
-from engines.failure import Diagnosis, clean
+from engines.failure import FailureReason, clean
 from engines.process import EngineProcess
 from router.models import EngineSpec
 from router.pool.interfaces import EngineStartError
@@ -25,28 +25,28 @@ from router.scheduler.actions import Allotment
 from router.secrets import Token
 from router.tasks import finish
 
-POLL = 0.1  # seconds between looks at an engine that is starting
-_ANSWER_WITHIN = aiohttp.ClientTimeout(5.0)  # `/ready` and `/model_info` only look at flags
-_HEALTH_WITHIN = aiohttp.ClientTimeout(22.0)  # SGLang itself gives up after 20
-STOP_GRACE = 6.0  # SIGINT ends an idle engine in 0.4 to 2.5 s
-KILL_AFTER = 10.0  # a process that holds a GPU may take its time to die
+POLL = 0.1  # seconds between two checks of an engine that is starting
+_STATUS_TIMEOUT = aiohttp.ClientTimeout(5.0)  # `/ready` and `/model_info` only read flags
+_HEALTH_TIMEOUT = aiohttp.ClientTimeout(22.0)  # SGLang itself fails after 20
+STOP_GRACE = 6.0  # seconds; SIGINT ends an idle engine in 0.4 to 2.5
+KILL_AFTER = 10.0  # seconds; a process that uses a GPU may die slowly
 
 Sessions = Callable[[], aiohttp.ClientSession]
 
 
 class SglangEngine:
-    """A running SGLang. Implements `router.pool.interfaces.Engine`."""
+    """A running SGLang server. Implements `router.pool.interfaces.Engine`."""
 
     def __init__(
         self,
         process: EngineProcess,
-        diagnosis: Diagnosis,
+        failure: FailureReason,
         url: str,
         served_name: str,
         sessions: Sessions,
     ) -> None:
         self._process = process
-        self._diagnosis = diagnosis
+        self._failure = failure
         self._url = url
         self._served_name = served_name
         self._sessions = sessions
@@ -61,13 +61,13 @@ class SglangEngine:
 
     async def exited(self) -> str:
         ended = await self._process.exited()
-        return f"{ended}: {self._diagnosis.reason}"
+        return f"{ended}: {self._failure}"
 
     async def probe(self) -> bool:
         try:
             async with (
                 self._sessions() as session,
-                session.get(f"{self._url}/health", timeout=_HEALTH_WITHIN) as answer,
+                session.get(f"{self._url}/health", timeout=_HEALTH_TIMEOUT) as answer,
             ):
                 return answer.status == HTTPStatus.OK
         except (aiohttp.ClientError, TimeoutError):
@@ -78,12 +78,7 @@ class SglangEngine:
 
 
 class SglangLauncher:
-    """Starts `python -m sglang.launch_server`. Implements the port `EngineLauncher`.
-
-    `environ` is the worker's environment, of which an engine sees what `command` allows;
-    `hf_token` is the worker's, for the engines whose spec says so; `start_timeout` is in
-    seconds and includes the loading of the weights.
-    """
+    """Runs `python -m sglang.launch_server`. Implements `EngineLauncher`."""
 
     def __init__(
         self,
@@ -97,6 +92,17 @@ class SglangLauncher:
         sessions: Sessions = aiohttp.ClientSession,
         log: logging.Logger | None = None,
     ) -> None:
+        """Arguments:
+
+        python          the interpreter that has SGLang
+        environ         the worker's environment; an engine gets what `command` allows of it
+        hf_token        the worker's, for engines whose spec says `hf_token`
+        start_timeout   seconds, including the loading of the weights
+        device          what engines run on
+        media_domains   hosts from which an engine may load media
+        sessions        makes the HTTP sessions for status requests
+        log             for the engines' output
+        """
         self._python = python
         self._environ = environ
         self._hf_token = hf_token
@@ -111,48 +117,54 @@ class SglangLauncher:
     ) -> SglangEngine:
         port = _free_port()
         name = command.served_name(spec.model)
-        diagnosis = Diagnosis()
+        failure = FailureReason()
 
         def on_line(line: str) -> None:
-            diagnosis.hear(line)
+            failure.add(line)
             self._log.info("engine[%s] %s", name, clean(line))
 
+        process = await self._spawn(spec, snapshot, allotment, port, on_line)
+        url = f"http://127.0.0.1:{port}"
+        engine = SglangEngine(process, failure, url, name, self._sessions)
         try:
-            process = await EngineProcess.spawn(
-                command.argv(
-                    spec,
-                    snapshot,
-                    port,
-                    allotment,
-                    python=self._python,
-                    device=self._device,
-                    media_domains=self._media_domains,
-                ),
-                command.environment(
-                    self._environ, spec, device=self._device, hf_token=self._hf_token
-                ),
-                on_line,
-                kill_after=KILL_AFTER,
-            )
-        except OSError as error:
-            raise EngineStartError(f"the engine could not be started: {error}") from error
-        engine = SglangEngine(
-            process, diagnosis, f"http://127.0.0.1:{port}", name, self._sessions
-        )
-        try:
-            await self._becomes_ready(engine, command.model_path(snapshot), diagnosis)
+            await self._wait_until_ready(engine, command.model_path(snapshot), failure)
         except BaseException:
-            # Even if this task is cancelled again: a failed start leaves no process.
+            # To the end, even if this task is cancelled: a failed start leaves no process.
             await finish(process.stop(grace=0))
             raise
         return engine
 
-    async def _becomes_ready(
-        self, engine: SglangEngine, model_path: str, diagnosis: Diagnosis
+    async def _spawn(
+        self,
+        spec: EngineSpec,
+        snapshot: Path,
+        allotment: Allotment,
+        port: int,
+        on_line: Callable[[str], None],
+    ) -> EngineProcess:
+        argv = command.argv(
+            spec,
+            snapshot,
+            port,
+            allotment,
+            python=self._python,
+            device=self._device,
+            media_domains=self._media_domains,
+        )
+        environment = command.environment(
+            self._environ, spec, device=self._device, hf_token=self._hf_token
+        )
+        try:
+            return await EngineProcess.spawn(argv, environment, on_line, kill_after=KILL_AFTER)
+        except OSError as error:
+            raise EngineStartError(f"the engine could not be started: {error}") from error
+
+    async def _wait_until_ready(
+        self, engine: SglangEngine, model_path: str, failure: FailureReason
     ) -> None:
-        """Return once the engine answers as itself. Raises `EngineStartError`."""
+        """Return when the engine serves `model_path`. Raises `EngineStartError`."""
         exited = asyncio.create_task(engine.exited())
-        ready = asyncio.create_task(self._answers(engine.url, model_path))
+        ready = asyncio.create_task(self._poll(engine.url, model_path))
         try:
             await asyncio.wait(
                 {exited, ready},
@@ -161,10 +173,10 @@ class SglangLauncher:
             )
             # The exit first: another engine may have answered on the port of a dead one.
             if exited.done():
-                raise EngineStartError(exited.result(), out_of_memory=diagnosis.out_of_memory)
+                raise EngineStartError(exited.result(), out_of_memory=failure.out_of_memory)
             if not ready.done():
                 raise EngineStartError(
-                    f"not ready after {self._start_timeout:g} s; last: {diagnosis.reason}"
+                    f"not ready after {self._start_timeout:g} s; last output: {failure}"
                 )
             ready.result()
         finally:
@@ -172,37 +184,35 @@ class SglangLauncher:
             ready.cancel()
             await asyncio.gather(exited, ready, return_exceptions=True)
 
-    async def _answers(self, url: str, model_path: str) -> None:
+    async def _poll(self, url: str, model_path: str) -> None:
         async with self._sessions() as session:
             while not await _is_ready(session, url):  # noqa: ASYNC110 - in another process
                 await asyncio.sleep(POLL)
-            try:
-                async with session.get(f"{url}/model_info", timeout=_ANSWER_WITHIN) as answer:
-                    served = (await answer.json())["model_path"]
-            except (
-                aiohttp.ClientError,
-                TimeoutError,
-                ValueError,
-                LookupError,
-                TypeError,
-            ) as error:
-                raise EngineStartError(
-                    f"it did not say which model it serves: {error}"
-                ) from error
+            served = await _served_path(session, url)
         if served != model_path:
             raise EngineStartError(f"something else answers on its port, serving {served!r}")
 
 
 async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
     try:
-        async with session.get(f"{url}/ready", timeout=_ANSWER_WITHIN) as answer:
+        async with session.get(f"{url}/ready", timeout=_STATUS_TIMEOUT) as answer:
             return answer.status == HTTPStatus.OK
     except (aiohttp.ClientError, TimeoutError):
         return False
 
 
+async def _served_path(session: aiohttp.ClientSession, url: str) -> str:
+    """The model path that the engine reports. Raises `EngineStartError`."""
+    try:
+        async with session.get(f"{url}/model_info", timeout=_STATUS_TIMEOUT) as answer:
+            path: str = (await answer.json())["model_path"]
+            return path
+    except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as error:
+        raise EngineStartError(f"it did not say which model it serves: {error}") from error
+
+
 def _free_port() -> int:
-    """A port that was free just now. Whoever takes it first, `/model_info` tells them apart."""
+    """A port that is free now. If another process takes it first, `/model_info` shows it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The memory that engines share: a GPU's, by NVML, or the host's where there is no GPU."""
+"""Measures the memory that engines share: a GPU's, or the host's if there is no GPU."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pynvml
 
-PATIENCE = 30.0  # seconds until memory that has not come back counts as lost
-POLL = 0.1
+PATIENCE = 30.0  # seconds after which memory that was not freed counts as lost
+POLL = 0.1  # seconds
 
 
 class NvmlGauge:
-    """One GPU's memory, of all processes together, as the driver sees it.
+    """The memory of one GPU, for all processes together. Implements `MemoryGauge`.
 
-    With tensor parallelism the GPUs of an engine fill alike: the first stands for all.
+    With tensor parallelism all GPUs of an engine fill equally, so the first one is measured.
     """
 
     device = "cuda"
 
     def __init__(self, handle: object, *, patience: float = PATIENCE) -> None:
-        """`handle` is NVML's; see `find_gpu`."""
+        """`handle` is NVML's, from `find_gpu`; `patience` is in seconds."""
         self._handle = handle
         self._patience = patience
 
@@ -32,7 +32,7 @@ class NvmlGauge:
         return int(pynvml.nvmlDeviceGetMemoryInfo(self._handle).free)
 
     async def recovered(self, target: int) -> int:
-        """The driver frees a dead process's memory some time after its exit is seen."""
+        """Wait: the driver frees a process's memory some time after its exit."""
         deadline = asyncio.get_running_loop().time() + self._patience
         while (free := self.free()) < target:
             if asyncio.get_running_loop().time() > deadline:
@@ -42,7 +42,7 @@ class NvmlGauge:
 
 
 class HostGauge:
-    """The host's memory, or the container's limit where that is lower."""
+    """The host's memory, or the container's limit if lower. Implements `MemoryGauge`."""
 
     device = "cpu"
 
@@ -63,9 +63,10 @@ class HostGauge:
         return available if limit is None else max(0, min(available, limit - self._used()))
 
     async def recovered(self, target: int) -> int:
-        """Return at once: the kernel frees a process's memory before its exit is seen.
+        """Return at once: the kernel frees a process's memory before its exit is visible.
 
-        What is still short of `target` was taken by others, whose memory this is as well.
+        Memory that is missing from `target` was taken by other programs on the host. It does
+        not count as lost, so this returns at least `target`.
         """
         return max(target, self.free())
 
@@ -77,7 +78,7 @@ class HostGauge:
         return None
 
     def _used(self) -> int:
-        """The page cache that the kernel would give up is counted in, so take it out."""
+        """Bytes in use, without the page cache that the kernel can reclaim."""
         for used, stat, cache in (
             ("memory.current", "memory.stat", "inactive_file"),
             ("memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
@@ -92,7 +93,7 @@ Gauge = NvmlGauge | HostGauge
 
 
 def gauge(environ: Mapping[str, str]) -> Gauge:
-    """A gauge for the first GPU that the engines may use, or for the host without one."""
+    """A gauge for the first GPU that engines may use, or for the host if there is none."""
     handle = find_gpu(environ)
     return HostGauge() if handle is None else NvmlGauge(handle)
 
@@ -100,8 +101,8 @@ def gauge(environ: Mapping[str, str]) -> Gauge:
 def find_gpu(environ: Mapping[str, str]) -> object | None:
     """NVML's handle of the first GPU in `CUDA_VISIBLE_DEVICES`; None without a GPU.
 
-    NVML itself does not heed that variable. Raises `pynvml.NVMLError` where the driver
-    is there and broken: falling back to the CPU would hide it.
+    NVML itself ignores that variable. Raises `pynvml.NVMLError` if the driver is installed
+    but broken: a fallback to the CPU would hide that.
     """
     visible = environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
     if visible in ("", "-1"):
@@ -121,7 +122,7 @@ def find_gpu(environ: Mapping[str, str]) -> object | None:
 
 
 def _meminfo(proc: Path) -> dict[str, int]:
-    """/proc/meminfo in bytes; the file says kB and means KiB."""
+    """/proc/meminfo, in bytes. The file says kB and means KiB."""
     lines = (proc / "meminfo").read_text().replace(":", "").replace(" kB", "")
     return {name: kib * 1024 for name, kib in _numbers(lines).items()}
 

@@ -1,4 +1,4 @@
-"""What an engine prints: taken off its pipe at once, handed on line by line."""
+"""Reads what an engine prints, and passes it on line by line."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ import asyncio
 import logging
 import os
 import re
-from collections import deque
 from collections.abc import Callable, Iterator
 
-LINE_MAX = 8192  # bytes of a line that are kept
-TAIL = 50  # lines remembered: a traceback and what led to it
+MAX_LINE = 8192  # bytes; the rest of a longer line is dropped
 
-_CHUNK = 65_536
-_DRAIN_MAX = 64  # chunks; a survivor may print faster than they are read
+_CHUNK = 65_536  # bytes
+_MAX_DRAIN = 64  # chunks; a process that is still alive may print faster than they are read
 _LINE_END = re.compile(rb"[\r\n]")  # progress bars end their lines with \r
 
 _log = logging.getLogger(__name__)
 
 
-class Lines:
-    """Cuts a stream of bytes into lines of bounded length; blank ones are dropped."""
+class LineSplitter:
+    """Splits a stream of bytes into lines of bounded length. Drops empty lines."""
 
     def __init__(self) -> None:
         self._open = b""
-        self._cut = False  # the rest of a line that was too long is still to come
+        self._cut = False  # the current line was too long; drop the rest of it
 
     def feed(self, data: bytes) -> Iterator[str]:
         *ended, rest = _LINE_END.split(data)
@@ -35,7 +33,7 @@ class Lines:
         yield from self._extend(rest)
 
     def flush(self) -> Iterator[str]:
-        """Give the line that has not ended, if there is one."""
+        """Return the unfinished line, if there is one."""
         line, self._open = self._open, b""
         if line:
             yield line.decode("utf-8", "replace")
@@ -44,29 +42,31 @@ class Lines:
         if self._cut:
             return
         self._open += piece
-        if len(self._open) > LINE_MAX:
-            line, self._open, self._cut = self._open[:LINE_MAX], b"", True
+        if len(self._open) > MAX_LINE:
+            line, self._open, self._cut = self._open[:MAX_LINE], b"", True
             yield line.decode("utf-8", "replace") + " [cut]"
 
 
-class LogPump:
-    """Reads a pipe for as long as anybody holds its other end, whatever `on_line` does."""
+class OutputReader:
+    """Reads a pipe until its other end is closed, even if `on_line` fails.
+
+    An engine whose pipe is not read blocks as soon as the pipe is full.
+    """
 
     def __init__(self, fd: int, on_line: Callable[[str], None]) -> None:
-        """Takes over `fd`. Needs the running loop."""
-        self.tail: deque[str] = deque(maxlen=TAIL)
+        """Owns `fd` from here on. Needs a running event loop."""
         self._loop = asyncio.get_running_loop()
         self._fd = fd
         self._on_line = on_line
-        self._lines = Lines()
+        self._lines = LineSplitter()
         self._open = True
         os.set_blocking(fd, False)
-        self._loop.add_reader(fd, self._pump)
+        self._loop.add_reader(fd, self._read)
 
     def drain(self) -> None:
-        """Take what is in the pipe just now."""
-        for _ in range(_DRAIN_MAX):
-            if not (self._open and self._pump()):
+        """Read what is in the pipe now."""
+        for _ in range(_MAX_DRAIN):
+            if not (self._open and self._read()):
                 return
 
     def close(self) -> None:
@@ -74,9 +74,10 @@ class LogPump:
             self._open = False
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
-            self._emit(self._lines.flush())
+            self._pass_on(self._lines.flush())
 
-    def _pump(self) -> bool:
+    def _read(self) -> bool:
+        """Read one chunk. False if there was none."""
         try:
             data = os.read(self._fd, _CHUNK)
         except BlockingIOError:
@@ -84,13 +85,12 @@ class LogPump:
         if not data:
             self.close()
             return False
-        self._emit(self._lines.feed(data))
+        self._pass_on(self._lines.feed(data))
         return True
 
-    def _emit(self, lines: Iterator[str]) -> None:
+    def _pass_on(self, lines: Iterator[str]) -> None:
         for line in lines:
-            self.tail.append(line)
             try:
                 self._on_line(line)
-            except Exception:  # noqa: BLE001 - the engine would block if nobody read on
-                _log.exception("a line of an engine's log could not be handed on")
+            except Exception:  # noqa: BLE001 - the engine would block if reading stopped
+                _log.exception("a line of an engine's output could not be passed on")

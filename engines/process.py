@@ -1,7 +1,7 @@
-"""One engine as a family of processes: started under a guard, logged, ended as a whole.
+"""One engine as a process tree: started under a supervisor, logged, and ended as a whole.
 
-Whatever dies, nothing of the family survives: supervisor.py answers for the death of the router
-and of the engine, this module for the death of the guard.
+No process of the tree survives, whatever dies first. `supervisor.py` handles the death of the
+router and of the engine, this module the death of the supervisor.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.output import LogPump
-from engines.process_tree import MARK, Kin
+from engines.output import OutputReader
+from engines.process_tree import MARK, ProcessTree
 from router.pool.interfaces import Unkillable
 
-GUARD = Path(__file__).with_name("supervisor.py")
-# Seconds that the guard gets to kill its descendants; it knows them best, but may be stuck.
-GUARD_SWEEP = 1.0
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+# Seconds for the supervisor to kill its descendants. It knows them best, but may be stuck.
+SUPERVISOR_TIMEOUT = 1.0
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How the engine's main process ended. Both None: somebody else collected its status."""
+    """How the engine's main process ended. Both None: other code collected its status."""
 
     code: int | None = None
     signal: int | None = None
@@ -44,26 +44,26 @@ class Exit:
 
 
 class EngineProcess:
-    """The guard, the engine's main process, and all that these start."""
+    """The supervisor, the engine's main process, and everything that they start."""
 
     def __init__(
         self,
-        guard: subprocess.Popen[bytes],
+        supervisor: subprocess.Popen[bytes],
         lifeline: socket.socket,
-        log: LogPump,
-        kin: Kin,
-        patience: float,
+        output: OutputReader,
+        tree: ProcessTree,
+        kill_after: float,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._guard = guard
+        self._supervisor = supervisor
         self._lifeline = lifeline
-        self._log = log
-        self._kin = kin
-        self._patience = patience
+        self._output = output
+        self._tree = tree
+        self._kill_after = kill_after
         self._exit: asyncio.Future[Exit] = self._loop.create_future()
-        self._burial: asyncio.Task[None] | None = None
+        self._cleanup: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._loop.add_reader(lifeline, self._guard_gone)
+        self._loop.add_reader(lifeline, self._on_supervisor_exit)
 
     @classmethod
     async def spawn(
@@ -74,144 +74,145 @@ class EngineProcess:
         *,
         kill_after: float = 10.0,
     ) -> EngineProcess:
-        """Start `argv` with exactly `env`, and `on_line` for each line that it prints.
+        """Start the command `argv` with exactly the environment `env`.
 
-        `kill_after` is how many seconds the family may survive SIGKILL before `stop`
-        calls it unkillable. Raises `OSError` where not even the guard could be started;
-        an engine that could not be started exits with status 127.
+        on_line     is called with each line that the engine prints
+        kill_after  seconds that a process may survive SIGKILL before `stop` raises
+
+        If the command can't be executed, the engine exits with status 127. Raises `OSError`
+        if the supervisor can't be started.
         """
         # No await, so no cancellation, between the fork and the first reference to it.
         mark = secrets.token_hex(16)
-        guard, lifeline, log = _start_guard(argv, {**env, MARK: mark})
-        kin = Kin(guard.pid, mark)
-        return cls(guard, lifeline, LogPump(log, on_line), kin, kill_after)
+        supervisor, lifeline, output = _start_supervisor(argv, {**env, MARK: mark})
+        tree = ProcessTree(supervisor.pid, mark)
+        return cls(supervisor, lifeline, OutputReader(output, on_line), tree, kill_after)
 
     @property
     def pid(self) -> int:
-        """The guard's pid, which is the id of the group and of the session."""
-        return self._guard.pid
-
-    @property
-    def tail(self) -> list[str]:
-        """The last lines of the log, oldest first."""
-        return list(self._log.tail)
+        """The supervisor's pid, which is also the id of the process group and session."""
+        return self._supervisor.pid
 
     async def exited(self) -> Exit:
-        """Wait until the engine's main process has ended; `tail` is complete by then."""
+        """Wait until the engine's main process has ended, and its output was handled."""
         return await asyncio.shield(self._exit)
 
     async def stop(self, grace: float) -> None:
-        """End the family: ask by SIGINT, at half of `grace` seconds by SIGTERM, then kill.
+        """End the process tree: SIGINT, after half of `grace` seconds SIGTERM, then SIGKILL.
 
-        Returns when none of it is left; raises `Unkillable`, and may then be called again.
-        Calls join the first one, which goes on where its caller is cancelled.
+        Returns when no process is left. Raises `Unkillable`; may then be called again. A call
+        during another one joins it. A cancelled call goes on in the background.
         """
-        if self._stopping is None or (self._stopping.done() and not self._is_gone):
+        if self._stopping is None or (self._stopping.done() and not self._reaped):
             self._stopping = self._loop.create_task(self._stop(grace))
         await asyncio.shield(self._stopping)
 
     @property
-    def _is_gone(self) -> bool:
-        return self._guard.returncode is not None
+    def _reaped(self) -> bool:
+        return self._supervisor.returncode is not None
 
     async def _stop(self, grace: float) -> None:
         try:
-            if not await self._asked_to_end(grace):
-                await self._made_to_end()
-            await self._buried()
+            if not await self._terminate(grace):
+                await self._kill()
+            await self._clean_up()
         except Unkillable as error:
-            _log.critical("%s", error)  # the caller may be gone
+            _log.critical("%s", error)  # the caller may have been cancelled
             raise
 
-    async def _asked_to_end(self, grace: float) -> bool:
+    async def _terminate(self, grace: float) -> bool:
+        """Ask the engine to end. False if it did not within `grace` seconds."""
         for request in (signal.SIGINT, signal.SIGTERM):
             if not self._exit.done():
-                os.kill(self.pid, request)  # unreaped, so the number is its own
+                os.kill(self.pid, request)  # not reaped, so the pid is still its own
             if await self._ends_within(grace / 2):
                 return True
         return False
 
-    async def _made_to_end(self) -> None:
-        with contextlib.suppress(OSError):  # the guard has just gone
+    async def _kill(self) -> None:
+        with contextlib.suppress(OSError):  # the supervisor has just ended
             self._lifeline.shutdown(socket.SHUT_WR)
-        if await self._ends_within(GUARD_SWEEP):
+        if await self._ends_within(SUPERVISOR_TIMEOUT):
             return
-        self._kin.kill()
-        if not await self._ends_within(self._patience):
-            raise Unkillable(f"the guard {self.pid} survived SIGKILL for {self._patience} s")
+        self._tree.kill()
+        if not await self._ends_within(self._kill_after):
+            raise Unkillable(
+                f"the supervisor {self.pid} survived SIGKILL for {self._kill_after} s"
+            )
 
     async def _ends_within(self, seconds: float) -> bool:
         await asyncio.wait({self._exit}, timeout=seconds)
         return self._exit.done()
 
-    def _guard_gone(self) -> None:
+    def _on_supervisor_exit(self) -> None:
         self._loop.remove_reader(self._lifeline)
-        self._burial = self._loop.create_task(self._bury())
+        self._cleanup = self._loop.create_task(self._after_supervisor())
 
-    async def _buried(self) -> None:
-        if self._burial is None or (self._burial.done() and not self._is_gone):
-            self._burial = self._loop.create_task(self._bury())
-        await asyncio.shield(self._burial)
+    async def _clean_up(self) -> None:
+        """Wait for the running cleanup; start a new one if the last one failed."""
+        if self._cleanup is None or (self._cleanup.done() and not self._reaped):
+            self._cleanup = self._loop.create_task(self._after_supervisor())
+        await asyncio.shield(self._cleanup)
 
-    async def _bury(self) -> None:
-        """After the guard's end: tell it, kill what is left, and only then reap the guard.
+    async def _after_supervisor(self) -> None:
+        """Publish the exit, kill what is left of the tree, and then reap the supervisor.
 
-        Until it is reaped its pid, and with it the group's id, can't be used again.
+        Until it is reaped, its pid and the group's id can't be given to other processes.
         """
-        # It has closed its files and is a zombie in a moment, which no event tells.
+        # It has closed its files and becomes a zombie any moment, which causes no event.
         while (ended := _peek(self.pid)) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
-        self._log.drain()
+        self._output.drain()
         if not self._exit.done():
             self._exit.set_result(ended)
-        await self._sweep()
+        await self._kill_survivors()
         self._reap()
 
-    async def _sweep(self) -> None:
-        deadline = self._loop.time() + self._patience
+    async def _kill_survivors(self) -> None:
+        deadline = self._loop.time() + self._kill_after
         pause = 0.01
-        while left := self._kin.kill():
+        while left := self._tree.kill():
             if self._loop.time() > deadline:
-                raise Unkillable(f"processes {left} survived SIGKILL for {self._patience} s")
+                raise Unkillable(f"processes {left} survived SIGKILL for {self._kill_after} s")
             await asyncio.sleep(pause)
             pause = min(2 * pause, 0.25)
 
     def _reap(self) -> None:
-        self._guard.wait()  # a zombie: returns at once
+        self._supervisor.wait()  # a zombie: returns at once
         self._lifeline.close()
-        self._log.drain()
-        self._log.close()
+        self._output.drain()
+        self._output.close()
 
 
-def _start_guard(
+def _start_supervisor(
     argv: Sequence[str], env: Mapping[str, str]
 ) -> tuple[subprocess.Popen[bytes], socket.socket, int]:
-    """Return the guard, our end of its lifeline, and the end of its log to read from.
+    """Return the supervisor, the router's end of the lifeline, and the output's read end.
 
-    Both are closed on exec, Python's default: a child that held the lifeline would keep
-    the guard from seeing this process die. A fork without exec does hold it.
+    Both ends are closed on exec, which is Python's default: a child with the lifeline open
+    would hide the router's death from the supervisor. (A fork without exec does have it open.)
     """
     with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as theirs:
         lifeline, lifeline_theirs = socket.socketpair()
         on_failure.callback(lifeline.close)
         theirs.callback(lifeline_theirs.close)
-        log, log_theirs = os.pipe()
-        on_failure.callback(os.close, log)
-        theirs.callback(os.close, log_theirs)
-        guard = subprocess.Popen(  # noqa: S603 - no shell
-            [sys.executable, "-I", "-S", str(GUARD), *argv],
+        output, output_theirs = os.pipe()
+        on_failure.callback(os.close, output)
+        theirs.callback(os.close, output_theirs)
+        supervisor = subprocess.Popen(  # noqa: S603 - no shell
+            [sys.executable, "-I", "-S", str(SUPERVISOR), *argv],
             stdin=lifeline_theirs.fileno(),
-            stdout=log_theirs,
-            stderr=log_theirs,
+            stdout=output_theirs,
+            stderr=output_theirs,
             env=env,
             start_new_session=True,
         )
         on_failure.pop_all()
-    return guard, lifeline, log
+    return supervisor, lifeline, output
 
 
 def _peek(pid: int) -> Exit | None:
-    """How a child ended, leaving it unreaped; None while it lives."""
+    """How a child ended, without reaping it; None if it is alive."""
     try:
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -1,4 +1,4 @@
-"""Which processes belong to an engine, by the process table alone."""
+"""Finds and kills the processes of one engine, from the process table."""
 
 from __future__ import annotations
 
@@ -9,29 +9,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-MARK = "ENGINE_MARK"  # in the environment of an engine and, by inheritance, its children
+# A variable in the environment of an engine, and by inheritance of its child processes.
+MARK = "ENGINE_MARK"
 
 
 @dataclass(frozen=True, slots=True)
-class Kin:
-    """Everything that runs in a group or its session, or carries the mark.
+class ProcessTree:
+    """All processes of one group, of its session, or with one value of `MARK`.
 
-    The mark finds what left the session by setsid(), unless it overwrote its environment
-    as setproctitle does: it is the last resort for when the guard, which finds these by
-    descent, was killed. SGLang's processes stay in the group.
-    `group` must be held, by an unreaped leader, against being used again.
+    `group` is the pid of the group's leader, which must not be reaped as long as this object
+    is used: otherwise the kernel could give the number to another process.
+
+    SGLang's processes stay in the group. The mark finds a process that left the session
+    (setsid), unless it overwrote its environment, as setproctitle does. The supervisor finds
+    such processes by descent; the mark is for when the supervisor was killed.
     """
 
     group: int
     mark: str
 
     def alive(self) -> list[int]:
-        """Zombies don't count: they hold nothing, and not every container reaps them."""
-        return [int(entry.name) for entry in _processes() if self._is_kin(entry)]
+        """The pids of all processes in the tree, without zombies.
+
+        A zombie holds no resources, and not every container reaps them.
+        """
+        return [int(entry.name) for entry in _processes() if self._contains(entry)]
 
     def kill(self) -> list[int]:
-        """Send SIGKILL to all; return those that lived."""
-        # One call for the whole group leaves no gap for a fork, as one pid at a time would.
+        """Send SIGKILL to all processes in the tree. Returns the pids that were alive."""
+        # First the whole group at once, so that no process can fork between two signals.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.group, signal.SIGKILL)
         found = self.alive()
@@ -40,9 +46,9 @@ class Kin:
                 os.kill(pid, signal.SIGKILL)
         return found
 
-    def _is_kin(self, entry: Path) -> bool:
+    def _contains(self, entry: Path) -> bool:
         try:
-            # The command's name may hold spaces and parentheses: read after the last one.
+            # The command's name may contain spaces and parentheses: read after the last one.
             fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
             state, group, session = fields[0], int(fields[2]), int(fields[3])
             if state in {b"Z", b"X"}:
@@ -51,7 +57,7 @@ class Kin:
                 return True
             environment = (entry / "environ").read_bytes().split(b"\0")
             return f"{MARK}={self.mark}".encode() in environment
-        except OSError:  # it has ended, or is another user's
+        except OSError:  # it has ended, or belongs to another user
             return False
 
 

@@ -1,17 +1,18 @@
-"""A tiny parent for one engine: whoever dies, nothing of the engine stays behind.
+"""A small parent process for one engine, which leaves no process of the engine behind.
 
-`engines.process` runs it as `python -I -S supervisor.py ENGINE-ARGV...` (this file alone, the
-standard library alone), as leader of a new session and process group in which the engine
-lives too. It is bound in three directions:
+`engines.process` runs it as `python -I -S supervisor.py ENGINE-ARGV...`, so it can import
+only the standard library. It leads a new session and process group, in which the engine's
+main process runs too. It handles three deaths:
 
-- up: standard input is the lifeline, a socket whose other end only the router holds. Its
-  end of file means that the router is gone, however it died: everything is killed.
-- down: as a subreaper the guard inherits every orphan among its descendants, also those
-  that left the group by setsid(), so it can find them all; when the engine's main process
-  ends it kills the others and exits as main did: the exit code, or 128 + the signal.
-- sideways: when the guard itself is killed, the kernel kills main (PR_SET_PDEATHSIG) and
-  the router the rest. Should the router be killed in that same moment, what main started
-  may survive: nobody is left who could know of it.
+The router dies       Standard input is a socket, the lifeline, whose other end only the
+                      router holds. At its end of file the supervisor kills everything.
+The engine dies       As a subreaper, the supervisor inherits all orphaned descendants, also
+                      those that left the group by setsid(). When the main process ends, it
+                      kills the others and exits the same way: with the main process's exit
+                      code, or 128 + the signal that killed it.
+The supervisor dies   The kernel kills the main process (PR_SET_PDEATHSIG), and the router
+                      kills the rest. If the router is killed at the same moment, descendants
+                      of the main process may survive.
 """
 
 from __future__ import annotations
@@ -27,53 +28,54 @@ from types import FrameType
 from typing import NoReturn
 
 LIFELINE = 0
-# After this long, in seconds, what still lives is stuck in the kernel with SIGKILL pending.
-# The guard leaves, so that the router learns how main ended.
-SWEEP_FOR = 5.0
+# Seconds. A process that is alive after that is stuck in the kernel with SIGKILL pending. The
+# supervisor then exits, so that the router learns how the main process ended.
+KILL_TIMEOUT = 5.0
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 _FORWARDED = frozenset({signal.SIGINT, signal.SIGTERM})
-# An orphaned scheduler of SGLang sends SIGQUIT to its new parent, which is the guard.
-_SWALLOWED = frozenset({signal.SIGQUIT, signal.SIGHUP})
-_HEARD = _FORWARDED | _SWALLOWED | {signal.SIGCHLD}
+# An orphaned scheduler of SGLang sends SIGQUIT to its new parent, the supervisor.
+_IGNORED = frozenset({signal.SIGQUIT, signal.SIGHUP})
+_HANDLED = _FORWARDED | _IGNORED | {signal.SIGCHLD}
 
 
-class Guard:
-    """The engine's main process, and how it ended once it has."""
+class Supervisor:
+    """The engine's main process, and its exit status once it has ended."""
 
     def __init__(self, argv: list[str]) -> None:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        self._wake = _hear()
+        self._signals = _signal_pipe()
         self._engine = _fork(argv)
         self._status: int | None = None
 
     def watch(self) -> None:
-        """Return when the router is gone or main has ended."""
+        """Forward signals; return when the router or the main process has ended."""
         while self._status is None:
-            ready, _, _ = select.select([LIFELINE, self._wake], [], [])
+            ready, _, _ = select.select([LIFELINE, self._signals], [], [])
             if LIFELINE in ready:
                 return
-            for number in os.read(self._wake, 512):
+            for number in os.read(self._signals, 512):
                 if number in _FORWARDED:
-                    os.kill(self._engine, number)  # not reaped yet, so the number is its own
+                    os.kill(self._engine, number)  # not reaped yet, so the pid is still its own
             self._reap()
 
     def sweep(self) -> None:
-        """Kill all descendants, again and again: a dying one may just have forked.
+        """Kill all descendants, repeatedly: a dying process may just have forked.
 
-        No child, dead or alive, means no descendant: a subreaper inherits the orphans.
+        When the supervisor has no child left, it has no descendants left, because a
+        subreaper inherits all orphans.
         """
-        give_up = time.monotonic() + SWEEP_FOR
-        while time.monotonic() < give_up:
+        deadline = time.monotonic() + KILL_TIMEOUT
+        while time.monotonic() < deadline:
             for pid in _descendants():
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
             if not self._reap():
                 return
-            if select.select([self._wake], [], [], 0.05)[0]:
-                os.read(self._wake, 512)
+            if select.select([self._signals], [], [], 0.05)[0]:
+                os.read(self._signals, 512)
 
     @property
     def exit_code(self) -> int:
@@ -83,7 +85,7 @@ class Guard:
         return code if code >= 0 else 128 - code
 
     def _reap(self) -> bool:
-        """Collect the dead; False where no child is left."""
+        """Reap all zombies. False if no child is left."""
         try:
             while (dead := os.waitpid(-1, os.WNOHANG))[0]:
                 if dead[0] == self._engine:
@@ -93,60 +95,60 @@ class Guard:
         return True
 
 
-def _hear() -> int:
-    """Make signals readable: one byte each, the signal's number."""
+def _signal_pipe() -> int:
+    """A file descriptor from which signals can be read, as one byte with the number each."""
     readable, writable = os.pipe()
     os.set_blocking(readable, False)
     os.set_blocking(writable, False)
     signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
-    for number in _HEARD:
-        signal.signal(number, _heard)
+    for number in _HANDLED:
+        signal.signal(number, _do_nothing)
     return readable
 
 
-def _heard(_signal: int, _frame: FrameType | None) -> None:
-    pass  # a handler, not SIG_IGN: exec would hand an ignored signal down to the engine
+def _do_nothing(_signal: int, _frame: FrameType | None) -> None:
+    pass  # a handler and not SIG_IGN, because the engine would inherit an ignored signal
 
 
 def _fork(argv: list[str]) -> int:
-    guard = os.getpid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+    supervisor = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
     pid = os.fork()
     if pid == 0:
-        _become(argv, guard)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
+        _become_engine(argv, supervisor)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
     return pid
 
 
-def _become(argv: list[str], guard: int) -> NoReturn:
-    """Turn this fork into the engine."""
+def _become_engine(argv: list[str], supervisor: int) -> NoReturn:
+    """Execute the engine in this forked child."""
     try:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != guard:  # it died before the line above
+        if os.getppid() != supervisor:  # it died before the line above
             os._exit(128 + signal.SIGKILL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), LIFELINE)
-        for number in (*_HEARD, signal.SIGPIPE, signal.SIGXFSZ):
+        for number in (*_HANDLED, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         os.execvp(argv[0], argv)  # noqa: S606 - no shell is the point
     except OSError as error:
         os.write(2, f"can't start {argv[0]}: {error.strerror}\n".encode())
     finally:
-        os._exit(127)  # whatever went wrong: never a second guard
+        os._exit(127)  # after any error, so that there is never a second supervisor
 
 
 def _descendants() -> list[int]:
-    """Read the process table. /proc/PID/task/*/children would do, but many kernels lack it."""
+    """All descendants, from the process table: many kernels lack /proc/PID/task/*/children."""
     children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib doubles the guard's start-up
+    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib would double the startup time
         if name.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:  # noqa: PTH123
-                # The command's name may hold spaces and parentheses: read after the last one.
+                # The command's name may contain spaces and parentheses.
                 parent = int(stat.read().rpartition(b")")[2].split()[1])
                 children.setdefault(parent, []).append(int(name))
     found = children.get(os.getpid(), [])
-    for pid in found:  # grows while it is walked
+    for pid in found:  # the list grows during the loop
         found += children.get(pid, [])
     return found
 
@@ -157,10 +159,10 @@ def _prctl(option: int, value: int) -> None:
 
 
 def main() -> int:
-    guard = Guard(sys.argv[1:])
-    guard.watch()
-    guard.sweep()
-    return guard.exit_code
+    supervisor = Supervisor(sys.argv[1:])
+    supervisor.watch()
+    supervisor.sweep()
+    return supervisor.exit_code
 
 
 if __name__ == "__main__":

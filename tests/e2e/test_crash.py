@@ -123,7 +123,7 @@ async def test_an_engine_that_is_never_ready_is_given_up(
     await eventually(lambda: not _processes_of(worker, model))
 
 
-async def test_what_the_family_of_a_dead_engine_left_is_gone_with_it(
+async def test_a_dead_engine_leaves_no_other_process(
     worker: Worker, scene: Scene, caller: Caller
 ) -> None:
     model = scene.model("acme/parent", spawn_children=2, spawn_daemons=1, **ENDLESS)

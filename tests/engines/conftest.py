@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tests.engines.kinship import Family
+from tests.engines.trees import StubbornTree
 
 
 @pytest.fixture
-def family(tmp_path: Path) -> Iterator[Family]:
-    family = Family(tmp_path)
-    yield family
-    family.kill()
+def tree(tmp_path: Path) -> Iterator[StubbornTree]:
+    tree = StubbornTree(tmp_path)
+    yield tree
+    tree.kill()
 
 
 def pytest_asyncio_loop_factories(

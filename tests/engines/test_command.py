@@ -72,11 +72,11 @@ def test_the_operators_flags_come_last() -> None:
     assert line[-2:] == ("--max-total-tokens", "64")
 
 
-def test_no_media_domain_is_not_any_media_domain() -> None:
+def test_without_media_domains_none_is_allowed() -> None:
     assert option(command(spec()), "--allowed-media-domains") == "none.invalid"
 
 
-def test_media_domains_are_the_operators() -> None:
+def test_media_domains_are_set_by_the_operator() -> None:
     line = command(spec(), Device.CUDA, "a.example", "b.example")
     at = line.index("--allowed-media-domains")
     assert line[at + 1 : at + 3] == ("a.example", "b.example")
@@ -87,7 +87,7 @@ def test_the_cpu_is_asked_for_where_there_is_no_gpu() -> None:
     assert "--device" not in command(spec())
 
 
-def test_an_engine_alone_on_its_gpu_is_left_to_sglangs_own_reckoning() -> None:
+def test_sglang_sizes_an_engine_that_is_alone_on_its_gpu() -> None:
     assert memory_flags(WHOLE) == ()
 
 
@@ -100,7 +100,7 @@ def test_weights_and_cache_get_the_claim_less_a_reserve() -> None:
     assert fraction(shared) == pytest.approx((20 - 3.5) / 60, abs=0.001)
 
 
-def test_a_small_claim_keeps_most_of_itself() -> None:
+def test_a_small_claim_is_not_all_reserve() -> None:
     shared = Allotment(claim=4 * GIB, free=80 * GIB, whole=False)
     assert fraction(shared) == pytest.approx(3 / 80, abs=0.001)
 
@@ -156,12 +156,12 @@ def test_the_token_goes_only_to_an_engine_that_may_have_it() -> None:
     assert given(spec(hf_token=True), None) is None
 
 
-def test_a_login_on_the_machine_is_not_the_engines() -> None:
+def test_an_engine_does_not_use_the_login_of_the_machine() -> None:
     assert seen({"HF_TOKEN_PATH": "/root/.token"})["HF_TOKEN_PATH"] == os.devnull
 
 
 @pytest.mark.parametrize("flag", ["--trust-remote-code", "--trust_remote_code", "--trust"])
-def test_code_of_a_models_own_has_a_place_only_where_the_operator_trusts_it(flag: str) -> None:
+def test_a_models_own_code_is_imported_only_if_the_operator_trusts_it(flag: str) -> None:
     cache = {"HF_MODULES_CACHE": "/cache/modules"}
     trusted = environment(cache, spec(Task.GENERATE, flag), device=Device.CUDA, hf_token=None)
     assert trusted["HF_MODULES_CACHE"] == "/cache/modules"
@@ -174,7 +174,7 @@ def test_an_engine_is_offline_whatever_the_worker_is() -> None:
     assert seen({"HF_HUB_OFFLINE": "0"})["HF_HUB_OFFLINE"] == "1"
 
 
-def test_the_start_up_module_is_for_the_cpu_alone() -> None:
+def test_the_startup_module_is_for_the_cpu_only() -> None:
     python_path = seen({"PYTHONPATH": "/image"}, Device.CPU)["PYTHONPATH"]
     first, second = python_path.split(os.pathsep)
     assert (Path(first) / "sitecustomize.py").exists()

@@ -97,7 +97,7 @@ async def test_an_engine_that_warms_up_is_waited_for(workshop: Workshop) -> None
     await engine.stop()
 
 
-async def test_a_stopped_engine_is_gone_with_its_whole_family(workshop: Workshop) -> None:
+async def test_a_stopped_engine_leaves_no_process(workshop: Workshop) -> None:
     engine = await workshop.start(spawn_children=2, spawn_daemons=1)
     await engine.stop()
     assert workshop.processes() == []
@@ -122,7 +122,7 @@ async def test_an_early_exit_fails_the_start_with_the_last_error(workshop: Works
     assert not failure.value.out_of_memory
 
 
-async def test_running_out_of_memory_is_told_apart(workshop: Workshop) -> None:
+async def test_running_out_of_memory_is_reported(workshop: Workshop) -> None:
     with pytest.raises(EngineStartError) as failure:
         await workshop.start(die_at_start=1, last_words=OUT_OF_MEMORY)
     assert failure.value.out_of_memory
@@ -141,13 +141,13 @@ async def test_an_engine_that_never_gets_ready_fails_at_the_deadline(
         await workshop.start(launcher, never_ready=True)
 
 
-async def test_an_interpreter_that_is_not_there_fails_the_start(workshop: Workshop) -> None:
+async def test_a_missing_interpreter_fails_the_start(workshop: Workshop) -> None:
     launcher = workshop.launcher(python="/no/such/python")
     with pytest.raises(EngineStartError, match="can't start /no/such/python"):
         await workshop.start(launcher)
 
 
-async def test_a_failed_start_is_over_only_when_a_deaf_family_is_gone(
+async def test_a_failed_start_ends_only_when_no_process_is_left(
     workshop: Workshop,
 ) -> None:
     launcher = workshop.launcher(start_timeout=1.0)
@@ -216,7 +216,7 @@ async def test_a_cancelled_start_leaves_no_engine(
     assert workshop.processes() == []
 
 
-async def test_impatience_while_an_engine_is_put_down_leaves_no_engine(
+async def test_repeated_cancellation_of_a_start_leaves_no_engine(
     workshop: Workshop,
 ) -> None:
     start = asyncio.create_task(workshop.start(start_delay=60.0, ignore_sigterm=True))

@@ -28,18 +28,18 @@ def host(machine: Path) -> HostGauge:
     return HostGauge(proc=machine, cgroup=machine / "cgroup")
 
 
-def test_a_bare_machine_has_what_the_kernel_says(machine: Path) -> None:
+def test_a_machine_has_what_the_kernel_reports(machine: Path) -> None:
     assert host(machine).total() == 1024 * MIB
     assert host(machine).free() == 512 * MIB
 
 
-def test_a_container_without_a_limit_has_what_the_machine_has(machine: Path) -> None:
+def test_a_container_without_a_limit_has_the_machines_memory(machine: Path) -> None:
     write(machine, "cgroup/memory.max", "max\n")
     assert host(machine).total() == 1024 * MIB
     assert host(machine).free() == 512 * MIB
 
 
-def test_a_container_has_its_limit_less_what_it_can_not_give_back(machine: Path) -> None:
+def test_a_container_has_its_limit_less_what_can_not_be_reclaimed(machine: Path) -> None:
     write(machine, "cgroup/memory.max", str(256 * MIB))
     write(machine, "cgroup/memory.current", str(200 * MIB))
     write(machine, "cgroup/memory.stat", f"anon 1\ninactive_file {100 * MIB}\n")
@@ -47,7 +47,7 @@ def test_a_container_has_its_limit_less_what_it_can_not_give_back(machine: Path)
     assert host(machine).free() == (256 - 100) * MIB
 
 
-def test_an_old_container_too(machine: Path) -> None:
+def test_the_limits_of_cgroup_v1_count_too(machine: Path) -> None:
     write(machine, "cgroup/memory/memory.limit_in_bytes", str(256 * MIB))
     write(machine, "cgroup/memory/memory.usage_in_bytes", str(200 * MIB))
     write(machine, "cgroup/memory/memory.stat", f"total_inactive_file {100 * MIB}\n")
@@ -80,7 +80,7 @@ async def test_a_gpus_memory_is_waited_for() -> None:
     assert await Filling(1, 2, 3, 4, patience=10.0).recovered(3) == 3
 
 
-async def test_patience_with_a_gpu_ends() -> None:
+async def test_waiting_for_a_gpus_memory_ends() -> None:
     assert await Filling(1, 2, patience=0.0).recovered(3) < 3
 
 
@@ -90,7 +90,7 @@ def test_this_machine_can_be_measured() -> None:
 
 
 @pytest.mark.parametrize("hidden", ["", "-1"])
-def test_a_hidden_gpu_is_no_gpu(hidden: str) -> None:
+def test_a_hidden_gpu_is_not_used(hidden: str) -> None:
     assert find_gpu({"CUDA_VISIBLE_DEVICES": hidden}) is None
 
 

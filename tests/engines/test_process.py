@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from engines.output import LINE_MAX, TAIL
+from engines.output import MAX_LINE
 from engines.process import EngineProcess, Exit
-from engines.process_tree import Kin
+from engines.process_tree import ProcessTree
 from router.pool.interfaces import Unkillable
-from tests.engines.kinship import WITHIN, Family, eventually
+from tests.engines.trees import WITHIN, StubbornTree, eventually
 
 Spawn = Callable[..., Awaitable[EngineProcess]]
 
-EVERYBODY = ("child", "daemon", "deaf")
-# From before the guard's first line to well after the whole family stands.
+ALL_TRAITS = ("child", "daemon", "ignores")
+# Seconds, from before the supervisor's first line to well after all processes run.
 MOMENTS = [0.0, 0.01, 0.02, 0.04, 0.08]
 ROOT = Path(__file__).parents[2]
 
@@ -37,11 +37,11 @@ def lines() -> Lines:
 
 
 @pytest.fixture
-async def spawn(family: Family, lines: Lines) -> AsyncIterator[Spawn]:
+async def spawn(tree: StubbornTree, lines: Lines) -> AsyncIterator[Spawn]:
     spawned: list[EngineProcess] = []
 
     async def start(argv: list[str], on_line: Callable[[str], None] = lines) -> EngineProcess:
-        spawned.append(await EngineProcess.spawn(argv, family.env, on_line))
+        spawned.append(await EngineProcess.spawn(argv, tree.env, on_line))
         return spawned[-1]
 
     yield start
@@ -49,8 +49,8 @@ async def spawn(family: Family, lines: Lines) -> AsyncIterator[Spawn]:
         await process.stop(0)
 
 
-async def stands(family: Family) -> None:
-    await asyncio.to_thread(eventually, family.stands)
+async def stands(tree: StubbornTree) -> None:
+    await asyncio.to_thread(eventually, tree.stands)
 
 
 async def ends(process: EngineProcess) -> Exit:
@@ -71,7 +71,7 @@ def files_of_another_child() -> list[str]:
     return subprocess.check_output(script(code), close_fds=False, text=True).splitlines()
 
 
-# How it ended
+# The exit
 
 
 @pytest.mark.parametrize(
@@ -84,42 +84,44 @@ def files_of_another_child() -> list[str]:
         ("kill=40", Exit(signal=40), "killed by signal 40"),
     ],
 )
-async def test_an_exit_says_how_it_was(
-    spawn: Spawn, family: Family, trait: str, end: Exit, words: str
+async def test_an_exit_says_how_the_engine_ended(
+    spawn: Spawn, tree: StubbornTree, trait: str, end: Exit, words: str
 ) -> None:
-    process = await spawn(family.argv("child", trait))
+    process = await spawn(tree.argv("child", trait))
     assert await ends(process) == end
     assert str(end) == words
 
 
-async def test_everybody_who_waits_for_the_exit_is_told(spawn: Spawn, family: Family) -> None:
-    process = await spawn(family.argv())
+async def test_all_waiters_get_the_exit(spawn: Spawn, tree: StubbornTree) -> None:
+    process = await spawn(tree.argv())
     waiters = [asyncio.create_task(process.exited()) for _ in range(3)]
-    await stands(family)
+    await stands(tree)
     waiters[0].cancel()
-    os.kill(family.pid("main"), signal.SIGKILL)
+    os.kill(tree.pid("main"), signal.SIGKILL)
     assert await asyncio.gather(*waiters[1:]) == [Exit(signal=9)] * 2
     assert await process.exited() == Exit(signal=9)
 
 
-async def test_an_engine_that_is_not_there_is_named_in_the_log(spawn: Spawn) -> None:
+async def test_a_missing_executable_is_named_in_the_output(spawn: Spawn, lines: Lines) -> None:
     process = await spawn(["/nowhere/python"])
     assert await ends(process) == Exit(code=127)
-    assert process.tail == ["can't start /nowhere/python: No such file or directory"]
+    assert lines == ["can't start /nowhere/python: No such file or directory"]
 
 
 # Stopping
 
 
-async def test_a_polite_engine_ends_on_request(spawn: Spawn, family: Family) -> None:
-    process = await spawn(family.argv("child", "daemon"))
-    await stands(family)
+async def test_an_engine_ends_on_request(spawn: Spawn, tree: StubbornTree) -> None:
+    process = await spawn(tree.argv("child", "daemon"))
+    await stands(tree)
     await process.stop(grace=WITHIN)
     assert await process.exited() == Exit(signal=signal.SIGINT)
-    assert family.is_gone()
+    assert tree.is_gone()
 
 
-async def test_an_engine_deaf_to_interrupts_is_terminated(spawn: Spawn, lines: Lines) -> None:
+async def test_an_engine_that_ignores_interrupts_is_terminated(
+    spawn: Spawn, lines: Lines
+) -> None:
     code = "import signal; signal.signal(2, signal.SIG_IGN); print('deaf', flush=True)"
     process = await spawn(script(f"{code}; signal.pause()"))
     await asyncio.to_thread(eventually, lambda: "deaf" in lines)
@@ -127,132 +129,134 @@ async def test_an_engine_deaf_to_interrupts_is_terminated(spawn: Spawn, lines: L
     assert await process.exited() == Exit(signal=signal.SIGTERM)
 
 
-async def test_a_deaf_family_is_killed_whole(spawn: Spawn, family: Family) -> None:
-    process = await spawn(family.argv(*EVERYBODY))
-    await stands(family)
+async def test_a_process_tree_that_ignores_signals_is_killed(
+    spawn: Spawn, tree: StubbornTree
+) -> None:
+    process = await spawn(tree.argv(*ALL_TRAITS))
+    await stands(tree)
     await process.stop(grace=0.02)
     assert await process.exited() == Exit(signal=signal.SIGKILL)
-    assert family.is_gone()
+    assert tree.is_gone()
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 async def test_a_stop_at_any_moment_of_the_start_leaves_nothing(
-    spawn: Spawn, family: Family, moment: float
+    spawn: Spawn, tree: StubbornTree, moment: float
 ) -> None:
-    process = await spawn(family.argv(*EVERYBODY))
+    process = await spawn(tree.argv(*ALL_TRAITS))
     await asyncio.sleep(moment)
     await process.stop(grace=0)
-    assert family.is_gone()
+    assert tree.is_gone()
 
 
-async def test_stops_join(spawn: Spawn, family: Family) -> None:
-    process = await spawn(family.argv(*EVERYBODY))
-    await stands(family)
+async def test_simultaneous_stops_join(spawn: Spawn, tree: StubbornTree) -> None:
+    process = await spawn(tree.argv(*ALL_TRAITS))
+    await stands(tree)
     await asyncio.gather(*(process.stop(grace=0.02) for _ in range(5)))
-    assert family.is_gone()
+    assert tree.is_gone()
     await process.stop(grace=WITHIN)
 
 
-async def test_a_cancelled_stop_goes_on(spawn: Spawn, family: Family) -> None:
-    process = await spawn(family.argv(*EVERYBODY))
-    await stands(family)
+async def test_a_cancelled_stop_goes_on(spawn: Spawn, tree: StubbornTree) -> None:
+    process = await spawn(tree.argv(*ALL_TRAITS))
+    await stands(tree)
     stop = asyncio.create_task(process.stop(grace=0.05))
     await asyncio.sleep(0.01)
     stop.cancel()
     with pytest.raises(asyncio.CancelledError):
         await stop
     await ends(process)
-    await asyncio.to_thread(eventually, family.is_gone)
+    await asyncio.to_thread(eventually, tree.is_gone)
 
 
-async def test_a_frozen_family_is_killed_too(spawn: Spawn, family: Family) -> None:
-    process = await spawn(family.argv("child", "daemon"))
-    await stands(family)
+async def test_a_frozen_process_tree_is_killed(spawn: Spawn, tree: StubbornTree) -> None:
+    process = await spawn(tree.argv("child", "daemon"))
+    await stands(tree)
     os.killpg(process.pid, signal.SIGSTOP)
     await process.stop(grace=0)
-    assert family.is_gone()
+    assert tree.is_gone()
 
 
-class Immortal(Kin):
+class Immortal(ProcessTree):
     def kill(self) -> list[int]:
         return [self.group]
 
 
 async def test_survivors_of_a_kill_are_reported_until_they_are_gone(
-    family: Family, lines: Lines, caplog: pytest.LogCaptureFixture
+    tree: StubbornTree, lines: Lines, caplog: pytest.LogCaptureFixture
 ) -> None:
-    process = await EngineProcess.spawn(family.argv(), family.env, lines, kill_after=0.05)
-    mortal, process._kin = process._kin, Immortal(process.pid, "")
+    process = await EngineProcess.spawn(tree.argv(), tree.env, lines, kill_after=0.05)
+    real_tree, process._tree = process._tree, Immortal(process.pid, "")
     with pytest.raises(Unkillable, match=rf"processes \[{process.pid}\] survived SIGKILL"):
         await process.stop(grace=0)
     assert [record.levelno for record in caplog.records] == [logging.CRITICAL]
-    process._kin = mortal
+    process._tree = real_tree
     await process.stop(grace=0)
-    assert family.is_gone()
+    assert tree.is_gone()
 
 
-# Whoever is killed
+# Kills from outside
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-async def test_a_killed_guard_leaves_no_engine(
-    spawn: Spawn, family: Family, moment: float
+async def test_a_killed_supervisor_leaves_no_engine(
+    spawn: Spawn, tree: StubbornTree, moment: float
 ) -> None:
-    process = await spawn(family.argv(*EVERYBODY))
+    process = await spawn(tree.argv(*ALL_TRAITS))
     await asyncio.sleep(moment * random.uniform(0.8, 1.2))
     os.kill(process.pid, signal.SIGKILL)
     assert await ends(process) == Exit(signal=signal.SIGKILL)
     await process.stop(grace=WITHIN)
-    assert family.is_gone()
+    assert tree.is_gone()
 
 
-async def test_a_killed_guard_leaves_no_engine_though_nobody_calls_stop(
-    spawn: Spawn, family: Family
+async def test_a_killed_supervisor_leaves_no_engine_even_without_a_stop(
+    spawn: Spawn, tree: StubbornTree
 ) -> None:
-    process = await spawn(family.argv(*EVERYBODY))
-    await stands(family)
+    process = await spawn(tree.argv(*ALL_TRAITS))
+    await stands(tree)
     os.kill(process.pid, signal.SIGKILL)
-    await asyncio.to_thread(eventually, family.is_gone)
+    await asyncio.to_thread(eventually, tree.is_gone)
 
 
-async def test_a_killed_main_leaves_no_engine(spawn: Spawn, family: Family) -> None:
-    process = await spawn(family.argv(*EVERYBODY))
-    await stands(family)
-    os.kill(family.pid("main"), signal.SIGKILL)
+async def test_a_killed_main_leaves_no_engine(spawn: Spawn, tree: StubbornTree) -> None:
+    process = await spawn(tree.argv(*ALL_TRAITS))
+    await stands(tree)
+    os.kill(tree.pid("main"), signal.SIGKILL)
     assert await ends(process) == Exit(signal=signal.SIGKILL)
-    assert family.is_gone()
+    assert tree.is_gone()
 
 
 @pytest.mark.parametrize("moment", [*MOMENTS, 0.16, 0.24, 0.32])
-def test_a_killed_router_leaves_no_engine(family: Family, moment: float) -> None:
+def test_a_killed_router_leaves_no_engine(tree: StubbornTree, moment: float) -> None:
     router = subprocess.Popen(
-        [sys.executable, "-m", "tests.engines.router_double", *family.argv(*EVERYBODY)],
-        env=family.env,
+        [sys.executable, "-m", "tests.engines.fake_router", *tree.argv(*ALL_TRAITS)],
+        env=tree.env,
         cwd=ROOT,
     )
     with pytest.raises(subprocess.TimeoutExpired):
         router.wait(moment * random.uniform(0.8, 1.2))
     router.kill()
     router.wait()
-    eventually(family.is_gone)
+    eventually(tree.is_gone)
 
 
-def test_a_router_killed_beside_a_running_engine_leaves_none(family: Family) -> None:
+def test_a_router_killed_beside_a_running_engine_leaves_none(tree: StubbornTree) -> None:
     router = subprocess.Popen(
-        [sys.executable, "-m", "tests.engines.router_double", *family.argv(*EVERYBODY)],
-        env=family.env,
+        [sys.executable, "-m", "tests.engines.fake_router", *tree.argv(*ALL_TRAITS)],
+        env=tree.env,
         cwd=ROOT,
     )
-    eventually(family.stands)
+    eventually(tree.stands)
     router.kill()
     router.wait()
-    eventually(family.is_gone)
+    eventually(tree.is_gone)
 
 
-# The log
+# The output
 
 
-async def test_every_line_arrives_also_those_of_a_progress_bar(
+async def test_every_line_is_passed_on_also_those_of_a_progress_bar(
     spawn: Spawn, lines: Lines
 ) -> None:
     code = r"import sys; sys.stdout.write('one\ntwo\r\n\n 10%\r 20%\rthe end\n')"
@@ -260,42 +264,46 @@ async def test_every_line_arrives_also_those_of_a_progress_bar(
     assert lines == ["one", "two", " 10%", " 20%", "the end"]
 
 
-async def test_a_last_line_without_an_end_is_kept(spawn: Spawn) -> None:
+async def test_a_last_line_without_an_end_is_kept(spawn: Spawn, lines: Lines) -> None:
     process = await spawn(script("print('no end', end='')"))
     await process.exited()
     await process.stop(0)
-    assert process.tail == ["no end"]
+    assert lines == ["no end"]
 
 
-async def test_a_long_line_is_cut_and_bad_bytes_are_replaced(spawn: Spawn) -> None:
+async def test_a_long_line_is_cut_and_bad_bytes_are_replaced(
+    spawn: Spawn, lines: Lines
+) -> None:
     code = r"import os; os.write(1, b'\xff' + b'x' * 1_000_000 + b'\nnext\n')"
     process = await spawn(script(code))
     await ends(process)
-    cut, following = process.tail
-    assert cut == "\N{REPLACEMENT CHARACTER}" + "x" * (LINE_MAX - 1) + " [cut]"
+    cut, following = lines
+    assert cut == "\N{REPLACEMENT CHARACTER}" + "x" * (MAX_LINE - 1) + " [cut]"
     assert following == "next"
 
 
 async def test_a_flood_does_not_stop_the_engine(spawn: Spawn, lines: Lines) -> None:
     process = await spawn(script("for i in range(200_000): print('line', i)"))
     assert await ends(process) == Exit(code=0)
-    assert len(lines) == 200_000
-    assert process.tail == [f"line {i}" for i in range(200_000 - TAIL, 200_000)]
+    assert lines == [f"line {i}" for i in range(200_000)]
 
 
 async def test_a_reader_that_fails_does_not_stop_the_engine(
     spawn: Spawn, caplog: pytest.LogCaptureFixture
 ) -> None:
+    seen: list[str] = []
+
     def full(line: str) -> None:
+        seen.append(line)
         raise OSError("no space left")
 
     process = await spawn(script("for i in range(3): print(i)"), full)
     assert await ends(process) == Exit(code=0)
-    assert process.tail == ["0", "1", "2"]
+    assert seen == ["0", "1", "2"]
     assert "no space left" in caplog.text
 
 
-async def test_an_engine_lives_on_when_its_log_has_ended(spawn: Spawn) -> None:
+async def test_an_engine_may_close_its_output(spawn: Spawn) -> None:
     code = "import os, sys, time; os.closerange(1, 3); time.sleep(0.05); sys.exit(5)"
     assert await ends(await spawn(script(code))) == Exit(code=5)
 
@@ -303,9 +311,9 @@ async def test_an_engine_lives_on_when_its_log_has_ended(spawn: Spawn) -> None:
 # Files
 
 
-async def test_twenty_lives_leave_no_file_open(family: Family, lines: Lines) -> None:
+async def test_twenty_starts_leave_no_file_open(tree: StubbornTree, lines: Lines) -> None:
     async def live() -> None:
-        process = await EngineProcess.spawn(family.argv(), family.env, lines)
+        process = await EngineProcess.spawn(tree.argv(), tree.env, lines)
         await process.stop(grace=0)
 
     await live()
@@ -315,13 +323,15 @@ async def test_twenty_lives_leave_no_file_open(family: Family, lines: Lines) -> 
     assert open_files() == before
 
 
-async def test_a_guard_that_cannot_start_leaves_no_file_open(lines: Lines) -> None:
+async def test_a_supervisor_that_can_not_start_leaves_no_file_open(lines: Lines) -> None:
     before = open_files()
     with pytest.raises(OSError, match="too long"):
         await EngineProcess.spawn(["x" * 10_000_000], {}, lines)
     assert open_files() == before
 
 
-async def test_other_children_do_not_hold_the_lifeline(spawn: Spawn, family: Family) -> None:
-    await spawn(family.argv())
+async def test_other_children_do_not_hold_the_lifeline(
+    spawn: Spawn, tree: StubbornTree
+) -> None:
+    await spawn(tree.argv())
     assert not any(name.startswith("socket:") for name in files_of_another_child())

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from engines.process_tree import MARK, Kin
-from tests.engines.kinship import eventually
+from engines.process_tree import MARK, ProcessTree
+from tests.engines.trees import eventually
 
 Child = Callable[..., subprocess.Popen[bytes]]
 
@@ -29,29 +29,31 @@ def child() -> Iterator[Child]:
         process.communicate()
 
 
-def test_the_group_is_kin_though_it_bears_no_mark(child: Child) -> None:
+def test_the_group_is_in_the_tree_without_the_mark(child: Child) -> None:
     process = child()
-    assert Kin(process.pid, "none").alive() == [process.pid]
+    assert ProcessTree(process.pid, "none").alive() == [process.pid]
 
 
-def test_who_left_the_group_within_the_session_is_kin(child: Child) -> None:
+def test_a_process_that_left_the_group_but_not_the_session_is_in_the_tree(child: Child) -> None:
     leader = child("import os\nif os.fork() == 0: os.setpgid(0, 0)")
-    kin = Kin(leader.pid, "none")
-    eventually(lambda: len(kin.alive()) == 2)
-    kin.kill()
-    eventually(lambda: not kin.alive())
+    tree = ProcessTree(leader.pid, "none")
+    eventually(lambda: len(tree.alive()) == 2)
+    tree.kill()
+    eventually(lambda: not tree.alive())
 
 
-def test_who_bears_the_mark_is_kin_and_no_other(child: Child) -> None:
+def test_a_process_with_the_mark_is_in_the_tree_and_no_other(child: Child) -> None:
     mark = secrets.token_hex(16)  # other runs of this test may be under way
     leader, elsewhere = child(), child(**{MARK: mark})
     child(**{MARK: f"{mark}0"})
-    eventually(lambda: Kin(leader.pid, mark).alive() == sorted([leader.pid, elsewhere.pid]))
+    eventually(
+        lambda: ProcessTree(leader.pid, mark).alive() == sorted([leader.pid, elsewhere.pid])
+    )
 
 
-def test_a_zombie_is_nobody(child: Child) -> None:
+def test_a_zombie_is_not_in_the_tree(child: Child) -> None:
     process = child()
-    kin = Kin(process.pid, "none")
+    tree = ProcessTree(process.pid, "none")
     process.kill()
-    eventually(lambda: not kin.alive())
+    eventually(lambda: not tree.alive())
     assert process.returncode is None

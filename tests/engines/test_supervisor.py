@@ -1,4 +1,4 @@
-"""The guard alone: this test is its router."""
+"""The supervisor alone. The test takes the place of the router."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from engines.process import GUARD
-from tests.engines.kinship import WITHIN, Family, eventually
+from engines.process import SUPERVISOR
+from tests.engines.trees import WITHIN, StubbornTree, eventually
 
-EVERYBODY = ("child", "daemon", "deaf")
-# From before the guard's first line to well after the whole family stands.
+ALL_TRAITS = ("child", "daemon", "ignores")
+# Seconds, from before the supervisor's first line to well after all processes run.
 MOMENTS = [0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1]
 
-Run = Callable[..., "Guarded"]
+Run = Callable[..., "SupervisedEngine"]
 
 
-class Guarded:
+class SupervisedEngine:
     def __init__(self, argv: list[str], env: dict[str, str]) -> None:
         self.lifeline, theirs = socket.socketpair()
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(GUARD), *argv],
+            [sys.executable, "-I", "-S", str(SUPERVISOR), *argv],
             stdin=theirs.fileno(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -49,103 +49,105 @@ class Guarded:
 
 
 @pytest.fixture
-def run(family: Family) -> Iterator[Run]:
-    running: list[Guarded] = []
+def run(tree: StubbornTree) -> Iterator[Run]:
+    running: list[SupervisedEngine] = []
 
-    def start(argv: list[str]) -> Guarded:
-        running.append(Guarded(argv, family.env))
+    def start(argv: list[str]) -> SupervisedEngine:
+        running.append(SupervisedEngine(argv, tree.env))
         return running[-1]
 
     yield start
-    family.kill()  # first: a survivor would hold the output open
-    for guarded in running:
-        guarded.clear()
+    tree.kill()  # first: a survivor would hold the output open
+    for engine in running:
+        engine.clear()
 
 
-def test_a_lost_router_leaves_nothing(run: Run, family: Family) -> None:
-    guarded = run(family.argv(*EVERYBODY))
-    eventually(family.stands)
-    guarded.lifeline.close()
-    assert guarded.ends() == 128 + signal.SIGKILL
-    assert family.is_gone()
+def test_a_lost_router_leaves_nothing(run: Run, tree: StubbornTree) -> None:
+    engine = run(tree.argv(*ALL_TRAITS))
+    eventually(tree.stands)
+    engine.lifeline.close()
+    assert engine.ends() == 128 + signal.SIGKILL
+    assert tree.is_gone()
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_router_lost_at_any_moment_of_the_start_leaves_nothing(
-    run: Run, family: Family, moment: float
+    run: Run, tree: StubbornTree, moment: float
 ) -> None:
-    guarded = run(family.argv(*EVERYBODY))
+    engine = run(tree.argv(*ALL_TRAITS))
     time.sleep(moment * random.uniform(0.8, 1.2))
-    guarded.lifeline.close()
-    guarded.ends()
-    assert family.is_gone()
+    engine.lifeline.close()
+    engine.ends()
+    assert tree.is_gone()
 
 
-def test_what_forks_without_end_is_ended(run: Run, family: Family) -> None:
-    guarded = run(family.argv("litter", "child"))
-    eventually(family.stands)
-    guarded.lifeline.close()
-    guarded.ends()
-    assert family.is_gone()
+def test_a_process_tree_that_forks_forever_is_ended(run: Run, tree: StubbornTree) -> None:
+    engine = run(tree.argv("forks", "child"))
+    eventually(tree.stands)
+    engine.lifeline.close()
+    engine.ends()
+    assert tree.is_gone()
 
 
-def test_a_killed_main_leaves_nothing(run: Run, family: Family) -> None:
-    guarded = run(family.argv(*EVERYBODY))
-    eventually(family.stands)
-    os.kill(family.pid("main"), signal.SIGKILL)
-    assert guarded.ends() == 128 + signal.SIGKILL
-    assert family.is_gone()
+def test_a_killed_main_leaves_nothing(run: Run, tree: StubbornTree) -> None:
+    engine = run(tree.argv(*ALL_TRAITS))
+    eventually(tree.stands)
+    os.kill(tree.pid("main"), signal.SIGKILL)
+    assert engine.ends() == 128 + signal.SIGKILL
+    assert tree.is_gone()
 
 
 @pytest.mark.parametrize(
     ("trait", "code"), [("exit=0", 0), ("exit=3", 3), ("kill=11", 139), ("kill=6", 134)]
 )
-def test_it_exits_as_main_did_once_all_are_gone(
-    run: Run, family: Family, trait: str, code: int
+def test_it_exits_as_the_engine_did_once_all_processes_are_gone(
+    run: Run, tree: StubbornTree, trait: str, code: int
 ) -> None:
-    guarded = run(family.argv("child", "daemon", trait))
-    assert guarded.ends() == code
-    assert family.is_gone()
+    engine = run(tree.argv("child", "daemon", trait))
+    assert engine.ends() == code
+    assert tree.is_gone()
 
 
-def test_a_killed_guard_takes_main_along(run: Run, family: Family) -> None:
-    guarded = run(family.argv("deaf"))
-    eventually(family.stands)
-    guarded.process.kill()
-    eventually(family.is_gone)
+def test_a_killed_supervisor_takes_the_engine_along(run: Run, tree: StubbornTree) -> None:
+    engine = run(tree.argv("ignores"))
+    eventually(tree.stands)
+    engine.process.kill()
+    eventually(tree.is_gone)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_guard_killed_at_any_moment_of_the_start_takes_main_along(
-    run: Run, family: Family, moment: float
+def test_a_supervisor_killed_at_any_moment_of_the_start_takes_the_engine_along(
+    run: Run, tree: StubbornTree, moment: float
 ) -> None:
-    guarded = run(family.argv("deaf"))
+    engine = run(tree.argv("ignores"))
     time.sleep(moment * random.uniform(0.8, 1.2))
-    guarded.process.kill()
-    eventually(family.is_gone)
+    engine.process.kill()
+    eventually(tree.is_gone)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_request_to_end_is_passed_on_to_main(
-    run: Run, family: Family, number: signal.Signals
+def test_a_request_to_end_is_forwarded_to_the_engine(
+    run: Run, tree: StubbornTree, number: signal.Signals
 ) -> None:
-    guarded = run(family.argv("child"))
-    eventually(family.stands)
-    guarded.process.send_signal(number)
+    engine = run(tree.argv("child"))
+    eventually(tree.stands)
+    engine.process.send_signal(number)
     # Python's own handler turns SIGINT into KeyboardInterrupt, then dies by it.
-    assert guarded.ends() == 128 + number
-    assert family.is_gone()
+    assert engine.ends() == 128 + number
+    assert tree.is_gone()
 
 
-def test_an_orphans_quit_signal_does_not_end_the_guard(run: Run, family: Family) -> None:
-    guarded = run(family.argv("child"))
-    eventually(family.stands)
-    guarded.process.send_signal(signal.SIGQUIT)
-    guarded.process.send_signal(signal.SIGTERM)  # heard after the other, and obeyed
-    assert guarded.ends() == 128 + signal.SIGTERM
+def test_an_orphans_quit_signal_does_not_end_the_supervisor(
+    run: Run, tree: StubbornTree
+) -> None:
+    engine = run(tree.argv("child"))
+    eventually(tree.stands)
+    engine.process.send_signal(signal.SIGQUIT)
+    engine.process.send_signal(signal.SIGTERM)  # handled after SIGQUIT
+    assert engine.ends() == 128 + signal.SIGTERM
 
 
-def test_the_engine_starts_with_a_clean_slate(run: Run) -> None:
+def test_the_engine_inherits_no_files_and_no_signal_settings(run: Run) -> None:
     look = (
         "import os, sys\n"
         "status = dict(l.split(':\t') for l in open('/proc/self/status') if l[:3] == 'Sig')\n"
@@ -153,19 +155,19 @@ def test_the_engine_starts_with_a_clean_slate(run: Run) -> None:
         "      int(status['SigBlk'], 16), int(status['SigIgn'], 16),\n"
         "      os.getpgid(0) == os.getppid() == os.getsid(0))\n"
     )
-    # `sh` shows what was handed down; Python itself ignores SIGPIPE at start.
-    guarded = run(
+    # `sh` shows what was inherited; Python itself ignores SIGPIPE at startup.
+    engine = run(
         ["sh", "-c", 'grep SigIgn /proc/self/status; exec $0 -c "$1"', sys.executable, look]
     )
-    ignored, rest = guarded.output().decode().splitlines()
-    # 32 and 33 are the C library's own: no program can set them, and they are handed on.
+    ignored, rest = engine.output().decode().splitlines()
+    # 32 and 33 belong to the C library: no program can set them, and they are inherited.
     ours = sum(1 << (number - 1) for number in signal.valid_signals())
     assert int(ignored.split()[1], 16) & ours == 0
     assert rest.startswith("/dev/null ['0', '1', '2'] 0 ")
     assert rest.endswith("True")
 
 
-def test_an_engine_that_is_not_there_is_named(run: Run) -> None:
-    guarded = run(["/nowhere/python"])
-    assert guarded.output() == b"can't start /nowhere/python: No such file or directory\n"
-    assert guarded.ends() == 127
+def test_a_missing_executable_is_named(run: Run) -> None:
+    engine = run(["/nowhere/python"])
+    assert engine.output() == b"can't start /nowhere/python: No such file or directory\n"
+    assert engine.ends() == 127

@@ -1,4 +1,4 @@
-"""Starting `family.py`, and finding who of it is alive without the code under test."""
+"""Starts `stubborn_tree.py`, and finds its processes without the code under test."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-FAMILY = Path(__file__).with_name("family.py")
+SCRIPT = Path(__file__).with_name("stubborn_tree.py")
 WITHIN = 10.0  # seconds; far more than anything here takes
 
 
-class Family:
-    """One family, known by a word in its environment that no other process has."""
+class StubbornTree:
+    """One process tree. A variable with a unique value in its environment identifies it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.word = f"FAMILY={secrets.token_hex(16)}"
+        self.word = f"STUBBORN_TREE={secrets.token_hex(16)}"
 
     @property
     def env(self) -> dict[str, str]:
@@ -28,7 +28,7 @@ class Family:
         return {"PATH": os.environ["PATH"], name: value}
 
     def argv(self, *traits: str) -> list[str]:
-        return [sys.executable, "-I", "-S", str(FAMILY), str(self.directory), *traits]
+        return [sys.executable, "-I", "-S", str(SCRIPT), str(self.directory), *traits]
 
     def stands(self) -> bool:
         return (self.directory / "main").exists()
@@ -43,7 +43,7 @@ class Family:
         return not self.alive()
 
     def kill(self) -> None:
-        """For tests that end too early: leave nothing behind on this machine."""
+        """Leave no process behind after a test that failed early."""
         while alive := self.alive():
             for pid in alive:
                 with suppress(ProcessLookupError):
@@ -59,5 +59,5 @@ class Family:
 def eventually(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WITHIN
     while not holds():
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.005)

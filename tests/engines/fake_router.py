@@ -1,4 +1,4 @@
-"""A router to be killed: starts its arguments as an engine, then waits for the end."""
+"""A router to be killed: runs its arguments as an engine, and waits for its exit."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""A family of processes that is hard to end. Run as a script: family.py DIRECTORY TRAIT...
+"""A process tree that is hard to end. Run as: stubborn_tree.py DIRECTORY TRAIT...
 
-Each member writes its pid to a file of its name once it stands. Traits:
+Each process writes its pid to a file of its name once it is ready. Traits:
 
     child       a child that ignores all signals that can be ignored
     daemon      the same, left behind by a double fork in a session of its own
-    litter      children without end
-    deaf        main ignores SIGINT and SIGTERM
-    exit=N      main exits with N when the others stand; kill=N: by signal N
+    forks       short-lived children, forever
+    ignores     main ignores SIGINT and SIGTERM
+    exit=N      main exits with N when the others are ready; kill=N: by signal N
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def main(directory: Path, traits: list[str]) -> None:
-    if "deaf" in traits:
+    if "ignores" in traits:
         ignore_signals()
     if "child" in traits and os.fork() == 0:
         live(directory / "child")
     if "daemon" in traits:
         leave_a_daemon(directory / "daemon")
-    if "litter" in traits and os.fork() == 0:
-        litter(directory / "litter")
+    if "forks" in traits and os.fork() == 0:
+        fork_forever(directory / "forks")
     while not all(
-        (directory / t).exists() for t in traits if t in {"child", "daemon", "litter"}
+        (directory / t).exists() for t in traits if t in {"child", "daemon", "forks"}
     ):
         time.sleep(0.002)
     announce(directory / "main")
@@ -70,8 +70,8 @@ def leave_a_daemon(path: Path) -> None:
     os.waitpid(first, 0)
 
 
-def litter(path: Path) -> None:
-    """Fork for ever, each child short-lived but never all of them dead."""
+def fork_forever(path: Path) -> None:
+    """Fork forever, each child short-lived but never all of them dead."""
     ignore_signals()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     announce(path)
