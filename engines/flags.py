@@ -14,8 +14,9 @@ from types import MappingProxyType
 from typing import Any
 
 from router.config.errors import SettingsError
+from router.config.kinds import FLAG, Kind
 from router.config.parsers import as_arguments
-from router.config.setting import FLAG, Kind, Setting
+from router.config.setting import Setting
 
 _VALUE = Kind(str, "text")
 _NUMBER = Kind(str, "number", form="number")

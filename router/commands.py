@@ -84,8 +84,10 @@ def _misspelled(configuration: Configuration) -> Iterator[str]:
 
 
 def _leave_no_core() -> None:
-    """A crash, of a child too, must not put what its memory holds into a file: tokens, that
-    is. The hard limit stays: to look for a crash, raise the soft one again."""
+    """Keep crashes, of children too, from writing memory, which holds tokens, into a file.
+
+    The hard limit stays: to look into a crash, raise the soft one again.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
@@ -100,8 +102,11 @@ def _open_files() -> int:
 
 
 def _forget_empty(environ: MutableMapping[str, str]) -> None:
-    """Empty counts as unset for the libraries too: to OpenSSL an empty SSL_CERT_FILE means
-    no authorities at all, and a deployment from the Hub listing sends every variable."""
+    """Unset what is empty, for the libraries too.
+
+    A deployment from the Hub listing sends every variable, and to OpenSSL an empty
+    SSL_CERT_FILE means no authorities at all.
+    """
     for name in (name for one in SETTINGS.values() for name in one.names):
         if environ.get(name) == "":
             del environ[name]

@@ -155,7 +155,7 @@ def engine_spec(
     settings: Settings,
     flags: tuple[str, ...] = (),
 ) -> EngineSpec:
-    """How to start the engine for `model`; `flags` are those of every engine.
+    """How to start the engine for `model`, with the `flags` that every engine gets.
 
     A model that the operator did not name never runs its own code, whatever the flags of
     every engine say: they were written with the operator's models in mind.
@@ -177,7 +177,7 @@ def engine_spec(
         hf_token=(
             settings.engine_hf_token
             and settings.hf_token is not None
-            # Served with a token of its own, it has no business with the worker's.
+            # A model with a token of its own must not get the worker's.
             and operator.token_env is None
             and model.access in {Access.GATED, Access.PRIVATE}
         ),
@@ -186,7 +186,7 @@ def engine_spec(
 
 
 def _isolation(task: Task, settings: Settings) -> tuple[str, ...]:
-    """SGLang takes no cache salt for what embeds or classifies."""
+    """Flags where SGLang takes no cache salt: for models that embed or classify."""
     strict = settings.strict_cache_isolation and task is not Task.GENERATE
     return ("--disable-radix-cache",) if strict else ()
 

@@ -8,10 +8,8 @@ from typing import Any
 
 from router.config.setting import Setting
 
-Settings = Iterable[Setting[Any]]
 
-
-def table(settings: Settings) -> str:
+def table(settings: Iterable[Setting[Any]]) -> str:
     """A table in Markdown: one row for each setting."""
     rows = ["| variable | value | default | meaning |", "|---|---|---|---|"]
     for one in settings:
@@ -20,7 +18,7 @@ def table(settings: Settings) -> str:
     return "\n".join(rows)
 
 
-def sections(settings: Settings) -> str:
+def sections(settings: Iterable[Setting[Any]]) -> str:
     """A heading and a table for each section."""
     found: dict[str, list[Setting[Any]]] = {}
     for one in settings:
@@ -29,12 +27,12 @@ def sections(settings: Settings) -> str:
     return "\n\n".join(f"## {title}\n\n{table(members)}" for title, members in found.items())
 
 
-def help_text(settings: Settings) -> str:
+def help_text(settings: Iterable[Setting[Any]]) -> str:
     """Lines for `--help`: name, meaning, default."""
     return "\n".join(line for one in settings for line in _help_lines(one))
 
 
-def form(settings: Settings) -> list[dict[str, Any]]:
+def form(settings: Iterable[Setting[Any]]) -> list[dict[str, Any]]:
     """The `env` of RunPod Hub's hub.json: the fields that everybody sees come first."""
     ordered = sorted(settings, key=lambda one: one.advanced)
     return [{"key": one.name, "input": _input(one)} for one in ordered]

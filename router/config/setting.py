@@ -6,51 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
-from router.config import parsers
 from router.config.errors import SettingsError
-from router.config.patterns import Patterns
+from router.config.kinds import Kind
 from router.config.platform import Platform
-from router.secrets import Secret, Token
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
-    """A type of value: how text becomes one, and how RunPod Hub's form asks for it."""
-
-    parse: Callable[[str], T]  # raises `ValueError` that says what is allowed
-    noun: str  # with its unit, for the tables
-    hint: str = ""  # a sentence on how to write it, for the form
-    form: str = "string"  # the form's type: string, number or boolean
-    minimum: int | None = None
-    maximum: int | None = None
-    choices: tuple[str, ...] = ()
-
-
-_COMMAS = "Comma-separated."
-TEXT = Kind(str, "text")
-COUNT = Kind(parsers.as_count, "whole number", form="number", minimum=1)
-PORT = Kind(parsers.as_port, "port", form="number", minimum=0, maximum=65535)
-SECONDS = Kind(parsers.as_seconds, "seconds", form="number", minimum=0)
-DEADLINE = Kind(parsers.as_deadline, "seconds", form="number", minimum=1)
-TTL = Kind(parsers.as_ttl, "seconds, or `off`")
-SIZE = Kind(parsers.as_size, "size", "A size with its unit, such as 20GiB.")
-FLAG = Kind(parsers.as_flag, "true or false", form="boolean")
-PATH = Kind(Path, "path")
-URL = Kind(parsers.as_origin, "URL")
-NAMES = Kind(parsers.as_names, "names", _COMMAS)
-HOSTS = Kind(parsers.as_hosts, "host names", _COMMAS)
-PATTERNS = Kind(Patterns.parse, "patterns", _COMMAS)
-TOKEN: Kind[Token] = Kind(parsers.as_token, "token")
-KEYS: Kind[tuple[Secret, ...]] = Kind(parsers.as_keys, "keys", _COMMAS)
-
-
-def one_of(*choices: str) -> Kind[str]:
-    return Kind(parsers.as_one_of(*choices), ", ".join(choices), choices=choices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +21,8 @@ class Setting(Generic[T]):
 
     Defaults are text, as it could stand in the environment. Where there is none, `unset`
     says what holds, and `otherwise` makes the value from those of the settings above.
-    `label`, `advanced`, `form_type`, `form_default` and `options` are
-    for RunPod Hub's form; `in_readme` puts it into the README's short table as well.
+    `label`, `advanced`, `form_type`, `form_default` and `options` are for RunPod Hub's form;
+    `in_readme` puts it into the README's short table as well.
     """
 
     name: str = ""  # unless given, the attribute's in capitals
@@ -90,10 +52,9 @@ class Setting(Generic[T]):
         return self.in_readme or not self.advanced
 
     def text(self, environ: Mapping[str, str], platform: Platform) -> str | None:
-        """The text that is set, else the default, else None. Blank text counts as unset."""
-        for name in self.names:
-            if text := environ.get(name, "").strip():
-                return text
+        """The text that is set, else the default, else None."""
+        if name := self._given(environ):
+            return environ[name].strip()
         return self.default[platform] if isinstance(self.default, Mapping) else self.default
 
     def read(self, environ: Mapping[str, str], platform: Platform = Platform.PLAIN) -> T | None:
@@ -105,7 +66,11 @@ class Setting(Generic[T]):
             return self.kind.parse(text)
         except ValueError as error:
             shown = "***" if self.secret else text
-            raise SettingsError(self.name, shown, str(error)) from None
+            raise SettingsError(self._given(environ) or self.name, shown, str(error)) from None
+
+    def _given(self, environ: Mapping[str, str]) -> str | None:
+        """The one of its names that is set, if any is. Blank text counts as unset."""
+        return next((name for name in self.names if environ.get(name, "").strip()), None)
 
 
 @overload

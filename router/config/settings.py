@@ -12,29 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from router.config import kinds
 from router.config.errors import SettingsError
 from router.config.patterns import Patterns
 from router.config.platform import Platform, detect, platform_keys
-from router.config.setting import (
-    COUNT,
-    DEADLINE,
-    FLAG,
-    HOSTS,
-    KEYS,
-    NAMES,
-    PATH,
-    PATTERNS,
-    PORT,
-    SECONDS,
-    SIZE,
-    TEXT,
-    TOKEN,
-    TTL,
-    URL,
-    declared,
-    one_of,
-    setting,
-)
+from router.config.setting import declared, setting
 from router.secrets import Secret, Token
 
 __all__ = ["SETTINGS", "Platform", "Settings", "SettingsError"]
@@ -64,7 +46,7 @@ class Settings:
     local_cache: Path  # where the Hub's client keeps its files by default
 
     model_name: str | None = setting(
-        TEXT,
+        kinds.TEXT,
         "The default model: org/name[@revision] or a local path. It serves requests that name "
         "no model, and starts before the first job.",
         section="Models and tokens",
@@ -75,20 +57,20 @@ class Settings:
         form_type="huggingface",
     )
     model_revision: str | None = setting(
-        TEXT,
+        kinds.TEXT,
         "The default model's branch, tag or commit. @revision in its name wins.",
         label="Default Model's Revision",
         unset="the default branch",
     )
     served_model_names: tuple[str, ...] = setting(
-        NAMES,
+        kinds.NAMES,
         "Further names for the default model.",
         name="SERVED_MODEL_NAME",
         label="Default Model's Names",
         default="",
     )
     hf_token: Token | None = setting(
-        TOKEN,
+        kinds.TOKEN,
         "The worker's Hugging Face token, for gated and private models. Read access is enough; "
         "for a gated model, accept its license on its page first.",
         label="HuggingFace Token",
@@ -98,20 +80,20 @@ class Settings:
         advanced=False,
     )
     hf_token_models: Patterns | None = setting(
-        PATTERNS,
+        kinds.PATTERNS,
         "Models beyond your own that HF_TOKEN serves to callers without a token of theirs; "
         "`none`: none.",
         label="Token's Models",
         unset="all where callers are known (RunPod, API_KEYS, loopback), else none",
     )
     engine_hf_token: bool = setting(
-        FLAG,
+        kinds.FLAG,
         "Give HF_TOKEN to the engines of your own gated and private models.",
         label="Token for Engines",
         default="true",
     )
     allowed_models: Patterns = setting(
-        PATTERNS,
+        kinds.PATTERNS,
         "Models that requests may name, such as Qwen/*. org/name means its default revision, "
         "org/name@* all of them.",
         label="Allowed Models",
@@ -119,24 +101,27 @@ class Settings:
         advanced=False,
     )
     models_config: str | None = setting(
-        TEXT,
+        kinds.TEXT,
         "Your models with aliases, flags, memory and more: the path of a YAML file, or the "
         "YAML itself.",
         label="Models File",
         advanced=False,
     )
     max_model_bytes: int | None = setting(
-        SIZE, "Largest model to download.", label="Largest Model", unset="the GPU's memory"
+        kinds.SIZE,
+        "Largest model to download.",
+        label="Largest Model",
+        unset="the GPU's memory",
     )
     allow_unsafe_weights: bool = setting(
-        FLAG,
+        kinds.FLAG,
         "Load weights other than safetensors. They can run code.",
         label="Unsafe Weights",
         default="false",
     )
 
     max_loaded_models: int | None = setting(
-        COUNT,
+        kinds.COUNT,
         "Models on the GPU at a time.",
         section="Memory and engines",
         label="Loaded Models",
@@ -144,23 +129,26 @@ class Settings:
         advanced=False,
     )
     gpu_memory_budget: int | None = setting(
-        SIZE,
+        kinds.SIZE,
         "GPU memory for all engines together.",
         label="GPU Memory",
         unset="all",
         in_readme=True,
     )
     model_idle_ttl: float | None = setting(
-        TTL, "Seconds until an idle engine expires, or off.", label="Idle Time", default="off"
+        kinds.TTL,
+        "Seconds until an idle engine expires, or off.",
+        label="Idle Time",
+        default="off",
     )
     min_residency: float = setting(
-        SECONDS,
+        kinds.SECONDS,
         "Seconds for which a fresh engine is safe from eviction.",
         label="Minimum Residency",
         default="15",
     )
     engine_python: str = setting(
-        TEXT,
+        kinds.TEXT,
         "Python interpreter that has SGLang.",
         label="Engine's Python",
         default="python3",
@@ -168,7 +156,7 @@ class Settings:
     )
 
     request_timeout: float = setting(
-        DEADLINE,
+        kinds.DEADLINE,
         "Seconds for a whole request.",
         section="Deadlines",
         label="Request Timeout",
@@ -177,99 +165,103 @@ class Settings:
         default={_QUEUE: "570", _BALANCER: "320", _PLAIN: "3600"},
     )
     queue_timeout: float = setting(
-        DEADLINE,
+        kinds.DEADLINE,
         "Seconds from a request's arrival to the first byte of its answer.",
         label="Queue Timeout",
         default={_QUEUE: "480", _BALANCER: "300", _PLAIN: "600"},
     )
     engine_start_timeout: float = setting(
-        DEADLINE,
+        kinds.DEADLINE,
         "Seconds that an engine has to become ready.",
         label="Engine Start Timeout",
         default="600",
     )
     stall_timeout: float = setting(
-        DEADLINE,
+        kinds.DEADLINE,
         "Seconds of silence after which a busy engine counts as dead.",
         label="Stall Timeout",
         default="120",
     )
     drain_timeout: float = setting(
-        SECONDS,
+        kinds.SECONDS,
         "Seconds that requests get to end when the worker leaves.",
         label="Drain Timeout",
         default="30",
     )
     fetch_linger: float = setting(
-        SECONDS,
+        kinds.SECONDS,
         "Seconds for which a download goes on after its last caller left.",
         label="Download Linger",
         default="60",
     )
     public_grace: float = setting(
-        SECONDS,
+        kinds.SECONDS,
         "Seconds for which a public model is served while the Hub can't be asked.",
         label="Public Grace",
         default="86400",
     )
 
     max_queue: int = setting(
-        COUNT, "Requests that may wait.", section="Limits", label="Queue Length", default="256"
+        kinds.COUNT,
+        "Requests that may wait.",
+        section="Limits",
+        label="Queue Length",
+        default="256",
     )
     max_concurrency: int = setting(
-        COUNT, "Requests in flight per engine.", label="Concurrency", default="64"
+        kinds.COUNT, "Requests in flight per engine.", label="Concurrency", default="64"
     )
     max_body_bytes: int = setting(
-        SIZE, "Largest request body over HTTP.", label="Largest Body", default="32MiB"
+        kinds.SIZE, "Largest request body over HTTP.", label="Largest Body", default="32MiB"
     )
     media_domains: frozenset[str] = setting(
-        HOSTS,
+        kinds.HOSTS,
         "Hosts that image URLs in requests may name.",
         label="Media Domains",
         default="",
         unset="none, so data: URLs only",
     )
     max_queue_per_caller: int | None = setting(
-        COUNT,
+        kinds.COUNT,
         "Requests of one caller (by API key, else by token) that may wait.",
         section="Callers who share a worker",
         label="Queue Places per Caller",
         unset="all places",
     )
     max_starts_per_caller: int | None = setting(
-        COUNT,
+        kinds.COUNT,
         "Cold starts a minute for one caller.",
         label="Cold Starts per Caller",
         unset="any number",
     )
     max_models_per_caller: int | None = setting(
-        COUNT,
+        kinds.COUNT,
         "Models that may be loaded for one caller alone. To get one more, the caller loses its "
         "least recently used idle one.",
         label="Models per Caller",
         unset="any number",
     )
     max_download_per_caller: int | None = setting(
-        SIZE,
+        kinds.SIZE,
         "What one caller may have downloaded in an hour.",
         label="Download per Caller",
         unset="any amount",
     )
     private_idle_ttl: float | None = setting(
-        TTL,
+        kinds.TTL,
         "Seconds after its last use until a private model that you did not name is unloaded; "
         "off: as any other model.",
         label="Private Models' Idle Time",
         default="3600",
     )
     remove_private_files: bool = setting(
-        FLAG,
+        kinds.FLAG,
         "Remove such a model's files from the disk as well.",
         label="Remove Private Files",
         default="false",
     )
     strict_cache_isolation: bool = setting(
-        FLAG,
+        kinds.FLAG,
         "Refuse routes, and turn off prefix caches, where callers of one model could time each "
         "other's prompts.",
         label="Strict Cache Isolation",
@@ -277,7 +269,7 @@ class Settings:
     )
 
     host: str = setting(
-        TEXT,
+        kinds.TEXT,
         "Address of the HTTP server.",
         section="HTTP",
         label="Host",
@@ -285,17 +277,17 @@ class Settings:
         in_readme=True,
     )
     port: int = setting(
-        PORT,
+        kinds.PORT,
         "Port of the HTTP server.",
         label="Port",
         default={_QUEUE: "8000", _BALANCER: "80", _PLAIN: "8000"},
         in_readme=True,
     )
     port_health: int | None = setting(
-        PORT, "Port of /ping.", label="Health Port", unset="the same port"
+        kinds.PORT, "Port of /ping.", label="Health Port", unset="the same port"
     )
     api_keys: tuple[Secret, ...] = setting(
-        KEYS,
+        kinds.KEYS,
         "Keys that callers of the HTTP server need.",
         label="API Keys",
         default="",
@@ -305,46 +297,49 @@ class Settings:
     )
 
     log_level: str = setting(
-        one_of("DEBUG", "INFO", "WARNING", "ERROR"),
+        kinds.one_of("DEBUG", "INFO", "WARNING", "ERROR"),
         "The router's own log.",
         section="Logs",
         label="Log Level",
         default="INFO",
     )
     log_format: str = setting(
-        one_of("text", "json"), "The log's format.", label="Log Format", default="text"
+        kinds.one_of("text", "json"), "The log's format.", label="Log Format", default="text"
     )
     pool_journal: Path | None = setting(
-        PATH,
+        kinds.PATH,
         "File in which the pool's events are recorded, for `model-router replay`.",
         label="Pool Journal",
     )
 
     hf_endpoint: str = setting(
-        URL,
+        kinds.URL,
         "The Hugging Face Hub or a mirror of it.",
         section="Hub and disk",
         label="Hub",
         default="https://huggingface.co",
     )
     baked_models: Path = setting(
-        PATH,
+        kinds.PATH,
         "Models in the image, as `model-router prefetch` puts them there.",
         label="Models in the Image",
         default="/models",
     )
     base_path: Path = setting(
-        PATH, "Where RunPod mounts a network volume.", label="Volume", default="/runpod-volume"
+        kinds.PATH,
+        "Where RunPod mounts a network volume.",
+        label="Volume",
+        default="/runpod-volume",
     )
     hf_home: Path = setting(
-        PATH,
+        kinds.PATH,
         "The Hub client's directory.",
         label="Hub Directory",
         unset="huggingface-cache on the volume, else ~/.cache/huggingface",
         otherwise=_hf_home,
     )
     hf_hub_cache: Path = setting(
-        PATH,
+        kinds.PATH,
         "Directory for downloads.",
         label="Downloads",
         unset="hub in HF_HOME",
@@ -352,7 +347,7 @@ class Settings:
         aliases=("HUGGINGFACE_HUB_CACHE",),
     )
     ssl_cert_file: Path | None = setting(
-        PATH,
+        kinds.PATH,
         "File of the certificate authorities to trust.",
         label="Certificate Authorities",
         unset="the system's",

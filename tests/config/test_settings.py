@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.config.kinds import FLAG, SIZE
 from router.config.parsers import as_size, as_ttl
-from router.config.setting import FLAG, SIZE
 from router.config.settings import SETTINGS, Platform, Settings, SettingsError
 from router.models import ModelRef
 
@@ -229,6 +229,7 @@ def test_an_error_about_a_secret_does_not_repeat_it(key: str) -> None:
     secret = secrets.token_hex(16)
     with pytest.raises(SettingsError) as refused:
         Settings.from_environ({key: f"{secret} {secret}"})
+    assert refused.value.key == key
     assert secret not in str(refused.value)
     assert "***" in str(refused.value)
     assert refused.value.__cause__ is None

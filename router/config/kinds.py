@@ -1,0 +1,49 @@
+"""What kinds of value settings have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from router.config import parsers
+from router.config.patterns import Patterns
+from router.secrets import Secret, Token
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """A type of value: how text becomes one, and how RunPod Hub's form asks for it."""
+
+    parse: Callable[[str], T]  # raises `ValueError` that says what is allowed
+    noun: str  # with its unit, for the tables
+    hint: str = ""  # a sentence on how to write it, for the form
+    form: str = "string"  # the form's type: string, number or boolean
+    minimum: int | None = None
+    maximum: int | None = None
+    choices: tuple[str, ...] = ()
+
+
+_COMMAS = "Comma-separated."
+TEXT = Kind(str, "text")
+COUNT = Kind(parsers.as_count, "whole number", form="number", minimum=1)
+PORT = Kind(parsers.as_port, "port", form="number", minimum=0, maximum=65535)
+SECONDS = Kind(parsers.as_seconds, "seconds", form="number", minimum=0)
+DEADLINE = Kind(parsers.as_deadline, "seconds", form="number", minimum=1)
+TTL = Kind(parsers.as_ttl, "seconds, or `off`")
+SIZE = Kind(parsers.as_size, "size", "A size with its unit, such as 20GiB.")
+FLAG = Kind(parsers.as_flag, "true or false", form="boolean")
+PATH = Kind(Path, "path")
+URL = Kind(parsers.as_origin, "URL")
+NAMES = Kind(parsers.as_names, "names", _COMMAS)
+HOSTS = Kind(parsers.as_hosts, "host names", _COMMAS)
+PATTERNS = Kind(Patterns.parse, "patterns", _COMMAS)
+TOKEN: Kind[Token] = Kind(parsers.as_token, "token")
+KEYS: Kind[tuple[Secret, ...]] = Kind(parsers.as_keys, "keys", _COMMAS)
+
+
+def one_of(*choices: str) -> Kind[str]:
+    return Kind(parsers.as_one_of(*choices), ", ".join(choices), choices=choices)
