@@ -1,4 +1,4 @@
-"""Every failure a caller can meet, as one tree.
+"""All errors that a caller can get, as one tree of exceptions.
 
     RouterError
     ├── RequestError        the request itself is wrong: change it
@@ -19,9 +19,9 @@
     ├── EngineFailed        the engine died under the request
     └── InternalError       a defect of the router
 
-Each class fixes the `code` and `status` of OpenAI's error envelope; each instance
-says in `message` what happened and what the caller can do. Messages are shown to
-callers: they hold no token, no local path and nothing about another caller.
+A class defines the `code` and the HTTP `status` of OpenAI's error envelope. The `message` of
+an instance says what happened and what the caller can do. It is shown to callers, so it must
+not contain a token, a local path, or anything about another caller.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import ClassVar
 
 
 class RouterError(Exception):
-    """Base of all; `retry_after` is in seconds, where waiting helps."""
+    """Base class. `retry_after` is in seconds; None if waiting does not help."""
 
     code: ClassVar[str]
     status: ClassVar[int]
@@ -44,7 +44,7 @@ class RouterError(Exception):
 
 
 class RequestError(RouterError):
-    """The request is wrong as it stands."""
+    """The request itself is wrong."""
 
 
 class InvalidRequest(RequestError):
@@ -115,7 +115,7 @@ class RevisionNotFound(AccessError):
 
 
 class FitError(RouterError):
-    """The model and this worker do not go together."""
+    """This worker can't serve the model."""
 
     param = "model"
 
@@ -134,7 +134,7 @@ class InsufficientDisk(FitError):
 
 
 class NoRoom(FitError):
-    """Pinned engines hold the room; `retry_after` is how long to leave it."""
+    """Pinned engines take the memory that the model needs."""
 
     code, status = "no_room", 503
     type = "server_error"
@@ -142,7 +142,7 @@ class NoRoom(FitError):
 
 
 class RetryLater(RouterError):
-    """The request is fine; the worker can't serve it just now."""
+    """The request is fine, but the worker can't serve it now."""
 
     type = "server_error"
     retry_after: float
@@ -158,7 +158,7 @@ class QueueFull(RetryLater):
 
 
 class RateLimited(RetryLater):
-    """This caller has had its share; the others have theirs."""
+    """This caller has used its share of the worker."""
 
     code, status = "rate_limited", 429
     type = "rate_limit_error"
@@ -177,7 +177,7 @@ class HubUnavailable(RetryLater):
 
 
 class HubLimited(HubUnavailable):
-    """Only this token, or everybody without one, has asked too often."""
+    """The Hub's rate limit for this token, or for anonymous callers."""
 
     def __init__(self, retry_after: float) -> None:
         super().__init__(

@@ -1,8 +1,7 @@
-"""Nothing that could be a secret reaches a log.
+"""Log formats, and the redaction of secrets in log records.
 
-A filter on every handler, so that it sees the records of all libraries, whatever their
-loggers' levels. It is the last line of defence: code that holds a secret holds it as a
-`tokens.Secret`, which does not print.
+The filter is on every handler, so that it sees the records of all libraries. It is the last
+line of defense: code holds a secret as a `router.secrets.Secret`, which does not print.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from router.secrets import Secret
 
 MASK = "***"
 
-# Their INFO lines hold signed URLs whole, their DEBUG lines headers and xet tokens; the
-# access log prints query strings.
-_LOUD = (
+# At INFO these loggers print signed URLs, at DEBUG headers and xet tokens. The access log
+# prints query strings.
+_VERBOSE = (
     "aiohttp.access",
     "filelock",
     "httpcore",
@@ -32,10 +31,10 @@ _LOUD = (
     "urllib3",
 )
 
-# Repeats that could rescan a long text from every start are bounded: the engines' output
-# passes here too, and callers have a say in that.
+# The output of engines passes through these patterns, and callers can influence it. Repeats
+# that could rescan a long text from every position are therefore bounded.
 
-# One of these stands in every text that the patterns below could change.
+# Every text that the patterns below would change contains one of these.
 _MARKS = (
     "hf_",
     "token",
@@ -51,10 +50,11 @@ _MARKS = (
 )
 
 _VALUE = r"""[^\s"'`\\,;&<>()\[\]{}]+"""
-# Between a field's name and its value: `: v`, `=v`, `": "v"`, `', b'v'`, escaped quotes too.
+# What separates a field's name from its value: `: v`, `=v`, `": "v"`, `', b'v'`; also with
+# escaped quotes.
 _BETWEEN = r"""(?:\\*["'])?(?:\s*[:=]\s*|(?<=["'])\s*,\s*)(?:b?\\*["'])?"""
 
-# No \b in front: in a repr, `\nhf_...` has the letter n there.
+# Without \b in front: in a repr, `\nhf_...` has the letter n there.
 _SHAPES = re.compile(
     r"(?:hf|rpa)_[A-Za-z0-9]{16,}"  # Hugging Face and RunPod
     r"|api_org_[A-Za-z0-9]{16,}"
@@ -81,7 +81,7 @@ _PARAMETER = re.compile(
 
 
 class Redactor:
-    """Replaces what looks like a secret, and the given secrets whatever they look like."""
+    """Replaces the given secrets, and everything that looks like a secret."""
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         known = {form for secret in secrets for form in _forms(secret.reveal())}
@@ -113,13 +113,13 @@ def _without_signature(query: re.Match[str]) -> str:
 
 
 def _forms(secret: str) -> set[str]:
-    """How a secret may stand in a text: as it is, in JSON, in a repr, in a URL."""
+    """The forms in which a text may contain a secret: plain, in JSON, in a repr, in a URL."""
     forms = {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret, safe="")}
     return {form for form in forms if form}
 
 
 def redact(text: str) -> str:
-    """The text without anything that is shaped like a secret."""
+    """The text without anything that looks like a secret."""
     return _BY_SHAPE(text)
 
 
@@ -127,10 +127,10 @@ _BY_SHAPE = Redactor()
 
 
 class RedactionFilter(logging.Filter):
-    """Cleans a record in place, before its handler formats it. Never raises.
+    """Redacts a record in place, before its handler formats it. Never raises.
 
-    A clean record is left as it was, with `args` and `exc_info`; a dirty one keeps only
-    the cleaned text of each.
+    A record without secrets keeps its `args` and `exc_info`. In another one, these are
+    replaced by the redacted text.
     """
 
     def __init__(self, redactor: Redactor) -> None:
@@ -141,7 +141,7 @@ class RedactionFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         try:
             self._clean(record)
-        except Exception as error:  # noqa: BLE001 - a log call must neither fail nor leak
+        except Exception as error:  # noqa: BLE001 - a log call must not fail or leak
             record.msg = f"(a log record that could not be redacted: {type(error).__name__})"
             record.args = record.exc_info = record.exc_text = record.stack_info = None
         return True
@@ -149,7 +149,7 @@ class RedactionFilter(logging.Filter):
     def _clean(self, record: logging.LogRecord) -> None:
         try:
             message = record.getMessage()
-        except Exception:  # noqa: BLE001 - a slip in the log call; `logging` would print args
+        except Exception:  # noqa: BLE001 - a wrong log call; `logging` would print args
             message = f"{record.msg} (could not be formatted with {record.args!r})"
             record.msg, record.args = message, None
         clean = self._redact(message)
@@ -174,7 +174,7 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -196,10 +196,10 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 
 def configure(level: str, form: str, secrets: Iterable[Secret], stream: TextIO) -> None:
-    """Make one redacting handler on `stream` the only way to log; `form`: text or json.
+    """Make a redacting handler on `stream` the only log handler of the process.
 
-    Call it after the libraries are imported: huggingface_hub puts a handler of its own
-    on its logger, which would bypass the filter, and which is removed here.
+    `form` is "text" or "json". Call it after all libraries are imported: huggingface_hub
+    adds a handler of its own at import, which would bypass the filter and is removed here.
     """
     handler = logging.StreamHandler(stream)
     handler.addFilter(RedactionFilter(Redactor(secrets)))
@@ -207,7 +207,7 @@ def configure(level: str, form: str, secrets: Iterable[Secret], stream: TextIO) 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in _LOUD:
+    for name in _VERBOSE:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True

@@ -1,4 +1,4 @@
-"""What a request can name, what the Hub makes of it, and what an engine is made from."""
+"""Models: as a request names them, as the Hub resolves them, and as engines run them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from router.errors import InvalidModelId
 
-# The Hub's own rule for a name, and what git allows of a revision that is safe in a
-# path. `?`, `#` and `%` must never get through: `org/gated?` passes the Hub's
-# auth-check, because the rest of the URL is read as a query.
+# Names follow the Hub's own rule; revisions are those that git allows and that are safe in a
+# path. `?`, `#` and `%` must never pass: `org/gated?` would pass the Hub's auth-check, because
+# the rest of the URL becomes a query.
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Task(StrEnum):
-    """What an engine was started for; a request for another task is refused."""
+    """What an engine is started for. Requests for another task are refused."""
 
     GENERATE = "generate"
     EMBED = "embed"
@@ -26,7 +26,7 @@ class Task(StrEnum):
 
 
 class Access(StrEnum):
-    """Who may read a repository, by its own metadata."""
+    """The visibility of a repository, from its metadata."""
 
     PUBLIC = "public"
     GATED = "gated"
@@ -43,7 +43,7 @@ class ModelRef:
 
     @classmethod
     def parse(cls, text: str) -> ModelRef:
-        """Read a name strictly; raises `InvalidModelId`, never guesses."""
+        """Parse a name. Strict: raises `InvalidModelId` for anything else."""
         repo_id, at, revision = text.partition("@")
         org, slash, name = repo_id.partition("/")
         if not (slash and _is_name(org) and _is_name(name) and not name.endswith(".git")):
@@ -59,7 +59,7 @@ class ModelRef:
 
     @property
     def is_commit(self) -> bool:
-        """True where the revision is a full commit hash, which can't move."""
+        """True if the revision is a full commit hash, which can't change its meaning."""
         return self.revision is not None and bool(_COMMIT.fullmatch(self.revision))
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ def _is_name(text: str) -> bool:
 
 
 def _is_revision(text: str) -> bool:
-    # git's rules for a ref; `/./` would also be folded away by a URL library.
+    # git's rules for a ref. A URL library would also remove `/./`.
     return (
         bool(_REVISION.fullmatch(text))
         and ".." not in text
@@ -85,7 +85,7 @@ def _is_revision(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """A repository at one commit. Knowing this is no permission to use it."""
+    """A repository at one commit. Having this object is no permission to use it."""
 
     repo_id: str  # canonical: the Hub's own spelling, after renames
     commit: str
@@ -99,19 +99,22 @@ class ResolvedModel:
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
-    """What makes two requests share an engine. No token is part of it."""
+    """Requests with the same key share an engine. No token is part of it."""
 
     repo_id: str
     commit: str
     flags: tuple[str, ...] = ()
-    listed: bool = False  # started as the operator's entry says, with its memory and pin
+    listed: bool = False  # started by the operator's entry, with its memory and pin
 
     def __str__(self) -> str:
         return f"{self.repo_id}@{self.commit[:12]}"
 
 
 def trusts(flag: str) -> bool:
-    """Whether SGLang reads this as `--trust-remote-code`: abbreviated, or with underscores."""
+    """Whether SGLang reads `flag` as `--trust-remote-code`.
+
+    SGLang also accepts abbreviations, and underscores for dashes.
+    """
     return flag.replace("_", "-").startswith("--tr")
 
 
@@ -121,15 +124,15 @@ class EngineSpec:
 
     model: ResolvedModel
     flags: tuple[str, ...] = ()
-    memory: int | None = None  # bytes; None: not known, an equal share of the budget
+    memory: int | None = None  # bytes; None: unknown, so an equal share of the budget
     pinned: bool = False
     idle_ttl: float | None = None  # seconds; None: never expires
     hf_token: bool = False  # the engine may see the worker's HF_TOKEN
-    listed: bool = False  # the rest of this is an operator's entry, not the defaults
+    listed: bool = False  # the other fields come from an operator's entry, not from defaults
 
     @property
     def trusted(self) -> bool:
-        """Whether the model may run code of its own."""
+        """Whether the model may run its own code."""
         return any(map(trusts, self.flags))
 
     @property

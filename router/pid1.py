@@ -1,8 +1,9 @@
-"""What the first process of a container owes the others, where nothing else does it.
+"""A minimal init process, for a container that has none.
 
-Orphans become its children, and stay zombies unless it waits for them; signals without a
-handler do not reach it, and an orphaned scheduler of SGLang sends SIGQUIT to its new
-parent. So the worker runs as a child, and its parent does nothing but this.
+Process 1 of a container inherits all orphaned processes, which stay zombies unless it waits
+for them. It does not get signals that it has no handler for. And an orphaned scheduler of
+SGLang sends SIGQUIT to its new parent. The worker therefore runs as a child of a process that
+only handles this.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def under_init(run: Callable[[], int]) -> int:
-    """Run `run` and return its exit status, below a small init where this is process 1.
+    """Call `run` and return its exit status. If this is process 1, call it in a child.
 
-    Call it before any thread, loop or child exists.
+    Call it before there is any thread, event loop or child process.
     """
     if os.getpid() != 1:
         return run()
-    # Held back until somebody can handle them: without a handler, process 1 loses them.
+    # Block them until there are handlers: without one, process 1 loses a signal.
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     child = os.fork()
     if child == 0:
@@ -35,7 +36,7 @@ def under_init(run: Callable[[], int]) -> int:
 
 
 def _reap_until(child: int) -> int:
-    """Wait for whoever ends; return the status once it is `child`, as a shell would."""
+    """Reap all processes until `child` has ended; return its status as a shell would."""
     while True:
         ended, status = os.wait()
         if ended == child:

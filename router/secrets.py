@@ -1,4 +1,4 @@
-"""Secrets that can be used but not shown."""
+"""Secrets that don't show up in output by accident."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import NoReturn
 
 from router.errors import InvalidHfToken
 
-# A malformed token would stand verbatim in huggingface_hub's exceptions and debug log,
-# so nothing but this shape is ever handed to it.
+# huggingface_hub repeats a malformed token in its exceptions and its debug log, so it must
+# only get tokens of this shape.
 _SHAPE = re.compile(r"[A-Za-z0-9_.-]{8,512}")
 
 
 class Secret:
-    """A value that never prints, formats, copies or pickles itself: only `reveal` shows it."""
+    """A text that can't be printed, formatted, copied or pickled. Only `reveal` shows it."""
 
     __slots__ = ("_digest", "_secret")
 
@@ -24,11 +24,11 @@ class Secret:
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hex: equal for equal secrets; the key of every cache."""
+        """SHA-256, in hex. Used in place of the secret as a key, for example of caches."""
         return self._digest
 
     def reveal(self) -> str:
-        """The secret itself, for the one place it is meant for, and for log redaction."""
+        """The secret itself, to be sent to its destination or to be redacted from a text."""
         return self._secret
 
     def __eq__(self, other: object) -> bool:
@@ -46,7 +46,7 @@ class Secret:
         return repr(self)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} does not leave its process by pickling")
+        raise TypeError(f"a {type(self).__name__} can not be pickled")
 
     def __copy__(self) -> Secret:
         return self
@@ -56,12 +56,12 @@ class Secret:
 
 
 class Token(Secret):
-    """One Hugging Face token. Only the Hub's adapters may reveal it, to the Hub."""
+    """A Hugging Face token. Revealed only to the Hub, and to engines that may have it."""
 
     __slots__ = ()
 
     def __init__(self, secret: str) -> None:
-        """Raises `InvalidHfToken`, without repeating the value, where the shape is wrong."""
+        """Raises `InvalidHfToken`, without the value, if the shape is wrong."""
         if not _SHAPE.fullmatch(secret):
             raise InvalidHfToken(
                 "The Hugging Face token is malformed: send the bare token (hf_...), "

@@ -20,7 +20,7 @@ hf_tokens = st.text(st.sampled_from(ALNUM), min_size=16, max_size=60).map("hf_{}
 opaque = st.text(st.sampled_from(ALNUM + "_.-"), min_size=8, max_size=60).filter(
     lambda text: text.strip("_.-") == text
 )
-# What stands before and after it in the text; brackets, quotes and escapes included.
+# The text before and after a secret, with brackets, quotes and escapes.
 around = st.text(
     st.sampled_from("ab _=:,;?&%\"'\\()[]{}<>/.\n\t\u00e9"), max_size=12
 ) | st.text(max_size=12)
@@ -120,11 +120,11 @@ class StrictHandler(logging.StreamHandler[io.StringIO]):
 
 
 def logged(shape: Shape, text: str, *known: str) -> str:
-    """What a handler with the filter writes for one log call."""
+    """The output of a handler with the filter for one log call."""
     stream = io.StringIO()
     handler = StrictHandler(stream)
     handler.addFilter(RedactionFilter(Redactor(map(Secret, known))))
-    log = logging.Logger("test")  # noqa: LOG001 - outside the tree: nobody else hears it
+    log = logging.Logger("test")  # noqa: LOG001 - outside the tree of loggers
     log.addHandler(handler)
     shape(log, text)
     return stream.getvalue()
@@ -132,7 +132,7 @@ def logged(shape: Shape, text: str, *known: str) -> str:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @given(token=hf_tokens, before=around, after=around)
-def test_a_hub_token_survives_in_no_record(
+def test_a_hub_token_is_redacted_from_every_record(
     shape: Shape, token: str, before: str, after: str
 ) -> None:
     written = logged(shape, before + token + after)
@@ -142,11 +142,11 @@ def test_a_hub_token_survives_in_no_record(
 
 @pytest.mark.parametrize("shape", SHAPES)
 @given(key=opaque, before=around, after=around)
-def test_a_known_secret_survives_in_no_record(
+def test_a_known_secret_is_redacted_from_every_record(
     shape: Shape, key: str, before: str, after: str
 ) -> None:
     template = logged(shape, before + "\ufffc" + after)
-    if key in template:  # part of the test's own words
+    if key in template:  # part of the test's own text
         return
     assert key not in logged(shape, before + key + after, key)
 
@@ -181,7 +181,7 @@ def test_a_known_secret_survives_in_no_record(
 )
 @given(secret=opaque)
 @settings(max_examples=10)
-def test_a_secret_in_its_usual_place_survives_in_no_record(
+def test_a_secret_in_its_usual_place_is_redacted_from_every_record(
     shape: Shape, context: str, secret: str
 ) -> None:
     if secret in logged(shape, context.format("\ufffc")):
@@ -190,7 +190,7 @@ def test_a_secret_in_its_usual_place_survives_in_no_record(
 
 
 @given(st.text() | st.builds("{}{}{}".format, around, hf_tokens, around))
-def test_redacting_twice_changes_nothing_more(text: str) -> None:
+def test_redacting_twice_changes_nothing(text: str) -> None:
     assert redact(redact(text)) == redact(text)
 
 
@@ -206,11 +206,11 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
         "no API_KEYS: anyone may call",
     ],
 )
-def test_an_ordinary_line_stays_as_it_is(text: str) -> None:
+def test_an_ordinary_line_is_not_changed(text: str) -> None:
     assert redact(text) == text
 
 
-def test_the_words_around_a_secret_stay() -> None:
+def test_the_text_around_a_secret_is_not_changed() -> None:
     token = "hf_" + secrets.token_hex(16)
     assert redact(f"the Hub refused {token} for org/name") == "the Hub refused *** for org/name"
     assert redact("GET https://cdn.test/a/b?X-Amz-Signature=ab12 200") == (
@@ -242,7 +242,7 @@ def test_a_clean_record_keeps_its_arguments_and_its_exception() -> None:
         assert record.exc_info is info
 
 
-def test_the_stack_is_cleaned_too() -> None:
+def test_the_stack_is_redacted_too() -> None:
     token = "hf_" + secrets.token_hex(16)
     record = logging.LogRecord("n", logging.INFO, "f", 1, "m", (), None, sinfo=f"at {token}")
     assert RedactionFilter(Redactor()).filter(record)
@@ -256,7 +256,7 @@ class Unprintable:
     __repr__ = __str__
 
 
-def test_what_cannot_be_cleaned_is_left_out_and_the_call_goes_on() -> None:
+def test_a_record_that_can_not_be_redacted_is_left_out() -> None:
     assert "could not be redacted: RuntimeError" in logged(
         lambda log, _: log.warning("%s", Unprintable()), ""
     )
@@ -264,7 +264,7 @@ def test_what_cannot_be_cleaned_is_left_out_and_the_call_goes_on() -> None:
 
 @pytest.fixture
 def loggers() -> Iterator[None]:
-    """Put the process's loggers back as they were."""
+    """Restore the process's loggers."""
     root = logging.getLogger()
     names = ["httpx", "huggingface_hub", "huggingface_hub.sub", "aiohttp.access"]
     before = [
@@ -277,7 +277,7 @@ def loggers() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("loggers")
-def test_json_lines_hold_one_object_each() -> None:
+def test_each_json_line_is_one_object() -> None:
     stream = io.StringIO()
     configure("DEBUG", "json", [Secret("s3cret-key")], stream)
     log = logging.getLogger("router.test")
@@ -295,7 +295,7 @@ def test_json_lines_hold_one_object_each() -> None:
 
 
 @pytest.mark.usefixtures("loggers")
-def test_text_lines_carry_time_level_and_name() -> None:
+def test_text_lines_have_time_level_and_name() -> None:
     stream = io.StringIO()
     configure("INFO", "text", [], stream)
     logging.getLogger("router.test").info("hello")
@@ -326,7 +326,7 @@ def test_the_http_clients_stay_quiet_even_at_debug_and_have_no_handler_of_their_
         "&sig",
     ],
 )
-def test_no_text_takes_long(unit: str) -> None:
+def test_no_text_takes_long_to_redact(unit: str) -> None:
     text = unit * (100_000 // len(unit))
     started = time.process_time()
     redact(f"token hf_ ? {text}")

@@ -15,7 +15,7 @@ from router.models import ModelRef
 ALNUM = string.ascii_letters + string.digits
 name_like = st.text(st.sampled_from(ALNUM + "._-"), min_size=1, max_size=100)
 id_like = st.builds("{}/{}".format, name_like, name_like)
-# Mostly what almost passes: the alphabet of ids and of URLs, and a few strangers.
+# Mostly texts that almost pass: characters of ids and of URLs, and a few others.
 anything = (
     st.text(st.sampled_from(ALNUM[:4] + "._-/@?#%&=: \n\x00é\u212a")) | st.text() | id_like
 )
@@ -41,7 +41,7 @@ def parsed(text: str) -> ModelRef | None:
         (f"org/{'n' * 96}", f"org/{'n' * 96}", None),
     ],
 )
-def test_names_of_the_hub_are_read(text: str, repo_id: str, revision: str | None) -> None:
+def test_names_of_the_hub_are_parsed(text: str, repo_id: str, revision: str | None) -> None:
     ref = ModelRef.parse(text)
     assert (ref.repo_id, ref.revision) == (repo_id, revision)
     assert str(ref) == text
@@ -68,20 +68,22 @@ def test_anything_else_is_refused(text: str) -> None:
 
 @given(anything)
 @example("org/name@refs/pr/1")
-def test_what_is_read_is_written_back_the_same(text: str) -> None:
+def test_a_parsed_name_prints_the_same(text: str) -> None:
     if ref := parsed(text):
         assert str(ref) == text
         assert ModelRef.parse(str(ref)) == ref
 
 
 @given(anything)
-def test_whatever_is_read_passes_the_hub_clients_own_check(text: str) -> None:
+def test_every_parsed_name_passes_the_hub_clients_own_check(text: str) -> None:
     if ref := parsed(text):
         validate_repo_id(ref.repo_id)
 
 
 @given(id_like)
-def test_whatever_the_hub_client_takes_is_read_but_a_dot_or_dash_at_an_edge(text: str) -> None:
+def test_names_that_the_hub_client_accepts_are_parsed_except_for_a_dot_or_dash_at_an_edge(
+    text: str,
+) -> None:
     try:
         validate_repo_id(text)
     except HFValidationError:
@@ -90,7 +92,7 @@ def test_whatever_the_hub_client_takes_is_read_but_a_dot_or_dash_at_an_edge(text
 
 
 @given(anything)
-def test_a_url_made_of_what_is_read_leads_nowhere_else(text: str) -> None:
+def test_a_parsed_name_does_not_change_the_target_of_a_url(text: str) -> None:
     if ref := parsed(text):
         path = f"/api/models/{ref.repo_id}/revision/{ref.revision or 'main'}"
         url = urlsplit(f"https://hub.test{path}")
@@ -102,8 +104,8 @@ def test_a_url_made_of_what_is_read_leads_nowhere_else(text: str) -> None:
 
 
 @given(st.text())
-def test_a_refusal_does_not_repeat_what_was_sent(text: str) -> None:
-    # Somebody will put a token into `model`.
+def test_an_error_does_not_repeat_the_name(text: str) -> None:
+    # Some callers put a token into `model` by mistake.
     secret = f"hf_{'x' * 20}{text}"
     with pytest.raises(InvalidModelId) as refused:
         ModelRef.parse(secret.replace("/", ""))

@@ -52,7 +52,7 @@ def run(body: str) -> subprocess.CompletedProcess[str]:
 
 
 @in_a_namespace
-def test_the_workers_status_is_the_containers() -> None:
+def test_the_container_exits_with_the_workers_status() -> None:
     assert run("return 7").returncode == 7
     assert run("os.kill(os.getpid(), signal.SIGKILL)").returncode == 128 + signal.SIGKILL
 
@@ -114,5 +114,5 @@ def _only_child(parent: int) -> str:
     return child
 
 
-def test_elsewhere_nothing_is_forked() -> None:
+def test_without_being_process_1_nothing_is_forked() -> None:
     assert under_init(lambda: 3) == 3

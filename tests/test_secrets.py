@@ -22,7 +22,7 @@ class Holder:
     token: Token
 
 
-def test_a_token_is_revealed_on_demand_only() -> None:
+def test_a_token_is_shown_by_reveal_only() -> None:
     text = a_token()
     token = Token(text)
     assert token.reveal() == text
@@ -32,7 +32,7 @@ def test_a_token_is_revealed_on_demand_only() -> None:
     assert all(text not in line for line in shown)
 
 
-def test_a_token_is_neither_pickled_nor_multiplied() -> None:
+def test_a_token_is_neither_pickled_nor_copied() -> None:
     token = Token(a_token())
     with pytest.raises(TypeError, match="pickling") as refused:
         pickle.dumps(token)
@@ -42,7 +42,7 @@ def test_a_token_is_neither_pickled_nor_multiplied() -> None:
     assert not hasattr(token, "__dict__")
 
 
-def test_equal_tokens_share_a_digest_that_does_not_give_them_away() -> None:
+def test_equal_tokens_share_a_digest_that_does_not_reveal_them() -> None:
     text = a_token()
     assert Token(text) == Token(text)
     assert hash(Token(text)) == hash(Token(text))
@@ -55,7 +55,7 @@ def test_equal_tokens_share_a_digest_that_does_not_give_them_away() -> None:
     "spoil",
     ["Bearer {}", " {}", "{} ", "{}\n", "{}\x00", "{}é", "{},x", "{}/x"],
 )
-def test_a_malformed_token_is_refused_without_being_repeated(spoil: str) -> None:
+def test_a_malformed_token_is_refused_without_its_value(spoil: str) -> None:
     text = a_token()
     with pytest.raises(InvalidHfToken) as refused:
         Token(spoil.format(text))

@@ -1,16 +1,16 @@
 # ruff: noqa: INP001 - a directory on PYTHONPATH, not a package
-"""Lets the unmodified SGLang of PyPI start where there is no GPU.
+"""Lets the unmodified SGLang from PyPI start without a GPU.
 
-Python imports a module of this name at start-up when it is on `PYTHONPATH`, where
-`engines.command` puts this directory for an engine on the CPU and for nothing else.
+Python imports a module of this name at startup if it is on `PYTHONPATH`. `engines.command`
+puts this directory there, only for engines on the CPU.
 SGLang's CPU path runs dense models on plain PyTorch, but three packages of the GPU path
-are imported on the way, and none of them has a wheel that works here:
+are imported on the way, and none of them has a wheel that works on the CPU:
 
-- `triton` declares kernels at import. Here it is inert: every name exists, decorators
-  give back what they decorate, and nothing is ever compiled or launched.
-- `sgl_kernel` names the CPU kernels. Here they can be imported and raise when called; no
-  dense model calls one. Its submodules can't be imported, which is how SGLang finds out
-  that a GPU kernel is missing.
+- `triton` declares kernels at import. The replacement does nothing: every name exists,
+  decorators return their argument, and nothing is compiled or launched.
+- `sgl_kernel` has CPU kernels. In the replacement they can be imported and raise when
+  called; no dense model calls one. Its submodules can't be imported, from which SGLang
+  concludes that GPU kernels are missing.
 - `torchvision`'s wheel is built for CUDA and stops at its first import because its
   native library, and with it the operators it describes, is not loaded. Two declared
   schemas are enough.
@@ -39,14 +39,14 @@ SGL_KERNELS = (
 
 
 class Inert(types.ModuleType):
-    """A module, a decorator or a constant of triton's, as the importer likes."""
+    """Stands in for any module, decorator or constant of triton."""
 
     __version__ = "0.0.0"
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(name)
-        if name == "active":  # `triton.runtime.driver.active`: the real one says this too
+        if name == "active":  # `triton.runtime.driver.active` of the real triton raises it too
             raise RuntimeError("0 active drivers")
         if name[0].isupper():  # torch asks `isinstance(kernel, triton.runtime.JITFunction)`
             return type(name, (), {"__init__": lambda *_args, **_kwargs: None})
@@ -65,14 +65,14 @@ def sgl_kernel() -> types.ModuleType:
 
 def _missing(name: str) -> object:
     def kernel(*_args: object, **_kwargs: object) -> NoReturn:
-        raise NotImplementedError(f"sgl_kernel.{name} is not there on the CPU")
+        raise NotImplementedError(f"sgl_kernel.{name} does not exist on the CPU")
 
     return kernel
 
 
 def torchvision_operators() -> object:
-    """Declare them. They live as long as the returned library does."""
-    # Here, because it takes seconds, which only those pay who import torchvision.
+    """Declare the operators. They exist as long as the returned library does."""
+    # Imported here because it takes seconds, and many models don't need torchvision.
     import torch  # type: ignore[import-not-found]  # noqa: PLC0415
 
     library = torch.library.Library("torchvision", "DEF")
@@ -81,8 +81,8 @@ def torchvision_operators() -> object:
     return library
 
 
-class Understudy(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Plays `triton` and `sgl_kernel`, and prepares the stage for `torchvision`."""
+class CpuFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds the replacements of `triton` and `sgl_kernel`; prepares `torchvision`'s import."""
 
     _operators: object = None
 
@@ -99,7 +99,7 @@ class Understudy(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return sgl_kernel() if spec.name == "sgl_kernel" else Inert(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """Nothing to run: the module is whole."""
+        """Nothing to execute: the module is complete."""
 
 
-sys.meta_path.insert(0, Understudy())
+sys.meta_path.insert(0, CpuFinder())
