@@ -1,6 +1,8 @@
-"""Time as the worker lived it. A serverless worker can be frozen between requests, and
-thawed minutes or days later: what it was told before may not be believed, and the time
-that it did not have must not count against anybody's deadline.
+"""Time without freezes.
+
+A serverless platform can freeze a worker between requests, and thaw it minutes or days later.
+What the worker knew before is then out of date, and the time that passed meanwhile must not
+count against any deadline.
 """
 
 from __future__ import annotations
@@ -14,13 +16,13 @@ Clock = Callable[[], float]  # seconds, monotonic
 
 _log = logging.getLogger(__name__)
 
-TICK = 1.0  # seconds between two looks
-LATE = 30.0  # seconds: a look that is later than this means that nothing ran
-DRIFT = 5.0  # seconds between the clocks: the machine slept, and one of them with it
+TICK = 1.0  # seconds between two looks at the clocks
+LATE = 30.0  # seconds: a look that comes later than this means that the worker was frozen
+DRIFT = 5.0  # seconds by which the two clocks may differ; more means that one of them slept
 
 
 class WorkerClock:
-    """Seconds, monotonic, without those in which nothing ran."""
+    """Monotonic seconds, without those for which the worker was frozen."""
 
     def __init__(
         self,
@@ -32,8 +34,8 @@ class WorkerClock:
         self._looked_at, self._wall_then = monotonic(), wall()
 
     def __call__(self) -> float:
-        # Stands still once a look is overdue, so that whatever happens to run first after
-        # a thaw sees no deadline gone by.
+        # Stands still once a look is overdue, so that the code that runs first after a thaw
+        # does not see deadlines pass.
         return min(self._monotonic(), self._overdue) - self._frozen
 
     @property
@@ -41,7 +43,10 @@ class WorkerClock:
         return self._looked_at + TICK + LATE
 
     def look(self) -> float:
-        """Call it every `TICK` seconds. Returns for how long nothing ran, mostly 0."""
+        """Compare the clocks; to be called every `TICK` seconds.
+
+        Returns for how many seconds the worker was frozen, mostly 0.
+        """
         now, wall = self._monotonic(), self._wall()
         missed = max(0.0, now - self._overdue)
         drift = (wall - self._wall_then) - (now - self._looked_at)
@@ -55,9 +60,11 @@ async def watch(
     thawed: Callable[[], Awaitable[None]],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Look at the clock for ever, and call `thawed` after each freeze."""
+    """Look at the clock forever, and call `thawed` after each freeze."""
     while True:
         await sleep(TICK)
         if gap := clock.look():
-            _log.warning("this worker was frozen for about %.0f s; asking everything anew", gap)
+            _log.warning(
+                "this worker was frozen for about %.0f s; checking everything again", gap
+            )
             await thawed()

@@ -19,7 +19,7 @@ class Machine:
         self.date += seconds
 
 
-def test_while_all_runs_it_is_the_machines_own() -> None:
+def test_without_a_freeze_it_runs_like_the_machines_clock() -> None:
     machine = Machine()
     before = machine.clock()
     for _ in range(100):
@@ -28,7 +28,7 @@ def test_while_all_runs_it_is_the_machines_own() -> None:
     assert machine.clock() - before == pytest.approx(100 * TICK)
 
 
-def test_a_busy_moment_is_no_freeze() -> None:
+def test_a_short_delay_is_not_a_freeze() -> None:
     machine = Machine()
     before = machine.clock()
     machine.run(TICK + LATE)
@@ -36,7 +36,7 @@ def test_a_busy_moment_is_no_freeze() -> None:
     assert machine.clock() - before == TICK + LATE
 
 
-def test_a_freeze_in_which_uptime_went_on_does_not_count() -> None:
+def test_a_freeze_during_which_uptime_went_on_does_not_count() -> None:
     machine = Machine()
     before = machine.clock()
     machine.run(3600)
@@ -47,7 +47,7 @@ def test_a_freeze_in_which_uptime_went_on_does_not_count() -> None:
     assert machine.clock() - before == 2 * TICK + LATE
 
 
-def test_a_freeze_in_which_uptime_stood_still_is_seen_by_the_date() -> None:
+def test_a_freeze_during_which_uptime_stood_still_is_seen_by_the_date() -> None:
     machine = Machine()
     before = machine.clock()
     machine.run(TICK)
@@ -56,7 +56,7 @@ def test_a_freeze_in_which_uptime_stood_still_is_seen_by_the_date() -> None:
     assert machine.clock() - before == TICK
 
 
-def test_a_date_that_is_corrected_a_little_is_no_freeze() -> None:
+def test_a_small_correction_of_the_date_is_not_a_freeze() -> None:
     machine = Machine()
     machine.date -= 4
     assert machine.clock.look() == 0
@@ -75,7 +75,7 @@ def test_it_never_runs_backwards(steps: list[tuple[float, float, bool]]) -> None
         last = machine.clock()
 
 
-async def test_a_thaw_is_told_once() -> None:
+async def test_a_thaw_is_reported_once() -> None:
     machine, told = Machine(), list[int]()
     naps = iter([TICK, 3600, TICK, TICK])
 

@@ -1,4 +1,4 @@
-"""What the pool asks of the world. Adapters implement these; tests fake them."""
+"""What the pool needs from other rooms. Adapters implement these; tests fake them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from router.secrets import Token
 
 @dataclass(frozen=True, slots=True)
 class FetchProgress:
-    """Bytes on disk so far, of the bytes that the snapshot has."""
+    """How far a download is, in bytes of the snapshot."""
 
-    done: int
+    done: int  # on disk
     total: int
 
 
 class Downloader(Protocol):
-    """Brings a repository's files to disk, once, whoever asks."""
+    """Downloads a repository's files, once for all callers."""
 
     async def fetch(
         self,
@@ -29,11 +29,12 @@ class Downloader(Protocol):
         credential: Token | None,
         progress: Callable[[FetchProgress], None],
     ) -> Path:
-        """Return the verified snapshot directory; at once where it is on disk already.
+        """Return the directory of the verified snapshot; at once if it is on disk already.
 
-        An `AccessError` blames the credential; `HubUnavailable`, `InsufficientDisk`,
-        `ModelTooLarge` and `UnsupportedModel` do not. A cancelled call has killed its
-        child and swept its partial files by the time `CancelledError` leaves it.
+        Raises `AccessError` where the Hub refuses the credential; `HubUnavailable`,
+        `InsufficientDisk`, `ModelTooLarge` or `UnsupportedModel` where another credential
+        would not help. Once cancelled, it raises `CancelledError` only after its child
+        process is dead and its partial files are removed.
         """
         ...
 
@@ -61,21 +62,21 @@ class Engine(Protocol):
 
     @property
     def served_name(self) -> str:
-        """What the engine wants to read in the `model` field."""
+        """The name that the engine expects in the `model` field."""
         ...
 
     async def exited(self) -> str:
-        """Wait until the process has ended by itself; say how, for the log."""
+        """Wait until the process has ended by itself. Returns how, for the log."""
         ...
 
     async def probe(self) -> bool:
-        """Ask whether it still generates. False means dead or stalled."""
+        """Whether the engine still generates. False: it is dead or stalled."""
         ...
 
     async def stop(self, *, at_once: bool = False) -> None:
-        """End the whole process group, at once or by asking first.
+        """End the whole process group: by a signal that it can handle first, or `at_once`.
 
-        Raises `Unkillable`; safe to call again.
+        Raises `Unkillable`. Can be called again.
         """
         ...
 
@@ -86,24 +87,24 @@ class EngineLauncher(Protocol):
     async def start(self, spec: EngineSpec, snapshot: Path, allotment: Allotment) -> Engine:
         """Start the process and wait until it is healthy.
 
-        Raises `EngineStartError` on an early exit, a wrong model or the deadline. However
-        this call ends other than by returning, also when cancelled, no process of it
-        is left (or `Unkillable` is raised).
+        Raises `EngineStartError` after an early exit, for a wrong model, or at the deadline.
+        If it raises, `CancelledError` included, none of its processes is left. If one can't
+        be killed, it raises `Unkillable`.
         """
         ...
 
 
 class MemoryGauge(Protocol):
-    """The memory that engines compete for: the GPU's, or the host's where there is none."""
+    """The memory that engines share: the GPU's, or the host's if there is no GPU."""
 
     def total(self) -> int:
         """Bytes that the device has."""
         ...
 
     def free(self) -> int:
-        """Bytes measured free just now."""
+        """Bytes that are free now, as measured."""
         ...
 
     async def recovered(self, target: int) -> int:
-        """Wait until `target` bytes are free, or patience ends; return what is free."""
+        """Wait until `target` bytes are free, or for long enough. Returns the free bytes."""
         ...

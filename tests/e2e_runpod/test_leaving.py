@@ -105,7 +105,9 @@ async def test_a_killed_worker_leaves_no_engine_and_no_download(stage: Stage) ->
         await eventually(lambda: job.chunks)
         stage.hub.faults.add("/cdn/.*", "hang", times=None)
         endpoint.chat(fetched)
-        await eventually(lambda: any("fetch_child" in command(p) for p in worker.processes()))
+        await eventually(
+            lambda: any("router.downloads.child" in command(p) for p in worker.processes())
+        )
         heartbeat = the_heartbeat(endpoint)
         worker.send(signal.SIGKILL)
         # The SDK's own process outlives the worker where nothing ends the container.

@@ -116,6 +116,6 @@ GUARDS = (
         "A refused token pays no more",
         "router.scheduler.engine_life:EngineLife._fetch_failed",
         drop("refused", "error"),
-        "tests/pool/test_pool_downloads.py::test_each_token_pays_once",
+        "tests/pool/test_pool_downloads.py::test_each_token_is_tried_once",
     ),
 )

@@ -50,7 +50,7 @@ GUARDS = (
         "router.scheduler.engine_life:EngineLife.forget_snapshot",
         without("queue"),
         "tests/pool/test_pool_downloads.py::"
-        "test_files_that_are_on_their_way_wanted_or_in_use_may_not_go",
+        "test_a_snapshot_that_is_being_fetched_wanted_or_in_use_is_not_forgotten",
     ),
     Guard(
         "Files of the operator's models are not removed",

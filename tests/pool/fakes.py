@@ -59,7 +59,7 @@ class FakeGauge:
 
 class FakeDownloader:
     def __init__(self) -> None:
-        self.calls: list[tuple[str, str]] = []  # (repo, payer)
+        self.calls: list[tuple[str, str]] = []  # (repo, token)
         self.swept: list[str] = []
         self._pending: dict[str, asyncio.Future[Path]] = {}
         self._tell: dict[str, Callable[[FetchProgress], None]] = {}

@@ -62,11 +62,11 @@ class World:
     def call(
         self,
         what: EngineSpec,
-        payer: str = "",
+        token: str = "",
         patience: float = 60.0,
         caller: str | None = None,
     ) -> Caller:
-        made = Caller(self, what, payer, patience, caller)
+        made = Caller(self, what, token, patience, caller)
         self.callers.append(made)
         return made
 
@@ -92,12 +92,12 @@ class Caller:
     """One request: waits for a lease and holds it until told to end."""
 
     def __init__(
-        self, world: World, what: EngineSpec, payer: str, patience: float, caller: str | None
+        self, world: World, what: EngineSpec, token: str, patience: float, caller: str | None
     ) -> None:
         self.lease: Lease | None = None
         self.error: RouterError | None = None
         self._world, self._spec, self._patience = world, what, patience
-        self._payer = token_of(payer) if payer else None
+        self._token = token_of(token) if token else None
         self._caller = caller
         self._end = asyncio.Event()
         self._answered = False
@@ -108,7 +108,7 @@ class Caller:
         deadline = world.clock() + self._patience
         try:
             with world.pool.lease(
-                self._spec, self._payer, deadline=deadline, caller=self._caller
+                self._spec, self._token, deadline=deadline, caller=self._caller
             ) as lease:
                 await lease.granted()
                 self.lease = lease

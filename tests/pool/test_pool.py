@@ -34,7 +34,7 @@ async def test_the_least_recently_used_idle_engine_makes_room(stack: AsyncExitSt
     assert world.launcher.most_alive == 2
 
 
-async def test_an_engine_in_use_drains_for_a_waiter_and_is_never_cut_off(
+async def test_an_engine_in_use_drains_for_a_waiting_request_and_is_never_cut_off(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack, max_loaded=1).instant()
@@ -54,7 +54,7 @@ async def test_an_engine_in_use_drains_for_a_waiter_and_is_never_cut_off(
     assert late.lease
 
 
-async def test_a_draining_engine_is_revived_when_its_waiter_leaves(
+async def test_a_draining_engine_is_revived_when_the_waiting_request_leaves(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack, max_loaded=1).instant()
@@ -70,7 +70,7 @@ async def test_a_draining_engine_is_revived_when_its_waiter_leaves(
     assert late.lease
 
 
-async def test_pinned_engines_are_never_evicted_and_the_rest_is_told_so(
+async def test_pinned_engines_are_never_evicted_and_other_models_get_no_room(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack, max_loaded=1).instant()
@@ -84,7 +84,7 @@ async def test_pinned_engines_are_never_evicted_and_the_rest_is_told_so(
     assert world.state("a") is State.READY
 
 
-async def test_a_fresh_engine_that_answered_is_safe_for_min_residency(
+async def test_a_new_engine_that_has_answered_is_not_evicted_for_min_residency(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack, max_loaded=1, min_residency=15.0).instant()
@@ -145,7 +145,9 @@ async def test_an_engine_takes_max_concurrency_requests_and_the_rest_wait_their_
     assert [bool(caller.lease) for caller in callers] == [True, True, True, False]
 
 
-async def test_a_waiter_is_told_what_it_waited_for(stack: AsyncExitStack) -> None:
+async def test_a_request_that_waited_too_long_is_told_what_it_waited_for(
+    stack: AsyncExitStack,
+) -> None:
     world = world_of(stack, max_loaded=1)
     loading = world.call(spec("a"), patience=10.0)
     await settle()
@@ -163,11 +165,11 @@ async def test_a_waiter_is_told_what_it_waited_for(stack: AsyncExitStack) -> Non
 
 
 @pytest.mark.parametrize("stage", ["fetching", "starting", "granted", "in flight"])
-async def test_cancelling_one_waiter_leaves_the_work_of_others_alone(
+async def test_cancelling_one_request_does_not_cancel_the_work_of_others(
     stack: AsyncExitStack, stage: str
 ) -> None:
     world = world_of(stack)
-    first, second = world.call(spec("a"), payer="x"), world.call(spec("a"), payer="y")
+    first, second = world.call(spec("a"), token="x"), world.call(spec("a"), token="y")
     await settle()
     if stage != "fetching":
         world.downloader.finish("a")
@@ -196,7 +198,7 @@ async def test_cancelling_one_waiter_leaves_the_work_of_others_alone(
     assert len(world.launcher.starts) == 1
 
 
-async def test_who_waits_can_look_up_now_and_then(stack: AsyncExitStack) -> None:
+async def test_a_request_can_wait_in_intervals(stack: AsyncExitStack) -> None:
     world = world_of(stack)
     with world.pool.lease(spec("a"), None, deadline=world.clock() + 60) as lease:
         assert not await lease.granted(within=0.001)
@@ -206,7 +208,7 @@ async def test_who_waits_can_look_up_now_and_then(stack: AsyncExitStack) -> None
         assert await lease.granted(within=5.0)
 
 
-async def test_a_strangers_request_does_not_change_how_the_operators_model_runs(
+async def test_a_callers_request_does_not_change_how_the_operators_model_runs(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack, max_loaded=0)
@@ -223,7 +225,7 @@ async def test_a_strangers_request_does_not_change_how_the_operators_model_runs(
     assert world.pool.loaded() == [ours]
 
 
-def test_what_falls_due_at_once_is_no_trouble_to_uvloop() -> None:
+def test_timers_that_are_due_at_once_work_with_uvloop() -> None:
     async def two_in_a_hurry() -> None:
         async with AsyncExitStack() as stack:
             world = world_of(stack)

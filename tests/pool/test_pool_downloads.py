@@ -18,7 +18,7 @@ from tests.pool.harness import world_of
 
 async def test_a_request_downloads_starts_and_gets_the_engine(stack: AsyncExitStack) -> None:
     world = world_of(stack)
-    caller = world.call(spec("a"), payer="alice")
+    caller = world.call(spec("a"), token="alice")
     await settle()
     assert world.downloader.calls == [("org/a", "alice")]
     assert world.state() is State.FETCHING
@@ -36,7 +36,7 @@ async def test_requests_that_arrive_together_share_one_download_and_one_start(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack).instant()
-    callers = [world.call(spec("a"), payer=str(n)) for n in range(20)]
+    callers = [world.call(spec("a"), token=str(n)) for n in range(20)]
     await settle()
     assert all(caller.lease for caller in callers)
     assert len(world.downloader.calls) == len(world.launcher.starts) == 1
@@ -52,12 +52,12 @@ async def test_a_model_larger_than_the_budget_is_refused_before_the_download(
     assert not world.downloader.calls
 
 
-async def test_the_next_entitled_waiter_pays_when_the_payer_is_refused(
+async def test_when_a_token_is_refused_the_next_waiting_requests_token_downloads(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack)
-    refused = [world.call(spec("a"), payer="mallory") for _ in range(2)]
-    heir = world.call(spec("a"), payer="alice")
+    refused = [world.call(spec("a"), token="mallory") for _ in range(2)]
+    other = world.call(spec("a"), token="alice")
     await settle()
     world.downloader.fail("a", ModelGated("no"))
     await settle()
@@ -67,28 +67,28 @@ async def test_the_next_entitled_waiter_pays_when_the_payer_is_refused(
     await settle()
     world.launcher.ready("a")
     await settle()
-    assert heir.lease
+    assert other.lease
 
 
-async def test_each_token_pays_once(stack: AsyncExitStack) -> None:
+async def test_each_token_is_tried_once(stack: AsyncExitStack) -> None:
     world = world_of(stack)
-    callers = [world.call(spec("a"), payer=name) for name in ("x", "y", "x")]
+    callers = [world.call(spec("a"), token=name) for name in ("x", "y", "x")]
     await settle()
     world.downloader.fail("a", ModelGated("no"))
     await settle()
-    again = world.call(spec("a"), payer="x")
+    again = world.call(spec("a"), token="x")
     await settle()
     world.downloader.fail("a", ModelGated("no"))
     await settle()
-    assert [payer for _, payer in world.downloader.calls] == ["x", "y"]
+    assert [token for _, token in world.downloader.calls] == ["x", "y"]
     assert all(isinstance(c.error, ModelGated) for c in (*callers, again))
 
 
-async def test_a_disk_error_fails_everybody_and_the_next_request_tries_again(
+async def test_a_disk_error_fails_all_waiting_requests_and_the_next_one_tries_again(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack)
-    callers = [world.call(spec("a"), payer=name) for name in ("x", "y")]
+    callers = [world.call(spec("a"), token=name) for name in ("x", "y")]
     await settle()
     world.downloader.fail("a", InsufficientDisk("10 bytes short"))
     await settle()
@@ -98,12 +98,12 @@ async def test_a_disk_error_fails_everybody_and_the_next_request_tries_again(
     assert len(world.downloader.calls) == 2
 
 
-async def test_a_download_goes_on_when_its_payer_leaves(stack: AsyncExitStack) -> None:
+async def test_a_download_continues_when_its_first_caller_leaves(stack: AsyncExitStack) -> None:
     world = world_of(stack)
-    payer = world.call(spec("a"), payer="x")
-    other = world.call(spec("a"), payer="y")
+    first = world.call(spec("a"), token="x")
+    other = world.call(spec("a"), token="y")
     await settle()
-    await payer.leave()
+    await first.leave()
     world.downloader.finish("a")
     await settle()
     world.launcher.ready("a")
@@ -112,7 +112,7 @@ async def test_a_download_goes_on_when_its_payer_leaves(stack: AsyncExitStack) -
     assert len(world.downloader.calls) == 1
 
 
-async def test_a_download_that_nobody_wants_is_cancelled_after_a_while(
+async def test_a_download_without_waiting_requests_is_cancelled_after_a_while(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack, fetch_linger=60.0)
@@ -126,7 +126,7 @@ async def test_a_download_that_nobody_wants_is_cancelled_after_a_while(
     assert world.state() is State.COLD
 
 
-async def test_files_are_looked_at_again_after_a_start_that_failed(
+async def test_files_are_verified_again_after_a_failed_start(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack)
@@ -145,23 +145,23 @@ async def test_files_are_looked_at_again_after_a_start_that_failed(
     assert again.lease
 
 
-async def test_a_token_that_was_refused_hears_its_own_refusal_again(
+async def test_a_refused_token_gets_the_same_error_while_the_download_runs(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack)
-    world.call(spec("a"), payer="x")
-    other = world.call(spec("a"), payer="y")
+    world.call(spec("a"), token="x")
+    other = world.call(spec("a"), token="y")
     await settle()
     world.downloader.fail("a", ModelGated("x is not accepted"))
     await settle()
-    again = world.call(spec("a"), payer="x")
+    again = world.call(spec("a"), token="x")
     await settle()
     assert again.error is not None
     assert again.error.message == "x is not accepted"
     assert other.waiting
 
 
-async def test_files_that_nothing_is_up_with_may_go_and_are_fetched_again(
+async def test_the_snapshot_of_an_unloaded_model_can_be_forgotten_and_is_fetched_again(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack, max_loaded=1).instant()
@@ -177,7 +177,7 @@ async def test_files_that_nothing_is_up_with_may_go_and_are_fetched_again(
     assert [name for name, _ in world.downloader.calls] == ["org/a", "org/b", "org/a"]
 
 
-async def test_files_that_are_on_their_way_wanted_or_in_use_may_not_go(
+async def test_a_snapshot_that_is_being_fetched_wanted_or_in_use_is_not_forgotten(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack, max_loaded=1)

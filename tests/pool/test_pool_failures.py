@@ -17,7 +17,9 @@ from tests.pool.fakes import (
 from tests.pool.harness import hold, world_of
 
 
-async def test_a_failed_start_fails_its_waiters_and_cools_down(stack: AsyncExitStack) -> None:
+async def test_a_failed_start_fails_the_waiting_requests_and_cools_down(
+    stack: AsyncExitStack,
+) -> None:
     world = world_of(stack)
     world.downloader.instant = True
     for failures in (1, 2):
@@ -103,7 +105,7 @@ async def test_the_back_off_doubles_with_each_crash_until_a_whole_answer(
     assert slot.failures == 0
 
 
-async def test_those_who_wait_for_an_engine_that_keeps_crashing_are_told(
+async def test_requests_that_wait_for_an_engine_that_keeps_crashing_are_refused(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack, max_concurrency=1).instant()
@@ -149,7 +151,7 @@ async def test_a_silent_engine_is_probed_and_a_stalled_one_replaced(
     assert world.state() is State.FETCHED
 
 
-async def test_after_a_thaw_every_engine_must_show_that_it_works(
+async def test_after_a_freeze_every_engine_is_probed(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack).instant()
@@ -163,7 +165,7 @@ async def test_after_a_thaw_every_engine_must_show_that_it_works(
     assert (world.state("a"), world.state("b")) == (State.FETCHED, State.READY)
 
 
-async def test_an_idle_engine_is_left_alone(stack: AsyncExitStack) -> None:
+async def test_an_idle_engine_is_not_probed(stack: AsyncExitStack) -> None:
     world = world_of(stack, stall_timeout=120.0).instant()
     caller = world.call(spec("a"))
     await settle()
@@ -173,7 +175,9 @@ async def test_an_idle_engine_is_left_alone(stack: AsyncExitStack) -> None:
     assert world.state() is State.READY
 
 
-async def test_what_falls_due_just_after_a_pass_is_not_missed(stack: AsyncExitStack) -> None:
+async def test_a_deadline_that_comes_just_after_a_pass_is_not_missed(
+    stack: AsyncExitStack,
+) -> None:
     """A tick came a moment early; by the time that the next was to be set, it was due."""
     world = world_of(stack)
     world.downloader.instant = True
@@ -217,7 +221,7 @@ async def test_a_request_that_is_tried_again_keeps_its_place(stack: AsyncExitSta
     assert second.lease
 
 
-async def test_a_retry_that_had_a_place_finds_one_in_a_full_queue(
+async def test_a_request_that_is_tried_again_is_admitted_to_a_full_queue(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack, max_queue=1)

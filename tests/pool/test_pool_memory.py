@@ -28,7 +28,7 @@ async def test_engines_of_known_size_share_the_budget_by_bytes(stack: AsyncExitS
     assert loaded == {"b", "c", "d"}
 
 
-async def test_nothing_starts_while_others_hold_the_measured_memory(
+async def test_no_engine_starts_while_other_processes_hold_the_memory(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack).instant()
@@ -93,7 +93,7 @@ async def test_a_device_that_can_not_be_measured_makes_the_worker_leave() -> Non
     await world.pool.shut_down(0.0)
 
 
-async def test_an_engine_that_crashes_beside_a_start_does_not_make_memory_look_missing(
+async def test_memory_that_a_crash_frees_during_a_start_is_not_counted_as_missing(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack, max_loaded=0).instant()
@@ -111,7 +111,7 @@ async def test_an_engine_that_crashes_beside_a_start_does_not_make_memory_look_m
     assert world.scheduler.written_off == 0
 
 
-async def test_who_needs_less_goes_before_who_waits_for_memory_of_others(
+async def test_a_smaller_model_starts_while_a_larger_one_waits_for_memory_of_other_processes(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack, max_loaded=0).instant()

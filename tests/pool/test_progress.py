@@ -14,7 +14,7 @@ def seen(clock: FakeClock) -> ProgressTracker:
     return progress
 
 
-def test_without_anything_seen_nothing_is_promised() -> None:
+def test_without_an_observation_there_is_no_estimate() -> None:
     progress = ProgressTracker(FakeClock())
     progress.begin(7)
     assert progress.fetching(7, KEY) == progress.starting(7, KEY) == Estimate()
@@ -22,7 +22,7 @@ def test_without_anything_seen_nothing_is_promised() -> None:
     assert progress.fetching(7, KEY) == Estimate(1, 4, None)
 
 
-def test_a_download_goes_on_as_it_did_and_a_start_follows() -> None:
+def test_a_download_is_estimated_by_its_rate_with_the_start_that_follows() -> None:
     clock = FakeClock()
     progress = seen(clock)
     progress.begin(7)
@@ -31,7 +31,7 @@ def test_a_download_goes_on_as_it_did_and_a_start_follows() -> None:
     assert progress.fetching(7, KEY) == Estimate(100, 300, 20.0 + 20.0)
 
 
-def test_a_start_takes_as_long_as_this_models_last_or_else_as_others() -> None:
+def test_a_start_is_estimated_by_the_models_last_start_or_else_by_all_others() -> None:
     clock = FakeClock()
     progress = seen(clock)
     progress.begin(7)
@@ -43,7 +43,7 @@ def test_a_start_takes_as_long_as_this_models_last_or_else_as_others() -> None:
     assert progress.starting(7, KEY).seconds == 0.0
 
 
-def test_what_ended_is_forgotten() -> None:
+def test_a_download_that_ended_is_forgotten() -> None:
     clock = FakeClock()
     progress = seen(clock)
     progress.begin(7)
@@ -54,7 +54,7 @@ def test_what_ended_is_forgotten() -> None:
     assert progress.fetching(7, KEY) == Estimate()
 
 
-def test_one_that_winds_down_takes_nothing_from_the_next() -> None:
+def test_an_abandoned_download_does_not_disturb_the_next_one() -> None:
     progress = seen(FakeClock())
     progress.begin(7)
     progress.begin(8)

@@ -18,7 +18,7 @@ CHARGES = st.lists(
 
 
 @given(CHARGES, st.integers(1, 20))
-def test_a_window_opens_when_enough_of_its_charges_are_old(
+def test_a_window_opens_when_enough_of_its_charges_have_expired(
     charges: list[tuple[float, str, int]], limit: int
 ) -> None:
     window, now, made = Window(60.0), 1000.0, []
@@ -37,7 +37,7 @@ def test_a_window_opens_when_enough_of_its_charges_are_old(
         assert total(now + wait - 1e-6) >= limit
 
 
-def test_a_window_forgets_callers_with_whom_it_has_nothing_to_settle() -> None:
+def test_a_window_forgets_callers_without_recent_charges() -> None:
     window = Window(60.0)
     for number in range(1000):
         window.add(str(number), 1, float(number))
@@ -70,7 +70,7 @@ def waits(error: RouterError | None) -> float:
     return error.retry_after
 
 
-async def test_a_caller_has_so_many_models_started_a_minute(world: World) -> None:
+async def test_a_callers_starts_per_minute_are_limited(world: World) -> None:
     for name in ("a", "b", "c"):
         assert (await ask(world, name, "mallory")).error is None
         world.clock.advance(10)
@@ -82,12 +82,12 @@ async def test_a_caller_has_so_many_models_started_a_minute(world: World) -> Non
     assert (await ask(world, "e", "mallory")).error is None
 
 
-async def test_the_operators_own_starts_are_nobodys(world: World) -> None:
+async def test_the_operators_own_starts_are_not_limited(world: World) -> None:
     for name in "abcdefg":
         assert (await ask(world, name, None)).error is None
 
 
-async def test_who_joins_a_start_is_not_charged_for_it(world: World) -> None:
+async def test_a_caller_that_joins_a_start_is_not_charged_for_it(world: World) -> None:
     world.downloader.instant = False
     first = world.call(spec("shared"), caller="alice")
     await settle()
@@ -103,7 +103,7 @@ async def test_who_joins_a_start_is_not_charged_for_it(world: World) -> None:
         assert (await ask(world, name, "bob")).error is None
 
 
-async def test_a_caller_over_its_models_gives_up_its_own_least_recently_used(
+async def test_a_caller_over_its_limit_of_models_yields_its_own_least_recently_used(
     world: World,
 ) -> None:
     await ask(world, "others", "alice")
@@ -120,7 +120,7 @@ async def test_a_caller_over_its_models_gives_up_its_own_least_recently_used(
     }
 
 
-async def test_on_a_full_worker_its_own_engine_makes_room_not_an_older_one_of_others(
+async def test_on_a_full_worker_the_callers_own_engine_makes_room(
     stack: AsyncExitStack,
 ) -> None:
     world = world_of(stack, max_loaded=2, max_models_per_caller=1).instant()
@@ -132,7 +132,7 @@ async def test_on_a_full_worker_its_own_engine_makes_room_not_an_older_one_of_ot
     assert world.state("a") is State.FETCHED
 
 
-async def test_a_caller_that_uses_all_its_models_gets_no_other(world: World) -> None:
+async def test_a_caller_whose_models_are_all_in_use_gets_no_other(world: World) -> None:
     for name in ("a", "b"):
         world.call(spec(name), caller="mallory")
     await settle()
@@ -141,7 +141,9 @@ async def test_a_caller_that_uses_all_its_models_gets_no_other(world: World) -> 
     assert (await ask(world, "c", "alice")).error is None
 
 
-async def test_what_was_given_up_is_no_way_around_the_limit(world: World) -> None:
+async def test_a_yielded_model_that_is_used_again_counts_against_the_limit(
+    world: World,
+) -> None:
     """Its end waits for a start, and meanwhile it is asked for once more."""
     for name in ("a", "b"):
         world.clock.advance(1)
@@ -159,7 +161,9 @@ async def test_what_was_given_up_is_no_way_around_the_limit(world: World) -> Non
     assert [world.state(name) for name in "ab"] == [State.READY, State.FETCHED]
 
 
-async def test_a_model_that_others_use_too_is_no_single_callers(world: World) -> None:
+async def test_a_model_that_several_callers_use_counts_against_none_of_them(
+    world: World,
+) -> None:
     for name in ("a", "b"):
         await ask(world, name, "mallory")
         await ask(world, name, "alice")
@@ -167,7 +171,7 @@ async def test_a_model_that_others_use_too_is_no_single_callers(world: World) ->
     assert [world.state(name) for name in "abc"] == [State.READY] * 3
 
 
-async def test_a_caller_has_so_many_requests_waiting(world: World) -> None:
+async def test_a_callers_waiting_requests_are_limited(world: World) -> None:
     world.launcher.instant = False
     for _ in range(2):
         world.call(spec("a"), caller="mallory")
@@ -185,7 +189,7 @@ async def test_a_caller_has_so_many_requests_waiting(world: World) -> None:
 
 
 @pytest.mark.parametrize("end", ["done", "failed", "abandoned"])
-async def test_bytes_are_charged_to_the_caller_for_whom_they_came(
+async def test_bytes_are_charged_to_the_caller_whose_request_downloads_them(
     world: World, end: str
 ) -> None:
     world.downloader.instant = False
@@ -213,7 +217,7 @@ async def test_bytes_are_charged_to_the_caller_for_whom_they_came(
     assert later.waiting
 
 
-async def test_a_long_download_is_charged_while_it_goes_on(world: World) -> None:
+async def test_a_long_download_is_charged_while_it_runs(world: World) -> None:
     world.downloader.instant = False
     world.call(spec("a"), caller="mallory")
     await settle()

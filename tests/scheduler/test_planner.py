@@ -39,7 +39,7 @@ def decide(*slots: Slot, limits: Limits = LIMITS, free: int | None = 10 * GIB) -
     return plan(slots, limits, 0, free, NOW)
 
 
-def test_the_longest_waiting_starts_first() -> None:
+def test_the_model_with_the_oldest_request_starts_first() -> None:
     late, early = slot("a", State.FETCHED, waits=2), slot("b", State.FETCHED, waits=1)
     assert decide(late, early).start is early
 
@@ -53,7 +53,7 @@ def test_a_start_is_decided_on_measured_memory_only() -> None:
 
 
 @pytest.mark.parametrize("loading", [State.STARTING, State.STOPPING])
-def test_nothing_starts_or_goes_while_another_loads(loading: State) -> None:
+def test_no_engine_starts_or_stops_while_another_takes_or_frees_memory(loading: State) -> None:
     other = slot("x", loading, 3)
     idle = slot("y", State.READY, 5)
     fitting, large = slot("a", State.FETCHED, 2, waits=1), slot("b", State.FETCHED, waits=2)
@@ -61,7 +61,9 @@ def test_nothing_starts_or_goes_while_another_loads(loading: State) -> None:
     assert (decided.start, decided.evict, decided.measure) == (None, None, False)
 
 
-def test_idle_engines_go_before_busy_ones_the_least_recently_used_first() -> None:
+def test_idle_engines_are_evicted_before_busy_ones_drain_the_least_recently_used_first() -> (
+    None
+):
     busy = slot("x", State.READY, 3, used=1, busy=True)
     recent = slot("y", State.READY, 3, used=3)
     stale = slot("z", State.READY, 3, used=2)
@@ -70,20 +72,20 @@ def test_idle_engines_go_before_busy_ones_the_least_recently_used_first() -> Non
     assert decided.drain == ()
 
 
-def test_no_more_goes_than_must() -> None:
+def test_no_more_engines_are_evicted_than_necessary() -> None:
     small = slot("x", State.READY, 1, used=1)
     large = slot("y", State.READY, 8, used=2)
     assert decide(small, large, slot("a", State.FETCHED, 10, waits=1)).evict is small
     assert decide(small, large, slot("a", State.FETCHED, 8, waits=1)).evict is large
 
 
-def test_pinned_engines_stay_though_they_are_the_least_recently_used() -> None:
+def test_pinned_engines_stay_even_if_they_are_the_least_recently_used() -> None:
     pinned = slot("x", State.READY, 4, used=1, pinned=True)
     other = slot("y", State.READY, 4, used=2)
     assert decide(pinned, other, slot("a", State.FETCHED, 4, waits=1)).evict is other
 
 
-def test_what_only_a_pinned_engine_could_make_room_for_is_refused() -> None:
+def test_a_model_that_needs_the_memory_of_a_pinned_engine_is_refused() -> None:
     pinned = slot("x", State.READY, 6, pinned=True)
     waiting = slot("a", State.FETCHED, 5, waits=1)
     ((refused, error),) = decide(pinned, waiting).reject
@@ -91,27 +93,27 @@ def test_what_only_a_pinned_engine_could_make_room_for_is_refused() -> None:
     assert isinstance(error, NoRoom)
 
 
-def test_what_is_larger_than_the_budget_is_refused_and_holds_nobody_up() -> None:
+def test_a_model_larger_than_the_budget_is_refused_and_delays_no_other() -> None:
     giant, fitting = slot("a", State.FETCHED, 11, waits=1), slot("b", State.FETCHED, waits=2)
     decided = decide(giant, fitting)
     assert [type(error) for _, error in decided.reject] == [ModelTooLarge]
     assert decided.start is fitting
 
 
-def test_busy_engines_drain_for_the_head_of_the_line_alone() -> None:
+def test_busy_engines_drain_only_for_the_first_model_in_the_queue() -> None:
     first = slot("x", State.READY, 5, used=1, busy=True)
     second = slot("y", State.READY, 5, used=2, busy=True)
     head, behind = slot("a", State.FETCHED, waits=1), slot("b", State.FETCHED, waits=2)
     assert decide(first, second, head, behind).drain == (first,)
 
 
-def test_an_engine_does_not_drain_for_a_waiter_younger_than_its_own() -> None:
+def test_an_engine_does_not_drain_for_a_request_younger_than_its_own() -> None:
     serving = slot("x", State.READY, 10, busy=True, waits=1)
     assert decide(serving, slot("a", State.FETCHED, waits=2)).drain == ()
     assert decide(serving, slot("a", State.FETCHED, waits=0)).drain == (serving,)
 
 
-def test_no_new_drain_begins_while_another_engine_loads() -> None:
+def test_no_drain_begins_while_another_engine_starts() -> None:
     loading = slot("z", State.STARTING, 5)
     busy = slot("x", State.READY, 5, busy=True)
     draining = slot("y", State.DRAINING, 5, busy=True)
@@ -120,27 +122,27 @@ def test_no_new_drain_begins_while_another_engine_loads() -> None:
     assert decide(loading, draining, waiting).drain == (draining,)
 
 
-def test_an_engine_that_drains_goes_on_rather_than_another_beginning() -> None:
+def test_a_drain_continues_rather_than_another_one_beginning() -> None:
     draining = slot("x", State.DRAINING, 5, used=9, busy=True)
     busy = slot("y", State.READY, 5, used=1, busy=True)
     assert decide(draining, busy, slot("a", State.FETCHED, waits=1)).drain == (draining,)
 
 
-def test_room_that_is_freed_for_the_head_is_not_taken_by_those_behind() -> None:
+def test_memory_freed_for_the_first_model_is_not_given_to_those_behind() -> None:
     draining = slot("x", State.DRAINING, 8, busy=True)
     head = slot("a", State.FETCHED, 10, waits=1)
     behind = slot("b", State.FETCHED, 2, waits=2)
     assert decide(draining, head, behind).start is None
 
 
-def test_room_that_the_head_can_not_use_goes_to_those_behind() -> None:
+def test_memory_that_the_first_model_can_not_use_is_given_to_those_behind() -> None:
     draining = slot("x", State.DRAINING, 8, busy=True)
     head = slot("a", State.FETCHED, 8, waits=1)
     behind = slot("b", State.FETCHED, 2, waits=2)
     assert decide(draining, head, behind).start is behind
 
 
-def test_a_fresh_engine_is_safe_once_it_has_answered() -> None:
+def test_a_new_engine_that_has_answered_is_not_evicted() -> None:
     limits = Limits(budget=10 * GIB, min_residency=15.0)
     fresh = slot("x", State.READY, 10, ready_at=NOW - 10)
     waiting = slot("a", State.FETCHED, waits=1)
@@ -150,20 +152,20 @@ def test_a_fresh_engine_is_safe_once_it_has_answered() -> None:
     assert decide(unused, waiting, limits=limits).evict is unused
 
 
-def test_those_behind_a_head_that_waits_for_residency_wait_with_it() -> None:
+def test_models_behind_one_that_waits_for_min_residency_wait_with_it() -> None:
     limits = Limits(budget=10 * GIB, min_residency=15.0)
     fresh = slot("x", State.READY, 8, ready_at=NOW)
     head, behind = slot("a", State.FETCHED, 4, waits=1), slot("b", State.FETCHED, 2, waits=2)
     assert decide(fresh, head, behind, limits=limits).start is None
 
 
-def test_the_count_limits_engines_whatever_their_size() -> None:
+def test_max_loaded_limits_engines_of_any_size() -> None:
     limits = Limits(budget=10 * GIB, max_loaded=1, min_residency=0.0)
     idle = slot("x", State.READY, 1)
     assert decide(idle, slot("a", State.FETCHED, 1, waits=1), limits=limits).evict is idle
 
 
-def test_an_engine_that_cools_down_is_not_in_the_line() -> None:
+def test_an_engine_that_cools_down_does_not_start() -> None:
     cooling = slot("a", State.FETCHED, waits=1)
     cooling.retry_at = NOW + 1
     assert decide(cooling).start is None

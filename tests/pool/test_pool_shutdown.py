@@ -17,7 +17,7 @@ from tests.pool.harness import World, world_of
 
 
 @pytest.mark.parametrize("stage", ["fetching", "starting", "ready"])
-async def test_shutting_down_refuses_who_waits_and_leaves_no_process(stage: str) -> None:
+async def test_a_shutdown_refuses_waiting_requests_and_leaves_no_process(stage: str) -> None:
     world = World()
     caller = world.call(spec("a"))
     await settle()
@@ -37,7 +37,7 @@ async def test_shutting_down_refuses_who_waits_and_leaves_no_process(stage: str)
     await world.close()
 
 
-async def test_shutting_down_lets_a_stream_end(stack: AsyncExitStack) -> None:
+async def test_a_shutdown_lets_a_stream_end(stack: AsyncExitStack) -> None:
     world = world_of(stack).instant()
     streaming = world.call(spec("a"))
     await settle()
@@ -49,7 +49,7 @@ async def test_shutting_down_lets_a_stream_end(stack: AsyncExitStack) -> None:
     assert streaming.error is None
 
 
-async def test_a_stream_that_outlasts_the_drain_deadline_is_cut_at_once() -> None:
+async def test_a_stream_that_outlasts_the_drain_deadline_is_cut_off() -> None:
     world = World().instant()
     world.call(spec("a"))
     await settle()
@@ -61,7 +61,7 @@ async def test_a_stream_that_outlasts_the_drain_deadline_is_cut_at_once() -> Non
     await world.close()
 
 
-async def test_an_idle_engine_is_asked_to_leave() -> None:
+async def test_a_shutdown_stops_an_idle_engine_gracefully() -> None:
     world = World().instant()
     caller = world.call(spec("a"))
     await settle()
@@ -71,7 +71,7 @@ async def test_an_idle_engine_is_asked_to_leave() -> None:
     await world.close()
 
 
-async def test_an_engine_that_cannot_be_killed_makes_the_worker_leave() -> None:
+async def test_an_engine_that_can_not_be_killed_makes_the_worker_leave() -> None:
     world = World(max_loaded=1).instant()
     caller = world.call(spec("a"))
     await settle()
@@ -84,7 +84,7 @@ async def test_an_engine_that_cannot_be_killed_makes_the_worker_leave() -> None:
     await world.pool.shut_down(1.0)
 
 
-async def test_a_hurry_is_not_undone_by_the_grace_that_follows() -> None:
+async def test_a_second_signal_is_not_undone_by_the_grace_of_the_shutdown() -> None:
     world = World().instant()
     world.call(spec("a"))
     await settle()
