@@ -46,7 +46,7 @@ class Secret:
         return repr(self)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} can not be pickled")
+        raise TypeError(f"a {type(self).__name__} must not leave its process by pickling")
 
     def __copy__(self) -> Secret:
         return self
