@@ -94,8 +94,8 @@ class Settings:
     )
     allowed_models: Patterns = setting(
         kinds.PATTERNS,
-        "Models that requests may name, such as Qwen/*. org/name means its default revision, "
-        "org/name@* all of them.",
+        "Models that requests may name, such as `Qwen/*`. `org/name` means its default "
+        "revision, `org/name@*` all of them.",
         label="Allowed Models",
         default="*",
         advanced=False,

@@ -14,14 +14,18 @@ def misspelled(given: Iterable[str], known: Collection[str]) -> Iterator[tuple[s
     for name in given:
         if name in known or name in _NOT_OURS or name.startswith("RUNPOD_"):
             continue
-        near = {other: distance(name.upper(), other) for other in known if _alike(name, other)}
+        written = name.upper()
+        near = {other: distance(written, other) for other in known if _alike(written, other)}
         likely = min(near, key=lambda other: near[other], default=None)
-        if likely is not None and near[likely] <= _allowed(name.upper(), likely):
+        if likely is not None and near[likely] <= _allowed(written, likely):
             yield name, likely
 
 
 def _alike(name: str, other: str) -> bool:
-    return len(other) >= _SHORTEST and abs(len(name) - len(other)) <= 2
+    """Whether two letters might lead from one to the other: a quick look, for most a no."""
+    if len(other) < _SHORTEST or abs(len(name) - len(other)) > 2:
+        return False
+    return len({*name} ^ {*other}) <= 4  # changing a letter takes one away and adds one
 
 
 def _allowed(name: str, other: str) -> int:
