@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema
 
 from router.config.parsers import as_arguments, as_flag, as_one_of, as_size, as_ttl
 from router.models import Task
@@ -110,7 +110,8 @@ _Ttl = Annotated[
     float | None,
     PlainValidator(_scalar(as_ttl), json_schema_input_type=float | Literal["off"]),
 ]
-_Task = Annotated[Task, PlainValidator(_task, json_schema_input_type=Task)]
+_TASKS = WithJsonSchema({"type": "string", "enum": [*Task]})
+_Task = Annotated[Task, PlainValidator(_task, json_schema_input_type=Annotated[str, _TASKS])]
 
 
 class ModelEntry(BaseModel):
