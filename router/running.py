@@ -68,14 +68,14 @@ async def drain(pool: EnginePool, grace: float) -> int:
 
 
 async def in_background(works: Sequence[Work], at_fault: asyncio.Event) -> None:
-    """Do all of `works` until cancelled. If one breaks down, the worker leaves."""
+    """Do all of `works` at the same time, until cancelled."""
     async with asyncio.TaskGroup() as group:
         for work in works:
             group.create_task(_or_leave(work, at_fault))
 
 
 async def _or_leave(work: Work, at_fault: asyncio.Event) -> None:
-    """Other work goes on until the worker has left, so that requests and engines can end."""
+    """Do the work. If it breaks down, the worker leaves; other work goes on until then."""
     try:
         await work()
     except Exception as defect:  # noqa: BLE001 - whatever it is, the worker leaves

@@ -40,7 +40,7 @@ def test_a_freeze_during_which_uptime_went_on_does_not_count() -> None:
     machine = Machine()
     before = machine.clock()
     machine.run(3600)
-    assert machine.clock() - before == TICK + LATE  # also before anybody has looked
+    assert machine.clock() - before == TICK + LATE  # also before the first look
     assert machine.clock.look() == pytest.approx(3600 - TICK - LATE)
     assert machine.clock() - before == TICK + LATE
     machine.run(TICK)

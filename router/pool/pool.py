@@ -64,7 +64,7 @@ class EnginePool:
         self._inbox: deque[events.Event] = deque()
         self._feeding = False
         self._timer: asyncio.Handle | None = None
-        self._due = 0.0  # when it fires: uvloop's handles for "at once" do not tell
+        self._armed_for = inf  # when the timer fires, by the pool's clock
         self._emptied = asyncio.Event()  # no engine is left, or the pool is broken
         self._broken = False
         self._unused = asyncio.Event()  # broken, and no request is in flight or may stay so
@@ -243,15 +243,15 @@ class EnginePool:
         miss what has become due since.
         """
         wake_at = self._scheduler.wake_at
-        if wake_at == inf:
-            return
-        loop = asyncio.get_running_loop()
-        due = loop.time() + max(0.0, wake_at - self._clock())
         if self._timer is not None:
-            if self._due <= due:
+            if self._armed_for <= wake_at:
                 return  # an early tick does no harm, and sets the next timer
             self._timer.cancel()
-        self._timer, self._due = loop.call_at(due, self.tick), due
+            self._timer = None
+        if wake_at < inf:
+            loop = asyncio.get_running_loop()
+            due = loop.time() + max(0.0, wake_at - self._clock())
+            self._timer, self._armed_for = loop.call_at(due, self.tick), wake_at
 
     def _perform(self, action: actions.Action) -> None:  # noqa: C901  a flat dispatch
         match action:

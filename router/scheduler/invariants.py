@@ -72,7 +72,7 @@ def _engine(slot: Slot, known: Snapshot) -> Iterator[str]:
     if slot.linger_until is not None and (slot.queue or slot.state is not State.FETCHING):
         yield "a download lingers that is wanted, or has ended"
     if slot.state is State.FETCHING and not slot.queue and slot.linger_until is None:
-        yield "a download goes on for no request"
+        yield "a download has no deadline, and no request waits for it"
     if slot.state not in (State.COLD, State.FETCHING) and not slot.snapshot.parts:
         yield "it has no snapshot"
     if slot.state is State.DRAINING and slot.spec.pinned and not known.shutting_down:

@@ -48,8 +48,9 @@ class Slot:
     writes. Times are in seconds, by the pool's clock.
     """
 
-    spec: EngineSpec
+    spec: EngineSpec  # the latest, while no engine runs on another
     claim: int  # bytes
+    key: EngineKey = field(init=False)
     state: State = State.COLD
     generation: int = 0
     queue: dict[int, Wanted] = field(default_factory=dict)  # by waiter, the oldest first
@@ -81,9 +82,8 @@ class Slot:
         default_factory=lambda: deque(maxlen=STORY_LENGTH)
     )
 
-    @property
-    def key(self) -> EngineKey:
-        return self.spec.key
+    def __post_init__(self) -> None:
+        self.key = self.spec.key
 
     @property
     def held(self) -> int:

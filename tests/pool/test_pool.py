@@ -213,8 +213,8 @@ async def test_a_callers_request_does_not_change_how_the_operators_model_runs(
 ) -> None:
     world = world_of(stack, max_loaded=0)
     world.downloader.instant = True
-    ours = spec("a", memory=40 * GIB, pinned=True, listed=True)
-    operators = world.call(ours)
+    listed = spec("a", memory=40 * GIB, pinned=True, listed=True)
+    operators = world.call(listed)
     await settle()
     stranger = world.call(spec("a"))  # claims the whole budget
     await settle()
@@ -222,7 +222,7 @@ async def test_a_callers_request_does_not_change_how_the_operators_model_runs(
     await settle()
     assert operators.lease
     assert isinstance(stranger.error, NoRoom)
-    assert world.pool.loaded() == [ours]
+    assert world.pool.loaded() == [listed]
 
 
 def test_timers_that_are_due_at_once_work_with_uvloop() -> None:

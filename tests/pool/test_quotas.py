@@ -153,8 +153,8 @@ async def test_a_yielded_model_that_is_used_again_counts_against_the_limit(
     await settle()
     world.call(spec("c"), caller="mallory")
     await settle()
-    assert world.state("a") is State.READY  # given up
-    assert (await ask(world, "a", "mallory")).error is None  # so b is given up instead
+    assert world.state("a") is State.READY  # it has yielded, and not stopped yet
+    assert (await ask(world, "a", "mallory")).error is None  # so b yields instead
     for name in ("others", "c"):
         world.launcher.ready(name)
         await settle()
@@ -185,7 +185,7 @@ async def test_a_callers_waiting_requests_are_limited(world: World) -> None:
     assert other.lease
     late = world.call(spec("a"), caller="mallory")
     await settle()
-    assert late.lease  # nobody waits for an engine that is up
+    assert late.lease  # no request waits for an engine that is ready
 
 
 @pytest.mark.parametrize("end", ["done", "failed", "abandoned"])

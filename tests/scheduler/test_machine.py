@@ -57,7 +57,7 @@ class Process:
 
 @dataclass
 class Outside:
-    """The world around the machine: it performs actions, and checks each of them."""
+    """The world around the scheduler: it performs actions, and checks each of them."""
 
     limits: Limits
     scheduler: Scheduler = field(init=False)
@@ -308,7 +308,7 @@ class PoolLife(RuleBasedStateMachine):
             if due <= self.world.now:
                 self.world.tell(events.Tick())
                 again = self.world.scheduler.wake_at
-                assert again > self.world.now, "a tick that ticks for ever"
+                assert again > self.world.now, "a tick that is due again at once"
             assert len(self.world.history) - before < 10
 
     def teardown(self) -> None:
@@ -330,10 +330,10 @@ class PoolLife(RuleBasedStateMachine):
             error = world.requests[number].error
             patient = not isinstance(error, NoRoom) and number in self.patient()
             assert not patient, f"request {number} failed: {error!r}"
-        assert not world.of("waiting", "granted"), "somebody waits for ever"
+        assert not world.of("waiting", "granted"), "a request waits forever"
 
     def patient(self) -> set[int]:
-        """Requests that would have waited for ever, so that no deadline struck them."""
+        """Requests with a deadline so far off that it never came."""
         return {
             event.waiter
             for event in (step.event for step in replay(self._lines()))
@@ -368,7 +368,7 @@ class PoolLife(RuleBasedStateMachine):
         due = self.world.scheduler.wake_at
         if due == inf or not self.world.of("waiting"):
             return False
-        assert due < 1e5, "nothing but a deadline would help those who wait"
+        assert due < 1e5, "only a deadline ends the waiting"
         self.world.now = max(due, self.world.now)
         self.world.tell(events.Tick())
         return True
