@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import resource
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,28 @@ def test_a_misspelled_variable_is_told_of_without_its_value() -> None:
     environ["MODELS_CONFIG"] = "[{model: org/name, token_env: HF_TOKEN_B}]"
     warnings = list(_misspelled(Configuration.read(environ)))
     assert warnings == ["HF_TOKN is not a setting, and is ignored: was HF_TOKEN meant?"]
+
+
+def test_the_log_tells_of_a_misspelled_variable_at_start(tmp_path: Path) -> None:
+    token = "hf_" + "a1" * 16
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = subprocess.run(
+            [sys.executable, "-m", "router", "serve"],
+            cwd=ROOT,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path),
+                "PORT": str(taken.getsockname()[1]),
+                "HF_TOKN": token,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert ended.returncode == 1  # it can't listen
+    assert "HF_TOKN is not a setting, and is ignored: was HF_TOKEN meant?" in ended.stderr
+    assert token not in ended.stderr
 
 
 def test_a_journal_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
