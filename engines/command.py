@@ -157,14 +157,17 @@ def environment(
     if spec.hf_token and hf_token is not None:
         chosen["HF_TOKEN"] = hf_token.reveal()
     if device is Device.CPU:
-        chosen |= {
-            "SGLANG_USE_CPU_ENGINE": "1",
-            "TORCHDYNAMO_DISABLE": "1",  # needs no compiler, and starts 2 s faster
-            "PYTHONPATH": os.pathsep.join(
-                filter(None, (str(CPU_MODULES), passed.get("PYTHONPATH")))
-            ),
-        }
+        chosen |= _cpu_environment(passed)
     return passed | chosen
+
+
+def _cpu_environment(passed: Mapping[str, str]) -> dict[str, str]:
+    python_path = (str(CPU_MODULES), passed.get("PYTHONPATH"))
+    return {
+        "SGLANG_USE_CPU_ENGINE": "1",
+        "TORCHDYNAMO_DISABLE": "1",  # needs no compiler, and starts 2 s faster
+        "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
+    }
 
 
 def _may_see(name: str) -> bool:

@@ -30,9 +30,11 @@ def select_files(files: Iterable[RemoteFile], *, unsafe_weights: bool) -> list[R
     """
     files = list(itertools.islice(files, MAX_FILES + 1))  # the listing may be endless
     if len(files) > MAX_FILES:
-        raise UnsupportedModel(f"The repository holds more than {MAX_FILES} files.")
+        raise UnsupportedModel(f"The repository has more than {MAX_FILES} files.")
     if not all(_is_safe(file.name) for file in files):
-        raise UnsupportedModel("The repository holds a file whose name is not safe on disk.")
+        raise UnsupportedModel(
+            "The repository has a file with a name that is not safe on disk."
+        )
     # `original/` holds the same weights in the publisher's own layout.
     files = [file for file in files if not file.name.startswith("original/")]
     weights = _weights(files, SAFE)

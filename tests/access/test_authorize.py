@@ -30,7 +30,7 @@ def token() -> Token:
 
 
 class Door:
-    """An admission, with what it asks at hand."""
+    """An admission, and the requests that it sends to the Hub."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self.hub, self.clock = FakeHub(), FakeClock()

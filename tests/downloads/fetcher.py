@@ -1,4 +1,4 @@
-"""A worker reduced to its downloads, in a process that can be killed or frozen.
+"""A worker that only downloads, in a process that can be killed or frozen.
 
 Run as a script it is that process: it prints `at DONE`, then `path PATH` or `error CODE`.
 """
@@ -67,12 +67,12 @@ class Fetcher:
         return []
 
     async def downloading(self) -> None:
-        """Wait until bytes of its own have arrived."""
+        """Wait until this worker has received bytes."""
         await eventually(lambda: any(self._cache.rglob("*.incomplete")))
         await eventually(lambda: self.lines)
 
     def kill(self) -> None:
-        """Power off: the worker and its child, at once."""
+        """Kill the worker and its child at once, as a power failure does."""
         for process in (*self.children, self._process):
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
@@ -80,7 +80,7 @@ class Fetcher:
         self._reader.join(10)
 
     def kill_router(self) -> None:
-        """Only the worker; its child is left to notice."""
+        """Kill only the worker; its child has to notice."""
         self._process.kill()
         self._process.wait(10)
 

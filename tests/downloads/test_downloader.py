@@ -1,4 +1,4 @@
-"""Downloads by the real client, in real children, from a Hub on loopback."""
+"""Downloads by the real client, in real child processes, from a Hub on loopback."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
 
 SMALL = {"config.json": b"{}", "model.safetensors": b"x" * 1000, "README.md": b"hello"}
-LARGE = {"config.json": b"{}", "model.safetensors": bytes(6_000_000)}  # several pieces
+LARGE = {"config.json": b"{}", "model.safetensors": bytes(6_000_000)}  # several chunks
 CDN_WEIGHTS = r"/cdn/.*/model\.safetensors"
 
 
@@ -51,11 +51,11 @@ def hub() -> Iterator[LoopbackHub]:
 
 @dataclass
 class Site:
-    """A downloader, its cache, and what it told."""
+    """A downloader, its cache, and the progress that it reported."""
 
     hub: LoopbackHub
     cache: Path
-    told: list[FetchProgress] = field(default_factory=list)
+    progress: list[FetchProgress] = field(default_factory=list)
     free: int = 10**12
 
     def downloader(self, **options: object) -> SnapshotDownloader:
@@ -70,7 +70,7 @@ class Site:
     async def fetch(
         self, model: ResolvedModel, token: Token | None = None, **options: object
     ) -> Path:
-        return await self.downloader(**options).fetch(model, token, self.told.append)
+        return await self.downloader(**options).fetch(model, token, self.progress.append)
 
     def model(
         self, name: str, files: dict[str, bytes], access: Access = Access.PUBLIC
@@ -87,7 +87,7 @@ class Site:
         return list(self.cache.rglob("*.incomplete"))
 
     def files(self) -> set[str]:
-        """What a download left in the cache, other than locks and tags."""
+        """The files in the cache, other than locks and tags."""
         return {
             str(path.relative_to(self.cache))
             for folder in ("models--*", "router-manifests")
@@ -115,8 +115,8 @@ def children() -> list[psutil.Process]:
 
 
 async def downloading(site: Site) -> psutil.Process:
-    """Wait until bytes are arriving; the child that writes them."""
-    await eventually(lambda: any(told.done > 10_000 for told in site.told))
+    """Wait until bytes arrive; return the child that writes them."""
+    await eventually(lambda: any(one.done > 10_000 for one in site.progress))
     (child,) = children()
     return child
 
@@ -126,7 +126,7 @@ async def test_a_snapshot_is_fetched_with_what_the_engine_needs(site: Site) -> N
     path = await site.fetch(model)
     assert {file.name for file in path.iterdir()} == {"config.json", "model.safetensors"}
     assert (path / "model.safetensors").read_bytes() == b"x" * 1000
-    assert site.told[0].total == 1002
+    assert site.progress[0].total == 1002
     assert not children()
 
 
@@ -166,8 +166,8 @@ async def test_the_child_gets_an_environment_of_its_own(site: Site) -> None:
         "RUNPOD_API_KEY": secrets.token_hex(16),
     }
     downloader = SnapshotDownloader(site.cache, environment)
-    fetching = asyncio.create_task(downloader.fetch(model, None, site.told.append))
-    await eventually(lambda: site.told)
+    fetching = asyncio.create_task(downloader.fetch(model, None, site.progress.append))
+    await eventually(lambda: site.progress)
     (child,) = children()
     assert not {"HF_TOKEN", "RUNPOD_API_KEY"} & set(child.environ())
     fetching.cancel()
@@ -178,9 +178,9 @@ async def test_progress_rises_to_the_total(site: Site) -> None:
     model = site.model("org/model", LARGE)
     site.hub.faults.add(CDN_WEIGHTS, "cut", times=1)  # the client takes a second to resume
     await site.fetch(model)
-    done = [told.done for told in site.told]
+    done = [one.done for one in site.progress]
     assert done == sorted(done)
-    assert {told.total for told in site.told} == {6_000_002}
+    assert {one.total for one in site.progress} == {6_000_002}
     assert any(0 < value < 6_000_002 for value in done)
 
 
@@ -202,22 +202,22 @@ async def test_whole_files_without_a_manifest_are_not_a_snapshot_but_are_not_fet
     (manifest,) = site.cache.glob("router-manifests/*/*.json")
     manifest.unlink()
     del site.hub.requests[:]
-    site.told.clear()
+    site.progress.clear()
     await site.fetch(model)
-    assert site.told[0] == FetchProgress(1002, 1002)
+    assert site.progress[0] == FetchProgress(1002, 1002)
     assert not any(request.path.startswith("/cdn") for request in site.hub.requests)
 
 
 async def test_two_calls_for_one_snapshot_make_one_download(site: Site) -> None:
     model = site.model("org/model", LARGE)
     downloader = site.downloader()
-    told: list[FetchProgress] = []
+    progress: list[FetchProgress] = []
     paths = await asyncio.gather(
-        downloader.fetch(model, None, site.told.append),
-        downloader.fetch(model, account(site.hub, "ann"), told.append),
+        downloader.fetch(model, None, site.progress.append),
+        downloader.fetch(model, account(site.hub, "ann"), progress.append),
     )
     assert paths[0] == paths[1]
-    assert told == site.told
+    assert progress == site.progress
     assert [request.account for request in site.hub.requests if "/cdn" in request.path] == [
         None
     ]
@@ -228,8 +228,8 @@ async def test_the_next_call_uses_its_own_token_after_the_first_was_refused(site
     site.hub.accept("org/model", "ann")
     downloader = site.downloader()
     first, second = await asyncio.gather(
-        downloader.fetch(model, account(site.hub, "bob"), site.told.append),
-        downloader.fetch(model, account(site.hub, "ann"), site.told.append),
+        downloader.fetch(model, account(site.hub, "bob"), site.progress.append),
+        downloader.fetch(model, account(site.hub, "ann"), site.progress.append),
         return_exceptions=True,
     )
     assert isinstance(first, ModelGated)
@@ -325,13 +325,13 @@ async def test_two_downloads_share_the_disk(site: Site) -> None:
     one, other = site.model("org/one", SMALL), site.model("org/other", SMALL)
     site.hub.faults.add(r"/org/one/resolve/.*", "hang", times=None)
     downloader = site.downloader()
-    first = asyncio.create_task(downloader.fetch(one, None, site.told.append))
-    await eventually(lambda: site.told)
+    first = asyncio.create_task(downloader.fetch(one, None, site.progress.append))
+    await eventually(lambda: site.progress)
     with pytest.raises(InsufficientDisk, match="504 bytes are missing"):
-        await downloader.fetch(other, None, site.told.append)
+        await downloader.fetch(other, None, site.progress.append)
     site.hub.faults.clear()
     await first
-    await downloader.fetch(other, None, site.told.append)
+    await downloader.fetch(other, None, site.progress.append)
 
 
 async def test_a_cancelled_download_leaves_no_process_and_no_file(site: Site) -> None:
@@ -406,7 +406,7 @@ async def test_a_terminated_child_removes_its_partial_files(site: Site) -> None:
     site.hub.faults.add(CDN_WEIGHTS, "cut", times=None)
     fetching = asyncio.create_task(site.fetch(model))
     child = await downloading(site)
-    child.terminate()  # as the kernel does when the router has died
+    child.terminate()  # as the kernel does when the router dies
     with pytest.raises(HubUnavailable):
         await fetching
     assert not site.partials()
@@ -416,7 +416,7 @@ async def test_the_second_call_downloads_after_the_first_was_cancelled(site: Sit
     model = site.model("org/model", LARGE)
     site.hub.faults.add(CDN_WEIGHTS, "cut", times=None)
     downloader = site.downloader()
-    first = asyncio.create_task(downloader.fetch(model, None, site.told.append))
+    first = asyncio.create_task(downloader.fetch(model, None, site.progress.append))
     second = asyncio.create_task(downloader.fetch(model, None, lambda _: None))
     await downloading(site)
     site.hub.faults.clear()

@@ -41,7 +41,7 @@ def test_an_update_never_goes_back_and_creates_no_record(
     last_used.update(*OTHER, ago=5.0)
     assert not list(last_used.all())
     last_used.record(*MODEL)
-    wall.now = 4e9  # whatever the files' own clock says
+    wall.now = 4e9  # independent of the file system's clock
     last_used.update(*MODEL, ago=5.0)
     assert last_used.seconds_ago(*MODEL) == 5.0
     last_used.update(*MODEL, ago=500.0)

@@ -56,7 +56,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
 
 async def test_the_worker_finds_what_the_build_has_fetched(build: Build) -> None:
     commit = build.hub.add_repo("Org/Model", FILES)
-    done = build.prefetch("org/model")  # the Hub knows it by its proper letter case
+    done = build.prefetch("org/model")  # the Hub corrects the letter case
     assert done.returncode == 0, done.stderr
     build.hub.faults.add(".*", "500", times=None)
     moved = build.models.rename(build.root / "image")
@@ -83,7 +83,7 @@ def test_a_gated_model_takes_a_token_and_keeps_it_nowhere(build: Build, way: str
     secret = build.root / "secret"
     if way == "file":
         secret.write_text(token + "\n")
-        # The file is the build's own; the variable may be some default of the machine's.
+        # The file belongs to this build; the variable may be a default of the machine.
         done = build.prefetch(
             "org/gated", "--token-file", str(secret), HF_TOKEN="hf_" + secrets.token_hex(16)
         )

@@ -1,4 +1,4 @@
-"""Private files on a real disk, beside a pool that says what is in use."""
+"""Private files on a real disk, with a fake pool that says what is in use."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class FakeSnapshotUse:
         self.unused: dict[EngineKey, float] = {}
         self.forgets = True
         self.asked: list[str] = []
-        self.meanwhile: Callable[[], None] = lambda: None
+        self.on_forget: Callable[[], None] = lambda: None
 
     def unused_for(self) -> Mapping[EngineKey, float]:
         return self.unused
 
     def forget_snapshot(self, repo_id: str, commit: str) -> bool:
         self.asked.append(commit)
-        self.meanwhile()
+        self.on_forget()
         return self.forgets
 
 
@@ -44,7 +44,7 @@ class House:
     def __init__(self, cache: Path) -> None:
         self.cache, self.pool = cache, FakeSnapshotUse()
         self.snapshots = Snapshots(cache)
-        self.now = 4e9  # far from the files' own times, which are set by it
+        self.now = 4e9  # far from the file system's clock; the tests set the files' times
         self.last_used = LastUsed(cache, lambda: self.now)
         self.downloads = SnapshotDownloader(cache, {})
         self.retention = PrivateModelRetention(
@@ -52,7 +52,7 @@ class House:
         )
 
     def put(self, commit: str = COMMIT, weights: str = "weights") -> None:
-        """A whole snapshot, asked for now."""
+        """Store a complete snapshot, used now."""
         files = [RemoteFile("config.json", 6, "config"), RemoteFile("w.bin", 7, weights)]
         for file in files:
             link = self.snapshots.path(REPO, commit) / file.name
@@ -161,7 +161,7 @@ async def test_a_model_without_a_record_stays(house: House) -> None:
 async def test_a_model_that_another_worker_has_just_used_stays(house: House) -> None:
     house.put()
     house.now += TTL
-    house.pool.meanwhile = house.ask
+    house.pool.on_forget = house.ask
     await house.retention.sweep()
     assert house.has()
     assert house.pool.asked

@@ -1,4 +1,4 @@
-"""Several workers, real processes on one volume, that want the same model."""
+"""Several workers, as real processes on one volume, that want the same model."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Volume:
 
     @property
     def downloads(self) -> int:
-        """How often the weights were asked for."""
+        """How often the weights were requested."""
         return sum(request.path.startswith("/cdn/") for request in self.hub.requests)
 
     def partials(self) -> list[Path]:
@@ -82,9 +82,9 @@ async def test_of_three_workers_one_downloads_and_all_use_it(volume: Volume) -> 
 
 
 def _at(worker: Fetcher) -> int:
-    """The bytes on disk by its own account."""
-    told = [line.split()[1] for line in worker.lines if line.startswith("at ")]
-    return int(told[-1]) if told else 0
+    """The number of bytes on disk that it last reported."""
+    progress = [line.split()[1] for line in worker.lines if line.startswith("at ")]
+    return int(progress[-1]) if progress else 0
 
 
 async def test_another_worker_takes_over_from_one_that_was_killed(volume: Volume) -> None:
@@ -126,7 +126,7 @@ async def test_the_child_of_a_killed_router_releases_the_lock_at_once(
             first.kill_router()
             psutil.wait_procs([child], timeout=10)
             (lock,) = (volume.cache / "router-leases").glob("*/*")
-            # Freed by the child, and perhaps taken by now; never left to be found dead.
+            # The child released it, and the other worker may already have taken it.
             assert lock.read_text().strip() == "free" or lock.name == "2"
             assert await second.outcome(DEAD_AFTER + 10) == f"path {volume.path}"
     assert not volume.partials()
@@ -138,13 +138,15 @@ async def test_a_worker_that_was_frozen_waits_for_the_one_that_took_over(
     volume.hub.faults.add(WEIGHTS, "stall", times=2)
     with volume.worker() as first:
         await first.downloading()
-        await eventually(lambda: volume.downloads == 1)  # the file is there before it asks
+        await eventually(
+            lambda: volume.downloads == 1
+        )  # the partial file exists before the request
         first.freeze()
         with volume.worker() as second:
             await eventually(lambda: volume.downloads == 2)
-            told = len(first.lines)
+            progress = len(first.lines)
             first.thaw()
-            await eventually(lambda: len(first.lines) > told)
+            await eventually(lambda: len(first.lines) > progress)
             volume.hub.faults.clear()
             assert await second.outcome() == f"path {volume.path}"
             assert await first.outcome() == f"path {volume.path}"
@@ -172,10 +174,12 @@ async def test_a_snapshot_is_used_as_soon_as_it_is_sealed(volume: Volume) -> Non
 
 async def test_a_worker_that_lost_the_lock_removes_nothing(volume: Volume) -> None:
     volume.hub.faults.add(WEIGHTS, "stall", times=2)
-    told: list[FetchProgress] = []
-    fetching = asyncio.create_task(volume.downloader().fetch(volume.model, None, told.append))
-    await eventually(lambda: told and told[-1].done > 1_000_000)
-    # Other tests of a session may have children of their own.
+    progress: list[FetchProgress] = []
+    fetching = asyncio.create_task(
+        volume.downloader().fetch(volume.model, None, progress.append)
+    )
+    await eventually(lambda: progress and progress[-1].done > 1_000_000)
+    # Other tests may have child processes, too.
     (child,) = (
         c for c in psutil.Process().children() if "router.downloads.child" in c.cmdline()
     )
@@ -199,9 +203,9 @@ async def test_two_commits_of_one_repository_are_fetched_one_after_the_other(
     commit = volume.hub.commit(NAME, {"config.json": b'{"new": 1}'})
     volume.hub.faults.add(WEIGHTS, "stall")
     downloader = volume.downloader()
-    told: list[FetchProgress] = []
-    old = asyncio.create_task(downloader.fetch(volume.model, None, told.append))
-    await eventually(lambda: told and told[-1].done > 1_000_000)
+    progress: list[FetchProgress] = []
+    old = asyncio.create_task(downloader.fetch(volume.model, None, progress.append))
+    await eventually(lambda: progress and progress[-1].done > 1_000_000)
     waits: list[FetchProgress] = []
     new = asyncio.create_task(downloader.fetch(ResolvedModel(NAME, commit), None, waits.append))
     await eventually(lambda: waits)
@@ -215,11 +219,11 @@ async def test_a_cancelled_waiter_disturbs_no_other_worker(volume: Volume) -> No
     volume.hub.faults.add(WEIGHTS, "stall")
     with volume.worker() as first:
         await first.downloading()
-        told: list[FetchProgress] = []
+        progress: list[FetchProgress] = []
         waiting = asyncio.create_task(
-            volume.downloader().fetch(volume.model, None, told.append)
+            volume.downloader().fetch(volume.model, None, progress.append)
         )
-        await eventually(lambda: told)
+        await eventually(lambda: progress)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting

@@ -1,4 +1,4 @@
-"""Snapshots on disk and the space of free space."""
+"""Snapshots on disk, reserved disk space, and the selection of files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def snapshots(tmp_path: Path) -> Snapshots:
 
 
 def put(snapshots: Snapshots, file: RemoteFile, data: bytes, commit: str = COMMIT) -> Path:
-    """Lay a file out as the Hub's client does: a blob, and a link to it."""
+    """Store a file as the Hub's client does: a blob, and a link to it."""
     link = snapshots.path(REPO, commit) / file.name
     blob = snapshots.path(REPO, commit).parents[1] / "blobs" / file.blob
     for path in (link, blob):
@@ -125,7 +125,7 @@ def test_two_downloads_do_not_count_on_the_same_bytes() -> None:
         first.reserve(70)
         with pytest.raises(InsufficientDisk, match="10 bytes are missing"):
             second.reserve(40)
-        first.left = 60  # ten were written, and are no longer measured free
+        first.left = 60  # ten were written, so they no longer count as free
         second.reserve(40)
     assert space.available() == 100
 

@@ -1,4 +1,4 @@
-"""Where a model may lie already. Each place is a real directory, filled by the real client."""
+"""Caches that may already have a model: real directories, filled by the real client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FILES = {
 
 @dataclass
 class Machine:
-    """A worker's places, and the Hub."""
+    """A worker's caches, and the Hub."""
 
     hub: LoopbackHub
     root: Path
@@ -127,7 +127,7 @@ async def test_runpods_cached_model_is_used_without_a_byte_from_the_cdn(
     assert weights(found) == WHOLE
     assert (found / "model-1.safetensors").samefile(source / "model-1.safetensors")
     assert await machine.fetch() == found
-    assert not machine.hub.requests, "the second time it is as any other"
+    assert not machine.hub.requests, "the second time it is a normal snapshot"
 
 
 async def test_a_source_cache_may_also_be_the_cache_to_download_to(
@@ -137,7 +137,7 @@ async def test_a_source_cache_may_also_be_the_cache_to_download_to(
     found = await machine.fetch(machine.source)
     assert machine.downloaded == []
     assert weights(found) == WHOLE
-    # The same without the difference in letter case.
+    # The same, with equal letter case.
     ours = found.parents[1]
     shutil.rmtree(ours)
     shutil.rmtree(machine.source / "router-manifests")

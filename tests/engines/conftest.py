@@ -20,7 +20,7 @@ def tree(tmp_path: Path) -> Iterator[StubbornTree]:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Processes and pipes are where event loops differ: run their tests under both."""
+    """Run the tests of processes and pipes with both event loops, which differ there."""
     if item.path.name == "test_process.py":
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.sglang
 
 @pytest.fixture
 def word() -> Iterator[str]:
-    """Marks the engine's processes, so that they can be found without the launcher."""
+    """Marks the engine's processes, to find them without the launcher."""
     word = secrets.token_hex(16)
     yield word
     assert processes(word) == []

@@ -66,7 +66,7 @@ async def test_the_hosts_memory_is_not_waited_for(machine: Path) -> None:
 
 
 class Filling(NvmlGauge):
-    """A GPU on which the driver frees a little between any two looks."""
+    """A GPU on which more memory is free at each measurement."""
 
     def __init__(self, *free: int, patience: float) -> None:
         super().__init__(None, patience=patience)

@@ -43,7 +43,7 @@ def test_a_process_that_left_the_group_but_not_the_session_is_in_the_tree(child:
 
 
 def test_a_process_with_the_mark_is_in_the_tree_and_no_other(child: Child) -> None:
-    mark = secrets.token_hex(16)  # other runs of this test may be under way
+    mark = secrets.token_hex(16)  # another run of this test may be in progress
     leader, elsewhere = child(), child(**{MARK: mark})
     child(**{MARK: f"{mark}0"})
     eventually(

@@ -1,4 +1,4 @@
-"""The Hub adapter and its memory, against a real Hub on loopback."""
+"""The Hub's client and its cache, against a Hub on loopback."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ async def test_no_error_holds_the_token(server: LoopbackHub, hub: HuggingFaceHub
 
 @dataclass
 class Stranger:
-    """A server that is no Hub, and what it was sent."""
+    """A server that is not a Hub, and the requests that it got."""
 
     answer: Callable[[web.BaseRequest], web.Response]
     sent: list[web.BaseRequest] = field(default_factory=list)
