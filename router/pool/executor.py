@@ -61,17 +61,18 @@ class Executor:
     def fetch(self, action: actions.Fetch, credential: Token | None) -> None:
         self._spawn(self._fetch(action, credential), self._fetches, action.attempt)
 
-    def cancel_fetch(self, action: actions.CancelFetch) -> None:
-        self._fetches[action.attempt].cancel()
-
-    def start(self, action: actions.Start) -> None:
-        self._spawn(self._start(action), self._starts, action.generation)
-
-    def stop(self, action: actions.Stop) -> None:
-        self._spawn(self._stop(action))
-
-    def probe(self, action: actions.Probe) -> None:
-        self._spawn(self._probe(action))
+    def perform(
+        self, action: actions.CancelFetch | actions.Start | actions.Stop | actions.Probe
+    ) -> None:
+        match action:
+            case actions.CancelFetch(_, attempt):
+                self._fetches[attempt].cancel()
+            case actions.Start():
+                self._spawn(self._start(action), self._starts, action.generation)
+            case actions.Stop():
+                self._spawn(self._stop(action))
+            case actions.Probe():
+                self._spawn(self._probe(action))
 
     def free(self) -> int | None:
         """Bytes measured free; None where the device can't be asked: it is at fault."""

@@ -15,7 +15,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from math import inf
 
 from router.clock import Clock
 from router.errors import InternalError
@@ -24,6 +23,7 @@ from router.pool.executor import Executor
 from router.pool.interfaces import Downloader, EngineLauncher, MemoryGauge
 from router.pool.lease import Granted, Lease
 from router.pool.progress import Estimate
+from router.pool.timer import Timer
 from router.scheduler import actions, events
 from router.scheduler.lifecycle import State
 from router.scheduler.machine import Scheduler
@@ -63,8 +63,7 @@ class EnginePool:
         self._leases: dict[int, Lease] = {}
         self._inbox: deque[events.Event] = deque()
         self._feeding = False
-        self._timer: asyncio.Handle | None = None
-        self._armed_for = inf  # when the timer fires, by the pool's clock
+        self._timer = Timer(self.tick, clock)
         self._emptied = asyncio.Event()  # no engine is left, or the pool is broken
         self._broken = False
         self._unused = asyncio.Event()  # broken, and no request is in flight or may stay so
@@ -166,8 +165,7 @@ class EnginePool:
         deadline = self._clock() + grace
         self._feed(events.ShutDown(deadline))
         await self._emptied.wait()
-        if self._timer:
-            self._timer.cancel()
+        self._timer.cancel()
         if self._broken:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, deadline - self._clock())):
@@ -187,7 +185,7 @@ class EnginePool:
 
     def tick(self) -> None:
         """Do what is due by now."""
-        self._timer = None
+        self._timer.cancel()
         self._feed(events.Tick())
 
     # --- the pass ----------------------------------------------------------------
@@ -205,7 +203,10 @@ class EnginePool:
                 self._handle(self._inbox.popleft())
             if self._scheduler.shutting_down and self._scheduler.empty:
                 self._emptied.set()
-            self._arm()
+            # The scheduler computes `wake_at` from the time of the pass: from a later one, it
+            # would miss what has become due since. A timer that fires early does no harm.
+            if self._scheduler.wake_at < self._timer.armed_for:
+                self._timer.arm(self._scheduler.wake_at)
         except Exception as defect:  # noqa: BLE001 - whatever it is, nothing can be relied on
             self._fail_hard(defect)
         finally:
@@ -226,8 +227,7 @@ class EnginePool:
         _log.critical("the pool is broken; this worker leaves", exc_info=defect)
         self._broken = True
         self._inbox.clear()
-        if self._timer:
-            self._timer.cancel()
+        self._timer.cancel()
         for lease in self._leases.values():
             if lease.waiting:
                 lease.deliver(_broken_down())
@@ -236,24 +236,7 @@ class EnginePool:
         self._emptied.set()
         self._executor.at_fault.set()
 
-    def _arm(self) -> None:
-        """Set the timer for what is due after the last pass.
-
-        The scheduler computes that from the time of the pass. From a later time it would
-        miss what has become due since.
-        """
-        wake_at = self._scheduler.wake_at
-        if self._timer is not None:
-            if self._armed_for <= wake_at:
-                return  # an early tick does no harm, and sets the next timer
-            self._timer.cancel()
-            self._timer = None
-        if wake_at < inf:
-            loop = asyncio.get_running_loop()
-            due = loop.time() + max(0.0, wake_at - self._clock())
-            self._timer, self._armed_for = loop.call_at(due, self.tick), wake_at
-
-    def _perform(self, action: actions.Action) -> None:  # noqa: C901  a flat dispatch
+    def _perform(self, action: actions.Action) -> None:
         match action:
             case actions.Grant(waiter, key, generation):
                 engine = self._executor.engines[generation]
@@ -264,20 +247,14 @@ class EnginePool:
                 free = self._executor.free()
                 if free is not None:
                     self._feed(events.Measured(free))
-            case actions.Fetch():
-                self._executor.fetch(action, self._leases[action.waiter].credential)
-            case actions.CancelFetch():
-                self._executor.cancel_fetch(action)
-            case actions.Start():
-                self._executor.start(action)
-            case actions.Stop():
-                self._executor.stop(action)
-            case actions.Probe():
-                self._executor.probe(action)
+            case actions.Fetch(_, _, waiter):
+                self._executor.fetch(action, self._leases[waiter].credential)
             case actions.Alarm(message, leave):
                 _log.critical("%s", message)
                 if leave:
                     self._executor.at_fault.set()
+            case _:
+                self._executor.perform(action)
 
 
 def _broken_down() -> InternalError:
