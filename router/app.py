@@ -31,7 +31,7 @@ from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
 from router.pool.pool import EnginePool
 from router.requests.service import Service
-from router.requests.upstream import HttpRelay
+from router.requests.upstream import HttpUpstream
 from router.running import Run, Work, drain, in_background
 from router.scheduler.machine import Scheduler
 from router.scheduler.state import Limits
@@ -164,14 +164,14 @@ class Assembly:
         return admission
 
     def _service(self, pool: EnginePool, admission: Admission) -> Service:
-        relay = HttpRelay()
-        self._stack.push_async_callback(relay.close)
+        upstream = HttpUpstream()
+        self._stack.push_async_callback(upstream.close)
         return Service(
             self._settings,
             catalog=self._configuration.catalog,
             admission=admission,
             pool=pool,
-            relay=relay,
+            upstream=upstream,
             flags=self._configuration.engine_flags,
             salt=secrets.token_bytes(32),
             clock=self._clock,

@@ -2,7 +2,8 @@
 
     RouterError
     ├── RequestError        the request itself is wrong: change it
-    │   ├── InvalidRequest, RouteNotFound, MethodNotAllowed, BodyTooLarge
+    │   ├── InvalidRequest, RouteNotFound, MethodNotAllowed
+    │   ├── BodyTooLarge, UploadTimeout, UnsupportedEncoding, HeadersTooLarge
     │   ├── InvalidModelId, WrongEndpoint
     │   └── InvalidApiKey
     ├── AccessError         this caller may not use this model: change token or rights
@@ -35,7 +36,7 @@ class RouterError(Exception):
     code: ClassVar[str]
     status: ClassVar[int]
     type: ClassVar[str] = "invalid_request_error"
-    param: ClassVar[str | None] = None
+    param: str | None = None  # the field of the request that is at fault
     retry_after: float | None = None
 
     def __init__(self, message: str) -> None:
@@ -48,7 +49,13 @@ class RequestError(RouterError):
 
 
 class InvalidRequest(RequestError):
+    """`param` names the field that is wrong, where one is."""
+
     code, status = "invalid_request", 400
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 class RouteNotFound(RequestError):
@@ -63,12 +70,26 @@ class BodyTooLarge(RequestError):
     code, status = "body_too_large", 413
 
 
+class UploadTimeout(RequestError):
+    code, status = "upload_timeout", 408
+
+
+class UnsupportedEncoding(RequestError):
+    code, status = "unsupported_encoding", 415
+
+
+class HeadersTooLarge(RequestError):
+    code, status = "headers_too_large", 431
+
+
 class InvalidModelId(RequestError):
-    code, status, param = "invalid_model_id", 400, "model"
+    code, status = "invalid_model_id", 400
+    param = "model"
 
 
 class WrongEndpoint(RequestError):
-    code, status, param = "wrong_endpoint", 400, "model"
+    code, status = "wrong_endpoint", 400
+    param = "model"
 
 
 class InvalidApiKey(RequestError):
@@ -84,12 +105,14 @@ class AccessError(RouterError):
 
 
 class InvalidHfToken(AccessError):
-    code, status, param = "invalid_hf_token", 401, "hf_token"
+    code, status = "invalid_hf_token", 401
+    param = "hf_token"
     type = "authentication_error"
 
 
 class HfTokenScope(AccessError):
-    code, status, param = "hf_token_scope", 403, "hf_token"
+    code, status = "hf_token_scope", 403
+    param = "hf_token"
 
 
 class ModelGated(AccessError):
@@ -165,11 +188,13 @@ class RateLimited(RetryLater):
 
 
 class ModelLoading(RetryLater):
-    code, status, param = "model_loading", 503, "model"
+    code, status = "model_loading", 503
+    param = "model"
 
 
 class EngineUnavailable(RetryLater):
-    code, status, param = "engine_unavailable", 503, "model"
+    code, status = "engine_unavailable", 503
+    param = "model"
 
 
 class HubUnavailable(RetryLater):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -27,6 +27,7 @@ class FakeHub:
         self.repos: dict[str, Repo] = {}
         self.asked: list[tuple[str, str, str]] = []  # (question, about, digest)
         self.down = False
+        self.hangs = False
         self.answered = asyncio.Event()
 
     def add(
@@ -49,6 +50,8 @@ class FakeHub:
         self.repos[old] = self.repos[new]
 
     async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
+        if self.hangs:
+            await asyncio.Event().wait()
         repo = self._find("resolve", ref.repo_id, credential, f"@{ref.revision}")
         if repo.model.access is Access.PRIVATE:
             self._check(repo, credential)
@@ -82,17 +85,22 @@ class FakeHub:
 
 @dataclass
 class Answer:
-    """What an engine says to one request. `lost_after`: chunks until the connection breaks."""
+    """What an engine says to one request.
 
-    chunks: tuple[bytes, ...] = (b"{}",)
+    An event among the `chunks` is waited for. `lost_after`: chunks until the connection
+    breaks. `thinks`: waited for before the head.
+    """
+
+    chunks: tuple[bytes | asyncio.Event, ...] = (b"{}",)
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     lost_after: int | None = None
     refuses: bool = False
     hangs: bool = False
+    thinks: asyncio.Event | None = None
 
 
-class FakeRelay:
+class FakeUpstream:
     """Gives the answers in turn, the last one again and again; records what was sent."""
 
     def __init__(self, *answers: Answer) -> None:
@@ -104,26 +112,35 @@ class FakeRelay:
     async def open(self, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
         self.sent.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer.thinks is not None:
+            await answer.thinks.wait()
         if answer.refuses:
             raise UpstreamLost("connection refused")
         self.open_now += 1
         try:
-            yield _Response(answer)
+            yield _EngineAnswer(answer)
         finally:
             self.open_now -= 1
 
 
-class _Response:
+class _EngineAnswer:
     def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+        self._answer, self._read = answer, 0
         self.status, self.headers = answer.status, answer.headers
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        for number, chunk in enumerate(self._answer.chunks):
-            if number == self._answer.lost_after:
+    async def read(self) -> bytes:
+        """A read that is cancelled loses nothing, like aiohttp's."""
+        while self._read < len(self._answer.chunks):
+            if self._read == self._answer.lost_after:
                 raise UpstreamLost("connection reset")
-            yield chunk
-        if self._answer.lost_after == len(self._answer.chunks):
+            chunk = self._answer.chunks[self._read]
+            if isinstance(chunk, bytes):
+                self._read += 1
+                return chunk
+            await chunk.wait()
+            self._read += 1
+        if self._read == self._answer.lost_after:
             raise UpstreamLost("connection reset")
         if self._answer.hangs:
             await asyncio.Event().wait()
+        return b""

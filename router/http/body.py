@@ -1,23 +1,29 @@
-"""The bodies of requests, taken in within bounds."""
+"""Reads the bodies of requests, within bounds of size and time."""
 
 from __future__ import annotations
 
 import asyncio
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.web_protocol import RequestPayloadError
 
-from router.errors import BodyTooLarge, InvalidRequest, QueueFull
+from router.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    QueueFull,
+    UnsupportedEncoding,
+    UploadTimeout,
+)
 
 _SMALL = 64 * 1024  # bytes; so much of each body always has a place
 _LARGE_AT_ONCE = 32  # of the largest, before others are refused
 
 
-class Bodies:
-    """Reads bodies: each at most `limit` bytes, and there within `patience` seconds.
+class BodyReader:
+    """Reads bodies of at most `limit` bytes that arrive within `patience` seconds.
 
-    All that is on its way in together has a bound as well: who may send one large body
-    may open many connections.
+    All bodies that arrive at the same time have a bound together as well, because a caller
+    that may send one large body may open many connections.
     """
 
     def __init__(self, limit: int, patience: float) -> None:
@@ -25,27 +31,29 @@ class Bodies:
         self._left = limit * _LARGE_AT_ONCE
 
     async def read_json(self, request: web.BaseRequest) -> bytes:
-        """The whole body. Raises `InvalidRequest`, `BodyTooLarge` and `QueueFull`.
+        """Return the whole body.
 
-        Asking for JSON by name keeps out the web pages that post to a loopback port
-        without asking first.
+        Raises `InvalidRequest`, `UnsupportedEncoding`, `BodyTooLarge`, `UploadTimeout` and
+        `QueueFull`. The content type must be JSON by name: that keeps out web pages, which may
+        post anything else to a loopback port without a preflight request.
         """
         if request.content_type != "application/json":
             raise InvalidRequest(
                 "Send the body as JSON, with `Content-Type: application/json`."
             )
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise InvalidRequest("Send the body uncompressed.")
+            raise UnsupportedEncoding("Send the body uncompressed.")
         if (request.content_length or 0) > self._limit:
             raise self._too_large()
-        if request.headers.get("Expect", "").lower() == "100-continue":
+        expects = request.headers.get("Expect", "").lower() == "100-continue"
+        if expects and request.version >= HttpVersion11:  # RFC 9110, 10.1.1
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # the answer itself has not begun
         try:
             async with asyncio.timeout(self._patience):
                 return await self._read(request)
         except TimeoutError:
-            raise InvalidRequest(
+            raise UploadTimeout(
                 f"The body did not arrive within {self._patience:g} s."
             ) from None
         except RequestPayloadError:

@@ -1,22 +1,29 @@
-"""aiohttp's server, taught to keep what callers sent to itself."""
+"""aiohttp's server, changed so that its errors and logs repeat nothing of a request."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import uuid
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
-from router.errors import InvalidRequest, RouterError
-from router.requests.error_body import envelope, envelope_headers
+from router.errors import HeadersTooLarge, InternalError, InvalidRequest, RouterError
+from router.requests.dialects import OPENAI, Dialect, Problem
 
 logger = logging.getLogger("router.http")
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _KEEP_ALIVE = 75.0  # seconds; also how long the headers of a request may take
+REQUEST_ID = "X-Request-Id"
+REQUEST_ID_KEY = web.RequestKey("request_id", str)
+_PLAUSIBLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
+
 _LINGER = 2.0  # seconds to read on after an early refusal, so that it is seen
 
 
@@ -69,17 +76,41 @@ class _QuietConnection(RequestHandler):
         header at fault, which can be a token."""
         if isinstance(exc, ConnectionError):  # the caller left, or the answer broke off
             raise exc
+        if not isinstance(exc, HttpProcessingError):
+            logger.error("a defect of the router", exc_info=exc)
+            defect = InternalError("The router failed on this request. Its log says why.")
+            return error_response(Problem.of(defect), new_request_id(), OPENAI)
         logger.info("a request that is not valid HTTP (%s)", type(exc).__name__)
-        response = error_response(
-            InvalidRequest("This is not a valid HTTP request, or a header of it is too long.")
+        # aiohttp counts headers as well as their bytes, and tells the one only by its text.
+        too_large = isinstance(exc, LineTooLong) or "Too many headers" in str(exc)
+        error: RouterError = (
+            HeadersTooLarge("The request line or the headers are too long.")
+            if too_large
+            else InvalidRequest("This is not a valid HTTP request.")
         )
+        response = error_response(Problem.of(error), new_request_id(), OPENAI)
         response.force_close()
         return response
 
 
-def error_response(error: RouterError, **headers: str) -> web.Response:
-    return web.Response(
-        status=error.status,
-        body=envelope(error),
-        headers={**envelope_headers(error), **headers},
+def request_id_of(request: web.BaseRequest) -> str:
+    """The caller's own id, if it is a plausible one, else a new one."""
+    own = request.headers.get(REQUEST_ID, "")
+    return own if _PLAUSIBLE_ID.fullmatch(own) else new_request_id()
+
+
+def new_request_id() -> str:
+    return uuid.uuid4().hex
+
+
+def error_response(
+    problem: Problem, request_id: str, dialect: Dialect, **headers: str
+) -> web.Response:
+    response = web.Response(
+        status=problem.status,
+        body=dialect.body(problem),
+        headers={**problem.headers, REQUEST_ID: request_id, **headers},
     )
+    if problem.status == 408:
+        response.force_close()  # the rest of the body may still arrive
+    return response

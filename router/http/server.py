@@ -1,38 +1,39 @@
-"""The router's own HTTP server: renders what the service yields."""
+"""The router's own HTTP server: passes requests to the service and sends its responses."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import (
-    AsyncGenerator,
-    Callable,
-    Collection,
-    Iterator,
-    Sequence,
-)
-from contextlib import aclosing
+from collections.abc import Collection
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from router.errors import (
+    InternalError,
     InvalidRequest,
     MethodNotAllowed,
     RouteNotFound,
     RouterError,
 )
-from router.http.auth import ApiKeys
-from router.http.body import Bodies
-from router.http.connection import Handler, QuietServer, error_response
-from router.http.reply import Reply, unexpected
+from router.http.auth import ApiKeys, offered_keys
+from router.http.body import BodyReader
+from router.http.connection import (
+    REQUEST_ID,
+    REQUEST_ID_KEY,
+    Handler,
+    QuietServer,
+    error_response,
+    request_id_of,
+)
+from router.requests.dialects import Problem
+from router.requests.interfaces import Backend, Response
 from router.requests.model_list import model_list, model_object
-from router.requests.response import Part, Request
-from router.requests.routes import ROUTES
-from router.requests.service import Health, ModelCard
+from router.requests.request import Request
+from router.requests.routes import ROUTES, dialect_of
 
 logger = logging.getLogger("router.http")
 
@@ -44,45 +45,31 @@ _SLOW_READER = 10.0  # seconds on top of the service's own deadline
 _CALLER_LEFT = 499  # nginx's number; in the log only
 
 
-class HttpBackend(Protocol):
-    """What this transport needs of `router.requests.service`."""
-
-    def answer(self, request: Request) -> AsyncGenerator[Part, None]:
-        """One Head, then Body. Raises `RouterError` before the Head or in the
-        body; closing it ends the request and frees what it held."""
-        ...
-
-    async def models(self, hf_token: str | None, caller: str) -> Sequence[ModelCard]: ...
-
-    async def model(self, name: str, hf_token: str | None, caller: str) -> ModelCard:
-        """Raises `AccessError`, the same for a model that is not there."""
-        ...
-
-    def health(self) -> Health: ...
-
-
 class HttpServer:
-    """Serves `service`. `api_keys`: empty for none; `max_body` in bytes; `upload_timeout`
-    in seconds, for one request's body to arrive; `request_timeout`, which the service
-    keeps by itself, bounds those as well who do not read their answer. Beyond
-    `max_connections`, the oldest that wait for a request are closed."""
+    """Serves `service`.
+
+    * `api_keys`: empty for none.
+    * `max_body`: bytes of one request's body.
+    * `upload_timeout`: seconds for one request's body to arrive.
+    * `request_timeout`: seconds. The service keeps it by itself; here it bounds callers that
+      do not read their answer.
+    * `max_connections`: beyond it, the oldest that wait for a request are closed.
+    """
 
     def __init__(
         self,
-        service: HttpBackend,
+        service: Backend,
         *,
         api_keys: Collection[str] = (),
         max_body: int = 32 * 1024 * 1024,
         upload_timeout: float = 60.0,
         request_timeout: float = 3600.0,
         max_connections: int = 4096,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = service
-        self._clock = clock
         self._longest = request_timeout + _SLOW_READER
         self._keys = ApiKeys(api_keys)
-        self._bodies = Bodies(max_body, min(upload_timeout, request_timeout))
+        self._bodies = BodyReader(max_body, min(upload_timeout, request_timeout))
         self._max_connections = max_connections
         self._servers: list[QuietServer] = []
         self._listeners: list[asyncio.Server] = []
@@ -131,6 +118,7 @@ class HttpServer:
         self._active.add(task)
         began = time.perf_counter()
         status = _CALLER_LEFT
+        request[REQUEST_ID_KEY] = request_id_of(request)
         try:
             async with asyncio.timeout(self._longest):
                 response = await _guarded(serve, request)
@@ -143,62 +131,96 @@ class HttpServer:
             _log_access(request, status, time.perf_counter() - began)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = request.path  # decoded, without the query, where nothing of ours is
+        path = request.path  # decoded, without the query, which means nothing here
         if path in _HEALTH:
             return await self._serve_health(request)
-        caller = self._keys.caller(_offered_keys(request))
+        caller = self._keys.caller(offered_keys(request))
         if path == _MODELS or path.startswith(_MODELS + "/"):
-            return await self._serve_models(request, path, caller)
+            return await self._serve_models(request, path)
         if path not in ROUTES:
             raise RouteNotFound(f"No such route. There are: {', '.join([*ROUTES, _MODELS])}.")
         if request.method != "POST":
-            return _method_not_allowed("POST")
-        return await self._answer(request, path, caller)
+            return _method_not_allowed(request, "POST")
+        token = _hf_token(request)
+        body = await self._bodies.read_json(request)
+        async with self._service.open(Request(path, body, token, caller)) as response:
+            return await _send(response, request)
 
     async def _serve_health(self, request: web.BaseRequest) -> web.StreamResponse:
         """`/ping` as RunPod reads it: 204 starting, 200 ready, 503 leaving."""
         if request.path not in _HEALTH:
             raise RouteNotFound("Only /ping and /health are here.")
         if request.method not in _READ:
-            return _method_not_allowed(", ".join(_READ))
+            return _method_not_allowed(request, ", ".join(_READ))
         health = self._service.health()
         state = "leaving" if health.leaving else "ready" if health.ready else "starting"
         if request.path == "/health":
-            return _json({"status": state}, status=200 if state == "ready" else 503)
-        return web.Response(status={"leaving": 503, "ready": 200, "starting": 204}[state])
+            return _json(request, {"status": state}, status=200 if state == "ready" else 503)
+        status = {"leaving": 503, "ready": 200, "starting": 204}[state]
+        return web.Response(status=status, headers={REQUEST_ID: request[REQUEST_ID_KEY]})
 
-    async def _serve_models(
-        self, request: web.BaseRequest, path: str, caller: str
-    ) -> web.StreamResponse:
+    async def _serve_models(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         if request.method not in _READ:
-            return _method_not_allowed(", ".join(_READ))
+            return _method_not_allowed(request, ", ".join(_READ))
         token = _hf_token(request)
         if name := path.removeprefix(_MODELS).removeprefix("/"):
-            return _json(model_object(await self._service.model(name, token, caller)))
-        return _json(model_list(await self._service.models(token, caller)))
+            return _json(request, model_object(await self._service.model(name, token)))
+        return _json(request, model_list(await self._service.models(token)))
 
-    async def _answer(
-        self, request: web.BaseRequest, path: str, caller: str
-    ) -> web.StreamResponse:
-        token = _hf_token(request)
-        body = await self._bodies.read_json(request)
-        # What the request holds ends with this block, however the caller leaves; a
-        # generator that is merely dropped would hold it until it is collected.
-        async with aclosing(self._service.answer(Request(path, body, token, caller))) as parts:
-            return await Reply(request, self._clock).send(parts)
+
+async def _send(response: Response, request: web.BaseRequest) -> web.StreamResponse:
+    """Send a response as it arrives. Raises `ConnectionError` where it breaks off."""
+    sent = web.StreamResponse(status=response.status, headers=response.headers)
+    sent.headers[REQUEST_ID] = request[REQUEST_ID_KEY]
+    if request.version < HttpVersion11 and sent.content_length is None:
+        sent.force_close()  # only the end of the connection ends this body (RFC 9112, 9.3)
+    await sent.prepare(request)
+    try:
+        async for data in response:
+            await sent.write(data)
+    except RouterError as error:
+        # The head is sent, so the answer can only visibly break off.
+        logger.warning("an answer broke off: %s", error.code)
+        raise ConnectionResetError(f"the answer broke off: {error.code}") from None
+    await sent.write_eof()
+    return sent
 
 
 async def _guarded(serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
-    """Every failure before the head becomes an envelope."""
+    """Every failure before the head becomes an error in the dialect of its route."""
     try:
         return await serve(request)
     except RouterError as error:
-        return error_response(error)
-    except Exception as error:
+        return _refused(request, error)
+    except Exception as defect:
         begun = request.writer.output_size > 0 or request.transport is None
-        if begun and isinstance(error, ConnectionError):
-            raise  # the caller left, or the answer broke off: there is nobody to tell
-        return error_response(unexpected(error))
+        if begun and isinstance(defect, ConnectionError):
+            raise  # the caller left, or the answer broke off: nobody is left to tell
+        logger.exception("a defect of the router")
+        if begun:
+            raise ConnectionResetError("the answer broke off") from None
+        return _refused(
+            request, InternalError("The router failed on this request. Its log says why.")
+        )
+
+
+def _refused(request: web.BaseRequest, error: RouterError, **headers: str) -> web.Response:
+    return error_response(
+        Problem.of(error), request[REQUEST_ID_KEY], dialect_of(request.path), **headers
+    )
+
+
+def _method_not_allowed(request: web.BaseRequest, allowed: str) -> web.Response:
+    return _refused(request, MethodNotAllowed(f"This route takes {allowed}."), Allow=allowed)
+
+
+def _json(request: web.BaseRequest, content: object, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status,
+        body=orjson.dumps(content),
+        content_type="application/json",
+        headers={REQUEST_ID: request[REQUEST_ID_KEY]},
+    )
 
 
 def _hf_token(request: web.BaseRequest) -> str | None:
@@ -208,26 +230,6 @@ def _hf_token(request: web.BaseRequest) -> str | None:
     return values[0] if values else None
 
 
-def _offered_keys(request: web.BaseRequest) -> Iterator[str]:
-    for value in request.headers.getall("Authorization", []):
-        scheme, _, key = value.partition(" ")
-        if scheme.lower() == "bearer":
-            yield key.strip()
-    if request.path.startswith("/v1/messages"):  # Anthropic's clients
-        yield from request.headers.getall("x-api-key", [])
-
-
-def _method_not_allowed(allowed: str) -> web.Response:
-    error = MethodNotAllowed(f"This route takes {allowed}.")
-    return error_response(error, Allow=allowed)
-
-
-def _json(content: object, status: int = 200) -> web.Response:
-    return web.Response(
-        status=status, body=orjson.dumps(content), content_type="application/json"
-    )
-
-
 def _log_access(request: web.BaseRequest, status: int, seconds: float) -> None:
     """One line a request, of known words only: a path or a method can be anything."""
     path = request.path
@@ -235,4 +237,5 @@ def _log_access(request: web.BaseRequest, status: int, seconds: float) -> None:
     route = path if known else _MODELS if path.startswith(_MODELS) else "-"
     method = request.method if request.method in (*_READ, "POST") else "-"
     level = logging.DEBUG if path in _HEALTH else logging.INFO
-    logger.log(level, "%s %s %d %.0f ms", method, route, status, seconds * 1000)
+    request_id = request[REQUEST_ID_KEY]
+    logger.log(level, "%s %s %d %.0f ms %s", method, route, status, seconds * 1000, request_id)

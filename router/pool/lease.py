@@ -55,6 +55,10 @@ class Lease:
         return True
 
     @property
+    def is_granted(self) -> bool:
+        return self._taken
+
+    @property
     def grant(self) -> Granted:
         """What was granted. Only after `granted` has returned True."""
         outcome = self._outcome.result()

@@ -11,7 +11,8 @@ judged, so that a new SGLang can't open a door unseen.
 | `custom_labels` | labels of the engine's metrics | dropped |
 | `priority` | jumps the engine's queue | dropped |
 | `data_parallel_rank`, `*_dp_rank` | picks a GPU | dropped |
-| `cache_salt`, `extra_key` | the prefix cache's namespace | the router's own |
+| `cache_salt` | the prefix cache's namespace | mixed into the router's own |
+| `extra_key` | the same, before it is salted | dropped |
 | `custom_params` | input of a logit processor | dropped |
 | `store` | keep the answer in the engine's memory | false |
 | `session_params` | continues another request's state | refused |
@@ -91,18 +92,22 @@ def admit_fields(path: str, content: dict[str, object]) -> dict[str, object]:
     fields = {name: value for name, value in content.items() if name not in DROPPED}
     for name, advice in REFUSED.items():
         if fields.pop(name, None):
-            raise InvalidRequest(f"`{name}` is not offered: {advice}.")
+            raise InvalidRequest(f"`{name}` is not offered: {advice}.", param=name)
     if path == "/generate":
         for name in fields.keys() - GENERATE:
             if fields.pop(name):
-                raise InvalidRequest(f"`{_shown(name)}` is not offered on {path}.")
+                shown = _shown(name)
+                raise InvalidRequest(
+                    f"`{shown or 'That field'}` is not offered on {path}.", param=shown
+                )
         _drop_custom_params(fields.get("sampling_params"))
     if path == "/v1/responses":
         fields["store"] = False  # left out, it means true to SGLang
     kwargs = fields.get("chat_template_kwargs")
     if isinstance(kwargs, dict) and kwargs.pop("chat_template", None):
         raise InvalidRequest(
-            "`chat_template_kwargs.chat_template` is not offered: the model's own is used."
+            "`chat_template_kwargs.chat_template` is not offered: the model's own is used.",
+            param="chat_template_kwargs.chat_template",
         )
     return fields
 
@@ -113,5 +118,6 @@ def _drop_custom_params(sampling: object) -> None:
             item.pop("custom_params", None)
 
 
-def _shown(name: str) -> str:
-    return name if name.isidentifier() and len(name) <= 64 else "that field"
+def _shown(name: str) -> str | None:
+    """The name of a field, where it is one: a caller's key can be anything."""
+    return name if name.isidentifier() and len(name) <= 64 else None

@@ -1,21 +1,23 @@
-"""What the request path asks of the way to an engine."""
+"""What the request path asks of the way to an engine, and what it offers to a transport."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from router.requests.dialects import Problem
+from router.requests.model_list import ModelCard
+from router.requests.request import Report, Request
+
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """What is sent to an engine. `headers` are already on the allow-list."""
+    """What is posted to an engine. No header of the caller's goes with it."""
 
-    method: str
     url: str
-    headers: Mapping[str, str]
-    body: bytes | None
+    body: bytes  # JSON
 
 
 class UpstreamLost(Exception):
@@ -30,18 +32,76 @@ class UpstreamResponse(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Those that may be shown to the caller."""
+        """Those that may be shown to the caller, by their lower-case names."""
         ...
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body's bytes as they arrive. Raises `UpstreamLost` if they break off."""
+    async def read(self) -> bytes:
+        """Return the bytes that have arrived; empty at the end. Raises `UpstreamLost`.
+
+        A call that is cancelled loses no byte.
+        """
         ...
 
 
-class Relay(Protocol):
+class Upstream(Protocol):
     """The way to an engine."""
 
     def open(self, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamResponse]:
         """Send, and give the answer's head. Leaving the block ends the exchange: what
         is still being generated is cancelled upstream. Raises `UpstreamLost`."""
         ...
+
+
+class Response(Protocol):
+    """An answer. It is valid inside of `async with service.open(...)`, which cleans up.
+
+    Iterating gives the body as it arrives. An event stream (`streams`) comes in whole
+    events; a failure is its last event, and then stands in `failure`. Any other body
+    raises `RouterError` where it breaks off.
+    """
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def streams(self) -> bool: ...
+
+    @property
+    def failure(self) -> Problem | None: ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`ready`: the default model is up, or has failed for good. `leaving`: draining."""
+
+    ready: bool
+    leaving: bool
+
+
+class Backend(Protocol):
+    """What a transport needs of the service."""
+
+    def open(
+        self, request: Request, report: Report | None = None
+    ) -> AbstractAsyncContextManager[Response]:
+        """Answer one request. Leaving the block ends it and frees what it held.
+
+        `report` hears of progress every few seconds while an answer that is no stream
+        waits for its engine. Raises `RouterError` before there is a response.
+        """
+        ...
+
+    async def models(self, hf_token: str | None) -> Sequence[ModelCard]:
+        """The models that this caller may use."""
+        ...
+
+    async def model(self, name: str, hf_token: str | None) -> ModelCard:
+        """Raises `AccessError`, the same for a private model and for a missing one."""
+        ...
+
+    def health(self) -> Health: ...

@@ -1,18 +1,36 @@
-"""`/v1/models` in OpenAI's form, whatever carries it."""
+"""`/v1/models` in OpenAI's form, with the fields that SGLang adds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from router.requests.service import ModelCard
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """A line of `/v1/models`.
+
+    `root` is the repository behind an alias. `created` is in seconds since 1970, 0 where it
+    is not known. `max_model_len` is in tokens, known while the model is loaded.
+    """
+
+    id: str
+    owned_by: str
+    loaded: bool
+    root: str
+    created: int = 0
+    max_model_len: int | None = None
 
 
 def model_object(card: ModelCard) -> dict[str, object]:
     return {
         "id": card.id,
         "object": "model",
-        "created": 0,  # clients require the field; nobody knows the time
+        "created": card.created,
         "owned_by": card.owned_by,
+        "root": card.root,
+        "parent": None,  # no model here is an adapter of another
+        "max_model_len": card.max_model_len,
         "loaded": card.loaded,
     }
 

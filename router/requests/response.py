@@ -1,51 +1,222 @@
-"""What a transport hands to the service, and what it gets back, part by part."""
+"""The response to one request: an answer in one piece, an engine's refusal, or a stream.
+
+A caller of a stream hears something at least every `SILENCE` seconds, from the arrival of the
+request to its last byte. If the engine has not answered by then, the stream begins without
+it, with a comment. From then on an error can only be an event of the stream.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from router.errors import EngineFailed, InternalError, RouterError
+from router.requests.dialects import Dialect, Problem
+from router.requests.engine_call import EngineCall, out_of_time
+from router.requests.event_stream import EventStream, comment
+from router.requests.interfaces import Response
+from router.requests.read_timer import ReadTimer
+
+_log = logging.getLogger(__name__)
+
+# Proxies and clients give up on a silent connection after 15 to 60 s.
+SILENCE = 10.0  # seconds
+
+_EVENT_STREAM = "text/event-stream"
+# nginx holds a response back until it has some kilobytes, unless it is told not to.
+_UNBUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One call, freed of its transport."""
+@asynccontextmanager
+async def respond(
+    engine: EngineCall,
+    dialect: Dialect,
+    events: EventStream | None,
+    *,
+    end: float,
+    silence: float = SILENCE,
+) -> AsyncIterator[Response]:
+    """Give the response as soon as its head is known. Raises `RouterError` before that.
 
-    route: str  # as the router knows it: "/v1/chat/completions"
-    body: bytes  # JSON, as it came
-    hf_token: str | None = None  # from the transport's own place for it, unchecked
-    caller: str = ""  # tells callers apart (a digest of the API key); never a secret
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Nothing to send yet. Only ever before the Head, every few seconds."""
-
-    stage: str  # "queued", "fetching", "starting"
-    stream: bool  # whether the caller asked for a stream
-    done: int = 0  # bytes on disk, while fetching
-    total: int = 0
-    seconds: float | None = None  # that are left, where anything can be said
-
-    def __str__(self) -> str:
-        """For people who wait."""
-        share = f" {self.done / self.total:.0%} of {self.total} bytes" if self.total else ""
-        eta = "" if self.seconds is None else f", about {self.seconds:.0f} s left"
-        return f"{self.stage}{share}{eta}"
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The answer's status and the headers that may be shown. Exactly one an answer."""
-
-    status: int
-    headers: Mapping[str, str]
+    `events` renders the stream that the caller asked for; None: it asked for none. `end` is a
+    time of the loop's clock, `silence` is in seconds. Leaving the block ends the call.
+    """
+    timer = ReadTimer()
+    try:
+        if events is None:
+            await engine.reach()
+            yield _answered(engine, dialect, timer, end)
+            return
+        stream = StreamedResponse(engine, events, timer, end=end, silence=silence)
+        try:
+            if await stream.reached() and not engine.streams:
+                yield _answered(engine, dialect, timer, end)
+            else:
+                yield stream
+        finally:
+            await stream.close()
+    finally:
+        timer.close()
+        await engine.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """Bytes of the answer, as they arrived; boundaries mean nothing."""
+def _answered(engine: EngineCall, dialect: Dialect, timer: ReadTimer, end: float) -> Response:
+    if engine.problem is not None:
+        return RefusedResponse(engine.problem, dialect)
+    return WholeResponse(engine, timer, end)
 
-    data: bytes
+
+class RefusedResponse:
+    """An engine's own error, as the route's dialect tells it."""
+
+    streams = False
+
+    def __init__(self, problem: Problem, dialect: Dialect) -> None:
+        self._body = dialect.body(problem)
+        self.status, self.failure = problem.status, problem
+        self.headers = {**problem.headers, "Content-Length": str(len(self._body))}
+
+    def __aiter__(self) -> RefusedResponse:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data, self._body = self._body, b""
+        if not data:
+            raise StopAsyncIteration
+        return data
 
 
-Part = Progress | Head | Body
+class WholeResponse:
+    """An answer that is no event stream, passed on byte for byte.
+
+    Iterating raises `RouterError` where the answer breaks off or takes too long.
+    """
+
+    streams = False
+    failure: Problem | None = None
+
+    def __init__(self, engine: EngineCall, timer: ReadTimer, end: float) -> None:
+        self.status, self.headers = engine.answer.status, engine.answer.headers
+        self._engine, self._timer, self._end = engine, timer, end
+        self._first = engine.first
+
+    def __aiter__(self) -> WholeResponse:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data, self._first = self._first, b""
+        if not data:
+            try:
+                data = await self._timer.read(self._engine.read(), self._end)
+            except TimeoutError:
+                raise out_of_time() from None
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+
+class StreamedResponse:
+    """An event stream: whole events, comments while there are none, and errors as events.
+
+    Iterating raises nothing but `CancelledError`. A failure is told by the last events, and
+    then stands in `failure`.
+    """
+
+    streams = True
+
+    def __init__(
+        self,
+        engine: EngineCall,
+        events: EventStream,
+        timer: ReadTimer,
+        *,
+        end: float,
+        silence: float,
+    ) -> None:
+        self.status = 200
+        self.headers: Mapping[str, str] = {
+            "content-type": f"{_EVENT_STREAM}; charset=utf-8",
+            **_UNBUFFERED,
+        }
+        self.failure: Problem | None = None
+        self._engine, self._events, self._timer = engine, events, timer
+        self._end, self._silence = end, silence
+        self._last_said = timer.time()
+        self._reaching = asyncio.get_running_loop().create_task(engine.reach())
+        self._begun = self._over = False
+
+    async def reached(self) -> bool:
+        """Wait for the engine, but not in silence: False where a comment is due first.
+
+        Raises `RouterError` where the engine can't be reached.
+        """
+        if not self._reaching.done():
+            due = self._last_said + self._silence - self._timer.time()
+            await asyncio.wait({self._reaching}, timeout=max(0.0, due))
+        if not self._reaching.done():
+            return False
+        self._reaching.result()
+        return True
+
+    async def close(self) -> None:
+        self._reaching.cancel()
+        await asyncio.wait({self._reaching})
+
+    def __aiter__(self) -> StreamedResponse:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            data = await self._next()
+        except RouterError as error:
+            data = self._fail(Problem.of(error))
+        except Exception:  # noqa: BLE001 - the head is sent: only the stream can tell it
+            _log.exception("a defect of the router")
+            told = InternalError("The router failed on this request. Its log says why.")
+            data = self._fail(Problem.of(told))
+        if not data:
+            self._over = True
+            raise StopAsyncIteration
+        self._last_said = self._timer.time()
+        return data
+
+    async def _next(self) -> bytes:
+        """The next events, or a comment; empty at the end."""
+        if not self._begun:
+            if not await self.reached():
+                return self._comment()
+            self._begun = True
+            if events := self._first():
+                return events
+        while True:
+            due = min(self._last_said + self._silence, self._end)
+            try:
+                data = await self._timer.read(self._engine.read(), due)
+            except TimeoutError:
+                if due == self._end:
+                    raise out_of_time() from None
+                return self._comment()
+            if not data:
+                self._over = True
+                return self._events.end()
+            if events := self._events.feed(data):
+                return events
+
+    def _first(self) -> bytes:
+        """What the engine said first. If the stream began without it, that can be anything."""
+        if self._engine.problem is not None:
+            return self._fail(self._engine.problem)
+        if not self._engine.streams:
+            raise EngineFailed("The engine did not stream. Ask without `stream`.")
+        return self._events.feed(self._engine.first)
+
+    def _comment(self) -> bytes:
+        return comment(str(self._engine.progress()))
+
+    def _fail(self, problem: Problem) -> bytes:
+        self.failure, self._over = problem, True
+        return self._events.fail(problem)

@@ -9,6 +9,7 @@ import orjson
 
 from router.errors import InvalidHfToken, InvalidRequest
 from router.models import Task
+from router.requests.dialects import ANTHROPIC, NATIVE, OPENAI, RESPONSES, Dialect
 from router.requests.fields import admit_fields
 from router.requests.media import check_media
 from router.requests.reasoning import check_reasoning
@@ -25,66 +26,84 @@ _GENERATE = frozenset({Task.GENERATE})
 _JUDGES = frozenset({Task.CLASSIFY, Task.GENERATE})
 _ANY = frozenset(Task)
 
+Salt = str | list[str] | None
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """A path of SGLang's that callers may use, by POST, and what it may be asked of.
 
     A generation request kills an engine that embeds, so `tasks` is a matter of safety.
-    `salted`: SGLang takes `cache_salt` here. `shares`: it does not, and a generation
-    engine's prefix cache is used, so that callers of it could time each other's prompts.
+
+    * `dialect`: how this API tells an error.
+    * `streams`: `"stream": true` means something here.
+    * `has_model`: SGLang reads `model` here.
+    * `salted`: SGLang takes `cache_salt` here.
+    * `shares`: it does not, and a generation engine's prefix cache is used, so that its
+      callers could time each other's prompts.
     """
 
     path: str
     tasks: frozenset[Task]
+    dialect: Dialect = OPENAI
+    streams: bool = False
     has_model: bool = True
     salted: bool = False
     shares: bool = False
 
     def shares_cache_of(self, task: Task) -> bool:
-        """Whether callers share the prefix cache of an engine for `task` here. Those that
+        """Whether callers share the prefix cache of an engine for `task` here. Engines that
         embed or classify have none where that matters (`catalog.engine_spec`)."""
         return self.shares and task is Task.GENERATE
 
 
-# `/v1/rerank` asks generation models (Qwen3-Reranker) and cross-encoders; `/v1/score`
-# the same. SGLang looks at the model before it chooses the kind of request to make of
-# either, so both tasks are safe. A plain embedder can do neither.
+# `/v1/rerank` and `/v1/score` ask generation models (Qwen3-Reranker) and cross-encoders.
+# SGLang looks at the model before it chooses the kind of request to make of either, so both
+# tasks are safe. A plain embedder can do neither.
+_RERANK = Route("/v1/rerank", _JUDGES, has_model=False, shares=True)
+
 ROUTES: Mapping[str, Route] = {
     route.path: route
     for route in (
-        Route("/v1/chat/completions", _GENERATE, salted=True),
-        Route("/v1/completions", _GENERATE, salted=True),
-        Route("/v1/responses", _GENERATE, salted=True),
-        Route("/v1/messages", _GENERATE, shares=True),
-        Route("/v1/messages/count_tokens", _GENERATE),
-        Route("/generate", _GENERATE, has_model=False, salted=True),
+        Route("/v1/chat/completions", _GENERATE, streams=True, salted=True),
+        Route("/v1/completions", _GENERATE, streams=True, salted=True),
+        Route("/v1/responses", _GENERATE, RESPONSES, streams=True, salted=True),
+        Route("/v1/messages", _GENERATE, ANTHROPIC, streams=True, shares=True),
+        Route("/v1/messages/count_tokens", _GENERATE, ANTHROPIC),
+        Route("/generate", _GENERATE, NATIVE, streams=True, has_model=False, salted=True),
         Route("/v1/embeddings", frozenset({Task.EMBED})),
         Route("/v1/classify", frozenset({Task.CLASSIFY})),
-        Route("/v1/rerank", _JUDGES, has_model=False, shares=True),
+        _RERANK,
         Route("/v1/score", _JUDGES, shares=True),
         Route("/v1/tokenize", _ANY),
         Route("/v1/detokenize", _ANY),
     )
-}
+} | {"/rerank": _RERANK, "/v2/rerank": _RERANK}  # as Jina's and Cohere's clients name it
+
+
+def dialect_of(path: str) -> Dialect:
+    """How an error is told on a path, also on one that is no route."""
+    route = ROUTES.get(path)
+    return route.dialect if route is not None else OPENAI
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """A body that was read, freed of what must not reach an engine.
 
-    `model` and `hf_token` are as written: None where absent or null. `repr` shows
-    neither the token nor the content.
+    `model`, `hf_token` and `cache_salt` are as written: None where absent or null. `repr`
+    shows neither the token nor the content.
     """
 
     route: Route
     model: str | None
-    stream: bool
+    stream: bool  # the answer is an event stream
     hf_token: object = field(repr=False)
+    cache_salt: Salt = field(repr=False)
     fields: Mapping[str, object] = field(repr=False)
 
-    def upstream_body(self, served_name: str, salt: str | None) -> bytes:
-        """The JSON for an engine; `salt` keeps callers' prefix caches apart."""
+    def upstream_body(self, served_name: str, salt: Salt) -> bytes:
+        """The JSON for an engine; `salt` keeps prefix caches apart."""
         body = dict(self.fields)
         if self.route.has_model:
             body["model"] = served_name
@@ -103,16 +122,31 @@ def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()
     token = content.pop("hf_token", None)
     model = content.pop("model", None)
     if not (model is None or isinstance(model, str)):
-        raise InvalidRequest("`model` must be a string.")
+        raise InvalidRequest("`model` must be a string.", param="model")
     stream = content.pop("stream", None)
     if not (stream is None or isinstance(stream, bool)):
-        raise InvalidRequest("`stream` must be true or false.")
+        raise InvalidRequest("`stream` must be true or false.", param="stream")
+    salt = _read_salt(content) if route.salted else None
     fields = admit_fields(route.path, content)
     check_media(fields, media_domains)
     check_reasoning(fields)
     if stream is not None:
         fields["stream"] = stream
-    return Call(route, model, bool(stream), token, fields)
+    return Call(route, model, bool(stream) and route.streams, token, salt, fields)
+
+
+def _read_salt(content: Mapping[str, object]) -> Salt:
+    """The caller's own name for a prefix cache, or one for each prompt of a batch."""
+    salt = content.get("cache_salt")
+    if salt is None or salt == "":
+        return None
+    if isinstance(salt, str):
+        return salt
+    if isinstance(salt, list) and all(isinstance(one, str) for one in salt):
+        return salt
+    raise InvalidRequest(
+        "`cache_salt` must be a string, or a list of strings.", param="cache_salt"
+    )
 
 
 def _read_object(body: bytes) -> dict[str, object]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
 
-_SENT = frozenset({"content-type", "accept"})
+_SENT = {"Content-Type": "application/json", "Accept": "*/*"}
 _SHOWN = frozenset({"content-type", "content-length", "content-encoding", "retry-after"})
 
 # SGLang's uvicorn closes an idle connection after 5 s. Reusing one at that very moment
@@ -20,13 +20,13 @@ _CONNECT_TIMEOUT = 10.0  # loopback: an engine that does not accept by then is s
 _FAILURES = (aiohttp.ClientError, OSError, TimeoutError)
 
 
-class HttpRelay:
-    """Implements the port `Relay`. Make it inside the running loop; `close` it there."""
+class HttpUpstream:
+    """Implements `Upstream`. Make it inside the running loop; `close` it there."""
 
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
-            # How long an answer may take is the service's to say.
+            # The response bounds the time.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -44,19 +44,18 @@ class HttpRelay:
         Leaving the block gives the connection back where the answer is complete, and
         closes it where it is not: SGLang aborts a generation whose caller is gone.
         """
-        headers = {k: v for k, v in request.headers.items() if k.lower() in _SENT}
         try:
             response = await self._session.request(
-                request.method,
+                "POST",
                 request.url,
-                headers=headers,
+                headers=_SENT,
                 data=request.body,
                 allow_redirects=False,
             )
         except _FAILURES as error:
             raise _lost(error) from error
         try:
-            yield _Response(response)
+            yield _EngineResponse(response)
         finally:
             if response.content.is_eof():
                 response.release()
@@ -64,24 +63,18 @@ class HttpRelay:
                 response.close()
 
 
-class _Response:
+class _EngineResponse:
+    __slots__ = ("_content", "headers", "status")
+
     def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
+        self._content = response.content
+        self.status = response.status
+        found = ((name.lower(), value) for name, value in response.headers.items())
+        self.headers = {name: value for name, value in found if name in _SHOWN}
 
-    @property
-    def status(self) -> int:
-        return self._response.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """By their lower-case names."""
-        found = ((k.lower(), v) for k, v in self._response.headers.items())
-        return {k: v for k, v in found if k in _SHOWN}
-
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def read(self) -> bytes:
         try:
-            async for chunk in self._response.content.iter_any():
-                yield chunk
+            return await self._content.readany()
         except _FAILURES as error:
             raise _lost(error) from error
 

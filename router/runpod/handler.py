@@ -1,58 +1,43 @@
-"""RunPod's queue: jobs in, outputs out. What the SDK is given to call.
-
-The SDK (1.12) runs its own event loop, so the worker is opened inside of it, by the first
-call of the concurrency modifier; until the default model is settled that says 0, and then a
-constant, because any change makes the SDK wait until no job runs.
-"""
+"""Jobs in, outputs out: what the SDK is given to call."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing, suppress
-from typing import Any, Protocol
+from typing import Any
 
 from router.errors import InternalError, RouterError
-from router.requests.error_body import envelope
+from router.requests.dialects import Problem
+from router.requests.interfaces import Backend
 from router.requests.model_list import model_list, model_object
-from router.requests.response import Body, Head, Part, Progress, Request
-from router.requests.service import ModelCard
+from router.requests.request import Request
+from router.requests.routes import dialect_of
+from router.runpod.answer import Answer
 from router.runpod.inputs import ListModels, read
-from router.runpod.outputs import JobReply, Output
+from router.runpod.outputs import Output, answered, failed, streamed
+from router.runpod.progress import ProgressPosts
 
 _log = logging.getLogger("router.runpod")
 
 Job = MutableMapping[str, Any]
-Report = Callable[[Job, dict[str, object]], Awaitable[None]]
-
-_SILENCE = 10.0  # seconds that a stream may be silent
-_AHEAD = 64  # parts of an answer, of 64 KiB at most, that wait for a slow post
-
-
-class JobBackend(Protocol):
-    """What this transport needs of `router.requests.service`."""
-
-    def answer(self, request: Request) -> AsyncGenerator[Part, None]: ...
-
-    async def models(self, hf_token: str | None, caller: str) -> Sequence[ModelCard]: ...
-
-    async def model(self, name: str, hf_token: str | None, caller: str) -> ModelCard: ...
+PostProgress = Callable[[Job, dict[str, object]], Awaitable[None]]
 
 
 class Jobs:
-    """Handles jobs with `service`. `report` posts a job's progress."""
+    """Handles jobs with `service`. `post` posts a job's progress."""
 
-    def __init__(self, service: JobBackend, report: Report, clock: Callable[[], float]) -> None:
-        self._service, self._report, self._clock = service, report, clock
+    def __init__(self, service: Backend, post: PostProgress) -> None:
+        self._service, self._post = service, post
         self._closing: set[asyncio.Task[None]] = set()
 
     def handle(self, job: Job) -> AsyncGenerator[Output, None]:
         """The handler: yields what the SDK is to post. Never raises but `CancelledError`.
 
-        What it gives is closed when the current task ends, the SDK's for this job. A stop
-        signal mostly comes while a chunk is being posted: the generator is then suspended
-        at a `yield`, and left so. Closed at once, it ends the generation and the lease.
+        The generator is closed when the current task, the SDK's for this job, ends. A stop
+        signal mostly comes while a chunk is being posted: the SDK then leaves the generator
+        suspended at a `yield`. Closing it at once ends the generation and the lease.
         """
         outputs = self._handle(job)
         task = asyncio.current_task()
@@ -66,8 +51,8 @@ class Jobs:
             await asyncio.wait(self._closing)
 
     def _close(self, ended: asyncio.Task[Any], outputs: AsyncGenerator[Output, None]) -> None:
-        # The SDK keeps its last task. What cancelled that holds each frame that it went
-        # through, and a token in some, until it is asked for.
+        # The SDK keeps its last task. A cancelled task holds each frame that the error went
+        # through, and a token in some, until somebody asks for its exception.
         with suppress(asyncio.CancelledError):
             ended.exception()
 
@@ -79,93 +64,51 @@ class Jobs:
         closing.add_done_callback(self._closing.discard)
 
     async def _handle(self, job: Job) -> AsyncGenerator[Output, None]:
+        route = ""
         try:
-            # Taken out: the SDK holds on to its last jobs for as long as no other comes.
+            # Taken out, because the SDK keeps its last jobs until others come.
             order = read(job.pop("input", None))
             if isinstance(order, ListModels):
                 yield await self._models(order)
                 return
+            route = order.route
+            async with aclosing(self._outputs(job, order)) as outputs:
+                async for output in outputs:
+                    yield output
         except RouterError as error:
-            yield {"error": envelope(error).decode()}
-            return
-        except Exception as error:  # noqa: BLE001 - a raised one would reach the caller
-            yield {"error": envelope(_unexpected(error)).decode()}
-            return
-        async with aclosing(self._answer(job, order)) as outputs:
-            async for output in outputs:
-                yield output
+            yield failed(dialect_of(route).body(Problem.of(error)))
+        except Exception:  # noqa: BLE001 - an exception would reach the caller, with its traceback
+            _log.exception("a defect of the router")
+            defect = InternalError("The router failed on this job. Its log says why.")
+            yield failed(dialect_of(route).body(Problem.of(defect)))
 
     async def _models(self, order: ListModels) -> Output:
         if order.name:
-            return model_object(await self._service.model(order.name, order.hf_token, ""))
-        return model_list(await self._service.models(order.hf_token, ""))
+            return model_object(await self._service.model(order.name, order.hf_token))
+        return model_list(await self._service.models(order.hf_token))
 
-    async def _answer(self, job: Job, request: Request) -> AsyncGenerator[Output, None]:
-        parts: asyncio.Queue[Part | RouterError | None] = asyncio.Queue(_AHEAD)
-        pump = asyncio.get_running_loop().create_task(self._pump(request, parts))
-        try:
-            async with aclosing(self._outputs(job, parts)) as outputs:
-                async for output in outputs:
-                    yield output
-        finally:
-            pump.cancel()
-            await asyncio.wait({pump})
-
-    async def _pump(
-        self, request: Request, parts: asyncio.Queue[Part | RouterError | None]
-    ) -> None:
-        """Take the answer in as it comes, also while the last chunk is being posted."""
-        end: RouterError | None = None
-        try:
-            async with aclosing(self._service.answer(request)) as answer:
-                async for part in answer:
-                    await parts.put(part)
-        except RouterError as error:
-            end = error
-        except Exception as error:  # noqa: BLE001 - the boundary: logged, and told as ours
-            end = _unexpected(error)
-        await parts.put(end)
-
-    async def _tell(self, job: Job, progress: Progress) -> None:
-        try:
-            await self._report(job, _told(progress))
-        except Exception as error:  # noqa: BLE001 - the job itself is well
-            _log.warning("progress could not be posted: %s", type(error).__name__)
-
-    async def _outputs(
-        self, job: Job, parts: asyncio.Queue[Part | RouterError | None]
-    ) -> AsyncGenerator[Output, None]:
-        reply, began = JobReply(), self._clock()
-        while True:
-            part = await parts.get()
-            if isinstance(part, Head | Body):
-                reply.take(part)
-                if not parts.empty():
-                    continue  # coalesce: each yield is a post of its own
-                outputs = [*reply.ready()]
-            elif isinstance(part, Progress):
-                outputs = []
-                if not part.stream:
-                    await self._tell(job, part)
-                elif self._clock() - began >= _SILENCE:
-                    outputs = [reply.comment(part)]
+    async def _outputs(self, job: Job, request: Request) -> AsyncGenerator[Output, None]:
+        """Raises `RouterError` where nothing was yielded and the request is over."""
+        async with (
+            ProgressPosts(lambda progress: self._post(job, progress)) as progress,
+            Answer(self._service.open(request, progress.report)) as answer,
+        ):
+            content, begun = bytearray(), False
+            async for piece in answer:
+                content += piece
+                # Each yield is a post of its own: hand over all that has arrived.
+                if answer.response.streams and not (answer.has_more or answer.fails):
+                    for chunk in streamed(bytes(content)):
+                        yield chunk
+                    content, begun = bytearray(), True
+            await progress.settled()
+            response = answer.response
+            if response.status >= 400:
+                yield failed(bytes(content))
+            elif response.failure is not None and not begun:
+                yield failed(dialect_of(request.route).body(response.failure))
+            elif response.streams:
+                for chunk in streamed(bytes(content)):
+                    yield chunk
             else:
-                outputs = [*reply.end()] if part is None else [*reply.failure(part)]
-            for output in outputs:
-                yield output
-            if part is None or isinstance(part, RouterError):
-                return
-
-
-def _told(progress: Progress) -> dict[str, object]:
-    told: dict[str, object] = {"stage": progress.stage}
-    if progress.total:
-        told |= {"bytes_done": progress.done, "bytes_total": progress.total}
-    if progress.seconds is not None:
-        told["eta_seconds"] = round(progress.seconds)
-    return told
-
-
-def _unexpected(error: Exception) -> InternalError:
-    _log.error("a defect of the router", exc_info=error)
-    return InternalError("The router failed on this job. Its log says why.")
+                yield answered(bytes(content))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Protocol
@@ -102,7 +101,7 @@ class Intake:
 
                 service = await stack.enter_async_context(self._worker.open())
                 self._service = service
-                self._jobs = Jobs(service, report, time.monotonic)
+                self._jobs = Jobs(service, report)
                 await self._worker.until_leaving(service)
                 self.status = await self._worker.drain()
                 await _posted()

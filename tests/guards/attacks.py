@@ -70,7 +70,7 @@ GUARDS = (
     Guard(
         "The list of models shows a caller only what it may use",
         "router.requests.service:Service.models",
-        without("entitled"),
+        without("yes"),
         _WARM + "the_list_of_models_is_for_each_caller_another[http]",
     ),
     Guard(

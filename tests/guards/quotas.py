@@ -76,7 +76,7 @@ GUARDS = (
     ),
     Guard(
         "Limits apply per API key, else per token, else to all other callers together",
-        "router.requests.service:Service._order",
+        "router.requests.service:Service._authorize",
         without("digest"),
         "tests/requests/test_service.py::"
         "test_limits_are_for_a_key_a_token_or_all_who_bring_neither[first4-second4-False]",

@@ -7,9 +7,9 @@ from tests.guards.mutations import drop, never, set_to, swap, without
 
 _FIELDS = "router/requests/fields.py"
 _UNIT = "tests/requests/test_routes.py::test_"
-_RELAY = "tests/requests/test_upstream.py::test_"
+_UPSTREAM = "tests/requests/test_upstream.py::test_"
 _ENGINE = "tests/e2e_sglang/test_attack_by_"
-_TWO_WAYS = _RELAY + "only_listed_headers_travel_either_way"
+_TWO_WAYS = _UPSTREAM + "only_listed_headers_travel_either_way"
 
 GUARDS = (
     # fields
@@ -87,33 +87,33 @@ GUARDS = (
     # headers
     Guard(
         "Only listed request headers go upstream",
-        "router.requests.upstream:HttpRelay.open",
-        without("_SENT"),
+        "router.requests.upstream:HttpUpstream.open",
+        set_to("headers", "{**_SENT, 'Authorization': request.url}"),
         _TWO_WAYS,
     ),
     Guard(
         "Only listed response headers come back",
-        "router.requests.upstream:_Response.headers",
+        "router.requests.upstream:_EngineResponse.__init__",
         without("_SHOWN"),
         _TWO_WAYS,
     ),
     Guard(
         "Cookies do not link two callers",
-        "router.requests.upstream:HttpRelay.__init__",
+        "router.requests.upstream:HttpUpstream.__init__",
         set_to("cookie_jar", "aiohttp.CookieJar(unsafe=True)"),
         _TWO_WAYS,
     ),
     Guard(
         "A redirect of an engine is not followed",
-        "router.requests.upstream:HttpRelay.open",
+        "router.requests.upstream:HttpUpstream.open",
         set_to("allow_redirects", "True"),
-        _RELAY + "a_redirect_is_an_answer_and_not_an_order",
+        _UPSTREAM + "a_redirect_is_an_answer_and_not_an_order",
     ),
     Guard(
         "Requests to an engine use no proxy",
-        "router.requests.upstream:HttpRelay.__init__",
+        "router.requests.upstream:HttpUpstream.__init__",
         set_to("trust_env", "True"),
-        _RELAY + "proxies_of_the_environment_are_ignored",
+        _UPSTREAM + "proxies_of_the_environment_are_ignored",
     ),
     # routes
     Guard(
@@ -124,7 +124,7 @@ GUARDS = (
     ),
     Guard(
         "An engine's own routes do not exist for jobs",
-        "router.requests.service:Service._order",
+        "router.requests.service:Service._read",
         swap("ROUTES.get(_1)", "ROUTES.get(_1, ROUTES['/generate'])"),
         "tests/security/test_names.py::test_an_engines_own_routes_are_not_there[queue]",
     ),
@@ -137,7 +137,7 @@ GUARDS = (
     ),
     Guard(
         "An engine that embeds gets no generation request",
-        "router.requests.service:Service._order",
+        "router.requests.service:Service._authorize",
         never("tasks"),
         "tests/requests/test_service.py::"
         "test_a_model_that_does_not_fit_the_route_is_refused_before_anything_starts",

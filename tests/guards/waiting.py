@@ -5,20 +5,20 @@ from __future__ import annotations
 from tests.guards.guard import Guard
 from tests.guards.mutations import drop
 
-_FILE, _TEST = "router/requests/service.py", "tests/requests/test_service.py::test_"
+_TEST = "tests/requests/test_service.py::test_"
 
 GUARDS = (
     Guard(
         "A refusal ends a waiting request",
-        "router.requests.service:Service.answer",
-        drop("_renew").nth(1, of=2),
+        "router.requests.engine_call:EngineCall._wait",
+        drop("renew").nth(1, of=2),
         _TEST + "rights_that_end_while_a_request_waits_end_the_request",
     ),
     Guard(
         "After waiting, a request is authorized again before it reaches the engine",
-        "router.requests.service:Service.answer",
-        drop("_renew").nth(2, of=2),
-        _TEST + "who_waited_is_asked_about_once_more_before_the_engine_is[silence]",
+        "router.requests.engine_call:EngineCall._wait",
+        drop("renew").nth(2, of=2),
+        _TEST + "a_request_that_waited_is_authorized_once_more_before_it_is_sent[silence]",
     ),
     Guard(
         "The Hub's silence withdraws no grant of the operator's",

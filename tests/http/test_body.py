@@ -31,7 +31,7 @@ async def sending(port: int, sent: int) -> AsyncIterator[asyncio.StreamReader]:
 async def test_a_body_has_no_longer_than_its_request() -> None:
     async with serving(upload_timeout=60.0, request_timeout=0.05) as running:
         told = await raw(running.port, f"{HEAD}Content-Length: 10\r\n\r\n{{".encode())
-        assert told.startswith(b"HTTP/1.1 400 ")
+        assert told.startswith(b"HTTP/1.1 408 ")
         assert b"did not arrive within 0.05 s" in told
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
-from router.requests.upstream import HttpRelay
+from router.requests.upstream import HttpUpstream
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -17,7 +17,7 @@ CHUNKED = (
 )
 
 
-class Upstream:
+class RawServer:
     """A raw server: every connection is given to `script`; `heads` are the request heads."""
 
     def __init__(self, script: Script) -> None:
@@ -43,21 +43,28 @@ class Upstream:
 
 
 @asynccontextmanager
-async def upstream(script: Script) -> AsyncIterator[tuple[Upstream, HttpRelay]]:
-    server = Upstream(script)
+async def raw_server(script: Script) -> AsyncIterator[tuple[RawServer, HttpUpstream]]:
+    server = RawServer(script)
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    relay = HttpRelay()
+    way = HttpUpstream()
     try:
         async with asyncio.timeout(DEADLINE):
-            yield server, relay
+            yield server, way
     finally:
-        await relay.close()
+        await way.close()
         listener.close()
 
 
-def post(url: str, **headers: str) -> UpstreamRequest:
-    return UpstreamRequest("POST", f"{url}/generate", headers, b"{}")
+def post(url: str) -> UpstreamRequest:
+    return UpstreamRequest(f"{url}/generate", b"{}")
+
+
+async def whole_body(response: UpstreamResponse) -> bytes:
+    body = b""
+    while data := await response.read():
+        body += data
+    return body
 
 
 def answers(data: bytes) -> Script:
@@ -74,19 +81,19 @@ def whole(body: bytes, head: str = "") -> bytes:
 @asynccontextmanager
 async def opened(answer: bytes) -> AsyncIterator[UpstreamResponse]:
     async with (
-        upstream(answers(answer)) as (server, relay),
-        relay.open(post(server.url)) as response,
+        raw_server(answers(answer)) as (server, way),
+        way.open(post(server.url)) as response,
     ):
         yield response
 
 
 async def test_an_answer_arrives_byte_for_byte_and_its_connection_is_used_again() -> None:
     body = bytes(range(256)) * 1000
-    async with upstream(answers(whole(body))) as (server, relay):
+    async with raw_server(answers(whole(body))) as (server, way):
         for _ in range(3):
-            async with relay.open(post(server.url)) as response:
+            async with way.open(post(server.url)) as response:
                 assert response.status == 200
-                assert b"".join([chunk async for chunk in response.chunks()]) == body
+                assert await whole_body(response) == body
         assert server.connections == 1
 
 
@@ -98,12 +105,11 @@ async def test_chunks_arrive_as_they_are_sent() -> None:
         await more.wait()
         writer.write(b"3\r\ntwo\r\n0\r\n\r\n")
 
-    async with upstream(script) as (server, relay), relay.open(post(server.url)) as response:
-        chunks = response.chunks()
-        assert await anext(chunks) == b"one"
+    async with raw_server(script) as (server, way), way.open(post(server.url)) as response:
+        assert await response.read() == b"one"
         more.set()
-        assert await anext(chunks) == b"two"
-        assert [chunk async for chunk in chunks] == []
+        assert await response.read() == b"two"
+        assert await response.read() == b""
 
 
 async def test_leaving_early_closes_the_connection_at_once() -> None:
@@ -111,9 +117,9 @@ async def test_leaving_early_closes_the_connection_at_once() -> None:
         writer.write(CHUNKED + b"3\r\none\r\n")
         await reader.readexactly(1)
 
-    async with upstream(script) as (server, relay):
-        async with relay.open(post(server.url)) as response:
-            assert await anext(response.chunks()) == b"one"
+    async with raw_server(script) as (server, way):
+        async with way.open(post(server.url)) as response:
+            assert await response.read() == b"one"
         await server.left.wait()
 
 
@@ -124,12 +130,12 @@ async def test_a_cancelled_caller_closes_the_connection_while_the_head_is_awaite
         asked.set()
         await reader.readexactly(1)
 
-    async def ask(relay: HttpRelay, url: str) -> None:
-        async with relay.open(post(url)):
+    async def ask(way: HttpUpstream, url: str) -> None:
+        async with way.open(post(url)):
             pytest.fail("there was no answer")
 
-    async with upstream(script) as (server, relay):
-        task = asyncio.create_task(ask(relay, server.url))
+    async with raw_server(script) as (server, way):
+        task = asyncio.create_task(ask(way, server.url))
         await asked.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -141,17 +147,17 @@ async def test_no_answer_at_all_is_a_lost_upstream() -> None:
     async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
 
-    async with upstream(script) as (server, relay):
+    async with raw_server(script) as (server, way):
         with pytest.raises(UpstreamLost):
-            async with relay.open(post(server.url)):
+            async with way.open(post(server.url)):
                 pytest.fail("there was no answer")
 
 
 async def test_a_refused_connection_is_a_lost_upstream() -> None:
-    async with upstream(answers(b"")) as (server, relay):
+    async with raw_server(answers(b"")) as (server, way):
         closed = server.url.rsplit(":", 1)[0] + ":1"
         with pytest.raises(UpstreamLost):
-            async with relay.open(post(closed)):
+            async with way.open(post(closed)):
                 pytest.fail("nothing listens there")
 
 
@@ -167,18 +173,17 @@ async def test_a_body_that_breaks_off_is_a_lost_upstream(torn: bytes, how: str) 
         await received.wait()
         getattr(writer.transport, how)()
 
-    async with upstream(script) as (server, relay), relay.open(post(server.url)) as response:
-        chunks = response.chunks()
-        assert await anext(chunks) in (b"hello", b"hel")
+    async with raw_server(script) as (server, way), way.open(post(server.url)) as response:
+        assert await response.read() in (b"hello", b"hel")
         received.set()
         with pytest.raises(UpstreamLost):
-            await anext(chunks)
+            await response.read()
 
 
 async def test_what_is_not_http_is_a_lost_upstream() -> None:
-    async with upstream(answers(b"220 smtp ready\r\n\r\n")) as (server, relay):
+    async with raw_server(answers(b"220 smtp ready\r\n\r\n")) as (server, way):
         with pytest.raises(UpstreamLost):
-            async with relay.open(post(server.url)):
+            async with way.open(post(server.url)):
                 pytest.fail("that was no answer")
 
 
@@ -187,21 +192,29 @@ async def test_only_listed_headers_travel_either_way() -> None:
         "Content-Type: text/plain\r\nServer: uvicorn\r\nSet-Cookie: a=b\r\nX-Path: /root\r\n"
         "Connection: keep-alive\r\n"
     )
-    sent = {
-        "Content-Type": "application/json",
-        "Accept": "*/*",
-        "Authorization": "Bearer x",
-        "X-Override-Rid": "1",
-        "X-Data-Parallel-Rank": "1",
-        "Cookie": "a=b",
-    }
-    async with upstream(answers(whole(b"ok", head))) as (server, relay):
+    async with raw_server(answers(whole(b"ok", head))) as (server, way):
         for _ in range(2):  # a cookie would come back with the second
-            async with relay.open(post(server.url, **sent)) as response:
+            async with way.open(post(server.url)) as response:
                 assert response.headers == {"content-type": "text/plain", "content-length": "2"}
         for lines in server.heads:
             names = {line.split(":")[0].lower() for line in lines.splitlines()[1:] if line}
             assert names == {"host", "content-type", "accept", "content-length"}
+
+
+async def test_a_read_that_is_cancelled_loses_no_byte() -> None:
+    more = asyncio.Event()
+
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + b"3\r\none\r\n")
+        await more.wait()
+        writer.write(b"3\r\ntwo\r\n0\r\n\r\n")
+
+    async with raw_server(script) as (server, way), way.open(post(server.url)) as response:
+        assert await response.read() == b"one"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(response.read(), 0.01)
+        more.set()
+        assert await whole_body(response) == b"two"
 
 
 async def test_a_redirect_is_an_answer_and_not_an_order() -> None:
@@ -212,14 +225,14 @@ async def test_a_redirect_is_an_answer_and_not_an_order() -> None:
 
 async def test_a_compressed_answer_is_not_unpacked() -> None:
     async with opened(whole(b"\x1f\x8bnot", "Content-Encoding: gzip\r\n")) as response:
-        assert [chunk async for chunk in response.chunks()] == [b"\x1f\x8bnot"]
+        assert await whole_body(response) == b"\x1f\x8bnot"
         assert response.headers["content-encoding"] == "gzip"
 
 
 async def test_an_error_of_the_reader_is_not_taken_for_the_engines() -> None:
-    async with upstream(answers(whole(b"ok"))) as (server, relay):
+    async with raw_server(answers(whole(b"ok"))) as (server, way):
         with pytest.raises(OSError, match="mine"):
-            async with relay.open(post(server.url)):
+            async with way.open(post(server.url)):
                 raise OSError("mine")
 
 

@@ -12,12 +12,12 @@ import orjson
 import pytest
 
 from router.errors import EngineFailed, ModelNotFound
-from router.requests.error_body import envelope, sse_error
-from router.requests.response import Body, Head, Part, Progress, Request
+from router.requests.dialects import ANTHROPIC, OPENAI, Problem
+from router.requests.request import Progress, Request
 from router.runpod.handler import Job, Jobs
 from router.runpod.outputs import Output
-from tests.http.test_server import EVENT, SSE, Answer, FakeService, fails, hangs, says
-from tests.pool.fakes import FakeClock, settle
+from tests.fake_service import EVENT, SSE, Answer, FakeService, Head, Piece, fails, hangs, says
+from tests.pool.fakes import settle
 
 
 def chat() -> Job:
@@ -26,9 +26,9 @@ def chat() -> Job:
 
 class Desk:
     def __init__(self, answer: Answer) -> None:
-        self.service, self.clock = FakeService(answer), FakeClock()
+        self.service = FakeService(answer)
         self.reported: list[dict[str, object]] = []
-        self.jobs = Jobs(self.service, self._report, self.clock)
+        self.jobs = Jobs(self.service, self._report)
 
     async def _report(self, job: Job, progress: dict[str, object]) -> None:
         await asyncio.sleep(0)
@@ -56,12 +56,12 @@ async def test_an_answer_is_given_once() -> None:
 async def test_a_stream_is_coalesced_while_the_last_chunk_is_being_posted() -> None:
     more = asyncio.Event()
 
-    async def answer(_: Request) -> AsyncGenerator[Part, None]:
+    async def answer(_: Request) -> AsyncGenerator[Piece, None]:
         yield SSE
-        yield Body(EVENT)
+        yield EVENT
         await more.wait()
         for _round in range(5):
-            yield Body(EVENT)
+            yield EVENT
 
     async with desk(answer) as d, aclosing(d.jobs.handle(chat())) as outputs:
         assert await anext(outputs) == EVENT.decode()
@@ -73,7 +73,7 @@ async def test_a_stream_is_coalesced_while_the_last_chunk_is_being_posted() -> N
 async def test_a_refused_job_fails_with_the_envelope() -> None:
     error = ModelNotFound("there is no such model")
     async with desk(fails(error)) as d:
-        assert await d.run() == [{"error": envelope(error).decode()}]
+        assert await d.run() == [{"error": OPENAI.body(Problem.of(error)).decode()}]
 
 
 async def test_what_is_no_job_fails_with_the_envelope() -> None:
@@ -95,22 +95,24 @@ async def test_a_defect_is_told_without_a_traceback() -> None:
 async def test_a_stream_that_breaks_off_ends_with_the_error_and_done() -> None:
     error, posted = EngineFailed("it died"), asyncio.Event()
 
-    async def answer(_: Request) -> AsyncGenerator[Part, None]:
+    async def answer(_: Request) -> AsyncGenerator[Piece, None]:
         yield SSE
-        yield Body(EVENT)
+        yield EVENT
         await posted.wait()
-        raise error
+        yield Problem.of(error)
 
     async with desk(answer) as d, aclosing(d.jobs.handle(chat())) as outputs:
         assert await anext(outputs) == EVENT.decode()
         posted.set()
-        assert [output async for output in outputs] == [sse_error(error).decode()]
+        assert [output async for output in outputs] == [
+            OPENAI.events(Problem.of(error), 0).decode()
+        ]
 
 
 async def test_a_stream_that_breaks_off_before_anything_was_posted_fails_the_job() -> None:
     error = EngineFailed("it died")
-    async with desk(fails(error, SSE, Body(EVENT))) as d:
-        assert await d.run() == [{"error": envelope(error).decode()}]
+    async with desk(fails(error, SSE, EVENT)) as d:
+        assert await d.run() == [{"error": OPENAI.body(Problem.of(error)).decode()}]
 
 
 async def test_the_request_is_over_before_its_error_is_yielded() -> None:
@@ -130,12 +132,12 @@ async def test_what_a_job_brought_is_not_left_to_who_holds_the_job() -> None:
 
 
 async def test_progress_of_a_job_is_posted_before_its_answer() -> None:
-    waiting = Progress("fetching", stream=False, done=5, total=10, seconds=7.4)
+    waiting = Progress("fetching", done=5, total=10, seconds=7.4)
 
-    async def answer(_: Request) -> AsyncGenerator[Part, None]:
+    async def answer(_: Request) -> AsyncGenerator[Piece, None]:
         yield waiting
         yield Head(200, {})
-        yield Body(b"{}")
+        yield b"{}"
 
     async with desk(answer) as d:
         assert await d.run() == [{}]
@@ -143,19 +145,35 @@ async def test_progress_of_a_job_is_posted_before_its_answer() -> None:
         assert d.reported == [told]
 
 
-async def test_who_waits_long_for_a_stream_gets_comments() -> None:
-    async def answer(_: Request) -> AsyncGenerator[Part, None]:
-        d.clock.advance(10)
-        yield Progress("starting", stream=True)
-        yield SSE
-        yield Body(EVENT)
+async def test_progress_that_is_still_being_posted_is_not_posted_again() -> None:
+    async def answer(_: Request) -> AsyncGenerator[Piece, None]:
+        yield Progress("starting")
+        yield Progress("starting")
+        await settle()
+        yield Progress("queued")
+        yield Head(200, {})
+        yield b"{}"
 
     async with desk(answer) as d:
-        assert await d.run() == [": starting\n\n", EVENT.decode()]
+        assert await d.run() == [{}]
+        assert d.reported == [{"stage": "starting"}, {"stage": "queued"}]
+
+
+async def test_a_refusal_is_told_in_the_routes_dialect() -> None:
+    error = ModelNotFound("there is no such model")
+    job = {"id": "x", "input": {"openai_route": "/v1/messages", "openai_input": {"a": 1}}}
+    async with desk(fails(error)) as d:
+        assert await d.run(job) == [{"error": ANTHROPIC.body(Problem.of(error)).decode()}]
+
+
+async def test_an_engines_refusal_fails_the_job() -> None:
+    body = OPENAI.body(Problem(400, "too long", "invalid_request_error"))
+    async with desk(says(body, head=Head(400))) as d:
+        assert await d.run() == [{"error": body.decode()}]
 
 
 async def test_a_cancelled_job_ends_its_request() -> None:
-    async with desk(hangs(SSE, Body(EVENT))) as d:
+    async with desk(hangs(SSE, EVENT)) as d:
         job = asyncio.create_task(d.run())
         await settle()
         job.cancel()
@@ -169,7 +187,7 @@ async def test_who_holds_the_task_of_a_cancelled_job_holds_nothing_of_its_reques
 
     held: list[weakref.ref[Held]] = []
 
-    async def answer(_: Request) -> AsyncGenerator[Part, None]:
+    async def answer(_: Request) -> AsyncGenerator[Piece, None]:
         secret = Held()
         held.append(weakref.ref(secret))
         yield SSE
@@ -198,7 +216,7 @@ async def test_a_job_cancelled_while_its_chunk_is_being_posted_ends_its_request_
         await anext(outputs)
         await asyncio.Event().wait()
 
-    async with desk(hangs(SSE, Body(EVENT))) as d:
+    async with desk(hangs(SSE, EVENT)) as d:
         job = asyncio.create_task(post(d))
         await settle()
         assert not d.service.closed.is_set()

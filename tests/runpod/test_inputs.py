@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import InvalidHfToken, InvalidRequest
-from router.requests.response import Request
+from router.requests.request import Request
 from router.runpod.inputs import ListModels, read
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
@@ -43,7 +43,14 @@ def test_a_bare_body_is_known_by_its_fields(content: dict[str, object], route: s
 
 
 @pytest.mark.parametrize(
-    "route", ["/v1/chat/completions", "v1/chat/completions", "/openai/v1/chat/completions/"]
+    "route",
+    [
+        "/v1/chat/completions",
+        "v1/chat/completions",
+        "/openai/v1/chat/completions/",
+        "/v1/chat/completions?beta=true",
+        "/v1/chat%2Fcompletions",
+    ],
 )
 def test_an_openai_route_comes_with_its_body(route: str) -> None:
     job = {"openai_route": route, "openai_input": CHAT}
@@ -76,6 +83,45 @@ def test_the_models_are_asked_for_without_a_body(body: dict[str, object]) -> Non
 def test_what_is_no_form_is_refused(content: object) -> None:
     with pytest.raises(InvalidRequest):
         read(content)
+
+
+@pytest.mark.parametrize(
+    ("route", "name"),
+    [
+        ("/v1/models/org%2Fname", "org/name"),
+        ("/v1/models/org/name@refs%2Fpr%2F1?x=1", "org/name@refs/pr/1"),
+        ("/v1/models/org/name%40v1", "org/name@v1"),
+        ("/v1/models/org/name%2540v1", "org/name%40v1"),
+        ("/v1/models?limit=1", ""),
+    ],
+)
+def test_a_models_name_is_written_as_over_http(route: str, name: str) -> None:
+    assert read({"openai_route": route}) == ListModels(name, None)
+
+
+@pytest.mark.parametrize("field", ["prompt", "messages"])
+def test_sampling_params_beside_a_prompt_are_merged_in(field: str) -> None:
+    job = {field: "x", "model": "a/b", "sampling_params": {"temperature": 0, "max_tokens": 9}}
+    merged = {field: "x", "model": "a/b", "temperature": 0, "max_tokens": 9}
+    assert route_and_body(job)[1] == merged
+
+
+def test_a_field_beside_the_sampling_params_wins() -> None:
+    job = {"prompt": "x", "max_tokens": 1, "sampling_params": {"max_tokens": 9, "n": 2}}
+    assert route_and_body(job)[1] == {"prompt": "x", "max_tokens": 1, "n": 2}
+
+
+def test_sglangs_own_name_for_a_limit_is_understood_in_sampling_params() -> None:
+    job = {"prompt": "x", "sampling_params": {"max_new_tokens": 9}}
+    assert route_and_body(job)[1] == {"prompt": "x", "max_tokens": 9}
+    job = {"prompt": "x", "sampling_params": {"max_new_tokens": 9, "max_tokens": 5}}
+    assert route_and_body(job)[1] == {"prompt": "x", "max_tokens": 5}
+
+
+def test_sampling_params_that_are_no_object_are_refused() -> None:
+    with pytest.raises(InvalidRequest):
+        read({"prompt": "x", "sampling_params": [1]})
+    assert route_and_body({"prompt": "x", "sampling_params": None})[1] == {"prompt": "x"}
 
 
 def test_a_token_that_is_no_string_is_refused() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from router.errors import RouterError
 from router.models import ModelRef
-from router.requests.response import Request
+from router.requests.request import Request
 from router.requests.routes import ROUTES, caller_token, parse
 from router.runpod.inputs import ListModels, read
 from tests.requests.test_routes import json_values

@@ -1,0 +1,257 @@
+"""One request on its way to an engine: authorized, leased, sent, read, and undone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+
+from router.access.authorize import Admitted
+from router.clock import Clock
+from router.errors import DeadlineExceeded, EngineFailed, HubUnavailable
+from router.models import EngineSpec
+from router.pool.lease import Lease
+from router.pool.pool import EnginePool
+from router.requests.dialects import Problem
+from router.requests.engine_errors import read_engine_error
+from router.requests.interfaces import (
+    Upstream,
+    UpstreamLost,
+    UpstreamRequest,
+    UpstreamResponse,
+)
+from router.requests.request import Progress, Report
+from router.requests.routes import Call, Salt
+from router.scheduler.lifecycle import State
+
+_LONGEST_ERROR = 1 << 20  # bytes of an engine's error that are read
+_GLANCE = 1.0  # seconds that a waiting request may spend on checking its rights again
+
+
+@dataclass(frozen=True, slots=True)
+class Authorized:
+    """What the caller may have. `caller` is whose limits the request counts against."""
+
+    spec: EngineSpec
+    admitted: Admitted
+    salt: Salt  # names the caller's part of the prefix cache
+    caller: str
+    renew: Callable[[], Awaitable[None]] = field(repr=False)  # raises where rights have ended
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Times of the router's clock, in seconds: for the first byte, and for the last."""
+
+    first_byte: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAccess:
+    """What every call needs: the engines, the way to them, and the time.
+
+    `progress_every` is in seconds; `hide_paths` cleans an engine's error message.
+    """
+
+    pool: EnginePool
+    upstream: Upstream
+    clock: Clock
+    hide_paths: Callable[[str], str]
+    progress_every: float = 5.0
+
+
+class EngineCall:
+    """Call `reach` once, then `read` until it is empty, and `close` in any case."""
+
+    def __init__(
+        self,
+        access: EngineAccess,
+        call: Call,
+        authorize: Callable[[], Awaitable[Authorized]],
+        deadlines: Deadlines,
+        report: Report | None,
+    ) -> None:
+        self._access, self._call, self._authorize = access, call, authorize
+        self._deadlines, self._report = deadlines, report
+        self._stack = AsyncExitStack()
+        self._authorized: Authorized | None = None
+        self._lease: Lease | None = None
+        self._answer: UpstreamResponse | None = None
+        self.first = b""  # the first bytes of the body
+        self.problem: Problem | None = None  # the engine's own error, instead of a body
+
+    @property
+    def answer(self) -> UpstreamResponse:
+        """The engine's head. Only after `reach`."""
+        assert self._answer is not None, "reach first"  # noqa: S101
+        return self._answer
+
+    @property
+    def streams(self) -> bool:
+        """Whether the engine answers with an event stream. Only after `reach`."""
+        kind = self.answer.headers.get("content-type", "")
+        return self.problem is None and kind.startswith("text/event-stream")
+
+    async def reach(self) -> None:
+        """Return once an engine has said something. Raises `RouterError`.
+
+        A request whose engine dies before that is sent once more, unseen by the caller.
+        """
+        async with _Bound(self._deadlines.first_byte, self._access.clock):
+            self._authorized = await self._authorize()
+        try:
+            await self._attempt(self._authorized, place=None)
+        except UpstreamLost:
+            place = await self._give_back()
+        else:
+            return
+        try:
+            await self._attempt(self._authorized, place)
+        except UpstreamLost:
+            await self._give_back()
+            raise _died_twice(self._authorized.spec) from None
+
+    async def read(self) -> bytes:
+        """Return more of the body; empty once the answer is complete.
+
+        Raises `EngineFailed` where it breaks off.
+        """
+        try:
+            data = await self.answer.read()
+        except UpstreamLost:
+            assert self._authorized is not None  # noqa: S101 - reached
+            await self._give_back()
+            raise _died_midway(self._authorized.spec) from None
+        if not data and self._lease is not None:
+            self._lease.answered = True
+        return data
+
+    async def close(self) -> None:
+        """Stop what is still being generated, and give the engine back."""
+        self._lease = None
+        await self._stack.aclose()
+
+    def progress(self) -> Progress:
+        """What the request waits for."""
+        if self._authorized is None:
+            return Progress("authorizing")
+        if self._lease is not None and self._lease.is_granted:
+            return Progress("generating")
+        state, estimate = self._access.pool.stage(self._authorized.spec.key)
+        stage = state.value if state in (State.FETCHING, State.STARTING) else "queued"
+        return Progress(stage, estimate.done, estimate.total, estimate.seconds)
+
+    async def _attempt(self, authorized: Authorized, place: int | None) -> None:
+        """Wait for an engine and send. `place` is an earlier attempt's, in the queue."""
+        lease = self._lease = self._stack.enter_context(
+            self._access.pool.lease(
+                authorized.spec,
+                authorized.admitted.download_credential,
+                deadline=self._deadlines.first_byte,
+                caller=authorized.caller,
+                age=place,
+            )
+        )
+        if not await lease.granted(within=self._access.progress_every):
+            await self._wait(lease, authorized)
+        # An answer in one piece may take all of the request's time.
+        deadlines = self._deadlines
+        due = deadlines.first_byte if self._call.stream else deadlines.end
+        async with _Bound(due, self._access.clock):
+            await self._send(lease, authorized)
+
+    async def _wait(self, lease: Lease, authorized: Authorized) -> None:
+        """Wait on, while rights are checked again and progress is reported."""
+        waiting = True
+        while waiting:
+            with suppress(HubUnavailable, DeadlineExceeded):  # asked again in the end
+                async with _Bound(self._access.clock() + _GLANCE, self._access.clock):
+                    await authorized.renew()
+            if self._report is not None:
+                self._report(self.progress())
+            waiting = not await lease.granted(within=self._access.progress_every)
+        async with _Bound(self._deadlines.first_byte, self._access.clock):
+            await authorized.renew()
+
+    async def _send(self, lease: Lease, authorized: Authorized) -> None:
+        """Send, and wait for the engine's first bytes.
+
+        SGLang sends the head before it has generated anything: an engine that dies in
+        between has said nothing yet.
+        """
+        call, engine = self._call, lease.engine
+        body = call.upstream_body(engine.served_name, authorized.salt)
+        request = UpstreamRequest(engine.url + call.route.path, body)
+        answer = await self._stack.enter_async_context(self._access.upstream.open(request))
+        if answer.status >= 400:
+            content = await _read_error(answer)
+            lease.answered = answer.status < 500
+            self.problem = read_engine_error(
+                answer.status,
+                content,
+                retry_after=answer.headers.get("retry-after"),
+                hide=self._access.hide_paths,
+            )
+        else:
+            self.first = await answer.read()
+            lease.answered = not self.first
+        self._answer = answer
+
+    async def _give_back(self) -> int | None:
+        """End the lease of an engine that may be dead; return its place in the queue."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            await self._access.pool.suspect(lease)
+        await self._stack.aclose()
+        return None if lease is None else lease.age
+
+
+class _Bound:
+    """Bounds one step in time: `async with _Bound(deadline, clock)`. Raises `DeadlineExceeded`.
+
+    Written out, because a generator would cost twice that for each request.
+    """
+
+    __slots__ = ("_timeout",)
+
+    def __init__(self, deadline: float, clock: Clock) -> None:
+        self._timeout = asyncio.timeout(max(0.0, deadline - clock()))
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        try:
+            await self._timeout.__aexit__(*error)  # type: ignore[arg-type]
+        except TimeoutError:
+            raise out_of_time() from None
+
+
+async def _read_error(answer: UpstreamResponse) -> bytes:
+    content = bytearray()
+    while len(content) < _LONGEST_ERROR and (data := await answer.read()):
+        content += data
+    return bytes(content)
+
+
+def out_of_time() -> DeadlineExceeded:
+    return DeadlineExceeded(
+        "The answer did not come in time. Ask for less, stream, or have the operator raise "
+        "QUEUE_TIMEOUT (to the first byte) or REQUEST_TIMEOUT (to the last)."
+    )
+
+
+def _died_midway(spec: EngineSpec) -> EngineFailed:
+    return EngineFailed(
+        f"The engine for {spec.model.repo_id} died in the middle of this answer. Send the "
+        "request again: a fresh engine will take it."
+    )
+
+
+def _died_twice(spec: EngineSpec) -> EngineFailed:
+    return EngineFailed(
+        f"The engine for {spec.model.repo_id} died under this request, twice. The request "
+        "may be the cause; the operator's log says how the engine ended."
+    )

@@ -1,0 +1,119 @@
+"""The renderer of event streams: bytes in, whole events out. No I/O.
+
+An engine's chunks end anywhere, also inside a character. Clients raise on half an event, so
+only whole events are passed on, and an error or a comment never lands inside of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+
+from router.requests.dialects import Dialect, Problem
+
+_BLANK_LINES = (b"\n\n", b"\r\n\r\n")
+_LONGEST_BLANK = 4  # bytes
+_ERROR = b'"error"'
+
+
+class EventStream:
+    """Passes on an engine's events and tells failures in `dialect`.
+
+    `hide_paths` removes this machine's paths from the message of an engine's own error.
+    """
+
+    __slots__ = ("_dialect", "_hide_paths", "_last", "_partial")
+
+    def __init__(self, dialect: Dialect, hide_paths: Callable[[str], str]) -> None:
+        self._dialect, self._hide_paths = dialect, hide_paths
+        self._partial = bytearray()  # the beginning of an event
+        self._last = b""  # the events that were passed on last
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return the events that `chunk` completes; empty where it completes none."""
+        if not self._partial and chunk.endswith(_BLANK_LINES):
+            whole = chunk
+        else:
+            whole = self._cut(chunk)
+            if not whole:
+                return b""
+        if _ERROR in whole:
+            whole = self._without_paths(whole)
+        self._last = whole
+        return whole
+
+    def end(self) -> bytes:
+        """Return what is left once the engine's answer is complete."""
+        rest, self._partial = bytes(self._partial), bytearray()
+        return self._without_paths(rest) if _ERROR in rest else rest
+
+    def fail(self, problem: Problem) -> bytes:
+        """Return the last events of a stream that failed. Half an event is dropped."""
+        return self._dialect.events(problem, self._next_sequence_number())
+
+    def _cut(self, chunk: bytes) -> bytes:
+        # Look only at what is new: an event may arrive in thousands of chunks.
+        start = max(0, len(self._partial) - _LONGEST_BLANK + 1)
+        self._partial += chunk
+        found = ((self._partial.rfind(blank, start), len(blank)) for blank in _BLANK_LINES)
+        end = max((at + size for at, size in found if at >= 0), default=0)
+        whole = bytes(self._partial[:end])
+        del self._partial[:end]
+        return whole
+
+    def _without_paths(self, events: bytes) -> bytes:
+        lines = events.split(b"\n")
+        return b"\n".join(self._clean(line) if _ERROR in line else line for line in lines)
+
+    def _clean(self, line: bytes) -> bytes:
+        """Remove paths from an engine's error, if this line holds one."""
+        field, colon, data = line.partition(b":")
+        try:
+            content = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return line
+        if field != b"data" or not isinstance(content, dict) or not self._hide_in(content):
+            return line
+        return field + colon + b" " + orjson.dumps(content)
+
+    def _hide_in(self, content: dict[str, object]) -> bool:
+        """Whether `content` tells an error: {"error": ...}, {"response": {"error": ...}} or
+        SGLang's flat {"object": "error", "message": ...}."""
+        found = False
+        if content.get("object") == "error" and isinstance(content.get("message"), str):
+            content["message"] = self._hide_paths(str(content["message"]))
+            found = True
+        error = content.get("error")
+        if isinstance(error, str):
+            content["error"] = self._hide_paths(error)
+            found = True
+        elif isinstance(error, dict) and isinstance(error.get("message"), str):
+            error["message"] = self._hide_paths(error["message"])
+            found = True
+        response = content.get("response")
+        return (isinstance(response, dict) and self._hide_in(response)) or found
+
+    def _next_sequence_number(self) -> int:
+        """One more than the last event's `sequence_number`; 0 where there is none."""
+        for line in reversed(self._last.split(b"\n")):
+            if line.startswith(b"data:"):
+                try:
+                    content = orjson.loads(line.removeprefix(b"data:"))
+                except orjson.JSONDecodeError:
+                    return 0
+                number = content.get("sequence_number") if isinstance(content, dict) else None
+                return number + 1 if isinstance(number, int) else 0
+        return 0
+
+
+def comment(text: str) -> bytes:
+    """A comment: it keeps a connection alive and means nothing to a client."""
+    return f": {text}\n\n".encode()
+
+
+def split_events(buffer: bytes) -> tuple[bytes, bytes]:
+    """Cut after the last blank line: whole events, and the beginning of the next one."""
+    ends = (buffer.rfind(blank) + len(blank) for blank in _BLANK_LINES if blank in buffer)
+    end = max(ends, default=0)
+    return buffer[:end], buffer[end:]

@@ -1,0 +1,38 @@
+"""What a transport hands to the service: one request, freed of its transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call. `repr` shows neither the token nor the content."""
+
+    route: str  # as the router knows it: "/v1/chat/completions"
+    body: bytes  # JSON, as it came
+    hf_token: str | None = None  # from the transport's own place for it, unchecked
+    caller: str = ""  # tells callers apart (a digest of the API key); never a secret
+
+    def __repr__(self) -> str:
+        return f"Request({self.route!r}, {len(self.body)} bytes, caller={self.caller!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a request is that has no answer yet. Sizes in bytes, time in seconds."""
+
+    stage: str  # "authorizing", "queued", "fetching", "starting", "generating"
+    done: int = 0  # bytes on disk, while fetching
+    total: int = 0
+    seconds: float | None = None  # left until the engine is ready; None: unknown
+
+    def __str__(self) -> str:
+        """For people who wait."""
+        share = f" {self.done / self.total:.0%} of {self.total} bytes" if self.total else ""
+        eta = "" if self.seconds is None else f", about {self.seconds:.0f} s left"
+        return f"{self.stage}{share}{eta}"
+
+
+Report = Callable[[Progress], None]

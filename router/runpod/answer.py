@@ -1,0 +1,69 @@
+"""An answer that is taken in while the last piece of it is still being posted."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from typing import Self
+
+from router.requests.interfaces import Response
+
+_AHEAD = 64  # pieces, of 64 KiB at most, that wait for a slow post
+
+
+class Answer:
+    """Reads the response that `opening` gives, in a task of its own.
+
+    Iterate once. Iterating raises what the request raised, after it is over.
+    """
+
+    def __init__(self, opening: AbstractAsyncContextManager[Response]) -> None:
+        self._opening = opening
+        self._response: Response | None = None
+        self._pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(_AHEAD)
+
+    @property
+    def response(self) -> Response:
+        """The head. Only once there was a piece, or the end."""
+        assert self._response is not None, "iterate first"  # noqa: S101
+        return self._response
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more has arrived already."""
+        return not self._pieces.empty()
+
+    @property
+    def fails(self) -> bool:
+        """Whether the response has told of a failure. It is over soon."""
+        return self.response.failure is not None
+
+    async def __aenter__(self) -> Self:
+        self._reading = asyncio.get_running_loop().create_task(self._read())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._reading.cancel()
+        await asyncio.wait({self._reading})
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._pieces.get()
+        if piece is None:
+            raise StopAsyncIteration
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    async def _read(self) -> None:
+        end: Exception | None = None
+        try:
+            async with self._opening as response:
+                self._response = response
+                async for data in response:
+                    await self._pieces.put(data)
+        except Exception as error:  # noqa: BLE001 - raised again where the job is handled
+            end = error
+        await self._pieces.put(end)

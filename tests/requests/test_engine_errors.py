@@ -1,0 +1,105 @@
+"""An engine's errors are read from any form, and say nothing of this machine."""
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.requests.dialects import OPENAI, Problem
+from router.requests.engine_errors import hide_paths, read_engine_error
+
+
+def read(status: int, body: bytes) -> Problem:
+    return read_engine_error(status, body, retry_after=None, hide=hide_paths)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"object": "error", "message": "too long", "type": "BadRequest", "code": 400},
+        {"error": {"message": "too long", "type": "x", "code": 400}},
+        {"error": "too long"},
+        {"detail": "too long"},
+        {"type": "error", "error": {"type": "invalid_request_error", "message": "too long"}},
+    ],
+)
+def test_every_form_of_engine_error_is_read(body: object) -> None:
+    assert read(400, orjson.dumps(body)) == Problem(400, "too long", "invalid_request_error")
+
+
+def test_an_engines_own_param_and_code_are_kept_where_they_are_names() -> None:
+    body = {"message": "m", "param": "max_tokens", "code": "context_length_exceeded"}
+    error = read(400, orjson.dumps(body))
+    assert (error.param, error.code) == ("max_tokens", "context_length_exceeded")
+
+
+def test_an_error_that_is_not_json_is_told_as_text() -> None:
+    error = read(500, b"Internal Server Error \xff")
+    assert (error.status, error.type) == (500, "server_error")
+    assert error.message.startswith("Internal Server Error")
+
+
+@given(st.integers(400, 599), st.binary())
+def test_whatever_the_engine_says_the_caller_reads_an_error(status: int, body: bytes) -> None:
+    error = read(status, body)
+    assert error.status == status
+    assert error.message
+    assert orjson.loads(OPENAI.body(error))["error"]["message"] == error.message
+
+
+PATHS = [
+    "/root/.cache/huggingface/hub/models--org--name/snapshots/abc",
+    "file:///etc/passwd",
+    "/x",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "around",
+    [
+        "{}",
+        "at {}",
+        "'{}'",
+        '"{}"',
+        "({})",
+        "path:{}",
+        "path={}",
+        "in /{}",
+        "[{}, 1]",
+        "a\\n{}",
+    ],
+)
+def test_local_paths_are_hidden(path: str, around: str) -> None:
+    text = hide_paths(around.format(path))
+    assert "<path>" in text
+    assert not any(word in text for word in ("root", "srv", "etc", "/x", "snapshots"))
+
+
+def test_a_known_directory_is_hidden_wherever_it_stands() -> None:
+    assert hide_paths("in /my models/a b.", ["/my models/a b"]) == "in <path>."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the model org/name@refs/pr/1 is not loaded",
+        "POST /v1/chat/completions or /generate",
+        "see https://huggingface.co/org/name",
+        "stop at </s> and/or 1/2",
+    ],
+)
+def test_what_only_looks_a_little_like_a_path_stays(text: str) -> None:
+    assert hide_paths(text) == text
+
+
+def test_a_long_message_is_cut() -> None:
+    assert len(read(400, orjson.dumps({"message": "a" * 10**6})).message) == 2000
+
+
+def test_where_in_the_engines_code_an_error_arose_is_not_told() -> None:
+    message = '1 error:\n  missing\n\n  File "/opt/sglang/http_server.py", line 18, in chat\n'
+    told = read(400, orjson.dumps({"object": "error", "message": message})).message
+    assert told.startswith("1 error:")
+    assert "line 18" not in told
+    assert "File" not in told

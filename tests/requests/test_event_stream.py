@@ -1,0 +1,127 @@
+"""Only whole events are passed on, however the bytes arrive."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.requests.dialects import OPENAI, RESPONSES, Problem
+from router.requests.engine_errors import hide_paths
+from router.requests.event_stream import EventStream, comment, split_events
+
+EVENT = b'data: {"n": 1}\n\n'
+
+lines = st.lists(
+    st.binary(min_size=1, max_size=20).map(
+        lambda b: b.replace(b"\n", b".").replace(b"\r", b".").replace(b'"', b".")
+    ),
+    max_size=6,
+)
+
+
+def stream() -> EventStream:
+    return EventStream(OPENAI, hide_paths)
+
+
+@given(lines, st.sampled_from([b"\n\n", b"\r\n\r\n"]), st.data())
+def test_events_cut_anywhere_come_out_whole_and_in_order(
+    contents: list[bytes], blank: bytes, data: st.DataObject
+) -> None:
+    sent = left = b"".join(line + blank for line in contents)
+    events, out = stream(), []
+    while left:
+        size = data.draw(st.integers(1, len(left)))
+        out.append(events.feed(left[:size]))
+        left = left[size:]
+    assert all(whole == b"" or whole.endswith(blank) for whole in out)
+    assert b"".join(out) == sent
+    assert events.end() == b""
+
+
+@given(st.binary())
+def test_splitting_loses_no_byte(buffer: bytes) -> None:
+    whole, rest = split_events(buffer)
+    assert whole + rest == buffer
+    assert split_events(rest) == (b"", rest)
+
+
+def test_what_is_left_at_the_end_is_passed_on() -> None:
+    events = stream()
+    assert events.feed(EVENT + b"data: last") == EVENT
+    assert events.end() == b"data: last"
+
+
+def test_half_an_event_is_dropped_by_a_failure() -> None:
+    events, problem = stream(), Problem(502, "it died", "server_error")
+    assert events.feed(EVENT + b"data: half") == EVENT
+    assert events.fail(problem) == OPENAI.events(problem, 0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"error": {"message": "no file /srv/models/x", "code": 400}},
+        {"object": "error", "message": "no file /srv/models/x", "error": None, "code": 400},
+        {"error": "no file /srv/models/x"},
+        {"type": "error", "error": {"type": "api_error", "message": "no file /srv/models/x"}},
+        {
+            "type": "response.failed",
+            "response": {"error": {"message": "no file /srv/models/x"}},
+        },
+    ],
+)
+@pytest.mark.parametrize("blank", [b"\n\n", b"\r\n\r\n"])
+def test_an_engines_error_inside_a_stream_loses_its_local_paths(
+    content: dict[str, object], blank: bytes
+) -> None:
+    event = b"event: x" + blank[: len(blank) // 2] + b"data: " + orjson.dumps(content) + blank
+    told = stream().feed(EVENT + event)
+    assert told.startswith(EVENT)
+    assert b"/srv" not in told
+    assert b"no file <path>" in told
+    assert told.endswith((b"\n\n", b"\n\r\n"))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'data: {"text": "the \\"error\\" is in /srv/x"}\n\n',
+        b'data: {"response": {"error": null, "path": "/srv/x"}}\n\n',
+        b'data: {"choices": [{"delta": {"error": "/srv/x"}}]}\n\n',
+        b'data: not JSON, "error"\n\n',
+        b': "error"\n\n',
+    ],
+)
+def test_what_only_mentions_an_error_stays_as_it_is(event: bytes) -> None:
+    assert stream().feed(event) == event
+
+
+@pytest.mark.parametrize(
+    ("last", "number"),
+    [
+        (b'event: a\ndata: {"type": "a", "sequence_number": 41}\n\n', 42),
+        (b'data: {"sequence_number": "x"}\n\n', 0),
+        (b"data: [1]\n\n", 0),
+        (b"data: broken\n\n", 0),
+        (b": comment\n\n", 0),
+    ],
+)
+def test_a_failure_takes_the_next_sequence_number(last: bytes, number: int) -> None:
+    events = EventStream(RESPONSES, hide_paths)
+    events.feed(last)
+    told = events.fail(Problem(502, "it died", "server_error"))
+    assert orjson.loads(told.split(b"data: ")[1])["sequence_number"] == number
+
+
+def test_an_event_in_many_chunks_costs_no_more_than_its_bytes() -> None:
+    """Looked at again with each chunk, this one would take minutes."""
+    events, size = stream(), 1 << 20
+    for _ in range(size // 8):
+        assert events.feed(b"12345678") == b""
+    assert len(events.feed(b"\n\n")) == size + 2
+
+
+def test_a_comment_is_one_line_and_a_blank_one() -> None:
+    assert comment("starting, about 3 s left") == b": starting, about 3 s left\n\n"
