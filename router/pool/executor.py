@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, MutableMapping
+from copy import copy
 
 from router.clock import Clock
 from router.errors import AccessError, InternalError, RouterError
@@ -128,7 +129,8 @@ class Executor:
             snapshot = await self._downloader.fetch(model, credential, meter.note)
         except RouterError as error:
             refused = isinstance(error, AccessError)
-            report: events.Event = events.FetchFailed(key, attempt, error, refused)
+            # A copy has no traceback, whose frames would keep the token in memory.
+            report: events.Event = events.FetchFailed(key, attempt, copy(error), refused)
         except Exception:  # noqa: BLE001  a defect fails this model, not the worker
             _log.exception("the download of %s broke down", model)
             defect = InternalError("The download failed inside the router: tell the operator.")

@@ -15,6 +15,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 
 from router.clock import Clock
 from router.errors import InternalError
@@ -242,7 +243,8 @@ class EnginePool:
                 engine = self._executor.engines[generation]
                 self._leases[waiter].deliver(Granted(engine, key, generation))
             case actions.Fail(waiter, error):
-                self._leases[waiter].deliver(error)
+                # A copy for each request: an error that is raised gets a traceback.
+                self._leases[waiter].deliver(copy(error))
             case actions.Measure():
                 free = self._executor.free()
                 if free is not None:

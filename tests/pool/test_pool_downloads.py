@@ -7,6 +7,7 @@ from router.errors import (
     ModelGated,
     ModelTooLarge,
 )
+from router.scheduler import events
 from router.scheduler.lifecycle import State
 from tests.pool.fakes import (
     GIB,
@@ -159,6 +160,24 @@ async def test_a_refused_token_gets_the_same_error_while_the_download_runs(
     assert again.error is not None
     assert again.error.message == "x is not accepted"
     assert other.waiting
+
+
+async def test_no_frame_of_a_refused_download_or_request_is_kept(stack: AsyncExitStack) -> None:
+    """Frames hold tokens, and the errors of a download are kept while it runs."""
+    world = world_of(stack)
+    refused = [world.call(spec("a"), token="x") for _ in range(2)]
+    world.call(spec("a"), token="y")
+    await settle()
+    world.downloader.fail("a", ModelGated("no"))
+    await settle()
+    first, second = (caller.error for caller in refused)
+    assert first is not None
+    assert first is not second
+    slot = world.scheduler.slots[spec("a").key]
+    told = [what.error for _, what in slot.story if isinstance(what, events.FetchFailed)]
+    for error in (*told, *slot.refused.values()):
+        assert error.message == first.message
+        assert (error.__traceback__, error.__context__, error.__cause__) == (None,) * 3
 
 
 async def test_the_snapshot_of_an_unloaded_model_can_be_forgotten_and_is_fetched_again(
