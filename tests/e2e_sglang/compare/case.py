@@ -21,7 +21,8 @@ JSON_BODY = {TYPE: "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`own`: the router answers by itself. `model`: whose engine is asked directly."""
+    """`own`: the router answers by itself. `model`: whose engine is asked directly.
+    `alias`: the router's further name for `path`."""
 
     name: str
     path: str
@@ -30,9 +31,10 @@ class Case:
     method: str = "POST"
     headers: Mapping[str, str] = field(default_factory=lambda: JSON_BODY)
     own: Own | None = None
+    alias: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path}: {self.name}"
+        return f"{self.method} {self.alias or self.path}: {self.name}"
 
 
 def case(name: str, path: str, content: Mapping[str, Any], **options: Any) -> Case:

@@ -38,15 +38,15 @@ class Player:
         raise Differs("\n".join(f"  {line}" for line in found))
 
     async def _differences(self, case: Case) -> list[str]:
-        routed = await self._ask(self._router, case)
+        routed = await self._ask(self._router + (case.alias or case.path), case)
         if case.own is not None:
             return list(case.own.unlike(routed))
-        direct = await self._ask(self._engines[case.model], case)
+        direct = await self._ask(self._engines[case.model] + case.path, case)
         return list(unexplained(direct, routed))
 
     async def _ask(self, url: str, case: Case) -> Answer:
         await self._empty_cache(case.model)
-        return await ask(self._session, url + case.path, case.method, case.body, case.headers)
+        return await ask(self._session, url, case.method, case.body, case.headers)
 
     async def _empty_cache(self, model: str) -> None:
         """SGLang does that once it is idle, which can be a moment after an answer's end."""
