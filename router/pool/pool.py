@@ -100,7 +100,7 @@ class EnginePool:
         digest = credential.digest if credential else ""
         try:
             if self._broken:
-                lease.deliver(_broken_down())
+                lease.deliver(_pool_is_broken())
             self._feed(events.Wanted(number, lease.age, spec, digest, deadline, caller))
             yield lease
         finally:
@@ -231,7 +231,7 @@ class EnginePool:
         self._timer.cancel()
         for lease in self._leases.values():
             if lease.waiting:
-                lease.deliver(_broken_down())
+                lease.deliver(_pool_is_broken())
         if not self._leases:
             self._unused.set()
         self._emptied.set()
@@ -259,7 +259,7 @@ class EnginePool:
                 self._executor.perform(action)
 
 
-def _broken_down() -> InternalError:
+def _pool_is_broken() -> InternalError:
     return InternalError(
         "The router has a defect, and this worker shuts down. Send the request again."
     )

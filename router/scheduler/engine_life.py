@@ -21,7 +21,10 @@ SHORT_COOL_DOWN = 1.0  # seconds: requests wait for this long, and are refused i
 
 
 class EngineLife(Slot):
-    """A slot that lives. `numbers` gives each start and each download one of its own."""
+    """The slot of one engine, with the methods that change it.
+
+    `numbers` gives each start and each download a number of its own.
+    """
 
     __slots__ = ("_limits", "_numbers")
 

@@ -25,7 +25,7 @@ class InvariantViolation(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class SchedulerView:
     """All that the scheduler knows, after one event."""
 
     slots: Mapping[EngineKey, Slot]
@@ -38,7 +38,7 @@ class Snapshot:
     now: float
 
 
-def check(known: Snapshot) -> None:
+def check(known: SchedulerView) -> None:
     """Raise `InvariantViolation` unless every invariant holds."""
     for key, slot in known.slots.items():
         for broken in (*_requests(key, slot, known), *_engine(slot, known)):
@@ -48,7 +48,7 @@ def check(known: Snapshot) -> None:
         raise InvariantViolation(broken)
 
 
-def _requests(key: EngineKey, slot: Slot, known: Snapshot) -> Iterator[str]:
+def _requests(key: EngineKey, slot: Slot, known: SchedulerView) -> Iterator[str]:
     if slot.key != key:
         yield "it is filed under another key"
     if any(known.holders.get(waiter) is not slot for waiter in (*slot.queue, *slot.leases)):
@@ -68,7 +68,7 @@ def _requests(key: EngineKey, slot: Slot, known: Snapshot) -> Iterator[str]:
         yield "a request waits for a worker that is shutting down"
 
 
-def _engine(slot: Slot, known: Snapshot) -> Iterator[str]:
+def _engine(slot: Slot, known: SchedulerView) -> Iterator[str]:
     if slot.linger_until is not None and (slot.queue or slot.state is not State.FETCHING):
         yield "a download lingers that is wanted, or has ended"
     if slot.state is State.FETCHING and not slot.queue and slot.linger_until is None:
@@ -87,7 +87,7 @@ def _engine(slot: Slot, known: Snapshot) -> Iterator[str]:
         yield "no timer is set for what is due next"
 
 
-def _totals(known: Snapshot) -> Iterator[str]:
+def _totals(known: SchedulerView) -> Iterator[str]:
     slots, limits = known.slots.values(), known.limits
     if sum(slot.held for slot in slots) > limits.budget:
         yield "the claims exceed the budget"
@@ -102,7 +102,7 @@ def _totals(known: Snapshot) -> Iterator[str]:
         yield "no plan is made, though a request waits or an engine drains"
 
 
-def _queue(known: Snapshot) -> Iterator[str]:
+def _queue(known: SchedulerView) -> Iterator[str]:
     limits = known.limits
     queued = [request for slot in known.slots.values() for request in slot.queue.values()]
     # A request that is tried again keeps its place, whatever the limits are.

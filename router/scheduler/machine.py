@@ -19,7 +19,7 @@ from router.scheduler.engine_life import (
     SHORT_COOL_DOWN,
     EngineLife,
 )
-from router.scheduler.invariants import Snapshot, check
+from router.scheduler.invariants import SchedulerView, check
 from router.scheduler.lifecycle import State
 from router.scheduler.planner import Plan, plan, unfit
 from router.scheduler.quotas import Quotas
@@ -55,7 +55,7 @@ class Scheduler:
     def validate(self) -> None:
         """Raise `InvariantViolation` unless every invariant holds."""
         check(
-            Snapshot(
+            SchedulerView(
                 self.slots,
                 self._holders,
                 self.limits,
