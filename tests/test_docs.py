@@ -12,7 +12,8 @@ import pytest
 from engines.flags import FLAGS, GONE, GONE_VALUES
 from router.config import models_file
 from router.config.settings import SETTINGS, Settings
-from router.errors import RouterError
+from router.errors import QueueFull, RouterError
+from router.requests.dialects import ANTHROPIC, OPENAI, RESPONSES, Problem
 from router.requests.routes import ROUTES
 from router.runpod.inputs import ListModels, read
 from tests.import_graph import arrows
@@ -61,6 +62,7 @@ def test_the_documents_show_every_kind_of_job() -> None:
     routes = {"list" if isinstance(r, ListModels) else r.route for r in map(read, jobs())}
     assert routes > {"list", "/v1/chat/completions", "/v1/completions", "/v1/embeddings"}
     assert routes - {"list"} <= set(ROUTES)
+    assert ListModels("Qwen/Qwen3-0.6B", None) in map(read, jobs())
 
 
 def test_the_readme_shows_the_models_file_of_the_examples() -> None:
@@ -125,6 +127,21 @@ def test_the_table_of_errors_is_the_tree_of_errors() -> None:
         assert len(numbers) in (1, len(names))
         shown |= set(zip(names, numbers * (len(names) // len(numbers)), strict=True))
     assert shown == errors()
+
+
+def test_the_forms_of_errors_are_those_of_the_dialects() -> None:
+    problem = Problem.of(QueueFull("Too many requests are waiting.", retry_after=2))
+    event = RESPONSES.events(problem, 7).partition(b"data: ")[2]
+    forms = (OPENAI.body(problem), event, ANTHROPIC.body(problem))
+    shown = blocks("docs/errors.md", "json")
+    assert [json.loads(block) for block in shown] == [json.loads(form) for form in forms]
+
+
+def test_what_the_operator_can_do_is_told_of_codes_that_exist() -> None:
+    table = TEXTS["docs/errors.md"].partition("## What the operator can do")[2]
+    named = set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+    assert named <= {code for code, _ in errors()}
+    assert len(named) > 10
 
 
 @each
