@@ -224,7 +224,7 @@ class Settings:
     max_queue_per_caller: int | None = setting(
         kinds.COUNT,
         "Requests of one caller (by API key, else by token) that may wait.",
-        section="Callers who share a worker",
+        section="Callers that share a worker",
         label="Queue Places per Caller",
         unset="all places",
     )
