@@ -11,6 +11,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 
@@ -47,17 +48,10 @@ class SglangEngine:
     ) -> None:
         self._process = process
         self._failure = failure
-        self._url = url
-        self._served_name = served_name
+        self.url = url
+        self.served_name = served_name
+        self.context_length: int | None = None
         self._sessions = sessions
-
-    @property
-    def url(self) -> str:
-        return self._url
-
-    @property
-    def served_name(self) -> str:
-        return self._served_name
 
     async def exited(self) -> str:
         ended = await self._process.exited()
@@ -67,7 +61,7 @@ class SglangEngine:
         try:
             async with (
                 self._sessions() as session,
-                session.get(f"{self._url}/health", timeout=_HEALTH_TIMEOUT) as answer,
+                session.get(f"{self.url}/health", timeout=_HEALTH_TIMEOUT) as answer,
             ):
                 return answer.status == HTTPStatus.OK
         except (aiohttp.ClientError, TimeoutError):
@@ -164,7 +158,7 @@ class SglangLauncher:
     ) -> None:
         """Return when the engine serves `model_path`. Raises `EngineStartError`."""
         exited = asyncio.create_task(engine.exited())
-        ready = asyncio.create_task(self._poll(engine.url, model_path))
+        ready = asyncio.create_task(self._poll(engine, model_path))
         try:
             await asyncio.wait(
                 {exited, ready},
@@ -184,11 +178,12 @@ class SglangLauncher:
             ready.cancel()
             await asyncio.gather(exited, ready, return_exceptions=True)
 
-    async def _poll(self, url: str, model_path: str) -> None:
+    async def _poll(self, engine: SglangEngine, model_path: str) -> None:
         async with self._sessions() as session:
-            while not await _is_ready(session, url):  # noqa: ASYNC110 - in another process
+            while not await _is_ready(session, engine.url):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(POLL)
-            served = await _served_path(session, url)
+            served = await _served_path(session, engine.url)
+            engine.context_length = await _context_length(session, engine.url)
         if served != model_path:
             raise EngineStartError(f"something else answers on its port, serving {served!r}")
 
@@ -209,6 +204,14 @@ async def _served_path(session: aiohttp.ClientSession, url: str) -> str:
             return path
     except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as error:
         raise EngineStartError(f"it did not say which model it serves: {error}") from error
+
+
+async def _context_length(session: aiohttp.ClientSession, url: str) -> int | None:
+    """The tokens that the engine takes; None if it does not say. No reason not to serve."""
+    with suppress(aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError):
+        async with session.get(f"{url}/v1/models", timeout=_STATUS_TIMEOUT) as answer:
+            return int((await answer.json())["data"][0]["max_model_len"])
+    return None
 
 
 def _free_port() -> int:

@@ -92,6 +92,7 @@ class ResolvedModel:
     task: Task = Task.GENERATE
     access: Access = Access.PUBLIC
     path: Path | None = field(default=None, compare=False)  # Access.LOCAL only
+    created: int = field(default=0, compare=False)  # seconds since 1970; 0: unknown
 
     def __str__(self) -> str:
         return f"{self.repo_id}@{self.commit[:12]}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import uuid
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -13,6 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from router.errors import HeadersTooLarge, InternalError, InvalidRequest, RouterError
+from router.http.caller import REQUEST_ID, new_request_id
 from router.requests.dialects import OPENAI, Dialect, Problem
 
 logger = logging.getLogger("router.http")
@@ -20,9 +19,7 @@ logger = logging.getLogger("router.http")
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _KEEP_ALIVE = 75.0  # seconds; also how long the headers of a request may take
-REQUEST_ID = "X-Request-Id"
 REQUEST_ID_KEY = web.RequestKey("request_id", str)
-_PLAUSIBLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 
 _LINGER = 2.0  # seconds to read on after an early refusal, so that it is seen
 
@@ -91,16 +88,6 @@ class _QuietConnection(RequestHandler):
         response = error_response(Problem.of(error), new_request_id(), OPENAI)
         response.force_close()
         return response
-
-
-def request_id_of(request: web.BaseRequest) -> str:
-    """The caller's own id, if it is a plausible one, else a new one."""
-    own = request.headers.get(REQUEST_ID, "")
-    return own if _PLAUSIBLE_ID.fullmatch(own) else new_request_id()
-
-
-def new_request_id() -> str:
-    return uuid.uuid4().hex
 
 
 def error_response(

@@ -14,21 +14,13 @@ from aiohttp import HttpVersion11, web
 
 from router.errors import (
     InternalError,
-    InvalidRequest,
     MethodNotAllowed,
     RouteNotFound,
     RouterError,
 )
-from router.http.auth import ApiKeys, offered_keys
 from router.http.body import BodyReader
-from router.http.connection import (
-    REQUEST_ID,
-    REQUEST_ID_KEY,
-    Handler,
-    QuietServer,
-    error_response,
-    request_id_of,
-)
+from router.http.caller import REQUEST_ID, ApiKeys, hf_token, offered_keys, request_id_of
+from router.http.connection import REQUEST_ID_KEY, Handler, QuietServer, error_response
 from router.requests.dialects import Problem
 from router.requests.interfaces import Backend, Response
 from router.requests.model_list import model_list, model_object
@@ -141,7 +133,7 @@ class HttpServer:
             raise RouteNotFound(f"No such route. There are: {', '.join([*ROUTES, _MODELS])}.")
         if request.method != "POST":
             return _method_not_allowed(request, "POST")
-        token = _hf_token(request)
+        token = hf_token(request)
         body = await self._bodies.read_json(request)
         async with self._service.open(Request(path, body, token, caller)) as response:
             return await _send(response, request)
@@ -162,7 +154,7 @@ class HttpServer:
     async def _serve_models(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         if request.method not in _READ:
             return _method_not_allowed(request, ", ".join(_READ))
-        token = _hf_token(request)
+        token = hf_token(request)
         if name := path.removeprefix(_MODELS).removeprefix("/"):
             return _json(request, model_object(await self._service.model(name, token)))
         return _json(request, model_list(await self._service.models(token)))
@@ -221,13 +213,6 @@ def _json(request: web.BaseRequest, content: object, status: int = 200) -> web.R
         content_type="application/json",
         headers={REQUEST_ID: request[REQUEST_ID_KEY]},
     )
-
-
-def _hf_token(request: web.BaseRequest) -> str | None:
-    values = request.headers.getall("X-HF-Token", [])
-    if len(values) > 1:
-        raise InvalidRequest("`X-HF-Token` is there more than once.")
-    return values[0] if values else None
 
 
 def _log_access(request: web.BaseRequest, status: int, seconds: float) -> None:

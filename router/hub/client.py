@@ -12,6 +12,7 @@ import asyncio
 import ssl
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote
@@ -178,13 +179,20 @@ def _parse(response: httpx2.Response) -> ResolvedModel:
         raise ModelDisabled(f"The model {name} was disabled on the Hugging Face Hub.")
     if not ModelRef(name, commit).is_commit:
         raise UnsupportedModel(f"The model {name} has no commit.")
-    return ResolvedModel(name, commit, task, _access(info))
+    return ResolvedModel(name, commit, task, _access(info), created=_created(info))
 
 
 def _access(info: dict[str, Any]) -> Access:
     if info.get("private"):
         return Access.PRIVATE
     return Access.GATED if info.get("gated") else Access.PUBLIC
+
+
+def _created(info: dict[str, Any]) -> int:
+    """When the repository was created, in seconds since 1970; 0 if the Hub does not say."""
+    with suppress(KeyError, TypeError, ValueError, OverflowError):
+        return int(datetime.fromisoformat(info["createdAt"]).timestamp())
+    return 0
 
 
 def _architectures(info: dict[str, Any]) -> list[str]:

@@ -65,6 +65,11 @@ class Engine(Protocol):
         """The name that the engine expects in the `model` field."""
         ...
 
+    @property
+    def context_length(self) -> int | None:
+        """How many tokens a request may have in all; None if the engine does not say."""
+        ...
+
     async def exited(self) -> str:
         """Wait until the process has ended by itself. Returns how, for the log."""
         ...

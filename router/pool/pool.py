@@ -150,6 +150,12 @@ class EnginePool:
         """The models that are ready, the latest started last."""
         return [s.spec for s in self._scheduler.slots.values() if s.state is State.READY]
 
+    def context_length(self, key: EngineKey) -> int | None:
+        """How many tokens the engine for `key` takes; None if it is not ready or unknown."""
+        slot = self._scheduler.slots.get(key)
+        engine = self._executor.engines.get(slot.generation) if slot else None
+        return engine.context_length if engine else None
+
     def stage(self, key: EngineKey) -> tuple[State, Estimate]:
         """What the requests for this engine wait for, and for how much longer."""
         slot = self._scheduler.slots.get(key)

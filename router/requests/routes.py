@@ -129,7 +129,8 @@ def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()
     salt = _read_salt(content) if route.salted else None
     fields = admit_fields(route.path, content)
     check_media(fields, media_domains)
-    check_reasoning(fields)
+    if route.dialect is RESPONSES:
+        check_reasoning(fields)
     if stream is not None:
         fields["stream"] = stream
     return Call(route, model, bool(stream) and route.streams, token, salt, fields)

@@ -90,8 +90,8 @@ class Service:
             *(self._admission.entitled(model, token) for model in others)
         )
         may = [model for model, yes in zip(others, entitled, strict=True) if yes]
-        cards = {model.repo_id: self._card(model.repo_id, model, loaded) for model in may}
-        return [*listed, *(card for name, card in cards.items() if name not in known)]
+        cards = [self._callers_card(model.repo_id, model, loaded) for model in may]
+        return [*listed, *(card for card in dict.fromkeys(cards) if card.id not in known)]
 
     async def model(self, name: str, hf_token: str | None) -> ModelCard:
         """One model, under the name that was asked for; refused as a request for it is."""
@@ -99,7 +99,7 @@ class Service:
         loaded = self._pool.loaded()
         if admitted.operator is not None:
             return replace(self._operators_card(admitted.operator, loaded), id=name)
-        return self._card(name, self._spec(admitted).model, loaded)
+        return self._callers_card(name, self._spec(admitted).model, loaded)
 
     def health(self) -> Health:
         return Health(self.ready, self.leaving)
@@ -160,17 +160,33 @@ class Service:
 
     def _operators_card(self, model: OperatorModel, loaded: Sequence[EngineSpec]) -> ModelCard:
         repo_id = model.ref.repo_id if model.ref else model.name
-        up = any(spec.listed and spec.model.repo_id == repo_id for spec in loaded)
+        own = (one for one in loaded if one.listed and one.model.repo_id == repo_id)
         owner = repo_id.partition("/")[0] if model.ref else "operator"
-        return ModelCard(model.name, owner, up, root=repo_id)
+        return self._card(model.name, owner, repo_id, next(own, None))
 
-    def _card(self, name: str, model: ResolvedModel, loaded: Sequence[EngineSpec]) -> ModelCard:
-        up = any(
-            (spec.model.repo_id, spec.model.commit) == (model.repo_id, model.commit)
-            for spec in loaded
-            if not spec.listed
+    def _callers_card(
+        self, name: str, model: ResolvedModel, loaded: Sequence[EngineSpec]
+    ) -> ModelCard:
+        at = (model.repo_id, model.commit)
+        same = (one for one in loaded if (one.model.repo_id, one.model.commit) == at)
+        spec = next((one for one in same if not one.listed), None)
+        owner = model.repo_id.partition("/")[0]
+        card = self._card(name, owner, model.repo_id, spec)
+        return replace(card, created=model.created)
+
+    def _card(self, name: str, owner: str, root: str, spec: EngineSpec | None) -> ModelCard:
+        """`spec` is that of the loaded engine; None: it is not loaded."""
+        if spec is None:
+            return ModelCard(name, owner, loaded=False, root=root)
+        length = self._pool.context_length(spec.key)
+        return ModelCard(
+            name,
+            owner,
+            loaded=True,
+            root=root,
+            created=spec.model.created,
+            max_model_len=length,
         )
-        return ModelCard(name, model.repo_id.partition("/")[0], up, root=model.repo_id)
 
 
 def _wrong_endpoint(model: ResolvedModel, path: str) -> WrongEndpoint:

@@ -246,7 +246,13 @@ class Api:
         )
 
     async def _models(self, reply: Reply) -> None:
-        card = {"id": self._name, "object": "model", "created": 0, "owned_by": "sglang"}
+        card = {
+            "id": self._name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "sglang",
+            "max_model_len": 4096,
+        }
         reply.whole(200, {"object": "list", "data": [card]})
 
 

@@ -21,6 +21,7 @@ def model_info(repo: Repo, commit: Commit, *, blobs: bool) -> Json:
         "author": repo.id.partition("/")[0],
         "sha": commit.sha,
         "private": repo.private,
+        "createdAt": "2022-03-02T23:29:04.000Z",
         "gated": repo.gated,
         "disabled": repo.disabled,
         "tags": [],

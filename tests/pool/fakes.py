@@ -101,6 +101,7 @@ class FakeEngine:
     key: EngineKey
     number: int
     healthy: bool = True
+    context_length: int | None = 4096
     killable: bool = True
     stopped_at_once: bool | None = None
     defect: Exception | None = None  # raised by a probe

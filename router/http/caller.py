@@ -1,14 +1,19 @@
-"""The operator's API keys: without a right one, the HTTP server answers nothing."""
+"""What the headers of a request say of its caller: API key, Hub token and request id."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
+import uuid
 from collections.abc import Collection, Iterable, Iterator
 
 from aiohttp import web
 
-from router.errors import InvalidApiKey
+from router.errors import InvalidApiKey, InvalidRequest
+
+REQUEST_ID = "X-Request-Id"
+_PLAUSIBLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 
 
 class ApiKeys:
@@ -39,3 +44,21 @@ def offered_keys(request: web.BaseRequest) -> Iterator[str]:
         if scheme.lower() == "bearer":
             yield key.strip()
     yield from request.headers.getall("x-api-key", ())
+
+
+def hf_token(request: web.BaseRequest) -> str | None:
+    """The caller's Hub token, unchecked. Raises `InvalidRequest` for more than one."""
+    values = request.headers.getall("X-HF-Token", [])
+    if len(values) > 1:
+        raise InvalidRequest("`X-HF-Token` is there more than once.", param="X-HF-Token")
+    return values[0] if values else None
+
+
+def request_id_of(request: web.BaseRequest) -> str:
+    """The caller's own id, if it is a plausible one, else a new one."""
+    own = request.headers.get(REQUEST_ID, "")
+    return own if _PLAUSIBLE_ID.fullmatch(own) else new_request_id()
+
+
+def new_request_id() -> str:
+    return uuid.uuid4().hex

@@ -1,0 +1,63 @@
+"""The responses that are no event stream: an answer in one piece, and an engine's refusal."""
+
+from __future__ import annotations
+
+from router.requests.dialects import Dialect, Problem
+from router.requests.engine_call import EngineCall, out_of_time
+from router.requests.interfaces import Response
+from router.requests.read_timer import ReadTimer
+
+
+def answered(engine: EngineCall, dialect: Dialect, timer: ReadTimer, end: float) -> Response:
+    if engine.problem is not None:
+        return RefusedResponse(engine.problem, dialect)
+    return WholeResponse(engine, timer, end)
+
+
+class RefusedResponse:
+    """An engine's own error, as the route's dialect tells it."""
+
+    streams = False
+
+    def __init__(self, problem: Problem, dialect: Dialect) -> None:
+        self._body = dialect.body(problem)
+        self.status, self.failure = problem.status, problem
+        self.headers = {**problem.headers, "Content-Length": str(len(self._body))}
+
+    def __aiter__(self) -> RefusedResponse:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data, self._body = self._body, b""
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+
+class WholeResponse:
+    """An answer that is no event stream, passed on byte for byte.
+
+    Iterating raises `RouterError` where the answer breaks off or takes too long.
+    """
+
+    streams = False
+    failure: Problem | None = None
+
+    def __init__(self, engine: EngineCall, timer: ReadTimer, end: float) -> None:
+        self.status, self.headers = engine.answer.status, engine.answer.headers
+        self._engine, self._timer, self._end = engine, timer, end
+        self._first = engine.first
+
+    def __aiter__(self) -> WholeResponse:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data, self._first = self._first, b""
+        if not data:
+            try:
+                data = await self._timer.read(self._engine.read(), self._end)
+            except TimeoutError:
+                raise out_of_time() from None
+        if not data:
+            raise StopAsyncIteration
+        return data
