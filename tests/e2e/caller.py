@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+VARYING = {"date", "x-request-id"}  # headers that no two answers share
 CHAT = "/v1/chat/completions"
 DONE = "[DONE]"
 _PATIENCE = aiohttp.ClientTimeout(60.0)

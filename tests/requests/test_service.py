@@ -204,6 +204,23 @@ async def test_the_operators_models_are_shown_as_loaded_when_their_own_engine_is
         assert (await d.service.model("nice", None)).loaded
 
 
+async def test_a_loaded_model_shows_its_age_its_context_and_what_is_behind_an_alias() -> None:
+    async with serving_fakes(MODELS_CONFIG="[{model: org/model, aliases: [nice]}]") as d:
+        d.hub.add("org/model", created=1646263744)
+        d.hub.add("org/other", created=1646263745)
+        cold = await d.service.model("nice", None)
+        assert (cold.root, cold.loaded, cold.max_model_len) == ("org/model", False, None)
+        await d.ask(chat("nice"))
+        loaded = await d.service.model("nice", None)
+        assert (loaded.root, loaded.created, loaded.max_model_len) == (
+            "org/model",
+            1646263744,
+            4096,
+        )
+        other = await d.service.model("org/other", None)
+        assert (other.id, other.root, other.created) == ("org/other", "org/other", 1646263745)
+
+
 async def test_one_model_is_shown_to_those_who_may_use_it() -> None:
     async with serving_fakes() as d:
         owner = token()

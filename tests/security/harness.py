@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from tests.e2e.caller import CHAT, Answer, Caller, Json, calling, chat, credentials
+from tests.e2e.caller import CHAT, VARYING, Answer, Caller, Json, calling, chat, credentials
 from tests.e2e_runpod.harness import Endpoint, Stage
 from tests.loopback_platform import Job, Outcome
 from tests.security.traces import Traces, traces
@@ -148,7 +148,9 @@ def _journal(stage: Stage, kind: str) -> Path:
 def _answered(answer: Answer) -> Seen:
     content = answer.json
     code = SERVED if answer.status == 200 else content["error"]["code"]
-    headers = {name: value for name, value in answer.headers.items() if name != "Date"}
+    headers = {
+        name: value for name, value in answer.headers.items() if name.lower() not in VARYING
+    }
     return Seen(code, content, (answer.status, headers, answer.body.decode()))
 
 
