@@ -68,6 +68,8 @@ def message_of(content: Any) -> str | None:
             return message
         case {"message": str(message)} | {"detail": str(message)}:
             return message
+        case str(text) if text:  # as of a 500
+            return text
     return None
 
 

@@ -82,6 +82,11 @@ MESSAGED = [
     message("stop sequences", stop_sequences=[" am"]),
     message("stop sequences, streamed", stop_sequences=[" am"], stream=True),
     message("tools", tools=[{"name": "look", "input_schema": SCHEMA}]),
+    message(
+        "a tool must be used",
+        tools=[{"name": "look", "input_schema": SCHEMA}],
+        tool_choice={"type": "any"},
+    ),
     message("top_k, top_p, metadata", top_k=3, top_p=0.9, metadata={"user_id": "me"}),
     message("cut by max_tokens", max_tokens=2),
     without(message("max_tokens missing"), "max_tokens"),

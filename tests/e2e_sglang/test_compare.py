@@ -1,0 +1,28 @@
+"""The router changes nothing of an engine's answers, but what `compare/expected.py` lists. All
+requests are played by `make compare`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.e2e_sglang.compare.case import Case
+from tests.e2e_sglang.compare.cases import SAMPLE
+from tests.e2e_sglang.compare.play import Player, starting
+from tests.e2e_sglang.harness import Stage
+
+pytestmark = pytest.mark.sglang
+
+
+@pytest.fixture
+async def player(stage: Stage) -> AsyncIterator[Player]:
+    async with starting(stage) as player:
+        yield player
+
+
+@pytest.mark.parametrize("case", SAMPLE, ids=str)
+async def test_a_request_is_answered_alike_directly_and_through_the_router(
+    case: Case, player: Player
+) -> None:
+    await player.play(case)
