@@ -2,7 +2,7 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup lock hooks test demo lint types fast fuzz guards bench docs image-check clean
+.PHONY: setup lock hooks test unit demo lint types fast fuzz guards bench docs image-check clean
 
 setup: .venv/ready .venv-sglang/ready
 
@@ -41,8 +41,13 @@ lint: .venv/ready
 types: .venv/ready
 	.venv/bin/mypy
 
-test: setup lint types
-	.venv/bin/python -m pytest
+# Tests with processes run one after the other: engines measure time and memory.
+test: setup lint types unit
+	.venv/bin/python -m pytest -m process
+
+# No processes, no network beyond loopback: for each change. `make unit N=8`: eight at a time.
+unit: .venv/ready
+	.venv/bin/python -m pytest -q -n $(or $(N),2) -m "not process"
 
 fast: .venv/ready lint types
 	.venv/bin/python -m pytest -m "not sglang"
@@ -60,9 +65,9 @@ PARSERS = tests/test_models.py tests/pool/test_quotas.py tests/test_secrets.py \
 fuzz: .venv/ready
 	.venv/bin/python -m pytest --hypothesis-profile=long --hypothesis-show-statistics $(PARSERS)
 
-# Removes each guard in turn, and expects its test to fail.
+# Removes each guard in turn, and expects its test to fail. `make guards J=2`: two at a time.
 guards: .venv/ready
-	.venv/bin/python -m tests.guards
+	.venv/bin/python -m tests.guards $(if $(J),-j $(J))
 
 # `make bench BEFORE=../former-checkout JSON=figures.json`; both may be left out.
 bench: .venv/ready

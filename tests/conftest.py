@@ -1,12 +1,53 @@
-"""`--hypothesis-profile=long`, as `make fuzz` has it: a search of minutes for each property."""
+"""Hypothesis's profiles (`make fuzz` takes `long`), and which tests are unit tests.
+
+A test with the mark `process` starts processes. Tests in `_WITH_PROCESSES` and tests with the
+real SGLang have that mark by themselves. `make unit` runs all others, and each of those fails
+if it starts a process or reaches out of this machine.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile(
-    "long",
-    max_examples=30_000,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+from tests.unit_rule import watching
+
+# No verdict depends on how busy the machine is.
+settings.register_profile("short", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("short")
+settings.register_profile("long", settings.get_profile("short"), max_examples=30_000)
+
+_WITH_PROCESSES = {
+    *("e2e", "e2e_runpod", "e2e_sglang", "examples", "security"),
+    *("loopback_hub", "loopback_platform"),  # tests of the doubles themselves
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in _WITH_PROCESSES or item.get_closest_marker("sglang"):
+            item.add_marker(pytest.mark.process)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    return (yield from _as_unit_test(item))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    return (yield from _as_unit_test(item))
+
+
+def _as_unit_test(item: pytest.Item) -> Generator[None]:
+    if item.get_closest_marker("process"):
+        return (yield)
+    with watching() as found:
+        result = yield
+    if found:
+        pytest.fail(f"a test without the mark `process` did this: {found}")
+    return result

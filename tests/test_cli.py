@@ -47,6 +47,7 @@ def test_settings_that_can_not_be_used_are_named_and_nothing_starts(
     assert "MAX_QUEUE='many': must be a whole number" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_help_and_the_version_need_none_of_what_the_commands_import() -> None:
     heavy = {"aiohttp", "huggingface_hub", "pydantic", "runpod", "uvloop", "yaml"}
     script = (
@@ -109,6 +110,7 @@ def test_a_misspelled_variable_is_told_of_without_its_value() -> None:
     assert warnings == ["HF_TOKN is not a setting, and is ignored: was HF_TOKEN meant?"]
 
 
+@pytest.mark.process
 def test_the_log_tells_of_a_misspelled_variable_at_start(tmp_path: Path) -> None:
     token = "hf_" + "a1" * 16
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -154,6 +156,7 @@ def test_a_journal_can_be_replayed(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "-> Fetch(" in shown
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("start", [["-m", "router"], [".runpod/handler.py"]])
 def test_the_hubs_handler_starts_what_the_command_starts(start: list[str]) -> None:
     ended = subprocess.run(

@@ -18,6 +18,8 @@ import pytest
 from engines.process import EngineProcess, Exit
 from tests.fake_engine import FILE, OUT_OF_MEMORY, PYTHON, behaviour
 
+pytestmark = pytest.mark.process
+
 WITHIN = 10.0  # seconds
 
 CHAT = {"model": "me", "messages": [{"role": "user", "content": "Who are you?"}]}

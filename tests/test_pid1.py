@@ -13,6 +13,8 @@ import pytest
 from router.pid1 import under_init
 from tests.worker import ROOT, Worker
 
+pytestmark = pytest.mark.process
+
 CHILD = """
 import os, signal, sys, time
 from router.pid1 import under_init

@@ -18,6 +18,8 @@ from tests.image.client import chat
 from tests.loopback_hub import LoopbackHub
 from tests.worker import ROOT, Worker
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:

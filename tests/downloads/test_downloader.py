@@ -38,6 +38,8 @@ from router.secrets import Token
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
 
+pytestmark = pytest.mark.process
+
 SMALL = {"config.json": b"{}", "model.safetensors": b"x" * 1000, "README.md": b"hello"}
 LARGE = {"config.json": b"{}", "model.safetensors": bytes(6_000_000)}  # several chunks
 CDN_WEIGHTS = r"/cdn/.*/model\.safetensors"

@@ -16,6 +16,8 @@ from router.downloads.downloader import SnapshotDownloader
 from router.models import ResolvedModel
 from tests.loopback_hub import LoopbackHub
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 FILES = {"config.json": b"{}", "model.safetensors": b"x" * 1000, "README.md": b"hello"}
 

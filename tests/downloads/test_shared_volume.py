@@ -25,6 +25,8 @@ from tests.downloads.fetcher import DEAD_AFTER, HEARTBEAT, Fetcher
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
 
+pytestmark = pytest.mark.process
+
 NAME = "org/model"
 FILES = {"config.json": b"{}", "model.safetensors": bytes(6_000_000)}
 WEIGHTS = r"/cdn/.*/model\.safetensors"

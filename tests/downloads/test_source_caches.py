@@ -16,6 +16,8 @@ from router.errors import HubUnavailable, ModelNotFound, UnsupportedModel
 from router.models import ResolvedModel
 from tests.loopback_hub import LoopbackHub
 
+pytestmark = pytest.mark.process
+
 NAME = "Org/Model"
 FILES = {
     "config.json": b"{}",

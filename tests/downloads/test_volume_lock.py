@@ -114,6 +114,7 @@ except OSError:
 """
 
 
+@pytest.mark.process
 def test_a_holder_without_space_for_its_name_leaves_no_file(folder: Path) -> None:
     process = subprocess.run([sys.executable, "-c", WITHOUT_SPACE, str(folder)], check=False)
     assert process.returncode == 7
@@ -139,6 +140,7 @@ for round_ in range(rounds):
 """
 
 
+@pytest.mark.process
 def test_one_of_many_processes_holds_the_lock_at_a_time(folder: Path, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     command = [sys.executable, "-c", CONTENDER, str(folder), str(journal), "40"]
@@ -164,6 +166,7 @@ while True:
 """
 
 
+@pytest.mark.process
 def test_the_lock_of_a_killed_process_goes_to_one_other(folder: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:

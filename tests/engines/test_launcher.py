@@ -22,6 +22,8 @@ from router.pool.interfaces import EngineStartError
 from router.scheduler.actions import Allotment
 from tests.fake_engine import FILE, OUT_OF_MEMORY, PYTHON, behaviour
 
+pytestmark = pytest.mark.process
+
 SPEC = EngineSpec(ResolvedModel("org/name", "0123456789abcdef0123456789abcdef01234567"))
 ALLOTMENT = Allotment(claim=1 << 30, free=1 << 30, whole=True)
 WITHIN = 20.0  # seconds; far more than anything here takes

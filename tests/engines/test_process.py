@@ -18,6 +18,8 @@ from engines.process_tree import ProcessTree
 from router.pool.interfaces import Unkillable
 from tests.engines.trees import WITHIN, StubbornTree, eventually
 
+pytestmark = pytest.mark.process
+
 Spawn = Callable[..., Awaitable[EngineProcess]]
 
 ALL_TRAITS = ("child", "daemon", "ignores")

@@ -10,6 +10,8 @@ import pytest
 from engines.process_tree import MARK, ProcessTree
 from tests.engines.trees import eventually
 
+pytestmark = pytest.mark.process
+
 Child = Callable[..., subprocess.Popen[bytes]]
 
 

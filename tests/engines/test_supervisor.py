@@ -16,6 +16,8 @@ import pytest
 from engines.process import SUPERVISOR
 from tests.engines.trees import WITHIN, StubbornTree, eventually
 
+pytestmark = pytest.mark.process
+
 ALL_TRAITS = ("child", "daemon", "ignores")
 # Seconds, from before the supervisor's first line to well after all processes run.
 MOMENTS = [0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1]
