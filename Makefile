@@ -55,10 +55,11 @@ fast: .venv/ready lint types
 demo: setup
 	@.venv/bin/python -m router demo $(if $(KEEP),--keep)
 
-# Everything that parses callers' bytes: names, tokens, bodies, jobs, streams. Takes minutes for each.
+# Everything that parses callers' bytes: names, tokens, bodies, jobs, streams. Each file takes
+# minutes.
 PARSERS = tests/test_models.py tests/pool/test_quotas.py tests/test_secrets.py \
 	tests/test_logs.py tests/requests/test_routes.py tests/requests/test_media.py tests/config/test_catalog.py \
-	tests/config/test_patterns.py tests/requests/test_error_body.py tests/config/test_settings.py \
+	tests/config/test_patterns.py tests/requests/test_engine_errors.py tests/requests/test_event_stream.py tests/config/test_settings.py \
 	tests/downloads/test_check_config.py tests/runpod/test_inputs.py tests/runpod/test_outputs.py \
 	tests/security/test_fuzz.py
 

@@ -154,6 +154,25 @@ def test_a_file_that_a_document_names_exists(name: str) -> None:
             assert any((start / text).exists() for start in STARTS), text
 
 
+@each
+def test_a_make_target_that_a_document_names_exists(name: str) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = {
+        word
+        for text in re.findall(r"(?:`|^)make ([^`#\n]+)", TEXTS[name], re.MULTILINE)
+        for word in text.split()
+        if "=" not in word
+    }
+    assert named <= targets
+
+
+def test_a_test_that_the_makefile_names_exists() -> None:
+    named = re.findall(r"tests/[\w/]+\.py", (ROOT / "Makefile").read_text())
+    assert named
+    assert [test for test in named if not (ROOT / test).is_file()] == []
+
+
 def test_the_tests_that_show_a_promise_are_there() -> None:
     named = {
         test
