@@ -20,7 +20,7 @@ import aiohttp
 
 from router.app import Configuration, Worker
 from router.http.server import HttpServer
-from tests.e2e.harness import Scene
+from tests.e2e.harness import Harness
 from tests.fake_engine import PYTHON
 from tests.loopback_hub import LoopbackHub
 
@@ -66,7 +66,7 @@ async def trace(directory: Path) -> list[str]:
     Of several, the one with the fewest: a tick of the pool or of the clock adds to others.
     """
     with LoopbackHub() as hub:
-        scene = Scene(hub, directory)
+        harness = Harness(hub, directory)
         environ = {
             **hub.environment(),
             "HOME": str(directory),
@@ -74,7 +74,7 @@ async def trace(directory: Path) -> list[str]:
             "BASE_PATH": str(directory / "volume"),
             "ENGINE_PYTHON": str(PYTHON),
         }
-        body = {"model": scene.model("org/model"), "stream": True, "messages": []}
+        body = {"model": harness.model("org/model"), "stream": True, "messages": []}
         body["messages"] = [{"role": "user", "content": "Hi"}]
         worker = Worker(Configuration.read(environ))
         async with worker.open() as service, aiohttp.ClientSession() as session:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.caller import Caller, calling
-from tests.e2e.harness import Scene
+from tests.e2e.harness import Harness
 from tests.loopback_hub import LoopbackHub
 
 PAIRS = 1000
@@ -28,9 +28,9 @@ HIDDEN, ABSENT = "acme/Hidden", "acme/Absent"
 
 def main() -> int:
     with LoopbackHub() as hub, tempfile.TemporaryDirectory() as directory:
-        scene = Scene(hub, Path(directory))
-        scene.model(HIDDEN, private=True)
-        with scene.worker() as worker:
+        harness = Harness(hub, Path(directory))
+        harness.model(HIDDEN, private=True)
+        with harness.worker() as worker:
             asyncio.run(measure(hub, worker.url))
     return 0
 

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Generator, Iterator
 import pytest
 
 from tests.e2e.caller import Caller, calling
-from tests.e2e.harness import Scene
+from tests.e2e.harness import Harness
 from tests.loopback_hub import LoopbackHub
 from tests.worker import Worker
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     with LoopbackHub() as hub:
-        yield Scene(hub, tmp_path_factory.mktemp("scene"))
+        yield Harness(hub, tmp_path_factory.mktemp("harness"))
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    scene = getattr(item, "funcargs", {}).get("scene")
-    if report.failed and scene is not None and scene.workers:
-        report.sections.append(("The latest worker's log", scene.workers[-1].log))
+    harness = getattr(item, "funcargs", {}).get("harness")
+    if report.failed and harness is not None and harness.workers:
+        report.sections.append(("The latest worker's log", harness.workers[-1].log))
     return report

@@ -1,4 +1,4 @@
-"""What an end-to-end test stands on: a Hub, models whose engines behave as told, workers."""
+"""What an end-to-end test uses: a Hub, models with engines that behave as told, workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ W = TypeVar("W", bound=Worker)
 ENDLESS: dict[str, Any] = {"tokens": 100_000, "interval": 0.01}
 
 
-class Scene:
+class Harness:
     def __init__(self, hub: LoopbackHub, directory: Path) -> None:
         self.hub = hub
         self.journal = Journal(directory / "journal")

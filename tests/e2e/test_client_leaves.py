@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from tests.e2e.caller import Answer, Caller
-from tests.e2e.harness import ENDLESS, Scene
+from tests.e2e.harness import ENDLESS, Harness
 from tests.eventually import eventually
 from tests.worker import Worker
 
@@ -17,8 +17,8 @@ FULL = (429, "queue_full")
 
 
 @pytest.fixture(scope="module")
-def worker(scene: Scene) -> Iterator[Worker]:
-    with scene.worker(MAX_LOADED_MODELS="1", MAX_QUEUE="1") as worker:
+def worker(harness: Harness) -> Iterator[Worker]:
+    with harness.worker(MAX_LOADED_MODELS="1", MAX_QUEUE="1") as worker:
         yield worker
 
 
@@ -30,44 +30,44 @@ async def leave(call: asyncio.Task[Answer]) -> None:
 
 
 async def test_leaving_in_mid_stream_cancels_the_generation(
-    scene: Scene, caller: Caller
+    harness: Harness, caller: Caller
 ) -> None:
-    model = scene.model("acme/left-in-mid-stream", **ENDLESS)
+    model = harness.model("acme/left-in-mid-stream", **ENDLESS)
     async with caller.stream(model) as stream:
         await stream.event()
-    await eventually(lambda: scene.journal.events("cancelled", model))
-    (cancelled,) = scene.journal.events("cancelled", model)
+    await eventually(lambda: harness.journal.events("cancelled", model))
+    (cancelled,) = harness.journal.events("cancelled", model)
     assert cancelled["sent"] > 0
 
 
 async def test_leaving_before_the_first_byte_cancels_the_generation(
-    scene: Scene, caller: Caller
+    harness: Harness, caller: Caller
 ) -> None:
-    model = scene.model("acme/left-early", hang=True)
+    model = harness.model("acme/left-early", hang=True)
     call = asyncio.create_task(caller.chat(model))
-    await eventually(lambda: scene.journal.events("request", model))
+    await eventually(lambda: harness.journal.events("request", model))
     await leave(call)
-    await eventually(lambda: scene.journal.events("cancelled", model))
+    await eventually(lambda: harness.journal.events("cancelled", model))
 
 
 async def test_leaving_ends_the_lease_that_an_eviction_waits_for(
-    worker: Worker, scene: Scene, caller: Caller
+    worker: Worker, harness: Harness, caller: Caller
 ) -> None:
-    busy, next_one = scene.model("acme/busy", **ENDLESS), scene.model("acme/next")
+    busy, next_one = harness.model("acme/busy", **ENDLESS), harness.model("acme/next")
     async with caller.stream(busy) as stream:
         await stream.event()
         waiting = asyncio.create_task(caller.chat(next_one))
         await eventually(lambda: f"fetching {next_one}" in worker.log)
         await stream.event()  # it is served on
         assert not waiting.done()
-        assert not scene.journal.events("start", next_one)
+        assert not harness.journal.events("start", next_one)
     assert (await waiting).text == f"I am {next_one}"
 
 
 async def test_leaving_the_queue_frees_the_place(
-    worker: Worker, scene: Scene, caller: Caller
+    worker: Worker, harness: Harness, caller: Caller
 ) -> None:
-    busy, wanted = scene.model("acme/busy-too", **ENDLESS), scene.model("acme/wanted")
+    busy, wanted = harness.model("acme/busy-too", **ENDLESS), harness.model("acme/wanted")
     async with caller.stream(busy) as stream:
         await stream.event()
         first = asyncio.create_task(caller.chat(wanted))
@@ -86,11 +86,11 @@ async def test_leaving_the_queue_frees_the_place(
 
 
 async def test_leaving_while_a_model_starts_leaves_the_start_to_others(
-    scene: Scene, caller: Caller
+    harness: Harness, caller: Caller
 ) -> None:
-    model = scene.model("acme/started-for-two", warm_up=0.5)
+    model = harness.model("acme/started-for-two", warm_up=0.5)
     call = asyncio.create_task(caller.chat(model))
-    await eventually(lambda: scene.journal.events("start", model))
+    await eventually(lambda: harness.journal.events("start", model))
     await leave(call)
     assert (await caller.chat(model)).text == f"I am {model}"
-    assert len(scene.journal.events("start", model)) == 1
+    assert len(harness.journal.events("start", model)) == 1

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.caller import VARYING, Answer, Caller, calling
-from tests.e2e.harness import Scene
+from tests.e2e.harness import Harness
 from tests.eventually import eventually
 from tests.worker import Worker
 
@@ -19,23 +19,23 @@ BAD_TOKEN = (401, "invalid_hf_token")
 
 
 @pytest.fixture(scope="module")
-def models(scene: Scene) -> None:
-    scene.model("acme/open")
-    scene.model("acme/gated", gated=True)
-    scene.model("acme/hidden", private=True)
-    scene.model("acme/other-hidden", private=True)
+def models(harness: Harness) -> None:
+    harness.model("acme/open")
+    harness.model("acme/gated", gated=True)
+    harness.model("acme/hidden", private=True)
+    harness.model("acme/other-hidden", private=True)
 
 
 @pytest.fixture(scope="module")
-def worker(scene: Scene, models: None) -> Iterator[Worker]:
-    with scene.worker(MAX_LOADED_MODELS="4") as worker:
+def worker(harness: Harness, models: None) -> Iterator[Worker]:
+    with harness.worker(MAX_LOADED_MODELS="4") as worker:
         yield worker
 
 
 @pytest.fixture(scope="module")
-def tokens(scene: Scene) -> dict[str, str | None]:
+def tokens(harness: Harness) -> dict[str, str | None]:
     """By what its bearer is."""
-    hub = scene.hub
+    hub = harness.hub
     hub.accept("acme/gated", "accepted")
     tokens = {name: hub.add_account(name) for name in ("acme", "accepted", "stranger")}
     scoped, unscoped, expired = (hub.add_account("acme") for _ in range(3))
@@ -84,10 +84,10 @@ async def test_a_caller_gets_what_its_token_may_read(
 
 
 async def test_a_gate_names_the_page_where_access_is_asked_for(
-    scene: Scene, caller: Caller
+    harness: Harness, caller: Caller
 ) -> None:
     answer = await caller.chat("acme/gated")
-    assert f"{scene.hub.endpoint}/acme/gated" in answer.json["error"]["message"]
+    assert f"{harness.hub.endpoint}/acme/gated" in answer.json["error"]["message"]
 
 
 async def test_a_token_in_the_body_is_as_good_as_one_in_the_header(
@@ -97,27 +97,27 @@ async def test_a_token_in_the_body_is_as_good_as_one_in_the_header(
     assert answer.text == "I am acme/hidden"
 
 
-async def test_a_warm_engine_is_no_right_to_use_it(scene: Scene, caller: Caller) -> None:
-    model = scene.model("acme/warm", private=True)
-    scene.hub.share(model, "guest")
-    guest, stranger = scene.hub.add_account("guest"), scene.hub.add_account("stranger")
+async def test_a_warm_engine_is_no_right_to_use_it(harness: Harness, caller: Caller) -> None:
+    model = harness.model("acme/warm", private=True)
+    harness.hub.share(model, "guest")
+    guest, stranger = harness.hub.add_account("guest"), harness.hub.add_account("stranger")
     assert (await caller.chat(model, token=guest)).text == f"I am {model}"
 
-    scene.hub.withdraw(model, "guest")
-    late = scene.hub.add_account("guest")
+    harness.hub.withdraw(model, "guest")
+    late = harness.hub.add_account("guest")
     for token in (stranger, late, None):
         assert (await caller.chat(model, token=token)).refusal == NOT_FOUND
-    assert len(scene.journal.events("start", model)) == 1
-    assert len(scene.journal.events("request", model)) == 1
+    assert len(harness.journal.events("start", model)) == 1
+    assert len(harness.journal.events("request", model)) == 1
 
 
 async def test_a_token_that_was_revoked_is_refused_for_a_warm_engine(
-    scene: Scene, caller: Caller
+    harness: Harness, caller: Caller
 ) -> None:
-    model = scene.model("acme/also-warm", private=True)
-    token, revoked = scene.hub.add_account("acme"), scene.hub.add_account("acme")
+    model = harness.model("acme/also-warm", private=True)
+    token, revoked = harness.hub.add_account("acme"), harness.hub.add_account("acme")
     assert (await caller.chat(model, token=token)).status == 200
-    scene.hub.expire(revoked)
+    harness.hub.expire(revoked)
     assert (await caller.chat(model, token=revoked)).refusal == BAD_TOKEN
 
 
@@ -126,14 +126,14 @@ _names = itertools.count(1)
 
 @pytest.mark.parametrize("bearer", ["none", "stranger", "unscoped", "unknown"])
 async def test_private_and_missing_are_the_same_to_who_may_not_know(
-    scene: Scene, caller: Caller, tokens: dict[str, str | None], bearer: str
+    harness: Harness, caller: Caller, tokens: dict[str, str | None], bearer: str
 ) -> None:
     number = next(_names)  # new names: what is remembered would hide the Hub calls
-    hidden = scene.model(f"acme/hidden-{number}", private=True)
+    hidden = harness.model(f"acme/hidden-{number}", private=True)
     absent = f"acme/absent-{number}"
 
     async def look(model: str) -> tuple[object, ...]:
-        before = len(scene.hub.requests)
+        before = len(harness.hub.requests)
         token = tokens[bearer]
         answers = [
             await caller.chat(model, token=token),
@@ -144,12 +144,12 @@ async def test_private_and_missing_are_the_same_to_who_may_not_know(
         ]
         asked = [
             (request.method, request.path.replace(model, "MODEL"), request.account)
-            for request in scene.hub.requests[before:]
+            for request in harness.hub.requests[before:]
         ]
         return asked, [_seen(answer, model) for answer in answers]
 
     assert await look(hidden) == await look(absent)
-    assert not scene.journal.events("start", hidden)
+    assert not harness.journal.events("start", hidden)
 
 
 def _seen(answer: Answer, model: str) -> tuple[object, ...]:
@@ -160,10 +160,10 @@ def _seen(answer: Answer, model: str) -> tuple[object, ...]:
 
 
 async def test_hf_token_serves_this_machines_callers_who_bring_none(
-    scene: Scene, tokens: dict[str, str | None]
+    harness: Harness, tokens: dict[str, str | None]
 ) -> None:
-    own = scene.hub.add_account("acme")
-    with scene.worker(HF_TOKEN=own) as worker:
+    own = harness.hub.add_account("acme")
+    with harness.worker(HF_TOKEN=own) as worker:
         assert "HF_TOKEN serves all models: only this machine can call" in worker.log
         async with calling(worker.url) as caller:
             assert (await caller.chat("acme/hidden")).text == "I am acme/hidden"
@@ -176,65 +176,65 @@ async def test_hf_token_serves_this_machines_callers_who_bring_none(
             assert malformed.refusal == BAD_TOKEN
 
 
-async def test_hf_token_can_be_kept_to_the_operators_models(scene: Scene) -> None:
-    own = scene.hub.add_account("acme")
-    with scene.worker(
+async def test_hf_token_can_be_kept_to_the_operators_models(harness: Harness) -> None:
+    own = harness.hub.add_account("acme")
+    with harness.worker(
         HF_TOKEN=own, HF_TOKEN_MODELS="none", MODEL_NAME="acme/gated", ALLOWED_MODELS="acme/*"
     ) as worker:
         async with calling(worker.url) as caller:
             assert (await caller.chat(None)).text == "I am acme/gated"
             assert (await caller.chat("acme/hidden")).refusal == NOT_FOUND
-            before = len(scene.hub.requests)
+            before = len(harness.hub.requests)
             refused = await caller.chat("elsewhere/model", token=own)
             assert refused.refusal == (403, "model_not_allowed")
-            assert len(scene.hub.requests) == before
+            assert len(harness.hub.requests) == before
 
 
-async def test_api_keys_stand_before_everything_but_health(scene: Scene) -> None:
-    model = scene.model("acme/kept")
+async def test_api_keys_stand_before_everything_but_health(harness: Harness) -> None:
+    model = harness.model("acme/kept")
     keys = [secrets.token_hex(16) for _ in range(2)]
-    with scene.worker(API_KEYS=",".join(keys)) as worker:
+    with harness.worker(API_KEYS=",".join(keys)) as worker:
         async with calling(worker.url) as caller:
-            for wrong in ("", secrets.token_hex(16), scene.hub.add_account("acme")):
+            for wrong in ("", secrets.token_hex(16), harness.hub.add_account("acme")):
                 answer = await caller.chat(model, key=wrong)
                 assert answer.refusal == (401, "invalid_api_key")
             assert (await caller.get("/v1/models")).refusal == (401, "invalid_api_key")
             assert (await caller.get("/ping")).status in (200, 204)
-            assert not scene.journal.events("start", model)
+            assert not harness.journal.events("start", model)
 
             salts = []
             for key in (*keys, keys[0]):
                 assert (await caller.chat(model, key=key)).text == f"I am {model}"
-                body = scene.journal.events("request", model)[-1]["body"]
+                body = harness.journal.events("request", model)[-1]["body"]
                 salts.append(body["cache_salt"])
             assert salts[0] == salts[2] != salts[1]
 
 
-async def test_without_the_hub_only_what_was_just_allowed_goes_on(scene: Scene) -> None:
-    token = scene.hub.add_account("acme")
-    with scene.worker(MAX_LOADED_MODELS="2") as worker:
+async def test_without_the_hub_only_what_was_just_allowed_goes_on(harness: Harness) -> None:
+    token = harness.hub.add_account("acme")
+    with harness.worker(MAX_LOADED_MODELS="2") as worker:
         async with calling(worker.url) as caller:
             assert (await caller.chat("acme/hidden", token=token)).status == 200
             assert (await caller.chat("acme/open")).status == 200
-            scene.hub.faults.add("/(?!cdn/).*", "503", times=None)
+            harness.hub.faults.add("/(?!cdn/).*", "503", times=None)
             try:
                 assert (await caller.chat("acme/hidden", token=token)).status == 200
-                other = scene.hub.add_account("acme")
+                other = harness.hub.add_account("acme")
                 refused = await caller.chat("acme/hidden", token=other)
                 assert refused.refusal == (503, "hub_unavailable")
                 assert int(refused.headers["Retry-After"]) > 0
                 public = await caller.chat("acme/open", token=other)
                 assert public.text == "I am acme/open"  # last seen public
             finally:
-                scene.hub.faults.clear()
+                harness.hub.faults.clear()
 
 
 async def test_a_former_name_leads_to_the_engine_of_the_new_one(
-    scene: Scene, caller: Caller
+    harness: Harness, caller: Caller
 ) -> None:
-    old, new = scene.model("acme/before"), "acme/after"
-    scene.hub.rename(old, new)
+    old, new = harness.model("acme/before"), "acme/after"
+    harness.hub.rename(old, new)
     assert (await caller.chat(old)).text == f"I am {new}"
     assert (await caller.chat(new)).text == f"I am {new}"
-    await eventually(lambda: len(scene.journal.events("request", new)) == 2)
-    assert len(scene.journal.events("start", new)) == 1
+    await eventually(lambda: len(harness.journal.events("request", new)) == 2)
+    assert len(harness.journal.events("start", new)) == 1

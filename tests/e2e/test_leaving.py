@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.e2e.caller import DONE, calling
-from tests.e2e.harness import ENDLESS, Scene
+from tests.e2e.harness import ENDLESS, Harness
 from tests.eventually import eventually
 from tests.worker import Worker
 
@@ -22,9 +22,9 @@ def left_behind(worker: Worker) -> Callable[[], bool]:
     return lambda: not worker.processes()
 
 
-async def test_a_killed_worker_leaves_no_engine_that_serves(scene: Scene) -> None:
-    model = scene.model("acme/serving", spawn_children=1, spawn_daemons=1, **ENDLESS)
-    with scene.new_worker() as worker:
+async def test_a_killed_worker_leaves_no_engine_that_serves(harness: Harness) -> None:
+    model = harness.model("acme/serving", spawn_children=1, spawn_daemons=1, **ENDLESS)
+    with harness.new_worker() as worker:
         async with calling(worker.url) as caller, caller.stream(model) as stream:
             await stream.event()
             assert len(worker.processes()) >= 4
@@ -32,41 +32,41 @@ async def test_a_killed_worker_leaves_no_engine_that_serves(scene: Scene) -> Non
             await eventually(left_behind(worker))
 
 
-async def test_a_killed_worker_leaves_no_engine_that_starts(scene: Scene) -> None:
-    model = scene.model("acme/starting", never_ready=True, spawn_children=1)
-    with scene.new_worker() as worker:
+async def test_a_killed_worker_leaves_no_engine_that_starts(harness: Harness) -> None:
+    model = harness.model("acme/starting", never_ready=True, spawn_children=1)
+    with harness.new_worker() as worker:
         async with calling(worker.url) as caller:
             call = asyncio.create_task(caller.chat(model))
-            await eventually(lambda: scene.journal.events("start", model))
+            await eventually(lambda: harness.journal.events("start", model))
             worker.kill()
             with pytest.raises(aiohttp.ServerDisconnectedError):
                 await call
         await eventually(left_behind(worker))
 
 
-async def test_a_killed_worker_leaves_no_download_and_no_partial_file(scene: Scene) -> None:
-    model = scene.model("acme/downloading")
-    earlier = len(scene.hub.requests)
-    with scene.new_worker() as worker:
-        scene.hub.faults.add(r"/cdn/.*", "hang", times=None)
+async def test_a_killed_worker_leaves_no_download_and_no_partial_file(harness: Harness) -> None:
+    model = harness.model("acme/downloading")
+    earlier = len(harness.hub.requests)
+    with harness.new_worker() as worker:
+        harness.hub.faults.add(r"/cdn/.*", "hang", times=None)
         async with calling(worker.url) as caller:
             call = asyncio.create_task(caller.chat(model))
             await eventually(
-                lambda: any("/cdn/" in r.path for r in scene.hub.requests[earlier:])
+                lambda: any("/cdn/" in r.path for r in harness.hub.requests[earlier:])
             )
             assert len(worker.processes()) == 2
             worker.kill()
             with pytest.raises(aiohttp.ServerDisconnectedError):
                 await call
         await eventually(left_behind(worker))
-        scene.hub.faults.clear()
+        harness.hub.faults.clear()
         assert not list(worker.directory.rglob("*.incomplete"))
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "Ctrl-C"])
-async def test_a_worker_told_to_leave_lets_streams_end(scene: Scene, how: str) -> None:
-    model = scene.model(f"acme/last-words-{how.lower()}", tokens=20, interval=0.05)
-    with scene.new_worker(DRAIN_TIMEOUT="30") as worker:
+async def test_a_worker_told_to_leave_lets_streams_end(harness: Harness, how: str) -> None:
+    model = harness.model(f"acme/last-words-{how.lower()}", tokens=20, interval=0.05)
+    with harness.new_worker(DRAIN_TIMEOUT="30") as worker:
         async with calling(worker.url) as caller, caller.stream(model) as stream:
             first = json.loads(await stream.event())
             worker.interrupt() if how == "Ctrl-C" else worker.send(signal.SIGTERM)
@@ -80,10 +80,10 @@ async def test_a_worker_told_to_leave_lets_streams_end(scene: Scene, how: str) -
         assert not worker.processes()
 
 
-async def test_a_worker_told_to_leave_refuses_who_waits(scene: Scene) -> None:
-    busy = scene.model("acme/busy", tokens=20, interval=0.05)
-    waiting = scene.model("acme/waiting")
-    with scene.new_worker(MAX_LOADED_MODELS="1") as worker:
+async def test_a_worker_told_to_leave_refuses_who_waits(harness: Harness) -> None:
+    busy = harness.model("acme/busy", tokens=20, interval=0.05)
+    waiting = harness.model("acme/waiting")
+    with harness.new_worker(MAX_LOADED_MODELS="1") as worker:
         async with calling(worker.url) as caller, caller.stream(busy) as stream:
             await stream.event()
             queued = asyncio.create_task(caller.chat(waiting))
@@ -94,9 +94,9 @@ async def test_a_worker_told_to_leave_refuses_who_waits(scene: Scene) -> None:
         assert worker.wait(10) == 0
 
 
-async def test_a_second_signal_cuts_streams_off(scene: Scene) -> None:
-    model = scene.model("acme/for-ever", **ENDLESS)
-    with scene.new_worker(DRAIN_TIMEOUT="60") as worker:
+async def test_a_second_signal_cuts_streams_off(harness: Harness) -> None:
+    model = harness.model("acme/for-ever", **ENDLESS)
+    with harness.new_worker(DRAIN_TIMEOUT="60") as worker:
         async with calling(worker.url) as caller, caller.stream(model) as stream:
             await stream.event()
             worker.send(signal.SIGTERM)
@@ -109,9 +109,9 @@ async def test_a_second_signal_cuts_streams_off(scene: Scene) -> None:
         assert not worker.processes()
 
 
-async def test_a_stream_that_outlives_the_drain_is_told_so(scene: Scene) -> None:
-    model = scene.model("acme/outlives", **ENDLESS)
-    with scene.new_worker(DRAIN_TIMEOUT="0.2") as worker:
+async def test_a_stream_that_outlives_the_drain_is_told_so(harness: Harness) -> None:
+    model = harness.model("acme/outlives", **ENDLESS)
+    with harness.new_worker(DRAIN_TIMEOUT="0.2") as worker:
         async with calling(worker.url) as caller, caller.stream(model) as stream:
             await stream.event()
             worker.send(signal.SIGTERM)
@@ -121,10 +121,10 @@ async def test_a_stream_that_outlives_the_drain_is_told_so(scene: Scene) -> None
         assert worker.wait(10) == 0
 
 
-def test_a_worker_whose_port_is_taken_says_so_and_fails(scene: Scene) -> None:
+def test_a_worker_whose_port_is_taken_says_so_and_fails(harness: Harness) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        worker = scene.new_worker(PORT=port)
+        worker = harness.new_worker(PORT=port)
         worker.start()
         try:
             assert worker.wait(30) == 1
@@ -134,8 +134,8 @@ def test_a_worker_whose_port_is_taken_says_so_and_fails(scene: Scene) -> None:
     assert "Traceback" not in worker.log
 
 
-def test_a_worker_with_an_unusable_setting_says_which_and_fails(scene: Scene) -> None:
-    worker = scene.new_worker(MAX_QUEUE="many")
+def test_a_worker_with_an_unusable_setting_says_which_and_fails(harness: Harness) -> None:
+    worker = harness.new_worker(MAX_QUEUE="many")
     worker.start()
     try:
         assert worker.wait(30) == 2
@@ -154,14 +154,14 @@ def test_a_worker_with_an_unusable_setting_says_which_and_fails(scene: Scene) ->
     ],
 )
 async def test_a_default_that_can_not_be_served_leaves_the_worker_up(
-    scene: Scene, default: str, refusal: tuple[int, str]
+    harness: Harness, default: str, refusal: tuple[int, str]
 ) -> None:
-    other = scene.model(f"acme/beside-{default.rpartition('/')[2]}")
+    other = harness.model(f"acme/beside-{default.rpartition('/')[2]}")
     if default == "acme/locked":
-        scene.model(default, gated=True)
+        harness.model(default, gated=True)
     if default == "acme/huge":
-        scene.model(default, answer="x" * 20_000)
-    with scene.worker(MODEL_NAME=default, MAX_MODEL_BYTES="15000B") as worker:
+        harness.model(default, answer="x" * 20_000)
+    with harness.worker(MODEL_NAME=default, MAX_MODEL_BYTES="15000B") as worker:
         await eventually(lambda: f"{default} can't be served" in worker.log)
         async with calling(worker.url) as caller:
             await eventually(lambda: "router: ready" in worker.log)

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from tests.e2e.caller import Caller, calling
-from tests.e2e.harness import Scene
+from tests.e2e.harness import Harness
 from tests.e2e.processes import engines, open_files
 from tests.eventually import eventually
 from tests.worker import Worker
@@ -22,8 +22,8 @@ IDLE = 1 + 2 * ROOM  # processes: the router, and an engine with its guard each
 
 
 @pytest.fixture(scope="module")
-def models(scene: Scene) -> list[str]:
-    return [scene.model(f"acme/model-{n}", tokens=9, interval=0.005) for n in range(6)]
+def models(harness: Harness) -> list[str]:
+    return [harness.model(f"acme/model-{n}", tokens=9, interval=0.005) for n in range(6)]
 
 
 async def whole(caller: Caller, model: str) -> str:
@@ -76,10 +76,10 @@ async def storm(worker: Worker, models: list[str]) -> tuple[Counter[str], int]:
 
 
 async def test_a_crowd_is_served_to_the_last_and_leaves_nothing_behind(
-    scene: Scene, models: list[str]
+    harness: Harness, models: list[str]
 ) -> None:
-    with scene.worker(MAX_LOADED_MODELS=str(ROOM), MAX_QUEUE="1000") as worker:
-        hub = (scene.hub.endpoint, scene.hub.cdn)
+    with harness.worker(MAX_LOADED_MODELS=str(ROOM), MAX_QUEUE="1000") as worker:
+        hub = (harness.hub.endpoint, harness.hub.cdn)
 
         def files() -> int:
             return open_files(worker.pid, but_connections_to=hub)
@@ -94,16 +94,16 @@ async def test_a_crowd_is_served_to_the_last_and_leaves_nothing_behind(
         assert set(outcomes) == {"answered", "left"}
         assert outcomes.total() == CALLERS * VISITS
         assert most_engines == ROOM
-        starts = sum(len(scene.journal.events("start", model)) for model in models)
+        starts = sum(len(harness.journal.events("start", model)) for model in models)
         assert starts > len(models)  # some were evicted, and wanted again
         await eventually(lambda: files() <= idle)  # connections are kept for some seconds
         await eventually(lambda: len(worker.processes()) == IDLE)
 
 
 async def test_a_crowd_that_is_too_large_is_told_to_come_back(
-    scene: Scene, models: list[str]
+    harness: Harness, models: list[str]
 ) -> None:
-    with scene.worker(MAX_LOADED_MODELS=str(ROOM), MAX_QUEUE="20") as worker:
+    with harness.worker(MAX_LOADED_MODELS=str(ROOM), MAX_QUEUE="20") as worker:
         outcomes, most_engines = await storm(worker, models)
         assert set(outcomes) == {"answered", "left", "queue_full"}
         assert outcomes["answered"] + outcomes["left"] >= 20

@@ -5,23 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.e2e.caller import calling
-from tests.e2e.harness import Scene
+from tests.e2e.harness import Harness
 from tests.fake_engine import FILE, behaviour
 
 
 async def test_a_directory_is_served_by_its_name_and_can_not_be_named_as_a_path(
-    scene: Scene, tmp_path: Path
+    harness: Harness, tmp_path: Path
 ) -> None:
     directory = tmp_path / "weights"
     directory.mkdir()
     (directory / "config.json").write_text("{}")
     (directory / FILE).write_bytes(behaviour(answer="I am local."))
-    scene.hub.requests.clear()
-    with scene.worker(MODEL_NAME=str(directory)) as worker:
+    harness.hub.requests.clear()
+    with harness.worker(MODEL_NAME=str(directory)) as worker:
         async with calling(worker.url) as caller:
             assert (await caller.chat(None)).text == "I am local."
             assert (await caller.chat("weights")).text == "I am local."
             refused = await caller.chat(str(directory))
             assert refused.refusal == (400, "invalid_model_id")
             assert str(tmp_path) not in str((await caller.get("/v1/models")).body)
-    assert not scene.hub.requests
+    assert not harness.hub.requests

@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.caller import CHAT, chat
 from tests.e2e.evidence import Evidence, found
-from tests.e2e.harness import Scene
+from tests.e2e.harness import Harness
 from tests.eventually import eventually
 from tests.worker import Worker
 
@@ -41,8 +41,8 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def case(scene: Scene) -> Case:
-    hub = scene.hub
+def case(harness: Harness) -> Case:
+    hub = harness.hub
     control = secrets.token_hex(16)
     caller_tokens = {name: hub.add_account("acme") for name in ("in the header", "in the body")}
     own = {
@@ -55,13 +55,13 @@ def case(scene: Scene) -> Case:
     }
     malformed = secrets.token_hex(16)
     for name in (HOUSE, NARROW):
-        scene.model(name, gated=True)
-    scene.model(PUBLIC)
-    scene.model(PRIVATE, private=True)
-    scene.model(f"acme/{control}", answer=control)
+        harness.model(name, gated=True)
+    harness.model(PUBLIC)
+    harness.model(PRIVATE, private=True)
+    harness.model(f"acme/{control}", answer=control)
 
     evidence = Evidence()
-    with scene.worker(
+    with harness.worker(
         LOG_LEVEL="DEBUG",
         MAX_LOADED_MODELS="5",
         MODELS_CONFIG=f"[{{model: {HOUSE}}}, {{model: {NARROW}, token_env: NARROW_TOKEN}}]",
@@ -69,7 +69,7 @@ def case(scene: Scene) -> Case:
     ) as worker:
         router = Path(f"/proc/{worker.pid}/environ").read_bytes()
         visit = Visit(worker, evidence, own["API_KEYS"])
-        asyncio.run(visit.to_all_models(scene, caller_tokens, f"acme/{control}"))
+        asyncio.run(visit.to_all_models(harness, caller_tokens, f"acme/{control}"))
         asyncio.run(visit.with_malformed(malformed))
     evidence.log = worker.log
     evidence.see_files(worker.directory)
@@ -79,7 +79,7 @@ def case(scene: Scene) -> Case:
         {"control": control},
         evidence,
         router,
-        scene.journal.path.read_bytes(),
+        harness.journal.path.read_bytes(),
     )
 
 
@@ -93,10 +93,10 @@ class Visit:
         self._worker, self._evidence, self._key = worker, evidence, key
 
     async def to_all_models(
-        self, scene: Scene, tokens: Mapping[str, str], control: str
+        self, harness: Harness, tokens: Mapping[str, str], control: str
     ) -> None:
         """All models are fetched at once, started one by one, and answer."""
-        scene.hub.faults.add("/cdn/.*", "hang", times=None)
+        harness.hub.faults.add("/cdn/.*", "hang", times=None)
         header = {"X-HF-Token": tokens["in the header"]}
         bodies = [
             ({}, chat(HOUSE)),
@@ -108,7 +108,7 @@ class Visit:
         async with self._evidence.of_processes(self._worker):
             calls = [asyncio.create_task(self.post(h, json.dumps(b))) for h, b in bodies]
             await eventually(lambda: self._downloads() == len(bodies))
-            scene.hub.faults.clear()
+            harness.hub.faults.clear()
             for answer in await asyncio.gather(*calls):
                 assert answer.startswith(b"HTTP/1.1 200 OK"), answer
             await asyncio.to_thread(self._evidence.see_processes, self._worker)
@@ -233,11 +233,11 @@ def test_only_the_engine_of_an_operators_gated_model_has_hf_token(
     ],
 )
 def test_a_setting_that_can_not_be_used_is_named_and_not_shown(
-    scene: Scene, name: str, value: str
+    harness: Harness, name: str, value: str
 ) -> None:
     secret = secrets.token_hex(16)
     config = "[{model: acme/house, token_env: NARROW_TOKEN}]"
-    worker = scene.new_worker(MODELS_CONFIG=config, **{name: value.replace("{}", secret)})
+    worker = harness.new_worker(MODELS_CONFIG=config, **{name: value.replace("{}", secret)})
     worker.start()
     try:
         assert worker.wait(30) == 2

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.harness import Scene
+from tests.e2e.harness import Harness
 from tests.worker import ROOT, Worker
 
 SMALL, LARGER, GATED = (
@@ -21,11 +21,11 @@ SMALL, LARGER, GATED = (
 
 
 @pytest.fixture(scope="module")
-def worker(scene: Scene) -> Iterator[Worker]:
-    scene.model(SMALL)
-    scene.model(LARGER)
-    scene.model(GATED, gated=True)
-    with scene.worker() as worker:
+def worker(harness: Harness) -> Iterator[Worker]:
+    harness.model(SMALL)
+    harness.model(LARGER)
+    harness.model(GATED, gated=True)
+    with harness.worker() as worker:
         yield worker
 
 
@@ -48,11 +48,11 @@ def test_the_curl_line_gets_an_answer(worker: Worker) -> None:
     assert f"I am {SMALL}" in run(["sh", "-c", line])
 
 
-def test_the_python_examples_get_answers(scene: Scene, worker: Worker) -> None:
-    token = scene.hub.add_account("reader")
-    scene.hub.accept(GATED, "reader")
+def test_the_python_examples_get_answers(harness: Harness, worker: Worker) -> None:
+    token = harness.hub.add_account("reader")
+    harness.hub.accept(GATED, "reader")
     program = "\n".join(examples("python", worker))
     said = run([sys.executable, "-c", program], HF_TOKEN=token)
     assert said == f"I am {SMALL}I am {LARGER}"
-    (request,) = scene.journal.events("request", GATED)
+    (request,) = harness.journal.events("request", GATED)
     assert token not in str(request)

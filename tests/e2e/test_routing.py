@@ -11,7 +11,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from tests.e2e.caller import CHAT, Caller, chat
-from tests.e2e.harness import ENDLESS, Event, Scene
+from tests.e2e.harness import ENDLESS, Event, Harness
 from tests.eventually import eventually
 from tests.worker import Worker
 
@@ -23,16 +23,16 @@ MODELS_CONFIG = """
 
 
 @pytest.fixture(scope="module")
-def worker(scene: Scene) -> Iterator[Worker]:
-    scene.model("acme/default")
-    scene.model("acme/poet")
-    scene.model("acme/clerk")
-    scene.model("acme/embedder", further=("modules.json",))
-    scene.model("acme/judge", architecture="LlamaForSequenceClassification")
-    scene.model("acme/endless", **ENDLESS)
-    scene.model("acme/broken", error=500)
-    scene.model("acme/secret", private=True)
-    with scene.worker(
+def worker(harness: Harness) -> Iterator[Worker]:
+    harness.model("acme/default")
+    harness.model("acme/poet")
+    harness.model("acme/clerk")
+    harness.model("acme/embedder", further=("modules.json",))
+    harness.model("acme/judge", architecture="LlamaForSequenceClassification")
+    harness.model("acme/endless", **ENDLESS)
+    harness.model("acme/broken", error=500)
+    harness.model("acme/secret", private=True)
+    with harness.worker(
         MODEL_NAME="acme/default",
         SERVED_MODEL_NAME="house,brand",
         MODELS_CONFIG=MODELS_CONFIG,
@@ -49,8 +49,8 @@ async def openai(worker: Worker) -> AsyncIterator[AsyncOpenAI]:
         yield client
 
 
-def last_request(scene: Scene, model: str) -> Event:
-    return scene.journal.events("request", model)[-1]
+def last_request(harness: Harness, model: str) -> Event:
+    return harness.journal.events("request", model)[-1]
 
 
 @pytest.mark.parametrize("model", ["acme/poet", "acme/clerk"])
@@ -65,12 +65,12 @@ def last_request(scene: Scene, model: str) -> Event:
     ],
 )
 async def test_each_generating_route_answers_with_its_own_models_words(
-    scene: Scene, caller: Caller, model: str, route: str, content: dict[str, object]
+    harness: Harness, caller: Caller, model: str, route: str, content: dict[str, object]
 ) -> None:
     answer = await caller.post(route, {**content, "model": model})
     assert answer.status == 200
     assert f"I am {model}".encode() in answer.body
-    assert last_request(scene, model)["path"] == route
+    assert last_request(harness, model)["path"] == route
 
 
 @pytest.mark.parametrize(
@@ -89,19 +89,19 @@ async def test_each_generating_route_answers_with_its_own_models_words(
     ],
 )
 async def test_each_other_route_is_answered_by_the_engine_of_its_model(
-    scene: Scene, caller: Caller, model: str, route: str, content: dict[str, object]
+    harness: Harness, caller: Caller, model: str, route: str, content: dict[str, object]
 ) -> None:
     answer = await caller.post(route, {**content, "model": model})
     assert answer.status == 200
-    assert last_request(scene, model)["path"] == route
+    assert last_request(harness, model)["path"] == route
 
 
-async def test_a_stream_arrives_while_it_is_generated(scene: Scene, caller: Caller) -> None:
+async def test_a_stream_arrives_while_it_is_generated(harness: Harness, caller: Caller) -> None:
     async with caller.stream("acme/endless") as stream:
         assert stream.status == 200
         for _ in range(3):  # of a generation that takes a quarter of an hour
             assert json.loads(await stream.event())["object"] == "chat.completion.chunk"
-    await eventually(lambda: scene.journal.events("cancelled", "acme/endless"))
+    await eventually(lambda: harness.journal.events("cancelled", "acme/endless"))
 
 
 async def test_the_openai_client_talks_to_several_models_at_once(openai: AsyncOpenAI) -> None:
@@ -144,8 +144,8 @@ async def test_a_model_answers_to_its_other_names(
     assert (await caller.chat(name)).text == f"I am {model}"
 
 
-async def test_models_lists_what_the_caller_may_use(scene: Scene, caller: Caller) -> None:
-    owner, stranger = scene.hub.add_account("acme"), scene.hub.add_account("stranger")
+async def test_models_lists_what_the_caller_may_use(harness: Harness, caller: Caller) -> None:
+    owner, stranger = harness.hub.add_account("acme"), harness.hub.add_account("stranger")
     assert (await caller.chat("acme/secret", token=owner)).text == "I am acme/secret"
     assert (await caller.chat("acme/clerk")).status == 200
 
@@ -163,13 +163,13 @@ async def test_models_lists_what_the_caller_may_use(scene: Scene, caller: Caller
 
 
 async def test_a_route_that_is_not_for_this_model_starts_nothing(
-    scene: Scene, caller: Caller
+    harness: Harness, caller: Caller
 ) -> None:
-    model = scene.model("acme/second-embedder", further=("modules.json",))
+    model = harness.model("acme/second-embedder", further=("modules.json",))
     answer = await caller.chat(model)
     assert answer.refusal == (400, "wrong_endpoint")
     assert "/v1/embeddings" in answer.json["error"]["message"]
-    assert not scene.journal.events("start", model)
+    assert not harness.journal.events("start", model)
 
 
 @pytest.mark.parametrize(
@@ -214,15 +214,15 @@ async def test_an_engines_error_comes_in_the_envelope_without_local_paths(
 
 
 async def test_an_engine_learns_neither_token_nor_key_nor_header(
-    scene: Scene, caller: Caller
+    harness: Harness, caller: Caller
 ) -> None:
-    token = scene.hub.add_account("reader")
+    token = harness.hub.add_account("reader")
     key = secrets.token_hex(16)
     headers = {"X-HF-Token": token, "Authorization": f"Bearer {key}", "Cookie": "a=b"}
     body = chat("ACME/clerk", hf_token=token, priority=9, rid="mine", user="somebody")
     assert (await caller.post(f"{CHAT}?token={token}", body, headers)).status == 200
 
-    sent = last_request(scene, "acme/clerk")
+    sent = last_request(harness, "acme/clerk")
     assert set(sent["headers"]) <= {"host", "accept", "content-type", "content-length"}
     assert sent["body"] == {
         **chat("acme/clerk", user="somebody"),
@@ -233,13 +233,15 @@ async def test_an_engine_learns_neither_token_nor_key_nor_header(
     assert key not in json.dumps(sent)
 
 
-async def test_each_caller_has_a_prefix_cache_of_its_own(scene: Scene, caller: Caller) -> None:
+async def test_each_caller_has_a_prefix_cache_of_its_own(
+    harness: Harness, caller: Caller
+) -> None:
     async def salt(token: str | None) -> str | None:
         assert (await caller.chat("acme/clerk", token=token, cache_salt="theirs")).status == 200
-        found: str | None = last_request(scene, "acme/clerk")["body"].get("cache_salt")
+        found: str | None = last_request(harness, "acme/clerk")["body"].get("cache_salt")
         return found
 
-    one, other = scene.hub.add_account("one"), scene.hub.add_account("other")
+    one, other = harness.hub.add_account("one"), harness.hub.add_account("other")
     salts = [await salt(token) for token in (one, other, one, None)]
     assert salts[0] == salts[2]
     assert len(set(salts)) == 3

@@ -6,14 +6,14 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from tests.e2e_runpod.harness import Stage
+from tests.e2e_runpod.harness import QueueHarness
 from tests.loopback_hub import LoopbackHub
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueueHarness]:
     with LoopbackHub() as hub:
-        yield Stage(hub, tmp_path_factory.mktemp("stage"))
+        yield QueueHarness(hub, tmp_path_factory.mktemp("harness"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -21,7 +21,7 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    stage = getattr(item, "funcargs", {}).get("stage")
-    if report.failed and stage is not None and stage.workers:
-        report.sections.append(("The latest worker's log", stage.workers[-1].log))
+    harness = getattr(item, "funcargs", {}).get("harness")
+    if report.failed and harness is not None and harness.workers:
+        report.sections.append(("The latest worker's log", harness.workers[-1].log))
     return report

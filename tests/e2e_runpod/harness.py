@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from tests.e2e.caller import DONE, Json, chat
-from tests.e2e.harness import Scene
+from tests.e2e.harness import Harness
 from tests.loopback_platform import Hold, Job, LoopbackPlatform, Outcome
 from tests.worker import ROOT, Worker
 
@@ -56,7 +56,7 @@ class Endpoint:
         self.platform.cancel(job)
 
 
-class Stage(Scene):
+class QueueHarness(Harness):
     @contextmanager
     def started(self, **environ: str) -> Iterator[Endpoint]:
         """For a test that ends the worker, in whatever way."""

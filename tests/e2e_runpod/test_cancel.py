@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.harness import ENDLESS
-from tests.e2e_runpod.harness import Endpoint, Stage, refusal, said
+from tests.e2e_runpod.harness import Endpoint, QueueHarness, refusal, said
 from tests.eventually import eventually
 from tests.loopback_platform import Job
 
 
 @pytest.fixture(scope="module")
-def endpoint(stage: Stage) -> Iterator[Endpoint]:
-    with stage.endpoint(MAX_LOADED_MODELS="1", MAX_QUEUE="1") as endpoint:
+def endpoint(harness: QueueHarness) -> Iterator[Endpoint]:
+    with harness.endpoint(MAX_LOADED_MODELS="1", MAX_QUEUE="1") as endpoint:
         yield endpoint
 
 
@@ -33,48 +33,48 @@ def assert_silent(job: Job) -> None:
 
 
 async def test_cancelling_in_mid_stream_ends_the_lease_that_an_eviction_waits_for(
-    stage: Stage, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint
 ) -> None:
-    busy, wanted = stage.model("acme/busy", **ENDLESS), stage.model("acme/next")
+    busy, wanted = harness.model("acme/busy", **ENDLESS), harness.model("acme/next")
     job = endpoint.stream(busy)
     await eventually(lambda: job.chunks)
     waiting = await waits(endpoint, wanted)
-    assert not stage.journal.events("start", wanted)
+    assert not harness.journal.events("start", wanted)
     endpoint.cancel(job)
     assert said(waiting.wait()) == f"I am {wanted}"
-    assert len(stage.journal.events("cancelled", busy)) == 1
+    assert len(harness.journal.events("cancelled", busy)) == 1
     assert_silent(job)
 
 
 async def test_cancelling_while_a_chunk_is_being_posted_does_too(
-    stage: Stage, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint
 ) -> None:
-    busy, wanted = stage.model("acme/posting", **ENDLESS), stage.model("acme/next-too")
+    busy, wanted = harness.model("acme/posting", **ENDLESS), harness.model("acme/next-too")
     job = endpoint.stream(busy)
     endpoint.hold(job).wait()
     waiting = await waits(endpoint, wanted)
     endpoint.cancel(job)
     assert said(waiting.wait()) == f"I am {wanted}"
-    assert len(stage.journal.events("cancelled", busy)) == 1
+    assert len(harness.journal.events("cancelled", busy)) == 1
     assert_silent(job)
 
 
 async def test_cancelling_before_the_first_byte_cancels_the_generation(
-    stage: Stage, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint
 ) -> None:
-    model = stage.model("acme/thinks", hang=True)
+    model = harness.model("acme/thinks", hang=True)
     job = endpoint.chat(model)
-    await eventually(lambda: stage.journal.events("request", model))
+    await eventually(lambda: harness.journal.events("request", model))
     endpoint.cancel(job)
-    await eventually(lambda: stage.journal.events("cancelled", model))
+    await eventually(lambda: harness.journal.events("cancelled", model))
     assert_silent(job)
 
 
 async def test_cancelling_who_waits_frees_the_place_in_the_queue(
-    stage: Stage, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint
 ) -> None:
-    wanted = stage.model("acme/wanted")
-    busy = endpoint.stream(stage.model("acme/busy-too", **ENDLESS))
+    wanted = harness.model("acme/wanted")
+    busy = endpoint.stream(harness.model("acme/busy-too", **ENDLESS))
     await eventually(lambda: busy.chunks)
     first = await waits(endpoint, wanted)
     assert refusal(endpoint.chat(wanted).wait()) == "queue_full"
@@ -91,33 +91,33 @@ async def test_cancelling_who_waits_frees_the_place_in_the_queue(
 
 
 async def test_cancelling_while_a_model_starts_leaves_the_start_to_others(
-    stage: Stage, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint
 ) -> None:
-    model = stage.model("acme/started-for-two", warm_up=0.5)
+    model = harness.model("acme/started-for-two", warm_up=0.5)
     job = endpoint.chat(model)
-    await eventually(lambda: stage.journal.events("start", model))
+    await eventually(lambda: harness.journal.events("start", model))
     endpoint.cancel(job)
     assert said(endpoint.chat(model).wait()) == f"I am {model}"
-    assert len(stage.journal.events("start", model)) == 1
+    assert len(harness.journal.events("start", model)) == 1
     assert_silent(job)
 
 
 async def test_many_run_at_once_and_are_cancelled_one_by_one(
-    stage: Stage, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint
 ) -> None:
-    model = stage.model("acme/for-many", **ENDLESS)
+    model = harness.model("acme/for-many", **ENDLESS)
     jobs = [endpoint.stream(model)]
     await eventually(lambda: jobs[0].chunks)  # there is a place for one who waits
     jobs += [endpoint.stream(model) for _ in range(31)]
     await eventually(lambda: all(job.chunks for job in jobs))
-    assert len(stage.journal.events("request", model)) == len(jobs)
-    assert not stage.journal.events("cancelled", model)
+    assert len(harness.journal.events("request", model)) == len(jobs)
+    assert not harness.journal.events("cancelled", model)
     for number, job in enumerate(jobs, 1):
         endpoint.cancel(job)
         if number == len(jobs) // 2:
             await eventually(
-                lambda: len(stage.journal.events("cancelled", model)) == len(jobs) // 2
+                lambda: len(harness.journal.events("cancelled", model)) == len(jobs) // 2
             )
-    await eventually(lambda: len(stage.journal.events("cancelled", model)) == len(jobs))
+    await eventually(lambda: len(harness.journal.events("cancelled", model)) == len(jobs))
     for job in jobs:
         assert_silent(job)

@@ -7,36 +7,36 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e_runpod.harness import Endpoint, Stage, refusal, said, streamed
+from tests.e2e_runpod.harness import Endpoint, QueueHarness, refusal, said, streamed
 
 PUBLIC, GATED, PRIVATE = "acme/public", "acme/gated", "acme/private"
 
 
 @pytest.fixture(scope="module")
-def tokens(stage: Stage) -> dict[str, str | None]:
+def tokens(harness: QueueHarness) -> dict[str, str | None]:
     """By what its bearer is."""
-    stage.model(PUBLIC)
-    stage.model(GATED, gated=True)
-    stage.model(PRIVATE, private=True)
-    stage.hub.accept(GATED, "accepted")
-    made = {name: stage.hub.add_account(name) for name in ("acme", "accepted", "stranger")}
-    expired = stage.hub.add_account("acme")
-    stage.hub.expire(expired)
+    harness.model(PUBLIC)
+    harness.model(GATED, gated=True)
+    harness.model(PRIVATE, private=True)
+    harness.hub.accept(GATED, "accepted")
+    made = {name: harness.hub.add_account(name) for name in ("acme", "accepted", "stranger")}
+    expired = harness.hub.add_account("acme")
+    harness.hub.expire(expired)
     unknown = "hf_" + secrets.token_hex(17)
     return {**made, "expired": expired, "unknown": unknown, "malformed": "a b", "none": None}
 
 
 @pytest.fixture(scope="module")
-def endpoint(stage: Stage, tokens: dict[str, str | None]) -> Iterator[Endpoint]:
-    with stage.endpoint(MODEL_NAME=PUBLIC, MAX_LOADED_MODELS="3") as endpoint:
+def endpoint(harness: QueueHarness, tokens: dict[str, str | None]) -> Iterator[Endpoint]:
+    with harness.endpoint(MODEL_NAME=PUBLIC, MAX_LOADED_MODELS="3") as endpoint:
         yield endpoint
 
 
 @pytest.fixture(scope="module", autouse=True)
-def trusted(stage: Stage, tokens: dict[str, str | None]) -> Iterator[Endpoint]:
+def trusted(harness: QueueHarness, tokens: dict[str, str | None]) -> Iterator[Endpoint]:
     """Its worker has a token of its own. It starts while the others are tested."""
-    own = stage.hub.add_account("acme")
-    with stage.endpoint(MODEL_NAME=GATED, HF_TOKEN=own, MAX_LOADED_MODELS="2") as endpoint:
+    own = harness.hub.add_account("acme")
+    with harness.endpoint(MODEL_NAME=GATED, HF_TOKEN=own, MAX_LOADED_MODELS="2") as endpoint:
         yield endpoint
 
 

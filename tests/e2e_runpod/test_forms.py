@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.caller import CHAT, DONE, chat
-from tests.e2e_runpod.harness import Endpoint, Stage, answer, events, refusal, said
+from tests.e2e_runpod.harness import Endpoint, QueueHarness, answer, events, refusal, said
 from tests.loopback_platform import Job
 
 DEFAULT, OTHER = "acme/default", "acme/other"
@@ -40,12 +40,12 @@ FORMS = [
 
 
 @pytest.fixture(scope="module")
-def endpoint(stage: Stage) -> Iterator[Endpoint]:
-    stage.model(DEFAULT)
-    stage.model(OTHER)
-    stage.model(EMBEDDER, further=("modules.json",))
-    stage.model(HIDDEN, private=True)
-    with stage.endpoint(MODEL_NAME=DEFAULT, MAX_LOADED_MODELS="4") as endpoint:
+def endpoint(harness: QueueHarness) -> Iterator[Endpoint]:
+    harness.model(DEFAULT)
+    harness.model(OTHER)
+    harness.model(EMBEDDER, further=("modules.json",))
+    harness.model(HIDDEN, private=True)
+    with harness.endpoint(MODEL_NAME=DEFAULT, MAX_LOADED_MODELS="4") as endpoint:
         yield endpoint
 
 
@@ -58,7 +58,7 @@ def with_fields(job_input: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("job_input", "route"), FORMS)
 def test_each_form_reaches_the_route_and_the_model_that_it_means(
-    stage: Stage, endpoint: Endpoint, job_input: dict[str, Any], route: str
+    harness: QueueHarness, endpoint: Endpoint, job_input: dict[str, Any], route: str
 ) -> None:
     named = with_fields(job_input, model=OTHER)
     jobs = [
@@ -68,7 +68,7 @@ def test_each_form_reaches_the_route_and_the_model_that_it_means(
     for model, job, stream in jobs:
         assert f"I am {model}" in json.dumps(answer(job.wait()))
         assert_streamed(stream, model, route)
-        sent = stage.journal.events("request", model)[-2:]
+        sent = harness.journal.events("request", model)[-2:]
         assert [request["path"] for request in sent] == [route] * 2
 
 
@@ -123,8 +123,8 @@ def test_one_model_is_told_of_by_its_name(endpoint: Endpoint) -> None:
     assert refusal(endpoint.run(openai_route="/v1/models/acme/nobody")) == "model_not_found"
 
 
-def test_a_token_decides_what_is_listed(stage: Stage, endpoint: Endpoint) -> None:
-    token = stage.hub.add_account("acme")
+def test_a_token_decides_what_is_listed(harness: QueueHarness, endpoint: Endpoint) -> None:
+    token = harness.hub.add_account("acme")
     assert said(endpoint.run(**chat(HIDDEN, hf_token=token))) == f"I am {HIDDEN}"
 
     def listed(**fields: Any) -> list[str]:
@@ -141,9 +141,9 @@ def test_a_token_decides_what_is_listed(stage: Stage, endpoint: Endpoint) -> Non
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_token_in_the_openai_input_wins_over_one_beside_it(
-    stage: Stage, endpoint: Endpoint, stream: bool
+    harness: QueueHarness, endpoint: Endpoint, stream: bool
 ) -> None:
-    owner, stranger = stage.hub.add_account("acme"), stage.hub.add_account("stranger")
+    owner, stranger = harness.hub.add_account("acme"), harness.hub.add_account("stranger")
 
     def run(inside: str, beside: str) -> str:
         body = chat(HIDDEN, hf_token=inside, stream=stream)
@@ -151,5 +151,5 @@ def test_a_token_in_the_openai_input_wins_over_one_beside_it(
 
     assert run(owner, stranger) == "COMPLETED"
     assert run(stranger, owner) == "FAILED"
-    sent = stage.journal.events("request", HIDDEN)[-1]["body"]
+    sent = harness.journal.events("request", HIDDEN)[-1]["body"]
     assert "hf_token" not in sent

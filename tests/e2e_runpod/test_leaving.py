@@ -9,7 +9,7 @@ import signal
 from tests.e2e.caller import DONE
 from tests.e2e.harness import ENDLESS
 from tests.e2e.processes import command, engines
-from tests.e2e_runpod.harness import Endpoint, Stage, events, refusal, said, streamed
+from tests.e2e_runpod.harness import Endpoint, QueueHarness, events, refusal, said, streamed
 from tests.eventually import eventually
 
 NUMBERS = "one two three four "
@@ -23,9 +23,9 @@ def assert_gone(endpoint: Endpoint, status: int = 0) -> None:
     assert "Traceback" not in worker.log
 
 
-def test_an_idle_worker_leaves_at_once(stage: Stage) -> None:
-    model = stage.model("acme/idle")
-    with stage.started() as one, stage.started() as other:
+def test_an_idle_worker_leaves_at_once(harness: QueueHarness) -> None:
+    model = harness.model("acme/idle")
+    with harness.started() as one, harness.started() as other:
         for job in (one.chat(model), other.chat(model)):
             assert said(job.wait()) == f"I am {model}"
         one.worker.send(signal.SIGTERM)
@@ -34,19 +34,21 @@ def test_an_idle_worker_leaves_at_once(stage: Stage) -> None:
         assert_gone(other)
 
 
-async def test_a_worker_whose_default_is_still_starting_leaves_at_once(stage: Stage) -> None:
-    model = stage.model("acme/never-ready", never_ready=True)
-    with stage.started(MODEL_NAME=model) as endpoint:
-        await eventually(lambda: stage.journal.events("start", model))
+async def test_a_worker_whose_default_is_still_starting_leaves_at_once(
+    harness: QueueHarness,
+) -> None:
+    model = harness.model("acme/never-ready", never_ready=True)
+    with harness.started(MODEL_NAME=model) as endpoint:
+        await eventually(lambda: harness.journal.events("start", model))
         endpoint.worker.send(signal.SIGTERM)
         assert_gone(endpoint)
         assert not endpoint.platform.takes
 
 
-async def test_streams_end_and_who_waits_is_refused(stage: Stage) -> None:
-    model = stage.model("acme/last-words", answer=5 * NUMBERS, interval=0.03)
-    wanted = stage.model("acme/wanted")
-    with stage.started(MAX_LOADED_MODELS="1", DRAIN_TIMEOUT="30") as endpoint:
+async def test_streams_end_and_who_waits_is_refused(harness: QueueHarness) -> None:
+    model = harness.model("acme/last-words", answer=5 * NUMBERS, interval=0.03)
+    wanted = harness.model("acme/wanted")
+    with harness.started(MAX_LOADED_MODELS="1", DRAIN_TIMEOUT="30") as endpoint:
         job = endpoint.stream(model)
         await eventually(lambda: job.chunks)
         waiting = endpoint.chat(wanted)
@@ -57,12 +59,12 @@ async def test_streams_end_and_who_waits_is_refused(stage: Stage) -> None:
         assert_gone(endpoint)
 
 
-async def test_a_result_that_is_being_posted_is_waited_for(stage: Stage) -> None:
-    model = stage.model("acme/posted-late", tokens=3, interval=0.1)
-    with stage.started() as endpoint:
+async def test_a_result_that_is_being_posted_is_waited_for(harness: QueueHarness) -> None:
+    model = harness.model("acme/posted-late", tokens=3, interval=0.1)
+    with harness.started() as endpoint:
         job = endpoint.chat(model)
         hold = endpoint.platform.hold_output(job)
-        await eventually(lambda: stage.journal.events("request", model))
+        await eventually(lambda: harness.journal.events("request", model))
         endpoint.worker.send(signal.SIGTERM)
         hold.wait()
         await eventually(lambda: not engines(endpoint.worker))
@@ -72,9 +74,9 @@ async def test_a_result_that_is_being_posted_is_waited_for(stage: Stage) -> None
         assert_gone(endpoint)
 
 
-async def test_a_job_that_was_just_taken_is_not_lost(stage: Stage) -> None:
-    model = stage.model("acme/just-in-time")
-    with stage.started() as endpoint:
+async def test_a_job_that_was_just_taken_is_not_lost(harness: QueueHarness) -> None:
+    model = harness.model("acme/just-in-time")
+    with harness.started() as endpoint:
         assert said(endpoint.chat(model).wait()) == f"I am {model}"
         queued = endpoint.worker.log.count("Jobs in queue")
         job = endpoint.chat(model)
@@ -84,9 +86,9 @@ async def test_a_job_that_was_just_taken_is_not_lost(stage: Stage) -> None:
         assert_gone(endpoint)
 
 
-async def test_a_stream_that_outlives_the_drain_is_told_so(stage: Stage) -> None:
-    with stage.started(DRAIN_TIMEOUT="0.2") as endpoint:
-        job = endpoint.stream(stage.model("acme/outlives", **ENDLESS))
+async def test_a_stream_that_outlives_the_drain_is_told_so(harness: QueueHarness) -> None:
+    with harness.started(DRAIN_TIMEOUT="0.2") as endpoint:
+        job = endpoint.stream(harness.model("acme/outlives", **ENDLESS))
         await eventually(lambda: job.chunks)
         endpoint.worker.send(signal.SIGTERM)
         assert job.wait().status == "COMPLETED"
@@ -96,14 +98,14 @@ async def test_a_stream_that_outlives_the_drain_is_told_so(stage: Stage) -> None
         assert_gone(endpoint)
 
 
-async def test_a_killed_worker_leaves_no_engine_and_no_download(stage: Stage) -> None:
-    serving = stage.model("acme/serving", spawn_children=1, spawn_daemons=1, **ENDLESS)
-    fetched = stage.model("acme/fetched")
-    with stage.started() as endpoint:
+async def test_a_killed_worker_leaves_no_engine_and_no_download(harness: QueueHarness) -> None:
+    serving = harness.model("acme/serving", spawn_children=1, spawn_daemons=1, **ENDLESS)
+    fetched = harness.model("acme/fetched")
+    with harness.started() as endpoint:
         worker = endpoint.worker
         job = endpoint.stream(serving)
         await eventually(lambda: job.chunks)
-        stage.hub.faults.add("/cdn/.*", "hang", times=None)
+        harness.hub.faults.add("/cdn/.*", "hang", times=None)
         endpoint.chat(fetched)
         await eventually(
             lambda: any("router.downloads.child" in command(p) for p in worker.processes())
@@ -113,7 +115,7 @@ async def test_a_killed_worker_leaves_no_engine_and_no_download(stage: Stage) ->
         # The SDK's own process outlives the worker where nothing ends the container.
         await eventually(lambda: worker.processes() == [heartbeat])
         os.kill(heartbeat, signal.SIGKILL)
-        stage.hub.faults.clear()
+        harness.hub.faults.clear()
 
 
 def the_heartbeat(endpoint: Endpoint) -> int:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 
 from tests.e2e.processes import engines
-from tests.e2e_runpod.harness import Stage, said, streamed
+from tests.e2e_runpod.harness import QueueHarness, said, streamed
 from tests.eventually import eventually
 
 JOBS = 64
@@ -14,9 +14,9 @@ ROOM = 2  # engines
 IDLE = 2 + 2 * ROOM  # processes: the router, its heartbeat, and an engine with its guard each
 
 
-async def test_each_of_many_jobs_is_answered_by_its_own_model(stage: Stage) -> None:
-    models = [stage.model(f"acme/model-{n}", tokens=9, interval=0.01) for n in range(4)]
-    with stage.endpoint(MAX_LOADED_MODELS=str(ROOM)) as endpoint:
+async def test_each_of_many_jobs_is_answered_by_its_own_model(harness: QueueHarness) -> None:
+    models = [harness.model(f"acme/model-{n}", tokens=9, interval=0.01) for n in range(4)]
+    with harness.endpoint(MAX_LOADED_MODELS=str(ROOM)) as endpoint:
         worker = endpoint.worker
         for model in models[:ROOM]:
             endpoint.chat(model).wait()

@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.caller import CHAT, chat
 from tests.e2e.evidence import found
-from tests.e2e_runpod.harness import Endpoint, Stage
+from tests.e2e_runpod.harness import Endpoint, QueueHarness
 from tests.eventually import eventually
 from tests.loopback_platform import Job
 
@@ -44,17 +44,17 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def case(stage: Stage) -> Case:
+def case(harness: QueueHarness) -> Case:
     control, malformed = secrets.token_hex(16), secrets.token_hex(16)
-    inside, beside, own = (stage.hub.add_account("acme") for _ in range(3))
-    stranger = stage.hub.add_account("stranger")
+    inside, beside, own = (harness.hub.add_account("acme") for _ in range(3))
+    stranger = harness.hub.add_account("stranger")
     other = {
         name: secrets.token_hex(16) for name in ("AWS_SECRET_ACCESS_KEY", "RUNPOD_API_KEY")
     }
-    stage.model(HOUSE, gated=True)
-    stage.model(PRIVATE, private=True)
-    stage.model(f"acme/{control}", answer=control)
-    with stage.endpoint(
+    harness.model(HOUSE, gated=True)
+    harness.model(PRIVATE, private=True)
+    harness.model(f"acme/{control}", answer=control)
+    with harness.endpoint(
         MODEL_NAME=HOUSE, HF_TOKEN=own, MAX_LOADED_MODELS="3", LOG_LEVEL="DEBUG", **other
     ) as endpoint:
         key = endpoint.platform.environment()["RUNPOD_AI_API_KEY"]
@@ -80,7 +80,7 @@ def case(stage: Stage) -> Case:
         router,
         jobs,
         endpoint.worker.log,
-        stage.journal.path.read_bytes(),
+        harness.journal.path.read_bytes(),
         [path.read_bytes() for path in files],
     )
 

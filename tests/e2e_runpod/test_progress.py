@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e.caller import Json
-from tests.e2e_runpod.harness import Endpoint, Stage, said, streamed
+from tests.e2e_runpod.harness import Endpoint, QueueHarness, said, streamed
 from tests.eventually import eventually
 from tests.loopback_platform import Job
 
@@ -30,23 +30,23 @@ class Waits:
     nothing: Job  # its model was up
 
     @classmethod
-    def begin(cls, stage: Stage, endpoint: Endpoint) -> Waits:
+    def begin(cls, harness: QueueHarness, endpoint: Endpoint) -> Waits:
         start, start_streamed = endpoint.chat(SLOW), endpoint.stream(SLOW)
-        asyncio.run(eventually(lambda: stage.journal.events("start", SLOW)))
-        stage.hub.faults.add("/cdn/.*", "stall", times=None)
+        asyncio.run(eventually(lambda: harness.journal.events("start", SLOW)))
+        harness.hub.faults.add("/cdn/.*", "stall", times=None)
         fetch, fetch_streamed = endpoint.chat(LARGE), endpoint.stream(LARGE)
         return cls(start, start_streamed, fetch, fetch_streamed, endpoint.chat(QUICK))
 
 
 @pytest.fixture(scope="module")
-def waits(stage: Stage) -> Iterator[Waits]:
-    stage.model(SLOW, start_delay=SLOW_START)
+def waits(harness: QueueHarness) -> Iterator[Waits]:
+    harness.model(SLOW, start_delay=SLOW_START)
     for model in (LARGE, QUICK):
-        stage.model(model)
-    with stage.endpoint(MAX_LOADED_MODELS="3", MODEL_NAME=QUICK) as endpoint:
-        waits = Waits.begin(stage, endpoint)
+        harness.model(model)
+    with harness.endpoint(MAX_LOADED_MODELS="3", MODEL_NAME=QUICK) as endpoint:
+        waits = Waits.begin(harness, endpoint)
         waits.start.wait()
-        stage.hub.faults.clear()
+        harness.hub.faults.clear()
         waits.fetch.wait()
         yield waits
 
@@ -74,12 +74,12 @@ def assert_told_before_the_answer(job: Job) -> list[Json]:
 
 
 def test_a_stream_that_waits_long_gets_comments(waits: Waits) -> None:
-    for job, stage, model in (
+    for job, harness, model in (
         (waits.start_streamed, "starting", SLOW),
         (waits.fetch_streamed, "fetching", LARGE),
     ):
         assert streamed(job) == f"I am {model}"
-        assert job.outputs[0].startswith(f": {stage}")
+        assert job.outputs[0].startswith(f": {harness}")
         assert job.progress == []
 
 

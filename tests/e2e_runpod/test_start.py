@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.e2e_runpod.harness import Endpoint, Stage, answer, refusal, said, streamed
+from tests.e2e_runpod.harness import Endpoint, QueueHarness, answer, refusal, said, streamed
 from tests.eventually import eventually
 
 STILLBORN = "acme/stillborn"
@@ -22,36 +22,36 @@ UNSERVABLE = {
 }
 
 
-async def test_no_job_is_taken_until_the_default_is_up(stage: Stage) -> None:
-    model = stage.model("acme/default")
-    stage.hub.faults.add("/cdn/.*", "hang", times=None)
-    with stage.endpoint(MODEL_NAME=model) as endpoint:
+async def test_no_job_is_taken_until_the_default_is_up(harness: QueueHarness) -> None:
+    model = harness.model("acme/default")
+    harness.hub.faults.add("/cdn/.*", "hang", times=None)
+    with harness.endpoint(MODEL_NAME=model) as endpoint:
         job = endpoint.chat(None)
         await eventually(lambda: f"fetching {model}" in endpoint.worker.log)
         assert not job.taken.wait(1.2)  # the SDK asks every second
         assert not endpoint.platform.takes
-        stage.hub.faults.clear()
+        harness.hub.faults.clear()
         assert said(job.wait()) == f"I am {model}"
-        assert len(stage.journal.events("start", model)) == 1
+        assert len(harness.journal.events("start", model)) == 1
         log = endpoint.worker.log
         assert log.index("router: ready") < log.index("Jobs in queue")
 
 
 @pytest.fixture(scope="module")
-def endpoints(stage: Stage) -> Iterator[dict[str, Endpoint]]:
+def endpoints(harness: QueueHarness) -> Iterator[dict[str, Endpoint]]:
     """By their defaults; they start all at once."""
-    stage.model("acme/locked", gated=True)
-    stage.model("acme/hidden", private=True)
-    stage.hub.add_repo("acme/odd", {"config.json": b"{}", "pytorch_model.bin": bytes(1000)})
-    stage.model("acme/huge", answer="x" * 20_000)
-    stage.model("acme/open")
-    stage.model("acme/other")
-    stage.model(STILLBORN, die_at_start=3, last_words="ValueError: this is beyond me")
+    harness.model("acme/locked", gated=True)
+    harness.model("acme/hidden", private=True)
+    harness.hub.add_repo("acme/odd", {"config.json": b"{}", "pytorch_model.bin": bytes(1000)})
+    harness.model("acme/huge", answer="x" * 20_000)
+    harness.model("acme/open")
+    harness.model("acme/other")
+    harness.model(STILLBORN, die_at_start=3, last_words="ValueError: this is beyond me")
     unknown = "hf_" + secrets.token_hex(17)
     with ExitStack() as stack:
         yield {
             default: stack.enter_context(
-                stage.endpoint(
+                harness.endpoint(
                     MODEL_NAME=default,
                     MAX_MODEL_BYTES="15000B",
                     MAX_LOADED_MODELS="2",
@@ -64,36 +64,36 @@ def endpoints(stage: Stage) -> Iterator[dict[str, Endpoint]]:
 
 @pytest.mark.parametrize(("default", "code"), UNSERVABLE.items())
 def test_jobs_for_a_default_that_can_not_be_served_are_told_why(
-    stage: Stage, endpoints: dict[str, Endpoint], default: str, code: str
+    harness: QueueHarness, endpoints: dict[str, Endpoint], default: str, code: str
 ) -> None:
     endpoint = endpoints[default]
     jobs = [endpoint.chat(None), endpoint.stream(None), endpoint.chat(default)]
     assert [refusal(job.wait()) for job in jobs] == [code] * 3
     assert answer(endpoint.run(openai_route="/v1/models"))["data"][0]["loaded"] is False
-    token = stage.hub.add_account("somebody")
+    token = harness.hub.add_account("somebody")
     assert said(endpoint.chat("acme/other", hf_token=token).wait()) == "I am acme/other"
     assert endpoint.worker.log.count("CRITICAL") == 1
 
 
 def test_a_default_that_never_comes_up_takes_nothing_down(
-    stage: Stage, endpoints: dict[str, Endpoint]
+    harness: QueueHarness, endpoints: dict[str, Endpoint]
 ) -> None:
     endpoint = endpoints[STILLBORN]
     assert said(endpoint.chat("acme/other").wait()) == "I am acme/other"
     refused = {refusal(endpoint.chat(None).wait()) for _ in range(3)}
     assert refused <= {"engine_failed", "engine_unavailable"}
-    assert len(stage.journal.events("start", STILLBORN)) <= 4  # and not for ever
+    assert len(harness.journal.events("start", STILLBORN)) <= 4  # and not for ever
 
 
 def test_a_model_that_crashes_again_and_again_takes_no_other_down(
-    stage: Stage, endpoints: dict[str, Endpoint]
+    harness: QueueHarness, endpoints: dict[str, Endpoint]
 ) -> None:
-    crashing = stage.model("acme/crashing", die_before_answer=True)
-    well = stage.model("acme/well", answer="still here " * 9, interval=0.05)
+    crashing = harness.model("acme/crashing", die_before_answer=True)
+    well = harness.model("acme/well", answer="still here " * 9, interval=0.05)
     endpoint = endpoints["acme/nowhere"]
     stream = endpoint.stream(well)
     refused = [refusal(endpoint.chat(crashing).wait()) for _ in range(4)]
     assert refused[0] == "engine_failed"
     assert set(refused) == {"engine_failed", "engine_unavailable"}
     assert streamed(stream) == "still here " * 9
-    assert len(stage.journal.events("start", well)) == 1
+    assert len(harness.journal.events("start", well)) == 1

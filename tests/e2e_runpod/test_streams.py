@@ -10,7 +10,15 @@ import pytest
 
 from tests.e2e.caller import DONE
 from tests.e2e.harness import ENDLESS
-from tests.e2e_runpod.harness import Endpoint, Stage, answer, events, refusal, said, streamed
+from tests.e2e_runpod.harness import (
+    Endpoint,
+    QueueHarness,
+    answer,
+    events,
+    refusal,
+    said,
+    streamed,
+)
 from tests.eventually import eventually
 from tests.loopback_platform import Job
 
@@ -19,24 +27,24 @@ NUMBERS = " ".join(map(str, range(300)))
 
 
 @pytest.fixture(scope="module")
-def endpoint(stage: Stage) -> Iterator[Endpoint]:
-    with stage.endpoint(MAX_LOADED_MODELS="16") as endpoint:
+def endpoint(harness: QueueHarness) -> Iterator[Endpoint]:
+    with harness.endpoint(MAX_LOADED_MODELS="16") as endpoint:
         yield endpoint
 
 
 async def test_a_stream_is_posted_while_it_is_generated(
-    stage: Stage, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint
 ) -> None:
-    job = endpoint.stream(stage.model("acme/endless", **ENDLESS))
+    job = endpoint.stream(harness.model("acme/endless", **ENDLESS))
     await eventually(lambda: len(job.chunks) >= 3)  # of a quarter of an hour
     assert all(json.loads(event)["choices"] for event in events(job))
     endpoint.cancel(job)
 
 
 def test_what_comes_while_a_post_hangs_is_posted_together_and_in_order(
-    stage: Stage, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint
 ) -> None:
-    model = stage.model("acme/counter", answer=NUMBERS, interval=0.001)
+    model = harness.model("acme/counter", answer=NUMBERS, interval=0.001)
     held, other = endpoint.stream(model), endpoint.stream(model)
     hold = endpoint.hold(held)
     assert streamed(other) == NUMBERS
@@ -48,10 +56,10 @@ def test_what_comes_while_a_post_hangs_is_posted_together_and_in_order(
 
 @pytest.mark.parametrize("letter", ["€", "😀", '"'])
 def test_an_event_that_is_too_large_is_cut_between_characters(
-    stage: Stage, endpoint: Endpoint, letter: str
+    harness: QueueHarness, endpoint: Endpoint, letter: str
 ) -> None:
     words = letter * 700_000
-    job = endpoint.stream(stage.model(f"acme/large-{ord(letter)}", answer=words))
+    job = endpoint.stream(harness.model(f"acme/large-{ord(letter)}", answer=words))
     outcome = job.wait()
     assert outcome.output == job.outputs
     assert len(job.chunks) > 1
@@ -62,27 +70,27 @@ def test_an_event_that_is_too_large_is_cut_between_characters(
 
 
 def test_an_answer_too_large_for_a_chunk_is_still_the_jobs_result(
-    stage: Stage, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint
 ) -> None:
     words = "€" * 700_000
-    assert said(endpoint.chat(stage.model("acme/large", answer=words)).wait()) == words
+    assert said(endpoint.chat(harness.model("acme/large", answer=words)).wait()) == words
 
 
 async def test_an_engine_killed_in_mid_stream_is_told_in_band(
-    stage: Stage, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint
 ) -> None:
-    model = stage.model("acme/killed", **ENDLESS)
+    model = harness.model("acme/killed", **ENDLESS)
     job = endpoint.stream(model)
     await eventually(lambda: job.chunks)
-    stage.journal.kill_engine(model)
+    harness.journal.kill_engine(model)
     assert_broke_off(job)
 
 
 def test_an_engine_that_dies_within_an_event_leaves_no_half_of_it(
-    stage: Stage, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint
 ) -> None:
     job = endpoint.stream(
-        stage.model("acme/cut", die_after_bytes=2000, interval=0.05, tokens=99)
+        harness.model("acme/cut", die_after_bytes=2000, interval=0.05, tokens=99)
     )
     job.wait()
     assert_broke_off(job)
@@ -98,28 +106,32 @@ def assert_broke_off(job: Job) -> None:
     assert job.wait().output == job.outputs
 
 
-def test_an_engine_that_dies_under_a_job_fails_it(stage: Stage, endpoint: Endpoint) -> None:
+def test_an_engine_that_dies_under_a_job_fails_it(
+    harness: QueueHarness, endpoint: Endpoint
+) -> None:
     jobs = [
-        endpoint.chat(stage.model("acme/dies", die_before_answer=True)),
-        endpoint.stream(stage.model("acme/dies-too", die_before_answer=True)),
+        endpoint.chat(harness.model("acme/dies", die_before_answer=True)),
+        endpoint.stream(harness.model("acme/dies-too", die_before_answer=True)),
     ]
     assert [refusal(job.wait()) for job in jobs] == ["engine_failed"] * 2
 
 
 def test_an_engine_that_died_unheard_is_replaced_unseen(
-    stage: Stage, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint
 ) -> None:
-    job = endpoint.chat(stage.model("acme/once", die_before_answer=True, bad_lives=1))
-    stream = endpoint.stream(stage.model("acme/once-too", die_before_answer=True, bad_lives=1))
+    job = endpoint.chat(harness.model("acme/once", die_before_answer=True, bad_lives=1))
+    stream = endpoint.stream(
+        harness.model("acme/once-too", die_before_answer=True, bad_lives=1)
+    )
     assert said(job.wait()) == "I am acme/once"
     assert streamed(stream) == "I am acme/once-too"
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_engines_own_error_fails_the_job_in_the_envelope(
-    stage: Stage, endpoint: Endpoint, stream: bool
+    harness: QueueHarness, endpoint: Endpoint, stream: bool
 ) -> None:
-    job = endpoint.chat(stage.model(f"acme/sick-{stream}".lower(), error=400), stream=stream)
+    job = endpoint.chat(harness.model(f"acme/sick-{stream}".lower(), error=400), stream=stream)
     outcome = job.wait()
     assert outcome.status == "FAILED"
     error = json.loads(outcome.error)["error"]
@@ -128,8 +140,8 @@ def test_an_engines_own_error_fails_the_job_in_the_envelope(
 
 
 @pytest.fixture(scope="module")
-def well(stage: Stage) -> str:
-    return stage.model("acme/well")
+def well(harness: QueueHarness) -> str:
+    return harness.model("acme/well")
 
 
 WRONG: list[tuple[Any, str]] = [

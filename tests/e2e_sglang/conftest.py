@@ -9,8 +9,8 @@ import openai
 import pytest
 
 from tests import tiny_models, tiny_vision
-from tests.e2e_sglang.doors import Door
-from tests.e2e_sglang.harness import APPLE, PEAR, PLUM, Stage
+from tests.e2e_sglang.harness import APPLE, PEAR, PLUM, Harness
+from tests.e2e_sglang.target import Target
 from tests.loopback_hub import LoopbackHub
 from tests.worker import ROOT, Worker
 
@@ -27,7 +27,7 @@ _OBLIGING = (
 
 
 @pytest.fixture(scope="package")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     models = tmp_path_factory.mktemp("models")
     with LoopbackHub() as hub:
         hub.add_repo(APPLE, tiny_models.make(models, "apple"))
@@ -42,21 +42,21 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             "MAX_LOADED_MODELS": "3",
         }
         with Worker(tmp_path_factory.mktemp("worker"), settings) as worker:
-            yield Stage(worker, hub, ann=hub.add_account("ann"), ben=hub.add_account("ben"))
+            yield Harness(worker, hub, ann=hub.add_account("ann"), ben=hub.add_account("ben"))
 
 
 @pytest.fixture
-async def http(stage: Stage) -> AsyncIterator[aiohttp.ClientSession]:
+async def http(harness: Harness) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(
-        stage.worker.url, timeout=aiohttp.ClientTimeout(_PATIENCE)
+        harness.worker.url, timeout=aiohttp.ClientTimeout(_PATIENCE)
     ) as session:
         yield session
 
 
 @pytest.fixture
-async def client(stage: Stage) -> AsyncIterator[openai.AsyncOpenAI]:
+async def client(harness: Harness) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(
-        base_url=f"{stage.worker.url}/v1",
+        base_url=f"{harness.worker.url}/v1",
         api_key="none",
         max_retries=0,
         timeout=_PATIENCE,
@@ -72,13 +72,13 @@ def model() -> str:
 
 
 @pytest.fixture
-def worker(stage: Stage, model: str) -> Door:
-    return Door(stage.worker.url, model)
+def worker(harness: Harness, model: str) -> Target:
+    return Target(harness.worker.url, model)
 
 
 @pytest.fixture
-async def engine(stage: Stage, worker: Door) -> Door:
+async def engine(harness: Harness, worker: Target) -> Target:
     """The model's engine, past the worker."""
-    if not stage.engines(worker.model):
+    if not harness.engines(worker.model):
         assert (await worker.post("/v1/completions", {"prompt": "Start."})).answer
-    return Door(stage.engine(worker.model).url, worker.model)
+    return Target(harness.engine(worker.model).url, worker.model)

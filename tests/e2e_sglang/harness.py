@@ -1,4 +1,4 @@
-"""What these tests stand on: three models, a worker that serves them, its real engines."""
+"""What these tests use: three models, a worker that serves them, its real engines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Stage:
+class Harness:
     worker: Worker
     hub: LoopbackHub
     ann: str = field(repr=False)  # tokens

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e_sglang.doors import Door
-from tests.e2e_sglang.harness import Json, Stage
+from tests.e2e_sglang.harness import Harness, Json
+from tests.e2e_sglang.target import Target
 from tests.e2e_sglang.watching import cached_tokens
 from tests.eventually import eventually
 
@@ -62,61 +62,61 @@ def a_mark() -> str:
 
 @pytest.mark.parametrize(("path", "name"), LISTED)
 async def test_ids_and_hints_do_not_reach_the_engine(
-    path: str, name: str, stage: Stage, worker: Door, engine: Door
+    path: str, name: str, harness: Harness, worker: Target, engine: Target
 ) -> None:
     mine, control, marked = a_mark(), a_mark(), DROPPED[path][name]
     assert (await worker.post(path, PROMPTS[path] | {name: marked(mine)})).answer
     await engine.post(path, PROMPTS[path] | {name: marked(control)})
-    await eventually(lambda: control in stage.worker.log)
-    assert mine not in stage.worker.log
+    await eventually(lambda: control in harness.worker.log)
+    assert mine not in harness.worker.log
 
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_what_would_change_the_answer_is_refused(
-    name: str, stage: Stage, worker: Door, engine: Door
+    name: str, harness: Harness, worker: Target, engine: Target
 ) -> None:
     mine, control, marked = a_mark(), a_mark(), REFUSED[name]
     reply = await worker.post(NATIVE, PROMPTS[NATIVE] | {name: marked(mine)})
     assert f"`{name}`" in reply.refusal
     await engine.post(NATIVE, PROMPTS[NATIVE] | {name: marked(control)})
-    await eventually(lambda: control in stage.worker.log)
-    assert mine not in stage.worker.log
+    await eventually(lambda: control in harness.worker.log)
+    assert mine not in harness.worker.log
 
 
 @pytest.mark.parametrize("header", HEADERS)
 async def test_headers_do_not_reach_the_engine(
-    header: str, stage: Stage, worker: Door, engine: Door
+    header: str, harness: Harness, worker: Target, engine: Target
 ) -> None:
     mine, control = a_mark(), a_mark()
     assert (await worker.post(NATIVE, PROMPTS[NATIVE], {header: mine})).answer
     await engine.post(NATIVE, PROMPTS[NATIVE], {header: control})
-    await eventually(lambda: control in stage.worker.log)
-    assert mine not in stage.worker.log
+    await eventually(lambda: control in harness.worker.log)
+    assert mine not in harness.worker.log
 
 
-async def test_a_header_picks_no_gpu(worker: Door, engine: Door) -> None:
+async def test_a_header_picks_no_gpu(worker: Target, engine: Target) -> None:
     header = {"X-Data-Parallel-Rank": "7"}
     assert (await engine.post(CHAT, PROMPTS[CHAT], header)).status == 400  # it has one
     assert (await worker.post(CHAT, PROMPTS[CHAT], header)).answer
 
 
 async def test_a_caller_who_knows_anothers_salt_does_not_get_at_what_it_keeps_apart(
-    stage: Stage, worker: Door, engine: Door
+    harness: Harness, worker: Target, engine: Target
 ) -> None:
-    async def cached(door: Door, token: str, salt: str = "") -> int:
-        named = {"cache_salt": salt, "extra_key": salt} if door is worker else {}
-        return cached_tokens((await door.post(NATIVE, SECRET | named, _by(token))).answer)
+    async def cached(target: Target, token: str, salt: str = "") -> int:
+        named = {"cache_salt": salt, "extra_key": salt} if target is worker else {}
+        return cached_tokens((await target.post(NATIVE, SECRET | named, _by(token))).answer)
 
-    assert await cached(worker, stage.ann) < 10
-    await eventually(lambda: _salt(stage.worker.lines))
-    salt = _salt(stage.worker.lines)
-    assert await cached(worker, stage.ann) > 50
-    assert await cached(worker, stage.ben, salt) < 10
+    assert await cached(worker, harness.ann) < 10
+    await eventually(lambda: _salt(harness.worker.lines))
+    salt = _salt(harness.worker.lines)
+    assert await cached(worker, harness.ann) > 50
+    assert await cached(worker, harness.ben, salt) < 10
     stolen = await engine.post(NATIVE, SECRET | {"cache_salt": salt})
     assert cached_tokens(stolen.answer) > 50
 
 
-async def test_a_request_brings_no_code(worker: Door, engine: Door, tmp_path: Path) -> None:
+async def test_a_request_brings_no_code(worker: Target, engine: Target, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     code = json.dumps({"callable": pickle.dumps(Code(ran)).hex()})
     sampling = {"custom_params": {"token_ids": [0]}}
@@ -140,7 +140,9 @@ class Code:
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/tokenize"])
-async def test_a_request_brings_no_chat_template(path: str, worker: Door, engine: Door) -> None:
+async def test_a_request_brings_no_chat_template(
+    path: str, worker: Target, engine: Target
+) -> None:
     """SGLang has a lock of its own here, whose key goes to the operator's models alone."""
     body = PROMPTS[CHAT] | {"chat_template_kwargs": {"chat_template": "{{ 6 * 7 }}"}}
     assert "`chat_template_kwargs.chat_template`" in (await worker.post(path, body)).refusal
@@ -150,7 +152,7 @@ async def test_a_request_brings_no_chat_template(path: str, worker: Door, engine
 # Keys that are there twice, or spelt with an escape
 
 
-async def test_a_key_that_is_there_twice_counts_once(worker: Door) -> None:
+async def test_a_key_that_is_there_twice_counts_once(worker: Target) -> None:
     absent, said = '"model": "tests/absent"', '"text": "Hi."'
     there = f'"model": "{worker.model}"'
     served = await worker.send("POST", NATIVE, f"{{{absent}, {said}, {there}}}".encode())
@@ -160,7 +162,7 @@ async def test_a_key_that_is_there_twice_counts_once(worker: Door) -> None:
 
 
 async def test_a_key_is_known_by_what_it_means_and_not_by_how_it_is_written(
-    stage: Stage, worker: Door, engine: Door
+    harness: Harness, worker: Target, engine: Target
 ) -> None:
     mine, control = a_mark(), a_mark()
 
@@ -170,12 +172,12 @@ async def test_a_key_is_known_by_what_it_means_and_not_by_how_it_is_written(
 
     assert (await worker.send("POST", "/v1/completions", body(mine))).answer
     await engine.send("POST", "/v1/completions", body(control))
-    await eventually(lambda: control in stage.worker.log)
-    assert mine not in stage.worker.log
+    await eventually(lambda: control in harness.worker.log)
+    assert mine not in harness.worker.log
 
 
 async def test_of_two_tokens_the_last_is_asked_with_and_none_is_sent_on(
-    stage: Stage, worker: Door, engine: Door
+    harness: Harness, worker: Target, engine: Target
 ) -> None:
     wrong, control = "hf_" + secrets.token_hex(17), a_mark()
 
@@ -184,12 +186,12 @@ async def test_of_two_tokens_the_last_is_asked_with_and_none_is_sent_on(
         body = f'{{"model": "{worker.model}", "prompt": "Hi.", {tokens}}}'
         return (await worker.send("POST", "/v1/completions", body.encode())).status
 
-    assert await ask(wrong, stage.ann) == 200
-    assert await ask(stage.ann, wrong) == 401
+    assert await ask(wrong, harness.ann) == 200
+    assert await ask(harness.ann, wrong) == 401
     await engine.post("/v1/completions", {"prompt": "Hi.", "rid": control})
-    await eventually(lambda: control in stage.worker.log)
-    assert wrong not in stage.worker.log
-    assert stage.ann not in stage.worker.log
+    await eventually(lambda: control in harness.worker.log)
+    assert wrong not in harness.worker.log
+    assert harness.ann not in harness.worker.log
 
 
 def _by(token: str) -> dict[str, str]:

@@ -14,9 +14,9 @@ from urllib.parse import quote
 import pytest
 
 from engines.command import CPU_MODULES
-from tests.e2e_sglang.doors import Door
 from tests.e2e_sglang.harness import PLUM, Json
-from tests.e2e_sglang.trap import Trap, picture, trap
+from tests.e2e_sglang.media_host import MediaHost, media_host, picture
+from tests.e2e_sglang.target import Target
 from tests.worker import ROOT
 
 pytestmark = pytest.mark.sglang
@@ -74,8 +74,8 @@ def model() -> str:
 
 
 @pytest.fixture
-async def inside() -> AsyncIterator[Trap]:
-    async with trap() as found:
+async def inside() -> AsyncIterator[MediaHost]:
+    async with media_host() as found:
         yield found
 
 
@@ -97,7 +97,7 @@ def base64_path() -> Iterator[Path]:
 
 @pytest.mark.parametrize("spelt", LOOPBACK)
 async def test_this_machine_is_not_asked_however_it_is_spelt(
-    spelt: str, inside: Trap, worker: Door, engine: Door
+    spelt: str, inside: MediaHost, worker: Target, engine: Target
 ) -> None:
     path, body = placed("chat", spelt.format(inside.port))
     assert "data:" in (await worker.post(path, body)).refusal
@@ -108,7 +108,7 @@ async def test_this_machine_is_not_asked_however_it_is_spelt(
 
 @pytest.mark.parametrize("place", PLACES)
 async def test_it_is_not_asked_wherever_the_media_stand(
-    place: str, inside: Trap, worker: Door, engine: Door
+    place: str, inside: MediaHost, worker: Target, engine: Target
 ) -> None:
     path, body = placed(place, inside.url)
     assert "data:" in (await worker.post(path, body)).refusal
@@ -120,7 +120,7 @@ async def test_it_is_not_asked_wherever_the_media_stand(
 @pytest.mark.parametrize("spelt", LOCAL)
 @pytest.mark.parametrize("place", ["chat", "messages"])
 async def test_a_file_of_this_machine_is_not_read(
-    place: str, spelt: str, file: Path, worker: Door, engine: Door
+    place: str, spelt: str, file: Path, worker: Target, engine: Target
 ) -> None:
     path, body = placed(place, spelt.format(file))
     assert "data:" in (await worker.post(path, body)).refusal
@@ -128,7 +128,7 @@ async def test_a_file_of_this_machine_is_not_read(
 
 
 async def test_a_path_that_looks_like_base64_is_no_path(
-    base64_path: Path, worker: Door, engine: Door
+    base64_path: Path, worker: Target, engine: Target
 ) -> None:
     assert base64.b64decode(str(base64_path), validate=True)
     path, body = placed("native", str(base64_path))
@@ -137,7 +137,7 @@ async def test_a_path_that_looks_like_base64_is_no_path(
 
 
 async def test_a_listed_host_does_not_lead_to_one_that_is_not(
-    inside: Trap, engine: Door
+    inside: MediaHost, engine: Target
 ) -> None:
     """The worker checks where a URL begins; only the engine sees where it leads."""
 
@@ -152,7 +152,7 @@ async def test_a_listed_host_does_not_lead_to_one_that_is_not(
 
 
 async def test_nor_do_films_and_sound_come_from_elsewhere(
-    inside: Trap, worker: Door, tmp_path: Path
+    inside: MediaHost, worker: Target, tmp_path: Path
 ) -> None:
     """No model that takes them starts on a CPU: here SGLang's loaders are asked by themselves.
     They look for a decoder, which is not there either, when they have what to decode."""
@@ -168,7 +168,7 @@ async def test_nor_do_films_and_sound_come_from_elsewhere(
     assert len(inside.visits) == 2
 
 
-async def test_a_picture_that_comes_along_is_looked_at(worker: Door) -> None:
+async def test_a_picture_that_comes_along_is_looked_at(worker: Target) -> None:
     url = "data:image/png;base64," + base64.b64encode(picture()).decode()
     with_picture = (await worker.post(*placed("chat", url))).answer
     without = (await worker.post(CHAT, _saying({"type": "text", "text": ""}))).answer

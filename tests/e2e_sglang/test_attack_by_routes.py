@@ -8,7 +8,7 @@ import json
 import aiohttp
 import pytest
 
-from tests.e2e_sglang.doors import Door
+from tests.e2e_sglang.target import Target
 from tests.e2e_sglang.watching import ENDLESS, cached_tokens, streaming
 
 pytestmark = pytest.mark.sglang
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.sglang
 COMPLETIONS, RESPONSES = "/v1/completions", "/v1/responses"
 
 
-async def test_the_cache_is_not_flushed(worker: Door, engine: Door) -> None:
+async def test_the_cache_is_not_flushed(worker: Target, engine: Target) -> None:
     async def cached() -> int:
         prompt = {"text": "Something to remember for as long as nobody flushes the cache."}
         return cached_tokens((await worker.post("/generate", prompt)).answer)
@@ -29,7 +29,9 @@ async def test_the_cache_is_not_flushed(worker: Door, engine: Door) -> None:
     assert await cached() == 0
 
 
-async def test_an_engine_is_not_told_which_weights_it_has(worker: Door, engine: Door) -> None:
+async def test_an_engine_is_not_told_which_weights_it_has(
+    worker: Target, engine: Target
+) -> None:
     async def version() -> str:
         answer = (await worker.post("/generate", {"text": "Hi."})).answer
         found: str = answer["meta_info"]["weight_version"]
@@ -44,7 +46,7 @@ async def test_an_engine_is_not_told_which_weights_it_has(worker: Door, engine: 
 
 
 async def test_a_request_that_runs_is_neither_impersonated_nor_aborted(
-    http: aiohttp.ClientSession, worker: Door, engine: Door
+    http: aiohttp.ClientSession, worker: Target, engine: Target
 ) -> None:
     async with streaming(http, COMPLETIONS, ENDLESS) as events:
         running = {"rid": json.loads(await anext(events))["id"]}
@@ -63,7 +65,7 @@ async def test_a_request_that_runs_is_neither_impersonated_nor_aborted(
 
 
 async def test_an_answer_is_not_kept_for_others_to_go_on_from(
-    worker: Door, engine: Door
+    worker: Target, engine: Target
 ) -> None:
     async def tokens(asked: dict[str, str]) -> int:
         answer = (await engine.post(RESPONSES, {"input": "Go on.", **asked})).answer
@@ -80,16 +82,18 @@ async def test_an_answer_is_not_kept_for_others_to_go_on_from(
     assert await tokens(kept) > await tokens({}) + len(secret)
 
 
-async def test_an_answer_is_not_there_by_its_id(worker: Door, engine: Door) -> None:
+async def test_an_answer_is_not_there_by_its_id(worker: Target, engine: Target) -> None:
     asked = {"input": "Hi.", "store": True}
-    for door, found in ((engine, 200), (worker, 404)):
-        answer = f"{RESPONSES}/{(await door.post(RESPONSES, asked)).answer['id']}"
+    for target, found in ((engine, 200), (worker, 404)):
+        answer = f"{RESPONSES}/{(await target.post(RESPONSES, asked)).answer['id']}"
         assert (await engine.send("GET", answer, b"")).status == found
         assert (await worker.send("GET", answer, b"")).status == 404
         assert (await worker.send("POST", f"{answer}/cancel", b"{}")).status == 404
 
 
-async def test_nothing_is_generated_behind_a_request_s_back(worker: Door, engine: Door) -> None:
+async def test_nothing_is_generated_behind_a_request_s_back(
+    worker: Target, engine: Target
+) -> None:
     asked = {"input": "Hi.", "background": True}
     assert "`background`" in (await worker.post(RESPONSES, asked)).refusal
     assert (await engine.post(RESPONSES, asked)).answer["status"] == "queued"

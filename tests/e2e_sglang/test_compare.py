@@ -10,14 +10,14 @@ import pytest
 from tests.e2e_sglang.compare.case import Case
 from tests.e2e_sglang.compare.cases import SAMPLE
 from tests.e2e_sglang.compare.play import Player, starting
-from tests.e2e_sglang.harness import Stage
+from tests.e2e_sglang.harness import Harness
 
 pytestmark = pytest.mark.sglang
 
 
 @pytest.fixture
-async def player(stage: Stage) -> AsyncIterator[Player]:
-    async with starting(stage) as player:
+async def player(harness: Harness) -> AsyncIterator[Player]:
+    async with starting(harness) as player:
         yield player
 
 

@@ -7,13 +7,13 @@ import aiohttp
 import pytest
 
 from tests import tiny_models
-from tests.e2e_sglang.harness import Stage
+from tests.e2e_sglang.harness import Harness
 
 pytestmark = pytest.mark.sglang
 
 
 async def test_a_strangers_model_does_not_run_its_own_code(
-    stage: Stage, http: aiohttp.ClientSession, tmp_path: Path
+    harness: Harness, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     """SGLang imports it for an architecture that it does not know, trusted or not."""
     ran = tmp_path / "ran"
@@ -31,9 +31,9 @@ async def test_a_strangers_model_does_not_run_its_own_code(
         if file == "config.json":
             content["architectures"] = ["WormForCausalLM"]
         (model / file).write_text(json.dumps(content))
-    stage.hub.add_repo("tests/worm", model)
+    harness.hub.add_repo("tests/worm", model)
     body = {"model": "tests/worm", "messages": [{"role": "user", "content": "Go on."}]}
     async with http.post("/v1/chat/completions", json=body) as answer:
         assert (await answer.json())["error"]["code"] == "engine_failed"
-    assert "WormForCausalLM" in stage.worker.log  # it came as far as to look for the code
+    assert "WormForCausalLM" in harness.worker.log  # it came as far as to look for the code
     assert not ran.exists()

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from router.requests.routes import ROUTES
-from tests.e2e_sglang.harness import APPLE, PEAR, Json, Stage
+from tests.e2e_sglang.harness import APPLE, PEAR, Harness, Json
 from tests.e2e_sglang.watching import ENDLESS, cached_tokens, engine_runs, streaming
 
 pytestmark = pytest.mark.sglang
@@ -92,13 +92,13 @@ async def test_it_embeds(client: openai.AsyncOpenAI) -> None:
     ],
 )
 async def test_a_generation_request_does_not_reach_the_embedder_that_it_would_kill(
-    path: str, content: Json, http: aiohttp.ClientSession, stage: Stage
+    path: str, content: Json, http: aiohttp.ClientSession, harness: Harness
 ) -> None:
-    before = stage.engine(PEAR)
+    before = harness.engine(PEAR)
     error = await refusal(http, path, content | {"model": PEAR})
     assert error["code"] == "wrong_endpoint"
     await post(http, "/v1/embeddings", {"model": PEAR, "input": QUESTION})
-    assert stage.engine(PEAR) == before
+    assert harness.engine(PEAR) == before
 
 
 async def test_an_embedding_is_not_asked_of_a_model_that_generates(
@@ -148,13 +148,13 @@ def test_all_salted_routes_are_tried() -> None:
 
 @pytest.mark.parametrize("path", SALTED)
 async def test_a_prompt_is_in_the_prefix_cache_for_its_own_caller_only(
-    path: str, http: aiohttp.ClientSession, stage: Stage
+    path: str, http: aiohttp.ClientSession, harness: Harness
 ) -> None:
     async def cached(token: str) -> int:
         return cached_tokens(await post(http, path, SALTED[path], token))
 
-    first, again = await cached(stage.ann), await cached(stage.ann)
-    other = await cached(stage.ben)
+    first, again = await cached(harness.ann), await cached(harness.ann)
+    other = await cached(harness.ben)
     assert again > 50
     assert first == other < 10  # of the chat template's first tokens, perhaps
 
@@ -168,9 +168,9 @@ async def test_two_requests_are_answered_side_by_side(http: aiohttp.ClientSessio
 
 
 async def test_a_caller_who_leaves_ends_the_generation(
-    http: aiohttp.ClientSession, stage: Stage
+    http: aiohttp.ClientSession, harness: Harness
 ) -> None:
-    engine = stage.engine(APPLE)
+    engine = harness.engine(APPLE)
     async with streaming(http, "/v1/completions", ENDLESS) as events:
         await anext(events)
         await engine_runs(engine, 1)
@@ -178,9 +178,9 @@ async def test_a_caller_who_leaves_ends_the_generation(
 
 
 async def test_a_stream_whose_engine_is_killed_says_so_and_a_fresh_one_takes_over(
-    http: aiohttp.ClientSession, stage: Stage
+    http: aiohttp.ClientSession, harness: Harness
 ) -> None:
-    killed = stage.engine(APPLE)
+    killed = harness.engine(APPLE)
     async with streaming(http, "/v1/completions", ENDLESS) as events:
         await anext(events)
         killed.kill()
@@ -189,17 +189,17 @@ async def test_a_stream_whose_engine_is_killed_says_so_and_a_fresh_one_takes_ove
     assert done == "[DONE]"
     answer = await post(http, "/v1/completions", {"prompt": QUESTION})
     assert answer["choices"][0]["text"] == "I am apple."
-    assert stage.engine(APPLE).pid != killed.pid
+    assert harness.engine(APPLE).pid != killed.pid
 
 
 async def test_told_to_leave_it_takes_its_engines_along(
-    http: aiohttp.ClientSession, stage: Stage
+    http: aiohttp.ClientSession, harness: Harness
 ) -> None:
     await post(http, "/v1/embeddings", {"model": PEAR, "input": QUESTION})
-    assert stage.worker.stop() == 0
-    assert stage.worker.processes() == []
-    for token in (stage.ann, stage.ben):
-        assert token not in stage.worker.log
+    assert harness.worker.stop() == 0
+    assert harness.worker.processes() == []
+    for token in (harness.ann, harness.ben):
+        assert token not in harness.worker.log
 
 
 async def post(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e_runpod.harness import Stage
+from tests.e2e_runpod.harness import QueueHarness
 from tests.examples.runpod_api import RunpodApi
 from tests.loopback_hub import LoopbackHub
 from tests.worker import ROOT
@@ -23,10 +23,10 @@ PUBLIC, PRIVATE = "acme/public", "acme/private"
 def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
     """What a user sets, apart from the model."""
     with LoopbackHub() as hub:
-        stage = Stage(hub, tmp_path_factory.mktemp("stage"))
-        stage.model(PUBLIC, answer="I am public.")
-        stage.model(PRIVATE, answer="I am private.", private=True)
-        with stage.endpoint() as endpoint:
+        harness = QueueHarness(hub, tmp_path_factory.mktemp("harness"))
+        harness.model(PUBLIC, answer="I am public.")
+        harness.model(PRIVATE, answer="I am private.", private=True)
+        with harness.endpoint() as endpoint:
             api = RunpodApi(endpoint.platform, "endpoint", key="a-key")
             try:
                 yield {

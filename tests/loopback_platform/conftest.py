@@ -9,28 +9,28 @@ from pathlib import Path
 import pytest
 
 from tests.loopback_platform import LoopbackPlatform
-from tests.loopback_platform.harness import Scene, Start
+from tests.loopback_platform.harness import Harness, Start
 from tests.loopback_platform.worker import HandlerProcess
 
 
 @pytest.fixture(scope="session")
-def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     home = tmp_path_factory.mktemp("generator")
     with (
         LoopbackPlatform(poll=0.5) as platform,
         HandlerProcess("generator", platform.environment(), home) as worker,
     ):
-        yield Scene(platform, worker)
+        yield Harness(platform, worker)
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
-        def start(handler: str, *arguments: str, poll: float = 1.0, **environ: str) -> Scene:
+        def start(handler: str, *arguments: str, poll: float = 1.0, **environ: str) -> Harness:
             platform = stack.enter_context(LoopbackPlatform(poll))
             everything = platform.environment() | environ
             worker = HandlerProcess(handler, everything, tmp_path, *arguments)
-            return Scene(platform, stack.enter_context(worker))
+            return Harness(platform, stack.enter_context(worker))
 
         yield start

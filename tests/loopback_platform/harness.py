@@ -1,4 +1,4 @@
-"""What tests of the SDK have in hand."""
+"""What tests of the SDK use: a platform and a worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.loopback_platform.worker import HandlerProcess
 
 
 @dataclass(frozen=True)
-class Scene:
+class Harness:
     platform: LoopbackPlatform
     worker: HandlerProcess
 
@@ -20,7 +20,7 @@ class Start(Protocol):
 
     def __call__(
         self, handler: str, *arguments: str, poll: float = ..., **environ: str
-    ) -> Scene: ...
+    ) -> Harness: ...
 
 
 def play(*steps: list[Any]) -> dict[str, Any]:

@@ -10,14 +10,14 @@ import pytest
 
 from tests.eventually import eventually
 from tests.loopback_platform import Job
-from tests.loopback_platform.harness import Scene, Start, play
+from tests.loopback_platform.harness import Harness, Start, play
 
 
-async def has_ended(scene: Scene, job: Job) -> None:
-    await eventually(lambda: f"{job.id} released" in scene.worker.said)
+async def has_ended(harness: Harness, job: Job) -> None:
+    await eventually(lambda: f"{job.id} released" in harness.worker.said)
 
 
-def test_each_yield_is_streamed_and_the_end_repeats_them_all(generator: Scene) -> None:
+def test_each_yield_is_streamed_and_the_end_repeats_them_all(generator: Harness) -> None:
     job = generator.platform.submit(play(["yield", "a"], ["yield", {"b": [1, "ü"]}]))
     outcome = job.wait()
     assert outcome.status == "COMPLETED"
@@ -25,7 +25,7 @@ def test_each_yield_is_streamed_and_the_end_repeats_them_all(generator: Scene) -
     assert job.chunks[0].at <= job.chunks[1].at <= outcome.at
 
 
-def test_the_handler_goes_on_when_the_platform_has_its_chunk(generator: Scene) -> None:
+def test_the_handler_goes_on_when_the_platform_has_its_chunk(generator: Harness) -> None:
     job = generator.platform.submit(play(["yield", 1], ["yield", 2]))
     hold = generator.platform.hold_stream(job)
     hold.wait()
@@ -35,19 +35,21 @@ def test_the_handler_goes_on_when_the_platform_has_its_chunk(generator: Scene) -
     assert job.wait().output == [1, 2]
 
 
-def test_an_error_that_is_no_string_arrives_as_python(generator: Scene) -> None:
+def test_an_error_that_is_no_string_arrives_as_python(generator: Harness) -> None:
     job = generator.platform.submit(play(["yield", {"error": {"code": "no_room"}}]))
     assert job.wait().error == "{'code': 'no_room'}"
 
 
-def test_an_error_string_arrives_as_it_is(generator: Scene) -> None:
+def test_an_error_string_arrives_as_it_is(generator: Harness) -> None:
     error = json.dumps({"error": {"code": "no_room"}})
     job = generator.platform.submit(play(["yield", {"error": error, "lost": 1}]))
     outcome = job.wait()
     assert (outcome.status, outcome.posted) == ("FAILED", {"error": error})
 
 
-async def test_an_error_ends_the_job_before_the_handler_can_clean_up(generator: Scene) -> None:
+async def test_an_error_ends_the_job_before_the_handler_can_clean_up(
+    generator: Harness,
+) -> None:
     job = generator.platform.submit(play(["yield", 1], ["yield", {"error": "e"}], ["yield", 2]))
     hold = generator.platform.hold_output(job)
     hold.wait()
@@ -60,7 +62,7 @@ async def test_an_error_ends_the_job_before_the_handler_can_clean_up(generator: 
     assert job.outputs == [1]
 
 
-def test_an_exception_shows_the_caller_its_traceback(generator: Scene) -> None:
+def test_an_exception_shows_the_caller_its_traceback(generator: Harness) -> None:
     job = generator.platform.submit(play(["yield", 1], ["raise", "a secret"]))
     outcome = job.wait()
     assert outcome.status == "FAILED"
@@ -78,40 +80,40 @@ def test_an_exception_shows_the_caller_its_traceback(generator: Scene) -> None:
     ],
 )
 async def test_of_some_jobs_the_platform_never_hears_again(
-    generator: Scene, step: list[Any]
+    generator: Harness, step: list[Any]
 ) -> None:
     job = generator.platform.submit(play(step))
     await has_ended(generator, job)
     assert job.finals == []
 
 
-async def test_a_broken_connection_loses_the_result(generator: Scene) -> None:
+async def test_a_broken_connection_loses_the_result(generator: Harness) -> None:
     generator.platform.break_off("job-done")
     job = generator.platform.submit(play(["yield", 1]))
     await has_ended(generator, job)
     assert job.finals == []
 
 
-def test_a_refused_chunk_is_missing_from_the_stream_only(generator: Scene) -> None:
+def test_a_refused_chunk_is_missing_from_the_stream_only(generator: Harness) -> None:
     generator.platform.fail("job-stream", 429)
     job = generator.platform.submit(play(["yield", 1], ["yield", 2]))
     assert job.wait().output == [1, 2]
     assert job.outputs == [2]
 
 
-def test_a_chunk_is_posted_again_after_a_server_error(generator: Scene) -> None:
+def test_a_chunk_is_posted_again_after_a_server_error(generator: Harness) -> None:
     generator.platform.fail("job-stream", 503)
     job = generator.platform.submit(play(["yield", 1]))
     assert job.wait().output == job.outputs == [1]
 
 
-def test_a_chunk_over_a_megabyte_is_too_large(generator: Scene) -> None:
+def test_a_chunk_over_a_megabyte_is_too_large(generator: Harness) -> None:
     job = generator.platform.submit(play(["yield", "x" * (1 << 20)], ["yield", 2]))
     assert len(job.wait().output) == 2
     assert job.outputs == [2]
 
 
-def test_progress_can_arrive_after_the_end(generator: Scene, tmp_path: Path) -> None:
+def test_progress_can_arrive_after_the_end(generator: Harness, tmp_path: Path) -> None:
     go = tmp_path / "go"
     job = generator.platform.submit(play(["progress", "soon"], ["until", str(go)]))
     hold = generator.platform.hold_output(job)
@@ -122,7 +124,7 @@ def test_progress_can_arrive_after_the_end(generator: Scene, tmp_path: Path) -> 
     hold.release()
 
 
-def test_progress_can_be_waited_for(generator: Scene) -> None:
+def test_progress_can_be_waited_for(generator: Harness) -> None:
     job = generator.platform.submit(play(["progress and wait", "soon"], ["yield", 1]))
     hold = generator.platform.hold_output(job)
     hold.wait()
@@ -133,7 +135,7 @@ def test_progress_can_be_waited_for(generator: Scene) -> None:
     assert [chunk.output for chunk in job.progress] == ["soon"]
 
 
-async def test_progress_is_told_apart_from_the_end(generator: Scene, tmp_path: Path) -> None:
+async def test_progress_is_told_apart_from_the_end(generator: Harness, tmp_path: Path) -> None:
     go = tmp_path / "go"
     job = generator.platform.submit(play(["progress", "soon"], ["until", str(go)]))
     await eventually(lambda: job.progress)
@@ -142,7 +144,7 @@ async def test_progress_is_told_apart_from_the_end(generator: Scene, tmp_path: P
     assert job.wait().output == []
 
 
-async def test_the_log_repeats_outputs_but_not_the_input(generator: Scene) -> None:
+async def test_the_log_repeats_outputs_but_not_the_input(generator: Harness) -> None:
     job = generator.platform.submit(play(["yield", "an-output"]) | {"key": "an-input"})
     job.wait()
     await has_ended(generator, job)
@@ -150,16 +152,16 @@ async def test_the_log_repeats_outputs_but_not_the_input(generator: Scene) -> No
     assert "an-input" not in generator.worker.log
 
 
-def test_a_generator_cannot_ask_for_a_refresh(generator: Scene) -> None:
+def test_a_generator_cannot_ask_for_a_refresh(generator: Harness) -> None:
     job = generator.platform.submit(play(["yield", {"refresh_worker": True}]))
     assert job.wait().posted == {"output": [{"refresh_worker": True}]}
 
 
 def test_a_coroutine_may_fail_with_an_object(start: Start) -> None:
-    scene = start("coroutine", RUNPOD_LOG_LEVEL="INFO")
+    harness = start("coroutine", RUNPOD_LOG_LEVEL="INFO")
 
     def posted(answer: Any, *steps: list[Any]) -> dict[str, Any]:
-        return scene.platform.submit(play(*steps) | {"answer": answer}).wait().posted
+        return harness.platform.submit(play(*steps) | {"answer": answer}).wait().posted
 
     assert posted("as it is") == {"output": "as it is"}
     assert posted({"error": {"code": 1}, "kept": 2}) == {
@@ -171,4 +173,4 @@ def test_a_coroutine_may_fail_with_an_object(start: Start) -> None:
     error = json.loads(posted(None, ["raise", "boom"])["error"])
     assert error["error_message"] == "boom"
     assert "Traceback" in error["error_traceback"]
-    assert "as it is" not in scene.worker.log
+    assert "as it is" not in harness.worker.log

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.eventually import eventually
-from tests.loopback_platform.harness import Scene, Start, play
+from tests.loopback_platform.harness import Harness, Start, play
 
 
 async def test_a_handler_that_waits_is_cancelled_where_it_is(
-    generator: Scene, tmp_path: Path
+    generator: Harness, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
     other = generator.platform.submit(play(["until", str(go)], ["yield", 1]))
@@ -24,7 +24,7 @@ async def test_a_handler_that_waits_is_cancelled_where_it_is(
 
 
 async def test_a_handler_whose_chunk_is_on_its_way_stays_until_garbage_is_collected(
-    generator: Scene,
+    generator: Harness,
 ) -> None:
     job = generator.platform.submit(play(["yield", 1], ["yield", 2]))
     generator.platform.hold_stream(job).wait()
@@ -38,9 +38,9 @@ async def test_a_handler_whose_chunk_is_on_its_way_stays_until_garbage_is_collec
 
 
 async def test_a_handler_can_be_closed_although_its_chunk_is_on_its_way(start: Start) -> None:
-    scene = start("leaving", poll=20)
-    job = scene.platform.submit(play(["yield", 1], ["yield", 2]))
-    scene.platform.hold_stream(job).wait()
-    scene.platform.cancel(job)
-    await eventually(lambda: f"{job.id} finally" in scene.worker.said)
-    assert scene.worker.said == ["job-1 released", "job-1 finally"]
+    harness = start("leaving", poll=20)
+    job = harness.platform.submit(play(["yield", 1], ["yield", 2]))
+    harness.platform.hold_stream(job).wait()
+    harness.platform.cancel(job)
+    await eventually(lambda: f"{job.id} finally" in harness.worker.said)
+    assert harness.worker.said == ["job-1 released", "job-1 finally"]

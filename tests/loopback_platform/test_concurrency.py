@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.eventually import eventually
-from tests.loopback_platform.harness import Scene, Start, play
+from tests.loopback_platform.harness import Harness, Start, play
 
 
-def test_nothing_is_taken_until_the_worker_is_ready(generator: Scene) -> None:
+def test_nothing_is_taken_until_the_worker_is_ready(generator: Harness) -> None:
     assert generator.platform.submit(play(["yield", 1])).wait().output == [1]
     assert generator.worker.said[:2] == ["modifier 1", "modifier 0"]
     assert generator.platform.takes[0].wanted == 8
 
 
-async def test_a_job_counts_twice_until_it_begins(generator: Scene, tmp_path: Path) -> None:
+async def test_a_job_counts_twice_until_it_begins(generator: Harness, tmp_path: Path) -> None:
     go = tmp_path / "go"
     job = generator.platform.submit(play(["until", str(go)]))
     job.taken.wait(20)
@@ -29,25 +29,25 @@ async def test_a_job_counts_twice_until_it_begins(generator: Scene, tmp_path: Pa
 
 
 def test_without_a_modifier_jobs_come_one_by_one(start: Start, tmp_path: Path) -> None:
-    scene = start("unmodified")
+    harness = start("unmodified")
     go = tmp_path / "go"
-    first = scene.platform.submit({"steps": [["until", str(go)]], "answer": 1})
-    second = scene.platform.submit({"answer": 2})
+    first = harness.platform.submit({"steps": [["until", str(go)]], "answer": 1})
+    second = harness.platform.submit({"answer": 2})
     first.taken.wait(20)
     assert not second.taken.wait(1.5)
     go.touch()
     assert second.wait().output == 2
-    assert {take.wanted for take in scene.platform.takes} == {1}
+    assert {take.wanted for take in harness.platform.takes} == {1}
 
 
 def test_a_change_waits_until_no_job_runs(start: Start, tmp_path: Path) -> None:
     level, go = tmp_path / "level", tmp_path / "go"
     level.write_text("1")
-    scene = start("scaled", CONCURRENCY_FILE=str(level))
-    first = scene.platform.submit(play(["until", str(go)]))
+    harness = start("scaled", CONCURRENCY_FILE=str(level))
+    first = harness.platform.submit(play(["until", str(go)]))
     first.taken.wait(20)
     level.write_text("4")
-    second = scene.platform.submit(play(["yield", 2]))
+    second = harness.platform.submit(play(["yield", 2]))
     assert not second.taken.wait(1.5)
     go.touch()
     assert second.wait().output == [2]
@@ -58,22 +58,22 @@ async def test_zero_strands_a_job_that_was_taken_but_has_not_begun(
 ) -> None:
     level = tmp_path / "level"
     level.write_text("1")
-    scene = start("scaled", poll=20, CONCURRENCY_FILE=str(level))
-    await eventually(lambda: "get_job: " in scene.worker.log)
+    harness = start("scaled", poll=20, CONCURRENCY_FILE=str(level))
+    await eventually(lambda: "get_job: " in harness.worker.log)
     level.write_text("0")
-    job = scene.platform.submit(play(["yield", 1]))
+    job = harness.platform.submit(play(["yield", 1]))
     job.taken.wait(20)
-    await eventually(lambda: "concurrency: 0; queue: 1" in scene.worker.log)
+    await eventually(lambda: "concurrency: 0; queue: 1" in harness.worker.log)
     level.write_text("4")
     with pytest.raises(TimeoutError):
         job.wait(2)
-    assert len(scene.worker.said) == 2  # it is not even asked again
-    scene.platform.cancel(job)
-    await eventually(lambda: "No in-progress job for job-1" in scene.worker.log)
+    assert len(harness.worker.said) == 2  # it is not even asked again
+    harness.platform.cancel(job)
+    await eventually(lambda: "No in-progress job for job-1" in harness.worker.log)
 
 
 def test_an_empty_poll_and_a_refused_one_are_followed_by_the_next(
-    generator: Scene,
+    generator: Harness,
 ) -> None:
     generator.platform.fail("job-take-batch", 400, 204, 500)
     assert generator.platform.submit(play(["yield", 1])).wait().output == [1]

@@ -16,85 +16,85 @@ from tests.loopback_platform.harness import Start, play
 async def test_at_sigterm_what_runs_is_finished_but_what_a_poll_still_brings_is_lost(
     start: Start, tmp_path: Path
 ) -> None:
-    scene = start("refreshing", poll=20)
+    harness = start("refreshing", poll=20)
     go = tmp_path / "go"
-    job = scene.platform.submit(play(["until", str(go)], ["yield", 1]))
+    job = harness.platform.submit(play(["until", str(go)], ["yield", 1]))
     assert job.taken.wait(20)
-    await eventually(lambda: "job_in_progress=1" in scene.worker.log)
-    scene.worker.send(signal.SIGTERM)
-    await eventually(lambda: "Kill worker" in scene.worker.log)
+    await eventually(lambda: "job_in_progress=1" in harness.worker.log)
+    harness.worker.send(signal.SIGTERM)
+    await eventually(lambda: "Kill worker" in harness.worker.log)
     await asyncio.sleep(0.3)  # the SDK looks for this every 0.1 s, and does not tell
-    late = scene.platform.submit(play(["yield", 2]))
+    late = harness.platform.submit(play(["yield", 2]))
     assert late.taken.wait(20)
     go.touch()
     assert job.wait().output == [1]
     with pytest.raises(subprocess.TimeoutExpired):
-        scene.worker.wait(1)  # the poll for stop signals hangs on
-    scene.platform.cancel(late)
-    assert scene.worker.wait() == 0
+        harness.worker.wait(1)  # the poll for stop signals hangs on
+    harness.platform.cancel(late)
+    assert harness.worker.wait() == 0
     assert late.finals == []
-    assert "job-2 step 1" not in scene.worker.said
+    assert "job-2 step 1" not in harness.worker.said
 
 
 def test_a_refresh_stops_the_pod_under_the_other_jobs(start: Start, tmp_path: Path) -> None:
-    scene = start("refreshing", poll=0.2)
+    harness = start("refreshing", poll=0.2)
     go = tmp_path / "go"
-    other = scene.platform.submit(play(["until", str(go)], ["yield", 1]))
-    job = scene.platform.submit(play(["yield", 2]))
+    other = harness.platform.submit(play(["until", str(go)], ["yield", 1]))
+    job = harness.platform.submit(play(["yield", 2]))
     assert job.wait().posted == {"output": [2], "stopPod": True}
     assert other.outcome is None
     go.touch()
     assert other.wait().output == [1]
-    assert scene.worker.wait() == 0
-    assert scene.worker.said[-1] == "start() returned"
+    assert harness.worker.wait() == 0
+    assert harness.worker.said[-1] == "start() returned"
 
 
 async def test_the_heartbeat_outlives_a_killed_worker_with_what_was_open_before(
     start: Start,
 ) -> None:
-    scene = start("early")
-    await eventually(lambda: scene.platform.pings)
-    heartbeat = only_child(scene.worker.pid)
-    pipe = scene.worker.said[0].removeprefix("pipe ")
+    harness = start("early")
+    await eventually(lambda: harness.platform.pings)
+    heartbeat = only_child(harness.worker.pid)
+    pipe = harness.worker.said[0].removeprefix("pipe ")
     assert pipe in open_files(heartbeat)
-    scene.worker.send(signal.SIGKILL)
-    scene.worker.wait()
-    pings = len(scene.platform.pings)
-    await eventually(lambda: len(scene.platform.pings) > pings + 1)
+    harness.worker.send(signal.SIGKILL)
+    harness.worker.wait()
+    pings = len(harness.platform.pings)
+    await eventually(lambda: len(harness.platform.pings) > pings + 1)
     assert pipe in open_files(heartbeat)
 
 
 async def test_a_signal_handler_from_before_survives_in_the_heartbeat_only(
     start: Start,
 ) -> None:
-    scene = start("early", poll=0.2, RUNPOD_LOG_LEVEL="INFO")
-    await eventually(lambda: scene.platform.takes)
+    harness = start("early", poll=0.2, RUNPOD_LOG_LEVEL="INFO")
+    await eventually(lambda: harness.platform.takes)
     # At DEBUG a SIGTERM that comes while the SDK prints is lost: its own line fails first.
-    scene.worker.send(signal.SIGTERM)
-    await eventually(lambda: "start() returned" in scene.worker.said)
+    harness.worker.send(signal.SIGTERM)
+    await eventually(lambda: "start() returned" in harness.worker.said)
     # The worker ends its heartbeat with SIGTERM, which that one now ignores.
     with pytest.raises(subprocess.TimeoutExpired):
-        scene.worker.wait(1)
-    assert scene.worker.said[-2:] == ["start() returned", "my own handler"]
+        harness.worker.wait(1)
+    assert harness.worker.said[-2:] == ["start() returned", "my own handler"]
 
 
 async def test_a_worker_can_leave_without_losing_jobs_or_waiting_for_polls(
     start: Start, tmp_path: Path
 ) -> None:
-    scene = start("leaving", poll=20)
+    harness = start("leaving", poll=20)
     go = tmp_path / "go"
-    job = scene.platform.submit(play(["until", str(go)], ["yield", 1]))
-    await eventually(lambda: "job_in_progress=1" in scene.worker.log)
-    scene.worker.send(signal.SIGTERM)
-    await eventually(lambda: "draining" in scene.worker.said)
-    late = scene.platform.submit(play(["yield", 2]))
+    job = harness.platform.submit(play(["until", str(go)], ["yield", 1]))
+    await eventually(lambda: "job_in_progress=1" in harness.worker.log)
+    harness.worker.send(signal.SIGTERM)
+    await eventually(lambda: "draining" in harness.worker.said)
+    late = harness.platform.submit(play(["yield", 2]))
     assert late.wait().output == [2]
-    later = scene.platform.submit(play(["yield", 3]))
+    later = harness.platform.submit(play(["yield", 3]))
     assert not later.taken.wait(1.5)
     go.touch()
     assert job.wait().output == [1]
-    assert scene.worker.wait(5) == 0
-    assert scene.worker.said[-1] == "start() was cancelled"
+    assert harness.worker.wait(5) == 0
+    assert harness.worker.said[-1] == "start() was cancelled"
     assert not later.taken.is_set()
 
 

@@ -37,7 +37,7 @@ class FaultyScheduler(Scheduler):
         return [*super().handle(event, now), *self.adds]
 
 
-class World:
+class PoolHarness:
     """A pool on fakes, and the callers of it."""
 
     def __init__(self, **limits: float) -> None:
@@ -55,7 +55,7 @@ class World:
         )
         self.callers: list[Caller] = []
 
-    def instant(self) -> World:
+    def instant(self) -> PoolHarness:
         self.downloader.instant = self.launcher.instant = True
         return self
 
@@ -92,11 +92,16 @@ class Caller:
     """One request: waits for a lease and holds it until told to end."""
 
     def __init__(
-        self, world: World, what: EngineSpec, token: str, patience: float, caller: str | None
+        self,
+        harness: PoolHarness,
+        what: EngineSpec,
+        token: str,
+        patience: float,
+        caller: str | None,
     ) -> None:
         self.lease: Lease | None = None
         self.error: RouterError | None = None
-        self._world, self._spec, self._patience = world, what, patience
+        self._harness, self._spec, self._patience = harness, what, patience
         self._token = token_of(token) if token else None
         self._caller = caller
         self._end = asyncio.Event()
@@ -104,10 +109,10 @@ class Caller:
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        world = self._world
-        deadline = world.clock() + self._patience
+        harness = self._harness
+        deadline = harness.clock() + self._patience
         try:
-            with world.pool.lease(
+            with harness.pool.lease(
                 self._spec, self._token, deadline=deadline, caller=self._caller
             ) as lease:
                 await lease.granted()
@@ -132,10 +137,10 @@ class Caller:
         await settle()
 
 
-def world_of(stack: AsyncExitStack, **limits: float) -> World:
-    world = World(**limits)
-    stack.push_async_callback(world.close)
-    return world
+def pool_harness(stack: AsyncExitStack, **limits: float) -> PoolHarness:
+    harness = PoolHarness(**limits)
+    stack.push_async_callback(harness.close)
+    return harness
 
 
 async def hold(pool: EnginePool, deadline: float, age: int) -> None:

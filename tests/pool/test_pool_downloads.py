@@ -14,134 +14,134 @@ from tests.pool.fakes import (
     settle,
     spec,
 )
-from tests.pool.harness import world_of
+from tests.pool.harness import pool_harness
 
 
 async def test_a_request_downloads_starts_and_gets_the_engine(stack: AsyncExitStack) -> None:
-    world = world_of(stack)
-    caller = world.call(spec("a"), token="alice")
+    harness = pool_harness(stack)
+    caller = harness.call(spec("a"), token="alice")
     await settle()
-    assert world.downloader.calls == [("org/a", "alice")]
-    assert world.state() is State.FETCHING
-    world.downloader.finish("a")
+    assert harness.downloader.calls == [("org/a", "alice")]
+    assert harness.state() is State.FETCHING
+    harness.downloader.finish("a")
     await settle()
-    assert world.state() is State.STARTING
-    world.launcher.ready("a")
+    assert harness.state() is State.STARTING
+    harness.launcher.ready("a")
     await settle()
     assert caller.lease is not None
-    assert caller.lease.engine.url == world.launcher.engine("a").url
-    assert world.state() is State.READY
+    assert caller.lease.engine.url == harness.launcher.engine("a").url
+    assert harness.state() is State.READY
 
 
 async def test_requests_that_arrive_together_share_one_download_and_one_start(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack).instant()
-    callers = [world.call(spec("a"), token=str(n)) for n in range(20)]
+    harness = pool_harness(stack).instant()
+    callers = [harness.call(spec("a"), token=str(n)) for n in range(20)]
     await settle()
     assert all(caller.lease for caller in callers)
-    assert len(world.downloader.calls) == len(world.launcher.starts) == 1
+    assert len(harness.downloader.calls) == len(harness.launcher.starts) == 1
 
 
 async def test_a_model_larger_than_the_budget_is_refused_before_the_download(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack)
-    caller = world.call(spec("a", memory=101 * GIB))
+    harness = pool_harness(stack)
+    caller = harness.call(spec("a", memory=101 * GIB))
     await settle()
     assert isinstance(caller.error, ModelTooLarge)
-    assert not world.downloader.calls
+    assert not harness.downloader.calls
 
 
 async def test_when_a_token_is_refused_the_next_waiting_requests_token_downloads(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack)
-    refused = [world.call(spec("a"), token="mallory") for _ in range(2)]
-    other = world.call(spec("a"), token="alice")
+    harness = pool_harness(stack)
+    refused = [harness.call(spec("a"), token="mallory") for _ in range(2)]
+    other = harness.call(spec("a"), token="alice")
     await settle()
-    world.downloader.fail("a", ModelGated("no"))
+    harness.downloader.fail("a", ModelGated("no"))
     await settle()
     assert all(isinstance(caller.error, ModelGated) for caller in refused)
-    assert world.downloader.calls == [("org/a", "mallory"), ("org/a", "alice")]
-    world.downloader.finish("a")
+    assert harness.downloader.calls == [("org/a", "mallory"), ("org/a", "alice")]
+    harness.downloader.finish("a")
     await settle()
-    world.launcher.ready("a")
+    harness.launcher.ready("a")
     await settle()
     assert other.lease
 
 
 async def test_each_token_is_tried_once(stack: AsyncExitStack) -> None:
-    world = world_of(stack)
-    callers = [world.call(spec("a"), token=name) for name in ("x", "y", "x")]
+    harness = pool_harness(stack)
+    callers = [harness.call(spec("a"), token=name) for name in ("x", "y", "x")]
     await settle()
-    world.downloader.fail("a", ModelGated("no"))
+    harness.downloader.fail("a", ModelGated("no"))
     await settle()
-    again = world.call(spec("a"), token="x")
+    again = harness.call(spec("a"), token="x")
     await settle()
-    world.downloader.fail("a", ModelGated("no"))
+    harness.downloader.fail("a", ModelGated("no"))
     await settle()
-    assert [token for _, token in world.downloader.calls] == ["x", "y"]
+    assert [token for _, token in harness.downloader.calls] == ["x", "y"]
     assert all(isinstance(c.error, ModelGated) for c in (*callers, again))
 
 
 async def test_a_disk_error_fails_all_waiting_requests_and_the_next_one_tries_again(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack)
-    callers = [world.call(spec("a"), token=name) for name in ("x", "y")]
+    harness = pool_harness(stack)
+    callers = [harness.call(spec("a"), token=name) for name in ("x", "y")]
     await settle()
-    world.downloader.fail("a", InsufficientDisk("10 bytes short"))
+    harness.downloader.fail("a", InsufficientDisk("10 bytes short"))
     await settle()
     assert all(isinstance(caller.error, InsufficientDisk) for caller in callers)
-    world.call(spec("a"))
+    harness.call(spec("a"))
     await settle()
-    assert len(world.downloader.calls) == 2
+    assert len(harness.downloader.calls) == 2
 
 
 async def test_a_download_continues_when_its_first_caller_leaves(stack: AsyncExitStack) -> None:
-    world = world_of(stack)
-    first = world.call(spec("a"), token="x")
-    other = world.call(spec("a"), token="y")
+    harness = pool_harness(stack)
+    first = harness.call(spec("a"), token="x")
+    other = harness.call(spec("a"), token="y")
     await settle()
     await first.leave()
-    world.downloader.finish("a")
+    harness.downloader.finish("a")
     await settle()
-    world.launcher.ready("a")
+    harness.launcher.ready("a")
     await settle()
     assert other.lease
-    assert len(world.downloader.calls) == 1
+    assert len(harness.downloader.calls) == 1
 
 
 async def test_a_download_without_waiting_requests_is_cancelled_after_a_while(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack, fetch_linger=60.0)
-    caller = world.call(spec("a"))
+    harness = pool_harness(stack, fetch_linger=60.0)
+    caller = harness.call(spec("a"))
     await settle()
     await caller.leave()
-    await world.later(59.0)
-    assert not world.downloader.swept
-    await world.later(1.0)
-    assert world.downloader.swept == ["org/a"]
-    assert world.state() is State.COLD
+    await harness.later(59.0)
+    assert not harness.downloader.swept
+    await harness.later(1.0)
+    assert harness.downloader.swept == ["org/a"]
+    assert harness.state() is State.COLD
 
 
 async def test_files_are_verified_again_after_a_failed_start(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack)
-    world.downloader.instant = True
-    world.call(spec("a"))
+    harness = pool_harness(stack)
+    harness.downloader.instant = True
+    harness.call(spec("a"))
     await settle()
-    world.launcher.fail("a")
+    harness.launcher.fail("a")
     await settle()
-    assert world.state() is State.COLD
-    again = world.call(spec("a"))
+    assert harness.state() is State.COLD
+    again = harness.call(spec("a"))
     await settle()
-    assert len(world.downloader.calls) == 2
-    await world.later(1.0)
-    world.launcher.ready("a")
+    assert len(harness.downloader.calls) == 2
+    await harness.later(1.0)
+    harness.launcher.ready("a")
     await settle()
     assert again.lease
 
@@ -149,13 +149,13 @@ async def test_files_are_verified_again_after_a_failed_start(
 async def test_a_refused_token_gets_the_same_error_while_the_download_runs(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack)
-    world.call(spec("a"), token="x")
-    other = world.call(spec("a"), token="y")
+    harness = pool_harness(stack)
+    harness.call(spec("a"), token="x")
+    other = harness.call(spec("a"), token="y")
     await settle()
-    world.downloader.fail("a", ModelGated("x is not accepted"))
+    harness.downloader.fail("a", ModelGated("x is not accepted"))
     await settle()
-    again = world.call(spec("a"), token="x")
+    again = harness.call(spec("a"), token="x")
     await settle()
     assert again.error is not None
     assert again.error.message == "x is not accepted"
@@ -164,16 +164,16 @@ async def test_a_refused_token_gets_the_same_error_while_the_download_runs(
 
 async def test_no_frame_of_a_refused_download_or_request_is_kept(stack: AsyncExitStack) -> None:
     """Frames hold tokens, and the errors of a download are kept while it runs."""
-    world = world_of(stack)
-    refused = [world.call(spec("a"), token="x") for _ in range(2)]
-    world.call(spec("a"), token="y")
+    harness = pool_harness(stack)
+    refused = [harness.call(spec("a"), token="x") for _ in range(2)]
+    harness.call(spec("a"), token="y")
     await settle()
-    world.downloader.fail("a", ModelGated("no"))
+    harness.downloader.fail("a", ModelGated("no"))
     await settle()
     first, second = (caller.error for caller in refused)
     assert first is not None
     assert first is not second
-    slot = world.scheduler.slots[spec("a").key]
+    slot = harness.scheduler.slots[spec("a").key]
     told = [what.error for _, what in slot.story if isinstance(what, events.FetchFailed)]
     for error in (*told, *slot.refused.values()):
         assert error.message == first.message
@@ -183,42 +183,42 @@ async def test_no_frame_of_a_refused_download_or_request_is_kept(stack: AsyncExi
 async def test_the_snapshot_of_an_unloaded_model_can_be_forgotten_and_is_fetched_again(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack, max_loaded=1).instant()
-    await world.call(spec("a")).end()
-    await world.call(spec("b")).end()
+    harness = pool_harness(stack, max_loaded=1).instant()
+    await harness.call(spec("a")).end()
+    await harness.call(spec("b")).end()
     model = spec("a").model
-    assert world.state("a") is State.FETCHED
-    assert world.pool.forget_snapshot(model.repo_id, model.commit)
-    assert world.state("a") is State.COLD
-    again = world.call(spec("a"))
+    assert harness.state("a") is State.FETCHED
+    assert harness.pool.forget_snapshot(model.repo_id, model.commit)
+    assert harness.state("a") is State.COLD
+    again = harness.call(spec("a"))
     await settle()
     assert again.lease
-    assert [name for name, _ in world.downloader.calls] == ["org/a", "org/b", "org/a"]
+    assert [name for name, _ in harness.downloader.calls] == ["org/a", "org/b", "org/a"]
 
 
 async def test_a_snapshot_that_is_being_fetched_wanted_or_in_use_is_not_forgotten(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack, max_loaded=1)
+    harness = pool_harness(stack, max_loaded=1)
     model = spec("a").model
-    holder = world.call(spec("b"))
+    holder = harness.call(spec("b"))
     await settle()
-    world.downloader.finish("b")
+    harness.downloader.finish("b")
     await settle()
-    world.launcher.ready("b")
+    harness.launcher.ready("b")
     await settle()
-    world.call(spec("a"))
+    harness.call(spec("a"))
     await settle()
-    assert not world.pool.forget_snapshot(model.repo_id, model.commit)
-    world.downloader.finish("a")
+    assert not harness.pool.forget_snapshot(model.repo_id, model.commit)
+    harness.downloader.finish("a")
     await settle()
-    assert world.state("a") is State.FETCHED  # and waits for room
-    assert not world.pool.forget_snapshot(model.repo_id, model.commit)
-    assert world.state("a") is State.FETCHED
+    assert harness.state("a") is State.FETCHED  # and waits for room
+    assert not harness.pool.forget_snapshot(model.repo_id, model.commit)
+    assert harness.state("a") is State.FETCHED
     await holder.end()
-    assert world.state("a") is State.STARTING
-    assert not world.pool.forget_snapshot(model.repo_id, model.commit)
-    world.launcher.ready("a")
+    assert harness.state("a") is State.STARTING
+    assert not harness.pool.forget_snapshot(model.repo_id, model.commit)
+    harness.launcher.ready("a")
     await settle()
-    assert not world.pool.forget_snapshot(model.repo_id, model.commit)
-    assert world.state("a") is State.READY
+    assert not harness.pool.forget_snapshot(model.repo_id, model.commit)
+    assert harness.state("a") is State.READY

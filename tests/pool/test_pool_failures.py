@@ -14,55 +14,55 @@ from tests.pool.fakes import (
     settle,
     spec,
 )
-from tests.pool.harness import hold, world_of
+from tests.pool.harness import hold, pool_harness
 
 
 async def test_a_failed_start_fails_the_waiting_requests_and_cools_down(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack)
-    world.downloader.instant = True
+    harness = pool_harness(stack)
+    harness.downloader.instant = True
     for failures in (1, 2):
-        caller = world.call(spec("a"))
+        caller = harness.call(spec("a"))
         await settle()
-        await world.later(1.0)
-        world.launcher.fail("a")
+        await harness.later(1.0)
+        harness.launcher.fail("a")
         await settle()
         assert isinstance(caller.error, EngineFailed), failures
-    refused = world.call(spec("a"))
+    refused = harness.call(spec("a"))
     await settle()
     assert isinstance(refused.error, EngineUnavailable)
     assert refused.error.retry_after == pytest.approx(2.0)
-    assert len(world.launcher.starts) == 2
+    assert len(harness.launcher.starts) == 2
 
 
 async def test_a_short_cool_down_is_waited_out(stack: AsyncExitStack) -> None:
-    world = world_of(stack)
-    world.downloader.instant = True
-    world.call(spec("a"))
+    harness = pool_harness(stack)
+    harness.downloader.instant = True
+    harness.call(spec("a"))
     await settle()
-    world.launcher.fail("a")
+    harness.launcher.fail("a")
     await settle()
-    again = world.call(spec("a"))
+    again = harness.call(spec("a"))
     await settle()
     assert again.waiting
-    assert len(world.launcher.starts) == 1
-    await world.later(1.0)
-    world.launcher.ready("a")
+    assert len(harness.launcher.starts) == 1
+    await harness.later(1.0)
+    harness.launcher.ready("a")
     await settle()
     assert again.lease
 
 
 async def test_an_engine_out_of_memory_is_tried_smaller_once(stack: AsyncExitStack) -> None:
-    world = world_of(stack)
-    world.downloader.instant = True
-    caller = world.call(spec("a"))
+    harness = pool_harness(stack)
+    harness.downloader.instant = True
+    caller = harness.call(spec("a"))
     await settle()
-    world.launcher.fail("a", out_of_memory=True)
+    harness.launcher.fail("a", out_of_memory=True)
     await settle()
     assert caller.waiting
-    assert [allotment.smaller for _, allotment in world.launcher.starts] == [False, True]
-    world.launcher.fail("a", out_of_memory=True)
+    assert [allotment.smaller for _, allotment in harness.launcher.starts] == [False, True]
+    harness.launcher.fail("a", out_of_memory=True)
     await settle()
     assert isinstance(caller.error, EngineFailed)
 
@@ -70,16 +70,16 @@ async def test_an_engine_out_of_memory_is_tried_smaller_once(stack: AsyncExitSta
 async def test_a_crash_is_noticed_at_once_and_the_next_request_gets_a_fresh_engine(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack).instant()
-    victim = world.call(spec("a"))
+    harness = pool_harness(stack).instant()
+    victim = harness.call(spec("a"))
     await settle()
     assert victim.lease
-    world.launcher.engine("a").die()
+    harness.launcher.engine("a").die()
     await settle()
-    assert world.state() is State.FETCHED
+    assert harness.state() is State.FETCHED
     await victim.end()
-    following = world.call(spec("a"))
-    await world.later(1.0)
+    following = harness.call(spec("a"))
+    await harness.later(1.0)
     assert following.lease
     assert following.lease.grant.generation != victim.lease.grant.generation
 
@@ -87,19 +87,19 @@ async def test_a_crash_is_noticed_at_once_and_the_next_request_gets_a_fresh_engi
 async def test_the_back_off_doubles_with_each_crash_until_a_whole_answer(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack).instant()
+    harness = pool_harness(stack).instant()
     waits = []
     for _ in range(4):
-        caller = world.call(spec("a"))
+        caller = harness.call(spec("a"))
         await settle()
-        world.launcher.engine("a").die()
+        harness.launcher.engine("a").die()
         await settle()
-        slot = world.scheduler.slots[spec("a").key]
-        waits.append(slot.retry_at - world.clock())
+        slot = harness.scheduler.slots[spec("a").key]
+        waits.append(slot.retry_at - harness.clock())
         await caller.leave()
-        await world.later(waits[-1])
+        await harness.later(waits[-1])
     assert waits == [1.0, 2.0, 4.0, 8.0]
-    caller = world.call(spec("a"))
+    caller = harness.call(spec("a"))
     await settle()
     await caller.end()
     assert slot.failures == 0
@@ -108,18 +108,18 @@ async def test_the_back_off_doubles_with_each_crash_until_a_whole_answer(
 async def test_requests_that_wait_for_an_engine_that_keeps_crashing_are_refused(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack, max_concurrency=1).instant()
+    harness = pool_harness(stack, max_concurrency=1).instant()
     for cool_down in (1.0, 2.0):
-        world.call(spec("a"))
+        harness.call(spec("a"))
         await settle()
-        waiting = world.call(spec("a"))
+        waiting = harness.call(spec("a"))
         await settle()
-        world.launcher.engine("a").die()
+        harness.launcher.engine("a").die()
         await settle()
         if cool_down == 1.0:
             assert waiting.waiting
             await waiting.leave()
-            await world.later(cool_down)
+            await harness.later(cool_down)
     assert isinstance(waiting.error, EngineUnavailable)
     assert waiting.error.retry_after == pytest.approx(2.0)
 
@@ -127,85 +127,85 @@ async def test_requests_that_wait_for_an_engine_that_keeps_crashing_are_refused(
 async def test_a_broken_connection_to_a_dead_engine_counts_as_its_crash(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack).instant()
-    caller = world.call(spec("a"))
+    harness = pool_harness(stack).instant()
+    caller = harness.call(spec("a"))
     await settle()
     assert caller.lease
-    await world.pool.suspect(caller.lease)
-    assert world.state() is State.READY
-    world.launcher.engine("a").healthy = False
-    await world.pool.suspect(caller.lease)
-    assert world.state() is State.STOPPING
+    await harness.pool.suspect(caller.lease)
+    assert harness.state() is State.READY
+    harness.launcher.engine("a").healthy = False
+    await harness.pool.suspect(caller.lease)
+    assert harness.state() is State.STOPPING
 
 
 async def test_a_silent_engine_is_probed_and_a_stalled_one_replaced(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack, stall_timeout=120.0).instant()
-    world.call(spec("a"))
+    harness = pool_harness(stack, stall_timeout=120.0).instant()
+    harness.call(spec("a"))
     await settle()
-    await world.later(121.0)
-    assert world.state() is State.READY  # slow, but it answered the probe
-    world.launcher.engine("a").healthy = False
-    await world.later(121.0)
-    assert world.state() is State.FETCHED
+    await harness.later(121.0)
+    assert harness.state() is State.READY  # slow, but it answered the probe
+    harness.launcher.engine("a").healthy = False
+    await harness.later(121.0)
+    assert harness.state() is State.FETCHED
 
 
 async def test_after_a_freeze_every_engine_is_probed(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack).instant()
+    harness = pool_harness(stack).instant()
     for name in ("a", "b"):
-        caller = world.call(spec(name))
+        caller = harness.call(spec(name))
         await settle()
         await caller.end()
-    world.launcher.engine("a").healthy = False
-    world.pool.thawed()
+    harness.launcher.engine("a").healthy = False
+    harness.pool.thawed()
     await settle()
-    assert (world.state("a"), world.state("b")) == (State.FETCHED, State.READY)
+    assert (harness.state("a"), harness.state("b")) == (State.FETCHED, State.READY)
 
 
 async def test_an_idle_engine_is_not_probed(stack: AsyncExitStack) -> None:
-    world = world_of(stack, stall_timeout=120.0).instant()
-    caller = world.call(spec("a"))
+    harness = pool_harness(stack, stall_timeout=120.0).instant()
+    caller = harness.call(spec("a"))
     await settle()
     await caller.end()
-    world.launcher.engine("a").healthy = False
-    await world.later(1000.0)
-    assert world.state() is State.READY
+    harness.launcher.engine("a").healthy = False
+    await harness.later(1000.0)
+    assert harness.state() is State.READY
 
 
 async def test_a_deadline_that_comes_just_after_a_pass_is_not_missed(
     stack: AsyncExitStack,
 ) -> None:
     """A tick comes a moment early: it sets the next timer."""
-    world = world_of(stack)
-    world.downloader.instant = True
-    world.call(spec("a"))
+    harness = pool_harness(stack)
+    harness.downloader.instant = True
+    harness.call(spec("a"))
     await settle()
-    world.launcher.fail("a")
+    harness.launcher.fail("a")
     await settle()
-    again = world.call(spec("a"))
+    again = harness.call(spec("a"))
     await settle()
-    slot = world.scheduler.slots[spec("a").key]
-    world.clock.now = slot.retry_at - 1e-9
-    world.pool.tick()
-    world.clock.now = slot.retry_at
+    slot = harness.scheduler.slots[spec("a").key]
+    harness.clock.now = slot.retry_at - 1e-9
+    harness.pool.tick()
+    harness.clock.now = slot.retry_at
     await asyncio.sleep(0.01)  # the timer fires
-    world.launcher.ready("a")
+    harness.launcher.ready("a")
     await settle()
     assert again.lease
 
 
 async def test_a_request_that_is_tried_again_keeps_its_place(stack: AsyncExitStack) -> None:
-    world = world_of(stack, max_loaded=1, max_concurrency=1).instant()
-    first = world.call(spec("a"))
+    harness = pool_harness(stack, max_loaded=1, max_concurrency=1).instant()
+    first = harness.call(spec("a"))
     await settle()
-    second = world.call(spec("a"))
+    second = harness.call(spec("a"))
     await settle()
     assert first.lease
-    deadline = world.clock() + 60
-    retried = asyncio.create_task(hold(world.pool, deadline, first.lease.age))
+    deadline = harness.clock() + 60
+    retried = asyncio.create_task(hold(harness.pool, deadline, first.lease.age))
     await settle()
     await first.end()
     assert second.waiting
@@ -219,10 +219,10 @@ async def test_a_request_that_is_tried_again_keeps_its_place(stack: AsyncExitSta
 async def test_a_request_that_is_tried_again_is_admitted_to_a_full_queue(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack, max_queue=1)
-    world.call(spec("a"))
+    harness = pool_harness(stack, max_queue=1)
+    harness.call(spec("a"))
     await settle()
-    retried = asyncio.create_task(hold(world.pool, world.clock() + 60, age=0))
+    retried = asyncio.create_task(hold(harness.pool, harness.clock() + 60, age=0))
     await settle()
     assert not retried.done()
     retried.cancel()

@@ -12,113 +12,113 @@ from tests.pool.fakes import (
     settle,
     spec,
 )
-from tests.pool.harness import World, world_of
+from tests.pool.harness import PoolHarness, pool_harness
 
 
 async def test_engines_of_known_size_share_the_budget_by_bytes(stack: AsyncExitStack) -> None:
-    world = world_of(stack, max_loaded=0).instant()
+    harness = pool_harness(stack, max_loaded=0).instant()
     sizes = {"a": 50, "b": 30, "c": 20, "d": 40}
     for name, gib in sizes.items():
-        world.clock.advance(1)
-        caller = world.call(spec(name, memory=gib * GIB))
+        harness.clock.advance(1)
+        caller = harness.call(spec(name, memory=gib * GIB))
         await settle()
         assert caller.lease
         await caller.end()
-    loaded = {name for name in sizes if world.state(name) is State.READY}
+    loaded = {name for name in sizes if harness.state(name) is State.READY}
     assert loaded == {"b", "c", "d"}
 
 
 async def test_no_engine_starts_while_other_processes_hold_the_memory(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack).instant()
-    world.gauge.outsiders = 95 * GIB
-    caller = world.call(spec("a", memory=10 * GIB))
+    harness = pool_harness(stack).instant()
+    harness.gauge.outsiders = 95 * GIB
+    caller = harness.call(spec("a", memory=10 * GIB))
     await settle()
     assert caller.waiting
-    world.gauge.outsiders = 0
-    await world.later(1.0)
+    harness.gauge.outsiders = 0
+    await harness.later(1.0)
     assert caller.lease
 
 
 async def test_memory_that_does_not_come_back_is_written_off(stack: AsyncExitStack) -> None:
-    world = world_of(stack, max_loaded=0).instant()
-    first = world.call(spec("a", memory=60 * GIB))
+    harness = pool_harness(stack, max_loaded=0).instant()
+    first = harness.call(spec("a", memory=60 * GIB))
     await settle()
-    world.gauge.taken["leaked"] = 50 * GIB
+    harness.gauge.taken["leaked"] = 50 * GIB
     await first.end()
-    other = world.call(spec("b", memory=60 * GIB))
+    other = harness.call(spec("b", memory=60 * GIB))
     await settle()
-    assert world.state("a") is State.FETCHED
+    assert harness.state("a") is State.FETCHED
     assert isinstance(other.error, NoRoom)
 
 
 async def test_a_cold_start_waits_until_the_evicted_engine_is_gone(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack, max_loaded=1).instant()
-    first = world.call(spec("a"))
+    harness = pool_harness(stack, max_loaded=1).instant()
+    first = harness.call(spec("a"))
     await settle()
     await first.end()
-    second = world.call(spec("b"))
+    second = harness.call(spec("b"))
     await settle()
     assert second.lease
-    assert world.launcher.most_alive == 1
+    assert harness.launcher.most_alive == 1
 
 
 async def test_a_device_that_is_lost_does_not_keep_the_worker_from_leaving() -> None:
-    world = World().instant()
-    caller = world.call(spec("a"))
+    harness = PoolHarness().instant()
+    caller = harness.call(spec("a"))
     await settle()
     await caller.end()
 
     async def lost(target: int) -> int:
         raise OSError("GPU is lost")
 
-    world.gauge.recovered = lost  # type: ignore[method-assign]
-    await asyncio.wait_for(world.pool.shut_down(1.0), 5)
-    assert world.pool.at_fault.is_set()
+    harness.gauge.recovered = lost  # type: ignore[method-assign]
+    await asyncio.wait_for(harness.pool.shut_down(1.0), 5)
+    assert harness.pool.at_fault.is_set()
 
 
 async def test_a_device_that_can_not_be_measured_makes_the_worker_leave() -> None:
-    world = World(max_loaded=1).instant()
+    harness = PoolHarness(max_loaded=1).instant()
 
     def lost() -> int:
         raise OSError("GPU is lost")
 
-    world.gauge.free = lost  # type: ignore[method-assign]
-    world.call(spec("a"))
+    harness.gauge.free = lost  # type: ignore[method-assign]
+    harness.call(spec("a"))
     await settle()
-    assert world.pool.at_fault.is_set()
-    await world.pool.shut_down(0.0)
+    assert harness.pool.at_fault.is_set()
+    await harness.pool.shut_down(0.0)
 
 
 async def test_memory_that_a_crash_frees_during_a_start_is_not_counted_as_missing(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack, max_loaded=0).instant()
-    world.call(spec("a", memory=60 * GIB))
+    harness = pool_harness(stack, max_loaded=0).instant()
+    harness.call(spec("a", memory=60 * GIB))
     await settle()
-    world.launcher.instant = False
-    second = world.call(spec("b", memory=30 * GIB))
+    harness.launcher.instant = False
+    second = harness.call(spec("b", memory=30 * GIB))
     await settle()
-    world.gauge.taken.pop(world.launcher.engine("a").number)  # freed before it is noticed
-    world.launcher.engine("a").die()
+    harness.gauge.taken.pop(harness.launcher.engine("a").number)  # freed before it is noticed
+    harness.launcher.engine("a").die()
     await settle()
-    world.launcher.ready("b")
+    harness.launcher.ready("b")
     await settle()
     assert second.lease
-    assert world.scheduler.written_off == 0
+    assert harness.scheduler.written_off == 0
 
 
 async def test_a_smaller_model_starts_while_a_larger_one_waits_for_memory_of_other_processes(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack, max_loaded=0).instant()
-    world.gauge.outsiders = 60 * GIB
-    large = world.call(spec("a", memory=60 * GIB))
+    harness = pool_harness(stack, max_loaded=0).instant()
+    harness.gauge.outsiders = 60 * GIB
+    large = harness.call(spec("a", memory=60 * GIB))
     await settle()
-    small = world.call(spec("b", memory=20 * GIB))
+    small = harness.call(spec("b", memory=20 * GIB))
     await settle()
     assert small.lease
     assert large.waiting

@@ -10,7 +10,7 @@ from router.errors import HubUnavailable, RateLimited, RouterError
 from router.scheduler.lifecycle import State
 from router.scheduler.quotas import HOUR, MINUTE, Window
 from tests.pool.fakes import GIB, settle, spec
-from tests.pool.harness import Caller, World, world_of
+from tests.pool.harness import Caller, PoolHarness, pool_harness
 
 CHARGES = st.lists(
     st.tuples(st.floats(0.0, 40.0), st.sampled_from("ab"), st.integers(1, 5)), max_size=40
@@ -45,8 +45,8 @@ def test_a_window_forgets_callers_without_recent_charges() -> None:
 
 
 @pytest.fixture
-async def world(stack: AsyncExitStack) -> World:
-    return world_of(
+async def harness(stack: AsyncExitStack) -> PoolHarness:
+    return pool_harness(
         stack,
         max_loaded=4,
         max_queue_per_caller=2,
@@ -56,9 +56,9 @@ async def world(stack: AsyncExitStack) -> World:
     ).instant()
 
 
-async def ask(world: World, name: str, caller: str | None) -> Caller:
+async def ask(harness: PoolHarness, name: str, caller: str | None) -> Caller:
     """A request that has been answered, or refused."""
-    made = world.call(spec(name), caller=caller)
+    made = harness.call(spec(name), caller=caller)
     await settle()
     await made.end()
     return made
@@ -70,48 +70,48 @@ def waits(error: RouterError | None) -> float:
     return error.retry_after
 
 
-async def test_a_callers_starts_per_minute_are_limited(world: World) -> None:
+async def test_a_callers_starts_per_minute_are_limited(harness: PoolHarness) -> None:
     for name in ("a", "b", "c"):
-        assert (await ask(world, name, "mallory")).error is None
-        world.clock.advance(10)
-    refused = await ask(world, "d", "mallory")
+        assert (await ask(harness, name, "mallory")).error is None
+        harness.clock.advance(10)
+    refused = await ask(harness, "d", "mallory")
     assert waits(refused.error) == MINUTE - 30
-    assert (await ask(world, "c", "mallory")).error is None  # it is up already
-    assert (await ask(world, "d", "alice")).error is None
-    await world.later(31)
-    assert (await ask(world, "e", "mallory")).error is None
+    assert (await ask(harness, "c", "mallory")).error is None  # it is up already
+    assert (await ask(harness, "d", "alice")).error is None
+    await harness.later(31)
+    assert (await ask(harness, "e", "mallory")).error is None
 
 
-async def test_the_operators_own_starts_are_not_limited(world: World) -> None:
+async def test_the_operators_own_starts_are_not_limited(harness: PoolHarness) -> None:
     for name in "abcdefg":
-        assert (await ask(world, name, None)).error is None
+        assert (await ask(harness, name, None)).error is None
 
 
-async def test_a_caller_that_joins_a_start_is_not_charged_for_it(world: World) -> None:
-    world.downloader.instant = False
-    first = world.call(spec("shared"), caller="alice")
+async def test_a_caller_that_joins_a_start_is_not_charged_for_it(harness: PoolHarness) -> None:
+    harness.downloader.instant = False
+    first = harness.call(spec("shared"), caller="alice")
     await settle()
-    joined = [world.call(spec("shared"), caller="bob") for _ in range(2)]
+    joined = [harness.call(spec("shared"), caller="bob") for _ in range(2)]
     await settle()
-    world.downloader.finish("shared")
-    world.downloader.instant = True
+    harness.downloader.finish("shared")
+    harness.downloader.instant = True
     await settle()
     for caller in (first, *joined):
         assert caller.lease
         await caller.end()
     for name in ("x", "y", "z"):
-        assert (await ask(world, name, "bob")).error is None
+        assert (await ask(harness, name, "bob")).error is None
 
 
 async def test_a_caller_over_its_limit_of_models_yields_its_own_least_recently_used(
-    world: World,
+    harness: PoolHarness,
 ) -> None:
-    await ask(world, "others", "alice")
+    await ask(harness, "others", "alice")
     for name in ("a", "b", "a"):
-        world.clock.advance(1)
-        await ask(world, name, "mallory")
-    assert (await ask(world, "c", "mallory")).error is None
-    states = {name: world.state(name) for name in ("others", "a", "b", "c")}
+        harness.clock.advance(1)
+        await ask(harness, name, "mallory")
+    assert (await ask(harness, "c", "mallory")).error is None
+    states = {name: harness.state(name) for name in ("others", "a", "b", "c")}
     assert states == {
         "others": State.READY,
         "a": State.READY,
@@ -123,104 +123,104 @@ async def test_a_caller_over_its_limit_of_models_yields_its_own_least_recently_u
 async def test_on_a_full_worker_the_callers_own_engine_makes_room(
     stack: AsyncExitStack,
 ) -> None:
-    world = world_of(stack, max_loaded=2, max_models_per_caller=1).instant()
-    await ask(world, "others", "alice")
+    harness = pool_harness(stack, max_loaded=2, max_models_per_caller=1).instant()
+    await ask(harness, "others", "alice")
     for name in ("b", "a", "b"):  # in the end b is on disk already: it needs room at once
-        world.clock.advance(1)
-        assert (await ask(world, name, "mallory")).error is None
-    assert world.state("others") is State.READY
-    assert world.state("a") is State.FETCHED
+        harness.clock.advance(1)
+        assert (await ask(harness, name, "mallory")).error is None
+    assert harness.state("others") is State.READY
+    assert harness.state("a") is State.FETCHED
 
 
-async def test_a_caller_whose_models_are_all_in_use_gets_no_other(world: World) -> None:
+async def test_a_caller_whose_models_are_all_in_use_gets_no_other(harness: PoolHarness) -> None:
     for name in ("a", "b"):
-        world.call(spec(name), caller="mallory")
+        harness.call(spec(name), caller="mallory")
     await settle()
-    assert waits((await ask(world, "c", "mallory")).error) > 0
-    assert world.state("c") is State.COLD
-    assert (await ask(world, "c", "alice")).error is None
+    assert waits((await ask(harness, "c", "mallory")).error) > 0
+    assert harness.state("c") is State.COLD
+    assert (await ask(harness, "c", "alice")).error is None
 
 
 async def test_a_yielded_model_that_is_used_again_counts_against_the_limit(
-    world: World,
+    harness: PoolHarness,
 ) -> None:
     """Its end waits for a start, and meanwhile it is asked for once more."""
     for name in ("a", "b"):
-        world.clock.advance(1)
-        await ask(world, name, "mallory")
-    world.launcher.instant = False
-    world.call(spec("others"), caller="alice")
+        harness.clock.advance(1)
+        await ask(harness, name, "mallory")
+    harness.launcher.instant = False
+    harness.call(spec("others"), caller="alice")
     await settle()
-    world.call(spec("c"), caller="mallory")
+    harness.call(spec("c"), caller="mallory")
     await settle()
-    assert world.state("a") is State.READY  # it has yielded, and not stopped yet
-    assert (await ask(world, "a", "mallory")).error is None  # so b yields instead
+    assert harness.state("a") is State.READY  # it has yielded, and not stopped yet
+    assert (await ask(harness, "a", "mallory")).error is None  # so b yields instead
     for name in ("others", "c"):
-        world.launcher.ready(name)
+        harness.launcher.ready(name)
         await settle()
-    assert [world.state(name) for name in "ab"] == [State.READY, State.FETCHED]
+    assert [harness.state(name) for name in "ab"] == [State.READY, State.FETCHED]
 
 
 async def test_a_model_that_several_callers_use_counts_against_none_of_them(
-    world: World,
+    harness: PoolHarness,
 ) -> None:
     for name in ("a", "b"):
-        await ask(world, name, "mallory")
-        await ask(world, name, "alice")
-    assert (await ask(world, "c", "mallory")).error is None
-    assert [world.state(name) for name in "abc"] == [State.READY] * 3
+        await ask(harness, name, "mallory")
+        await ask(harness, name, "alice")
+    assert (await ask(harness, "c", "mallory")).error is None
+    assert [harness.state(name) for name in "abc"] == [State.READY] * 3
 
 
-async def test_a_callers_waiting_requests_are_limited(world: World) -> None:
-    world.launcher.instant = False
+async def test_a_callers_waiting_requests_are_limited(harness: PoolHarness) -> None:
+    harness.launcher.instant = False
     for _ in range(2):
-        world.call(spec("a"), caller="mallory")
+        harness.call(spec("a"), caller="mallory")
     await settle()
-    refused = await ask(world, "a", "mallory")
+    refused = await ask(harness, "a", "mallory")
     assert waits(refused.error) > 0
-    other = world.call(spec("a"), caller="alice")
+    other = harness.call(spec("a"), caller="alice")
     await settle()
-    world.launcher.ready("a")
+    harness.launcher.ready("a")
     await settle()
     assert other.lease
-    late = world.call(spec("a"), caller="mallory")
+    late = harness.call(spec("a"), caller="mallory")
     await settle()
     assert late.lease  # no request waits for an engine that is ready
 
 
 @pytest.mark.parametrize("end", ["done", "failed", "abandoned"])
 async def test_bytes_are_charged_to_the_caller_whose_request_downloads_them(
-    world: World, end: str
+    harness: PoolHarness, end: str
 ) -> None:
-    world.downloader.instant = False
-    caller = world.call(spec("a"), caller="mallory")
+    harness.downloader.instant = False
+    caller = harness.call(spec("a"), caller="mallory")
     await settle()
-    world.downloader.tell("a", done=3 + 10, total=40)  # 1 was there
+    harness.downloader.tell("a", done=3 + 10, total=40)  # 1 was there
     if end == "done":
-        world.downloader.finish("a")
+        harness.downloader.finish("a")
     elif end == "failed":
-        world.downloader.fail("a", HubUnavailable("down"))
+        harness.downloader.fail("a", HubUnavailable("down"))
     else:
         await caller.leave()
-        await world.later(61)  # FETCH_LINGER
-        assert world.downloader.swept
+        await harness.later(61)  # FETCH_LINGER
+        assert harness.downloader.swept
     await settle()
-    refused = world.call(spec("b"), caller="mallory")
+    refused = harness.call(spec("b"), caller="mallory")
     await settle()
     assert 0 < waits(refused.error) <= HOUR
-    other = world.call(spec("b"), caller="alice")
+    other = harness.call(spec("b"), caller="alice")
     await settle()
     assert other.waiting
-    await world.later(HOUR)
-    later = world.call(spec("c"), caller="mallory")
+    await harness.later(HOUR)
+    later = harness.call(spec("c"), caller="mallory")
     await settle()
     assert later.waiting
 
 
-async def test_a_long_download_is_charged_while_it_runs(world: World) -> None:
-    world.downloader.instant = False
-    world.call(spec("a"), caller="mallory")
+async def test_a_long_download_is_charged_while_it_runs(harness: PoolHarness) -> None:
+    harness.downloader.instant = False
+    harness.call(spec("a"), caller="mallory")
     await settle()
-    world.clock.advance(11)
-    world.downloader.tell("a", done=20, total=GIB)
-    assert waits((await ask(world, "b", "mallory")).error) == HOUR
+    harness.clock.advance(11)
+    harness.downloader.tell("a", done=20, total=GIB)
+    assert waits((await ask(harness, "b", "mallory")).error) == HOUR

@@ -56,8 +56,8 @@ class Process:
 
 
 @dataclass
-class Outside:
-    """The world around the scheduler: it performs actions, and checks each of them."""
+class SchedulerHarness:
+    """Everything around the scheduler: it performs actions, and checks each of them."""
 
     limits: Limits
     scheduler: Scheduler = field(init=False)
@@ -165,7 +165,7 @@ class PoolLife(RuleBasedStateMachine):
         min_residency: float,
         per_caller: int | None,
     ) -> None:
-        self.world = Outside(
+        self.harness = SchedulerHarness(
             Limits(
                 BUDGET,
                 max_loaded,
@@ -189,109 +189,109 @@ class PoolLife(RuleBasedStateMachine):
     def request(
         self, which: EngineSpec, token: str, patience: float, caller: str | None
     ) -> None:
-        world = self.world
-        number = len(world.requests) + 1
-        world.requests[number] = Request(which)
-        deadline = world.now + patience
-        world.tell(events.Wanted(number, number, which, token, deadline, caller))
+        harness = self.harness
+        number = len(harness.requests) + 1
+        harness.requests[number] = Request(which)
+        deadline = harness.now + patience
+        harness.tell(events.Wanted(number, number, which, token, deadline, caller))
 
     @rule(caller=st.sampled_from("xy"))
     def download(self, caller: str) -> None:
-        self.world.tell(events.Downloaded(caller, 1))
+        self.harness.tell(events.Downloaded(caller, 1))
 
     @rule(which=st.sampled_from(SPECS))
     def remove_files(self, which: EngineSpec) -> None:
         model = which.model
-        self.world.tell(events.ForgetSnapshot(model.repo_id, model.commit))
+        self.harness.tell(events.ForgetSnapshot(model.repo_id, model.commit))
 
-    @precondition(lambda self: self.world.of("waiting", "granted"))
+    @precondition(lambda self: self.harness.of("waiting", "granted"))
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        number = data.draw(st.sampled_from(self.world.of("waiting", "granted")))
-        self.world.requests[number].state = "gone"
-        self.world.tell(events.Left(number))
+        number = data.draw(st.sampled_from(self.harness.of("waiting", "granted")))
+        self.harness.requests[number].state = "gone"
+        self.harness.tell(events.Left(number))
 
-    @precondition(lambda self: self.world.of("granted", "cut"))
+    @precondition(lambda self: self.harness.of("granted", "cut"))
     @rule(data=st.data(), answered=st.booleans())
     def release(self, data: st.DataObject, *, answered: bool) -> None:
-        number = data.draw(st.sampled_from(self.world.of("granted", "cut")))
-        self.world.requests[number].state = "done"
-        self.world.tell(events.Released(number, answered))
+        number = data.draw(st.sampled_from(self.harness.of("granted", "cut")))
+        self.harness.requests[number].state = "done"
+        self.harness.tell(events.Released(number, answered))
 
-    @precondition(lambda self: self.world.fetches)
+    @precondition(lambda self: self.harness.fetches)
     @rule(data=st.data(), end=st.sampled_from(["ok", "ok", "refused", "failed"]))
     def end_fetch(self, data: st.DataObject, end: str) -> None:
-        key = data.draw(st.sampled_from(sorted(self.world.fetches, key=str)))
-        action = self.world.fetches.pop(key)
+        key = data.draw(st.sampled_from(sorted(self.harness.fetches, key=str)))
+        action = self.harness.fetches.pop(key)
         self.old.append(events.Fetched(key, action.attempt, Path("/s")))
         if end == "ok":
-            self.world.tell(events.Fetched(key, action.attempt, Path("/s")))
+            self.harness.tell(events.Fetched(key, action.attempt, Path("/s")))
         else:
             refused = end == "refused"
             error = ModelGated("no") if refused else HubUnavailable("down")
-            self.world.tell(events.FetchFailed(key, action.attempt, error, refused))
+            self.harness.tell(events.FetchFailed(key, action.attempt, error, refused))
 
-    @precondition(lambda self: self.world.in_state("starting"))
+    @precondition(lambda self: self.harness.in_state("starting"))
     @rule(end=st.sampled_from(["ok", "ok", "ok", "failed", "out of memory"]))
     def end_start(self, end: str) -> None:
-        (number,) = self.world.in_state("starting")
-        process = self.world.processes[number]
+        (number,) = self.harness.in_state("starting")
+        process = self.harness.processes[number]
         key = process.action.spec.key
         self.old.append(events.Healthy(key, number))
         if end == "ok":
             process.state = "ready"
-            self.world.tell(events.Healthy(key, number))
+            self.harness.tell(events.Healthy(key, number))
         else:
             process.dead = True
-            self.world.tell(events.StartFailed(key, number, "exit 1", end == "out of memory"))
+            self.harness.tell(events.StartFailed(key, number, "exit 1", end == "out of memory"))
 
-    @precondition(lambda self: self.world.in_state("ready"))
+    @precondition(lambda self: self.harness.in_state("ready"))
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
-        number = data.draw(st.sampled_from(self.world.in_state("ready")))
-        process = self.world.processes[number]
+        number = data.draw(st.sampled_from(self.harness.in_state("ready")))
+        process = self.harness.processes[number]
         process.dead = True
         event = events.Crashed(process.action.spec.key, number, "killed")
         self.old.append(event)
-        self.world.tell(event)
+        self.harness.tell(event)
 
-    @precondition(lambda self: self.world.in_state("stopping"))
+    @precondition(lambda self: self.harness.in_state("stopping"))
     @rule(data=st.data(), missing=st.sampled_from([0, 0, 0, GIB]))
     def gone(self, data: st.DataObject, missing: int) -> None:
-        world = self.world
-        number = data.draw(st.sampled_from(world.in_state("stopping")))
-        key = world.processes.pop(number).action.spec.key
-        world.leaked = world.written_off = missing
+        harness = self.harness
+        number = data.draw(st.sampled_from(harness.in_state("stopping")))
+        key = harness.processes.pop(number).action.spec.key
+        harness.leaked = harness.written_off = missing
         event = events.Gone(key, number, missing)
         self.old.append(event)
-        world.tell(event)
+        harness.tell(event)
 
-    @precondition(lambda self: self.world.probes)
+    @precondition(lambda self: self.harness.probes)
     @rule(healthy=st.booleans())
     def answer_probe(self, *, healthy: bool) -> None:
-        probe = self.world.probes.pop()
+        probe = self.harness.probes.pop()
         if healthy:
-            self.world.tell(events.Responded(probe.key, probe.generation))
-        elif probe.generation in self.world.processes:
-            self.world.tell(events.Crashed(probe.key, probe.generation, "stalled"))
+            self.harness.tell(events.Responded(probe.key, probe.generation))
+        elif probe.generation in self.harness.processes:
+            self.harness.tell(events.Crashed(probe.key, probe.generation, "stalled"))
 
     @precondition(lambda self: self.old)
     @rule(data=st.data())
     def repeat_an_old_report(self, data: st.DataObject) -> None:
-        self.world.tell(data.draw(st.sampled_from(self.old)))
+        self.harness.tell(data.draw(st.sampled_from(self.old)))
 
     @rule(outsiders=st.sampled_from([0, 0, 4 * GIB, 11 * GIB]))
     def others_take_memory(self, outsiders: int) -> None:
-        self.world.outsiders = outsiders
+        self.harness.outsiders = outsiders
 
     @rule(seconds=st.sampled_from([0.5, 5.0, 60.0, 400.0]))
     def let_time_pass(self, seconds: float) -> None:
-        self.world.now += seconds
-        self.world.tell(events.Tick())
+        self.harness.now += seconds
+        self.harness.tell(events.Tick())
 
     @rule()
     def thaw(self) -> None:
-        self.world.tell(events.Thawed())
+        self.harness.tell(events.Thawed())
 
     @rule(steps=st.integers(1, 25))
     def all_goes_well(self, steps: int) -> None:
@@ -302,35 +302,35 @@ class PoolLife(RuleBasedStateMachine):
 
     @invariant()
     def a_timer_is_never_overdue(self) -> None:
-        if hasattr(self, "world"):
-            due = self.world.scheduler.wake_at
-            before = len(self.world.history)
-            if due <= self.world.now:
-                self.world.tell(events.Tick())
-                again = self.world.scheduler.wake_at
-                assert again > self.world.now, "a tick that is due again at once"
-            assert len(self.world.history) - before < 10
+        if hasattr(self, "harness"):
+            due = self.harness.scheduler.wake_at
+            before = len(self.harness.history)
+            if due <= self.harness.now:
+                self.harness.tell(events.Tick())
+                again = self.harness.scheduler.wake_at
+                assert again > self.harness.now, "a tick that is due again at once"
+            assert len(self.harness.history) - before < 10
 
     def teardown(self) -> None:
-        if not hasattr(self, "world"):
+        if not hasattr(self, "harness"):
             return
         self._everybody_is_served_once_nothing_fails_any_more()
         self._a_replay_decides_the_same()
         self._a_shutdown_leaves_nothing()
 
     def _everybody_is_served_once_nothing_fails_any_more(self) -> None:
-        world = self.world
-        world.outsiders = 0
-        already_failed = set(world.of("failed"))
+        harness = self.harness
+        harness.outsiders = 0
+        already_failed = set(harness.of("failed"))
         for _ in range(400):
             if not self._make_progress():
                 break
-        impatient = set(world.of("failed")) - already_failed
+        impatient = set(harness.of("failed")) - already_failed
         for number in impatient:
-            error = world.requests[number].error
+            error = harness.requests[number].error
             patient = not isinstance(error, NoRoom) and number in self.patient()
             assert not patient, f"request {number} failed: {error!r}"
-        assert not world.of("waiting", "granted"), "a request waits forever"
+        assert not harness.of("waiting", "granted"), "a request waits forever"
 
     def patient(self) -> set[int]:
         """Requests with a deadline so far off that it never came."""
@@ -342,55 +342,55 @@ class PoolLife(RuleBasedStateMachine):
 
     def _make_progress(self) -> bool:
         """Let everything go well for one step; False when there is nothing left to do."""
-        world = self.world
-        for number in world.of("granted", "cut"):
-            world.requests[number].state = "done"
-            world.tell(events.Released(number, answered=True))
+        harness = self.harness
+        for number in harness.of("granted", "cut"):
+            harness.requests[number].state = "done"
+            harness.tell(events.Released(number, answered=True))
             return True
-        for key, action in tuple(world.fetches.items()):
-            del world.fetches[key]
-            world.tell(events.Fetched(key, action.attempt, Path("/s")))
+        for key, action in tuple(harness.fetches.items()):
+            del harness.fetches[key]
+            harness.tell(events.Fetched(key, action.attempt, Path("/s")))
             return True
-        for number, process in tuple(world.processes.items()):
+        for number, process in tuple(harness.processes.items()):
             key = process.action.spec.key
             if process.state == "starting":
                 process.state = "ready"
-                world.tell(events.Healthy(key, number))
+                harness.tell(events.Healthy(key, number))
                 return True
             if process.state == "stopping":
-                del world.processes[number]
-                world.leaked = world.written_off = 0
-                world.tell(events.Gone(key, number, 0))
+                del harness.processes[number]
+                harness.leaked = harness.written_off = 0
+                harness.tell(events.Gone(key, number, 0))
                 return True
         return self._wait()
 
     def _wait(self) -> bool:
-        due = self.world.scheduler.wake_at
-        if due == inf or not self.world.of("waiting"):
+        due = self.harness.scheduler.wake_at
+        if due == inf or not self.harness.of("waiting"):
             return False
         assert due < 1e5, "only a deadline ends the waiting"
-        self.world.now = max(due, self.world.now)
-        self.world.tell(events.Tick())
+        self.harness.now = max(due, self.harness.now)
+        self.harness.tell(events.Tick())
         return True
 
     def _lines(self) -> list[str]:
-        return self.world.journal.getvalue().splitlines()
+        return self.harness.journal.getvalue().splitlines()
 
     def _a_replay_decides_the_same(self) -> None:
         replayed = [step.actions for step in replay(self._lines())]
-        assert [str(a) for a in replayed] == [str(a) for a in self.world.history]
+        assert [str(a) for a in replayed] == [str(a) for a in self.harness.history]
 
     def _a_shutdown_leaves_nothing(self) -> None:
-        world = self.world
-        world.tell(events.ShutDown(world.now))
-        world.tell(events.Tick())
-        assert not world.of("waiting")
-        assert not world.fetches
-        for number in world.in_state("stopping"):
-            key = world.processes.pop(number).action.spec.key
-            world.tell(events.Gone(key, number, 0))
-        assert not world.processes
-        assert world.scheduler.empty
+        harness = self.harness
+        harness.tell(events.ShutDown(harness.now))
+        harness.tell(events.Tick())
+        assert not harness.of("waiting")
+        assert not harness.fetches
+        for number in harness.in_state("stopping"):
+            key = harness.processes.pop(number).action.spec.key
+            harness.tell(events.Gone(key, number, 0))
+        assert not harness.processes
+        assert harness.scheduler.empty
 
 
 def stale_reports(key: EngineKey, old: int) -> list[events.Event]:
@@ -408,11 +408,14 @@ def stale_reports(key: EngineKey, old: int) -> list[events.Event]:
 
 
 def test_reports_of_an_earlier_life_change_nothing_in_any_state() -> None:
-    world, key = Outside(Limits(BUDGET, max_loaded=1, min_residency=0.0)), SPECS[0].key
-    world.requests[1] = Request(SPECS[0])
-    world.tell(events.Wanted(1, 1, SPECS[0], "x", 1e6))
+    harness, key = (
+        SchedulerHarness(Limits(BUDGET, max_loaded=1, min_residency=0.0)),
+        SPECS[0].key,
+    )
+    harness.requests[1] = Request(SPECS[0])
+    harness.tell(events.Wanted(1, 1, SPECS[0], "x", 1e6))
     for state in ("fetching", "starting", "ready", "stopping"):
-        slot = world.scheduler.slots[key]
+        slot = harness.scheduler.slots[key]
         assert slot.state == state
         for event in stale_reports(key, old=99):
             before = (
@@ -422,7 +425,7 @@ def test_reports_of_an_earlier_life_change_nothing_in_any_state() -> None:
                 len(slot.leases),
                 slot.failures,
             )
-            world.tell(event)
+            harness.tell(event)
             after = (
                 slot.state,
                 slot.generation,
@@ -432,14 +435,14 @@ def test_reports_of_an_earlier_life_change_nothing_in_any_state() -> None:
             )
             assert before == after, f"{event} in {state}"
         if state == "fetching":
-            world.tell(events.Fetched(key, world.fetches.pop(key).attempt, Path("/s")))
+            harness.tell(events.Fetched(key, harness.fetches.pop(key).attempt, Path("/s")))
             continue
-        (number,) = world.processes
+        (number,) = harness.processes
         if state == "starting":
-            world.processes[number].state = "ready"
-            world.tell(events.Healthy(key, number))
+            harness.processes[number].state = "ready"
+            harness.tell(events.Healthy(key, number))
         elif state == "ready":
-            world.tell(events.Crashed(key, number, "killed"))
+            harness.tell(events.Crashed(key, number, "killed"))
 
 
 PoolLife.TestCase.settings = settings(

@@ -1,4 +1,4 @@
-"""The two ways into a worker, as an attacker sees them: HTTP, and RunPod's queue."""
+"""A worker as an attacker sees it: over HTTP or through RunPod's queue, by the same calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from tests.e2e.caller import CHAT, VARYING, Answer, Caller, Json, calling, chat, credentials
-from tests.e2e_runpod.harness import Endpoint, Stage
+from tests.e2e_runpod.harness import Endpoint, QueueHarness
 from tests.loopback_platform import Job, Outcome
 from tests.security.traces import Traces, traces
 from tests.worker import Worker
@@ -40,7 +40,7 @@ class Seen:
         return repr(self.shown).replace(name, "MODEL")
 
 
-class Door(Protocol):
+class Client(Protocol):
     async def ask(self, route: str, body: Json, token: str | None = None) -> Seen: ...
 
     async def look(self, name: str, token: str | None = None) -> Seen:
@@ -51,7 +51,7 @@ class Door(Protocol):
         return await self.ask(CHAT, chat(model), token)
 
 
-class HttpDoor(Door):
+class HttpClient(Client):
     def __init__(self, caller: Caller, key: str) -> None:
         self._caller, self._key = caller, key
 
@@ -63,7 +63,7 @@ class HttpDoor(Door):
         return _answered(await self._caller.get(path, **credentials(token, self._key)))
 
 
-class QueueDoor(Door):
+class QueueClient(Client):
     """A caller who stops waiting for a job cancels it."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -88,25 +88,25 @@ class QueueDoor(Door):
 
 @dataclass(frozen=True)
 class Site:
-    """A worker with one door open."""
+    """A worker that is reached in one way: over HTTP, or through the queue."""
 
     kind: str
-    stage: Stage
+    harness: QueueHarness
     worker: Worker
     journal: Path  # the pool's
     endpoint: Endpoint | None
     key: str = ""  # an API key, where one is asked for
 
     def traces(self) -> Traces:
-        return traces(self.stage, self.journal)
+        return traces(self.harness, self.journal)
 
     @asynccontextmanager
-    async def door(self) -> AsyncIterator[Door]:
+    async def client(self) -> AsyncIterator[Client]:
         if self.endpoint is not None:
-            yield QueueDoor(self.endpoint)
+            yield QueueClient(self.endpoint)
             return
         async with calling(self.worker.url) as caller:
-            yield HttpDoor(caller, self.key)
+            yield HttpClient(caller, self.key)
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
@@ -117,32 +117,32 @@ class Site:
 
 
 @contextmanager
-def site(stage: Stage, kind: str, key: str = "", **environ: str) -> Iterator[Site]:
-    journal = _journal(stage, kind)
+def site(harness: QueueHarness, kind: str, key: str = "", **environ: str) -> Iterator[Site]:
+    journal = _journal(harness, kind)
     environ |= {"POOL_JOURNAL": str(journal)}
     if kind == "http":
-        with stage.worker(**environ) as worker:
-            yield Site(kind, stage, worker, journal, None, key)
+        with harness.worker(**environ) as worker:
+            yield Site(kind, harness, worker, journal, None, key)
     else:
-        with stage.endpoint(**environ) as endpoint:
-            yield Site(kind, stage, endpoint.worker, journal, endpoint)
+        with harness.endpoint(**environ) as endpoint:
+            yield Site(kind, harness, endpoint.worker, journal, endpoint)
 
 
 @contextmanager
-def doomed_site(stage: Stage, kind: str, **environ: str) -> Iterator[Site]:
+def doomed_site(harness: QueueHarness, kind: str, **environ: str) -> Iterator[Site]:
     """For a test that ends the worker, in whatever way."""
-    journal = _journal(stage, kind)
+    journal = _journal(harness, kind)
     environ |= {"POOL_JOURNAL": str(journal)}
     if kind == "http":
-        with stage.new_worker(**environ) as worker:
-            yield Site(kind, stage, worker, journal, None)
+        with harness.new_worker(**environ) as worker:
+            yield Site(kind, harness, worker, journal, None)
     else:
-        with stage.started(**environ) as endpoint:
-            yield Site(kind, stage, endpoint.worker, journal, endpoint)
+        with harness.started(**environ) as endpoint:
+            yield Site(kind, harness, endpoint.worker, journal, endpoint)
 
 
-def _journal(stage: Stage, kind: str) -> Path:
-    return stage.journal.path.with_name(f"pool-{kind}.jsonl")
+def _journal(harness: QueueHarness, kind: str) -> Path:
+    return harness.journal.path.with_name(f"pool-{kind}.jsonl")
 
 
 def _answered(answer: Answer) -> Seen:

@@ -14,7 +14,7 @@ from tests.e2e.caller import CHAT, chat
 from tests.e2e.evidence import Evidence, found
 from tests.e2e.processes import may_dump
 from tests.eventually import eventually
-from tests.security.harness import Door, Seen, Site
+from tests.security.harness import Client, Seen, Site
 from tests.security.memory import Found, Memory
 from tests.security.troubles import KINDS, Troubles
 
@@ -60,12 +60,12 @@ class Hunt:
 
     async def run(self) -> None:
         case, place = self._case, self._place
-        async with place.door() as door, case.evidence.of_processes(place.worker):
-            troubles = Troubles(place, door)
-            await self._plainly(door)
-            await self._malformed(door)
+        async with place.client() as client, case.evidence.of_processes(place.worker):
+            troubles = Troubles(place, client)
+            await self._plainly(client)
+            await self._malformed(client)
             await troubles.of_the_token()
-            # Which door they came through makes no difference to the Hub: some will do.
+            # The Hub sees no difference between HTTP and the queue: some will do.
             await troubles.of_the_hub(KINDS if place.kind == "http" else ("cut", "hang"))
             await troubles.of_the_download()
             await troubles.of_the_engine()
@@ -77,7 +77,7 @@ class Hunt:
                 self._see_limits()
                 place.worker.send(signal.SIGTERM)
                 await eventually(lambda: "leaving" in place.worker.log)
-                place.stage.hub.faults.clear()
+                place.harness.hub.faults.clear()
                 await asyncio.to_thread(place.worker.wait, 20)
         for seen in troubles.seen.values():
             self._see(seen)
@@ -85,31 +85,33 @@ class Hunt:
             told = (job.outputs, job.finals, job.progress)  # also of those that were cancelled
             case.evidence.answers.append(repr(told).encode())
 
-    async def _plainly(self, door: Door) -> None:
+    async def _plainly(self, client: Client) -> None:
         """Everybody is served, and the control goes wherever a token must not."""
-        stage, control = self._place.stage, self._case.control["control"]
-        stage.model(self._private, private=True)
-        stage.model(f"acme/{control}", answer=control)
-        inside, beside = (stage.hub.add_account("acme") for _ in range(2))
+        harness, control = self._place.harness, self._case.control["control"]
+        harness.model(self._private, private=True)
+        harness.model(f"acme/{control}", answer=control)
+        inside, beside = (harness.hub.add_account("acme") for _ in range(2))
         self.note({"inside": inside, "beside": beside})
         body = chat(self._private, hf_token=inside)
         for model in (HOUSE, f"acme/{control}"):
-            self._see(await door.chat(model))
-        assert self._see(await door.ask(CHAT, chat(f"acme/{control}", hf_token=""))).code == ""
-        self._see(await door.ask(CHAT, body))
-        self._see(await door.ask(CHAT, body, beside))
+            self._see(await client.chat(model))
+        assert (
+            self._see(await client.ask(CHAT, chat(f"acme/{control}", hf_token=""))).code == ""
+        )
+        self._see(await client.ask(CHAT, body))
+        self._see(await client.ask(CHAT, body, beside))
 
-    async def _malformed(self, door: Door) -> None:
-        self._place.stage.model(self._public)
-        await asyncio.gather(*(self._shaped(door, *shape) for shape in SHAPES.items()))
+    async def _malformed(self, client: Client) -> None:
+        self._place.harness.model(self._public)
+        await asyncio.gather(*(self._shaped(client, *shape) for shape in SHAPES.items()))
         if self._place.kind == "http":
             assert " 20" in await self._get("/ping", "")  # logged at DEBUG
 
-    async def _shaped(self, door: Door, shape: str, form: str) -> None:
+    async def _shaped(self, client: Client, shape: str, form: str) -> None:
         marker = self._case.secrets[shape] = secrets.token_hex(16)
         value: Any = form.replace("{}", marker)
         for token in (value, [value], {value: value}):
-            seen = self._see(await door.ask(CHAT, chat(self._public, hf_token=token)))
+            seen = self._see(await client.ask(CHAT, chat(self._public, hf_token=token)))
             self._case.codes[f"{shape} {type(token).__name__}"] = seen.code
         if self._place.kind == "http":
             assert " 40" in await self._get("/v1/models", value)

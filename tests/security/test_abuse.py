@@ -1,4 +1,4 @@
-"""Odd bodies and many names, over both doors; others are served meanwhile and afterwards."""
+"""Odd bodies and many names, over HTTP and the queue, while and before others are served."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ import pytest
 
 from tests.e2e.caller import CHAT, Json, chat
 from tests.e2e.processes import resident
-from tests.e2e_runpod.harness import Stage
-from tests.security.harness import Door, Site, site
+from tests.e2e_runpod.harness import QueueHarness
+from tests.security.harness import Client, Site, site
 
 MODEL = "acme/model"
 AT_ONCE = 10.0  # seconds: far from any deadline of the worker's, on the busiest machine
 
 
 @pytest.fixture(scope="module")
-def model(stage: Stage) -> None:
-    stage.model(MODEL)
+def model(harness: QueueHarness) -> None:
+    harness.model(MODEL)
 
 
 @pytest.fixture(scope="module", params=["http", "queue"])
-def place(request: pytest.FixtureRequest, stage: Stage, model: None) -> Iterator[Site]:
-    with site(stage, request.param) as place:
+def place(request: pytest.FixtureRequest, harness: QueueHarness, model: None) -> Iterator[Site]:
+    with site(harness, request.param) as place:
         yield place
 
 
 @pytest.fixture
-async def door(place: Site) -> AsyncIterator[Door]:
+async def client(place: Site) -> AsyncIterator[Client]:
     """Others are served before and after, at once."""
-    async with place.door() as door:
-        await served(door)
-        yield door
+    async with place.client() as client:
+        await served(client)
+        yield client
         async with asyncio.timeout(AT_ONCE):
-            await served(door)
+            await served(client)
 
 
-async def served(door: Door) -> None:
-    assert (await door.chat(MODEL)).text == f"I am {MODEL}"
+async def served(client: Client) -> None:
+    assert (await client.chat(MODEL)).text == f"I am {MODEL}"
 
 
 def nested(levels: int) -> Json:
@@ -64,13 +64,13 @@ def nested(levels: int) -> Json:
     ],
     ids=["deep", "wide", "long number", "numbers", "text", "messages", "object", "lists"],
 )
-async def test_an_odd_body_is_answered_or_refused(door: Door, content: Json) -> None:
-    seen = await door.ask(CHAT, chat(MODEL, **content))
+async def test_an_odd_body_is_answered_or_refused(client: Client, content: Json) -> None:
+    seen = await client.ask(CHAT, chat(MODEL, **content))
     assert seen.code in ("", "invalid_request"), seen.content
 
 
 @pytest.mark.parametrize("place", ["http"], indirect=True)
-async def test_millions_of_values_are_refused_at_once(place: Site, door: Door) -> None:
+async def test_millions_of_values_are_refused_at_once(place: Site, client: Client) -> None:
     body = b'{"messages":[' + b"[]," * 10_000_000 + b"[]]}"
     headers = {"Content-Type": "application/json"}
     async with aiohttp.ClientSession() as session, asyncio.timeout(AT_ONCE):
@@ -80,12 +80,14 @@ async def test_millions_of_values_are_refused_at_once(place: Site, door: Door) -
     assert resident(place.worker.pid) < 400 << 20
 
 
-async def test_thousands_of_names_leave_the_worker_as_it_was(place: Site, door: Door) -> None:
+async def test_thousands_of_names_leave_the_worker_as_it_was(
+    place: Site, client: Client
+) -> None:
     count = 2000 if place.kind == "http" else 100  # a job takes longer
     before = resident(place.worker.pid)
     for start in range(0, count, 100):
         names = [f"mallory/{number}" for number in range(start, start + 100)]
-        *refused, other = await asyncio.gather(*map(door.chat, [*names, MODEL]))
+        *refused, other = await asyncio.gather(*map(client.chat, [*names, MODEL]))
         assert {seen.code for seen in refused} == {"model_not_found"}
         assert other.text == f"I am {MODEL}"
     assert resident(place.worker.pid) - before < 20 << 20

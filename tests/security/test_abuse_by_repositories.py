@@ -14,7 +14,7 @@ import pytest
 
 from router.downloads.select_files import MAX_FILES
 from tests.e2e.caller import Caller
-from tests.e2e.harness import Scene
+from tests.e2e.harness import Harness
 from tests.e2e.processes import command, resident
 from tests.worker import Worker
 
@@ -25,9 +25,9 @@ SERVED, UNSUPPORTED = "", "unsupported_model"
 
 
 @pytest.fixture(scope="module")
-def worker(scene: Scene) -> Iterator[Worker]:
-    scene.model(MODEL)
-    with scene.worker(MAX_LOADED_MODELS="2", FETCH_LINGER="0") as worker:
+def worker(harness: Harness) -> Iterator[Worker]:
+    harness.model(MODEL)
+    with harness.worker(MAX_LOADED_MODELS="2", FETCH_LINGER="0") as worker:
         yield worker
 
 
@@ -71,12 +71,12 @@ class Sized(bytes):
 
 
 async def test_a_repository_of_very_many_files_is_refused_after_some_pages(
-    scene: Scene, worker: Worker, other: Caller
+    harness: Harness, worker: Worker, other: Caller
 ) -> None:
-    scene.hub.list_by(1000)
+    harness.hub.list_by(1000)
     files = {f"{number:06}.safetensors": b"x" for number in range(100_000)}
-    scene.hub.add_repo("mallory/many", files | {"config.json": json.dumps(LLAMA).encode()})
-    before, asked = resident(worker.pid), len(scene.hub.requests)
+    harness.hub.add_repo("mallory/many", files | {"config.json": json.dumps(LLAMA).encode()})
+    before, asked = resident(worker.pid), len(harness.hub.requests)
     refusal = asyncio.create_task(code_for(other, "mallory/many"))
     children: list[int] = []
     while not refusal.done():
@@ -85,7 +85,7 @@ async def test_a_repository_of_very_many_files_is_refused_after_some_pages(
         children += [memory for pid in downloads if (memory := resident(pid))]
         await asyncio.wait([refusal], timeout=0.02)
     assert refusal.result() == UNSUPPORTED
-    pages = [r for r in scene.hub.requests[asked:] if "/tree/" in r.path]
+    pages = [r for r in harness.hub.requests[asked:] if "/tree/" in r.path]
     assert len(pages) == MAX_FILES // 1000 + 1
     assert max(children) < 250 << 20
     assert resident(worker.pid) - before < 100 << 20
@@ -113,10 +113,10 @@ async def test_a_repository_of_very_many_files_is_refused_after_some_pages(
     ],
 )
 async def test_an_absurd_configuration_is_the_engines_matter_or_refused(
-    scene: Scene, other: Caller, config: bytes, code: str
+    harness: Harness, other: Caller, config: bytes, code: str
 ) -> None:
     model = f"mallory/{secrets.token_hex(4)}"
-    scene.hub.add_repo(model, {"config.json": config, "model.safetensors": model.encode()})
+    harness.hub.add_repo(model, {"config.json": config, "model.safetensors": model.encode()})
     assert await code_for(other, model) == code
 
 
@@ -129,9 +129,9 @@ async def test_an_absurd_configuration_is_the_engines_matter_or_refused(
     ids=["long header", "size"],
 )
 async def test_weights_that_lie_are_the_engines_matter_or_refused(
-    scene: Scene, other: Caller, weights: bytes, code: str
+    harness: Harness, other: Caller, weights: bytes, code: str
 ) -> None:
     model = f"mallory/{secrets.token_hex(4)}"
     files = {"config.json": json.dumps(LLAMA).encode(), "model.safetensors": weights}
-    scene.hub.add_repo(model, files)
+    harness.hub.add_repo(model, files)
     assert await code_for(other, model) == code

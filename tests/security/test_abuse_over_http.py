@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from tests.e2e.caller import CHAT, Caller
-from tests.e2e.harness import Scene
+from tests.e2e.harness import Harness
 from tests.e2e.processes import open_files, resident
 from tests.worker import Worker
 
@@ -24,10 +24,10 @@ AT_ONCE = 10.0  # seconds, on the busiest machine
 
 
 @pytest.fixture(scope="module")
-def worker(scene: Scene) -> Iterator[Worker]:
-    scene.model(MODEL)
+def worker(harness: Harness) -> Iterator[Worker]:
+    harness.model(MODEL)
     environ = {"MAX_BODY_BYTES": f"{LIMIT}B", "REQUEST_TIMEOUT": "5", "QUEUE_TIMEOUT": "5"}
-    with scene.worker(**environ) as worker:
+    with harness.worker(**environ) as worker:
         yield worker
 
 

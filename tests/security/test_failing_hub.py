@@ -12,10 +12,10 @@ from datetime import timedelta
 import pytest
 
 from tests.e2e.caller import calling
-from tests.e2e_runpod.harness import Stage
+from tests.e2e_runpod.harness import QueueHarness
 from tests.eventually import eventually
 from tests.loopback_hub.faults import Kind
-from tests.security.harness import SERVED, Door, Seen, Site, site
+from tests.security.harness import SERVED, Client, Seen, Site, site
 
 OPEN, HIDDEN, GATED = "acme/Open", "acme/Hidden", "acme/Gated"
 UNAVAILABLE = "hub_unavailable"
@@ -23,29 +23,31 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
-def models(stage: Stage) -> None:
-    stage.model(OPEN)
-    stage.model(HIDDEN, private=True)
-    stage.model(GATED, gated=True)
+def models(harness: QueueHarness) -> None:
+    harness.model(OPEN)
+    harness.model(HIDDEN, private=True)
+    harness.model(GATED, gated=True)
 
 
 @pytest.fixture(scope="module", params=["http", "queue"])
-def place(request: pytest.FixtureRequest, stage: Stage, models: None) -> Iterator[Site]:
-    with site(stage, request.param, MAX_LOADED_MODELS="3") as place:
+def place(
+    request: pytest.FixtureRequest, harness: QueueHarness, models: None
+) -> Iterator[Site]:
+    with site(harness, request.param, MAX_LOADED_MODELS="3") as place:
         yield place
 
 
 @pytest.fixture
-async def door(place: Site) -> AsyncIterator[Door]:
-    async with place.door() as door:
-        yield door
+async def client(place: Site) -> AsyncIterator[Client]:
+    async with place.client() as client:
+        yield client
 
 
 class Case:
     """Models that are loaded, and tokens that the worker has not seen yet."""
 
-    def __init__(self, place: Site, door: Door) -> None:
-        self.hub, self.door = place.stage.hub, door
+    def __init__(self, place: Site, client: Client) -> None:
+        self.hub, self.client = place.harness.hub, client
 
     def token(self, account: str) -> str:
         return self.hub.add_account(account)
@@ -54,7 +56,7 @@ class Case:
         """One that may use them all, and has just shown it."""
         owner = self.token("acme")
         for model in (OPEN, HIDDEN, GATED):
-            assert (await self.door.chat(model, owner)).text == f"I am {model}"
+            assert (await self.client.chat(model, owner)).text == f"I am {model}"
         return owner
 
     @contextmanager
@@ -67,8 +69,8 @@ class Case:
 
 
 @pytest.fixture
-def case(place: Site, door: Door) -> Case:
-    return Case(place, door)
+def case(place: Site, client: Client) -> Case:
+    return Case(place, client)
 
 
 def refused(seen: Seen) -> bool:
@@ -77,17 +79,17 @@ def refused(seen: Seen) -> bool:
 
 
 async def only_the_entitled_are_served(case: Case, fault: Kind) -> None:
-    owner, door = await case.entitled(), case.door
+    owner, client = await case.entitled(), case.client
     with case.trouble(fault):
         served = [
-            *(door.chat(model, owner) for model in (OPEN, HIDDEN, GATED)),
-            *(door.chat(OPEN, token) for token in (None, case.token("stranger"))),
+            *(client.chat(model, owner) for model in (OPEN, HIDDEN, GATED)),
+            *(client.chat(OPEN, token) for token in (None, case.token("stranger"))),
         ]
         others = [
-            *(door.chat(HIDDEN, case.token(account)) for account in ("stranger", "acme")),
-            door.chat(GATED, case.token("acme")),
-            door.chat(f"acme/Absent-{secrets.token_hex(4)}", case.token("acme")),
-            door.look(HIDDEN, case.token("acme")),
+            *(client.chat(HIDDEN, case.token(account)) for account in ("stranger", "acme")),
+            client.chat(GATED, case.token("acme")),
+            client.chat(f"acme/Absent-{secrets.token_hex(4)}", case.token("acme")),
+            client.look(HIDDEN, case.token("acme")),
         ]
         async with asyncio.timeout(30):
             seen = await asyncio.gather(*served, *others)
@@ -110,7 +112,7 @@ async def test_nor_does_one_that_hangs(case: Case) -> None:
 async def test_a_question_is_asked_once_however_many_wait_for_it(case: Case) -> None:
     owner, before = case.token("acme"), len(case.hub.requests)
     with case.trouble("hang"):
-        asking = [asyncio.create_task(case.door.chat(HIDDEN, owner)) for _ in range(30)]
+        asking = [asyncio.create_task(case.client.chat(HIDDEN, owner)) for _ in range(30)]
         await eventually(lambda: len(case.hub.requests) > before)
     assert {seen.text for seen in await asyncio.gather(*asking)} == {f"I am {HIDDEN}"}
     info = f"/api/models/{HIDDEN}"
@@ -121,9 +123,9 @@ async def test_a_question_is_asked_once_however_many_wait_for_it(case: Case) -> 
 async def test_when_it_is_back_they_come_in(case: Case) -> None:
     owner = case.token("acme")
     with case.trouble("503"):
-        assert refused(await case.door.chat(HIDDEN, owner))
+        assert refused(await case.client.chat(HIDDEN, owner))
     async with asyncio.timeout(20):
-        while (seen := await case.door.chat(HIDDEN, owner)).code == UNAVAILABLE:  # noqa: ASYNC110 - it is asked for
+        while (seen := await case.client.chat(HIDDEN, owner)).code == UNAVAILABLE:  # noqa: ASYNC110 - it is asked for
             await asyncio.sleep(0.1)
     assert seen.text == f"I am {HIDDEN}"
 
@@ -131,14 +133,14 @@ async def test_when_it_is_back_they_come_in(case: Case) -> None:
 async def test_a_limited_token_is_told_for_how_long_and_asks_no_more(case: Case) -> None:
     limited, other = case.token("acme"), case.token("acme")
     with case.trouble("429"):
-        assert refused(await case.door.chat(HIDDEN, limited))
+        assert refused(await case.client.chat(HIDDEN, limited))
     before = len(case.hub.requests)
     for model in (HIDDEN, GATED):
-        seen = await case.door.chat(model, limited)
+        seen = await case.client.chat(model, limited)
         assert refused(seen)
         assert 40 <= seen.content["error"]["retry_after"] <= 55
     assert len(case.hub.requests) == before
-    assert (await case.door.chat(HIDDEN, other)).text == f"I am {HIDDEN}"
+    assert (await case.client.chat(HIDDEN, other)).text == f"I am {HIDDEN}"
 
 
 @pytest.mark.parametrize(
@@ -151,10 +153,10 @@ async def test_a_limited_token_is_told_for_how_long_and_asks_no_more(case: Case)
     ids=["unknown", "refused", "untrusted"],
 )
 async def test_a_worker_that_never_reached_the_hub_says_so(
-    stage: Stage, models: None, endpoint: Mapping[str, str]
+    harness: QueueHarness, models: None, endpoint: Mapping[str, str]
 ) -> None:
-    token = stage.hub.add_account("acme")
-    with stage.worker(**endpoint) as worker:
+    token = harness.hub.add_account("acme")
+    with harness.worker(**endpoint) as worker:
         async with calling(worker.url) as caller:
             assert (await caller.get("/ping")).status == 200
             for bearer in (token, None):
@@ -164,14 +166,14 @@ async def test_a_worker_that_never_reached_the_hub_says_so(
     assert token not in worker.log
 
 
-async def test_an_expired_certificate_is_no_hub(stage: Stage, models: None) -> None:
-    with stage.worker() as worker:
+async def test_an_expired_certificate_is_no_hub(harness: QueueHarness, models: None) -> None:
+    with harness.worker() as worker:
         async with calling(worker.url) as caller:
-            stage.hub.certify(-DAY)
+            harness.hub.certify(-DAY)
             try:
-                answer = await caller.chat(OPEN, token=stage.hub.add_account("acme"))
+                answer = await caller.chat(OPEN, token=harness.hub.add_account("acme"))
             finally:
-                stage.hub.certify(DAY)
+                harness.hub.certify(DAY)
             assert answer.refusal == (503, UNAVAILABLE)
-            answer = await caller.chat(OPEN, token=stage.hub.add_account("acme"))
+            answer = await caller.chat(OPEN, token=harness.hub.add_account("acme"))
             assert answer.text == f"I am {OPEN}"

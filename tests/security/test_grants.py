@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e_runpod.harness import Stage
+from tests.e2e_runpod.harness import QueueHarness
 from tests.security.harness import Site, site
 
 # The operator's, HALL with a token of its own; and others', all private.
@@ -48,12 +48,12 @@ PLACES = {
 
 
 @pytest.fixture(scope="module")
-def tokens(stage: Stage) -> Tokens:
+def tokens(harness: QueueHarness) -> Tokens:
     """By whose they are."""
     for name in (HOUSE, HALL, OTHER):
-        stage.model(name, private=True)
+        harness.model(name, private=True)
     accounts = ("acme", "guild", "stranger")
-    return {who: stage.hub.add_account(who) for who in accounts} | {"nobody": None}
+    return {who: harness.hub.add_account(who) for who in accounts} | {"nobody": None}
 
 
 @pytest.fixture(scope="module", params=[*PLACES.values()], ids=[*PLACES])
@@ -63,20 +63,20 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 @pytest.fixture(scope="module")
-def worker(stage: Stage, tokens: Tokens, place: Place) -> Iterator[Site]:
+def worker(harness: QueueHarness, tokens: Tokens, place: Place) -> Iterator[Site]:
     environ = place.environ() | {
         "MODELS_CONFIG": CONFIG,
-        "HF_TOKEN": stage.hub.add_account("acme"),
-        "HALL_TOKEN": stage.hub.add_account("guild"),
+        "HF_TOKEN": harness.hub.add_account("acme"),
+        "HALL_TOKEN": harness.hub.add_account("guild"),
         "MAX_LOADED_MODELS": "3",
     }
-    with site(stage, place.kind, place.key, **environ) as worker:
+    with site(harness, place.kind, place.key, **environ) as worker:
         yield worker
 
 
 async def outcomes(worker: Site, model: str, tokens: Tokens) -> dict[str, str]:
-    async with worker.door() as door:
-        seen = {who: await door.chat(model, token) for who, token in tokens.items()}
+    async with worker.client() as client:
+        seen = {who: await client.chat(model, token) for who, token in tokens.items()}
     return {who: one.code or one.text for who, one in seen.items()}
 
 
@@ -106,7 +106,7 @@ async def test_the_workers_token_serves_further_models_where_callers_are_known(
 async def test_a_commit_of_an_operators_model_is_not_what_the_operator_granted(
     worker: Site, place: Place, tokens: Tokens
 ) -> None:
-    commit = worker.stage.hub.commit(HOUSE, {}, "refs/pr/1")
+    commit = worker.harness.hub.commit(HOUSE, {}, "refs/pr/1")
     for revision in ("refs/pr/1", commit):
         served = ("acme", "nobody") if place.known else ("acme",)
         found = await outcomes(worker, f"{HOUSE}@{revision}", tokens)

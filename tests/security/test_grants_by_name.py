@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.e2e_runpod.harness import Stage
-from tests.security.harness import Door, Site, site
+from tests.e2e_runpod.harness import QueueHarness
+from tests.security.harness import Client, Site, site
 
 NOT_FOUND, NOT_ALLOWED, GATED = "model_not_found", "model_not_allowed", "model_gated"
 
@@ -28,33 +28,35 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def models(stage: Stage) -> None:
+def models(harness: QueueHarness) -> None:
     for former, name in ((FORMER_COVERED, COVERED), (FORMER_UNCOVERED, UNCOVERED)):
-        stage.model(former, gated=True)
-        stage.hub.rename(former, name)
-        stage.hub.accept(name, "worker")
-    stage.model(FORMER_HIDDEN, private=True)
-    stage.hub.rename(FORMER_HIDDEN, HIDDEN)
-    stage.hub.share(HIDDEN, "worker")
-    stage.model(ALLOWED)
-    stage.model(TRUSTED)
+        harness.model(former, gated=True)
+        harness.hub.rename(former, name)
+        harness.hub.accept(name, "worker")
+    harness.model(FORMER_HIDDEN, private=True)
+    harness.hub.rename(FORMER_HIDDEN, HIDDEN)
+    harness.hub.share(HIDDEN, "worker")
+    harness.model(ALLOWED)
+    harness.model(TRUSTED)
 
 
 @pytest.fixture(scope="module", params=["http", "queue"])
-def worker(request: pytest.FixtureRequest, stage: Stage, models: None) -> Iterator[Site]:
-    own = stage.hub.add_account("worker")
-    with site(stage, request.param, HF_TOKEN=own, **SETTINGS) as worker:
+def worker(
+    request: pytest.FixtureRequest, harness: QueueHarness, models: None
+) -> Iterator[Site]:
+    own = harness.hub.add_account("worker")
+    with site(harness, request.param, HF_TOKEN=own, **SETTINGS) as worker:
         yield worker
 
 
 @pytest.fixture
-async def door(worker: Site) -> AsyncIterator[Door]:
-    async with worker.door() as door:
-        yield door
+async def client(worker: Site) -> AsyncIterator[Client]:
+    async with worker.client() as client:
+        yield client
 
 
-async def outcome(door: Door, name: str) -> str:
-    seen = await door.chat(name)
+async def outcome(client: Client, name: str) -> str:
+    seen = await client.chat(name)
     return seen.code or seen.text
 
 
@@ -70,49 +72,53 @@ async def outcome(door: Door, name: str) -> str:
     ],
 )
 async def test_the_workers_token_is_for_what_a_name_means_now(
-    door: Door, name: str, expected: str
+    client: Client, name: str, expected: str
 ) -> None:
-    assert await outcome(door, name) == expected
+    assert await outcome(client, name) == expected
 
 
 _fresh = itertools.count(1)
 
 
 async def test_a_name_that_is_not_allowed_is_refused_before_the_hub_is_asked(
-    worker: Site, door: Door
+    worker: Site, client: Client
 ) -> None:
-    before = len(worker.stage.hub.requests)
-    commit = worker.stage.hub.commit(ALLOWED, {}, "refs/pr/1")
+    before = len(worker.harness.hub.requests)
+    commit = worker.harness.hub.commit(ALLOWED, {}, "refs/pr/1")
     with worker.untouched():
         for name in ("guild/Else", f"{ALLOWED}@refs/pr/1", f"{ALLOWED}@{commit}"):
-            assert await outcome(door, name) == NOT_ALLOWED
-    assert len(worker.stage.hub.requests) == before
+            assert await outcome(client, name) == NOT_ALLOWED
+    assert len(worker.harness.hub.requests) == before
 
 
-async def test_an_allowed_name_must_lead_to_an_allowed_model(worker: Site, door: Door) -> None:
+async def test_an_allowed_name_must_lead_to_an_allowed_model(
+    worker: Site, client: Client
+) -> None:
     name = f"acme/Moved-{next(_fresh)}"
-    worker.stage.model(name)
-    worker.stage.hub.rename(name, name.replace("acme/", "guild/"))
+    worker.harness.model(name)
+    worker.harness.hub.rename(name, name.replace("acme/", "guild/"))
     with worker.untouched():
-        for token in (None, worker.stage.hub.add_account("stranger")):
-            assert (await door.chat(name, token)).code == NOT_ALLOWED
+        for token in (None, worker.harness.hub.add_account("stranger")):
+            assert (await client.chat(name, token)).code == NOT_ALLOWED
 
 
 async def test_what_a_former_name_led_to_must_be_allowed_by_that_name_too(
-    worker: Site, door: Door
+    worker: Site, client: Client
 ) -> None:
     name = f"guild/Moved-{next(_fresh)}"
-    worker.stage.model(name)
-    worker.stage.hub.rename(name, name.replace("guild/", "acme/"))
+    worker.harness.model(name)
+    worker.harness.hub.rename(name, name.replace("guild/", "acme/"))
     with worker.untouched():
-        assert await outcome(door, name) == NOT_ALLOWED
+        assert await outcome(client, name) == NOT_ALLOWED
 
 
-async def test_a_pull_request_is_not_trusted_as_the_model_is(worker: Site, door: Door) -> None:
-    commit = worker.stage.hub.commit(TRUSTED, {"evil.py": b""}, f"refs/pr/{next(_fresh)}")
-    assert await outcome(door, f"{TRUSTED}@{commit}") == f"I am {TRUSTED}"
-    assert await outcome(door, TRUSTED) == f"I am {TRUSTED}"
-    pulled, own = worker.stage.journal.events("start", TRUSTED)[-2:]
+async def test_a_pull_request_is_not_trusted_as_the_model_is(
+    worker: Site, client: Client
+) -> None:
+    commit = worker.harness.hub.commit(TRUSTED, {"evil.py": b""}, f"refs/pr/{next(_fresh)}")
+    assert await outcome(client, f"{TRUSTED}@{commit}") == f"I am {TRUSTED}"
+    assert await outcome(client, TRUSTED) == f"I am {TRUSTED}"
+    pulled, own = worker.harness.journal.events("start", TRUSTED)[-2:]
     assert commit in pulled["model_path"]
     assert "--trust-remote-code" not in pulled["argv"]
     assert "--trust-remote-code" in own["argv"]
@@ -120,18 +126,18 @@ async def test_a_pull_request_is_not_trusted_as_the_model_is(worker: Site, door:
 
 
 async def test_a_name_that_was_registered_anew_is_another_model(
-    worker: Site, door: Door
+    worker: Site, client: Client
 ) -> None:
     """Its former owner's files are on this disk, and loaded."""
-    hub, name = worker.stage.hub, f"acme/Reborn-{next(_fresh)}"
-    worker.stage.model(name, private=True, answer="the old one")
+    hub, name = worker.harness.hub, f"acme/Reborn-{next(_fresh)}"
+    worker.harness.model(name, private=True, answer="the old one")
     (former,) = {hub.commit(name, {})}
     old = hub.add_account("acme")
-    assert (await door.chat(name, old)).text == "the old one"
+    assert (await client.chat(name, old)).text == "the old one"
 
     hub.delete(name)
-    worker.stage.model(name, private=False, answer="the new one")
+    worker.harness.model(name, private=False, answer="the new one")
     late, newcomer = hub.add_account("acme"), hub.add_account("newcomer")
     for token in (late, newcomer):
-        assert (await door.chat(name, token)).text == "the new one"
-        assert (await door.chat(f"{name}@{former}", token)).code == "revision_not_found"
+        assert (await client.chat(name, token)).text == "the new one"
+        assert (await client.chat(f"{name}@{former}", token)).code == "revision_not_found"

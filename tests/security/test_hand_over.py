@@ -9,32 +9,32 @@ from contextlib import suppress
 
 import pytest
 
-from tests.e2e_runpod.harness import Stage
+from tests.e2e_runpod.harness import QueueHarness
 from tests.eventually import eventually
 from tests.loopback_hub import Request
-from tests.security.harness import Door, Site, site
+from tests.security.harness import Client, Site, site
 from tests.security.traces import wanted
 
 
 @pytest.fixture(scope="module", params=["http", "queue"])
-def place(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Site]:
-    with site(stage, request.param, FETCH_LINGER="0") as place:
+def place(request: pytest.FixtureRequest, harness: QueueHarness) -> Iterator[Site]:
+    with site(harness, request.param, FETCH_LINGER="0") as place:
         yield place
 
 
 @pytest.fixture
-async def door(place: Site) -> AsyncIterator[Door]:
-    async with place.door() as door:
-        yield door
+async def client(place: Site) -> AsyncIterator[Client]:
+    async with place.client() as client:
+        yield client
 
 
 class Download:
     """Of a private model, held in its middle while those who want it queue up."""
 
-    def __init__(self, place: Site, door: Door) -> None:
-        self._place, self._door = place, door
-        self.hub = place.stage.hub
-        self.model = place.stage.model(f"acme/Hidden-{secrets.token_hex(4)}", private=True)
+    def __init__(self, place: Site, client: Client) -> None:
+        self._place, self._client = place, client
+        self.hub = place.harness.hub
+        self.model = place.harness.model(f"acme/Hidden-{secrets.token_hex(4)}", private=True)
         self._since = len(self.hub.requests)
         self.hub.faults.add(f"/{self.model}/resolve/.*/model.safetensors", "hang", times=1)
 
@@ -70,13 +70,13 @@ class Download:
         return wanted(self._place.journal).count(self.model)
 
     async def _ask(self, token: str) -> str:
-        seen = await self._door.chat(self.model, token)
+        seen = await self._client.chat(self.model, token)
         return seen.code or seen.text
 
 
 @pytest.fixture
-def download(place: Site, door: Door) -> Iterator[Download]:
-    download = Download(place, door)
+def download(place: Site, client: Client) -> Iterator[Download]:
+    download = Download(place, client)
     yield download
     download.resume()
 
@@ -122,4 +122,4 @@ async def test_nobody_is_served_what_nobody_may_read_any_more(
         download.hub.withdraw(download.model, account)
     download.resume()
     assert [await task for task in tasks] == ["model_not_found"] * 2
-    assert not place.stage.journal.events("start", download.model)
+    assert not place.harness.journal.events("start", download.model)

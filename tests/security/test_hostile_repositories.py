@@ -8,15 +8,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.caller import CHAT, Caller, chat
-from tests.e2e.harness import Scene
+from tests.e2e.harness import Harness
 from tests.worker import Worker
 
 UNSUPPORTED = (422, "unsupported_model")
 
 
 @pytest.fixture(scope="module")
-def worker(scene: Scene) -> Iterator[Worker]:
-    with scene.worker(MAX_LOADED_MODELS="2") as worker:
+def worker(harness: Harness) -> Iterator[Worker]:
+    with harness.worker(MAX_LOADED_MODELS="2") as worker:
         yield worker
 
 
@@ -33,7 +33,7 @@ def worker(scene: Scene) -> Iterator[Worker]:
     ],
 )
 async def test_it_is_refused_before_an_engine_starts(
-    scene: Scene, caller: Caller, name: str, files: dict[str, bytes | None]
+    harness: Harness, caller: Caller, name: str, files: dict[str, bytes | None]
 ) -> None:
     usual = {
         "config.json": json.dumps({"architectures": ["LlamaForCausalLM"]}).encode(),
@@ -41,22 +41,24 @@ async def test_it_is_refused_before_an_engine_starts(
     }
     model = f"mallory/{name}"
     kept = {file: data for file, data in {**usual, **files}.items() if data is not None}
-    scene.hub.add_repo(model, kept)
+    harness.hub.add_repo(model, kept)
     refused = await caller.chat(model)
     assert refused.refusal == UNSUPPORTED, refused.body
-    assert not scene.journal.events("start", model)
-    assert str(scene.workers[-1].directory) not in refused.body.decode()
+    assert not harness.journal.events("start", model)
+    assert str(harness.workers[-1].directory) not in refused.body.decode()
 
 
-async def test_nothing_in_a_request_makes_a_model_trusted(scene: Scene, caller: Caller) -> None:
-    model = scene.model("acme/asked")
+async def test_nothing_in_a_request_makes_a_model_trusted(
+    harness: Harness, caller: Caller
+) -> None:
+    model = harness.model("acme/asked")
     for field in ("trust_remote_code", "trust-remote-code", "engine_args", "flags"):
         await caller.post(CHAT, chat(model) | {field: True})
     assert (await caller.chat(model)).text == f"I am {model}"
-    (start,) = scene.journal.events("start", model)
+    (start,) = harness.journal.events("start", model)
     assert not [flag for flag in start["argv"] if "trust" in str(flag)]
 
 
-async def test_the_worker_works_on(scene: Scene, caller: Caller) -> None:
-    model = scene.model("acme/after")
+async def test_the_worker_works_on(harness: Harness, caller: Caller) -> None:
+    model = harness.model("acme/after")
     assert (await caller.chat(model)).text == f"I am {model}"

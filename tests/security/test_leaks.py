@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.e2e.evidence import found
-from tests.e2e_runpod.harness import Stage
+from tests.e2e_runpod.harness import QueueHarness
 from tests.security.harness import doomed_site
 from tests.security.hunt import HOUSE, OPERATORS, SHAPES, Case, Hunt
 from tests.security.memory import Memory
@@ -31,24 +31,24 @@ NOISY = {
 
 
 @pytest.fixture(scope="module")
-def house(stage: Stage) -> None:
-    stage.model(HOUSE, private=True)
+def house(harness: QueueHarness) -> None:
+    harness.model(HOUSE, private=True)
 
 
 @pytest.fixture(scope="module", params=["http", "queue"])
 def case(
     request: pytest.FixtureRequest,
-    stage: Stage,
+    harness: QueueHarness,
     house: None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Case:
     memory = Memory(tmp_path_factory.mktemp("memory") / "of the worker")
-    own = {role: stage.hub.add_account("acme") for role in OPERATORS}
+    own = {role: harness.hub.add_account("acme") for role in OPERATORS}
     case = Case({"control": secrets.token_hex(16)})
     with (
         dumps_allowed(),
         doomed_site(
-            stage,
+            harness,
             request.param,
             MODELS_CONFIG=f"[{{model: {HOUSE}, token_env: HOUSE_TOKEN}}]",
             MAX_LOADED_MODELS="2",
@@ -65,7 +65,7 @@ def case(
     case.evidence.log = place.worker.log
     case.evidence.see_files(place.worker.directory)
     case.evidence.files[place.journal] = place.journal.read_bytes()
-    case.upstream = stage.journal.path.read_bytes()
+    case.upstream = harness.journal.path.read_bytes()
     return case
 
 

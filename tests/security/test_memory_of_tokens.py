@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.caller import CHAT, chat
 from tests.e2e.harness import ENDLESS
-from tests.e2e_runpod.harness import Stage
+from tests.e2e_runpod.harness import QueueHarness
 from tests.eventually import eventually
 from tests.security.harness import Site, site
 from tests.security.memory import Memory
@@ -44,33 +44,36 @@ class Searched:
 
 
 @pytest.fixture(scope="module")
-def models(stage: Stage) -> None:
-    stage.model(SERVED, private=True)
-    stage.model(SLOW, private=True, **ENDLESS)
+def models(harness: QueueHarness) -> None:
+    harness.model(SERVED, private=True)
+    harness.model(SLOW, private=True, **ENDLESS)
 
 
 @pytest.fixture(scope="module", params=["http", "queue"])
 def searched(
     request: pytest.FixtureRequest,
-    stage: Stage,
+    harness: QueueHarness,
     models: None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Searched]:
     memory = Memory(tmp_path_factory.mktemp("memory") / "of the worker")
-    own = stage.hub.add_account("acme")
+    own = harness.hub.add_account("acme")
     environ = {"HF_TOKEN": own, "MAX_LOADED_MODELS": "2"} | memory.environment()
-    with site(stage, request.param, **environ) as place:
+    with site(harness, request.param, **environ) as place:
         yield Searched(place, memory, own)
 
 
 async def test_it_is_there_while_its_request_runs_and_gone_when_the_caller_is(
-    searched: Searched, stage: Stage
+    searched: Searched, harness: QueueHarness
 ) -> None:
-    token, before = stage.hub.add_account("acme"), len(stage.journal.events("request", SLOW))
+    token, before = (
+        harness.hub.add_account("acme"),
+        len(harness.journal.events("request", SLOW)),
+    )
     assert await searched.holders(token) == {"own"}
-    async with searched.place.door() as door:
-        request = asyncio.create_task(door.chat(SLOW, token))
-        await eventually(lambda: len(stage.journal.events("request", SLOW)) > before)
+    async with searched.place.client() as client:
+        request = asyncio.create_task(client.chat(SLOW, token))
+        await eventually(lambda: len(harness.journal.events("request", SLOW)) > before)
         assert await searched.holders(token) == {"own", "theirs"}
         request.cancel()
         with suppress(asyncio.CancelledError):
@@ -78,31 +81,33 @@ async def test_it_is_there_while_its_request_runs_and_gone_when_the_caller_is(
         await searched.until_forgotten(token)
 
 
-async def test_it_is_gone_when_its_request_was_served(searched: Searched, stage: Stage) -> None:
-    token = stage.hub.add_account("acme")
-    async with searched.place.door() as door:
-        assert (await door.chat(SERVED, token)).text == f"I am {SERVED}"
-        assert (await door.look(SERVED, token)).content["id"] == SERVED
+async def test_it_is_gone_when_its_request_was_served(
+    searched: Searched, harness: QueueHarness
+) -> None:
+    token = harness.hub.add_account("acme")
+    async with searched.place.client() as client:
+        assert (await client.chat(SERVED, token)).text == f"I am {SERVED}"
+        assert (await client.look(SERVED, token)).content["id"] == SERVED
         await searched.until_forgotten(token)
 
 
 async def test_it_is_gone_when_its_request_was_refused(
-    searched: Searched, stage: Stage
+    searched: Searched, harness: QueueHarness
 ) -> None:
-    token = stage.hub.add_account("stranger")
-    async with searched.place.door() as door:
-        assert (await door.chat(SERVED, token)).code == "model_not_found"
+    token = harness.hub.add_account("stranger")
+    async with searched.place.client() as client:
+        assert (await client.chat(SERVED, token)).code == "model_not_found"
         await searched.until_forgotten(token)
-        stage.hub.expire(token)
-        assert (await door.chat(f"{SERVED}-not", token)).code == "invalid_hf_token"
+        harness.hub.expire(token)
+        assert (await client.chat(f"{SERVED}-not", token)).code == "invalid_hf_token"
         await searched.until_forgotten(token)
 
 
 @pytest.mark.parametrize("searched", ["http"], indirect=True)
 async def test_a_connection_that_stays_open_does_not_keep_what_came_over_it(
-    searched: Searched, stage: Stage
+    searched: Searched, harness: QueueHarness
 ) -> None:
-    header, body = (stage.hub.add_account("acme") for _ in range(2))
+    header, body = (harness.hub.add_account("acme") for _ in range(2))
     url = searched.place.worker.url + CHAT
     async with aiohttp.ClientSession() as session:
         for headers, fields in (({"X-HF-Token": header}, {}), ({}, {"hf_token": body})):

@@ -14,8 +14,8 @@ import orjson
 import pytest
 import yarl
 
-from tests.e2e_runpod.harness import Stage
-from tests.security.harness import Door, Site, site
+from tests.e2e_runpod.harness import QueueHarness
+from tests.security.harness import Client, Site, site
 
 HIDDEN = "acme/Hidden"
 
@@ -89,46 +89,48 @@ ROUTES = [
 
 
 @pytest.fixture(scope="module")
-def owner(stage: Stage) -> str:
-    stage.model(HIDDEN, private=True)
-    return stage.hub.add_account("acme")
+def owner(harness: QueueHarness) -> str:
+    harness.model(HIDDEN, private=True)
+    return harness.hub.add_account("acme")
 
 
 @pytest.fixture(scope="module", params=["http", "queue"])
-def place(request: pytest.FixtureRequest, stage: Stage, owner: str) -> Iterator[Site]:
-    with site(stage, request.param) as place:
+def place(request: pytest.FixtureRequest, harness: QueueHarness, owner: str) -> Iterator[Site]:
+    with site(harness, request.param) as place:
         yield place
 
 
 @pytest.fixture
-async def door(place: Site, owner: str) -> AsyncIterator[Door]:
-    async with place.door() as door:
-        assert (await door.chat(HIDDEN, owner)).text == f"I am {HIDDEN}"
-        yield door
+async def client(place: Site, owner: str) -> AsyncIterator[Client]:
+    async with place.client() as client:
+        assert (await client.chat(HIDDEN, owner)).text == f"I am {HIDDEN}"
+        yield client
 
 
 @contextmanager
 def unheard(place: Site) -> Iterator[None]:
     """Within the block neither an engine nor the Hub is asked anything."""
-    before = len(place.stage.hub.requests)
+    before = len(place.harness.hub.requests)
     with place.untouched():
         yield
-    assert len(place.stage.hub.requests) == before
+    assert len(place.harness.hub.requests) == before
 
 
 async def test_what_is_not_strictly_a_name_goes_no_further(
-    place: Site, door: Door, owner: str
+    place: Site, client: Client, owner: str
 ) -> None:
     with unheard(place):
-        answers = await asyncio.gather(*(door.chat(name, owner) for name in NAMES))
+        answers = await asyncio.gather(*(client.chat(name, owner) for name in NAMES))
         codes = {name: seen.code for name, seen in zip(NAMES, answers, strict=True)}
         assert codes == dict.fromkeys(NAMES, "invalid_model_id")
 
 
-async def test_an_engines_own_routes_are_not_there(place: Site, door: Door, owner: str) -> None:
+async def test_an_engines_own_routes_are_not_there(
+    place: Site, client: Client, owner: str
+) -> None:
     body = {"model": HIDDEN, "text": "x"}
     with unheard(place):
-        answers = await asyncio.gather(*(door.ask(path, body, owner) for path in FORBIDDEN))
+        answers = await asyncio.gather(*(client.ask(path, body, owner) for path in FORBIDDEN))
         codes = {path: seen.code for path, seen in zip(FORBIDDEN, answers, strict=True)}
         assert codes == dict.fromkeys(FORBIDDEN, "route_not_found")
 
@@ -138,7 +140,7 @@ class TestPaths:
     """Sent as they are written: no client has tidied them up."""
 
     @pytest.fixture
-    async def send(self, place: Site, door: Door, owner: str) -> AsyncIterator[Send]:
+    async def send(self, place: Site, client: Client, owner: str) -> AsyncIterator[Send]:
         headers = {"X-HF-Token": owner, "Content-Type": "application/json"}
         async with aiohttp.ClientSession(headers=headers) as session:
 

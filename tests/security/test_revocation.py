@@ -11,11 +11,11 @@ import pytest
 from router.errors import ModelNotFound
 from router.hub.singleflight import ANSWER_TTL
 from router.secrets import Token
-from tests.e2e_runpod.harness import Stage
+from tests.e2e_runpod.harness import QueueHarness
 from tests.eventually import eventually
 from tests.pool.fakes import FakeClock
 from tests.security.admitting import admitting
-from tests.security.harness import Door, Site, site
+from tests.security.harness import Client, Site, site
 
 HIDDEN, OTHER, OPEN, HOUSE = "acme/Hidden", "acme/Other", "acme/Open", "acme/House"
 NOT_FOUND, BAD_TOKEN = "model_not_found", "invalid_hf_token"
@@ -24,21 +24,21 @@ TTL = 2.0  # seconds
 
 
 @pytest.fixture(scope="module")
-def models(stage: Stage) -> None:
+def models(harness: QueueHarness) -> None:
     for name in (HIDDEN, OTHER, HOUSE):
-        stage.model(name, private=True)
-    stage.model(OPEN)
+        harness.model(name, private=True)
+    harness.model(OPEN)
 
 
 async def test_what_the_hub_takes_back_is_taken_back_within_a_minute(
-    stage: Stage, models: None
+    harness: QueueHarness, models: None
 ) -> None:
     clock = FakeClock()
-    stage.hub.share(HIDDEN, "guest")
-    guest = Token(stage.hub.add_account("guest"))
-    async with admitting(stage.hub, clock) as admission:
+    harness.hub.share(HIDDEN, "guest")
+    guest = Token(harness.hub.add_account("guest"))
+    async with admitting(harness.hub, clock) as admission:
         await admission.admit(HIDDEN, guest)
-        stage.hub.withdraw(HIDDEN, "guest")
+        harness.hub.withdraw(HIDDEN, "guest")
         clock.advance(ANSWER_TTL - 0.1)
         await admission.admit(HIDDEN, guest)
         clock.advance(0.1)
@@ -48,44 +48,46 @@ async def test_what_the_hub_takes_back_is_taken_back_within_a_minute(
 
 
 @pytest.fixture(scope="module", params=["http", "queue"])
-def place(request: pytest.FixtureRequest, stage: Stage, models: None) -> Iterator[Site]:
+def place(
+    request: pytest.FixtureRequest, harness: QueueHarness, models: None
+) -> Iterator[Site]:
     environ = {
         "MAX_LOADED_MODELS": "4",
         "MODEL_NAME": HOUSE,
-        "HF_TOKEN": stage.hub.add_account("acme"),
+        "HF_TOKEN": harness.hub.add_account("acme"),
         "PRIVATE_IDLE_TTL": str(TTL),
         "REMOVE_PRIVATE_FILES": "true",
     }
-    with site(stage, request.param, **environ) as place:
+    with site(harness, request.param, **environ) as place:
         yield place
 
 
 @pytest.fixture
-async def door(place: Site) -> AsyncIterator[Door]:
-    async with place.door() as door:
-        yield door
+async def client(place: Site) -> AsyncIterator[Client]:
+    async with place.client() as client:
+        yield client
 
 
 async def test_a_token_that_is_refused_once_is_refused_for_all_that_it_was_let_use(
-    place: Site, door: Door
+    place: Site, client: Client
 ) -> None:
-    token = place.stage.hub.add_account("acme")
-    assert (await door.chat(HIDDEN, token)).text == f"I am {HIDDEN}"
-    place.stage.hub.expire(token)
-    assert (await door.chat(OTHER, token)).code == BAD_TOKEN  # the Hub is asked of it first
-    assert (await door.chat(HIDDEN, token)).code == BAD_TOKEN
+    token = place.harness.hub.add_account("acme")
+    assert (await client.chat(HIDDEN, token)).text == f"I am {HIDDEN}"
+    place.harness.hub.expire(token)
+    assert (await client.chat(OTHER, token)).code == BAD_TOKEN  # the Hub is asked of it first
+    assert (await client.chat(HIDDEN, token)).code == BAD_TOKEN
 
 
 async def test_who_was_refused_by_one_name_is_not_let_in_by_another(
-    place: Site, door: Door
+    place: Site, client: Client
 ) -> None:
-    hub = place.stage.hub
+    hub = place.harness.hub
     hub.share(HIDDEN, "guest")
     guest = hub.add_account("guest")
-    assert (await door.chat(HIDDEN, guest)).text == f"I am {HIDDEN}"
+    assert (await client.chat(HIDDEN, guest)).text == f"I am {HIDDEN}"
     hub.withdraw(HIDDEN, "guest")
     for name in (f"{HIDDEN}@main", HIDDEN):
-        assert (await door.chat(name, guest)).code == NOT_FOUND
+        assert (await client.chat(name, guest)).code == NOT_FOUND
 
 
 def files(place: Site, model: str) -> list[Path]:
@@ -98,12 +100,12 @@ def files(place: Site, model: str) -> list[Path]:
 
 
 async def test_a_private_model_that_nobody_asks_for_leaves_the_gpu_and_the_disk(
-    place: Site, door: Door
+    place: Site, client: Client
 ) -> None:
-    owner = place.stage.hub.add_account("acme")
+    owner = place.harness.hub.add_account("acme")
     for model in (HIDDEN, OPEN):
-        assert (await door.chat(model, owner)).text == f"I am {model}"
-    assert (await door.chat(None)).text == f"I am {HOUSE}"
+        assert (await client.chat(model, owner)).text == f"I am {model}"
+    assert (await client.chat(None)).text == f"I am {HOUSE}"
     await eventually(lambda: not files(place, HIDDEN))
     stopped = [line for line in place.worker.lines if "stopping" in line]
     assert stopped
@@ -111,4 +113,4 @@ async def test_a_private_model_that_nobody_asks_for_leaves_the_gpu_and_the_disk(
     assert files(place, OPEN)
     assert files(place, HOUSE)
 
-    assert (await door.chat(HIDDEN, owner)).text == f"I am {HIDDEN}"
+    assert (await client.chat(HIDDEN, owner)).text == f"I am {HIDDEN}"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from router.requests.routes import ROUTES
-from tests.e2e_runpod.harness import Stage
-from tests.security.harness import Door, Seen, Site, site
+from tests.e2e_runpod.harness import QueueHarness
+from tests.security.harness import Client, Seen, Site, site
 from tests.security.traces import Call, calls
 
 # Names of one length, so that not even that tells them apart: private, and missing.
@@ -35,7 +35,7 @@ class Warm:
 
     def bearer(self, kind: str) -> str | None:
         """A new token, of which nothing is remembered."""
-        hub = self.site.stage.hub
+        hub = self.site.harness.hub
         if kind == "none":
             return None
         if kind == "unknown":
@@ -49,38 +49,38 @@ class Warm:
 
 
 @pytest.fixture(scope="module")
-def commits(stage: Stage) -> dict[str, str]:
+def commits(harness: QueueHarness) -> dict[str, str]:
     for name in (HOUSE, FORMER):
-        stage.model(name, private=True)
-    stage.model(FORMERLY_GATED, gated=True)
-    stage.hub.rename(FORMER, HIDDEN)
-    stage.hub.rename(FORMERLY_GATED, GATED)
+        harness.model(name, private=True)
+    harness.model(FORMERLY_GATED, gated=True)
+    harness.hub.rename(FORMER, HIDDEN)
+    harness.hub.rename(FORMERLY_GATED, GATED)
     # The same content again, for its hash.
-    return {name: stage.hub.commit(name, {}) for name in (HIDDEN, GATED, HOUSE)}
+    return {name: harness.hub.commit(name, {}) for name in (HIDDEN, GATED, HOUSE)}
 
 
 @pytest.fixture(scope="module", params=["http", "queue"])
 def warm(
-    request: pytest.FixtureRequest, stage: Stage, commits: dict[str, str]
+    request: pytest.FixtureRequest, harness: QueueHarness, commits: dict[str, str]
 ) -> Iterator[Warm]:
-    own, owner = (stage.hub.add_account("acme") for _ in range(2))
+    own, owner = (harness.hub.add_account("acme") for _ in range(2))
     environ = {"MODELS_CONFIG": CONFIG, "HOUSE_TOKEN": own, "MAX_LOADED_MODELS": "3"}
-    with site(stage, request.param, **environ) as place:
+    with site(harness, request.param, **environ) as place:
         yield Warm(place, owner, commits)
 
 
 @pytest.fixture
-async def door(warm: Warm) -> AsyncIterator[Door]:
-    async with warm.site.door() as door:
+async def client(warm: Warm) -> AsyncIterator[Client]:
+    async with warm.site.client() as client:
         models = (HIDDEN, GATED, HOUSE)
-        answers = await asyncio.gather(*(door.chat(name, warm.owner) for name in models))
+        answers = await asyncio.gather(*(client.chat(name, warm.owner) for name in models))
         assert [answer.text for answer in answers] == [f"I am {name}" for name in models]
-        yield door
+        yield client
 
 
-async def everywhere(door: Door, name: str, token: str | None) -> list[Seen]:
-    asked = [door.ask(route, {"model": name}, token) for route in ROUTES]
-    return await asyncio.gather(*asked, door.look(name, token))
+async def everywhere(client: Client, name: str, token: str | None) -> list[Seen]:
+    asked = [client.ask(route, {"model": name}, token) for route in ROUTES]
+    return await asyncio.gather(*asked, client.look(name, token))
 
 
 def refusals(seen: list[Seen]) -> set[str]:
@@ -115,18 +115,18 @@ GATED_TO = PRIVATE_TO | {
     ids=["name", "case", "former", "branch", "commit", "former commit"],
 )
 async def test_a_private_model_is_to_others_as_one_that_is_not_there(
-    warm: Warm, door: Door, hidden: str, absent: str, bearer: str
+    warm: Warm, client: Client, hidden: str, absent: str, bearer: str
 ) -> None:
     commit = warm.commits[HIDDEN]
 
     async def look(name: str) -> tuple[list[str], list[Call]]:
         asked = name.replace("COMMIT", commit)
-        token, before = warm.bearer(bearer), len(warm.site.stage.hub.requests)
-        seen = await everywhere(door, asked, token)
+        token, before = warm.bearer(bearer), len(warm.site.harness.hub.requests)
+        seen = await everywhere(client, asked, token)
         assert refusals(seen) == {PRIVATE_TO[bearer]}
         repo = asked.partition("@")[0]
         shown = [one.without(repo) for one in seen]
-        return shown, calls(warm.site.stage, before, repo)
+        return shown, calls(warm.site.harness, before, repo)
 
     with warm.site.untouched():
         assert await look(hidden) == await look(absent)
@@ -134,37 +134,39 @@ async def test_a_private_model_is_to_others_as_one_that_is_not_there(
 
 @pytest.mark.parametrize("bearer", GATED_TO)
 async def test_a_gate_stays_shut_under_every_name_of_the_model(
-    warm: Warm, door: Door, bearer: str
+    warm: Warm, client: Client, bearer: str
 ) -> None:
     commit = warm.commits[GATED]
     names = [GATED, GATED.lower(), FORMERLY_GATED, f"{GATED}@{commit}", f"{GATED}@main"]
     token = warm.bearer(bearer)
     with warm.site.untouched():
         for name in names:
-            assert refusals(await everywhere(door, name, token)) == {GATED_TO[bearer]}
+            assert refusals(await everywhere(client, name, token)) == {GATED_TO[bearer]}
 
 
 @pytest.mark.parametrize("bearer", ["stranger", "unscoped", "unknown", "expired"])
 async def test_the_operators_grant_is_not_for_a_token_that_the_hub_refuses(
-    warm: Warm, door: Door, bearer: str
+    warm: Warm, client: Client, bearer: str
 ) -> None:
     token = warm.bearer(bearer)
     with warm.site.untouched():
         for name in (HOUSE, ALIAS):
-            assert refusals(await everywhere(door, name, token)) == {PRIVATE_TO[bearer]}
+            assert refusals(await everywhere(client, name, token)) == {PRIVATE_TO[bearer]}
 
 
-async def test_the_list_of_models_is_for_each_caller_another(warm: Warm, door: Door) -> None:
+async def test_the_list_of_models_is_for_each_caller_another(
+    warm: Warm, client: Client
+) -> None:
     async def listed(token: str | None) -> list[str]:
-        return [model["id"] for model in (await door.look("", token)).content["data"]]
+        return [model["id"] for model in (await client.look("", token)).content["data"]]
 
     assert sorted(await listed(warm.owner)) == sorted([ALIAS, HIDDEN, GATED])
     for kind in ("none", "stranger", "unscoped", "unknown"):
         assert await listed(warm.bearer(kind)) == [ALIAS]
 
 
-async def test_who_may_gets_the_one_engine_under_every_name(warm: Warm, door: Door) -> None:
+async def test_who_may_gets_the_one_engine_under_every_name(warm: Warm, client: Client) -> None:
     names = [HIDDEN.lower(), FORMER, f"{HIDDEN}@{warm.commits[HIDDEN]}", f"{FORMER}@main"]
     for name in names:
-        assert (await door.chat(name, warm.owner)).text == f"I am {HIDDEN}"
-    assert len(warm.site.stage.journal.events("start", HIDDEN)) <= 2  # one for each door
+        assert (await client.chat(name, warm.owner)).text == f"I am {HIDDEN}"
+    assert len(warm.site.harness.journal.events("start", HIDDEN)) <= 2  # one for each client

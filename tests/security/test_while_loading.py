@@ -10,30 +10,30 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from tests.e2e.harness import ENDLESS
-from tests.e2e_runpod.harness import Stage
+from tests.e2e_runpod.harness import QueueHarness
 from tests.eventually import eventually
-from tests.security.harness import Door, Seen, Site, site
+from tests.security.harness import Client, Seen, Site, site
 from tests.security.traces import Call, calls, wanted
 
 OTHER = "acme/Other"  # public, and in the way
 
 
 @pytest.fixture(scope="module")
-def owner(stage: Stage) -> str:
-    stage.model(OTHER)
-    return stage.hub.add_account("acme")
+def owner(harness: QueueHarness) -> str:
+    harness.model(OTHER)
+    return harness.hub.add_account("acme")
 
 
 @pytest.fixture(scope="module", params=["http", "queue"])
-def place(request: pytest.FixtureRequest, stage: Stage, owner: str) -> Iterator[Site]:
-    with site(stage, request.param, MAX_LOADED_MODELS="1", FETCH_LINGER="0") as place:
+def place(request: pytest.FixtureRequest, harness: QueueHarness, owner: str) -> Iterator[Site]:
+    with site(harness, request.param, MAX_LOADED_MODELS="1", FETCH_LINGER="0") as place:
         yield place
 
 
 @pytest.fixture
-async def door(place: Site) -> AsyncIterator[Door]:
-    async with place.door() as door:
-        yield door
+async def client(place: Site) -> AsyncIterator[Client]:
+    async with place.client() as client:
+        yield client
 
 
 @pytest.fixture
@@ -44,10 +44,10 @@ def name() -> str:
 
 @asynccontextmanager
 async def asking(
-    door: Door, model: str, token: str | None
+    client: Client, model: str, token: str | None
 ) -> AsyncIterator[asyncio.Task[Seen]]:
     """Somebody who is let wait, and leaves in the end."""
-    task = asyncio.create_task(door.chat(model, token))
+    task = asyncio.create_task(client.chat(model, token))
     try:
         yield task
     finally:
@@ -56,72 +56,72 @@ async def asking(
             await task
 
 
-async def nobody_else_gets_in(place: Site, door: Door, name: str) -> None:
+async def nobody_else_gets_in(place: Site, client: Client, name: str) -> None:
     """Nor is told, or makes the Hub asked, anything else than for a model that is not there."""
     absent = f"acme/Absent-{secrets.token_hex(4)}"
     before = wanted(place.journal)
     for account in (None, "stranger"):
-        of_it, of_none = [await look(place, door, model, account) for model in (name, absent)]
+        of_it, of_none = [await look(place, client, model, account) for model in (name, absent)]
         assert of_it == of_none
     assert wanted(place.journal) == before
 
 
 async def look(
-    place: Site, door: Door, model: str, account: str | None
+    place: Site, client: Client, model: str, account: str | None
 ) -> tuple[list[str], list[Call]]:
     """With a new token: what is shown, and what the Hub is asked."""
-    token = account and place.stage.hub.add_account(account)
-    since = len(place.stage.hub.requests)
-    seen = [await door.chat(model, token), await door.look(model, token)]
+    token = account and place.harness.hub.add_account(account)
+    since = len(place.harness.hub.requests)
+    seen = [await client.chat(model, token), await client.look(model, token)]
     assert {one.code for one in seen} == {"model_not_found"}
-    asked = calls(place.stage, since, model)
+    asked = calls(place.harness, since, model)
     # The owner's download and renewals go on meanwhile.
     theirs = [call for call in asked if "MODEL" in call[1] and call[2] == account]
     return [one.without(model) for one in seen], theirs
 
 
-async def test_while_it_downloads(place: Site, door: Door, owner: str, name: str) -> None:
-    hub = place.stage.hub
+async def test_while_it_downloads(place: Site, client: Client, owner: str, name: str) -> None:
+    hub = place.harness.hub
     before = len(hub.requests)
-    place.stage.model(name, private=True)
+    place.harness.model(name, private=True)
     hub.faults.add("/cdn/.*", "hang", times=None)
     try:
-        async with asking(door, name, owner) as first:
+        async with asking(client, name, owner) as first:
             await eventually(lambda: any("/cdn/" in r.path for r in hub.requests[before:]))
-            await nobody_else_gets_in(place, door, name)
+            await nobody_else_gets_in(place, client, name)
             hub.faults.clear()
             assert (await first).text == f"I am {name}"
     finally:
         hub.faults.clear()
 
 
-async def test_while_it_starts(place: Site, door: Door, owner: str, name: str) -> None:
-    place.stage.model(name, private=True, never_ready=True)
-    async with asking(door, name, owner) as first:
-        await eventually(lambda: place.stage.journal.events("start", name))
-        await nobody_else_gets_in(place, door, name)
-        assert len(place.stage.journal.events("start", name)) == 1
-        place.stage.journal.kill_engine(name)
+async def test_while_it_starts(place: Site, client: Client, owner: str, name: str) -> None:
+    place.harness.model(name, private=True, never_ready=True)
+    async with asking(client, name, owner) as first:
+        await eventually(lambda: place.harness.journal.events("start", name))
+        await nobody_else_gets_in(place, client, name)
+        assert len(place.harness.journal.events("start", name)) == 1
+        place.harness.journal.kill_engine(name)
         assert (await first).code == "engine_failed"  # there was one indeed
 
 
-async def test_while_it_drains(place: Site, door: Door, owner: str, name: str) -> None:
-    assert (await door.chat(OTHER)).text == f"I am {OTHER}"  # which has it on disk
-    place.stage.model(name, private=True, **ENDLESS)
-    async with asking(door, name, owner):
-        await eventually(lambda: place.stage.journal.events("request", name))
-        async with asking(door, OTHER, None) as other:
+async def test_while_it_drains(place: Site, client: Client, owner: str, name: str) -> None:
+    assert (await client.chat(OTHER)).text == f"I am {OTHER}"  # which has it on disk
+    place.harness.model(name, private=True, **ENDLESS)
+    async with asking(client, name, owner):
+        await eventually(lambda: place.harness.journal.events("request", name))
+        async with asking(client, OTHER, None) as other:
             await eventually(lambda: wanted(place.journal)[-1] == OTHER)
-            await nobody_else_gets_in(place, door, name)
+            await nobody_else_gets_in(place, client, name)
             assert not other.done()
 
 
-async def test_while_it_stops(place: Site, door: Door, owner: str, name: str) -> None:
-    assert (await door.chat(OTHER)).text == f"I am {OTHER}"
-    place.stage.model(name, private=True, ignore_sigint=True)
-    assert (await door.chat(name, owner)).text == f"I am {name}"
-    async with asking(door, OTHER, None) as other:
+async def test_while_it_stops(place: Site, client: Client, owner: str, name: str) -> None:
+    assert (await client.chat(OTHER)).text == f"I am {OTHER}"
+    place.harness.model(name, private=True, ignore_sigint=True)
+    assert (await client.chat(name, owner)).text == f"I am {name}"
+    async with asking(client, OTHER, None) as other:
         await eventually(lambda: wanted(place.journal)[-1] == OTHER)
-        await nobody_else_gets_in(place, door, name)
+        await nobody_else_gets_in(place, client, name)
         assert not other.done()
-    assert len(place.stage.journal.events("start", name)) == 1
+    assert len(place.harness.journal.events("start", name)) == 1

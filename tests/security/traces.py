@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.harness import Event, Scene
+from tests.e2e.harness import Event, Harness
 from tests.loopback_hub import Request
 
 Call = tuple[str, str, str | None]  # method, path and account
@@ -21,12 +21,12 @@ class Traces:
     downloads: tuple[str, ...]  # paths of files that were asked for
 
 
-def traces(scene: Scene, pool: Path) -> Traces:
-    engines = scene.journal.path
+def traces(harness: Harness, pool: Path) -> Traces:
+    engines = harness.journal.path
     return Traces(
         engines.read_bytes() if engines.exists() else b"",
         len(wanted(pool)),
-        tuple(request.path for request in scene.hub.requests if _is_download(request)),
+        tuple(request.path for request in harness.hub.requests if _is_download(request)),
     )
 
 
@@ -41,11 +41,11 @@ def pool_events(pool: Path, kind: str) -> list[Event]:
     return [content[kind] for _, content in rows if kind in content]
 
 
-def calls(scene: Scene, since: int, name: str) -> list[Call]:
+def calls(harness: Harness, since: int, name: str) -> list[Call]:
     """What the Hub was asked since its request of that number, for a comparison."""
     return [
         (request.method, request.path.replace(name, "MODEL"), request.account)
-        for request in scene.hub.requests[since:]
+        for request in harness.hub.requests[since:]
     ]
 
 

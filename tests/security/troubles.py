@@ -19,7 +19,7 @@ from tests.e2e.processes import command
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
 from tests.loopback_hub.faults import Kind
-from tests.security.harness import Door, Seen, Site
+from tests.security.harness import Client, Seen, Site
 
 # What the Hub is asked for one model, in order.
 ASKED = {
@@ -48,11 +48,11 @@ LEFT: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 class Troubles:
-    def __init__(self, place: Site, door: Door) -> None:
+    def __init__(self, place: Site, client: Client) -> None:
         self.tokens: dict[str, str] = {}  # by the trouble that a token was in
         self.seen: dict[str, Seen] = {}  # likewise
-        self._place, self._door = place, door
-        self._hub: LoopbackHub = place.stage.hub
+        self._place, self._client = place, client
+        self._hub: LoopbackHub = place.harness.hub
 
     async def of_the_hub(self, kinds: Sequence[Kind]) -> None:
         """Each step to a model, and what can happen to it; all at once."""
@@ -98,7 +98,7 @@ class Troubles:
             model = self._model(name, **behaviour)
             async with self._asking(name, model):
                 await eventually(self._journal(event, model))
-            self._place.stage.journal.kill_engine(model)  # a start goes on without waiters
+            self._place.harness.journal.kill_engine(model)  # a start goes on without waiters
 
     @asynccontextmanager
     async def everywhere(self) -> AsyncIterator[None]:
@@ -132,7 +132,7 @@ class Troubles:
 
     def _model(self, name: str, **behaviour: Any) -> str:
         self.tokens[name] = self._hub.add_account("acme")
-        return self._place.stage.model(self._named(name), private=True, **behaviour)
+        return self._place.harness.model(self._named(name), private=True, **behaviour)
 
     def _named(self, name: str) -> str:
         return f"acme/{self._place.kind}_{name}"
@@ -145,7 +145,7 @@ class Troubles:
 
     async def _ask(self, name: str, model: str) -> None:
         with suppress(aiohttp.ClientError):  # cut off, as an engine's death is told over HTTP
-            self.seen[name] = await self._door.chat(model, self.tokens[name])
+            self.seen[name] = await self._client.chat(model, self.tokens[name])
 
     @asynccontextmanager
     async def _asking(self, name: str, model: str) -> AsyncIterator[None]:
@@ -159,7 +159,7 @@ class Troubles:
                 await task
 
     def _journal(self, event: str, model: str) -> Callable[[], bool]:
-        return lambda: bool(self._place.stage.journal.events(event, model))
+        return lambda: bool(self._place.harness.journal.events(event, model))
 
     def _downloads(self) -> list[int]:
         pids = self._place.worker.processes()
@@ -177,5 +177,5 @@ class Troubles:
 
 
 def _weights(model: str) -> str:
-    """The digest of a model's weights, as the scene makes them."""
+    """The digest of a model's weights, as the harness makes them."""
     return hashlib.sha256(model.encode().ljust(1000)).hexdigest()

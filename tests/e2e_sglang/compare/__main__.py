@@ -15,7 +15,7 @@ from tests import tiny_models
 from tests.e2e_sglang.compare.case import Case
 from tests.e2e_sglang.compare.cases import CASES
 from tests.e2e_sglang.compare.play import Differs, Player, starting
-from tests.e2e_sglang.harness import APPLE, PEAR, Stage
+from tests.e2e_sglang.harness import APPLE, PEAR, Harness
 from tests.loopback_hub import LoopbackHub
 from tests.worker import ROOT, Worker
 
@@ -35,11 +35,11 @@ def main(words: list[str]) -> int:
             "MAX_LOADED_MODELS": "2",
         }
         with Worker(directory / "worker", environ) as worker:
-            return asyncio.run(_compare(Stage(worker, hub, "", ""), chosen))
+            return asyncio.run(_compare(Harness(worker, hub, "", ""), chosen))
 
 
-async def _compare(stage: Stage, cases: list[Case]) -> int:
-    async with starting(stage) as player:
+async def _compare(harness: Harness, cases: list[Case]) -> int:
+    async with starting(harness) as player:
         differing = await _play(player, cases)
     own = Counter(case.own.reason for case in cases if case.own is not None)
     print(f"\n{len(cases)} requests, {len(cases) - own.total()} answered by the engine alike.")

@@ -11,7 +11,7 @@ import aiohttp
 from tests.e2e_sglang.compare.answers import Answer, ask
 from tests.e2e_sglang.compare.case import CHAT, EMBEDDINGS, JSON_BODY, Case, chat, embed
 from tests.e2e_sglang.compare.expected import unexplained
-from tests.e2e_sglang.harness import APPLE, PEAR, Stage
+from tests.e2e_sglang.harness import APPLE, PEAR, Harness
 
 # SGLang puts two tokens into one event where it is behind, on either way: only a difference
 # that shows each time counts.
@@ -57,12 +57,14 @@ class Player:
 
 
 @asynccontextmanager
-async def starting(stage: Stage) -> AsyncIterator[Player]:
+async def starting(harness: Harness) -> AsyncIterator[Player]:
     """A player for both models, their engines started."""
     async with aiohttp.ClientSession() as session:
         for path, first in ((CHAT, chat("")), (EMBEDDINGS, embed(""))):
-            answer = await ask(session, stage.worker.url + path, "POST", first.body, JSON_BODY)
+            answer = await ask(
+                session, harness.worker.url + path, "POST", first.body, JSON_BODY
+            )
             if answer.status != 200:
                 raise RuntimeError(f"no engine: {answer}")
-        engines = {model: stage.engine(model).url for model in (APPLE, PEAR)}
-        yield Player(session, stage.worker.url, engines)
+        engines = {model: harness.engine(model).url for model in (APPLE, PEAR)}
+        yield Player(session, harness.worker.url, engines)

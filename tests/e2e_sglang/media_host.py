@@ -1,4 +1,4 @@
-"""A server on loopback where nobody has any business: it counts who comes."""
+"""A server on loopback that no request may reach: it counts visits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from urllib.parse import unquote
 _ELSEWHERE = "/to/"
 
 
-class Trap:
-    """Shows a picture to whoever asks, or leads them on from `/to/<URL>`."""
+class MediaHost:
+    """Answers every request with a picture, and `/to/<URL>` with a redirect to that URL."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -36,8 +36,8 @@ class Trap:
 
 
 @asynccontextmanager
-async def trap() -> AsyncIterator[Trap]:
-    found = Trap()
+async def media_host() -> AsyncIterator[MediaHost]:
+    found = MediaHost()
     async with await asyncio.start_server(found.serve, "127.0.0.1", 0) as server:
         found.port = server.sockets[0].getsockname()[1]
         yield found

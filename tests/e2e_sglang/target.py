@@ -1,5 +1,5 @@
-"""Two ways to one engine: through the worker, and past it to the engine's own port. What the
-worker stops must work on the other way, or stopping it shows nothing."""
+"""Where an attack is sent: to the worker, or past it to the engine's own port. What the worker
+stops must work against the engine, or the test shows nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Door:
+class Target:
     url: str
     model: str
 
