@@ -30,5 +30,8 @@ async def cancel(task: asyncio.Task[Any]) -> None:
     async def end() -> None:
         await asyncio.wait([task])
 
-    task.cancel()
-    await finish(end())
+    if not task.done():
+        task.cancel()
+        await finish(end())
+    if not task.cancelled():
+        task.exception()  # asyncio logs an error that nobody has asked for

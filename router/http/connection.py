@@ -11,7 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from router.errors import HeadersTooLarge, InternalError, InvalidRequest, RouterError
-from router.http.caller import REQUEST_ID, new_request_id
+from router.http.incoming import REQUEST_ID, new_request_id
 from router.requests.dialects import OPENAI, Dialect, Problem
 
 logger = logging.getLogger("router.http")

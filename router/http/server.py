@@ -18,9 +18,15 @@ from router.errors import (
     RouteNotFound,
     RouterError,
 )
-from router.http.body import BodyReader
-from router.http.caller import REQUEST_ID, ApiKeys, hf_token, offered_keys, request_id_of
 from router.http.connection import REQUEST_ID_KEY, Handler, QuietServer, error_response
+from router.http.incoming import (
+    REQUEST_ID,
+    ApiKeys,
+    BodyReader,
+    hf_token,
+    offered_keys,
+    request_id_of,
+)
 from router.requests.dialects import Problem
 from router.requests.interfaces import Backend, Response
 from router.requests.model_list import model_list, model_object

@@ -1,4 +1,4 @@
-"""The response to one request, above all where it is a stream.
+"""The response to one request, above all the response that streams.
 
 A caller of a stream hears something at least every `SILENCE` seconds, from the arrival of the
 request to its last byte. If the engine has not answered by then, the stream begins without
@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
+from router import tasks
 from router.errors import EngineFailed, InternalError, RouterError
 from router.requests.dialects import Dialect, Problem
 from router.requests.engine_call import EngineCall, out_of_time
 from router.requests.event_stream import EventStream, comment
 from router.requests.interfaces import Response
-from router.requests.read_timer import ReadTimer
 from router.requests.whole_response import answered
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Proxies and clients give up on a silent connection after 15 to 60 s.
 SILENCE = 10.0  # seconds
@@ -44,22 +47,20 @@ async def respond(
     `events` renders the stream that the caller asked for; None: it asked for none. `end` is a
     time of the loop's clock, `silence` is in seconds. Leaving the block ends the call.
     """
-    timer = ReadTimer()
     try:
         if events is None:
             await engine.reach()
-            yield answered(engine, dialect, timer, end)
+            yield answered(engine, dialect, end)
             return
-        stream = StreamedResponse(engine, events, timer, end=end, silence=silence)
+        stream = StreamedResponse(engine, events, end=end, silence=silence)
         try:
             if await stream.reached() and not engine.streams:
-                yield answered(engine, dialect, timer, end)
+                yield answered(engine, dialect, end)
             else:
                 yield stream
         finally:
             await stream.close()
     finally:
-        timer.close()
         await engine.close()
 
 
@@ -73,13 +74,7 @@ class StreamedResponse:
     streams = True
 
     def __init__(
-        self,
-        engine: EngineCall,
-        events: EventStream,
-        timer: ReadTimer,
-        *,
-        end: float,
-        silence: float,
+        self, engine: EngineCall, events: EventStream, *, end: float, silence: float
     ) -> None:
         self.status = 200
         self.headers: Mapping[str, str] = {
@@ -87,9 +82,9 @@ class StreamedResponse:
             **_UNBUFFERED,
         }
         self.failure: Problem | None = None
-        self._engine, self._events, self._timer = engine, events, timer
+        self._engine, self._events, self._timer = engine, events, ReadTimer()
         self._end, self._silence = end, silence
-        self._last_said = timer.time()
+        self._last_said = self._timer.time()  # when the caller last heard something
         self._reaching = asyncio.get_running_loop().create_task(engine.reach())
         self._begun = self._over = False
 
@@ -107,8 +102,9 @@ class StreamedResponse:
         return True
 
     async def close(self) -> None:
-        self._reaching.cancel()
-        await asyncio.wait({self._reaching})
+        self._timer.close()
+        if not self._begun:  # else the task has ended, and its result was seen
+            await tasks.cancel(self._reaching)
 
     def __aiter__(self) -> StreamedResponse:
         return self
@@ -166,3 +162,62 @@ class StreamedResponse:
     def _fail(self, problem: Problem) -> bytes:
         self.failure, self._over = problem, True
         return self._events.fail(problem)
+
+
+class ReadTimer:
+    """Interrupts the read in progress when its time is over.
+
+    `asyncio.timeout` makes a timer for each use: for a stream, one for each event. This one
+    stays armed while reads come and go, and is moved only when it fires.
+    """
+
+    __slots__ = ("_due", "_handle", "_loop", "_struck", "_task", "_when")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._handle: asyncio.TimerHandle | None = None
+        self._when = 0.0  # when `_handle` fires
+        self._due = 0.0  # when the read in progress is over
+        self._task: asyncio.Task[object] | None = None  # that reads now
+        self._struck = False
+
+    def time(self) -> float:
+        """The loop's clock, which `due` refers to. Seconds."""
+        return self._loop.time()
+
+    async def read(self, source: Awaitable[T], due: float) -> T:
+        """Await `source` until `due`. Raises `TimeoutError`."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        cancelling = task.cancelling()
+        self._task, self._due, self._struck = task, due, False
+        if self._handle is None or self._when > due:
+            self._arm(due)
+        try:
+            return await source
+        except asyncio.CancelledError:
+            if self._struck and task.uncancel() <= cancelling:
+                raise TimeoutError from None
+            raise
+        finally:
+            self._task = None
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _arm(self, when: float) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._when, self._handle = when, self._loop.call_at(when, self._fire)
+
+    def _fire(self) -> None:
+        self._handle = None
+        if self._task is None:
+            return  # the next read arms it again
+        if self._loop.time() < self._due:
+            self._arm(self._due)
+            return
+        self._struck = True
+        self._task.cancel()

@@ -10,8 +10,7 @@ import orjson
 from router.errors import InvalidHfToken, InvalidRequest
 from router.models import Task
 from router.requests.dialects import ANTHROPIC, NATIVE, OPENAI, RESPONSES, Dialect
-from router.requests.fields import admit_fields
-from router.requests.media import check_media
+from router.requests.fields import admit_fields, check_media
 from router.requests.reasoning import check_reasoning
 from router.secrets import Token
 

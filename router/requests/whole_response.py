@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from router.requests.dialects import Dialect, Problem
 from router.requests.engine_call import EngineCall, out_of_time
 from router.requests.interfaces import Response
-from router.requests.read_timer import ReadTimer
 
 
-def answered(engine: EngineCall, dialect: Dialect, timer: ReadTimer, end: float) -> Response:
+def answered(engine: EngineCall, dialect: Dialect, end: float) -> Response:
     if engine.problem is not None:
         return RefusedResponse(engine.problem, dialect)
-    return WholeResponse(engine, timer, end)
+    return WholeResponse(engine, end)
 
 
 class RefusedResponse:
@@ -43,9 +44,9 @@ class WholeResponse:
     streams = False
     failure: Problem | None = None
 
-    def __init__(self, engine: EngineCall, timer: ReadTimer, end: float) -> None:
+    def __init__(self, engine: EngineCall, end: float) -> None:
         self.status, self.headers = engine.answer.status, engine.answer.headers
-        self._engine, self._timer, self._end = engine, timer, end
+        self._engine, self._end = engine, end
         self._first = engine.first
 
     def __aiter__(self) -> WholeResponse:
@@ -55,7 +56,8 @@ class WholeResponse:
         data, self._first = self._first, b""
         if not data:
             try:
-                data = await self._timer.read(self._engine.read(), self._end)
+                async with asyncio.timeout_at(self._end):
+                    data = await self._engine.read()
             except TimeoutError:
                 raise out_of_time() from None
         if not data:

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Self
 
+from router import tasks
 from router.requests.interfaces import Response
 
 _AHEAD = 64  # pieces, of 64 KiB at most, that wait for a slow post
@@ -43,8 +44,7 @@ class Answer:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self._reading.cancel()
-        await asyncio.wait({self._reading})
+        await tasks.cancel(self._reading)
 
     def __aiter__(self) -> Self:
         return self

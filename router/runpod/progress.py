@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Self
 
+from router import tasks
 from router.requests.request import Progress
 
 _log = logging.getLogger("router.runpod")
@@ -36,8 +37,7 @@ class ProgressPosts:
 
     async def __aexit__(self, *error: object) -> None:
         if self._posting is not None:
-            self._posting.cancel()
-            await self.settled()
+            await tasks.cancel(self._posting)
 
     async def _send(self, progress: Progress) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.guards.guard import Guard
 from tests.guards.mutations import always, body, drop, never, swap
 
-_BODIES, _TEST = "router/http/body.py", "tests/http/test_body.py::test_"
+_BODIES, _TEST = "router/http/incoming.py", "tests/http/test_body.py::test_"
 _HTTP = "tests/http/test_server.py::test_"
 _ABUSE = "tests/security/test_abuse.py::test_an_odd_body_is_answered_or_refused"
 _REPOS = "tests/security/test_abuse_by_repositories.py::test_"
@@ -14,25 +14,25 @@ _CONFIG = _REPOS + "an_absurd_configuration_is_the_engines_matter_or_refused"
 GUARDS = (
     Guard(
         "A body announced as too large is not read",
-        "router.http.body:BodyReader.read_json",
+        "router.http.incoming:BodyReader.read_json",
         never("content_length"),
         _HTTP + "a_body_announced_as_too_large_is_refused_before_it_is_sent",
     ),
     Guard(
         "A body that turns out too large is not read to its end",
-        "router.http.body:BodyReader._read",
+        "router.http.incoming:BodyReader._read",
         never("_limit"),
         _HTTP + "a_body_over_the_limit_is_refused[True]",
     ),
     Guard(
         "No body is decompressed",
-        "router.http.body:BodyReader.read_json",
+        "router.http.incoming:BodyReader.read_json",
         never("Content-Encoding"),
         _HTTP + "a_compressed_body_is_refused",
     ),
     Guard(
         "An upload has a time limit",
-        "router.http.body:BodyReader.read_json",
+        "router.http.incoming:BodyReader.read_json",
         swap("asyncio.timeout(_)", "asyncio.timeout(None)"),
         "tests/security/test_abuse_over_http.py::"
         "test_slow_uploads_end_in_time_and_hold_up_nobody",
@@ -45,19 +45,19 @@ GUARDS = (
     ),
     Guard(
         "Large bodies have a limit together",
-        "router.http.body:BodyReader._read",
+        "router.http.incoming:BodyReader._read",
         never("_left"),
         _TEST + "so_many_large_bodies_are_taken_in_at_once_and_small_ones_always",
     ),
     Guard(
         "Small bodies do not count toward that limit",
-        "router.http.body:BodyReader._read",
+        "router.http.incoming:BodyReader._read",
         always("_SMALL"),
         _TEST + "so_many_large_bodies_are_taken_in_at_once_and_small_ones_always",
     ),
     Guard(
         "Each body gives its share of that limit back",
-        "router.http.body:BodyReader._read",
+        "router.http.incoming:BodyReader._read",
         drop("_left").nth(2, of=2),
         _TEST + "a_body_gives_its_place_back_however_it_ends[131072-200]",
     ),

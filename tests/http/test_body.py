@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from router.http import body as bodies
+from router.http import incoming as bodies
 from tests.eventually import eventually
 from tests.http.test_server import CHAT, raw, serving
 
