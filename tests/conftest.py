@@ -7,6 +7,7 @@ if it starts a process or reaches out of this machine.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Generator
 from pathlib import Path
 
@@ -24,6 +25,10 @@ _WITH_PROCESSES = {
     *("e2e", "e2e_runpod", "e2e_sglang", "examples", "security"),
     *("loopback_hub", "loopback_platform"),  # tests of the doubles themselves
 }
+
+
+def pytest_configure() -> None:
+    platform.processor()  # starts `uname`, once: OpenAI's client would, in the first test
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

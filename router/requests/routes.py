@@ -60,6 +60,15 @@ class Route:
 # SGLang looks at the model before it chooses the kind of request to make of either, so both
 # tasks are safe. A plain embedder can do neither.
 _RERANK = Route("/v1/rerank", _JUDGES, has_model=False, shares=True)
+_TOKENIZE = Route("/v1/tokenize", _ANY)
+_DETOKENIZE = Route("/v1/detokenize", _ANY)
+# As clients of Jina, Cohere and SGLang name them.
+_ALIASES = {
+    "/rerank": _RERANK,
+    "/v2/rerank": _RERANK,
+    "/tokenize": _TOKENIZE,
+    "/detokenize": _DETOKENIZE,
+}
 
 ROUTES: Mapping[str, Route] = {
     route.path: route
@@ -74,10 +83,10 @@ ROUTES: Mapping[str, Route] = {
         Route("/v1/classify", frozenset({Task.CLASSIFY})),
         _RERANK,
         Route("/v1/score", _JUDGES, shares=True),
-        Route("/v1/tokenize", _ANY),
-        Route("/v1/detokenize", _ANY),
+        _TOKENIZE,
+        _DETOKENIZE,
     )
-} | {"/rerank": _RERANK, "/v2/rerank": _RERANK}  # as Jina's and Cohere's clients name it
+} | _ALIASES
 
 
 def dialect_of(path: str) -> Dialect:

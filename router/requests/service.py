@@ -15,7 +15,7 @@ from router.access.authorize import Admission, Admitted
 from router.clock import Clock
 from router.config.catalog import Catalog, OperatorModel, engine_spec
 from router.config.settings import Settings
-from router.errors import RouteNotFound, WrongEndpoint
+from router.errors import InvalidModelId, ModelNotFound, RouteNotFound, WrongEndpoint
 from router.models import EngineSpec, ResolvedModel
 from router.pool.pool import EnginePool
 from router.requests.engine_call import Authorized, Deadlines, EngineAccess, EngineCall
@@ -95,7 +95,11 @@ class Service:
 
     async def model(self, name: str, hf_token: str | None) -> ModelCard:
         """One model, under the name that was asked for; refused as a request for it is."""
-        admitted = await self._admission.admit(name, caller_token(hf_token, None))
+        token = caller_token(hf_token, None)
+        try:
+            admitted = await self._admission.admit(name, token)
+        except InvalidModelId as error:  # OpenAI's clients expect a 404 here
+            raise ModelNotFound(error.message) from None
         loaded = self._pool.loaded()
         if admitted.operator is not None:
             return replace(self._operators_card(admitted.operator, loaded), id=name)

@@ -130,8 +130,8 @@ async def test_the_log_names_the_request(caplog: pytest.LogCaptureFixture) -> No
 # Aliases
 
 
-@pytest.mark.parametrize("path", ["/rerank", "/v2/rerank", "/v1/rerank"])
-async def test_rerank_has_the_paths_that_its_clients_use(path: str) -> None:
+@pytest.mark.parametrize("path", ["/rerank", "/v2/rerank", "/tokenize", "/detokenize"])
+async def test_a_route_has_the_further_names_that_clients_use(path: str) -> None:
     async with serving() as running, running.post(path) as response:
         assert response.status == 200
         assert running.service.seen[0].route == path

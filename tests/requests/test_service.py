@@ -221,6 +221,13 @@ async def test_a_loaded_model_shows_its_age_its_context_and_what_is_behind_an_al
         assert (other.id, other.root, other.created) == ("org/other", "org/other", 1646263745)
 
 
+async def test_a_name_that_can_not_be_a_models_is_not_found_in_the_list() -> None:
+    async with serving_fakes() as d:
+        for name in ("gpt-4", "a/b/c", "org/../x"):
+            with pytest.raises(ModelNotFound):
+                await d.service.model(name, None)
+
+
 async def test_one_model_is_shown_to_those_who_may_use_it() -> None:
     async with serving_fakes() as d:
         owner = token()

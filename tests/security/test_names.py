@@ -64,7 +64,7 @@ FORBIDDEN = [
     *("/encode", "/classify", "/generate_from_file", "/parse_function_call", "/docs"),
     *("/openapi.json", "/v1/realtime", "/v1/audio/transcriptions", "/v1/completions/render"),
     *("/hicache/storage-backend", "/vertex_generate", "/invocations", "/api/generate"),
-    *("/admin", "/admin/models", "/debug", "/tokenize"),
+    *("/admin", "/admin/models", "/debug", "/tokenizer"),
     *("/v1/responses/x", "/v1/responses/x/cancel"),
 ]  # fmt: skip
 

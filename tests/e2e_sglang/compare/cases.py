@@ -93,7 +93,7 @@ OTHER_ROUTES = [
     ),
     *(("GET", path) for path in ("/metrics", "/flush_cache", "/docs", "/openapi.json")),
     *(("POST", path) for path in ("/classify", "/encode", "/api/chat", "/api/generate")),
-    *(("POST", path) for path in ("/tokenize", "/detokenize", "/invocations")),
+    *(("POST", path) for path in ("/invocations",)),
     *(("POST", path) for path in ("/vertex_generate", "/v1/decisions", "/v1/systemone")),
     *(("POST", path) for path in ("/parse_function_call", "/separate_reasoning")),
     *(("POST", path) for path in ("/v1/audio/transcriptions", "/v1/responses/resp_1/cancel")),

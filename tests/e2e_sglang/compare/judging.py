@@ -60,6 +60,8 @@ JUDGED = [
     case("labels missing", SCORE, {"query": "A", "items": ["b"]}),
     case("items of the wrong type", SCORE, {"query": "A", "items": 5, "label_token_ids": [70]}),
     case("plain", TOKENIZE, {"prompt": "Grüße"}),
+    case("by its other name", TOKENIZE, {"prompt": "Grüße"}, alias="/tokenize"),
+    case("by its other name", DETOKENIZE, {"tokens": [70, 71]}, alias="/detokenize"),
     case("several", TOKENIZE, {"prompt": ["a", "bc"]}),
     case("messages", TOKENIZE, {"messages": USER}),
     case("without special tokens", TOKENIZE, {"prompt": "a", "add_special_tokens": False}),
