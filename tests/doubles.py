@@ -1,4 +1,4 @@
-"""Fakes at the ports that the service and its admission see."""
+"""Fakes of the Hub and of engines, at the interfaces that the service uses."""
 
 from __future__ import annotations
 

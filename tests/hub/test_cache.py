@@ -18,8 +18,8 @@ from router.hub.cache import PUBLIC_GRACE, CachedHub
 from router.hub.singleflight import ANSWER_TTL, REFUSAL_TTL, UNAVAILABLE_TTL
 from router.models import Access, ModelRef, ResolvedModel
 from router.secrets import Token
+from tests.hub.scripted_hub import GATED, PUBLIC, REF, ScriptedHub
 from tests.pool.fakes import FakeClock
-from tests.scripted_hub import GATED, PUBLIC, REF, ScriptedHub
 
 
 @pytest.fixture

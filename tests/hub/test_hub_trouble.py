@@ -19,8 +19,8 @@ from router.hub.singleflight import (
 )
 from router.models import ModelRef
 from router.secrets import Token
+from tests.hub.scripted_hub import GATED, PUBLIC, REF, ScriptedHub
 from tests.pool.fakes import FakeClock
-from tests.scripted_hub import GATED, PUBLIC, REF, ScriptedHub
 
 HOUR = 3600
 

@@ -23,7 +23,7 @@ def say(text: str) -> None:
     print(f"@ {text}", flush=True)
 
 
-async def play(job: Job) -> AsyncGenerator[Any, None]:
+async def take_steps(job: Job) -> AsyncGenerator[Any, None]:
     """Do what the input says, step by step, and tell what becomes of it."""
     task = asyncio.current_task()
     assert task is not None
@@ -100,7 +100,7 @@ class Leaving:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def handle(self, job: Job) -> AsyncGenerator[Any, None]:
-        steps = play(job)
+        steps = take_steps(job)
         task = asyncio.current_task()
         assert task is not None
         task.add_done_callback(lambda _: self._let_go(steps))
@@ -138,7 +138,7 @@ async def _close(steps: AsyncGenerator[Any, None]) -> None:
 
 def main(name: str) -> None:
     gc.disable()  # only a job that says so collects garbage
-    config: dict[str, Any] = {"handler": play, "return_aggregate_stream": True}
+    config: dict[str, Any] = {"handler": take_steps, "return_aggregate_stream": True}
     match name:
         case "generator":
             config["concurrency_modifier"] = ReadyLate().modifier

@@ -23,6 +23,6 @@ class Start(Protocol):
     ) -> Harness: ...
 
 
-def play(*steps: list[Any]) -> dict[str, Any]:
+def job_input(*steps: list[Any]) -> dict[str, Any]:
     """The input that has a handler do these steps."""
     return {"steps": list(steps)}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.eventually import eventually
 from tests.loopback_platform import Job
-from tests.loopback_platform.harness import Harness, Start, play
+from tests.loopback_platform.harness import Harness, Start, job_input
 
 
 async def has_ended(harness: Harness, job: Job) -> None:
@@ -18,7 +18,7 @@ async def has_ended(harness: Harness, job: Job) -> None:
 
 
 def test_each_yield_is_streamed_and_the_end_repeats_them_all(generator: Harness) -> None:
-    job = generator.platform.submit(play(["yield", "a"], ["yield", {"b": [1, "ü"]}]))
+    job = generator.platform.submit(job_input(["yield", "a"], ["yield", {"b": [1, "ü"]}]))
     outcome = job.wait()
     assert outcome.status == "COMPLETED"
     assert job.outputs == outcome.output == ["a", {"b": [1, "ü"]}]
@@ -26,23 +26,23 @@ def test_each_yield_is_streamed_and_the_end_repeats_them_all(generator: Harness)
 
 
 def test_the_handler_goes_on_when_the_platform_has_its_chunk(generator: Harness) -> None:
-    job = generator.platform.submit(play(["yield", 1], ["yield", 2]))
+    job = generator.platform.submit(job_input(["yield", 1], ["yield", 2]))
     hold = generator.platform.hold_stream(job)
     hold.wait()
-    generator.platform.submit(play(["yield", 1])).wait()
+    generator.platform.submit(job_input(["yield", 1])).wait()
     assert f"{job.id} step 1" not in generator.worker.said
     hold.release()
     assert job.wait().output == [1, 2]
 
 
 def test_an_error_that_is_no_string_arrives_as_python(generator: Harness) -> None:
-    job = generator.platform.submit(play(["yield", {"error": {"code": "no_room"}}]))
+    job = generator.platform.submit(job_input(["yield", {"error": {"code": "no_room"}}]))
     assert job.wait().error == "{'code': 'no_room'}"
 
 
 def test_an_error_string_arrives_as_it_is(generator: Harness) -> None:
     error = json.dumps({"error": {"code": "no_room"}})
-    job = generator.platform.submit(play(["yield", {"error": error, "lost": 1}]))
+    job = generator.platform.submit(job_input(["yield", {"error": error, "lost": 1}]))
     outcome = job.wait()
     assert (outcome.status, outcome.posted) == ("FAILED", {"error": error})
 
@@ -50,10 +50,12 @@ def test_an_error_string_arrives_as_it_is(generator: Harness) -> None:
 async def test_an_error_ends_the_job_before_the_handler_can_clean_up(
     generator: Harness,
 ) -> None:
-    job = generator.platform.submit(play(["yield", 1], ["yield", {"error": "e"}], ["yield", 2]))
+    job = generator.platform.submit(
+        job_input(["yield", 1], ["yield", {"error": "e"}], ["yield", 2])
+    )
     hold = generator.platform.hold_output(job)
     hold.wait()
-    generator.platform.submit(play(["yield", 1])).wait()
+    generator.platform.submit(job_input(["yield", 1])).wait()
     assert f"{job.id} finally" not in generator.worker.said
     hold.release()
     assert job.wait().posted == {"error": "e"}
@@ -63,7 +65,7 @@ async def test_an_error_ends_the_job_before_the_handler_can_clean_up(
 
 
 def test_an_exception_shows_the_caller_its_traceback(generator: Harness) -> None:
-    job = generator.platform.submit(play(["yield", 1], ["raise", "a secret"]))
+    job = generator.platform.submit(job_input(["yield", 1], ["raise", "a secret"]))
     outcome = job.wait()
     assert outcome.status == "FAILED"
     assert "a secret" in outcome.error
@@ -82,40 +84,40 @@ def test_an_exception_shows_the_caller_its_traceback(generator: Harness) -> None
 async def test_of_some_jobs_the_platform_never_hears_again(
     generator: Harness, step: list[Any]
 ) -> None:
-    job = generator.platform.submit(play(step))
+    job = generator.platform.submit(job_input(step))
     await has_ended(generator, job)
     assert job.finals == []
 
 
 async def test_a_broken_connection_loses_the_result(generator: Harness) -> None:
     generator.platform.break_off("job-done")
-    job = generator.platform.submit(play(["yield", 1]))
+    job = generator.platform.submit(job_input(["yield", 1]))
     await has_ended(generator, job)
     assert job.finals == []
 
 
 def test_a_refused_chunk_is_missing_from_the_stream_only(generator: Harness) -> None:
     generator.platform.fail("job-stream", 429)
-    job = generator.platform.submit(play(["yield", 1], ["yield", 2]))
+    job = generator.platform.submit(job_input(["yield", 1], ["yield", 2]))
     assert job.wait().output == [1, 2]
     assert job.outputs == [2]
 
 
 def test_a_chunk_is_posted_again_after_a_server_error(generator: Harness) -> None:
     generator.platform.fail("job-stream", 503)
-    job = generator.platform.submit(play(["yield", 1]))
+    job = generator.platform.submit(job_input(["yield", 1]))
     assert job.wait().output == job.outputs == [1]
 
 
 def test_a_chunk_over_a_megabyte_is_too_large(generator: Harness) -> None:
-    job = generator.platform.submit(play(["yield", "x" * (1 << 20)], ["yield", 2]))
+    job = generator.platform.submit(job_input(["yield", "x" * (1 << 20)], ["yield", 2]))
     assert len(job.wait().output) == 2
     assert job.outputs == [2]
 
 
 def test_progress_can_arrive_after_the_end(generator: Harness, tmp_path: Path) -> None:
     go = tmp_path / "go"
-    job = generator.platform.submit(play(["progress", "soon"], ["until", str(go)]))
+    job = generator.platform.submit(job_input(["progress", "soon"], ["until", str(go)]))
     hold = generator.platform.hold_output(job)
     hold.wait()
     go.touch()
@@ -125,10 +127,10 @@ def test_progress_can_arrive_after_the_end(generator: Harness, tmp_path: Path) -
 
 
 def test_progress_can_be_waited_for(generator: Harness) -> None:
-    job = generator.platform.submit(play(["progress and wait", "soon"], ["yield", 1]))
+    job = generator.platform.submit(job_input(["progress and wait", "soon"], ["yield", 1]))
     hold = generator.platform.hold_output(job)
     hold.wait()
-    generator.platform.submit(play(["yield", 1])).wait()
+    generator.platform.submit(job_input(["yield", 1])).wait()
     assert f"{job.id} step 1" not in generator.worker.said
     hold.release()
     assert job.wait().output == [1]
@@ -137,7 +139,7 @@ def test_progress_can_be_waited_for(generator: Harness) -> None:
 
 async def test_progress_is_told_apart_from_the_end(generator: Harness, tmp_path: Path) -> None:
     go = tmp_path / "go"
-    job = generator.platform.submit(play(["progress", "soon"], ["until", str(go)]))
+    job = generator.platform.submit(job_input(["progress", "soon"], ["until", str(go)]))
     await eventually(lambda: job.progress)
     assert (job.progress[0].output, job.outcome) == ("soon", None)
     go.touch()
@@ -145,7 +147,7 @@ async def test_progress_is_told_apart_from_the_end(generator: Harness, tmp_path:
 
 
 async def test_the_log_repeats_outputs_but_not_the_input(generator: Harness) -> None:
-    job = generator.platform.submit(play(["yield", "an-output"]) | {"key": "an-input"})
+    job = generator.platform.submit(job_input(["yield", "an-output"]) | {"key": "an-input"})
     job.wait()
     await has_ended(generator, job)
     assert "an-output" in generator.worker.log
@@ -153,7 +155,7 @@ async def test_the_log_repeats_outputs_but_not_the_input(generator: Harness) -> 
 
 
 def test_a_generator_cannot_ask_for_a_refresh(generator: Harness) -> None:
-    job = generator.platform.submit(play(["yield", {"refresh_worker": True}]))
+    job = generator.platform.submit(job_input(["yield", {"refresh_worker": True}]))
     assert job.wait().posted == {"output": [{"refresh_worker": True}]}
 
 
@@ -161,7 +163,7 @@ def test_a_coroutine_may_fail_with_an_object(start: Start) -> None:
     harness = start("coroutine", RUNPOD_LOG_LEVEL="INFO")
 
     def posted(answer: Any, *steps: list[Any]) -> dict[str, Any]:
-        return harness.platform.submit(play(*steps) | {"answer": answer}).wait().posted
+        return harness.platform.submit(job_input(*steps) | {"answer": answer}).wait().posted
 
     assert posted("as it is") == {"output": "as it is"}
     assert posted({"error": {"code": 1}, "kept": 2}) == {

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.eventually import eventually
-from tests.loopback_platform.harness import Harness, Start, play
+from tests.loopback_platform.harness import Harness, Start, job_input
 
 
 async def test_a_handler_that_waits_is_cancelled_where_it_is(
     generator: Harness, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
-    other = generator.platform.submit(play(["until", str(go)], ["yield", 1]))
-    job = generator.platform.submit(play(["yield", 1], ["until", "/never"]))
+    other = generator.platform.submit(job_input(["until", str(go)], ["yield", 1]))
+    job = generator.platform.submit(job_input(["yield", 1], ["until", "/never"]))
     await eventually(lambda: job.chunks)
     generator.platform.cancel(job)
     assert job.wait().status == "CANCELLED"
@@ -26,20 +26,20 @@ async def test_a_handler_that_waits_is_cancelled_where_it_is(
 async def test_a_handler_whose_chunk_is_on_its_way_stays_until_garbage_is_collected(
     generator: Harness,
 ) -> None:
-    job = generator.platform.submit(play(["yield", 1], ["yield", 2]))
+    job = generator.platform.submit(job_input(["yield", 1], ["yield", 2]))
     generator.platform.hold_stream(job).wait()
     generator.platform.cancel(job)
     await eventually(lambda: f"{job.id} released" in generator.worker.said)
-    generator.platform.submit(play(["yield", 3])).wait()
+    generator.platform.submit(job_input(["yield", 3])).wait()
     assert f"{job.id} finally" not in generator.worker.said
-    generator.platform.submit(play(["collect garbage"])).wait()
+    generator.platform.submit(job_input(["collect garbage"])).wait()
     await eventually(lambda: f"{job.id} finally" in generator.worker.said)
     assert job.finals == []
 
 
 async def test_a_handler_can_be_closed_although_its_chunk_is_on_its_way(start: Start) -> None:
     harness = start("leaving", poll=20)
-    job = harness.platform.submit(play(["yield", 1], ["yield", 2]))
+    job = harness.platform.submit(job_input(["yield", 1], ["yield", 2]))
     harness.platform.hold_stream(job).wait()
     harness.platform.cancel(job)
     await eventually(lambda: f"{job.id} finally" in harness.worker.said)

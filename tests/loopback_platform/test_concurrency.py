@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from tests.eventually import eventually
-from tests.loopback_platform.harness import Harness, Start, play
+from tests.loopback_platform.harness import Harness, Start, job_input
 
 
 def test_nothing_is_taken_until_the_worker_is_ready(generator: Harness) -> None:
-    assert generator.platform.submit(play(["yield", 1])).wait().output == [1]
+    assert generator.platform.submit(job_input(["yield", 1])).wait().output == [1]
     assert generator.worker.said[:2] == ["modifier 1", "modifier 0"]
     assert generator.platform.takes[0].wanted == 8
 
 
 async def test_a_job_counts_twice_until_it_begins(generator: Harness, tmp_path: Path) -> None:
     go = tmp_path / "go"
-    job = generator.platform.submit(play(["until", str(go)]))
+    job = generator.platform.submit(job_input(["until", str(go)]))
     job.taken.wait(20)
     takes = generator.platform.takes
     mine = next(n for n, take in enumerate(takes) if job.id in take.given)
@@ -44,10 +44,10 @@ def test_a_change_waits_until_no_job_runs(start: Start, tmp_path: Path) -> None:
     level, go = tmp_path / "level", tmp_path / "go"
     level.write_text("1")
     harness = start("scaled", CONCURRENCY_FILE=str(level))
-    first = harness.platform.submit(play(["until", str(go)]))
+    first = harness.platform.submit(job_input(["until", str(go)]))
     first.taken.wait(20)
     level.write_text("4")
-    second = harness.platform.submit(play(["yield", 2]))
+    second = harness.platform.submit(job_input(["yield", 2]))
     assert not second.taken.wait(1.5)
     go.touch()
     assert second.wait().output == [2]
@@ -61,7 +61,7 @@ async def test_zero_strands_a_job_that_was_taken_but_has_not_begun(
     harness = start("scaled", poll=20, CONCURRENCY_FILE=str(level))
     await eventually(lambda: "get_job: " in harness.worker.log)
     level.write_text("0")
-    job = harness.platform.submit(play(["yield", 1]))
+    job = harness.platform.submit(job_input(["yield", 1]))
     job.taken.wait(20)
     await eventually(lambda: "concurrency: 0; queue: 1" in harness.worker.log)
     level.write_text("4")
@@ -76,4 +76,4 @@ def test_an_empty_poll_and_a_refused_one_are_followed_by_the_next(
     generator: Harness,
 ) -> None:
     generator.platform.fail("job-take-batch", 400, 204, 500)
-    assert generator.platform.submit(play(["yield", 1])).wait().output == [1]
+    assert generator.platform.submit(job_input(["yield", 1])).wait().output == [1]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.eventually import eventually
-from tests.loopback_platform.harness import Start, play
+from tests.loopback_platform.harness import Start, job_input
 
 
 async def test_at_sigterm_what_runs_is_finished_but_what_a_poll_still_brings_is_lost(
@@ -18,13 +18,13 @@ async def test_at_sigterm_what_runs_is_finished_but_what_a_poll_still_brings_is_
 ) -> None:
     harness = start("refreshing", poll=20)
     go = tmp_path / "go"
-    job = harness.platform.submit(play(["until", str(go)], ["yield", 1]))
+    job = harness.platform.submit(job_input(["until", str(go)], ["yield", 1]))
     assert job.taken.wait(20)
     await eventually(lambda: "job_in_progress=1" in harness.worker.log)
     harness.worker.send(signal.SIGTERM)
     await eventually(lambda: "Kill worker" in harness.worker.log)
     await asyncio.sleep(0.3)  # the SDK looks for this every 0.1 s, and does not tell
-    late = harness.platform.submit(play(["yield", 2]))
+    late = harness.platform.submit(job_input(["yield", 2]))
     assert late.taken.wait(20)
     go.touch()
     assert job.wait().output == [1]
@@ -39,8 +39,8 @@ async def test_at_sigterm_what_runs_is_finished_but_what_a_poll_still_brings_is_
 def test_a_refresh_stops_the_pod_under_the_other_jobs(start: Start, tmp_path: Path) -> None:
     harness = start("refreshing", poll=0.2)
     go = tmp_path / "go"
-    other = harness.platform.submit(play(["until", str(go)], ["yield", 1]))
-    job = harness.platform.submit(play(["yield", 2]))
+    other = harness.platform.submit(job_input(["until", str(go)], ["yield", 1]))
+    job = harness.platform.submit(job_input(["yield", 2]))
     assert job.wait().posted == {"output": [2], "stopPod": True}
     assert other.outcome is None
     go.touch()
@@ -83,13 +83,13 @@ async def test_a_worker_can_leave_without_losing_jobs_or_waiting_for_polls(
 ) -> None:
     harness = start("leaving", poll=20)
     go = tmp_path / "go"
-    job = harness.platform.submit(play(["until", str(go)], ["yield", 1]))
+    job = harness.platform.submit(job_input(["until", str(go)], ["yield", 1]))
     await eventually(lambda: "job_in_progress=1" in harness.worker.log)
     harness.worker.send(signal.SIGTERM)
     await eventually(lambda: "draining" in harness.worker.said)
-    late = harness.platform.submit(play(["yield", 2]))
+    late = harness.platform.submit(job_input(["yield", 2]))
     assert late.wait().output == [2]
-    later = harness.platform.submit(play(["yield", 3]))
+    later = harness.platform.submit(job_input(["yield", 3]))
     assert not later.taken.wait(1.5)
     go.touch()
     assert job.wait().output == [1]

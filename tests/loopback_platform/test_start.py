@@ -20,7 +20,7 @@ def test_a_local_test_praises_a_generator_that_never_ran(start: Start) -> None:
     harness = start("generator", "--test_input", test)
     assert harness.worker.wait() == 0
     assert "completed successfully" in harness.worker.log
-    assert "async_generator object play" in harness.worker.log
+    assert "async_generator object take_steps" in harness.worker.log
     assert harness.worker.said == []
 
 

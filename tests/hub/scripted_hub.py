@@ -1,4 +1,4 @@
-"""A Hub that says what it is told to, for what is remembered of its answers."""
+"""A Hub that answers as told, for tests of how its answers are remembered."""
 
 from __future__ import annotations
 
