@@ -22,7 +22,7 @@ SERVED = ""
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a caller was shown. `code`: of the refusal, or SERVED. `shown`: all of it."""
+    """What a caller was shown. `code`: of the refusal, or SERVED. `shown`: the whole answer."""
 
     code: str
     content: Json
@@ -147,7 +147,7 @@ def _journal(harness: QueueHarness, kind: str) -> Path:
 
 def _answered(answer: Answer) -> Seen:
     content = answer.json
-    code = SERVED if answer.status == 200 else content["error"]["code"]
+    code = SERVED if answer.status == 200 else _code(content)
     headers = {
         name: value for name, value in answer.headers.items() if name.lower() not in VARYING
     }
@@ -161,4 +161,11 @@ def _ended(job: Job, outcome: Outcome) -> Seen:
         (output,) = outcome.output
         return Seen(SERVED, output, shown)
     content = json.loads(outcome.error)
-    return Seen(content["error"]["code"], content, shown)
+    return Seen(_code(content), content, shown)
+
+
+def _code(content: Json) -> str:
+    """Of an error; its type, where it has Anthropic's form."""
+    error = content["error"]
+    code: str = error["type"] if content.get("type") == "error" else error["code"]
+    return code
