@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from router.errors import HubUnavailable, ModelGated, ModelNotFound
+from router.errors import HubUnavailable, InvalidHfToken, ModelGated, ModelNotFound
+from router.hub.interfaces import Hub, HubAnswer
 from router.models import Access, ModelRef, ResolvedModel, Task
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
 from router.secrets import Token
@@ -26,8 +27,11 @@ class FakeHub:
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
         self.asked: list[tuple[str, str, str]] = []  # (question, about, digest)
+        self.bad_tokens: set[str] = set()  # digests
         self.down = False
         self.hangs = False
+        self.pause = asyncio.Event()  # cleared: names are resolved once it is set
+        self.pause.set()
         self.answered = asyncio.Event()
 
     def add(
@@ -53,9 +57,12 @@ class FakeHub:
     async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
         if self.hangs:
             await asyncio.Event().wait()
+        await self.pause.wait()
         repo = self._find("resolve", ref.repo_id, credential, f"@{ref.revision}")
         if repo.model.access is Access.PRIVATE:
             self._check(repo, credential)
+        if ref.revision in repo.commits:
+            return replace(repo.model, commit=ref.revision)
         return repo.model
 
     async def entitle(self, model: ResolvedModel, credential: Token | None) -> None:
@@ -72,6 +79,8 @@ class FakeHub:
         self.answered.set()
         if self.down:
             raise HubUnavailable("down")
+        if credential is not None and credential.digest in self.bad_tokens:
+            raise InvalidHfToken("revoked")
         if repo_id not in self.repos:
             raise ModelNotFound(f"{repo_id} does not exist")
         return self.repos[repo_id]
@@ -82,6 +91,22 @@ class FakeHub:
         if repo.model.access is Access.GATED:
             raise ModelGated(f"{repo.model.repo_id} is gated")
         raise ModelNotFound(f"{repo.model.repo_id} does not exist")
+
+
+class UncachedHub:
+    """Implements `CachingHub`, and keeps no answer: each question reaches the `hub`."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def resolve(
+        self, ref: ModelRef, credential: Token | None
+    ) -> HubAnswer[ResolvedModel]:
+        return HubAnswer(await self._hub.resolve(ref, credential))
+
+    async def entitle(self, model: ResolvedModel, credential: Token | None) -> HubAnswer[None]:
+        await self._hub.entitle(model, credential)
+        return HubAnswer(None)
 
 
 @dataclass

@@ -25,7 +25,7 @@ from router.errors import (
     ModelNotAllowed,
     RouterError,
 )
-from router.hub.interfaces import Hub
+from router.hub.interfaces import CachingHub, HubAnswer
 from router.models import ModelRef, ResolvedModel
 from router.secrets import Token
 
@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 RECHECK = 60.0  # seconds after which a grant is checked again
 _MAX_NAMES = 4096  # unpinned names whose commit is remembered
+_MAX_DECISIONS = 16_384  # that are remembered
 
 # Returns the commits of a repository that engines run now.
 Running = Callable[[str], set[str]]
@@ -51,9 +52,27 @@ class Admitted:
 class _Grant:
     """An operator's model as it is served to callers without a token."""
 
-    model: ResolvedModel
-    checked_at: float
+    answer: HubAnswer[ResolvedModel]  # to be checked again once it has ended
     check: asyncio.Task[None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """A model that a caller may use as long as no answer ends on which that stands.
+
+    It holds no caller's token: such a token is in memory no longer than its request.
+    """
+
+    model: ResolvedModel
+    operator: OperatorModel | None
+    answers: tuple[HubAnswer[ResolvedModel] | HubAnswer[None], ...] = ()
+    newest: str | None = None  # the commit that an unpinned name has on the Hub
+    with_callers_token: bool = False
+    own_token: Token | None = None  # the worker's, where the caller has none
+
+    def admit(self, caller: Token | None) -> Admitted:
+        token = caller if self.with_callers_token else self.own_token
+        return Admitted(self.model, self.operator, token)
 
 
 class Admission:
@@ -61,7 +80,7 @@ class Admission:
 
     def __init__(
         self,
-        hub: Hub,
+        hub: CachingHub,
         *,
         catalog: Catalog,
         credentials: Credentials,
@@ -76,6 +95,10 @@ class Admission:
         # only pinned requests named is never in here: otherwise a pull request's commit
         # could become the meaning of the plain name.
         self._chosen: LRUCache[str, ResolvedModel] = LRUCache(_MAX_NAMES)
+        # By the name as written and the digest of the caller's token.
+        self._decisions: LRUCache[tuple[str | None, str | None], _Decision] = LRUCache(
+            _MAX_DECISIONS
+        )
 
     async def admit(self, name: str | None, caller: Token | None) -> Admitted:
         """Admit a request of `caller` for the model `name`, or for the default model.
@@ -85,28 +108,13 @@ class Admission:
             AccessError                     the caller may not use the model
             HubUnavailable                  the Hub can't be asked now
         """
-        operator, ref = self._look_up(name)
-        if operator is not None and (local := operator.local()) is not None:
-            return Admitted(local, operator, None)
-        assert ref is not None, "only a local directory has no reference"  # noqa: S101
-        if operator is None and not self._allowed.allow(ref):
-            raise _not_allowed(ref)
-        choice = self._credentials.choose(caller, operator, ref)
-        if choice.granted:
-            return Admitted(await self._granted(ref, choice), operator, choice.token)
-        model = await self._hub.resolve(ref, choice.token)
-        canonical = ModelRef(model.repo_id, ref.revision)
-        if operator is None and canonical != ref:
-            if self._catalog.match(canonical) is not None:
-                # A former name of an operator's model: its entry says which revision.
-                return await self.admit(str(canonical), caller)
-            if not self._allowed.allow(canonical):
-                raise _not_allowed(ref)
-            if self._credentials.choose(caller, None, canonical) != choice:
-                # The name now leads to a repository that this token is not meant for.
-                return await self.admit(str(canonical), caller)
-        model = await self._entitled(ref, model, choice.token)
-        return Admitted(model, operator, choice.token)
+        key = (name, None if caller is None else caller.digest)
+        decision = self._decisions.get(key)
+        if decision is None or not self._holds(decision):
+            decision = await self._decide(name, caller)
+            if self._holds(decision):
+                self._decisions[key] = decision
+        return decision.admit(caller)
 
     async def renew(self, admitted: Admitted, caller: Token | None) -> None:
         """Check again, for a request that has waited. Raises what `admit` raises."""
@@ -131,7 +139,7 @@ class Admission:
     def invalidate(self) -> None:
         """Check every grant again at its next use. Called after the worker was frozen."""
         for grant in self._grants.values():
-            grant.checked_at = float("-inf")
+            grant.answer.end()
 
     async def close(self) -> None:
         """Cancel running checks of grants and wait for them."""
@@ -150,27 +158,79 @@ class Admission:
         operator = self._catalog.lookup(name)
         return operator, ModelRef.parse(name) if operator is None else operator.ref
 
+    def _holds(self, decision: _Decision) -> bool:
+        """Whether `_decide` would decide the same again, without a question to the Hub."""
+        now = self._clock()
+        if not all(now < answer.until for answer in decision.answers):
+            return False
+        if decision.newest is None:
+            return True
+        # An unpinned name: see `_entitled`.
+        repo_id, commit = decision.model.repo_id, decision.model.commit
+        chosen = self._chosen.get(repo_id)
+        if chosen is None or chosen.commit != commit:
+            return False
+        return commit == decision.newest or commit in self._running(repo_id)
+
+    async def _decide(self, name: str | None, caller: Token | None) -> _Decision:
+        """Apply the operator's rules, and ask the Hub."""
+        operator, ref = self._look_up(name)
+        if operator is not None and (local := operator.local()) is not None:
+            return _Decision(local, operator)
+        assert ref is not None, "only a local directory has no reference"  # noqa: S101
+        if operator is None and not self._allowed.allow(ref):
+            raise _not_allowed(ref)
+        choice = self._credentials.choose(caller, operator, ref)
+        if choice.granted:
+            grant = await self._granted(ref, choice)
+            return _Decision(grant.value, operator, (grant,), own_token=choice.token)
+        resolution = await self._hub.resolve(ref, choice.token)
+        canonical = ModelRef(resolution.value.repo_id, ref.revision)
+        if operator is None and canonical != ref:
+            if self._catalog.match(canonical) is not None:
+                # A former name of an operator's model: its entry says which revision.
+                return await self._decide_anew(canonical, caller, resolution)
+            if not self._allowed.allow(canonical):
+                raise _not_allowed(ref)
+            if self._credentials.choose(caller, None, canonical) != choice:
+                # The name now leads to a repository that this token is not meant for.
+                return await self._decide_anew(canonical, caller, resolution)
+        model, entitlement = await self._entitled(ref, resolution.value, choice.token)
+        return _Decision(
+            model,
+            operator,
+            (resolution, entitlement),
+            newest=None if ref.revision else resolution.value.commit,
+            with_callers_token=caller is not None,
+            own_token=None if caller is not None else choice.token,
+        )
+
+    async def _decide_anew(
+        self, canonical: ModelRef, caller: Token | None, resolution: HubAnswer[ResolvedModel]
+    ) -> _Decision:
+        """Decide about the repository to which, by `resolution`, a former name leads."""
+        decision = await self._decide(str(canonical), caller)
+        return replace(decision, answers=(resolution, *decision.answers))
+
     async def _entitled(
         self, ref: ModelRef, model: ResolvedModel, credential: Token | None
-    ) -> ResolvedModel:
+    ) -> tuple[ResolvedModel, HubAnswer[None]]:
         """Entitle the caller at the commit that `ref` stands for, and return that commit.
 
         An unpinned name stays on the commit of its engine for as long as that engine runs.
         """
         if ref.revision is not None:
-            await self._hub.entitle(model, credential)
-            return model
+            return model, await self._hub.entitle(model, credential)
         chosen = self._chosen.get(model.repo_id)
         if chosen is not None and chosen.commit in self._running(model.repo_id):
             kept = replace(chosen, access=model.access)
             with suppress(AccessError):
-                await self._hub.entitle(kept, credential)
-                return kept
-        await self._hub.entitle(model, credential)
+                return kept, await self._hub.entitle(kept, credential)
+        entitlement = await self._hub.entitle(model, credential)
         self._chosen[model.repo_id] = model
-        return model
+        return model, entitlement
 
-    async def _granted(self, ref: ModelRef, choice: ChosenToken) -> ResolvedModel:
+    async def _granted(self, ref: ModelRef, choice: ChosenToken) -> HubAnswer[ResolvedModel]:
         """An operator's model, for a caller without a token.
 
         The grant is checked in the background. Only a refusal by the Hub withdraws it; it
@@ -179,17 +239,17 @@ class Admission:
         grant = self._grants.get(ref)
         if grant is None:
             model = await self._ask(ref, choice)
-            self._grants[ref] = _Grant(model, self._clock())
-            return model
-        if grant.check is None and self._clock() - grant.checked_at >= RECHECK:
+            grant = self._grants[ref] = _Grant(HubAnswer(model, self._clock() + RECHECK))
+        elif grant.check is None and self._clock() >= grant.answer.until:
             grant.check = asyncio.get_running_loop().create_task(
                 self._recheck(ref, grant, choice)
             )
-        return grant.model
+        return grant.answer
 
     async def _recheck(self, ref: ModelRef, grant: _Grant, choice: ChosenToken) -> None:
+        model = grant.answer.value
         try:
-            grant.model = await self._ask(ref, choice)
+            model = await self._ask(ref, choice)
         except HubUnavailable:
             _log.warning("the Hub can't be asked about %s; it is still served", ref)
         except RouterError as refusal:
@@ -198,11 +258,12 @@ class Admission:
             )
             self._grants.pop(ref, None)
         finally:
-            grant.checked_at, grant.check = self._clock(), None
+            grant.answer, grant.check = HubAnswer(model, self._clock() + RECHECK), None
 
     async def _ask(self, ref: ModelRef, choice: ChosenToken) -> ResolvedModel:
-        model = await self._hub.resolve(ref, choice.token)
-        return await self._entitled(ref, model, choice.token)
+        resolution = await self._hub.resolve(ref, choice.token)
+        model, _ = await self._entitled(ref, resolution.value, choice.token)
+        return model
 
 
 def _not_allowed(ref: ModelRef) -> ModelNotAllowed:

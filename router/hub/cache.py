@@ -24,7 +24,7 @@ from router.errors import (
     ModelNotFound,
     RouterError,
 )
-from router.hub.interfaces import Hub
+from router.hub.interfaces import Hub, HubAnswer
 from router.hub.singleflight import ANSWER_TTL, MAX_ENTRIES, SingleFlightCache
 from router.models import Access, ModelRef, ResolvedModel
 from router.secrets import Token
@@ -42,7 +42,7 @@ V = TypeVar("V")
 
 
 class CachedHub:
-    """Implements `Hub` on top of another `Hub`."""
+    """Implements `CachingHub` on top of a `Hub`."""
 
     def __init__(
         self,
@@ -77,8 +77,10 @@ class CachedHub:
             MAX_ENTRIES, public_grace, timer=clock
         )
 
-    async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
-        """Implements `Hub.resolve`."""
+    async def resolve(
+        self, ref: ModelRef, credential: Token | None
+    ) -> HubAnswer[ResolvedModel]:
+        """Implements `CachingHub.resolve`."""
         digest = credential.digest if credential else None
 
         async def ask() -> ResolvedModel:
@@ -97,10 +99,10 @@ class CachedHub:
             seen = self._public_names.get(ref)
             if seen is None or seen.repo_id not in self._public_repos:
                 raise
-            return seen
+            return HubAnswer(seen)
 
-    async def entitle(self, model: ResolvedModel, credential: Token | None) -> None:
-        """Implements `Hub.entitle`."""
+    async def entitle(self, model: ResolvedModel, credential: Token | None) -> HubAnswer[None]:
+        """Implements `CachingHub.entitle`."""
         digest = credential.digest if credential else None
 
         async def ask() -> None:
@@ -112,12 +114,13 @@ class CachedHub:
             self._note_entitlement((digest, model.repo_id, model.commit))
 
         try:
-            await self._entitlements.get(
+            return await self._entitlements.get(
                 (digest, model.repo_id, model.commit), ask, within=self._patience(model)
             )
         except HubUnavailable:
             if model.repo_id not in self._public_repos:
                 raise
+            return HubAnswer(None)
 
     def invalidate(self) -> None:
         """Drop all cached answers, and don't cache those of running requests.

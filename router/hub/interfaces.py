@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from router.models import ModelRef, ResolvedModel
 from router.secrets import Token
+
+V = TypeVar("V")
+
+
+@dataclass(slots=True, eq=False)
+class HubAnswer(Generic[V]):
+    """What the Hub said, and until when it holds, in seconds of the router's clock.
+
+    The cache that gives an answer keeps it too, and can end it early: the answer then no
+    longer holds for anybody. An answer that no cache keeps has ended from the start.
+    """
+
+    value: V
+    until: float = -math.inf
+
+    def end(self) -> None:
+        self.until = -math.inf
 
 
 class Hub(Protocol):
@@ -30,3 +49,15 @@ class Hub(Protocol):
             HubUnavailable  the Hub can't be asked now
         """
         ...
+
+
+class CachingHub(Protocol):
+    """A `Hub` that keeps its answers for a while. Raises what `Hub` raises."""
+
+    async def resolve(
+        self, ref: ModelRef, credential: Token | None
+    ) -> HubAnswer[ResolvedModel]: ...
+
+    async def entitle(
+        self, model: ResolvedModel, credential: Token | None
+    ) -> HubAnswer[None]: ...

@@ -6,13 +6,14 @@ import asyncio
 import copy
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from contextlib import suppress
+from typing import Any, Generic, TypeVar, cast
 
 from cachetools import LRUCache, TLRUCache
 
 from router.clock import Clock
 from router.errors import AccessError, FitError, HubLimited, HubUnavailable, RouterError
+from router.hub.interfaces import HubAnswer
 
 # Seconds for which a result is cached.
 ANSWER_TTL = 60.0  # a success
@@ -27,22 +28,23 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
-class _CachedResult(Generic[V]):
-    result: V | RouterError
-    expires_at: float
+class _Answers(TLRUCache[K, HubAnswer[V]]):
+    """Answers until they expire. One that is removed earlier, for lack of space too, ends."""
 
-    def unwrap(self, now: float) -> V:
-        """Return the value, or raise the error."""
-        if not isinstance(self.result, RouterError):
-            return self.result
-        # A copy: the traceback of an instance that is raised repeatedly grows forever.
-        error, left = copy.copy(self.result), math.ceil(self.expires_at - now)
-        if isinstance(error, HubLimited):
-            error.retry_after = left
-        elif isinstance(error, HubUnavailable):
-            error.retry_after = max(error.retry_after, left)
-        raise error
+    def popitem(self) -> tuple[K, HubAnswer[V]]:
+        key, answer = super().popitem()
+        _end(answer)
+        return key, answer
+
+    def end(self, key: K) -> None:
+        answer = self.pop(key, None)
+        if answer is not None:
+            _end(answer)
+
+    def clear(self) -> None:
+        with suppress(KeyError):  # it is empty
+            while True:
+                self.popitem()
 
 
 class SingleFlightCache(Generic[K, V]):
@@ -56,33 +58,34 @@ class SingleFlightCache(Generic[K, V]):
         """`random` returns numbers from 0 to 1. It spreads the retries of failed calls;
         otherwise all keys would be retried at the moment when the Hub is back."""
         self._clock, self._random = clock, random
-        self._entries: TLRUCache[K, _CachedResult[V]] = TLRUCache(
-            MAX_ENTRIES, ttu=lambda _, entry, __: entry.expires_at, timer=clock
+        self._entries: _Answers[K, V | RouterError] = _Answers(
+            MAX_ENTRIES, ttu=lambda _, answer, __: answer.until, timer=clock
         )
         self._failures: LRUCache[K, int] = LRUCache(MAX_ENTRIES)  # in a row
-        self._running: dict[K, asyncio.Task[_CachedResult[V]]] = {}
-        self._tasks: set[asyncio.Task[_CachedResult[V]]] = (
-            set()
-        )  # also those from before `clear`
+        self._running: dict[K, asyncio.Task[HubAnswer[V | RouterError]]] = {}
+        # Also those from before `clear`.
+        self._tasks: set[asyncio.Task[HubAnswer[V | RouterError]]] = set()
 
     async def get(
         self, key: K, call: Callable[[], Awaitable[V]], *, within: float | None = None
-    ) -> V:
+    ) -> HubAnswer[V]:
         """The cached result, or that of a running or new `call`.
 
         Raises what `call` raises, also from the cache. If `within` seconds pass without a
         result, raises `HubUnavailable`, and the call goes on; at once if the last call for
         this key failed.
         """
-        entry = self._entries.get(key)
-        if entry is None:
+        answer = self._entries.get(key)
+        if answer is None:
             if within is not None and key in self._failures:
                 within = 0.0
-            entry = await self._join(key, call, within)
-        return entry.unwrap(self._clock())
+            answer = await self._join(key, call, within)
+        if isinstance(answer.value, RouterError):
+            raise _fresh(answer.value, answer.until - self._clock())
+        return cast("HubAnswer[V]", answer)
 
     def discard(self, key: K) -> None:
-        self._entries.pop(key, None)
+        self._entries.end(key)
 
     def __contains__(self, key: K) -> bool:
         return key in self._entries
@@ -101,7 +104,7 @@ class SingleFlightCache(Generic[K, V]):
 
     async def _join(
         self, key: K, call: Callable[[], Awaitable[V]], within: float | None
-    ) -> _CachedResult[V]:
+    ) -> HubAnswer[V | RouterError]:
         task = self._running.get(key)
         if task is None:
             task = asyncio.create_task(self._run(key, call))
@@ -116,7 +119,9 @@ class SingleFlightCache(Generic[K, V]):
             raise HubUnavailable("The worker is shutting down: try again.")
         return task.result()
 
-    async def _run(self, key: K, call: Callable[[], Awaitable[V]]) -> _CachedResult[V]:
+    async def _run(
+        self, key: K, call: Callable[[], Awaitable[V]]
+    ) -> HubAnswer[V | RouterError]:
         result: V | RouterError
         try:
             result = await call()
@@ -126,10 +131,12 @@ class SingleFlightCache(Generic[K, V]):
             current = self._running.get(key) is asyncio.current_task()
             if current:
                 del self._running[key]
-        entry = _CachedResult(result, self._clock() + self._ttl(key, result))
-        if current:  # there was no `clear` meanwhile
-            self._entries[key] = entry
-        return entry
+        answer = HubAnswer(result, self._clock() + self._ttl(key, result))
+        if current:
+            self._entries[key] = answer
+        else:  # there was a `clear` meanwhile
+            _end(answer)
+        return answer
 
     def _ttl(self, key: K, result: V | RouterError) -> float:
         """Seconds for which to cache the result."""
@@ -141,3 +148,22 @@ class SingleFlightCache(Generic[K, V]):
             return longest * (0.5 + self._random() / 2)
         self._failures.pop(key, None)
         return REFUSAL_TTL if isinstance(result, RouterError) else ANSWER_TTL
+
+
+def _end(answer: HubAnswer[Any]) -> None:
+    """An error keeps its time: it tells the waiting callers when to try again."""
+    if not isinstance(answer.value, RouterError):
+        answer.end()
+
+
+def _fresh(error: RouterError, left: float) -> RouterError:
+    """A copy: the traceback of an instance that is raised repeatedly grows forever.
+
+    `left` is for how many seconds more the error is cached.
+    """
+    error, seconds = copy.copy(error), math.ceil(left)
+    if isinstance(error, HubLimited):
+        error.retry_after = seconds
+    elif isinstance(error, HubUnavailable):
+        error.retry_after = max(error.retry_after, seconds)
+    return error

@@ -19,7 +19,7 @@ from router.errors import (
 )
 from router.models import Access
 from router.secrets import Token
-from tests.doubles import FakeHub
+from tests.doubles import FakeHub, UncachedHub
 from tests.pool.fakes import FakeClock, settle
 
 NEW, OLD = "1" * 40, "2" * 40
@@ -38,7 +38,7 @@ class Harness:
         settings = Settings.from_environ(environ or {})
         models = catalog(settings)
         self.admission = Admission(
-            self.hub,
+            UncachedHub(self.hub),
             catalog=models,
             credentials=Credentials.read(settings, models, environ or {}),
             allowed=settings.allowed_models,

@@ -15,24 +15,24 @@ GUARDS = (
     Guard(
         "A loaded model gives nobody the right to use it",
         "router.access.authorize:Admission._entitled",
-        drop("entitle").nth(3, of=3),
+        swap("await self._hub.entitle(_, _)", "HubAnswer(None)").nth(3, of=3),
         _WARM + "a_gate_stays_shut_under_every_name_of_the_model[http-stranger]",
     ),
     Guard(
         "Naming a model's commit gives nobody the right to use it",
         "router.access.authorize:Admission._entitled",
-        drop("entitle").nth(1, of=3),
+        swap("await self._hub.entitle(_, _)", "HubAnswer(None)").nth(1, of=3),
         _WARM + "a_gate_stays_shut_under_every_name_of_the_model[queue-none]",
     ),
     Guard(
         "A commit chosen earlier gives nobody the right to use it",
         "router.access.authorize:Admission._entitled",
-        drop("entitle").nth(2, of=3),
+        swap("await self._hub.entitle(_, _)", "HubAnswer(None)").nth(2, of=3),
         _WARM + "a_gate_stays_shut_under_every_name_of_the_model[http-unscoped]",
     ),
     Guard(
         "A loaded model does not change what the Hub is asked",
-        "router.access.authorize:Admission.admit",
+        "router.access.authorize:Admission._decide",
         insert(
             "for commit in self._running(ref.repo_id):\n"
             "    loaded = ResolvedModel(ref.repo_id, commit)\n"

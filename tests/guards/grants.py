@@ -50,19 +50,19 @@ GUARDS = (
     ),
     Guard(
         "HF_TOKEN is chosen by the name that the repository has now",
-        "router.access.authorize:Admission.admit",
+        "router.access.authorize:Admission._decide",
         never("choose"),
         _MEANS + "[http-acme/Before-model_gated]",
     ),
     Guard(
         "A name as written must be allowed",
-        "router.access.authorize:Admission.admit",
+        "router.access.authorize:Admission._decide",
         never("allow").nth(1, of=2),
         _NAMES + "what_a_former_name_led_to_must_be_allowed_by_that_name_too[queue]",
     ),
     Guard(
         "The repository behind a name must be allowed too",
-        "router.access.authorize:Admission.admit",
+        "router.access.authorize:Admission._decide",
         never("allow").nth(2, of=2),
         _NAMES + "an_allowed_name_must_lead_to_an_allowed_model[http]",
     ),

@@ -51,7 +51,7 @@ async def test_a_success_is_cached_for_its_time_only(
     hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token
 ) -> None:
     for _ in range(3):
-        assert await cached.resolve(REF, ann) == PUBLIC
+        assert (await cached.resolve(REF, ann)).value == PUBLIC
         await cached.entitle(PUBLIC, ann)
     assert len(hub.asked) == 2
     clock.now += ANSWER_TTL - 0.1
@@ -178,7 +178,7 @@ async def test_without_the_hub_a_public_model_is_served_for_its_grace(
     hub.error = HubUnavailable("down")
     clock.now += PUBLIC_GRACE - 1
     for credential in (ann, bob, None):  # a token that can't be checked counts as none
-        assert await cached.resolve(REF, credential) == PUBLIC
+        assert (await cached.resolve(REF, credential)).value == PUBLIC
         await cached.entitle(PUBLIC, credential)
     clock.now += 1
     with pytest.raises(HubUnavailable):

@@ -11,6 +11,7 @@ import pytest
 
 from router.errors import HubLimited, HubUnavailable, ModelNotFound
 from router.hub.cache import MAX_RATE_LIMIT, CachedHub
+from router.hub.interfaces import HubAnswer
 from router.hub.singleflight import (
     ANSWER_TTL,
     MAX_ENTRIES,
@@ -65,7 +66,7 @@ class TestRateLimit:
             await cached.entitle(GATED, ann)
         assert len(hub.asked) == 1
         clock.advance(5.0)
-        assert await cached.resolve(REF, ann) == PUBLIC
+        assert (await cached.resolve(REF, ann)).value == PUBLIC
 
     async def test_it_applies_to_one_token_only(
         self, hub: ScriptedHub, cached: CachedHub
@@ -74,7 +75,7 @@ class TestRateLimit:
         await refused(cached, token())
         hub.error = None
         for other in (token(), None):
-            assert await cached.resolve(ModelRef("org/another"), other) == PUBLIC
+            assert (await cached.resolve(ModelRef("org/another"), other)).value == PUBLIC
 
     async def test_it_is_never_longer_than_the_hubs_own_window(
         self, hub: ScriptedHub, cached: CachedHub, clock: FakeClock
@@ -83,7 +84,7 @@ class TestRateLimit:
         assert await refused(cached, None) == MAX_RATE_LIMIT
         hub.error = None
         clock.advance(MAX_RATE_LIMIT)
-        assert await cached.resolve(REF, None) == PUBLIC
+        assert (await cached.resolve(REF, None)).value == PUBLIC
 
 
 class TestHangingHub:
@@ -96,7 +97,7 @@ class TestHangingHub:
         clock.advance(ANSWER_TTL)
         hub.answering.clear()
         async with asyncio.timeout(5):
-            assert await cached.resolve(REF, None) == PUBLIC
+            assert (await cached.resolve(REF, None)).value == PUBLIC
             await cached.entitle(PUBLIC, None)
         assert len(hub.asked) == 3
         await cached.close()
@@ -120,7 +121,7 @@ class TestHangingHub:
         await cached.resolve(REF, None)
         hub.model = GATED
         hub.answering.set()
-        assert await cached.resolve(REF, None) == GATED
+        assert (await cached.resolve(REF, None)).value == GATED
         assert len(hub.asked) == 2
 
     async def test_after_a_failure_callers_of_a_public_model_do_not_wait_at_all(
@@ -133,7 +134,7 @@ class TestHangingHub:
         await cached.resolve(REF, None)
         hub.answering.clear()
         clock.advance(UNAVAILABLE_TTL)
-        assert await asyncio.wait_for(cached.resolve(REF, None), 5) == PUBLIC
+        assert (await asyncio.wait_for(cached.resolve(REF, None), 5)).value == PUBLIC
         assert len(hub.asked) == 3
         await cached.close()
 
@@ -189,7 +190,8 @@ class TestAnHourWithoutTheHub:
             unavailable = [error for error in outcomes if isinstance(error, HubUnavailable)]
             assert len(unavailable) == len(callers) * 5
             assert all(1 <= error.retry_after <= MAX_UNAVAILABLE_TTL for error in unavailable)
-            assert outcomes.count(PUBLIC) == len(callers) * 5
+            answers = [answer for answer in outcomes if isinstance(answer, HubAnswer)]
+            assert [answer.value for answer in answers] == [PUBLIC] * len(callers) * 5
             clock.advance(10.0)
         rounds = HOUR / (MAX_UNAVAILABLE_TTL / 2)
         assert len(hub.asked) <= rounds * 2 * len(callers)

@@ -19,7 +19,7 @@ from router.requests.service import Service
 from router.scheduler.machine import Scheduler
 from router.scheduler.state import Limits
 from router.secrets import Token
-from tests.doubles import Answer, FakeHub, FakeUpstream
+from tests.doubles import Answer, FakeHub, FakeUpstream, UncachedHub
 from tests.pool.fakes import GIB, FakeClock, FakeDownloader, FakeGauge, FakeLauncher
 
 CHAT = "/v1/chat/completions"
@@ -64,7 +64,7 @@ class ServiceHarness:
             clock=self.clock,
         )
         admission = Admission(
-            self.hub,
+            UncachedHub(self.hub),
             catalog=models,
             credentials=Credentials.read(settings, models, environ),
             allowed=settings.allowed_models,
