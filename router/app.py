@@ -21,7 +21,7 @@ from engines.memory import Gauge, gauge
 from router.access.authorize import Admission
 from router.access.credentials import Credentials
 from router.clock import WorkerClock, watch
-from router.config import models_file
+from router.config import files, models_file
 from router.config.catalog import Catalog
 from router.config.settings import Platform, Settings
 from router.downloads.downloader import SnapshotDownloader
@@ -58,6 +58,7 @@ class Configuration:
     ) -> Configuration:
         """Raises `SettingsError`."""
         settings = Settings.from_environ(environ, platform)
+        files.check(settings)
         catalog = models_file.catalog(settings)
         credentials = Credentials.read(settings, catalog, environ)
         for model in catalog.models:
@@ -124,7 +125,8 @@ class Assembly:
 
     def _pool(self, memory: Gauge, downloads: SnapshotDownloader) -> EnginePool:
         settings, limits = self._settings, _limits(self._settings, memory)
-        _log.info("engines run on %s with %d bytes of memory", memory.device, limits.budget)
+        gib = limits.budget / 1024**3
+        _log.info("engines run on %s with %.1f GiB of memory", memory.device, gib)
         record: Journal | None = None
         if settings.pool_journal is not None:
             stream = self._stack.enter_context(settings.pool_journal.open("a"))

@@ -13,6 +13,7 @@ import pytest
 from router.app import Configuration, Worker
 from router.clock import LATE, TICK, WorkerClock
 from router.config.catalog import OperatorModel
+from router.config.errors import SettingsError
 from router.requests.service import Service
 
 
@@ -31,6 +32,28 @@ class WatchedClock(WorkerClock):
     def look(self) -> float:
         self.looks.set()
         return super().look()
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("SSL_CERT_FILE", "no/ca.pem"),
+        ("SSL_CERT_FILE", "text"),
+        ("POOL_JOURNAL", "no/events.jsonl"),
+        ("POOL_JOURNAL", "."),
+    ],
+)
+def test_a_file_that_can_not_be_used_is_an_error_of_the_settings(
+    tmp_path: Path, key: str, path: str
+) -> None:
+    (tmp_path / "text").write_text("no certificate")
+    with pytest.raises(SettingsError, match=f"{key}='.*': must be a file"):
+        configuration(tmp_path, **{key: str(tmp_path / path)})
+
+
+def test_a_journal_need_not_exist_before_the_start(tmp_path: Path) -> None:
+    configuration(tmp_path, POOL_JOURNAL=str(tmp_path / "events.jsonl"))
+    assert not (tmp_path / "events.jsonl").exists()
 
 
 async def test_the_clock_is_looked_at_until_the_last_engine_is_gone(tmp_path: Path) -> None:
