@@ -15,11 +15,11 @@ from typing import Any
 
 from router.config.errors import SettingsError
 from router.config.kinds import FLAG, Kind
-from router.config.parsers import as_arguments
+from router.config.parsers import as_arguments, as_number
 from router.config.setting import Setting
 
 _VALUE = Kind(str, "text")
-_NUMBER = Kind(str, "number", form="number")
+_NUMBER = Kind(as_number, "number", form="number")
 
 ENGINE_ARGS = Setting(
     name="ENGINE_ARGS",

@@ -29,6 +29,13 @@ def as_count(text: str) -> int:
     return int(text)
 
 
+def as_number(text: str) -> str:
+    """A number as it is written, for a command line."""
+    if not re.fullmatch(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?", text):
+        raise ValueError("a number")
+    return text
+
+
 def as_port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65535:
         raise ValueError("a port, 0 to 65535 (0: any free one)")

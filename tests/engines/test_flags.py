@@ -69,6 +69,16 @@ def test_an_empty_variable_counts_as_unset() -> None:
     assert flags(dict.fromkeys((*VALUES, *SWITCHES, "ENGINE_ARGS"), "")) == ()
 
 
+@pytest.mark.parametrize(
+    "name", [n for n, f in VALUES.items() if f.setting.kind.form == "number"]
+)
+def test_a_number_is_checked_before_any_engine_starts(name: str) -> None:
+    for text in ("-1", "8192", "0.85"):
+        assert flags({name: text}) == (f"{VALUES[name].words[0]}={text}",)
+    with pytest.raises(SettingsError, match=f"{name}='lots': must be a number"):
+        flags({name: "lots"})
+
+
 @pytest.mark.parametrize("name", SWITCHES)
 def test_every_switch_takes_the_words_of_every_boolean(name: str) -> None:
     for text, on in TRUE_AND_FALSE:
