@@ -83,8 +83,11 @@ def _validated(where: str, entry: object) -> ModelEntry:
 
 
 def _refusal(where: str, error: ValidationError) -> SettingsError:
-    """The first thing wrong: its entry and key, what was there, and what is allowed."""
-    wrong = error.errors(include_url=False)[0]
+    """One thing wrong: its entry and key, what was there, and what is allowed.
+
+    An unknown key first: `modl` is why `model` is missing.
+    """
+    wrong = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     key = wrong["loc"][0]
     match wrong["type"]:
         case "missing":

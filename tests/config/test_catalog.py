@@ -137,6 +137,7 @@ def test_the_config_may_be_text_or_the_path_of_a_file(tmp_path: Path) -> None:
         ),
         ("[{model: org/name, memory: 0}]", "MODELS_CONFIG[0].memory", "above 0"),
         ("[{model: org/name, 7: x}]", "MODELS_CONFIG[0]", "=7: must be a key among model,"),
+        ("[{modl: org/name}]", "MODELS_CONFIG[0]", "'modl': must be a key among model,"),
         ("[{model: a/b}, {model: org/name, alais: x}]", "MODELS_CONFIG[1]", "'alais': must be"),
         ("[{model: org/name, memory: [1]}]", "MODELS_CONFIG[0].memory", "single value"),
         ("[{model: org/name, pin: perhaps}]", "MODELS_CONFIG[0].pin", "true or false"),
