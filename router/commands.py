@@ -18,6 +18,7 @@ import uvloop
 from engines import flags
 from router import logs
 from router.app import Configuration, Worker, make_hub
+from router.config import files
 from router.config.platform import Platform, detect
 from router.config.settings import SETTINGS, Settings, SettingsError
 from router.config.typos import misspelled
@@ -147,6 +148,7 @@ def _prefetch(
 ) -> int:
     try:
         settings = Settings.from_environ(environ)
+        files.check(settings)
         token = read_token(token_file, settings.hf_token)
     except (SettingsError, RouterError, OSError) as error:
         print(f"The settings can't be used: {error}", file=sys.stderr)  # noqa: T201
@@ -182,11 +184,15 @@ def _replay(journal: Path) -> int:
     except OSError as error:
         print(f"The journal can't be read: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    with lines:
-        for step in replay(lines):
-            print(f"{step.now:.3f} {step.event}")  # noqa: T201
-            for action in step.actions:
-                print(f"    -> {action}")  # noqa: T201
+    try:
+        with lines:
+            for step in replay(lines):
+                print(f"{step.now:.3f} {step.event}")  # noqa: T201
+                for action in step.actions:
+                    print(f"    -> {action}")  # noqa: T201
+    except ValueError as error:
+        print(f"{journal} can't be replayed: {error}", file=sys.stderr)  # noqa: T201
+        return 2
     return 0
 
 

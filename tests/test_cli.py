@@ -156,6 +156,20 @@ def test_a_journal_can_be_replayed(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "-> Fetch(" in shown
 
 
+def test_a_journal_that_a_killed_worker_left_is_replayed_up_to_the_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "events.jsonl"
+    with path.open("w") as stream:
+        journal = Journal(stream, Limits(budget=1))
+        journal(1.0, events.Wanted(1, 1, spec("a"), "payer", 60.0))
+        stream.write('[2.0, {"Tic')
+    assert main(["replay", str(path)]) == 2
+    shown = capsys.readouterr()
+    assert "-> Fetch(" in shown.out
+    assert shown.err == f"{path} can't be replayed: line 3 is not a whole line of JSON\n"
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("start", [["-m", "router"], [".runpod/handler.py"]])
 def test_the_hubs_handler_starts_what_the_command_starts(start: list[str]) -> None:

@@ -61,7 +61,12 @@ def replay(lines: Iterable[str]) -> Iterator[Step]:
     """Handle a journal's events with a new scheduler. Raises `ValueError` for other text."""
     scheduler: Scheduler | None = None
     kinds = {kind.__name__: kind for kind in typing.get_args(events.Event)}
-    for row in map(json.loads, lines):
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            # A worker that was killed leaves half of its last line.
+            raise ValueError(f"line {number} is not a whole line of JSON") from None
         if isinstance(row, dict):
             scheduler = Scheduler(_built(Limits, row))
             continue
