@@ -58,7 +58,7 @@ class _Grant:
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """A model that a caller may use as long as no answer ends on which that stands.
+    """A model that a caller may use until one of the Hub's `answers` ends.
 
     It holds no caller's token: such a token is in memory no longer than its request.
     """
