@@ -93,11 +93,8 @@ class _QuietConnection(RequestHandler):
 def error_response(
     problem: Problem, request_id: str, dialect: Dialect, **headers: str
 ) -> web.Response:
-    response = web.Response(
+    return web.Response(
         status=problem.status,
         body=dialect.body(problem),
         headers={**problem.headers, REQUEST_ID: request_id, **headers},
     )
-    if problem.status == 408:
-        response.force_close()  # the rest of the body may still arrive
-    return response

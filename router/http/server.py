@@ -203,9 +203,13 @@ async def _guarded(serve: Handler, request: web.BaseRequest) -> web.StreamRespon
 
 
 def _refused(request: web.BaseRequest, error: RouterError, **headers: str) -> web.Response:
-    return error_response(
+    response = error_response(
         Problem.of(error), request[REQUEST_ID_KEY], dialect_of(request.path), **headers
     )
+    if not request.content.is_eof():
+        # The body may never come, and the next request would be read as its rest.
+        response.force_close()
+    return response
 
 
 def _method_not_allowed(request: web.BaseRequest, allowed: str) -> web.Response:

@@ -141,17 +141,22 @@ def _shown(name: str) -> str | None:
 
 
 def check_media(fields: dict[str, object], domains: frozenset[str]) -> None:
-    """Raise `InvalidRequest` for media from elsewhere.
+    """Raise `InvalidRequest` for media from elsewhere, naming the field they stand in.
 
     In place: bare base64 on /generate becomes a `data:` URL, as `/9j/4AAQ...`, the start
     of every JPEG, is also a path; and `content_hash` goes, a caller's unchecked claim
     that could name another caller's image.
     """
-    for name in _PARTS_IN:
-        _check_parts(fields.get(name), domains)
-    for name in _NATIVE:
-        if fields.get(name) is not None:
-            fields[name] = _native(fields[name], domains)
+    name = ""
+    try:
+        for name in _PARTS_IN:
+            _check_parts(fields.get(name), domains)
+        for name in _NATIVE:
+            if fields.get(name) is not None:
+                fields[name] = _native(fields[name], domains)
+    except InvalidRequest as refused:
+        refused.param = name
+        raise
 
 
 def _check_parts(value: object, domains: frozenset[str]) -> None:

@@ -25,7 +25,8 @@ def check_reasoning(fields: dict[str, object]) -> None:
         if left < 0:
             raise InvalidRequest(
                 f"`encrypted_content` unpacks to more than {MOST_BYTES} bytes in all. Leave "
-                "the oldest out."
+                "the oldest out.",
+                param="input",
             )
 
 

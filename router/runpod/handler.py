@@ -15,7 +15,7 @@ from router.requests.model_list import model_list, model_object
 from router.requests.request import Request
 from router.requests.routes import dialect_of
 from router.runpod.answer import Answer
-from router.runpod.inputs import ListModels, read
+from router.runpod.inputs import ListModels, read, route_of
 from router.runpod.outputs import Output, answered, failed, streamed
 from router.runpod.progress import ProgressPosts
 
@@ -66,12 +66,13 @@ class Jobs:
     async def _handle(self, job: Job) -> AsyncGenerator[Output, None]:
         route = ""
         try:
+            route = route_of(job.get("input"))
             # Taken out, because the SDK keeps its last jobs until others come.
             order = read(job.pop("input", None))
             if isinstance(order, ListModels):
                 yield await self._models(order)
                 return
-            route = order.route
+            route = order.route  # a bare body names none
             async with aclosing(self._outputs(job, order)) as outputs:
                 async for output in outputs:
                     yield output

@@ -64,6 +64,12 @@ def read(content: object) -> Request | ListModels:
     return _request(path, body)
 
 
+def route_of(content: object) -> str:
+    """The route that a job names, or "": its errors are told in that route's dialect."""
+    route = content.get("openai_route") if isinstance(content, dict) else None
+    return _path(route) if isinstance(route, str) else ""
+
+
 def _path(route: str) -> str:
     """The path as HTTP would have it: decoded, and without a query string."""
     path, _, _query = route.partition("?")

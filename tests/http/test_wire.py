@@ -144,3 +144,42 @@ async def test_an_error_before_the_service_is_in_the_routes_dialect(path: str) -
         body = await response.json()
         assert body["type"] == "error"
         assert body["error"]["type"] == "authentication_error"
+
+
+# Refusals before the body was read
+
+
+UNSENT = "Expect: 100-continue"
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "status"),
+    [
+        ("/nowhere", UNSENT, 404),
+        (CHAT, "Content-Encoding: gzip", 415),
+        (CHAT, "Content-Type: text/plain", 400),
+    ],
+)
+async def test_a_refusal_before_the_body_ends_the_connection(
+    path: str, header: str, status: int
+) -> None:
+    """A client that kept its body back sent its next request in the body's place."""
+    head = post("1.1", header, path=path).removesuffix(b"{}")
+    if header.startswith("Content-Type"):
+        head = head.replace(b"Content-Type: application/json\r\n", b"")
+    async with serving() as running:
+        told = await raw(running.port, head)
+    assert told.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nConnection: close\r\n" in told
+
+
+async def test_a_refusal_after_the_body_keeps_the_connection() -> None:
+    async with serving() as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        for _ in range(2):
+            writer.write(post("1.1", path="/nowhere"))
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            assert length is not None
+            await reader.readexactly(int(length[1]))
+        writer.close()

@@ -81,8 +81,9 @@ def forms(url: str) -> dict[str, tuple[str, dict[str, object]]]:
 @pytest.mark.parametrize("form", forms(""))
 def test_media_from_elsewhere_is_refused_wherever_it_stands(form: str, url: str) -> None:
     path, body = forms(url)[form]
-    with pytest.raises(InvalidRequest, match="data:"):
+    with pytest.raises(InvalidRequest, match="data:") as refused:
         upstream(body, path, "img.example.org")
+    assert [refused.value.param] == list(body)
 
 
 MANIFESTS = [

@@ -29,8 +29,9 @@ def test_what_was_thought_goes_upstream_as_it_is() -> None:
 def test_much_is_refused_in_one_piece_and_in_many() -> None:
     check_reasoning({"input": [packed(MOST_BYTES)]})
     for items in ([packed(MOST_BYTES + 1)], [packed(MOST_BYTES // 2 + 1)] * 2):
-        with pytest.raises(InvalidRequest, match="encrypted_content"):
+        with pytest.raises(InvalidRequest, match="encrypted_content") as refused:
             parse(orjson.dumps({"input": items}), RESPONSES)
+        assert refused.value.param == "input"
 
 
 def test_what_is_damaged_only_at_its_end_is_much_all_the_same() -> None:

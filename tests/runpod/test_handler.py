@@ -166,6 +166,18 @@ async def test_a_refusal_is_told_in_the_routes_dialect() -> None:
         assert await d.run(job) == [{"error": ANTHROPIC.body(Problem.of(error)).decode()}]
 
 
+@pytest.mark.parametrize("body", ["no object", {"max_tokens": 2**70}])
+async def test_a_body_that_can_not_be_read_is_refused_in_the_routes_dialect(
+    body: object,
+) -> None:
+    job = {"id": "x", "input": {"openai_route": "/v1/messages", "openai_input": body}}
+    async with desk(says(b"{}")) as d:
+        (output,) = await d.run(job)
+    assert isinstance(output, dict)
+    told = orjson.loads(str(output["error"]))
+    assert (told["type"], told["error"]["type"]) == ("error", "invalid_request_error")
+
+
 async def test_an_engines_refusal_fails_the_job() -> None:
     body = OPENAI.body(Problem(400, "too long", "invalid_request_error"))
     async with desk(says(body, head=Head(400))) as d:
