@@ -2,7 +2,7 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup lock hooks test unit demo lint types fast fuzz guards bench docs image-check clean
+.PHONY: setup lock hooks test unit demo lint types fast fuzz guards bench compare docs image-check clean
 
 setup: .venv/ready .venv-sglang/ready
 
