@@ -22,7 +22,7 @@ class Repo:
 
 
 class FakeHub:
-    """Repositories and who may read them. Records what it is asked, and by whom."""
+    """Repositories and their readers. Records each question and the token that asked it."""
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}

@@ -122,7 +122,7 @@ class Worker:
         self._reader.join(10)
 
     def processes(self) -> list[int]:
-        """All that run on this worker's behalf, itself included, whoever their parents are.
+        """All processes that run for this worker, itself included, whatever their parents are.
 
         Each has its HF_HOME in the environment. Zombies have none, and do not count.
         """

@@ -72,7 +72,7 @@ def as_size(text: str) -> int:
         raise ValueError("a size above 0, such as 20GiB, 20GB or 512B")
     number, unit = match[1], match[2].upper()
     if float(number) > 0 and not unit:
-        # A bare 75 once meant 75 bytes. Nobody who wrote it meant that.
+        # A bare 75 once meant 75 bytes. Nobody meant that.
         likely = f"{number}B" if float(number) >= 1024 else f"{number}GiB"
         raise ValueError(f"a size with a unit: add one, such as {likely}")
     size = int(float(number) * _UNITS.get(unit, 0))

@@ -31,7 +31,7 @@ class QuietServer(web.Server):
         self._most = most_connections
         super().__init__(
             handler,
-            handler_cancellation=True,  # off by default: callers who leave go unnoticed
+            handler_cancellation=True,  # off by default, and then callers leave unnoticed
             keepalive_timeout=_KEEP_ALIVE,
             lingering_time=_LINGER,
             access_log=None,  # aiohttp's prints query strings

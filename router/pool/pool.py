@@ -91,7 +91,7 @@ class EnginePool:
         already.
 
         `credential` is used for a download. `deadline`: when the request stops waiting, by
-        the pool's clock. `caller`: whose limits this counts against; None: the operator's
+        the pool's clock. `caller`: this counts against its limits; None: the operator's
         own request. `age`: of an earlier lease, to keep its place in the queue.
         """
         number = next(self._numbers)

@@ -31,7 +31,7 @@ _GLANCE = 1.0  # seconds that a waiting request may spend on checking its rights
 
 @dataclass(frozen=True, slots=True)
 class Authorized:
-    """What the caller may have. `caller` is whose limits the request counts against."""
+    """What the caller may have. The request counts against the limits of `caller`."""
 
     spec: EngineSpec
     admitted: Admitted
@@ -97,7 +97,7 @@ class EngineCall:
     async def reach(self) -> None:
         """Return once an engine has said something. Raises `RouterError`.
 
-        A request whose engine dies before that is sent once more, unseen by the caller.
+        If the engine dies before that, the request is sent once more, unseen by the caller.
         """
         async with _Bound(self._deadlines.first_byte, self._access.clock):
             self._authorized = await self._authorize()

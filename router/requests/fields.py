@@ -20,7 +20,7 @@ judged, so that a new SGLang can't open a door unseen.
 | `lora_path` | loads an adapter from a path | refused |
 | `custom_logit_processor` | runs the caller's pickled code | refused |
 | `background` | generates on after the answer, unseen by the pool | refused |
-| `previous_response_id` | reads a stored answer, whoever's it is | refused |
+| `previous_response_id` | reads a stored answer of any caller | refused |
 | `chat_template_kwargs.chat_template` | runs the caller's template | refused |
 | `/generate`: all but the list below | much of the engine's inside | refused |
 

@@ -42,7 +42,7 @@ class HttpUpstream:
         """Send, and give the answer's head. Raises `UpstreamLost`.
 
         Leaving the block gives the connection back where the answer is complete, and
-        closes it where it is not: SGLang aborts a generation whose caller is gone.
+        closes it where it is not: SGLang aborts a generation when its caller is gone.
         """
         try:
             response = await self._session.request(

@@ -53,7 +53,7 @@ class Stream:
     async def event(self) -> str:
         """The next event's data; empty where the stream has ended."""
         event = b":"
-        while event.startswith(b":"):  # a comment, which tells those who wait of progress
+        while event.startswith(b":"):  # a comment, which reports progress to a waiting caller
             event = await self._content.readuntil(b"\n\n")
         return event.decode().removeprefix("data: ").strip()
 

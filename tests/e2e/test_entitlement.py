@@ -1,4 +1,4 @@
-"""Who gets what, over a Hub that says no in all of its ways."""
+"""What each caller gets, over a Hub that refuses in all of its ways."""
 
 from __future__ import annotations
 

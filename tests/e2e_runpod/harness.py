@@ -16,7 +16,7 @@ from tests.worker import ROOT, Worker
 # It spares each start the second that the SDK takes to ask for the processor's name.
 STAND_INS = ROOT / "tests" / "loopback_platform" / "stand_ins"
 
-# Seconds that an empty poll hangs: whoever waits for one does not go unnoticed.
+# Seconds that an empty poll hangs: a test that waits for one is noticeably slow.
 POLL = 60.0
 
 

@@ -107,7 +107,7 @@ async def test_many_run_at_once_and_are_cancelled_one_by_one(
 ) -> None:
     model = harness.model("acme/for-many", **ENDLESS)
     jobs = [endpoint.stream(model)]
-    await eventually(lambda: jobs[0].chunks)  # there is a place for one who waits
+    await eventually(lambda: jobs[0].chunks)  # there is a place for a waiting job
     jobs += [endpoint.stream(model) for _ in range(31)]
     await eventually(lambda: all(job.chunks for job in jobs))
     assert len(harness.journal.events("request", model)) == len(jobs)

@@ -1,4 +1,4 @@
-"""Who gets what: with the token of a job, with the worker's, or with none."""
+"""What a caller gets with the token of a job, with the worker's, or with none."""
 
 from __future__ import annotations
 

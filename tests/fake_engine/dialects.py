@@ -15,7 +15,7 @@ def event(content: object, name: str | None = None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What there is to say, and to whom."""
+    """What there is to say, and to which caller."""
 
     model: str
     pieces: list[str]

@@ -1,4 +1,4 @@
-"""Who is served without a token, and with whose."""
+"""Which callers are served without a token of their own, and with which token."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ async def test_a_defect_is_told_without_details_and_logged(
     assert "Traceback" in caplog.text
 
 
-# Callers who leave
+# Callers that leave
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Who may see and read what, and the words in which the Hub refuses."""
+"""Decides which account may see and read what, and how the Hub words a refusal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.loopback_hub.repositories import Repo
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom a token speaks for."""
+    """The account that a token belongs to."""
 
     account: str
     expired: bool = False
@@ -71,7 +71,7 @@ def require_sight(repo: Repo | None, caller: Caller | None) -> Repo:
 
 
 def require_files(repo: Repo, caller: Caller | None) -> None:
-    """Refuse a caller who may see this repository but not read its files."""
+    """Refuse a caller that may see this repository but not read its files."""
     _require_scope(repo, caller)
     if not repo.gated:
         return

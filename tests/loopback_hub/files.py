@@ -50,7 +50,7 @@ class Resolve:
 
 
 class Cdn:
-    """The second origin. Who has a signed address may read; nobody is asked for a token."""
+    """The second origin. A signed address is enough to read; no token is asked for."""
 
     def __init__(self, repositories: Repositories) -> None:
         self._repositories = repositories

@@ -47,7 +47,7 @@ class Server:
         runners: list[web.AppRunner] = []
         try:
             for app, listener in self._sites:
-                # A handler whose client has gone ends: a fault may let it hang for ever.
+                # A handler ends when its client is gone: a fault may let it hang for ever.
                 runner = web.AppRunner(
                     app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
                 )

@@ -30,7 +30,7 @@ class Line(Generic[T]):
     async def take(self, most: int, patience: float) -> list[T]:
         """At least one and at `most` so many, or none after `patience` seconds.
 
-        Whoever is cancelled while waiting has taken nothing.
+        A caller that is canceled while waiting has taken nothing.
         """
         try:
             async with asyncio.timeout(patience):

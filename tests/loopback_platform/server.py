@@ -33,7 +33,7 @@ class Server:
             self.loop.close()
 
     async def _serve(self) -> None:
-        # A handler whose client has gone ends: polls and held POSTs would hang on.
+        # A handler ends when its client is gone: polls and held POSTs would hang on.
         runner = web.AppRunner(
             self._application,
             access_log=None,

@@ -330,7 +330,7 @@ async def test_each_prompt_of_a_batch_may_have_a_salt() -> None:
     [
         ((None, "key"), (None, "key"), True),
         ((None, "key"), (None, "other key"), False),
-        (("mine", "key"), ("other", "key"), True),  # an API key is who calls
+        (("mine", "key"), ("other", "key"), True),  # the API key identifies the caller
         (("mine", ""), ("mine", ""), True),
         (("mine", ""), ("other", ""), False),
         (("mine", ""), (None, ""), False),

@@ -64,7 +64,7 @@ class HttpClient(Client):
 
 
 class QueueClient(Client):
-    """A caller who stops waiting for a job cancels it."""
+    """A caller that stops waiting for a job cancels it."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint

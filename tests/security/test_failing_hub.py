@@ -1,4 +1,4 @@
-"""A Hub that does not answer, or not properly: who is served, and what the others hear."""
+"""A Hub that fails or misbehaves: which callers are served, and what the others get."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What the operator grants, and whom the worker's own token serves, at every place where
-callers come in."""
+"""What the operator grants, and which callers the worker's own token serves, on each way in."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ Tokens = Mapping[str, str | None]
 
 @dataclass(frozen=True)
 class Place:
-    """`known`: somebody who stands in front knows the callers."""
+    """`known`: something in front of the worker authenticates the callers."""
 
     known: bool
     kind: str = "http"
@@ -49,7 +48,7 @@ PLACES = {
 
 @pytest.fixture(scope="module")
 def tokens(harness: QueueHarness) -> Tokens:
-    """By whose they are."""
+    """By their owners."""
     for name in (HOUSE, HALL, OTHER):
         harness.model(name, private=True)
     accounts = ("acme", "guild", "stranger")

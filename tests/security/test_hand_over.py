@@ -1,4 +1,4 @@
-"""A download that several wait for, when the one whose token pays for it falls away."""
+"""A download that several callers wait for, when its token stops being usable."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def client(place: Site) -> AsyncIterator[Client]:
 
 
 class Download:
-    """Of a private model, held in its middle while those who want it queue up."""
+    """The download of a private model, held halfway while callers queue for it."""
 
     def __init__(self, place: Site, client: Client) -> None:
         self._place, self._client = place, client

@@ -1,4 +1,4 @@
-"""The real client, and nobody who answers it any more; only the clock is ours."""
+"""The real client, with a Hub that no longer answers; only the clock is a fake."""
 
 from __future__ import annotations
 

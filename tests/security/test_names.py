@@ -1,4 +1,4 @@
-"""Names and paths that mean one thing to who checks them and another to who uses them.
+"""Names and paths that mean one thing to a check and another to their user.
 
 Asked with the owner's token and for a loaded model: nothing but the name is wrong.
 """
@@ -34,7 +34,7 @@ NAMES = [
     *("acme/Hidden@..", "acme/Hidden@a/../b", "acme/Hidden@main%2f", "acme/Hidden@@main"),
     *("acme/Hidden@/main", "acme/Hidden@main/", "acme/Hidden@a//b", "acme/Hidden@a.lock"),
     "acme/Hidden@" + "a" * 129,
-    # by whoever trims, folds or normalises
+    # by code that trims, folds or normalizes
     *(" acme/Hidden", "acme/Hidden ", "acme/Hidden\n", "acme/Hidden\r\nX: y", "\tacme/Hidden"),
     *("acme/Hidden\0", "acme/Hid\0den", "acme/Hid\u200bden", "acme/Hidden\u200d"),
     "\ufeffacme/Hidden",

@@ -1,4 +1,4 @@
-"""A model that is loaded for others, asked for by those who may not use it."""
+"""A model that is loaded for others, requested by callers that may not use it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BAD_TOKEN, NOT_FOUND = "invalid_hf_token", "model_not_found"
 
 @dataclass(frozen=True)
 class Warm:
-    """All models are loaded: at which commits, and by whose token."""
+    """All models are loaded: at which commits, and by which token."""
 
     site: Site
     owner: str

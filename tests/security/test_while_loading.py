@@ -1,4 +1,4 @@
-"""A private model that is on its way in or out, asked for by those who may not use it."""
+"""A private model that is loading or stopping, requested by callers that may not use it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def name() -> str:
 async def asking(
     client: Client, model: str, token: str | None
 ) -> AsyncIterator[asyncio.Task[Seen]]:
-    """Somebody who is let wait, and leaves in the end."""
+    """A caller that is allowed to wait, and leaves in the end."""
     task = asyncio.create_task(client.chat(model, token))
     try:
         yield task

@@ -149,7 +149,7 @@ class Troubles:
 
     @asynccontextmanager
     async def _asking(self, name: str, model: str) -> AsyncIterator[None]:
-        """Somebody who asks for the time of the block, and then leaves."""
+        """A caller that asks during the block, and then leaves."""
         task = asyncio.create_task(self._ask(name, model))
         try:
             yield
