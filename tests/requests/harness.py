@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from tests.doubles import Answer, FakeHub, FakeUpstream, UncachedHub
 from tests.pool.fakes import GIB, FakeClock, FakeDownloader, FakeGauge, FakeLauncher
 
 CHAT = "/v1/chat/completions"
+WITHIN = 20.0  # seconds; a test that hangs fails
 SSE = {"content-type": "text/event-stream"}
 
 
@@ -112,7 +114,8 @@ async def serving_fakes(
     )
     made.hub.add("org/model")
     try:
-        yield made
+        async with asyncio.timeout(WITHIN):
+            yield made
     finally:
         assert made.in_flight == 0, "a lease outlived its request"
         assert made.upstream.open_now == 0, "an exchange outlived its request"

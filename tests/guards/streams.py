@@ -1,0 +1,69 @@
+"""What a caller reads is whole, in time, and tells nothing of this machine."""
+
+from __future__ import annotations
+
+from tests.guards.guard import Guard
+from tests.guards.mutations import body, drop, never, swap
+
+_EVENTS = "tests/requests/test_event_stream.py::test_"
+_RESPONSE = "tests/requests/test_response.py::test_"
+_WIRE = "tests/http/test_wire.py::test_"
+
+GUARDS = (
+    Guard(
+        "Only whole events are passed on",
+        "router.requests.event_stream:EventStream.feed",
+        body("return chunk"),
+        _EVENTS + "half_an_event_is_dropped_by_a_failure",
+    ),
+    Guard(
+        "An engine's error inside a stream loses its local paths",
+        "router.requests.event_stream:EventStream.feed",
+        never("_ERROR"),
+        _EVENTS + "an_engines_error_inside_a_stream_loses_its_local_paths",
+    ),
+    Guard(
+        "A stream is never silent for long, before the engine has answered",
+        "router.requests.response:StreamedResponse.reached",
+        body("await asyncio.wait({self._reaching})\nself._reaching.result()\nreturn True"),
+        _RESPONSE + "a_loaded_engine_that_thinks_is_waited_for_in_comments",
+    ),
+    Guard(
+        "Nor while the engine is silent in mid-stream",
+        "router.requests.response:StreamedResponse._next",
+        swap("min(_, self._end)", "self._end"),
+        _RESPONSE + "an_engine_that_is_silent_in_mid_stream_is_waited_for_in_comments",
+    ),
+    Guard(
+        "A caller that leaves ends the search for an engine",
+        "router.requests.response:StreamedResponse.close",
+        drop("_reaching"),
+        _RESPONSE + "a_caller_that_leaves_frees_everything_at_every_point[starting-0.0-True]",
+    ),
+    Guard(
+        "An answer's lease ends with it",
+        "router.requests.engine_call:EngineCall.close",
+        drop("aclose"),
+        "tests/requests/test_service.py::"
+        "test_leaving_the_response_ends_the_exchange_and_the_lease",
+    ),
+    Guard(
+        "A caller's salt divides its own part of the prefix cache, and no other",
+        "router.requests.service:Service._salt_of",
+        body("return own"),
+        "tests/requests/test_service.py::"
+        "test_a_callers_own_salt_divides_its_part_of_the_prefix_cache",
+    ),
+    Guard(
+        "Only a plausible request id is repeated",
+        "router.http.incoming:request_id_of",
+        body("return request.headers.get(REQUEST_ID, '')"),
+        _WIRE + "any_other_request_id_is_replaced",
+    ),
+    Guard(
+        "A failed upload does not leave a connection that waits for the rest",
+        "router.http.connection:error_response",
+        drop("force_close"),
+        "tests/http/test_server.py::test_a_body_that_does_not_arrive_is_given_up",
+    ),
+)
