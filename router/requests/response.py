@@ -85,6 +85,7 @@ class StreamedResponse:
         self._engine, self._events, self._timer = engine, events, ReadTimer()
         self._end, self._silence = end, silence
         self._last_said = self._timer.time()  # when the caller last heard something
+        self._reaching: asyncio.Task[None] | None
         self._reaching = asyncio.get_running_loop().create_task(engine.reach())
         self._begun = self._over = False
 
@@ -93,18 +94,23 @@ class StreamedResponse:
 
         Raises `RouterError` where the engine can't be reached.
         """
-        if not self._reaching.done():
+        reaching = self._reaching
+        assert reaching is not None, "not closed"  # noqa: S101
+        if not reaching.done():
             due = self._last_said + self._silence - self._timer.time()
-            await asyncio.wait({self._reaching}, timeout=max(0.0, due))
-        if not self._reaching.done():
+            await asyncio.wait({reaching}, timeout=max(0.0, due))
+        if not reaching.done():
             return False
-        self._reaching.result()
+        reaching.result()
         return True
 
     async def close(self) -> None:
         self._timer.close()
-        if not self._begun:  # else the task has ended, and its result was seen
-            await tasks.cancel(self._reaching)
+        # Let go of the task: its error's traceback holds this response, a circle that would
+        # keep the request's token until it is collected.
+        reaching, self._reaching = self._reaching, None
+        if reaching is not None and not self._begun:  # else its result was seen
+            await tasks.cancel(reaching)
 
     def __aiter__(self) -> StreamedResponse:
         return self

@@ -54,7 +54,10 @@ class Answer:
         if piece is None:
             raise StopAsyncIteration
         if isinstance(piece, Exception):
-            raise piece
+            try:
+                raise piece
+            finally:
+                del piece  # a circle: its traceback holds this frame, and a token with it
         return piece
 
     async def _read(self) -> None:
@@ -66,4 +69,7 @@ class Answer:
                     await self._pieces.put(data)
         except Exception as error:  # noqa: BLE001 - raised again where the job is handled
             end = error
-        await self._pieces.put(end)
+        try:
+            await self._pieces.put(end)
+        finally:
+            del end  # as in `__anext__`
