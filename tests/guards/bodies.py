@@ -75,6 +75,13 @@ GUARDS = (
         _TEST + "a_connection_with_a_request_is_not_closed_for_another",
     ),
     Guard(
+        "After a body that was not read, the connection is closed",
+        "router.http.server:_refused",
+        never("is_eof"),
+        "tests/http/test_wire.py::test_a_refusal_before_the_body_ends_the_connection"
+        "[/nowhere-Expect: 100-continue-404]",
+    ),
+    Guard(
         "A body of very many values is not parsed",
         "router.requests.routes:_read_object",
         never("_MOST_VALUES"),
