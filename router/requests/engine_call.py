@@ -245,8 +245,8 @@ def out_of_time() -> DeadlineExceeded:
 
 def _died_midway(spec: EngineSpec) -> EngineFailed:
     return EngineFailed(
-        f"The engine for {spec.model.repo_id} died in the middle of this answer. Send the "
-        "request again: a fresh engine will take it."
+        f"The engine for {spec.model.repo_id} stopped in the middle of this answer. Send "
+        "the request again: another engine will take it."
     )
 
 

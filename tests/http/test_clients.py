@@ -76,7 +76,7 @@ async def listening(d: ServiceHarness, **options: object) -> AsyncIterator[str]:
 
 
 EXPECTED: dict[str, tuple[str, str]] = {  # by way: a code, and words of the message
-    DIES_MIDWAY: ("engine_failed", "died in the middle"),
+    DIES_MIDWAY: ("engine_failed", "stopped in the middle"),
     FAILS_TO_START: ("engine_failed", "did not start"),
     OUT_OF_TIME: ("deadline_exceeded", "REQUEST_TIMEOUT"),
     REFUSES_LATE: ("400", "no such file: <path>"),

@@ -180,7 +180,7 @@ async def test_an_engine_that_dies_in_mid_stream_is_told_in_the_routes_dialect(
             assert response.failure is not None
             assert response.failure.code == "engine_failed"
         assert told.startswith(ONE)
-        assert "died in the middle" in error_in(route, told.removeprefix(ONE))
+        assert "stopped in the middle" in error_in(route, told.removeprefix(ONE))
 
 
 @pytest.mark.parametrize("route", ROUTES)
