@@ -44,7 +44,7 @@ RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
 # Name a revision, org/name@tag, or the model is downloaded again when its default revision
 # moves. The Hub is still asked whether a caller may use it, unless its name is a path:
 # MODEL_NAME=/models/org/name serves it to all callers. The image contains the weights, so
-# everyone who can pull the image has them.
+# anyone with access to the image has them.
 ARG MODEL_NAME=""
 ARG HF_ENDPOINT=https://huggingface.co
 RUN --mount=type=secret,id=HF_TOKEN \

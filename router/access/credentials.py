@@ -83,7 +83,9 @@ class Credentials:
     def summary(self) -> str:
         """One line for the log at startup."""
         if self.worker is None:
-            return "HF_TOKEN is not set: without a token of their own callers use public models"
+            return (
+                "HF_TOKEN is not set: callers need their own tokens, except for public models"
+            )
         named = {"*": "all models", "none": "only the operator's models"}
         models = named.get(str(self.worker_models), f"the operator's and {self.worker_models}")
         return f"HF_TOKEN serves {models}: {self.reason}"
