@@ -90,7 +90,7 @@ class SglangLauncher:
 
         python          the interpreter that has SGLang
         environ         the worker's environment; an engine gets what `command` allows of it
-        hf_token        the worker's, for engines whose spec says `hf_token`
+        hf_token        the worker's, for engines with `hf_token` in their spec
         start_timeout   seconds, including the loading of the weights
         device          what engines run on
         media_domains   hosts from which an engine may load media

@@ -50,7 +50,7 @@ class LineSplitter:
 class OutputReader:
     """Reads a pipe until its other end is closed, even if `on_line` fails.
 
-    An engine whose pipe is not read blocks as soon as the pipe is full.
+    If nothing reads its pipe, an engine blocks as soon as the pipe is full.
     """
 
     def __init__(self, fd: int, on_line: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ from router.clock import LATE, TICK, WorkerClock, watch
 
 
 class Machine:
-    """A machine whose clocks can be set apart."""
+    """A machine with clocks that can be set apart."""
 
     def __init__(self) -> None:
         self.uptime, self.date = 100.0, 1e9

@@ -32,7 +32,7 @@ from router.secrets import Token
 _log = logging.getLogger(__name__)
 
 RECHECK = 60.0  # seconds after which a grant is checked again
-_MAX_NAMES = 4096  # unpinned names whose commit is remembered
+_MAX_NAMES = 4096  # unpinned names with a remembered commit
 _MAX_DECISIONS = 16_384  # that are remembered
 
 # Returns the commits of a repository that engines run now.

@@ -85,7 +85,7 @@ def _flag(key: object, wanted: object) -> list[str]:
 
 def _word(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("flags whose values are text or numbers")  # noqa: TRY004 - as above
+        raise ValueError("flags with values that are text or numbers")  # noqa: TRY004 - as above
     return str(value)
 
 

@@ -33,7 +33,7 @@ def link_from_caches(
                 found = source / "snapshots" / commit / file.name
                 if not blob.exists() and _is_good(found, file, cache):
                     blob.parent.mkdir(parents=True, exist_ok=True)
-                    blob.unlink(missing_ok=True)  # a link whose target was deleted
+                    blob.unlink(missing_ok=True)  # a link to a deleted file
                     blob.symlink_to(found.resolve())
 
 

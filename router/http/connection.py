@@ -25,7 +25,7 @@ _LINGER = 2.0  # seconds to read on after an early refusal, so that it is seen
 
 
 class QuietServer(web.Server):
-    """Makes connections whose errors repeat nothing of the request, and not too many."""
+    """Makes connections: not too many, and their errors repeat nothing of the request."""
 
     def __init__(self, handler: Handler, most_connections: int) -> None:
         self._most = most_connections

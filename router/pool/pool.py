@@ -110,7 +110,7 @@ class EnginePool:
                 self._unused.set()
 
     async def suspect(self, lease: Lease) -> None:
-        """Probe the engine of a lease whose connection broke.
+        """Probe an engine after a lease's connection to it broke.
 
         If it is dead, it has been recorded as crashed when this returns.
         """

@@ -29,7 +29,7 @@ class Progress:
     seconds: float | None = None  # left until the engine is ready; None: unknown
 
     def __str__(self) -> str:
-        """For people who wait."""
+        """The progress, as text for a waiting person."""
         share = f" {self.done / self.total:.0%} of {self.total} bytes" if self.total else ""
         eta = "" if self.seconds is None else f", about {self.seconds:.0f} s left"
         return f"{self.stage}{share}{eta}"

@@ -21,7 +21,9 @@ class Wanted:
     spec: EngineSpec
     credential_digest: str  # of the token that may download the model; "" is anonymous
     deadline: float  # when it stops waiting, by the pool's clock
-    caller: str | None = None  # whose limits it counts against; None: the operator's own
+    caller: str | None = (
+        None  # it counts against this caller's limits; None: the operator's own
+    )
 
     @property
     def retried(self) -> bool:

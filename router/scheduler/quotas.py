@@ -1,7 +1,7 @@
 """What one caller may take of the worker, so that it costs the others nothing.
 
-A start is charged to the caller whose request causes it, not to callers that join it; bytes
-are charged to the caller whose request downloads them. A model counts as a caller's own until
+A start is charged to the caller that causes it, not to callers that join it; bytes
+are charged to the caller that downloads them. A model counts as a caller's own until
 another caller uses it. Callers are remembered only while something counts against them.
 """
 

@@ -61,7 +61,7 @@ class Slot:
     credential_digest: str = ""  # of the credential that this attempt downloads with
     refused: dict[str, RouterError] = field(default_factory=dict)  # by credential digest
     linger_until: float | None = None
-    # the caller whose model this is
+    # the caller that this model belongs to
     starter: str | None = None  # it caused the start; None: the operator, or several callers
     yielded_by_quota: bool = False  # its starter's limit made it yield to another model
     # once started

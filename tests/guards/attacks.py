@@ -56,7 +56,7 @@ GUARDS = (
         _WARM + "a_gate_stays_shut_under_every_name_of_the_model[http-none]",
     ),
     Guard(
-        "A missing scope is reported only for a model whose existence is no secret",
+        "A missing scope is reported only for a model that is publicly visible",
         "router.hub.errors:_refusal",
         without("visible"),
         "tests/hub/test_client.py::test_a_private_model_and_a_missing_one_can_not_be_told_apart",

@@ -106,7 +106,7 @@ GUARDS = (
         _COMMIT + "what_another_caller_has_had_chosen_since",
     ),
     Guard(
-        "A warm request stays on no commit whose engine is gone",
+        "A warm request leaves a commit when its engine is gone",
         _HOLDS,
         swap("commit in self._running(_)", "True"),
         _COMMIT + "the_newest_once_the_engine_is_gone",

@@ -38,7 +38,7 @@ WAYS = (DIES_MIDWAY, FAILS_TO_START, OUT_OF_TIME, REFUSES_LATE)
 
 @asynccontextmanager
 async def failing(way: str, first: bytes) -> AsyncIterator[tuple[str, Callable[[], None]]]:
-    """A worker whose engine fails in that way, after the event `first`.
+    """A worker with an engine that fails in that way, after the event `first`.
 
     Gives its URL, and what lets it fail: to be called once the head is there.
     """

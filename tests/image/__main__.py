@@ -164,7 +164,7 @@ class Check:
             _expect(chat(worker.url, PRIVATE), f"I am {PRIVATE}")
 
     def _downloaded(self) -> set[str]:
-        """The models whose weights were downloaded since the build."""
+        """The models with weights that were downloaded since the build."""
         weights = [r.path for r in self._hub.requests[self._built :] if "safetensors" in r.path]
         return {name for name in (DEFAULT, PRIVATE) if any(name in path for path in weights)}
 
