@@ -91,7 +91,8 @@ GENERATE = frozenset(
 )
 
 _DATA = re.compile(r"data:[A-Za-z0-9.+/;=_-]*;base64,")  # lower case, as SGLang reads it
-_BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]+={0,2}\s*")
+# Possessive: line breaks are in both parts, and a body of them would be tried in each split.
+_BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]++={0,2}\s*")
 # Strict: two URL parsers that disagree about a backslash or an `@` are a way around.
 _HTTPS = re.compile(r"https://([a-z0-9.-]+)(?::443)?(?:/[!-\[\]-~]*)?")
 
