@@ -12,6 +12,7 @@ import zlib
 from router.errors import InvalidRequest
 
 MOST_BYTES = 16 << 20  # unpacked, of one request: some million tokens
+_HIGHEST_RATIO = 1032  # of zlib
 _PREFIX = "sglang-reasoning-v1."
 
 
@@ -31,8 +32,13 @@ def check_reasoning(fields: dict[str, object]) -> None:
 
 
 def _unpacked(packed: str, most: int) -> int:
-    """Bytes, counted no further than `most`."""
+    """Bytes, counted no further than `most`. SGLang passes over what is damaged, but has
+    unpacked it by then, so that it counts as the most that it could have been."""
     try:
-        return len(zlib.decompressobj().decompress(base64.urlsafe_b64decode(packed), most))
-    except (ValueError, zlib.error):
-        return 0  # SGLang passes over it, too
+        content = base64.urlsafe_b64decode(packed)
+    except ValueError:
+        return 0
+    try:
+        return len(zlib.decompressobj().decompress(content, most))
+    except zlib.error:
+        return min(most, len(content) * _HIGHEST_RATIO)

@@ -39,6 +39,14 @@ def test_what_is_damaged_only_at_its_end_is_much_all_the_same() -> None:
         check_reasoning({"input": [packed(2 * MOST_BYTES, damaged=True)]})
 
 
+def test_what_is_damaged_counts_as_the_most_that_it_could_have_been() -> None:
+    """Each costs the time of unpacking it, and a body has room for 1,500 of these."""
+    damaged = packed(MOST_BYTES // 2, damaged=True)
+    check_reasoning({"input": [damaged]})
+    with pytest.raises(InvalidRequest, match="encrypted_content"):
+        check_reasoning({"input": [damaged] * 2})
+
+
 @pytest.mark.parametrize(
     "item",
     [
