@@ -20,6 +20,7 @@ _MOST_LEVELS = 250
 # seconds. As many as the numbers of a prompt of a million tokens, or the commas of any text
 # of 32 MiB.
 _MOST_VALUES = 1_500_000
+_MOST_SALTS = 4096  # of one request: each is hashed, while nobody else is served
 
 _GENERATE = frozenset({Task.GENERATE})
 _JUDGES = frozenset({Task.CLASSIFY, Task.GENERATE})
@@ -151,6 +152,10 @@ def _read_salt(content: Mapping[str, object]) -> Salt:
         return None
     if isinstance(salt, str):
         return salt
+    if isinstance(salt, list) and len(salt) > _MOST_SALTS:
+        raise InvalidRequest(
+            f"`cache_salt` holds too much: {_MOST_SALTS} strings at most.", param="cache_salt"
+        )
     if isinstance(salt, list) and all(isinstance(one, str) for one in salt):
         return salt
     raise InvalidRequest(

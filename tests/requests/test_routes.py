@@ -295,3 +295,11 @@ def test_every_field_of_sglangs_requests_has_been_judged(file: str) -> None:
     classes = sglang_classes(file)
     offered = set().union(*(classes[name] for name in REQUESTS[file]))
     assert offered - JUDGED - set(HARMLESS.split()) == set()
+
+
+def test_very_many_salts_are_refused() -> None:
+    salts = ["a"] * 4096
+    assert parse(orjson.dumps({"cache_salt": salts}), CHAT).cache_salt == salts
+    with pytest.raises(InvalidRequest) as refused:
+        parse(orjson.dumps({"cache_salt": [*salts, "a"]}), CHAT)
+    assert refused.value.param == "cache_salt"
