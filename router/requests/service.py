@@ -124,7 +124,8 @@ class Service:
     def _read(self, request: Request) -> Call:
         route = ROUTES.get(request.route)
         if route is None:
-            raise RouteNotFound(f"There is no route {request.route}.")
+            # Not repeated: a job's route can be megabytes, or no valid text.
+            raise RouteNotFound(f"No such route. There are: {', '.join(ROUTES)}.")
         return parse(request.body, route, self._settings.media_domains)
 
     async def _authorize(self, request: Request, call: Call) -> Authorized:

@@ -103,8 +103,11 @@ def _merged(content: dict[str, object]) -> dict[str, object]:
 def _request(route: str, body: dict[str, object]) -> Request:
     try:
         return Request(route, orjson.dumps(body))
-    except TypeError:  # orjson raises it for a number over 64 bits, and for too many levels
-        raise InvalidRequest("The job's `input` holds a number or a depth too large.") from None
+    except TypeError:  # orjson raises it for each of these
+        raise InvalidRequest(
+            "The job's `input` holds a number over 64 bits, too many levels, or half of a "
+            "surrogate pair."
+        ) from None
 
 
 def _token(value: object) -> str | None:

@@ -18,6 +18,7 @@ from router.runpod.handler import Job, Jobs
 from router.runpod.outputs import Output
 from tests.fake_service import EVENT, SSE, Answer, FakeService, Head, Piece, fails, hangs, says
 from tests.pool.fakes import settle
+from tests.requests.harness import serving_fakes
 
 
 def chat() -> Job:
@@ -176,6 +177,19 @@ async def test_a_body_that_can_not_be_read_is_refused_in_the_routes_dialect(
     assert isinstance(output, dict)
     told = orjson.loads(str(output["error"]))
     assert (told["type"], told["error"]["type"]) == ("error", "invalid_request_error")
+
+
+@pytest.mark.parametrize("route", ["/v1/\ud800", "/v1/" + "a" * 1_000_000, "/../%00"])
+async def test_a_route_that_is_no_route_is_refused_and_not_repeated(route: str) -> None:
+    async with serving_fakes() as d:
+        jobs = Jobs(d.service, lambda _job, _progress: asyncio.sleep(0))
+        job = {"id": "x", "input": {"openai_route": route, "openai_input": {}}}
+        async with aclosing(jobs.handle(job)) as outputs:
+            (output,) = [one async for one in outputs]
+    assert isinstance(output, dict)
+    told = str(output["error"])
+    assert orjson.loads(told)["error"]["code"] == "route_not_found"
+    assert len(told) < 1000
 
 
 async def test_an_engines_refusal_fails_the_job() -> None:
