@@ -19,7 +19,8 @@ _PATH = re.compile(
     r"(?:file:/*|(?<![\w/<>:])/+|(?<=:)/(?!/)|(?<=\\[nrt])/+)[\w.@+~%-][^\s'\"`,;)\]}>]*"
 )
 # SGLang ends a validation error with the place in its own code that read the request.
-_FRAME = re.compile(r"""\s*File \\?"[^"\n]{0,500}", line [0-9]+, in [\w<>.]+""")
+# It is looked for only where a run of white space begins: a run can be a caller's, and long.
+_FRAME = re.compile(r"""(?<!\s)\s*+File \\?"[^"\n]{0,500}", line [0-9]+, in [\w<>.]+""")
 _ROUTE = re.compile(r"/(?:v1(?:/[\w/]*)?|generate)[.:]?")
 
 
@@ -33,13 +34,13 @@ def read_engine_error(
     """
     found = _find(body)
     message = _text(found.get("message")) or f"The engine answered with status {status}."
-    code = found.get("code")
+    param, code = _text(found.get("param")), found.get("code")
     return Problem(
         status=status,
         message=hide(message[:_LONGEST_MESSAGE]),
         type="invalid_request_error" if status < 500 else "server_error",
-        param=_text(found.get("param")),
-        code=code if isinstance(code, str) else None,
+        param=None if param is None else hide(param[:_LONGEST_MESSAGE]),
+        code=hide(code[:_LONGEST_MESSAGE]) if isinstance(code, str) else None,
         retry_after=_seconds(retry_after) if status in _RETRY_LATER else None,
     )
 
@@ -67,7 +68,10 @@ def _find(body: bytes) -> dict[str, object]:
 def _text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # a validation error around a body of many levels
+        return None
 
 
 def hide_paths(text: str, local_paths: Iterable[str] = ()) -> str:

@@ -1,5 +1,7 @@
 """An engine's errors are read from any form, and say nothing of this machine."""
 
+import time
+
 import orjson
 import pytest
 from hypothesis import given
@@ -103,3 +105,27 @@ def test_where_in_the_engines_code_an_error_arose_is_not_told() -> None:
     assert told.startswith("1 error:")
     assert "line 18" not in told
     assert "File" not in told
+
+
+def test_a_long_run_of_white_space_takes_no_long_time() -> None:
+    """Looked at from each of its places, this one takes half a minute."""
+    blank = " " * (1 << 17)
+    began = time.process_time()
+    assert hide_paths(f"{blank}.") == f"{blank}."
+    assert time.process_time() - began < 3.0
+
+
+def test_an_error_around_a_very_deep_input_keeps_its_status() -> None:
+    """orjson reads more levels than it writes."""
+    deep = b"[" * 300 + b"]" * 300
+    error = read_engine_error(
+        422, b'{"detail": [{"input": %s}]}' % deep, retry_after=None, hide=hide_paths
+    )
+    assert (error.status, error.message) == (422, "The engine answered with status 422.")
+
+
+@pytest.mark.parametrize("field", ["message", "param", "code"])
+def test_no_part_of_an_error_tells_a_local_path(field: str) -> None:
+    body = orjson.dumps({"error": {field: "/srv/models/x/config.json"}})
+    error = read_engine_error(400, body, retry_after=None, hide=hide_paths)
+    assert getattr(error, field) == "<path>"
