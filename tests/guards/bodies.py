@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
-from tests.guards.mutations import always, body, drop, never, swap
+from tests.guards.mutations import always, body, drop, never, swap, text
 
 _BODIES, _TEST = "router/http/incoming.py", "tests/http/test_body.py::test_"
 _HTTP = "tests/http/test_server.py::test_"
@@ -128,5 +128,31 @@ GUARDS = (
         "router.requests.routes:parse",
         drop("check_reasoning"),
         "tests/requests/test_reasoning.py::test_much_is_refused_in_one_piece_and_in_many",
+    ),
+    Guard(
+        "Packed reasoning that is damaged counts toward that limit",
+        "router.requests.reasoning:_unpacked",
+        swap("min(_1, _)", "0"),
+        "tests/requests/test_reasoning.py::"
+        "test_what_is_damaged_counts_as_the_most_that_it_could_have_been",
+    ),
+    Guard(
+        "Bare base64 is told from other text in linear time",
+        "router.requests.fields:_BASE64",
+        text("]++", "]+"),
+        "tests/requests/test_media.py::test_base64_of_line_breaks_alone_takes_no_long_time",
+    ),
+    Guard(
+        "An engine's message is freed of paths in linear time",
+        "router.requests.engine_errors:_FRAME",
+        text(r"(?<!\s)\s*+", r"\s*"),
+        "tests/requests/test_engine_errors.py::"
+        "test_a_long_run_of_white_space_takes_no_long_time",
+    ),
+    Guard(
+        "A request divides the prefix cache a limited number of times",
+        "router.requests.routes:_read_salt",
+        never("_MOST_SALTS"),
+        "tests/requests/test_routes.py::test_very_many_salts_are_refused",
     ),
 )
