@@ -78,9 +78,11 @@ def _try(tree: Path, guard: Guard) -> str:
         return "FAILS WITH ITS GUARD"
     _write(file, guard.mutant(tree))
     try:
-        return "caught" if _run(tree, guard.test) == _FAILED else "SURVIVED"
+        status = _run(tree, guard.test)
     finally:
         _write(file, whole)
+    outcomes = {_FAILED: "caught", _PASSED: "SURVIVED", None: "NO VERDICT IN TIME"}
+    return outcomes.get(status, f"NO VERDICT: pytest's exit status is {status}")
 
 
 def _write(file: Path, source: str) -> None:
