@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any
 
 from router.errors import InternalError, RouterError
@@ -26,10 +27,11 @@ PostProgress = Callable[[Job, dict[str, object]], Awaitable[None]]
 
 
 class Jobs:
-    """Handles jobs with `service`. `post` posts a job's progress."""
+    """Handles jobs with `service`. `post` posts a job's progress; an answer waits for the
+    last post for `patience` seconds."""
 
-    def __init__(self, service: Backend, post: PostProgress) -> None:
-        self._service, self._post = service, post
+    def __init__(self, service: Backend, post: PostProgress, patience: float = 10.0) -> None:
+        self._service, self._post, self._patience = service, post, patience
         self._closing: set[asyncio.Task[None]] = set()
 
     def handle(self, job: Job) -> AsyncGenerator[Output, None]:
@@ -91,7 +93,7 @@ class Jobs:
     async def _outputs(self, job: Job, request: Request) -> AsyncGenerator[Output, None]:
         """Raises `RouterError` where nothing was yielded and the request is over."""
         async with (
-            ProgressPosts(lambda progress: self._post(job, progress)) as progress,
+            ProgressPosts(partial(self._post, job), self._patience) as progress,
             Answer(self._service.open(request, progress.report)) as answer,
         ):
             content, begun = bytearray(), False

@@ -16,10 +16,13 @@ Post = Callable[[dict[str, object]], Awaitable[None]]
 
 
 class ProgressPosts:
-    """Leave the block to end a post that still hangs."""
+    """Leave the block to end a post that still hangs.
 
-    def __init__(self, post: Post) -> None:
-        self._post = post
+    `patience` is how long an answer waits for the last post, in seconds.
+    """
+
+    def __init__(self, post: Post, patience: float) -> None:
+        self._post, self._patience = post, patience
         self._posting: asyncio.Task[None] | None = None
 
     def report(self, progress: Progress) -> None:
@@ -28,9 +31,13 @@ class ProgressPosts:
             self._posting = asyncio.get_running_loop().create_task(self._send(progress))
 
     async def settled(self) -> None:
-        """Wait for the last post, which must not arrive after the job's result."""
+        """End the last post, which must not arrive after the job's result.
+
+        One that hangs is given up: the SDK's session would wait half an hour for it.
+        """
         if self._posting is not None:
-            await asyncio.wait({self._posting})
+            await asyncio.wait({self._posting}, timeout=self._patience)
+            await tasks.cancel(self._posting)
 
     async def __aenter__(self) -> Self:
         return self

@@ -160,6 +160,27 @@ async def test_progress_that_is_still_being_posted_is_not_posted_again() -> None
         assert d.reported == [{"stage": "starting"}, {"stage": "queued"}]
 
 
+async def test_progress_whose_post_hangs_does_not_hold_up_the_answer() -> None:
+    given_up = asyncio.Event()
+
+    async def post(_job: Job, _progress: dict[str, object]) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+
+    async def answer(_: Request) -> AsyncGenerator[Piece, None]:
+        yield Progress("starting")
+        await settle()
+        yield Head(200, {})
+        yield b"{}"
+
+    jobs = Jobs(FakeService(answer), post, patience=0.0)
+    async with asyncio.timeout(5.0), aclosing(jobs.handle(chat())) as outputs:
+        assert await anext(outputs) == {}
+        assert given_up.is_set(), "it could arrive after the result"
+
+
 async def test_a_refusal_is_told_in_the_routes_dialect() -> None:
     error = ModelNotFound("there is no such model")
     job = {"id": "x", "input": {"openai_route": "/v1/messages", "openai_input": {"a": 1}}}
