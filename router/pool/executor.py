@@ -60,7 +60,7 @@ class Executor:
         self.at_fault = asyncio.Event()  # the machine, or the router, is broken
 
     def fetch(self, action: actions.Fetch, credential: Token | None) -> None:
-        self._spawn(self._fetch(action, credential), self._fetches, action.attempt)
+        self.spawn(self._fetch(action, credential), self._fetches, action.attempt)
 
     def perform(
         self, action: actions.CancelFetch | actions.Start | actions.Stop | actions.Probe
@@ -69,11 +69,11 @@ class Executor:
             case actions.CancelFetch(_, attempt):
                 self._fetches[attempt].cancel()
             case actions.Start():
-                self._spawn(self._start(action), self._starts, action.generation)
+                self.spawn(self._start(action), self._starts, action.generation)
             case actions.Stop():
-                self._spawn(self._stop(action))
+                self.spawn(self._stop(action))
             case actions.Probe():
-                self._spawn(self._probe(action))
+                self.spawn(self._probe(action))
 
     def free(self) -> int | None:
         """Bytes measured free; None where the device can't be asked: it is at fault."""
@@ -97,15 +97,16 @@ class Executor:
         await self.finish()  # also of stops that are in progress
         while self.engines:
             _, engine = self.engines.popitem()
-            self._spawn(engine.stop(at_once=True))
+            self.spawn(engine.stop(at_once=True))
         await self.finish()
 
-    def _spawn(
+    def spawn(
         self,
         work: Coroutine[None, None, None],
         register: _Tasks | None = None,
         number: int = 0,
-    ) -> None:
+    ) -> asyncio.Task[None]:
+        """Begin `work`, which `finish` waits for; its defect breaks the pool."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -114,6 +115,7 @@ class Executor:
             # step never gets there.
             register[number] = task
             task.add_done_callback(lambda _: register.pop(number, None))
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -167,7 +169,7 @@ class Executor:
         self.progress.started(key, seconds)
         self.engines[generation] = engine
         self._footprints[generation] = self._footprint(action.allotment, ended_before)
-        self._spawn(self._watch(action, engine), self._watches, generation)
+        self.spawn(self._watch(action, engine), self._watches, generation)
         self._report(events.Healthy(key, generation))
 
     def _footprint(self, allotment: actions.Allotment, ended_before: int) -> int:

@@ -112,11 +112,16 @@ class EnginePool:
     async def suspect(self, lease: Lease) -> None:
         """Probe an engine after a lease's connection to it broke.
 
-        If it is dead, it has been recorded as crashed when this returns.
+        If it is dead, it has been recorded as crashed when this returns. A caller that is
+        cancelled leaves the probe to end by itself: a dead engine would get the next request.
         """
         grant = lease.grant
-        if not await grant.engine.probe():
-            self._feed(events.Crashed(grant.key, grant.generation, "connection lost"))
+
+        async def probe() -> None:
+            if not await grant.engine.probe():
+                self._feed(events.Crashed(grant.key, grant.generation, "connection lost"))
+
+        await asyncio.wait({self._executor.spawn(probe())})
 
     def running(self, repo_id: str) -> set[str]:
         """The commits of a repository for which an engine runs or starts."""

@@ -105,6 +105,7 @@ class FakeEngine:
     killable: bool = True
     stopped_at_once: bool | None = None
     defect: Exception | None = None  # raised by a probe
+    silent: asyncio.Event | None = None  # a probe waits for it
     _exit: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -125,6 +126,8 @@ class FakeEngine:
 
     async def probe(self) -> bool:
         await asyncio.sleep(0)
+        if self.silent is not None:
+            await self.silent.wait()
         if self.defect is not None:
             raise self.defect
         return self.healthy

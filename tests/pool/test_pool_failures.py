@@ -138,6 +138,27 @@ async def test_a_broken_connection_to_a_dead_engine_counts_as_its_crash(
     assert harness.state() is State.STOPPING
 
 
+async def test_a_caller_that_leaves_does_not_end_the_probe_of_its_dead_engine(
+    stack: AsyncExitStack,
+) -> None:
+    """A stream that says something every 10 s interrupts it; a probe may take 22 s."""
+    harness = pool_harness(stack).instant()
+    caller = harness.call(spec("a"))
+    await settle()
+    assert caller.lease
+    engine = harness.launcher.engine("a")
+    engine.healthy, engine.silent = False, asyncio.Event()
+    suspecting = asyncio.create_task(harness.pool.suspect(caller.lease))
+    await settle()
+    suspecting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await suspecting
+    assert harness.state() is State.READY
+    engine.silent.set()
+    await settle()
+    assert engine.number not in harness.launcher.alive
+
+
 async def test_a_silent_engine_is_probed_and_a_stalled_one_replaced(
     stack: AsyncExitStack,
 ) -> None:
