@@ -16,6 +16,7 @@ from router.requests.event_stream import split_events
 # A stream chunk may have 1 MB as JSON, in which a quote takes two bytes and nothing of an
 # event takes more.
 MOST = 480_000  # bytes
+_LONGEST_CHARACTER = 4  # bytes
 
 Output = str | dict[str, object] | list[object]
 
@@ -47,7 +48,7 @@ def _cut(events: bytes) -> int:
     whole, _ = split_events(events[:MOST])
     if whole:
         return len(whole)
-    end = MOST
-    while events[end] & 0b1100_0000 == 0b1000_0000:  # inside a character
-        end -= 1
-    return end
+    for end in range(MOST, MOST - _LONGEST_CHARACTER, -1):
+        if events[end] & 0b1100_0000 != 0b1000_0000:  # not inside a character
+            return end
+    return MOST  # this is no text: any place is as good

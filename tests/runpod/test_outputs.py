@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 
 import orjson
@@ -46,3 +47,8 @@ def test_no_chunk_is_over_the_limit_and_no_character_is_cut(
 def test_the_outputs_are_json() -> None:
     for output in (answered(b"{}"), failed(b"x"), *streamed(EVENT)):
         orjson.dumps(output)
+
+
+def test_what_is_no_text_is_cut_all_the_same() -> None:
+    chunks = list(itertools.islice(streamed(b"data: " + b"\x80" * 2 * MOST + b"\n\n"), 9))
+    assert "".join(chunks) == "data: " + "\ufffd" * 2 * MOST + "\n\n"
