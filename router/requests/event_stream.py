@@ -15,6 +15,7 @@ from router.requests.dialects import Dialect, Problem
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n")
 _LONGEST_BLANK = 4  # bytes
 _ERROR = b'"error"'
+_MAX_NUMBER = 1 << 53  # what every JSON reader can count to
 
 
 class EventStream:
@@ -103,7 +104,9 @@ class EventStream:
                 except orjson.JSONDecodeError:
                     return 0
                 number = content.get("sequence_number") if isinstance(content, dict) else None
-                return number + 1 if isinstance(number, int) else 0
+                return (
+                    number + 1 if isinstance(number, int) and -1 < number < _MAX_NUMBER else 0
+                )
         return 0
 
 

@@ -103,6 +103,8 @@ def test_what_only_mentions_an_error_stays_as_it_is(event: bytes) -> None:
     [
         (b'event: a\ndata: {"type": "a", "sequence_number": 41}\n\n', 42),
         (b'data: {"sequence_number": "x"}\n\n', 0),
+        (b'data: {"sequence_number": 18446744073709551615}\n\n', 0),
+        (b'data: {"sequence_number": -1}\n\n', 0),
         (b"data: [1]\n\n", 0),
         (b"data: broken\n\n", 0),
         (b": comment\n\n", 0),
