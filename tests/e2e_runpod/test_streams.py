@@ -167,7 +167,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"openai_route": "/v1/chat/completions", "openai_input": []}, "invalid_request"),
     ({"openai_route": "/v1/chat/completions", "openai_input": [1]}, "invalid_request"),
     ({"openai_route": "/v1/models", "hf_token": [7]}, "invalid_hf_token"),
-    ({"openai_route": "/v1/models/../etc"}, "invalid_model_id"),
+    ({"openai_route": "/v1/models/../etc"}, "model_not_found"),
 ]
 
 

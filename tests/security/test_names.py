@@ -166,7 +166,7 @@ class TestPaths:
     ) -> None:
         with unheard(place):
             for path in PATHS:
-                assert await send("GET", path) == "invalid_model_id", path
+                assert await send("GET", path) == "model_not_found", path
 
     async def test_no_path_is_folded_into_a_route(self, place: Site, send: Send) -> None:
         with unheard(place):
