@@ -2,7 +2,7 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup lock hooks test unit demo lint types fast fuzz guards bench compare docs image-check clean
+.PHONY: setup lock hooks test unit demo lint types fast fuzz guards bench compare docs image-check audit clean
 
 setup: .venv/ready .venv-sglang/ready
 
@@ -30,6 +30,7 @@ lock: .venv/ready
 	$(COMPILE) pyproject.toml --group dev -c requirements.txt -o tests/requirements.txt
 	$(COMPILE) --group build -c tests/requirements.txt -o requirements-build.txt
 	$(COMPILE) --group image-check -o tests/image/requirements.txt
+	$(COMPILE) --group audit -o tests/audit/requirements.txt
 
 hooks: .venv/ready
 	.venv/bin/pre-commit install
@@ -91,5 +92,14 @@ image-check: .venv/ready
 	.venv/bin/hadolint Dockerfile
 	.venv/bin/python -m tests.image
 
+# Looks up known vulnerabilities of everything that the locks pin. Needs pypi.org, with its
+# advisories: an index that has none fails here, because nothing was looked up.
+audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --require-hashes -r tests/audit/requirements.txt
+	for lock in requirements.txt requirements-build.txt tests/requirements.txt; do \
+		.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; \
+	done
+
 clean:
-	rm -rf .venv .venv-sglang dist
+	rm -rf .venv .venv-sglang .venv-audit dist

@@ -20,7 +20,13 @@ DECLARED = {
     for requirement in map(Requirement, PROJECT["project"]["dependencies"])
 }
 RUNTIME, DEVELOPMENT = "requirements.txt", "tests/requirements.txt"
-LOCKS = (RUNTIME, DEVELOPMENT, "requirements-build.txt", "tests/image/requirements.txt")
+LOCKS = (
+    RUNTIME,
+    DEVELOPMENT,
+    "requirements-build.txt",
+    "tests/image/requirements.txt",
+    "tests/audit/requirements.txt",
+)
 
 
 def pins(lock: str) -> dict[str, str]:
