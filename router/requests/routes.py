@@ -100,8 +100,8 @@ def dialect_of(path: str) -> Dialect:
 class Call:
     """A body that was read, freed of what must not reach an engine.
 
-    `model`, `hf_token` and `cache_salt` are as written: None where absent or null. `repr`
-    shows neither the token nor the content.
+    `model`, `hf_token` and `cache_salt` are as written: None where absent or null. `content`
+    is a JSON object that has none of them. `repr` shows neither the token nor the content.
     """
 
     route: Route
@@ -109,16 +109,16 @@ class Call:
     stream: bool  # the answer is an event stream
     hf_token: object = field(repr=False)
     cache_salt: Salt = field(repr=False)
-    fields: Mapping[str, object] = field(repr=False)
+    content: bytes = field(repr=False)
 
     def upstream_body(self, served_name: str, salt: Salt) -> bytes:
         """The JSON for an engine; `salt` keeps prefix caches apart."""
-        body = dict(self.fields)
+        own: dict[str, object] = {}
         if self.route.has_model:
-            body["model"] = served_name
+            own["model"] = served_name
         if self.route.salted and salt:
-            body["cache_salt"] = salt
-        return orjson.dumps(body)
+            own["cache_salt"] = salt
+        return _merged(orjson.dumps(own), self.content)
 
 
 def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()) -> Call:
@@ -127,22 +127,32 @@ def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()
     Duplicate keys are resolved here (the last wins) and so never forwarded.
     `media_domains` are the hosts that media may be fetched from, besides `data:` URLs.
     """
-    content = _read_object(body)
-    token = content.pop("hf_token", None)
-    model = content.pop("model", None)
+    sent = _read_object(body)
+    token = sent.pop("hf_token", None)
+    model = sent.pop("model", None)
     if not (model is None or isinstance(model, str)):
         raise InvalidRequest("`model` must be a string.", param="model")
-    stream = content.pop("stream", None)
+    stream = sent.pop("stream", None)
     if not (stream is None or isinstance(stream, bool)):
         raise InvalidRequest("`stream` must be true or false.", param="stream")
-    salt = _read_salt(content) if route.salted else None
-    fields = admit_fields(route.path, content)
+    salt = _read_salt(sent) if route.salted else None
+    fields = admit_fields(route.path, sent)
     check_media(fields, media_domains)
     if route.dialect is RESPONSES:
         check_reasoning(fields)
     if stream is not None:
         fields["stream"] = stream
-    return Call(route, model, bool(stream) and route.streams, token, salt, fields)
+    content = orjson.dumps(fields)
+    return Call(route, model, bool(stream) and route.streams, token, salt, content)
+
+
+def _merged(first: bytes, second: bytes) -> bytes:
+    """One JSON object of two that have no key in common."""
+    if first == b"{}":
+        return second
+    if second == b"{}":
+        return first
+    return b"".join((memoryview(first)[:-1], b",", memoryview(second)[1:]))
 
 
 def _read_salt(content: Mapping[str, object]) -> Salt:
