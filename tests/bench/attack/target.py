@@ -1,0 +1,68 @@
+"""What is attacked: a worker, and everything on the Hub that attackers ask it for."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.fake_engine import FILE, PYTHON, behaviour
+from tests.loopback_hub import LoopbackHub
+from tests.worker import Worker
+
+SHARED = "bench/shared"  # the model that everybody uses
+ENDLESS = "evil/endless"  # an engine that never becomes ready
+OTHERS = tuple(f"evil/model-{number}" for number in range(8))
+LARGE = tuple(f"evil/large-{number}" for number in range(8))
+SIZE = 30_000_000  # bytes of each large one
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to attack, and with what."""
+
+    url: str
+    key: str  # an API key of the attacker's own
+    token: str  # a Hub token of the attacker's own, which the Hub accepts
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> Target:
+        return cls(**json.loads(path.read_text()))
+
+
+def stock(hub: LoopbackHub) -> str:
+    """Put the models on the Hub. Returns the attacker's token."""
+    _add(hub, SHARED, tokens=2000, interval=0.005)
+    _add(hub, ENDLESS, never_ready=True)
+    for name in OTHERS:
+        _add(hub, name)
+    for name in LARGE:
+        _add(hub, name, weights=SIZE)
+    return hub.add_account("attacker")
+
+
+def _add(hub: LoopbackHub, name: str, *, weights: int = 1000, **engine: object) -> None:
+    files = {
+        "config.json": b'{"architectures": ["LlamaForCausalLM"]}',
+        "model.safetensors": secrets.token_bytes(weights),
+        FILE: behaviour(**engine),
+    }
+    hub.add_repo(name, files)
+
+
+def worker(hub: LoopbackHub, directory: Path, keys: tuple[str, ...]) -> Worker:
+    """Two places, the defaults otherwise; what nobody uses for 20 s expires."""
+    environ = {
+        **hub.environment(),
+        "ENGINE_PYTHON": str(PYTHON),
+        "CUDA_VISIBLE_DEVICES": "",
+        "MODEL_NAME": SHARED,
+        "MAX_LOADED_MODELS": "2",
+        "MODEL_IDLE_TTL": "20",
+        "API_KEYS": ",".join(keys),
+    }
+    return Worker(directory, environ)
