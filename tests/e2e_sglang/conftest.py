@@ -42,7 +42,13 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
             "MAX_LOADED_MODELS": "3",
         }
         with Worker(tmp_path_factory.mktemp("worker"), settings) as worker:
-            yield Harness(worker, hub, ann=hub.add_account("ann"), ben=hub.add_account("ben"))
+            harness = Harness(
+                worker, hub, ann=hub.add_account("ann"), ben=hub.add_account("ben")
+            )
+            yield harness
+            # Told to leave, it takes its engines along, and its log holds no token.
+            assert (worker.stop(), worker.processes()) == (0, [])
+            assert not any(token in worker.log for token in (harness.ann, harness.ben))
 
 
 @pytest.fixture

@@ -192,16 +192,6 @@ async def test_a_stream_whose_engine_is_killed_says_so_and_a_fresh_one_takes_ove
     assert harness.engine(APPLE).pid != killed.pid
 
 
-async def test_told_to_leave_it_takes_its_engines_along(
-    http: aiohttp.ClientSession, harness: Harness
-) -> None:
-    await post(http, "/v1/embeddings", {"model": PEAR, "input": QUESTION})
-    assert harness.worker.stop() == 0
-    assert harness.worker.processes() == []
-    for token in (harness.ann, harness.ben):
-        assert token not in harness.worker.log
-
-
 async def post(
     http: aiohttp.ClientSession, path: str, content: Json, token: str | None = None
 ) -> Json:
