@@ -26,6 +26,7 @@ from router.config.catalog import Catalog
 from router.config.settings import Platform, Settings
 from router.downloads.downloader import SnapshotDownloader
 from router.downloads.last_used import LastUsed
+from router.downloads.places import Places
 from router.downloads.retention import PrivateModelRetention
 from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
@@ -119,6 +120,7 @@ class Assembly:
             self._configuration.environ,
             caches=settings.hub_caches,
             last_used=last_used if settings.remove_private_files else None,
+            places=Places(settings.max_downloads),
             max_model_bytes=settings.max_model_bytes or memory.total(),
             allow_unsafe_weights=settings.allow_unsafe_weights,
         )

@@ -211,6 +211,13 @@ class Settings:
     max_concurrency: int = setting(
         kinds.COUNT, "Requests in flight per engine.", label="Concurrency", default="64"
     )
+    max_downloads: int = setting(
+        kinds.COUNT,
+        "Downloads at once; the others wait, those of a caller with few before those of one "
+        "with many.",
+        label="Downloads at Once",
+        default="2",
+    )
     max_body_bytes: int = setting(
         kinds.SIZE, "Largest request body over HTTP.", label="Largest Body", default="32MiB"
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from router.downloads.child_process import ChildProcess
 from router.downloads.errors import from_fields
+from router.downloads.places import Place
 from router.downloads.request import DownloadRequest
 from router.downloads.snapshots import Snapshots
 from router.downloads.space import DiskSpace, SpaceReservation
@@ -19,6 +20,11 @@ from router.pool.interfaces import FetchProgress
 from router.tasks import finish
 
 START_TIMEOUT = 60.0  # seconds for a Python process to start on a busy machine
+GLANCE = 1.0  # seconds between two looks at whether another download needs the place
+
+
+class _TurnOver(Exception):
+    """Another download needs the place."""
 
 
 class DownloadAttempt:
@@ -30,6 +36,7 @@ class DownloadAttempt:
         child: ChildProcess,
         snapshots: Snapshots,
         space: DiskSpace,
+        place: Place,
         *,
         stall_timeout: float,
     ) -> None:
@@ -38,11 +45,13 @@ class DownloadAttempt:
         self._child = child
         self._snapshots = snapshots
         self._space = space
+        self._place = place
         self._stall_timeout = stall_timeout
         self._blobs_before: frozenset[str] | None = None  # None until the child may download
 
     async def run(self, progress: Callable[[FetchProgress], None]) -> bool:
-        """Download. False if another worker took the lock and downloads in this one's place.
+        """Download. False if it is to be tried again: another worker took the lock, or
+        another download needs the place.
 
         Raises what the child's error means, `InsufficientDisk`, or `HubUnavailable` if the
         child stalls or dies. The child has ended and its partial files are gone when this
@@ -54,6 +63,8 @@ class DownloadAttempt:
             with self._space.reservation() as reservation:
                 self._child.send(asdict(self._request))
                 return await self._follow(reservation, progress)
+        except _TurnOver:
+            return False
         except (asyncio.CancelledError, InsufficientDisk):
             discard = True
             raise
@@ -69,14 +80,17 @@ class DownloadAttempt:
             timeout = self._stall_timeout
             match event:
                 case {"event": "waiting", "done": int(done), "total": int(total)}:
+                    self._place.note(done)
                     progress(FetchProgress(min(done, total), total))
                 case {"event": "plan", "total": int(total), "missing": int(missing)}:
                     reservation.reserve(missing)
                     self._blobs_before = self._snapshots.blobs(self._request.repo_id)
                     self._child.send("start")
+                    self._place.note(total - missing)
                     progress(FetchProgress(total - missing, total))
                 case {"event": "progress", "done": int(done)}:
                     reservation.left = max(0, total - done)
+                    self._place.note(done)
                     progress(FetchProgress(min(done, total), total))
                 case {"event": "done"}:
                     return True
@@ -88,13 +102,17 @@ class DownloadAttempt:
                     raise HubUnavailable("The download ended unexpectedly: try again.")
 
     async def _next_event(self, within: float) -> dict[str, Any] | None:
-        try:
-            async with asyncio.timeout(within):
-                return await self._child.receive()
-        except TimeoutError:
-            raise HubUnavailable(
-                "The download from the Hugging Face Hub came to a halt: try again."
-            ) from None
+        time = asyncio.get_running_loop().time
+        deadline = time() + within
+        while (left := deadline - time()) > 0:
+            if self._place.is_over():
+                raise _TurnOver
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, GLANCE)):
+                    return await self._child.receive()
+        raise HubUnavailable(
+            "The download from the Hugging Face Hub came to a halt: try again."
+        )
 
     async def _clean_up(self, *, discard: bool) -> None:
         partials = await self._child.end()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -13,14 +14,17 @@ from router.downloads.attempt import DownloadAttempt
 from router.downloads.check_config import check_config
 from router.downloads.child_process import ChildProcess
 from router.downloads.last_used import LastUsed
+from router.downloads.places import Place, Places
 from router.downloads.request import DownloadRequest
 from router.downloads.select_files import SAFE
 from router.downloads.snapshots import Snapshots
 from router.downloads.space import DiskSpace, free_space
 from router.errors import HubUnavailable, UnsupportedModel
 from router.models import Access, ResolvedModel
-from router.pool.interfaces import FetchProgress
+from router.pool.interfaces import Callers, FetchProgress, the_operator
 from router.secrets import Token
+
+MAX_DOWNLOADS = 2  # at once, where no setting says otherwise
 
 
 class SnapshotDownloader:
@@ -35,6 +39,7 @@ class SnapshotDownloader:
         allow_unsafe_weights: bool = False,
         caches: Sequence[Path] = (),
         last_used: LastUsed | None = None,
+        places: Places | None = None,
         stall_timeout: float = 60.0,
         heartbeat: float = 2.0,
         free: Callable[[Path], int] = free_space,
@@ -45,6 +50,7 @@ class SnapshotDownloader:
         environment     the router's; a child process gets only what it needs of it
         caches          all caches that may have a snapshot already, in order of preference
         last_used       records each use of a private model, before its files are written
+        places          how many downloads run at once; by default two
         stall_timeout   seconds that a download may go without a byte
         heartbeat       seconds; other workers on a shared volume declare this one dead when
                         it was silent for 15 times as long
@@ -56,6 +62,7 @@ class SnapshotDownloader:
         self._last_used = last_used
         self._max_model_bytes = max_model_bytes
         self._allow_unsafe_weights = allow_unsafe_weights
+        self._places = places or Places(MAX_DOWNLOADS)
         self._stall_timeout = stall_timeout
         self._heartbeat = heartbeat
         self._snapshots = Snapshots(cache)
@@ -69,6 +76,7 @@ class SnapshotDownloader:
         model: ResolvedModel,
         credential: Token | None,
         progress: Callable[[FetchProgress], None],
+        callers: Callers = the_operator,
     ) -> Path:
         """Implements `Downloader.fetch`.
 
@@ -80,16 +88,11 @@ class SnapshotDownloader:
         if self._last_used is not None and model.access is Access.PRIVATE:
             await asyncio.to_thread(self._last_used.record, model.repo_id, model.commit)
         shared = self._shared_download(model.repo_id, model.commit)
-        shared.listeners.append(progress)
-        try:
+        with shared.joined(progress, callers):
             async with shared.lock:
                 found = await asyncio.to_thread(self._find, model)
                 if found is None:
-                    while not await self._attempt(model, credential, shared.report):
-                        pass  # another worker took the lock: the next attempt waits for it
-                    found = await asyncio.to_thread(self._find, model)
-        finally:
-            shared.listeners.remove(progress)
+                    found = await self._download(model, credential, shared)
         if found is None:
             raise HubUnavailable("The download was damaged on its way to the disk: try again.")
         await asyncio.to_thread(check_config, found)
@@ -113,17 +116,33 @@ class SnapshotDownloader:
                 return found
         return None
 
+    async def _download(
+        self, model: ResolvedModel, credential: Token | None, shared: _SharedDownload
+    ) -> Path | None:
+        """Download, in as many turns as it takes. None if it was damaged."""
+        for turn in itertools.count():
+            if self._places.full:
+                shared.report(FetchProgress(0, 0, queued=True))
+            async with self._places.place(shared.callers, turn) as place:
+                # Another worker may have brought it meanwhile.
+                found = await asyncio.to_thread(self._find, model)
+                if found or await self._attempt(model, credential, shared.report, place):
+                    break
+        return found or await asyncio.to_thread(self._find, model)
+
     async def _attempt(
         self,
         model: ResolvedModel,
         credential: Token | None,
         progress: Callable[[FetchProgress], None],
+        place: Place,
     ) -> bool:
         attempt = DownloadAttempt(
             self._request(model, credential),
             await ChildProcess.start(self._cache, self._environment),
             self._snapshots,
             self._space,
+            place,
             stall_timeout=self._stall_timeout,
         )
         return await attempt.run(progress)
@@ -148,10 +167,25 @@ class _SharedDownload:
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self.listeners: list[Callable[[FetchProgress], None]] = []
+        self._members: list[tuple[Callable[[FetchProgress], None], Callers]] = []
+
+    @contextmanager
+    def joined(
+        self, progress: Callable[[FetchProgress], None], callers: Callers
+    ) -> Iterator[None]:
+        member = (progress, callers)
+        self._members.append(member)
+        try:
+            yield
+        finally:
+            self._members.remove(member)
+
+    def callers(self) -> Collection[str | None]:
+        """All that wait for it: a download that many want is each one's own."""
+        return {caller for _, callers in self._members for caller in callers()}
 
     def report(self, progress: FetchProgress) -> None:
-        for listener in tuple(self.listeners):
+        for listener, _ in tuple(self._members):
             listener(progress)
 
 

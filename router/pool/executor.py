@@ -10,6 +10,7 @@ from copy import copy
 from router.clock import Clock
 from router.errors import AccessError, InternalError, RouterError
 from router.pool.interfaces import (
+    Callers,
     Downloader,
     Engine,
     EngineLauncher,
@@ -59,8 +60,9 @@ class Executor:
         self.progress = ProgressTracker(clock)
         self.at_fault = asyncio.Event()  # the machine, or the router, is broken
 
-    def fetch(self, action: actions.Fetch, credential: Token | None) -> None:
-        self.spawn(self._fetch(action, credential), self._fetches, action.attempt)
+    def fetch(self, action: actions.Fetch, credential: Token | None, callers: Callers) -> None:
+        work = self._fetch(action, credential, callers)
+        self.spawn(work, self._fetches, action.attempt)
 
     def perform(
         self, action: actions.CancelFetch | actions.Start | actions.Stop | actions.Probe
@@ -122,13 +124,15 @@ class Executor:
         if not task.cancelled() and (defect := task.exception()):
             self._broke(defect)
 
-    async def _fetch(self, action: actions.Fetch, credential: Token | None) -> None:
+    async def _fetch(
+        self, action: actions.Fetch, credential: Token | None, callers: Callers
+    ) -> None:
         model, key, attempt = action.spec.model, action.spec.key, action.attempt
         _log.info("fetching %s", model)
         self.progress.begin(attempt)
         meter = FetchMeter(action, self.progress, self._report, self._clock)
         try:
-            snapshot = await self._downloader.fetch(model, credential, meter.note)
+            snapshot = await self._downloader.fetch(model, credential, meter.note, callers)
         except RouterError as error:
             refused = isinstance(error, AccessError)
             # A copy has no traceback, whose frames would keep the token in memory.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,16 @@ class FetchProgress:
 
     done: int  # on disk
     total: int
+    queued: bool = False  # it waits until other downloads end
+
+
+# The callers that wait for something at the moment; None is the operator.
+Callers = Callable[[], Collection[str | None]]
+
+
+def the_operator() -> Collection[None]:
+    """`Callers` of what no caller asked for."""
+    return (None,)
 
 
 class Downloader(Protocol):
@@ -28,8 +38,11 @@ class Downloader(Protocol):
         model: ResolvedModel,
         credential: Token | None,
         progress: Callable[[FetchProgress], None],
+        callers: Callers = the_operator,
     ) -> Path:
         """Return the directory of the verified snapshot; at once if it is on disk already.
+
+        `callers`: for whom. Downloads that are too many at once take turns by it.
 
         Raises `AccessError` where the Hub refuses the credential; `HubUnavailable`,
         `InsufficientDisk`, `ModelTooLarge` or `UnsupportedModel` where another credential

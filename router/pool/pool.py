@@ -13,9 +13,10 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from copy import copy
+from functools import partial
 
 from router.clock import Clock
 from router.errors import InternalError
@@ -234,6 +235,11 @@ class EnginePool:
         for action in done:
             self._perform(action)
 
+    def _callers(self, key: EngineKey) -> Collection[str | None]:
+        """The callers whose requests wait for this engine now."""
+        slot = self._scheduler.slots.get(key)
+        return {request.caller for request in slot.queue.values()} if slot else ()
+
     def _fail_hard(self, defect: BaseException) -> None:
         """Leave no pool behind that looks alive and serves no request."""
         _log.critical("the pool is broken; this worker leaves", exc_info=defect)
@@ -261,7 +267,8 @@ class EnginePool:
                 if free is not None:
                     self._feed(events.Measured(free))
             case actions.Fetch(_, _, waiter):
-                self._executor.fetch(action, self._leases[waiter].credential)
+                callers = partial(self._callers, action.spec.key)
+                self._executor.fetch(action, self._leases[waiter].credential, callers)
             case actions.Alarm(message, leave):
                 _log.critical("%s", message)
                 if leave:

@@ -27,6 +27,7 @@ class Estimate:
     done: int = 0
     total: int = 0
     seconds: float | None = None
+    queued: bool = False  # the download waits until others end
 
 
 class ProgressTracker:
@@ -45,6 +46,9 @@ class ProgressTracker:
         self._began[number] = self._clock()
 
     def note(self, number: int, progress: FetchProgress) -> None:
+        before = self._bytes.get(number)
+        if before is not None and before.queued and not progress.queued:
+            self._began[number] = self._clock()  # it had no bytes to count until now
         self._bytes[number] = progress
 
     def end(self, number: int) -> float:
@@ -62,6 +66,8 @@ class ProgressTracker:
     def fetching(self, number: int, key: EngineKey) -> Estimate:
         """The rest of a download at the rate so far, and the start that follows."""
         progress = self._bytes.get(number)
+        if progress is not None and progress.queued:
+            return Estimate(queued=True)
         if progress is None or not progress.done or number not in self._began:
             return Estimate()
         elapsed = self._clock() - self._began[number]
@@ -103,6 +109,8 @@ class FetchMeter:
     def note(self, progress: FetchProgress) -> None:
         """The download is this far. The first call tells what was on disk before."""
         self._tracker.note(self._action.attempt, progress)
+        if progress.queued:
+            return
         if self._latest is not None:
             self._uncharged += max(0, progress.done - self._latest.done)
         self._latest = progress

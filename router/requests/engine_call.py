@@ -140,7 +140,8 @@ class EngineCall:
         if self._lease is not None and self._lease.is_granted:
             return Progress("generating")
         state, estimate = self._access.pool.stage(self._authorized.spec.key)
-        stage = state.value if state in (State.FETCHING, State.STARTING) else "queued"
+        begun = state in (State.FETCHING, State.STARTING) and not estimate.queued
+        stage = state.value if begun else "queued"
         return Progress(stage, estimate.done, estimate.total, estimate.seconds)
 
     async def _attempt(self, authorized: Authorized, place: int | None) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from router.downloads.downloader import SnapshotDownloader
 from router.downloads.errors import download_error
+from router.downloads.places import Places
 from router.errors import (
     HfTokenScope,
     HubUnavailable,
@@ -502,3 +503,41 @@ async def test_the_operators_directory_is_used_as_it_is(tmp_path: Path) -> None:
         await downloader.fetch(model, None, lambda _: None)
     (directory / "config.json").write_text("{}")
     assert await downloader.fetch(model, None, lambda _: None) == directory
+
+
+async def test_a_download_that_makes_room_goes_on_where_it_was(site: Site) -> None:
+    slow, quick = site.model("org/slow", LARGE), site.model("org/quick", SMALL)
+    site.hub.faults.add(r"/org/slow/resolve/.*/model\.safetensors", "hang", times=None)
+    downloader = site.downloader(places=Places(1, patience=0.5))
+    first = asyncio.create_task(
+        downloader.fetch(slow, None, site.progress.append, lambda: ("ann",))
+    )
+    config = f"/org/slow/resolve/{slow.commit}/config.json"
+    await eventually(lambda: any(each.done for each in site.progress))
+    second = asyncio.create_task(
+        downloader.fetch(quick, None, lambda _: None, lambda: ("bob",))
+    )
+    assert (await second).is_dir()
+    site.hub.faults.clear()
+    await first
+    assert FetchProgress(0, 0, queued=True) in site.progress
+    fetched = [one for one in site.hub.requests if one.path == config and one.method == "GET"]
+    assert len(fetched) == 1
+
+
+async def test_a_place_is_free_once_the_child_before_is_dead(site: Site) -> None:
+    one, other = site.model("org/one", LARGE), site.model("org/other", SMALL)
+    site.hub.faults.add(CDN_WEIGHTS, "cut", times=None)
+    downloader = site.downloader(places=Places(1))
+    first = asyncio.create_task(downloader.fetch(one, None, site.progress.append))
+    child = await downloading(site)
+    alive: list[bool] = []
+    second = asyncio.create_task(
+        downloader.fetch(other, None, lambda at: alive.append(child.is_running()))
+    )
+    await eventually(lambda: alive)  # it is told that it waits
+    site.hub.faults.clear()
+    first.cancel()
+    assert await second
+    assert alive[0]
+    assert not any(alive[1:])

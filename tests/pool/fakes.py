@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from router.models import EngineKey, EngineSpec, ResolvedModel
-from router.pool.interfaces import EngineStartError, FetchProgress, Unkillable
+from router.pool.interfaces import (
+    Callers,
+    EngineStartError,
+    FetchProgress,
+    Unkillable,
+    the_operator,
+)
 from router.scheduler.actions import Allotment
 from router.secrets import Token
 
@@ -70,6 +76,7 @@ class FakeDownloader:
         model: ResolvedModel,
         credential: Token | None,
         progress: Callable[[FetchProgress], None],
+        callers: Callers = the_operator,
     ) -> Path:
         self.calls.append((model.repo_id, name_on(credential)))
         if self.instant:
