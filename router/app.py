@@ -241,6 +241,7 @@ def _limits(settings: Settings, memory: Gauge) -> Limits:
         stall_timeout=settings.stall_timeout,
         fetch_linger=settings.fetch_linger,
         max_queue_per_caller=settings.max_queue_per_caller,
+        max_concurrency_per_caller=settings.max_concurrency_per_caller,
         max_starts_per_caller=settings.max_starts_per_caller,
         max_models_per_caller=settings.max_models_per_caller,
         max_download_per_caller=settings.max_download_per_caller,

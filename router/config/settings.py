@@ -233,7 +233,13 @@ class Settings:
         "Requests of one caller (by API key, else by token) that may wait.",
         section="Callers that share a worker",
         label="Queue Places per Caller",
-        unset="all places",
+        unset="all places, shared while others need some",
+    )
+    max_concurrency_per_caller: int | None = setting(
+        kinds.COUNT,
+        "Requests of one caller in flight per engine.",
+        label="Concurrency per Caller",
+        unset="all places, shared while others wait",
     )
     max_starts_per_caller: int | None = setting(
         kinds.COUNT,

@@ -12,8 +12,10 @@ from router.errors import RouterError
 from router.models import EngineSpec
 from router.scheduler import actions, events, rejections
 from router.scheduler.actions import Action
+from router.scheduler.fairness import turns
 from router.scheduler.lifecycle import CUTS_OFF, Cause, IllegalTransition, State, after
 from router.scheduler.state import Limits, Slot
+from router.scheduler.waiting import Line, QueuePlaces
 
 FIRST_BACKOFF = 1.0  # seconds after the first failure in a row; doubles with each failure ...
 LONGEST_BACKOFF = 300.0  # ... up to this
@@ -23,13 +25,16 @@ SHORT_COOL_DOWN = 1.0  # seconds: requests wait for this long, and are refused i
 class EngineLife(Slot):
     """The slot of one engine, with the methods that change it.
 
-    `numbers` gives each start and each download a number of its own.
+    `numbers` gives each start and each download a number of its own. `places` are those in
+    the queue, for all engines together.
     """
 
     __slots__ = ("_limits", "_numbers")
 
-    def __init__(self, spec: EngineSpec, limits: Limits, numbers: Iterator[int]) -> None:
-        super().__init__(spec, claim=0)
+    def __init__(
+        self, spec: EngineSpec, limits: Limits, numbers: Iterator[int], places: QueuePlaces
+    ) -> None:
+        super().__init__(spec, claim=0, queue=Line(places))
         self._limits, self._numbers = limits, numbers
 
     def note(self, event: events.Event, now: float) -> None:
@@ -68,11 +73,10 @@ class EngineLife(Slot):
 
     def enqueue(self, request: events.Wanted, now: float) -> list[Action]:
         """Take in a request: download its model, put it in flight, or let it wait."""
-        latest = next(reversed(self.queue.values())) if self.queue else request
+        if not self.queue and self.accepts(request.caller, self._limits):
+            return [self._lease(request, now)]
         self.queue[request.waiter] = request
         self.linger_until = None
-        if request.age < latest.age:  # it had a place before
-            self.queue = dict(sorted(self.queue.items(), key=lambda item: item[1].age))
         if self.state is State.COLD:
             return [self._begin_fetch(now)]
         return self._grant(now)
@@ -94,6 +98,10 @@ class EngineLife(Slot):
             return [self._stop(Cause.DRAINED, now)]
         return self._grant(now)
 
+    def refuse(self, waiter: int, error: RouterError, now: float) -> list[Action]:
+        """Fail one waiting request."""
+        return [actions.Fail(waiter, error), *self.release(waiter, now, answered=False)]
+
     def fail(self, error: RouterError, *, digest: str | None = None) -> list[Action]:
         """Fail the waiting requests: all, or those with one credential."""
         failed = [
@@ -106,20 +114,29 @@ class EngineLife(Slot):
         return [actions.Fail(waiter, error) for waiter in failed]
 
     def _grant(self, now: float) -> list[Action]:
-        """Put waiting requests in flight, the oldest first, as far as the engine takes them."""
+        """Put waiting requests in flight, in turn, as far as the engine takes them."""
+        limits = self._limits
         granted: list[Action] = []
-        while self.queue and self.accepts(self._limits.max_concurrency):
-            request = self.oldest
-            if not self.leases:
-                self.last_progress = now
+        if not self.queue or self.state is not State.READY:
+            return granted
+        most = limits.max_concurrency_per_caller
+        for request in turns(self.queue, self.leases.values(), most):
+            if len(self.leases) >= limits.max_concurrency:
+                break
             del self.queue[request.waiter]
-            self.leases[request.waiter] = request
-            self.last_used = now
-            self.yielded_by_quota = False
-            if request.caller != self.starter:
-                self.starter = None  # a model that several callers use belongs to none
-            granted.append(actions.Grant(request.waiter, self.key, self.generation))
+            granted.append(self._lease(request, now))
         return granted
+
+    def _lease(self, request: events.Wanted, now: float) -> Action:
+        """Put a request in flight."""
+        if not self.leases:
+            self.last_progress = now
+        self.leases[request.waiter] = request
+        self.last_used = now
+        self.yielded_by_quota = False
+        if request.caller != self.starter:
+            self.starter = None  # a model that several callers use belongs to none
+        return actions.Grant(request.waiter, self.key, self.generation)
 
     # --- downloads -------------------------------------------------------------------
 
@@ -258,12 +275,8 @@ class EngineLife(Slot):
     def tick(self, now: float) -> list[Action]:
         """Do what is due by now."""
         done: list[Action] = []
-        for request in tuple(self.queue.values()):
-            if now >= request.deadline:
-                done += [
-                    actions.Fail(request.waiter, rejections.too_late(self)),
-                    *self.release(request.waiter, now, answered=False),
-                ]
+        for waiter in self.queue.overdue(now):
+            done += self.refuse(waiter, rejections.too_late(self), now)
         if self.linger_until is not None and now >= self.linger_until:
             done.append(self._cancel_fetch(Cause.ABANDONED, now))
         elif self.drain_deadline is not None and now >= self.drain_deadline:

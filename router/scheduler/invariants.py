@@ -18,6 +18,7 @@ from dataclasses import KW_ONLY, dataclass
 from router.models import EngineKey
 from router.scheduler.lifecycle import State
 from router.scheduler.state import Limits, Slot
+from router.scheduler.waiting import QueuePlaces
 
 
 class InvariantViolation(Exception):
@@ -34,6 +35,7 @@ class SchedulerView:
     _: KW_ONLY
     settled: bool  # no request waits, and no engine drains
     shutting_down: bool
+    places: QueuePlaces
     wake_at: float
     now: float
 
@@ -58,14 +60,22 @@ def _requests(key: EngineKey, slot: Slot, known: SchedulerView) -> Iterator[str]
         yield "a younger request is ahead of an older one"
     if slot.leases and not slot.running:
         yield "requests are in flight without an engine"
-    if len(slot.leases) > known.limits.max_concurrency:
-        yield "more requests are in flight than MAX_CONCURRENCY"
-    if slot.queue and slot.accepts(known.limits.max_concurrency):
-        yield "a request waits for an engine that could take it"
+    yield from _in_flight(slot, known.limits)
     if slot.queue and slot.state is State.COLD:
         yield "a request waits, and nothing downloads its model"
     if slot.queue and known.shutting_down:
         yield "a request waits for a worker that is shutting down"
+
+
+def _in_flight(slot: Slot, limits: Limits) -> Iterator[str]:
+    if len(slot.leases) > limits.max_concurrency:
+        yield "more requests are in flight than MAX_CONCURRENCY"
+    most = limits.max_concurrency_per_caller
+    callers = Counter(lease.caller for lease in slot.leases.values())
+    if most is not None and max(callers.values(), default=0) > most:
+        yield "more requests of one caller are in flight than MAX_CONCURRENCY_PER_CALLER"
+    if any(slot.accepts(caller, limits) for caller in slot.queue.callers):
+        yield "a request waits for an engine that could take it"
 
 
 def _engine(slot: Slot, known: SchedulerView) -> Iterator[str]:
@@ -105,6 +115,8 @@ def _totals(known: SchedulerView) -> Iterator[str]:
 def _queue(known: SchedulerView) -> Iterator[str]:
     limits = known.limits
     queued = [request for slot in known.slots.values() for request in slot.queue.values()]
+    if known.places.taken != len(queued):
+        yield "the places in the queue are miscounted"
     # A request that is tried again keeps its place, whatever the limits are.
     callers = Counter(request.caller for request in queued if not request.retried)
     if callers.total() > limits.max_queue:

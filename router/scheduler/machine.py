@@ -24,6 +24,7 @@ from router.scheduler.lifecycle import State
 from router.scheduler.planner import Plan, plan, unfit
 from router.scheduler.quotas import Quotas
 from router.scheduler.state import Limits, Slot
+from router.scheduler.waiting import QueuePlaces
 
 REMEASURE = 1.0  # seconds until free memory that was not enough is measured again
 SNAPSHOTS_REMEMBERED = 32  # models on disk that have no engine
@@ -38,7 +39,8 @@ class Scheduler:
         self.shutting_down = False
         self.written_off = 0  # bytes that are missing on the device
         self.wake_at = inf  # when a `Tick` is due, by the pool's clock; `inf`: never
-        self._quotas = Quotas(limits, self.slots)
+        self._places = QueuePlaces()
+        self._quotas = Quotas(limits, self.slots, self._places)
         self._holders: dict[int, EngineLife] = {}  # by waiter, until it leaves or fails
         self._numbers = itertools.count(1)  # of starts and downloads
         self._settled = True  # no request waits, and no engine drains
@@ -61,6 +63,7 @@ class Scheduler:
                 self.limits,
                 settled=self._settled,
                 shutting_down=self.shutting_down,
+                places=self._places,
                 wake_at=self.wake_at,
                 now=self._now,
             )
@@ -113,18 +116,24 @@ class Scheduler:
         key, now = request.spec.key, self._now
         slot = self.slots.get(key)
         if slot is None:
-            slot = self.slots[key] = EngineLife(request.spec, self.limits, self._numbers)
+            slot = EngineLife(request.spec, self.limits, self._numbers, self._places)
+            self.slots[key] = slot
         slot.note(request, now)
-        if slot.yielded_by_quota or not slot.accepts(self.limits.max_concurrency):
+        made_room: list[actions.Action] = []
+        served = slot.accepts(request.caller, self.limits)
+        if slot.yielded_by_quota or not served:
             slot.configure(request.spec, self.written_off)
-            if error := self._admit(slot, request):
+            if error := self._admit(slot, request, served=served):
                 return slot, [actions.Fail(request.waiter, error)]
+            made_room = [] if served else self._make_room(request)
         self._holders[request.waiter] = slot
-        return slot, slot.enqueue(request, now)
+        return slot, [*made_room, *slot.enqueue(request, now)]
 
-    def _admit(self, slot: EngineLife, request: events.Wanted) -> RouterError | None:
+    def _admit(
+        self, slot: EngineLife, request: events.Wanted, *, served: bool
+    ) -> RouterError | None:
         """Refuse a request that is to wait, or let it count against its caller's quotas."""
-        served, now = slot.accepts(self.limits.max_concurrency), self._now
+        now = self._now
         if error := self._refusal(slot, request, served=served):
             return error
         ruling = self._quotas.rule(slot, request, now, served=served)
@@ -150,8 +159,21 @@ class Scheduler:
             return error
         if served or request.retried:
             return None
-        waiting = sum(len(slot.queue) for slot in self.slots.values())
-        return rejections.queue_full() if waiting >= self.limits.max_queue else None
+        hopeless = self._full and self._places.given_up_for(request.caller) is None
+        return rejections.queue_full() if hopeless else None
+
+    @property
+    def _full(self) -> bool:
+        return self._places.taken >= self.limits.max_queue
+
+    def _make_room(self, request: events.Wanted) -> list[actions.Action]:
+        """Where all places are taken, free one that another caller has too many of."""
+        if request.retried or not self._full:
+            return []
+        last = self._places.given_up_for(request.caller)
+        assert last is not None  # noqa: S101  else `_refusal` has refused the request
+        slot = self._holders[last.waiter]
+        return slot.refuse(last.waiter, rejections.place_given_up(), self._now)
 
     def _released(
         self, event: events.Released | events.Left, waiter: int, *, answered: bool

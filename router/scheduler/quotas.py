@@ -18,6 +18,7 @@ from router.scheduler.events import Wanted
 from router.scheduler.lifecycle import State
 from router.scheduler.planner import evictable
 from router.scheduler.state import Limits, Slot
+from router.scheduler.waiting import QueuePlaces
 
 MINUTE, HOUR = 60.0, 3600.0  # seconds
 
@@ -72,8 +73,10 @@ class Ruling:
 class Quotas:
     """Rules on requests. Reads the slots; keeps the sums that it charges to callers."""
 
-    def __init__(self, limits: Limits, slots: Mapping[EngineKey, Slot]) -> None:
-        self._limits, self._slots = limits, slots
+    def __init__(
+        self, limits: Limits, slots: Mapping[EngineKey, Slot], places: QueuePlaces
+    ) -> None:
+        self._limits, self._slots, self._places = limits, slots, places
         self._starts, self._bytes = Window(MINUTE), Window(HOUR)
 
     def rule(self, slot: Slot, request: Wanted, now: float, *, served: bool) -> Ruling:
@@ -117,10 +120,7 @@ class Quotas:
 
     def _over_places(self, caller: str) -> bool:
         limit = self._limits.max_queue_per_caller
-        if limit is None:
-            return False
-        waiting = (w for slot in self._slots.values() for w in slot.queue.values())
-        return sum(waiter.caller == caller for waiter in waiting) >= limit
+        return limit is not None and self._places.of(caller) >= limit
 
     def _yields(self, slot: Slot, caller: str, now: float) -> list[Slot] | None:
         """The caller's engines that yield to this one; None where too few can."""

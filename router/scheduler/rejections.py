@@ -34,6 +34,14 @@ def queue_full() -> RouterError:
     )
 
 
+def place_given_up() -> RouterError:
+    return QueueFull(
+        "All places in this worker's queue are taken, and another caller needs one of the many "
+        "that you have. Wait for your other answers, or retry with a back-off.",
+        retry_after=BACK_OFF,
+    )
+
+
 def over_places() -> RouterError:
     return RateLimited(
         "You have as many requests waiting on this worker as one caller may have "

@@ -12,6 +12,7 @@ from router.errors import RouterError
 from router.models import EngineKey, EngineSpec
 from router.scheduler.events import Event, Wanted, abridged
 from router.scheduler.lifecycle import Cause, State
+from router.scheduler.waiting import Caller, Line
 
 STORY_LENGTH = 20  # each event moves an engine once or not at all: ten events or more
 
@@ -28,6 +29,7 @@ class Limits:
     stall_timeout: float = 120.0
     fetch_linger: float = 60.0
     # For each caller; None: no limit.
+    max_concurrency_per_caller: int | None = None  # leases per engine
     max_queue_per_caller: int | None = None
     max_starts_per_caller: int | None = None  # a minute
     max_models_per_caller: int | None = None  # loaded at once, for this caller alone
@@ -53,7 +55,7 @@ class Slot:
     key: EngineKey = field(init=False)
     state: State = State.COLD
     generation: int = 0
-    queue: dict[int, Wanted] = field(default_factory=dict)  # by waiter, the oldest first
+    queue: Line = field(default_factory=Line)
     leases: dict[int, Wanted] = field(default_factory=dict)  # by waiter
     snapshot: Path = Path()  # from FETCHED on
     # while fetching
@@ -109,9 +111,14 @@ class Slot:
         """The request that has waited longest. Only where one waits."""
         return next(iter(self.queue.values()))
 
-    def accepts(self, max_concurrency: int) -> bool:
-        """Whether a request would be in flight at once."""
-        return self.state is State.READY and len(self.leases) < max_concurrency
+    def accepts(self, caller: Caller, limits: Limits) -> bool:
+        """Whether a request of this caller would be in flight at once."""
+        if self.state is not State.READY or len(self.leases) >= limits.max_concurrency:
+            return False
+        most = limits.max_concurrency_per_caller
+        if most is None:
+            return True
+        return sum(lease.caller == caller for lease in self.leases.values()) < most
 
     def evictable_at(self, min_residency: float) -> float:
         """When this engine may be evicted. One that became ready and served no request,
@@ -135,7 +142,7 @@ class Slot:
         """When time alone changes what is to be done here; `inf`: only an event does."""
         due = self.stalls_at(limits.stall_timeout)
         if self.queue:
-            due = min(due, *(request.deadline for request in self.queue.values()))
+            due = min(due, self.queue.next_deadline)
             if self.state is State.FETCHED and self.retry_at > now:
                 due = min(due, self.retry_at)
         for at in (self.linger_until, self.drain_deadline):

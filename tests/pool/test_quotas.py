@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.errors import HubUnavailable, RateLimited, RouterError
+from router.errors import HubUnavailable, QueueFull, RateLimited, RouterError
 from router.scheduler.lifecycle import State
 from router.scheduler.quotas import HOUR, MINUTE, Window
 from tests.pool.fakes import GIB, settle, spec
@@ -169,6 +169,71 @@ async def test_a_model_that_several_callers_use_counts_against_none_of_them(
         await ask(harness, name, "alice")
     assert (await ask(harness, "c", "mallory")).error is None
     assert [harness.state(name) for name in "abc"] == [State.READY] * 3
+
+
+async def test_a_caller_with_many_waiting_requests_gives_up_its_newest_for_another_caller(
+    stack: AsyncExitStack,
+) -> None:
+    harness = pool_harness(stack, max_queue=4).instant()
+    harness.launcher.instant = False
+    mine = [harness.call(spec("a"), caller="mallory") for _ in range(4)]
+    await settle()
+    other = harness.call(spec("b"), caller="alice")
+    await settle()
+    assert other.waiting
+    refused = [caller for caller in mine if not caller.waiting]
+    assert refused == mine[-1:]
+    assert isinstance(mine[-1].error, QueueFull)
+    assert (await ask(harness, "a", "mallory")).error is not None
+    harness.launcher.ready("a")
+    await settle()
+    assert all(caller.lease for caller in mine[:-1])
+
+
+async def test_a_place_that_is_given_up_leaves_a_download_as_a_caller_that_left_does(
+    stack: AsyncExitStack,
+) -> None:
+    harness = pool_harness(stack, max_queue=2)
+    harness.call(spec("a"), caller="mallory")
+    harness.call(spec("b"), caller="mallory")
+    await settle()
+    harness.call(spec("c"), caller="alice")
+    await settle()
+    assert harness.state("b") is State.FETCHING
+    await harness.later(61)
+    assert harness.downloader.swept == ["org/b"]
+
+
+async def test_of_two_callers_the_one_with_fewer_requests_in_flight_is_next(
+    stack: AsyncExitStack,
+) -> None:
+    harness = pool_harness(stack, max_concurrency=2).instant()
+    slow = [harness.call(spec("a"), caller=name) for name in ("one", "two")]
+    await settle()
+    queue = [harness.call(spec("a"), caller="one") for _ in range(20)]
+    third = harness.call(spec("a"), caller="three")
+    await settle()
+    assert third.waiting
+    await slow[1].end()
+    assert third.lease
+    assert all(caller.waiting for caller in queue)
+    await slow[0].end()
+    assert queue[0].lease
+
+
+async def test_a_callers_requests_in_flight_are_limited_for_each_engine(
+    stack: AsyncExitStack,
+) -> None:
+    harness = pool_harness(stack, max_concurrency=4, max_concurrency_per_caller=2).instant()
+    mine = [harness.call(spec("a"), caller="mallory") for _ in range(3)]
+    await settle()
+    assert [caller.waiting for caller in mine] == [False, False, True]
+    assert (await ask(harness, "a", "alice")).error is None
+    elsewhere = harness.call(spec("b"), caller="mallory")
+    await settle()
+    assert elsewhere.lease
+    await mine[0].end()
+    assert mine[2].lease
 
 
 async def test_a_callers_waiting_requests_are_limited(harness: PoolHarness) -> None:

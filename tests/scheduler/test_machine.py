@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from router.errors import HubUnavailable, ModelGated, NoRoom, RouterError
+from router.errors import HubUnavailable, ModelGated, NoRoom, QueueFull, RouterError
 from router.models import EngineKey, EngineSpec
 from router.scheduler import actions, events
 from router.scheduler.machine import Scheduler
@@ -39,6 +40,7 @@ SPECS = (
 @dataclass
 class Request:
     spec: EngineSpec
+    caller: str | None = None
     state: str = "waiting"  # granted, failed, gone, done, cut
     generation: int = 0
     error: RouterError | None = None
@@ -92,10 +94,12 @@ class SchedulerHarness:
                 assert request.spec.key == key
                 assert self.processes[generation].state == "ready", "granted too early"
                 assert self.processes[generation].action.spec.key == key
+                self.check_turn(waiter)
                 request.state, request.generation = "granted", generation
             case actions.Fail(waiter, error):
                 request = self.requests[waiter]
                 assert request.state == "waiting", "failed twice, or after a grant"
+                self.check_refusal(waiter, error)
                 request.state, request.error = "failed", error
             case actions.Fetch():
                 assert action.spec.key not in self.fetches, "two downloads of one model"
@@ -117,6 +121,36 @@ class SchedulerHarness:
     def free(self) -> int:
         held = sum(p.action.allotment.claim for p in self.processes.values() if not p.dead)
         return max(0, BUDGET - held - self.leaked - self.outsiders)
+
+    def check_turn(self, waiter: int) -> None:
+        """Those with fewer in flight first, and then the oldest."""
+        key = self.requests[waiter].spec.key
+        of_engine = {n: r for n, r in self.requests.items() if r.spec.key == key}
+        held = Counter(r.caller for r in of_engine.values() if r.in_flight)
+        most = self.limits.max_concurrency_per_caller or 1000
+        turn = held[of_engine[waiter].caller], waiter
+        assert turn[0] < most, "more than one caller may have"
+        for number, other in of_engine.items():
+            if other.state == "waiting" and held[other.caller] < most:
+                assert turn <= (held[other.caller], number), "out of turn"
+
+    def check_refusal(self, waiter: int, error: RouterError) -> None:
+        """Where all places are taken, a new request is refused, or it takes a place of the
+        caller with the most."""
+        if not isinstance(error, QueueFull):
+            return
+        waiting = {n: r.caller for n, r in self.requests.items() if r.state == "waiting"}
+        newest, caller = max(waiting), waiting[waiter]
+        newcomer = waiting.pop(newest)
+        held = Counter(waiting.values())
+        own = held[newcomer]
+        del held[None]
+        most = max(held.values(), default=0)
+        if waiter == newest:
+            assert most < own + 2, "refused, though another caller has more places"
+        else:
+            assert held[caller] == most >= own + 2, "a place was taken from the wrong caller"
+            assert waiter == max(n for n, one in waiting.items() if one == caller)
 
     def check_start(self, action: actions.Start) -> None:
         assert all(p.state == "ready" for p in self.processes.values()), "memory in flux"
@@ -156,14 +190,17 @@ class PoolLife(RuleBasedStateMachine):
         max_concurrency=st.sampled_from([1, 3]),
         min_residency=st.sampled_from([0.0, 15.0]),
         per_caller=st.sampled_from([None, None, 1, 2]),
+        per_engine=st.sampled_from([None, None, 1, 2]),
     )
     def build(
         self,
+        *,
         max_loaded: int | None,
         max_queue: int,
         max_concurrency: int,
         min_residency: float,
         per_caller: int | None,
+        per_engine: int | None,
     ) -> None:
         self.harness = SchedulerHarness(
             Limits(
@@ -172,6 +209,7 @@ class PoolLife(RuleBasedStateMachine):
                 max_queue,
                 max_concurrency,
                 min_residency,
+                max_concurrency_per_caller=per_engine,
                 max_queue_per_caller=per_caller,
                 max_starts_per_caller=per_caller,
                 max_models_per_caller=per_caller,
@@ -191,7 +229,7 @@ class PoolLife(RuleBasedStateMachine):
     ) -> None:
         harness = self.harness
         number = len(harness.requests) + 1
-        harness.requests[number] = Request(which)
+        harness.requests[number] = Request(which, caller)
         deadline = harness.now + patience
         harness.tell(events.Wanted(number, number, which, token, deadline, caller))
 
