@@ -34,6 +34,7 @@ from router.downloads.request import DownloadRequest
 from router.downloads.select_files import select_files
 from router.downloads.snapshots import DamagedSnapshot, RemoteFile, Snapshots
 from router.downloads.source_caches import link_from_caches
+from router.downloads.token_guard import Strayed, TokenGuard
 from router.downloads.volume_lock import (
     DEAD_AFTER_POLLS,
     LockContender,
@@ -41,7 +42,7 @@ from router.downloads.volume_lock import (
     VolumeLock,
 )
 from router.errors import ModelTooLarge, RouterError
-from router.hub.errors import hub_error
+from router.hub.errors import hub_error, not_a_hub
 
 CHUNK = 1024 * 1024  # bytes
 PROGRESS_INTERVAL = 0.5  # seconds
@@ -184,8 +185,18 @@ class SnapshotDownload:
         return present + sum(map(_written, partials))
 
     def _http_client(self) -> httpx2.Client:
+        guard = TokenGuard(constants.ENDPOINT)
+
+        def keep_home(response: httpx2.Response) -> None:
+            try:
+                guard.response(response)
+            except Strayed:
+                self._events.fail(not_a_hub())
+
         return httpx2.Client(
-            follow_redirects=True, timeout=None, event_hooks={"response": [self._check]}
+            follow_redirects=True,
+            timeout=None,
+            event_hooks={"request": [guard.request], "response": [keep_home, self._check]},
         )
 
     def _check(self, response: httpx2.Response) -> None:

@@ -22,7 +22,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
 from router.errors import HubUnavailable, InvalidModelId, ModelDisabled, UnsupportedModel
-from router.hub.errors import DEFAULT_RETRY_AFTER, HubRequest, hub_error
+from router.hub.errors import DEFAULT_RETRY_AFTER, HubRequest, hub_error, not_a_hub
+from router.hub.origin import HubOrigin
 from router.models import Access, ModelRef, ResolvedModel, Task
 from router.secrets import Token
 
@@ -44,7 +45,7 @@ class HuggingFaceHub:
 
         Proxies are taken from the environment.
         """
-        self._endpoint = endpoint.rstrip("/")
+        self._endpoint, self._origin = endpoint.rstrip("/"), HubOrigin(endpoint)
         self._timeout = timeout
         self._verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
         self._client = self._connect()
@@ -100,7 +101,7 @@ class HuggingFaceHub:
         _check(response, request, elsewhere=True)
         # A login page also answers 200, but only the Hub names the commit.
         if response.headers.get("X-Repo-Commit") != model.commit:
-            raise _not_a_hub()
+            raise not_a_hub()
 
     async def _ask(self, method: str, path: str, credential: Token | None) -> httpx2.Response:
         """Send a request; follow redirects (of a renamed model) within the Hub's own origin.
@@ -121,15 +122,14 @@ class HuggingFaceHub:
     async def _follow(
         self, method: str, url: httpx2.URL, headers: dict[str, str]
     ) -> httpx2.Response:
-        home = _origin(url)
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._send(method, url, headers)
             if not response.has_redirect_location:
                 return response
             url = response.url.join(response.headers["Location"])
-            if _origin(url) != home:
+            if not self._origin.owns(url):
                 return response
-        raise _not_a_hub()
+        raise not_a_hub()
 
     async def _send(
         self, method: str, url: httpx2.URL, headers: dict[str, str]
@@ -152,19 +152,8 @@ def _check(response: httpx2.Response, request: HubRequest, *, elsewhere: bool = 
     else:
         if response.status_code == 200 or (elsewhere and response.has_redirect_location):
             return
-        refusal = _not_a_hub()
+        refusal = not_a_hub()
     raise refusal  # outside of `except`: the original error holds the token
-
-
-def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
-
-
-def _not_a_hub() -> HubUnavailable:
-    return HubUnavailable(
-        "HF_ENDPOINT does not answer like the Hugging Face Hub: ask the operator to check it.",
-        retry_after=DEFAULT_RETRY_AFTER,
-    )
 
 
 def _parse(response: httpx2.Response) -> ResolvedModel:
@@ -174,7 +163,7 @@ def _parse(response: httpx2.Response) -> ResolvedModel:
         files = [file["rfilename"] for file in info.get("siblings") or ()]
         task = _task(files, _architectures(info))
     except (ValueError, KeyError, TypeError, AttributeError, InvalidModelId):
-        raise _not_a_hub() from None
+        raise not_a_hub() from None
     if info.get("disabled"):
         raise ModelDisabled(f"The model {name} was disabled on the Hugging Face Hub.")
     if not ModelRef(name, commit).is_commit:

@@ -81,6 +81,14 @@ def hub_error(error: HfHubHTTPError, request: HubRequest) -> RouterError:
     return _refusal(status, error.response.headers.get("X-Error-Code"), request)
 
 
+def not_a_hub() -> HubUnavailable:
+    """For a response that the Hub would not send."""
+    return HubUnavailable(
+        "HF_ENDPOINT does not answer like the Hugging Face Hub: ask the operator to check it.",
+        retry_after=DEFAULT_RETRY_AFTER,
+    )
+
+
 def _refusal(status: int, code: str | None, request: HubRequest) -> RouterError:
     if status == 401 and request.with_token and code is None:
         # A bad token gets 401 even for a public repository. With a good token, a missing

@@ -81,7 +81,7 @@ GUARDS = (
     Guard(
         "No redirect takes a token to another origin",
         "router.hub.client:HuggingFaceHub._follow",
-        never("_origin"),
+        never("owns"),
         _HUB + "no_redirect_takes_the_token_to_another_origin",
     ),
     Guard(

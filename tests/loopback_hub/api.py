@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
+from yarl import URL
 
 from tests.loopback_hub.access import Refusal, require_files
 from tests.loopback_hub.contents import Commit
@@ -20,6 +22,8 @@ class Api:
         self._lookup = lookup
         self.has_auth_check = True
         self.tree_page = TREE_PAGE
+        self.link: Callable[[URL], str] = str  # writes the address of a listing's next page
+        self.detour: str | None = None  # where listings are, instead
         self._entries: dict[str, dict[str, Json]] = {}  # by commit
 
     def add_routes(self, app: web.Application) -> None:
@@ -76,6 +80,8 @@ class Api:
     async def tree(self, request: web.Request) -> web.Response:
         repo = self._lookup.repo(request)
         commit = self._lookup.commit(request, repo)
+        if self.detour is not None:
+            raise Refusal(307, "Elsewhere", headers={"Location": self.detour})
         folder = request.match_info.get("folder")
         entries = self._entries_of(commit)
         if folder is not None and folder not in commit.folders():
@@ -92,7 +98,7 @@ class Api:
         answer = web.json_response([entries[path] for path in paths[start:end]])
         if end < len(paths):
             following = request.url.update_query(cursor=str(end))
-            answer.headers["Link"] = f'<{following}>; rel="next"'
+            answer.headers["Link"] = f'<{self.link(following)}>; rel="next"'
         return answer
 
     async def paths_info(self, request: web.Request) -> web.Response:

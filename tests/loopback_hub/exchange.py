@@ -32,7 +32,7 @@ class Exchange:
         return web.Application(middlewares=[web.middleware(run)])
 
     async def _run(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        note = Request(request.method, request.path, self._account(request))
+        note = Request(request.method, request.path, self._account(request), request.host)
         self._journal.append(note)
         fault = self._faults.strike(request.method, request.path)
         if fault is not None and fault.kind == "hang":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ssl
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
 import trustme
+from yarl import URL
 
 from tests.loopback_hub.access import Accounts
 from tests.loopback_hub.api import Api
@@ -157,6 +158,14 @@ class LoopbackHub:
     def list_by(self, entries: int) -> None:
         """List trees by so many entries a page, from now on."""
         self._api.tree_page = entries
+
+    def link_by(self, link: Callable[[URL], str]) -> None:
+        """Write the address of a listing's next page so, from now on."""
+        self._api.link = link
+
+    def list_elsewhere(self, location: str | None) -> None:
+        """Redirect who asks for a listing to `location`, from now on."""
+        self._api.detour = location
 
     def without_auth_check(self) -> None:
         """Be a mirror that lacks the auth-check route, from now on."""

@@ -12,4 +12,5 @@ class Request:
     method: str
     path: str  # decoded, without the query
     account: str | None  # None: no token; "invalid": one that no account has
+    host: str = ""  # the origin that got it, as a URL's host and port
     status: int | None = None  # None: not answered, or broken off by a fault
