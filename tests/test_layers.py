@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pool": BASE | {"scheduler"},
     "hub": BASE,
     "access": BASE | {"config", "hub.interfaces"},
-    "downloads": BASE | {"hub.errors", "hub.interfaces", "pool.interfaces"},
+    "downloads": BASE | {"hub.errors", "hub.interfaces", "hub.origin", "pool.interfaces"},
     "engines": BASE | {"config", "pool.interfaces", "scheduler.actions"},
     "requests": BASE | {"config", "access", "pool", "scheduler"},
     "running": {"config", "pool", "requests"},
