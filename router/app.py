@@ -38,6 +38,7 @@ from router.scheduler.machine import Scheduler
 from router.scheduler.state import Limits
 from router.scheduler.trace import Journal
 from router.secrets import Secret
+from router.side_process import SideProcesses
 from router.tasks import cancel
 
 _log = logging.getLogger("router")
@@ -170,12 +171,15 @@ class Assembly:
     def _service(self, pool: EnginePool, admission: Admission) -> Service:
         upstream = HttpUpstream()
         self._stack.push_async_callback(upstream.close)
+        aside = SideProcesses()
+        self._stack.push_async_callback(aside.close)
         return Service(
             self._settings,
             catalog=self._configuration.catalog,
             admission=admission,
             pool=pool,
             upstream=upstream,
+            aside=aside,
             flags=self._configuration.engine_flags,
             salt=secrets.token_bytes(32),
             clock=self._clock,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from router.errors import HubUnavailable, InvalidHfToken, ModelGated, ModelNotFound
 from router.hub.interfaces import Hub, HubAnswer
 from router.models import Access, ModelRef, ResolvedModel, Task
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
 from router.secrets import Token
+from router.side_process import Body, pieces
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -170,3 +174,27 @@ class _EngineAnswer:
         if self._answer.hangs:
             await asyncio.Event().wait()
         return b""
+
+
+def whole(body: Body) -> bytes:
+    return b"".join(pieces(body))
+
+
+class FakeAside:
+    """`SideProcesses` that work in this process, one step at a time."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []  # names of what was run
+        self.pause = asyncio.Event()  # cleared: work waits until it is set
+        self.pause.set()
+        self.failure: Exception | None = None
+
+    async def run(
+        self, work: Callable[..., tuple[T, bytes]], *arguments: object, data: Body = b""
+    ) -> tuple[T, tuple[bytes, ...]]:
+        self.done.append(work.__name__)
+        await self.pause.wait()
+        if self.failure is not None:
+            raise self.failure
+        result, returned = work(whole(data), *arguments)
+        return result, tuple(map(bytes, pieces(returned)))

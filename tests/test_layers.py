@@ -17,6 +17,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "clock": set(),
     "tasks": set(),
+    "side_process": {"errors", "tasks"},
+    "side_process_child": {"errors"},
     "pid1": set(),
     "models": {"errors"},
     "secrets": {"errors"},
@@ -28,9 +30,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "access": BASE | {"config", "hub.interfaces"},
     "downloads": BASE | {"hub.errors", "hub.interfaces", "hub.origin", "pool.interfaces"},
     "engines": BASE | {"config", "pool.interfaces", "scheduler.actions"},
-    "requests": BASE | {"config", "access", "pool", "scheduler"},
+    "requests": BASE | {"config", "access", "pool", "scheduler", "side_process"},
     "running": {"config", "pool", "requests"},
-    "http": BASE | {"config", "requests"},
+    "http": BASE | {"config", "requests", "side_process"},
     "runpod": BASE | {"config", "requests"},
 }
 FREE = {

@@ -10,6 +10,7 @@ from typing import Protocol
 from router.requests.dialects import Problem
 from router.requests.model_list import ModelCard
 from router.requests.request import Report, Request
+from router.side_process import Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class UpstreamRequest:
     """What is posted to an engine. No header of the caller's goes with it."""
 
     url: str
-    body: bytes  # JSON
+    body: Body  # JSON
 
 
 class UpstreamLost(Exception):

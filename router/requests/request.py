@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from router.side_process import Body, size
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One call. `repr` shows neither the token nor the content."""
 
     route: str  # as the router knows it: "/v1/chat/completions"
-    body: bytes  # JSON, as it came
+    body: Body  # JSON, as it came
     hf_token: str | None = None  # from the transport's own place for it, unchecked
     caller: str = ""  # tells callers apart (a digest of the API key); never a secret
 
     def __repr__(self) -> str:
-        return f"Request({self.route!r}, {len(self.body)} bytes, caller={self.caller!r})"
+        return f"Request({self.route!r}, {size(self.body)} bytes, caller={self.caller!r})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import orjson
 
-from router.errors import InvalidHfToken, InvalidRequest
+from router.errors import InvalidHfToken, InvalidModelId, InvalidRequest
 from router.models import Task
 from router.requests.dialects import ANTHROPIC, NATIVE, OPENAI, RESPONSES, Dialect
 from router.requests.fields import admit_fields, check_media
 from router.requests.reasoning import check_reasoning
 from router.secrets import Token
+from router.side_process import Body
 
 # orjson reads 1,024 levels and writes 254. What is read here must be written again.
 _MOST_LEVELS = 250
-# Each costs memory and time that nobody else is served in: 32 MiB of `[],` take 1 GB and
-# seconds. As many as the numbers of a prompt of a million tokens, or the commas of any text
-# of 32 MiB.
+# Each costs memory and time: 32 MiB of `[],` take 1 GB and seconds. As many as the numbers of
+# a prompt of a million tokens, or the commas of any text of 32 MiB.
 _MOST_VALUES = 1_500_000
-_MOST_SALTS = 4096  # of one request: each is hashed, while nobody else is served
+# Of one request: each is hashed, while nobody else is served.
+_MOST_SALTS = 1024
+_LONGEST_SALT = 256  # characters
+_LONGEST_MODEL = 1024  # characters; a Hub id with a revision has 322
+
+# What `parse` takes at most on a slow machine, for any shape of body. In seconds: for a
+# byte (escapes, which are the slowest text), and for a comma or bracket (a key of its own).
+_PER_BYTE, _PER_VALUE = 10e-9, 1.5e-6
+_COUNTED = 1 << 20  # bytes; longer bodies are long in any case
 
 _GENERATE = frozenset({Task.GENERATE})
 _JUDGES = frozenset({Task.CLASSIFY, Task.GENERATE})
@@ -56,6 +65,10 @@ class Route:
         embed or classify have none where that matters (`catalog.engine_spec`)."""
         return self.shares and task is Task.GENERATE
 
+    def __reduce__(self) -> tuple[Callable[[str], Route], tuple[str]]:
+        """In another process, a route is that process's own."""
+        return _route, (self.path,)
+
 
 # `/v1/rerank` and `/v1/score` ask generation models (Qwen3-Reranker) and cross-encoders.
 # SGLang looks at the model before it chooses the kind of request to make of either, so both
@@ -90,6 +103,10 @@ ROUTES: Mapping[str, Route] = {
 } | _ALIASES
 
 
+def _route(path: str) -> Route:
+    return ROUTES[path]
+
+
 def dialect_of(path: str) -> Dialect:
     """How an error is told on a path, also on one that is no route."""
     route = ROUTES.get(path)
@@ -109,16 +126,39 @@ class Call:
     stream: bool  # the answer is an event stream
     hf_token: object = field(repr=False)
     cache_salt: Salt = field(repr=False)
-    content: bytes = field(repr=False)
+    content: Body = field(repr=False)
 
-    def upstream_body(self, served_name: str, salt: Salt) -> bytes:
+    def upstream_body(self, served_name: str, salt: Salt) -> Body:
         """The JSON for an engine; `salt` keeps prefix caches apart."""
         own: dict[str, object] = {}
         if self.route.has_model:
             own["model"] = served_name
         if self.route.salted and salt:
             own["cache_salt"] = salt
-        return _merged(orjson.dumps(own), self.content)
+        head = orjson.dumps(own)
+        if isinstance(self.content, bytes):
+            return _merged(head, self.content)
+        first, *others = self.content
+        return (_merged(head, first), *others)
+
+
+def burden(body: Body) -> float:
+    """About how many seconds `parse` takes for it, at most."""
+    if not isinstance(body, bytes) or len(body) > _COUNTED:
+        return math.inf
+    return len(body) * _PER_BYTE + _values(body) * _PER_VALUE
+
+
+def _values(body: bytes) -> int:
+    """Its commas and brackets: it holds no more values than these."""
+    return len(body) - len(body.translate(None, b",[{"))
+
+
+def parse_aside(body: bytes, path: str, media_domains: frozenset[str]) -> tuple[Call, bytes]:
+    """`parse` in a side process, which hands over the content in pieces."""
+    call = parse(body, ROUTES[path], media_domains)
+    assert isinstance(call.content, bytes)  # noqa: S101 - it was just written
+    return replace(call, content=b""), call.content
 
 
 def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()) -> Call:
@@ -128,10 +168,8 @@ def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()
     `media_domains` are the hosts that media may be fetched from, besides `data:` URLs.
     """
     sent = _read_object(body)
-    token = sent.pop("hf_token", None)
-    model = sent.pop("model", None)
-    if not (model is None or isinstance(model, str)):
-        raise InvalidRequest("`model` must be a string.", param="model")
+    token = _read_token(sent.pop("hf_token", None))
+    model = _read_model(sent.pop("model", None))
     stream = sent.pop("stream", None)
     if not (stream is None or isinstance(stream, bool)):
         raise InvalidRequest("`stream` must be true or false.", param="stream")
@@ -147,7 +185,7 @@ def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()
 
 
 def _merged(first: bytes, second: bytes) -> bytes:
-    """One JSON object of two that have no key in common."""
+    """One JSON object of two that have no key in common. The second may go on elsewhere."""
     if first == b"{}":
         return second
     if second == b"{}":
@@ -155,27 +193,44 @@ def _merged(first: bytes, second: bytes) -> bytes:
     return b"".join((memoryview(first)[:-1], b",", memoryview(second)[1:]))
 
 
+def _read_token(field: object) -> str | None:
+    if field is None or isinstance(field, str):
+        return field
+    raise InvalidHfToken("`hf_token` must be a string.")
+
+
+def _read_model(field: object) -> str | None:
+    if not (field is None or isinstance(field, str)):
+        raise InvalidRequest("`model` must be a string.", param="model")
+    if field is not None and len(field) > _LONGEST_MODEL:
+        raise InvalidModelId(
+            f"The model's name is too long: {_LONGEST_MODEL} characters at most."
+        )
+    return field
+
+
 def _read_salt(content: Mapping[str, object]) -> Salt:
     """The caller's own name for a prefix cache, or one for each prompt of a batch."""
     salt = content.get("cache_salt")
     if salt is None or salt == "":
         return None
-    if isinstance(salt, str):
-        return salt
-    if isinstance(salt, list) and len(salt) > _MOST_SALTS:
+    salts: list[object] = salt if isinstance(salt, list) else [salt]
+    if len(salts) > _MOST_SALTS:
         raise InvalidRequest(
             f"`cache_salt` holds too much: {_MOST_SALTS} strings at most.", param="cache_salt"
         )
-    if isinstance(salt, list) and all(isinstance(one, str) for one in salt):
-        return salt
-    raise InvalidRequest(
-        "`cache_salt` must be a string, or a list of strings.", param="cache_salt"
-    )
+    strings = [one for one in salts if isinstance(one, str) and len(one) <= _LONGEST_SALT]
+    if len(strings) < len(salts):
+        raise InvalidRequest(
+            f"`cache_salt` must be a string of at most {_LONGEST_SALT} characters, or a list "
+            "of such strings.",
+            param="cache_salt",
+        )
+    return strings if isinstance(salt, list) else strings[0]
 
 
 def _read_object(body: bytes) -> dict[str, object]:
-    opened = body.count(b"{") + body.count(b"[")
-    if opened + body.count(b",") > _MOST_VALUES:
+    if len(body) > _MOST_VALUES and _values(body) > _MOST_VALUES:
         raise InvalidRequest(
             f"The body holds too much: {_MOST_VALUES} commas and brackets at most."
         )
@@ -188,7 +243,7 @@ def _read_object(body: bytes) -> dict[str, object]:
         ) from None
     if not isinstance(content, dict):
         raise InvalidRequest("The body must be a JSON object.")
-    if opened > _MOST_LEVELS:  # else it can't be too deep
+    if len(body) > 2 * _MOST_LEVELS:  # else it can't be too deep
         try:
             orjson.dumps(content)
         except orjson.JSONEncodeError:

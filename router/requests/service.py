@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,10 +22,15 @@ from router.requests.engine_errors import hide_paths
 from router.requests.event_stream import EventStream
 from router.requests.interfaces import Health, Response, Upstream
 from router.requests.model_list import ModelCard
+from router.requests.parsing import Aside, Parser
 from router.requests.request import Report, Request
 from router.requests.response import SILENCE, respond
-from router.requests.routes import ROUTES, Call, Salt, caller_token, parse
+from router.requests.routes import ROUTES, Call, Salt, burden, caller_token, parse
 from router.secrets import Token
+
+# No more than a request costs in any case. A body of so few bytes needs no look.
+_MOMENT = 0.001  # seconds
+_SMALL = 4096  # bytes
 
 
 class Service:
@@ -40,18 +44,21 @@ class Service:
         admission: Admission,
         pool: EnginePool,
         upstream: Upstream,
+        aside: Aside,
         flags: tuple[str, ...],
         salt: bytes,
         clock: Clock,
         silence: float = SILENCE,
         progress_every: float = 5.0,
     ) -> None:
-        """`flags` go to every engine. `salt` is a secret of this process, from which each
-        caller's prefix cache gets a name of its own. `silence` is the longest that a stream
-        says nothing, and `progress_every` the time between two reports, in seconds."""
+        """`aside` parses large bodies. `flags` go to every engine. `salt` is a secret of this
+        process, from which each caller's prefix cache gets a name of its own. `silence` is the
+        longest that a stream says nothing, and `progress_every` the time between two reports,
+        in seconds."""
         self._settings, self._catalog, self._admission = settings, catalog, admission
         self._pool, self._flags, self._salt, self._clock = pool, flags, salt, clock
         self._silence = silence
+        self._parser = Parser(aside, settings.media_domains, settings.max_body_bytes)
         local = [model.source for model in catalog.models if isinstance(model.source, Path)]
         paths = [str(path) for path in (settings.hf_hub_cache, *local)]
         self._hide_paths = partial(hide_paths, local_paths=paths)
@@ -67,9 +74,10 @@ class Service:
 
         Leaving the block ends the request and frees what it held, however far it is.
         """
-        call = self._read(request)
         deadlines = self._deadlines()
-        authorize = partial(self._authorize, request, call)
+        call = await self._read(request, deadlines)
+        authorize = partial(self._authorize, request.hf_token, request.caller, call)
+        del request  # the body: from here on it would be there twice
         heard = None if call.stream else report  # a stream has comments instead
         engine = EngineCall(self._access, call, authorize, deadlines, heard)
         dialect = call.route.dialect
@@ -121,16 +129,19 @@ class Service:
         end = now + self._settings.request_timeout
         return Deadlines(min(now + self._settings.queue_timeout, end), end)
 
-    def _read(self, request: Request) -> Call:
+    async def _read(self, request: Request, deadlines: Deadlines) -> Call:
         route = ROUTES.get(request.route)
         if route is None:
             # Not repeated: a job's route can be megabytes, or no valid text.
             raise RouteNotFound(f"No such route. There are: {', '.join(ROUTES)}.")
-        return parse(request.body, route, self._settings.media_domains)
+        body = request.body
+        if isinstance(body, bytes) and (len(body) <= _SMALL or burden(body) < _MOMENT):
+            return parse(body, route, self._settings.media_domains)
+        return await self._parser.parse(request, route, deadlines.first_byte - self._clock())
 
-    async def _authorize(self, request: Request, call: Call) -> Authorized:
+    async def _authorize(self, hf_token: str | None, caller: str, call: Call) -> Authorized:
         """Nothing has been started, queued or said of the model before this ends."""
-        token = caller_token(request.hf_token, call.hf_token)
+        token = caller_token(hf_token, call.hf_token)
         admitted = await self._admission.admit(call.model, token)
         spec = self._spec(admitted)
         if spec.model.task not in call.route.tasks:
@@ -142,8 +153,8 @@ class Service:
         return Authorized(
             spec,
             admitted,
-            self._salt_of(request.caller, token, call.cache_salt),
-            caller=request.caller or (token.digest if token else ""),
+            self._salt_of(caller, token, call.cache_salt),
+            caller=caller or (token.digest if token else ""),
             renew=partial(self._admission.renew, admitted, token),
         )
 
@@ -161,7 +172,7 @@ class Service:
         if not caller and token is None and own is None:
             return None
         named = f"{caller} {token.digest if token else ''} {own or ''}"
-        return hmac.new(self._salt, named.encode(), hashlib.sha256).hexdigest()[:32]
+        return hmac.digest(self._salt, named.encode(), "sha256").hex()[:32]
 
     def _operators_card(self, model: OperatorModel, loaded: Sequence[EngineSpec]) -> ModelCard:
         repo_id = model.ref.repo_id if model.ref else model.name

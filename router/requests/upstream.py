@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
 
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
+from router.side_process import Body, size
 
 _SENT = {"Content-Type": "application/json", "Accept": "*/*"}
 _SHOWN = frozenset({"content-type", "content-length", "content-encoding", "retry-after"})
@@ -48,8 +49,8 @@ class HttpUpstream:
             response = await self._session.request(
                 "POST",
                 request.url,
-                headers=_SENT,
-                data=request.body,
+                headers=_headers(request.body),
+                data=_data(request.body),
                 allow_redirects=False,
             )
         except _FAILURES as error:
@@ -77,6 +78,20 @@ class _EngineResponse:
             return await self._content.readany()
         except _FAILURES as error:
             raise _lost(error) from error
+
+
+def _headers(body: Body) -> Mapping[str, str]:
+    return _SENT if isinstance(body, bytes) else {**_SENT, "Content-Length": str(size(body))}
+
+
+def _data(body: Body) -> bytes | AsyncIterator[bytes]:
+    """In pieces: a long body would be copied as a whole, while nobody else is served."""
+    return body if isinstance(body, bytes) else _in_pieces(body)
+
+
+async def _in_pieces(body: tuple[bytes, ...]) -> AsyncIterator[bytes]:
+    for piece in body:
+        yield piece
 
 
 def _lost(error: Exception) -> UpstreamLost:

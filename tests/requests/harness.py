@@ -20,7 +20,7 @@ from router.requests.service import Service
 from router.scheduler.machine import Scheduler
 from router.scheduler.state import Limits
 from router.secrets import Token
-from tests.doubles import Answer, FakeHub, FakeUpstream, UncachedHub
+from tests.doubles import Answer, FakeAside, FakeHub, FakeUpstream, UncachedHub, whole
 from tests.pool.fakes import GIB, FakeClock, FakeDownloader, FakeGauge, FakeLauncher
 
 CHAT = "/v1/chat/completions"
@@ -53,6 +53,7 @@ class ServiceHarness:
         progress_every: float,
     ) -> None:
         self.hub, self.upstream, self.clock = FakeHub(), upstream, FakeClock()
+        self.aside = FakeAside()
         self.gauge, self.downloader = FakeGauge(), FakeDownloader()
         self.launcher = FakeLauncher(self.gauge)
         self.downloader.instant = self.launcher.instant = True
@@ -79,6 +80,7 @@ class ServiceHarness:
             admission=admission,
             pool=self.pool,
             upstream=upstream,
+            aside=self.aside,
             silence=silence,
             progress_every=progress_every,
             flags=(),
@@ -96,7 +98,7 @@ class ServiceHarness:
         return sum(len(slot.leases) for slot in self.pool._scheduler.slots.values())
 
     def sent(self, number: int = -1) -> dict[str, object]:
-        body = orjson.loads(self.upstream.sent[number].body)
+        body = orjson.loads(whole(self.upstream.sent[number].body))
         assert isinstance(body, dict)
         return body
 

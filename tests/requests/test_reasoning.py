@@ -9,6 +9,7 @@ import pytest
 from router.errors import InvalidRequest
 from router.requests.reasoning import MOST_BYTES, check_reasoning
 from router.requests.routes import ROUTES, parse
+from tests.doubles import whole
 
 RESPONSES = ROUTES["/v1/responses"]
 
@@ -24,7 +25,7 @@ def packed(size: int, *, damaged: bool = False) -> dict[str, str]:
 def test_what_was_thought_goes_upstream_as_it_is() -> None:
     items = [packed(1000), {"role": "user", "content": "Go on."}, packed(0)]
     call = parse(orjson.dumps({"input": items}), RESPONSES)
-    assert orjson.loads(call.content)["input"] == items
+    assert orjson.loads(whole(call.content))["input"] == items
 
 
 def test_much_is_refused_in_one_piece_and_in_many() -> None:

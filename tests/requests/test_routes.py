@@ -1,4 +1,5 @@
 import ast
+import pickle
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router.errors import InvalidHfToken, InvalidRequest
+from router.errors import InvalidHfToken, InvalidModelId, InvalidRequest
 from router.models import Task
 from router.requests.fields import DROPPED, GENERATE, REFUSED
 from router.requests.routes import ROUTES, caller_token, parse
 from router.secrets import Token
+from tests.doubles import whole
 
 CHAT = ROUTES["/v1/chat/completions"]
 NATIVE = ROUTES["/generate"]
@@ -36,7 +38,7 @@ def a_token() -> str:
 
 def upstream(body: dict[str, object], path: str = CHAT.path, *hosts: str) -> dict[str, object]:
     call = parse(orjson.dumps(body), ROUTES[path], frozenset(hosts))
-    content: dict[str, object] = orjson.loads(call.upstream_body("served", "salt"))
+    content: dict[str, object] = orjson.loads(whole(call.upstream_body("served", "salt")))
     return content
 
 
@@ -74,7 +76,7 @@ def test_any_body_is_either_read_and_writable_or_an_invalid_request(body: bytes)
         call = parse(body, CHAT)
     except InvalidRequest:
         return
-    orjson.loads(call.upstream_body("served", "salt"))
+    orjson.loads(whole(call.upstream_body("served", "salt")))
 
 
 @given(st.dictionaries(st.from_regex(r"x-\w*", fullmatch=True), json_values))
@@ -298,8 +300,30 @@ def test_every_field_of_sglangs_requests_has_been_judged(file: str) -> None:
 
 
 def test_very_many_salts_are_refused() -> None:
-    salts = ["a"] * 4096
+    salts = ["a" * 256] * 1024
     assert parse(orjson.dumps({"cache_salt": salts}), CHAT).cache_salt == salts
     with pytest.raises(InvalidRequest) as refused:
         parse(orjson.dumps({"cache_salt": [*salts, "a"]}), CHAT)
     assert refused.value.param == "cache_salt"
+
+
+@pytest.mark.parametrize("salt", ["a" * 257, ["a", "a" * 257], 1, [1], {"a": "b"}])
+def test_a_salt_that_is_long_or_no_string_is_refused(salt: object) -> None:
+    with pytest.raises(InvalidRequest, match="`cache_salt`"):
+        parse(orjson.dumps({"cache_salt": salt}), CHAT)
+
+
+def test_a_long_name_of_a_model_is_refused() -> None:
+    with pytest.raises(InvalidModelId):
+        parse(orjson.dumps({"model": "a/" * 600}), CHAT)
+
+
+@pytest.mark.parametrize("token", [1, True, ["hf_"], {"a": "b"}])
+def test_a_token_that_is_no_string_is_refused(token: object) -> None:
+    with pytest.raises(InvalidHfToken):
+        parse(orjson.dumps({"hf_token": token}), CHAT)
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_a_route_is_itself_in_another_process(path: str) -> None:
+    assert pickle.loads(pickle.dumps(ROUTES[path])) is ROUTES[path]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from router.errors import InvalidHfToken, InvalidRequest
 from router.requests.request import Request
 from router.runpod.inputs import ListModels, read
+from tests.doubles import whole
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 
@@ -23,7 +24,7 @@ json_values = st.recursive(
 def route_and_body(content: object) -> tuple[str, dict[str, object]]:
     request = read(content)
     assert isinstance(request, Request)
-    return request.route, orjson.loads(request.body)
+    return request.route, orjson.loads(whole(request.body))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,113 @@
+"""Parses the bodies that take longer than a moment, so that nobody else waits for them.
+
+Such a body waits for its caller's turn: one of each caller at a time. Then it is parsed between
+two steps of the event loop or, if that would hold up the loop, in a side process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
+
+from router.errors import InternalError, InvalidRequest, QueueFull
+from router.requests.engine_call import out_of_time
+from router.requests.request import Request
+from router.requests.routes import Call, Route, burden, parse, parse_aside
+from router.side_process import Body, SideProcessDied, size
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_LONG = 0.02  # seconds that one body may hold up the loop
+_ALL = 32  # bodies of the largest size that wait, or are parsed, in all
+_ONES = 16  # of one caller
+
+
+class Aside(Protocol):
+    """`SideProcesses`, or a double of them."""
+
+    async def run(
+        self, work: Callable[..., tuple[T, bytes]], *arguments: object, data: Body = b""
+    ) -> tuple[T, tuple[bytes, ...]]: ...
+
+
+class Parser:
+    """`largest` is the bytes that one body may have."""
+
+    def __init__(self, aside: Aside, media_domains: frozenset[str], largest: int) -> None:
+        self._aside, self._domains = aside, media_domains
+        self._turns = Turns(most=_ALL * largest, most_each=_ONES * largest)
+
+    async def parse(self, request: Request, route: Route, within: float) -> Call:
+        """`routes.parse`, in `within` seconds.
+
+        Raises `InvalidRequest`, `QueueFull`, `DeadlineExceeded` and `InternalError`.
+        """
+        body = request.body
+        try:
+            async with (
+                asyncio.timeout(within),
+                self._turns.take(request.caller, size(body)),
+            ):
+                if isinstance(body, bytes) and burden(body) < _LONG:
+                    await asyncio.sleep(0)  # others first: many such bodies come at once
+                    return parse(body, route, self._domains)
+                return await self._parse_aside(body, route)
+        except TimeoutError:
+            raise out_of_time() from None
+
+    async def _parse_aside(self, body: Body, route: Route) -> Call:
+        try:
+            call, content = await self._aside.run(
+                parse_aside, route.path, self._domains, data=body
+            )
+        except TimeoutError:
+            raise InvalidRequest(
+                "The body takes too long to read. Send less in one request."
+            ) from None
+        except SideProcessDied as error:
+            _log.error("a body could not be read: %s", error)
+            raise InternalError(
+                "The process that reads large bodies ended. Send the request again; if this "
+                "goes on, the body is the cause."
+            ) from None
+        return replace(call, content=content)
+
+
+@dataclass(slots=True)
+class _Line:
+    """One caller's bodies: the one whose turn it is, and those that wait."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    bytes: int = 0
+
+
+class Turns:
+    """One body of each caller at a time. All may hold `most` bytes, a caller's `most_each`."""
+
+    def __init__(self, most: int, most_each: int) -> None:
+        self._left, self._most_each = most, most_each
+        self._lines: dict[str, _Line] = {}
+
+    @asynccontextmanager
+    async def take(self, caller: str, size: int) -> AsyncIterator[None]:
+        """Wait for this caller's turn, which lasts as long as the block. Raises `QueueFull`."""
+        line = self._lines.get(caller) or _Line()
+        if line.bytes + size > self._most_each or size > self._left:
+            raise QueueFull("Too many large bodies at once: try again.")
+        self._lines[caller] = line
+        self._left -= size
+        line.bytes += size
+        try:
+            async with line.lock:
+                yield
+        finally:
+            self._left += size
+            line.bytes -= size
+            if not line.bytes:
+                del self._lines[caller]
