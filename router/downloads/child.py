@@ -28,10 +28,11 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
+from router.downloads.check_config import check_config
 from router.downloads.child_events import ChildEvents
 from router.downloads.errors import download_error, interrupted
 from router.downloads.request import DownloadRequest
-from router.downloads.select_files import select_files
+from router.downloads.select_files import SAFE, UNSAFE, select_files
 from router.downloads.snapshots import DamagedSnapshot, RemoteFile, Snapshots
 from router.downloads.source_caches import link_from_caches
 from router.downloads.token_guard import Strayed, TokenGuard
@@ -93,6 +94,16 @@ class SnapshotDownload:
         self._events.send("plan", total=total, missing=missing)
         self._start.wait()
         threading.Thread(target=self._report, args=(files,), daemon=True).start()
+        weights = [file for file in files if file.name.endswith((SAFE, UNSAFE))]
+        self._fetch([file for file in files if not file.name.endswith((SAFE, UNSAFE))])
+        # A configuration that will be refused is refused before the weights come.
+        snapshot = self._snapshots.path(request.repo_id, request.commit)
+        check_config(snapshot, sum(file.size for file in weights))
+        self._fetch(weights)
+        self._snapshots.seal(request.repo_id, request.commit, files)
+
+    def _fetch(self, files: list[RemoteFile]) -> None:
+        request = self._request
         snapshot_download(
             request.repo_id,
             revision=request.commit,
@@ -100,7 +111,6 @@ class SnapshotDownload:
             cache_dir=request.cache,
             allow_patterns=[glob.escape(file.name) for file in files],
         )
-        self._snapshots.seal(request.repo_id, request.commit, files)
 
     def _list_files(self) -> Iterator[RemoteFile]:
         # Always from the Hub: a listing in the cache may be one that another caller could see.

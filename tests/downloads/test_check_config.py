@@ -36,12 +36,11 @@ def test_a_normal_model_passes(tmp_path: Path, kind: tiny_models.Kind) -> None:
         {"special_tokens_map_file": "/content/special_tokens_map.json"},
         {"tokenizer_file": "/root/.cache/tokenizer.json", "name_or_path": "/root/model"},
         {"auto_map": {"AutoConfig": "configuration_x.XConfig", "AutoModel": "org/x--m.X"}},
-        {"mm_vision_tower": "openai/clip-vit-large-patch14-336"},
         {"_attn_implementation": "flash_attention_2", "attn_implementation": "eager"},
         {"chat_template": "{{ '/' }}{% for m in messages %}{{ m }}{% endfor %}"},
         {"chat_template": [{"name": "default", "template": "/think {{ x }}"}]},
         {"tokenizer_class": "LlamaTokenizer", "model_type": "llama", "pad_token": "/"},
-        {"audio_tokenizer": {"audio_tokenizer_name_or_path": "org/codec"}},
+        {"auto_map": {"AutoConfig": "org/x--configuration_x.XConfig"}, "base_model": "org/x"},
     ],
 )
 def test_common_values_pass(tmp_path: Path, content: dict[str, Any]) -> None:
@@ -117,3 +116,52 @@ def test_many_large_files_are_not_read(tmp_path: Path) -> None:
         os.truncate(where / f"{number}/config.json", MAX_FILE_BYTES)
     with pytest.raises(UnsupportedModel, match="in all"):
         check_config(where)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            {"weight_map": {"a": value}}
+            for value in ("/etc/x", "../x", "a/../../x", "..", "~x")
+        ),
+        *(b'{"weight_map": {"a": "\\u002e./x"}}', b'{"weight_map": {"a": "..\\/x"}}'),
+        b'{"a": "' + b" " * ((1 << 20) - 8) + b'../x"}',
+        b'{"a": "' + b" " * ((1 << 20) - 9) + b'../x"}',
+    ],
+    ids=lambda content: str(content)[:40],
+)
+def test_an_index_names_files_of_its_own_repository(tmp_path: Path, content: object) -> None:
+    where = snapshot(tmp_path, content, "model.safetensors.index.json")
+    with pytest.raises(UnsupportedModel, match="weight_map"):
+        check_config(where)
+
+
+def test_a_large_index_passes(tmp_path: Path) -> None:
+    names = {f"model.layers.{n}.w..x": f"model-{n}-of-99.safetensors" for n in range(50_000)}
+    content = {"metadata": {"total_size": 1}, "weight_map": names}
+    check_config(snapshot(tmp_path, content, "model.safetensors.index.json"))
+
+
+@pytest.mark.parametrize("key", ["mm_vision_tower", "audio_tokenizer_name_or_path", "backbone"])
+def test_another_repository_is_not_loaded_with_it(tmp_path: Path, key: str) -> None:
+    where = snapshot(tmp_path, {"a": [{key: "org/other"}]})
+    with pytest.raises(UnsupportedModel, match=f"{key}.*another repository"):
+        check_config(where)
+    (where / "org/other").mkdir(parents=True)
+    check_config(where)
+
+
+@pytest.mark.parametrize("key", ["configuration_files", "fast_tokenizer_files"])
+def test_a_version_of_a_file_lies_in_the_repository(tmp_path: Path, key: str) -> None:
+    check_config(snapshot(tmp_path, {key: ["tokenizer.4.0.0.json"]}))
+    with pytest.raises(UnsupportedModel, match=key):
+        check_config(snapshot(tmp_path, {key: ["../../other/tokenizer.4.0.0.json"]}))
+
+
+@pytest.mark.parametrize("path", ["../other", "/models", "..", "a/../../b"])
+def test_a_module_lies_in_the_repository(tmp_path: Path, path: str) -> None:
+    modules = [{"idx": 0, "path": "", "type": "Transformer"}, {"idx": 1, "path": "1_Pooling"}]
+    check_config(snapshot(tmp_path, modules, "modules.json"))
+    with pytest.raises(UnsupportedModel, match=r"modules\.json.*path"):
+        check_config(snapshot(tmp_path, [{"path": path}], "modules.json"))

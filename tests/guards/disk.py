@@ -40,8 +40,7 @@ GUARDS = (
         "A caller with all places makes room for one with none",
         "router.downloads.places:Places.needed",
         swap("newest is place and _", "False"),
-        "tests/security/test_downloads_at_once.py::"
-        "test_a_flood_of_downloads_takes_two_processes_and_leaves_room_for_others[http-stays]",
+        _PLACES + "who_has_all_places_makes_room_for_who_has_none",
     ),
     Guard(
         "A slow download makes room for another caller's",
@@ -52,7 +51,7 @@ GUARDS = (
     Guard(
         "A download that a second caller joins is not behind the first one's others",
         "router.downloads.places:Places._rank_of",
-        body("return self._rank(next(iter(place.callers()), None))"),
+        swap("min(_1, default=_2)", "max(_1, default=_2)"),
         _PLACES + "a_download_that_another_caller_joins_is_that_callers_too",
     ),
     Guard(
@@ -60,5 +59,47 @@ GUARDS = (
         "router.downloads.places:Places.place",
         drop("_hand_out").nth(2, of=2),
         _PLACES + "a_place_that_was_handed_to_a_cancelled_wait_goes_on",
+    ),
+    Guard(
+        "Dimensions that no model has start no engine",
+        "router.downloads.check_config:check_config",
+        drop("check_dimensions"),
+        "tests/security/test_hostile_repositories.py::"
+        "test_it_is_refused_before_an_engine_starts[deep-files7]",
+    ),
+    Guard(
+        "Dimensions that the weights do not bear out are refused",
+        "router.downloads.check_dimensions:check_dimensions",
+        never("weight_bytes"),
+        "tests/downloads/test_check_dimensions.py::"
+        "test_dimensions_that_the_weights_do_not_bear_out_are_refused",
+    ),
+    Guard(
+        "A configuration that is refused costs no download of weights",
+        "router.downloads.child:SnapshotDownload._download",
+        drop("check_config"),
+        "tests/security/test_abuse_by_repositories.py::"
+        "test_an_absurd_configuration_is_the_engines_matter_or_refused[layers]",
+    ),
+    Guard(
+        "A configuration names no other repository that an engine would read",
+        "router.downloads.check_config:check_config",
+        never("_is_elsewhere"),
+        "tests/security/test_hostile_repositories.py::"
+        "test_it_is_refused_before_an_engine_starts[borrows-files8]",
+    ),
+    Guard(
+        "An index of weights names files of its own repository",
+        "router.downloads.check_config:check_config",
+        drop("_check_index"),
+        "tests/security/test_hostile_repositories.py::"
+        "test_it_is_refused_before_an_engine_starts[points-files9]",
+    ),
+    Guard(
+        "The modules of an embedding model lie in its own repository",
+        "router.downloads.check_config:check_config",
+        without("'modules.json'"),
+        "tests/security/test_hostile_repositories.py::"
+        "test_the_modules_of_an_embedding_model_are_its_own",
     ),
 )

@@ -103,13 +103,17 @@ async def test_a_repository_of_very_many_files_is_refused_after_some_pages(
         (b"", UNSUPPORTED),
         (b"null", UNSUPPORTED),
         (b"[1]", UNSUPPORTED),
-        (b'{"num_hidden_layers": 1000000000000, "vocab_size": -1}', SERVED),
+        (b'{"num_hidden_layers": 1000000000000}', UNSUPPORTED),
+        (b'{"num_hidden_layers": 3000, "hidden_size": 8}', UNSUPPORTED),
+        (b'{"text_config": {"n_layer": 500, "n_embd": 4096}}', UNSUPPORTED),
+        (b'{"vocab_size": -1}', UNSUPPORTED),
         (b'{"architectures": 5, "model_type": [[]]}', SERVED),
-        (b'{"architectures": [1, null, {}], "hidden_size": "x"}', SERVED),
+        (b'{"architectures": [1, null, {}], "hidden": "x"}', SERVED),
+        (b'{"hidden_size": "4096"}', UNSUPPORTED),
     ],
     ids=[
         *("deep", "open", "wide", "no number", "no text", "long number", "empty", "null"),
-        *("list", "sizes", "number", "numbers"),
+        *("list", "layers", "some layers", "no weights", "words", "number", "numbers", "text"),
     ],
 )
 async def test_an_absurd_configuration_is_the_engines_matter_or_refused(
@@ -118,6 +122,9 @@ async def test_an_absurd_configuration_is_the_engines_matter_or_refused(
     model = f"mallory/{secrets.token_hex(4)}"
     harness.hub.add_repo(model, {"config.json": config, "model.safetensors": model.encode()})
     assert await code_for(other, model) == code
+    fetched = [r for r in harness.hub.requests if f"{model}/resolve" in r.path]
+    weights = [r for r in fetched if r.path.endswith(".safetensors")]
+    assert bool(weights) == (code == SERVED)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ class Mallory:
     def __init__(self, place: Site, client: Client) -> None:
         self._place, self._client = place, client
         self._hub = place.harness.hub
-        self._token = self._hub.add_account(f"mallory-{secrets.token_hex(4)}")
+        self.token = self._hub.add_account(f"mallory-{secrets.token_hex(4)}")
         org = f"mallory-{secrets.token_hex(4)}"
         self.models = [place.harness.model(f"{org}/model-{n}") for n in range(FLOOD)]
         self._hub.faults.add(f"/{org}/.*/resolve/.*/model.safetensors", "hang", times=None)
@@ -75,7 +75,7 @@ class Mallory:
     async def flood(self) -> list[asyncio.Task[object]]:
         """Returns once all requests wait in the pool."""
         asked = [
-            asyncio.create_task(self._client.chat(model, self._token)) for model in self.models
+            asyncio.create_task(self._client.chat(model, self.token)) for model in self.models
         ]
         await eventually(lambda: set(self.models) <= set(wanted(self._place.journal)))
         return list(asked)
@@ -111,10 +111,12 @@ async def test_a_model_that_is_on_disk_waits_for_no_download(
     models = [place.harness.model(f"acme/{secrets.token_hex(4)}") for _ in range(3)]
     for model in models:  # the last two take the memory of the first
         assert (await client.chat(model)).text == f"I am {model}"
-    requests = await Mallory(place, client).flood()
+    mallory = Mallory(place, client)
+    requests = await mallory.flood()
     await eventually(lambda: len(downloads(place)) == 2)
     before = len(place.harness.hub.requests)
-    assert (await client.chat(models[0])).text == f"I am {models[0]}"
+    answer = await client.chat(models[0], mallory.token)  # whose own places are all taken
+    assert answer.text == f"I am {models[0]}"
     asked = place.harness.hub.requests[before:]
     assert not [one for one in asked if models[0] in one.path and "/resolve/" in one.path]
     await hang_up(requests)

@@ -30,6 +30,10 @@ def worker(harness: Harness) -> Iterator[Worker]:
         ("calls", {"config.json": b'{"_attn_implementation_internal": "mallory/kernel"}'}),
         ("huge", {"config.json": b'{"a": "' + b"x" * (5 << 20) + b'"}'}),
         ("listless", {"config.json": b"[]"}),
+        ("deep", {"config.json": b'{"num_hidden_layers": 3000}'}),
+        ("borrows", {"config.json": b'{"mm_vision_tower": "acme/hidden"}'}),
+        ("points", {"model.safetensors.index.json": b'{"weight_map": {"w": "../../x"}}'}),
+        ("picks", {"tokenizer_config.json": b'{"fast_tokenizer_files": ["../x/t.json"]}'}),
     ],
 )
 async def test_it_is_refused_before_an_engine_starts(
@@ -46,6 +50,20 @@ async def test_it_is_refused_before_an_engine_starts(
     assert refused.refusal == UNSUPPORTED, refused.body
     assert not harness.journal.events("start", model)
     assert str(harness.workers[-1].directory) not in refused.body.decode()
+
+
+async def test_the_modules_of_an_embedding_model_are_its_own(
+    harness: Harness, caller: Caller
+) -> None:
+    files = {
+        "config.json": json.dumps({"architectures": ["Gemma3TextModel"]}).encode(),
+        "modules.json": b'[{"path": "../../../models--acme--hidden/snapshots/x/2_Dense"}]',
+        "model.safetensors": b"weights",
+    }
+    harness.hub.add_repo("mallory/reaches", files)
+    body = {"model": "mallory/reaches", "input": "Who are you?"}
+    assert (await caller.post("/v1/embeddings", body)).refusal == UNSUPPORTED
+    assert not harness.journal.events("start", "mallory/reaches")
 
 
 async def test_nothing_in_a_request_makes_a_model_trusted(
