@@ -98,7 +98,7 @@ GUARDS = (
     Guard(
         "The modules of an embedding model lie in its own repository",
         "router.downloads.check_config:check_config",
-        without("'modules.json'"),
+        swap("'modules.json'", "'params.json'"),
         "tests/security/test_hostile_repositories.py::"
         "test_the_modules_of_an_embedding_model_are_its_own",
     ),
