@@ -14,7 +14,7 @@
     │   ├── UnsupportedModel, ModelTooLarge
     │   └── InsufficientDisk, NoRoom
     ├── RetryLater          nothing is wrong with the request: try again
-    │   ├── QueueFull, RateLimited
+    │   ├── QueueFull, RateLimited, CallerQuarantined
     │   └── ModelLoading, EngineUnavailable, HubUnavailable (HubLimited)
     ├── DeadlineExceeded    the request took longer than it may
     ├── EngineFailed        the engine died under the request
@@ -185,6 +185,14 @@ class RateLimited(RetryLater):
 
     code, status = "rate_limited", 429
     type = "rate_limit_error"
+
+
+class CallerQuarantined(RetryLater):
+    """This caller's requests have crashed an engine that others use."""
+
+    code, status = "caller_quarantined", 429
+    type = "rate_limit_error"
+    param = "model"
 
 
 class ModelLoading(RetryLater):

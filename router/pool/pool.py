@@ -269,6 +269,8 @@ class EnginePool:
             case actions.Fetch(_, _, waiter):
                 callers = partial(self._callers, action.spec.key)
                 self._executor.fetch(action, self._leases[waiter].credential, callers)
+            case actions.Tell(message):
+                _log.error("%s", message)
             case actions.Alarm(message, leave):
                 _log.critical("%s", message)
                 if leave:

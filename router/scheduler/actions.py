@@ -85,4 +85,11 @@ class Alarm:
     leave: bool = False  # the machine is at fault: take no more work
 
 
-Action = Grant | Fail | Fetch | CancelFetch | Measure | Start | Stop | Probe | Alarm
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell the operator, in the log."""
+
+    message: str
+
+
+Action = Grant | Fail | Fetch | CancelFetch | Measure | Start | Stop | Probe | Alarm | Tell

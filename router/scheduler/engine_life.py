@@ -7,6 +7,7 @@ its methods. Each method leaves the slot consistent and returns actions.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 from router.errors import RouterError
 from router.models import EngineSpec
@@ -14,7 +15,9 @@ from router.scheduler import actions, events, rejections
 from router.scheduler.actions import Action
 from router.scheduler.fairness import turns
 from router.scheduler.lifecycle import CUTS_OFF, Cause, IllegalTransition, State, after
-from router.scheduler.state import Limits, Slot
+from router.scheduler.shared_slot import SharedSlot
+from router.scheduler.state import Limits
+from router.scheduler.trials import Trials
 from router.scheduler.waiting import Line, QueuePlaces
 
 FIRST_BACKOFF = 1.0  # seconds after the first failure in a row; doubles with each failure ...
@@ -22,7 +25,7 @@ LONGEST_BACKOFF = 300.0  # ... up to this
 SHORT_COOL_DOWN = 1.0  # seconds: requests wait for this long, and are refused if it is longer
 
 
-class EngineLife(Slot):
+class EngineLife(SharedSlot):
     """The slot of one engine, with the methods that change it.
 
     `numbers` gives each start and each download a number of its own. `places` are those in
@@ -47,7 +50,7 @@ class EngineLife(Slot):
             following = after(self.state, cause)
         except IllegalTransition:
             raise self._illegal(cause) from None
-        self.state = following
+        self.state, self.trial_ends_at = following, inf
         self.story.append((now, cause))
 
     def _illegal(self, cause: Cause) -> IllegalTransition:
@@ -73,13 +76,16 @@ class EngineLife(Slot):
 
     def enqueue(self, request: events.Wanted, now: float) -> list[Action]:
         """Take in a request: download its model, put it in flight, or let it wait."""
-        if not self.queue and self.accepts(request.caller, self._limits):
+        suspicious = self.suspicion.active(now)
+        if not self.queue and not suspicious and self.accepts(request.caller, self._limits):
             return [self._lease(request, now)]
         self.queue[request.waiter] = request
         self.linger_until = None
+        # It may be the first request of another caller.
+        refused = self._refuse_barred(now) if suspicious else []
         if self.state is State.COLD:
-            return [self._begin_fetch(now)]
-        return self._grant(now)
+            return [*refused, self._begin_fetch(now)]
+        return [*refused, *self._grant(now)]
 
     def release(self, waiter: int, now: float, *, answered: bool) -> list[Action]:
         """A request stops waiting, or ends its lease. A lease that was cut off is over."""
@@ -87,9 +93,12 @@ class EngineLife(Slot):
             del self.queue[waiter]
             if self.state is State.FETCHING and not self.queue:
                 self.linger_until = now + self._limits.fetch_linger
+            return self._grant(now) if self.trial_ends_at < inf else []
+        request = self.leases.pop(waiter, None)
+        if request is None:
             return []
-        if self.leases.pop(waiter, None) is None:
-            return []
+        self.suspicion.end(request.caller, now, answered=answered)
+        self.trials.end(waiter)
         self.last_used = now
         if answered:  # the engine works
             self.answered, self.last_progress = True, now
@@ -117,8 +126,11 @@ class EngineLife(Slot):
         """Put waiting requests in flight, in turn, as far as the engine takes them."""
         limits = self._limits
         granted: list[Action] = []
+        self.trial_ends_at = inf
         if not self.queue or self.state is not State.READY:
             return granted
+        if self.suspicion.active(now):
+            return self._try_callers(now)
         most = limits.max_concurrency_per_caller
         for request in turns(self.queue, self.leases.values(), most):
             if len(self.leases) >= limits.max_concurrency:
@@ -126,6 +138,30 @@ class EngineLife(Slot):
             del self.queue[request.waiter]
             granted.append(self._lease(request, now))
         return granted
+
+    def _try_callers(self, now: float) -> list[Action]:
+        """The same for an engine under suspicion, which one caller uses at a time."""
+        granted: list[Action] = []
+        while len(self.leases) < self._limits.max_concurrency:
+            waiting = self._oldest_of_each()
+            if not waiting:
+                break
+            request = self.trials.next(waiting, self.suspicion.answers, now)
+            if request is None:
+                return granted + (self.probe() if self._ends_trial(waiting, now) else [])
+            self.trials.grant(request, now)
+            del self.queue[request.waiter]
+            granted.append(self._lease(request, now))
+        return granted
+
+    def _oldest_of_each(self) -> dict[str | None, events.Wanted]:
+        """By caller: the oldest waiting request, if its caller may have one more in flight."""
+        oldest = {
+            caller: self.queue.oldest_of(caller)
+            for caller in self.queue.callers
+            if self.accepts(caller, self._limits)
+        }
+        return {caller: request for caller, request in oldest.items() if request}
 
     def _lease(self, request: events.Wanted, now: float) -> Action:
         """Put a request in flight."""
@@ -226,6 +262,9 @@ class EngineLife(Slot):
                 return self._start_failed(event, now)
             case State.READY | State.DRAINING, events.Responded(generation=self.generation):
                 self.last_progress, self.probing = now, False
+                if self.trials.respond():
+                    self.suspicion.trial_ended(now)
+                return self._grant(now)
             case State.READY | State.DRAINING, events.Crashed(generation=self.generation):
                 return self._crashed(event, now)
             case State.STOPPING, events.Gone(generation=self.generation):
@@ -241,6 +280,8 @@ class EngineLife(Slot):
         self._move(Cause.HEALTHY, now)
         self.ready_at = self.last_used = self.last_progress = now
         self.answered = self.probing = False
+        self.trials = Trials()
+        self.suspicion.started(now)
         return self._grant(now)
 
     def _start_failed(self, event: events.StartFailed, now: float) -> list[Action]:
@@ -254,16 +295,19 @@ class EngineLife(Slot):
         return [*failed, self._stop(Cause.START_FAILED, now, event.reason)]
 
     def _crashed(self, event: events.Crashed, now: float) -> list[Action]:
-        self._cool_down(now)
-        stop = self._stop(Cause.CRASHED, now, event.reason)
-        if self.retry_at - now <= SHORT_COOL_DOWN:
-            return [stop]
-        return [stop, *self.fail(rejections.cooling_down(self, now))]
+        verdict, told = self._judge_crash(now)
+        if verdict.alone or not verdict.suspects:  # a cool-down harms no innocent caller
+            self._cool_down(now)
+            self.cools_for = verdict.author
+        done = [*told, self._stop(Cause.CRASHED, now, event.reason), *self._refuse_barred(now)]
+        if self.retry_at - now > SHORT_COOL_DOWN:
+            done += self.fail(rejections.cooling_down(self, now))
+        return done
 
     def _cool_down(self, now: float) -> None:
         """Count a failed start or a crash, and set when the engine may start again."""
         self.retry_at = now + min(FIRST_BACKOFF * 2**self.failures, LONGEST_BACKOFF)
-        self.failures = min(self.failures + 1, 32)
+        self.failures, self.cools_for = min(self.failures + 1, 32), None
 
     def _gone(self, now: float) -> list[Action]:
         verify, self.verify_files = self.verify_files, False
@@ -281,6 +325,8 @@ class EngineLife(Slot):
             done.append(self._cancel_fetch(Cause.ABANDONED, now))
         elif self.drain_deadline is not None and now >= self.drain_deadline:
             done.append(self._stop(Cause.DRAIN_TIMEOUT, now))
+        elif now >= self.trial_ends_at:
+            done += self._grant(now)
         elif now >= self.stalls_at(self._limits.stall_timeout):
             done += self.probe()
         return done

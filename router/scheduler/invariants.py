@@ -1,7 +1,8 @@
 """What must hold after every event. The numbers are those of the project's design.
 
 * 5: requests are in flight in READY and DRAINING only, so none outlives its engine, and an
-  engine that is ready keeps no request waiting while it can take one.
+  engine that is ready keeps no request waiting while it can take one, unless it is under
+  suspicion: then a timer or a probe ends the trial that the request waits for.
 * 6: claims never exceed the budget, and one engine starts at a time.
 * 7: a model has one slot, and a request has one place.
 * 8: a waiting request has a deadline, and a timer that is due by then.
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
+from math import inf
 
 from router.models import EngineKey
 from router.scheduler.lifecycle import State
@@ -43,7 +45,11 @@ class SchedulerView:
 def check(known: SchedulerView) -> None:
     """Raise `InvariantViolation` unless every invariant holds."""
     for key, slot in known.slots.items():
-        for broken in (*_requests(key, slot, known), *_engine(slot, known)):
+        for broken in (
+            *_requests(key, slot, known),
+            *_trials(slot, known),
+            *_engine(slot, known),
+        ):
             story = "\n  ".join(slot.tell_story())
             raise InvariantViolation(f"{key} ({slot.state}): {broken}\n  {story}")
     for broken in (*_totals(known), *_queue(known)):
@@ -74,8 +80,19 @@ def _in_flight(slot: Slot, limits: Limits) -> Iterator[str]:
     callers = Counter(lease.caller for lease in slot.leases.values())
     if most is not None and max(callers.values(), default=0) > most:
         yield "more requests of one caller are in flight than MAX_CONCURRENCY_PER_CALLER"
-    if any(slot.accepts(caller, limits) for caller in slot.queue.callers):
+    awaits_trial = slot.probing or slot.trial_ends_at < inf
+    if any(slot.accepts(one, limits) for one in slot.queue.callers) and not awaits_trial:
         yield "a request waits for an engine that could take it"
+
+
+def _trials(slot: Slot, known: SchedulerView) -> Iterator[str]:
+    if slot.trial_ends_at < inf and not (slot.queue and slot.state is State.READY):
+        yield "a trial ends, and no request waits for that"
+    present = (*slot.queue.values(), *slot.leases.values())
+    if any(
+        slot.suspicion.barred_for(caller, present, known.now) for caller in slot.queue.callers
+    ):
+        yield "a request of a quarantined caller waits"
 
 
 def _engine(slot: Slot, known: SchedulerView) -> Iterator[str]:

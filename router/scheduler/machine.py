@@ -119,8 +119,11 @@ class Scheduler:
             slot = EngineLife(request.spec, self.limits, self._numbers, self._places)
             self.slots[key] = slot
         slot.note(request, now)
+        if error := slot.refusal(request, now):
+            return slot, [actions.Fail(request.waiter, error)]
         made_room: list[actions.Action] = []
-        served = slot.accepts(request.caller, self.limits)
+        on_trial = slot.suspicion.active(now)  # then it may have to wait for others to end
+        served = not on_trial and slot.accepts(request.caller, self.limits)
         if slot.yielded_by_quota or not served:
             slot.configure(request.spec, self.written_off)
             if error := self._admit(slot, request, served=served):
@@ -225,10 +228,13 @@ class Scheduler:
         """Drop slots that nothing needs: failed downloads, and models long unused."""
         on_disk = []
         for key, slot in tuple(self.slots.items()):
+            remembers = slot.suspicion.active(self._now)
             cooling = slot.failures and self._now < slot.retry_at + LONGEST_BACKOFF
-            if slot.state is State.COLD and not slot.queue and not cooling:
+            if slot.queue or remembers:
+                continue
+            if slot.state is State.COLD and not cooling:
                 del self.slots[key]
-            elif slot.state is State.FETCHED and not slot.queue and self._now >= slot.retry_at:
+            elif slot.state is State.FETCHED and self._now >= slot.retry_at:
                 on_disk.append(slot)
         for slot in sorted(on_disk, key=lambda slot: slot.last_used)[:-SNAPSHOTS_REMEMBERED]:
             del self.slots[slot.key]

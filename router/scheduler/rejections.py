@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from router.errors import (
+    CallerQuarantined,
     DeadlineExceeded,
     EngineFailed,
     EngineUnavailable,
@@ -79,6 +80,25 @@ def cooling_down(slot: Slot, now: float) -> RouterError:
         f"The engine for {slot.key} failed {slot.failures} times in a row and is left to "
         "cool down. Retry later; if it keeps failing, the operator's log says why.",
         retry_after=slot.retry_at - now,
+    )
+
+
+def quarantined(slot: Slot, crashes: int, seconds: float) -> RouterError:
+    return CallerQuarantined(
+        f"The engine for {slot.key} crashed {crashes} times while it had requests of yours, "
+        "and others use it too. Find out which of your requests crash it (a value out of "
+        "range, a size that does not fit), and do not send them again. You can use this "
+        "model again after Retry-After, and other models now.",
+        retry_after=seconds,
+    )
+
+
+def not_tried_again(slot: Slot) -> RouterError:
+    return EngineFailed(
+        f"The engine for {slot.key} died under this request. The request may be the cause, "
+        "so it was not tried again on an engine that others use. Send it again only if you "
+        "have no doubt about it: after another such crash this model is closed to you for a "
+        "time."
     )
 
 

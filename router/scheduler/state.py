@@ -12,6 +12,8 @@ from router.errors import RouterError
 from router.models import EngineKey, EngineSpec
 from router.scheduler.events import Event, Wanted, abridged
 from router.scheduler.lifecycle import Cause, State
+from router.scheduler.suspicion import Suspicion
+from router.scheduler.trials import Trials
 from router.scheduler.waiting import Caller, Line
 
 STORY_LENGTH = 20  # each event moves an engine once or not at all: ten events or more
@@ -77,6 +79,10 @@ class Slot:
     # failures in a row
     failures: int = 0
     retry_at: float = 0.0
+    cools_for: str | None = None  # the only caller that crashed it; None: nobody, or any
+    suspicion: Suspicion = field(default_factory=Suspicion)
+    trials: Trials = field(default_factory=Trials)  # of this generation
+    trial_ends_at: float = inf  # when time alone ends the trial that requests wait for
     smaller: bool = False  # ran out of memory once; starts with less since
     verify_files: bool = False  # the last start failed: files may be missing or damaged
     # the last events and moves, each with its time
@@ -132,7 +138,7 @@ class Slot:
     @property
     def expires_at(self) -> float:
         """When an idle engine has been idle for too long; `inf`: never."""
-        if self.state is not State.READY or self.leases or self.spec.pinned:
+        if self.state is not State.READY or self.leases or self.queue or self.spec.pinned:
             return inf
         if self.yielded_by_quota:
             return self.last_used
@@ -140,7 +146,7 @@ class Slot:
 
     def due_at(self, limits: Limits, now: float) -> float:
         """When time alone changes what is to be done here; `inf`: only an event does."""
-        due = self.stalls_at(limits.stall_timeout)
+        due = min(self.stalls_at(limits.stall_timeout), self.trial_ends_at)
         if self.queue:
             due = min(due, self.queue.next_deadline)
             if self.state is State.FETCHED and self.retry_at > now:

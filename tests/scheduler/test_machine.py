@@ -43,6 +43,7 @@ class Request:
     caller: str | None = None
     state: str = "waiting"  # granted, failed, gone, done, cut
     generation: int = 0
+    granted_in: int = 0  # the pass
     error: RouterError | None = None
 
     @property
@@ -73,6 +74,7 @@ class SchedulerHarness:
     written_off: int = 0
     journal: io.StringIO = field(default_factory=io.StringIO)
     history: list[list[actions.Action]] = field(default_factory=list)
+    alive_in: dict[int, int] = field(default_factory=dict)  # the pass of an answered probe
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(self.limits)
@@ -88,14 +90,8 @@ class SchedulerHarness:
 
     def perform(self, action: actions.Action) -> None:
         match action:
-            case actions.Grant(waiter, key, generation):
-                request = self.requests[waiter]
-                assert request.state == "waiting", "granted twice, or after a failure"
-                assert request.spec.key == key
-                assert self.processes[generation].state == "ready", "granted too early"
-                assert self.processes[generation].action.spec.key == key
-                self.check_turn(waiter)
-                request.state, request.generation = "granted", generation
+            case actions.Grant():
+                self.check_grant(action)
             case actions.Fail(waiter, error):
                 request = self.requests[waiter]
                 assert request.state == "waiting", "failed twice, or after a grant"
@@ -121,6 +117,28 @@ class SchedulerHarness:
     def free(self) -> int:
         held = sum(p.action.allotment.claim for p in self.processes.values() if not p.dead)
         return max(0, BUDGET - held - self.leaked - self.outsiders)
+
+    def check_grant(self, action: actions.Grant) -> None:
+        waiter, key, generation = action.waiter, action.key, action.generation
+        request = self.requests[waiter]
+        assert request.state == "waiting", "granted twice, or after a failure"
+        assert request.spec.key == key
+        assert self.processes[generation].state == "ready", "granted too early"
+        assert self.processes[generation].action.spec.key == key
+        if self.scheduler.slots[key].suspicion.active(self.now):
+            self.check_trial(request.caller, generation)
+        else:
+            self.check_turn(waiter)
+        request.state, request.generation = "granted", generation
+        request.granted_in = len(self.history)
+
+    def check_trial(self, caller: str | None, generation: int) -> None:
+        """No other caller has a request in flight that the engine may yet die of."""
+        for other in self.requests.values():
+            mixed = other.in_flight and other.generation == generation
+            if mixed and None not in (caller, other.caller) and caller != other.caller:
+                alive_in = self.alive_in.get(generation, 0)
+                assert other.granted_in <= alive_in, "two callers on trial"
 
     def check_turn(self, waiter: int) -> None:
         """Those with fewer in flight first, and then the oldest."""
@@ -309,6 +327,7 @@ class PoolLife(RuleBasedStateMachine):
     def answer_probe(self, *, healthy: bool) -> None:
         probe = self.harness.probes.pop()
         if healthy:
+            self.harness.alive_in[probe.generation] = len(self.harness.history)
             self.harness.tell(events.Responded(probe.key, probe.generation))
         elif probe.generation in self.harness.processes:
             self.harness.tell(events.Crashed(probe.key, probe.generation, "stalled"))
@@ -384,6 +403,9 @@ class PoolLife(RuleBasedStateMachine):
         for number in harness.of("granted", "cut"):
             harness.requests[number].state = "done"
             harness.tell(events.Released(number, answered=True))
+            return True
+        if harness.probes:
+            self.answer_probe(healthy=True)
             return True
         for key, action in tuple(harness.fetches.items()):
             del harness.fetches[key]

@@ -1,0 +1,62 @@
+"""What becomes of the callers that share an engine, after one of them has crashed it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from router.errors import RouterError
+from router.scheduler import actions, events, rejections, reports
+from router.scheduler.actions import Action
+from router.scheduler.state import Slot
+from router.scheduler.suspicion import Verdict
+
+
+class SharedSlot(Slot):
+    """The part of `EngineLife` that knows its callers apart."""
+
+    __slots__ = ()
+
+    def refusal(self, request: events.Wanted, now: float) -> RouterError | None:
+        """Why this request gets no engine, because of an earlier crash.
+
+        A cool-down after crashes that one caller caused is over as soon as another comes.
+        """
+        if self.cools_for is not None and request.caller != self.cools_for:
+            self.cools_for, self.failures, self.retry_at = None, 0, 0.0
+        if request.retried and self.suspicion.may_retry(request.age) is False:
+            return rejections.not_tried_again(self)
+        return self._bar(request, now) if self.suspicion.active(now) else None
+
+    def _bar(self, request: events.Wanted, now: float) -> RouterError | None:
+        """The error for a request of a quarantined caller."""
+        present = (*self.queue.values(), *self.leases.values())
+        seconds = self.suspicion.barred_for(request.caller, present, now)
+        if not seconds or request.caller is None:
+            return None
+        return rejections.quarantined(self, self.suspicion.crashes(request.caller), seconds)
+
+    def _refuse_barred(self, now: float) -> list[Action]:
+        """Fail the waiting requests of quarantined callers."""
+        refused = [
+            actions.Fail(request.waiter, error)
+            for request in self.queue.values()
+            if (error := self._bar(request, now))
+        ]
+        for one in refused:
+            del self.queue[one.waiter]
+        return [*refused]
+
+    def _ends_trial(self, waiting: Mapping[str | None, events.Wanted], now: float) -> bool:
+        """Whether the engine is to be probed now, so that the next caller's trial can begin."""
+        at = self.trials.probe_at(waiting, self.suspicion.watch)
+        if now < at:
+            self.trial_ends_at = at
+            return False
+        self.trials.probe()
+        return True
+
+    def _judge_crash(self, now: float) -> tuple[Verdict, list[Action]]:
+        """Find out whose requests may have crashed the engine; and what the log says of it."""
+        in_flight, waiting = self.leases.values(), self.queue.values()
+        verdict = self.suspicion.judge(in_flight, waiting, self.trials.being_ended, now)
+        return verdict, [actions.Tell(line) for line in reports.of_crash(self, verdict, now)]
