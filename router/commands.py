@@ -26,6 +26,7 @@ from router.downloads.downloader import SnapshotDownloader
 from router.downloads.prefetch import prefetch, read_token
 from router.errors import RouterError
 from router.http.server import HttpServer
+from router.http.sites import Sites
 from router.scheduler.trace import replay
 
 _log = logging.getLogger("router")
@@ -130,6 +131,7 @@ async def _serve(worker: Worker, settings: Settings) -> int:
             max_body=settings.max_body_bytes,
             request_timeout=settings.request_timeout,
             max_connections=min(_MOST_CONNECTIONS, _open_files() // 2),
+            sites=Sites(settings.allowed_hosts, settings.cors_origins),
         )
         try:
             port = await server.start(settings.host, settings.port, settings.port_health)

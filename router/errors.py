@@ -5,7 +5,7 @@
     │   ├── InvalidRequest, RouteNotFound, MethodNotAllowed
     │   ├── BodyTooLarge, UploadTimeout, UnsupportedEncoding, HeadersTooLarge
     │   ├── InvalidModelId, WrongEndpoint
-    │   └── InvalidApiKey
+    │   └── HostNotAllowed, OriginNotAllowed, InvalidApiKey
     ├── AccessError         this caller may not use this model: change token or rights
     │   ├── InvalidHfToken, HfTokenScope
     │   ├── ModelGated, ModelDisabled, ModelNotAllowed
@@ -90,6 +90,19 @@ class InvalidModelId(RequestError):
 class WrongEndpoint(RequestError):
     code, status = "wrong_endpoint", 400
     param = "model"
+
+
+class HostNotAllowed(RequestError):
+    """The request is for a host that this server does not answer for."""
+
+    code, status = "host_not_allowed", 421
+
+
+class OriginNotAllowed(RequestError):
+    """A web page of another origin sent the request."""
+
+    code, status = "origin_not_allowed", 403
+    type = "permission_error"
 
 
 class InvalidApiKey(RequestError):

@@ -7,12 +7,12 @@ Any other model           HF_TOKEN if HF_TOKEN_MODELS covers it, else none
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from router.config.catalog import Catalog, OperatorModel
 from router.config.errors import SettingsError
+from router.config.hosts import Authority, is_loopback
 from router.config.parsers import as_token
 from router.config.patterns import Patterns
 from router.config.settings import Platform, Settings
@@ -103,18 +103,15 @@ def _worker_models(settings: Settings) -> tuple[Patterns, str]:
         return _ALL, f"{settings.platform} authenticates callers"
     if settings.api_keys:
         return _ALL, "callers need one of API_KEYS"
-    if _is_loopback(settings.host):
+    if _listens_on_loopback(settings.host):
         return _ALL, f"only this machine can call {settings.host}"
     return _NONE, f"anyone can call {settings.host} (set API_KEYS or HF_TOKEN_MODELS)"
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _listens_on_loopback(host: str) -> bool:
+    """Where that is so, `router.http.sites` keeps foreign web pages out."""
+    address = Authority.read(f"[{host}]" if ":" in host else host)
+    return address is not None and is_loopback(address.host)
 
 
 def _token(name: str, environ: Mapping[str, str]) -> Token:

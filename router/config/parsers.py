@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from router.config.hosts import Authority, Origin
 from router.errors import InvalidHfToken
 from router.secrets import Secret, Token
 
@@ -116,6 +117,36 @@ def as_hosts(text: str) -> frozenset[str]:
     if not all(re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?", host) for host in hosts):
         raise ValueError("comma-separated host names, such as images.example.org")
     return hosts
+
+
+def as_own_hosts(text: str) -> frozenset[str]:
+    """Hosts that a server answers for: names, addresses, `*.name`, or `*`."""
+    patterns = [_host_pattern(name) for name in as_names(text)]
+    known = frozenset(pattern for pattern in patterns if pattern is not None)
+    if None in patterns:
+        raise ValueError(
+            "comma-separated hosts without ports, such as llm.example.org, *.example.org or "
+            "[fd00::1]; `*`: any"
+        )
+    return known
+
+
+def _host_pattern(name: str) -> str | None:
+    if name == "*":
+        return name
+    star = "*." if name.startswith("*.") else ""
+    authority = Authority.read(name.removeprefix(star))
+    return None if authority is None or authority.port else star + authority.host
+
+
+def as_origins(text: str) -> frozenset[Origin | str]:
+    """Origins of web pages, or `*`."""
+    names = [name.removesuffix("/") for name in as_names(text)]
+    origins = [name if name == "*" else Origin.read(name) for name in names]
+    known = frozenset(origin for origin in origins if origin is not None)
+    if None in origins:
+        raise ValueError("comma-separated origins, such as https://app.example.org; `*`: any")
+    return known
 
 
 def as_origin(text: str) -> str:

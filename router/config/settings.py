@@ -14,6 +14,7 @@ from typing import Any
 
 from router.config import kinds
 from router.config.errors import SettingsError
+from router.config.hosts import Origin
 from router.config.patterns import Patterns
 from router.config.platform import Platform, detect, platform_keys
 from router.config.setting import declared, setting
@@ -309,6 +310,22 @@ class Settings:
         in_readme=True,
     )
 
+    allowed_hosts: frozenset[str] = setting(
+        kinds.OWN_HOSTS,
+        "Hosts that requests may be sent to, besides loopback: names, `*.name`, or `*`: any.",
+        label="Allowed Hosts",
+        default="",
+        unset="none where the server listens on loopback, elsewhere any",
+    )
+    cors_origins: frozenset[Origin | str] = setting(
+        kinds.ORIGINS,
+        "Origins of web pages that may call the server, such as `https://app.example.org`; "
+        "`*`: all, where callers need a key.",
+        label="CORS Origins",
+        default="",
+        unset="none but the server's own",
+    )
+
     log_level: str = setting(
         kinds.one_of("DEBUG", "INFO", "WARNING", "ERROR"),
         "The router's own log.",
@@ -401,6 +418,11 @@ class Settings:
             values[one.attribute] = _absolute(value, home) if isinstance(value, Path) else value
         if values["remove_private_files"] and values["private_idle_ttl"] is None:
             raise SettingsError("REMOVE_PRIVATE_FILES", "true", "off while PRIVATE_IDLE_TTL is")
+        known = values["api_keys"] or platform is not _PLAIN
+        if "*" in values["cors_origins"] and not known:
+            raise SettingsError(
+                "CORS_ORIGINS", "*", "a list of origins, unless API_KEYS is set"
+            )
         if values["port_health"] == values["port"]:
             values["port_health"] = None
         return cls(platform=platform, platform_keys=platform_keys(environ), **values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
@@ -12,6 +12,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from router.errors import HeadersTooLarge, InternalError, InvalidRequest, RouterError
 from router.http.incoming import REQUEST_ID, new_request_id
+from router.http.sites import ALWAYS
 from router.requests.dialects import OPENAI, Dialect, Problem
 
 logger = logging.getLogger("router.http")
@@ -19,7 +20,7 @@ logger = logging.getLogger("router.http")
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _KEEP_ALIVE = 75.0  # seconds; also how long the headers of a request may take
-REQUEST_ID_KEY = web.RequestKey("request_id", str)
+HEADERS_KEY = web.RequestKey[Mapping[str, str]]("headers")  # that every answer has
 
 _LINGER = 2.0  # seconds to read on after an early refusal, so that it is seen
 
@@ -76,7 +77,7 @@ class _QuietConnection(RequestHandler):
         if not isinstance(exc, HttpProcessingError):
             logger.error("a defect of the router", exc_info=exc)
             defect = InternalError("The router failed on this request. Its log says why.")
-            return error_response(Problem.of(defect), new_request_id(), OPENAI)
+            return error_response(Problem.of(defect), _headers(), OPENAI)
         logger.info("a request that is not valid HTTP (%s)", type(exc).__name__)
         # aiohttp counts headers as well as their bytes, and tells the one only by its text.
         too_large = isinstance(exc, LineTooLong) or "Too many headers" in str(exc)
@@ -85,16 +86,21 @@ class _QuietConnection(RequestHandler):
             if too_large
             else InvalidRequest("This is not a valid HTTP request.")
         )
-        response = error_response(Problem.of(error), new_request_id(), OPENAI)
+        response = error_response(Problem.of(error), _headers(), OPENAI)
         response.force_close()
         return response
 
 
 def error_response(
-    problem: Problem, request_id: str, dialect: Dialect, **headers: str
+    problem: Problem, headers: Mapping[str, str], dialect: Dialect, **more: str
 ) -> web.Response:
     return web.Response(
         status=problem.status,
         body=dialect.body(problem),
-        headers={**problem.headers, REQUEST_ID: request_id, **headers},
+        headers={**problem.headers, **headers, **more},
     )
+
+
+def _headers() -> Mapping[str, str]:
+    """Of an answer to what is no request."""
+    return {REQUEST_ID: new_request_id(), **ALWAYS}

@@ -6,19 +6,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import orjson
 from aiohttp import HttpVersion11, web
 
+from router.config.hosts import is_loopback
 from router.errors import (
     InternalError,
     MethodNotAllowed,
     RouteNotFound,
     RouterError,
 )
-from router.http.connection import REQUEST_ID_KEY, Handler, QuietServer, error_response
+from router.http.connection import HEADERS_KEY, Handler, QuietServer, error_response
 from router.http.incoming import (
     REQUEST_ID,
     ApiKeys,
@@ -27,6 +29,7 @@ from router.http.incoming import (
     offered_keys,
     request_id_of,
 )
+from router.http.sites import Sites
 from router.requests.dialects import Problem
 from router.requests.interfaces import Backend, Response
 from router.requests.model_list import model_list, model_object
@@ -52,6 +55,8 @@ class HttpServer:
     * `request_timeout`: seconds. The service keeps it by itself; here it bounds callers that
       do not read their answer.
     * `max_connections`: beyond it, the oldest that wait for a request are closed.
+    * `sites`: the hosts and web pages that the operator allows. Where the server listens on
+      loopback is found out at `start`.
     """
 
     def __init__(
@@ -63,12 +68,14 @@ class HttpServer:
         upload_timeout: float = 60.0,
         request_timeout: float = 3600.0,
         max_connections: int = 4096,
+        sites: Sites | None = None,
     ) -> None:
         self._service = service
         self._longest = request_timeout + _SLOW_READER
         self._keys = ApiKeys(api_keys)
         self._bodies = BodyReader(max_body, min(upload_timeout, request_timeout))
         self._max_connections = max_connections
+        self._sites = sites or Sites()
         self._servers: list[QuietServer] = []
         self._listeners: list[asyncio.Server] = []
         self._active: set[asyncio.Task[Any]] = set()
@@ -90,8 +97,11 @@ class HttpServer:
     async def _listen(self, handler: Handler, host: str, port: int | None) -> asyncio.Server:
         server = QuietServer(handler, self._max_connections)
         listener = await asyncio.get_running_loop().create_server(
-            server, host, port, backlog=1024
+            server, host, port, backlog=1024, start_serving=False
         )
+        addresses = [bound.getsockname()[0] for bound in listener.sockets]
+        self._sites = replace(self._sites, on_loopback=all(map(is_loopback, addresses)))
+        await listener.start_serving()
         self._servers.append(server)
         self._listeners.append(listener)
         return listener
@@ -116,10 +126,13 @@ class HttpServer:
         self._active.add(task)
         began = time.perf_counter()
         status = _CALLER_LEFT
-        request[REQUEST_ID_KEY] = request_id_of(request)
+        request[HEADERS_KEY] = {
+            REQUEST_ID: request_id_of(request),
+            **self._sites.response_headers(request.headers),
+        }
         try:
             async with asyncio.timeout(self._longest):
-                response = await _guarded(serve, request)
+                response = await _guarded(partial(self._admit, serve), request)
             status = response.status
             return response
         except TimeoutError:
@@ -127,6 +140,19 @@ class HttpServer:
         finally:
             self._active.discard(task)
             _log_access(request, status, time.perf_counter() - began)
+
+    async def _admit(self, serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve what no foreign web page sent, and answer browsers that ask first."""
+        headers = request.headers
+        # RunPod's probes of /ping choose their host by themselves.
+        if self._sites.on_loopback or request.path not in _HEALTH:
+            self._sites.check_host(request.raw_path, headers)
+        self._sites.check_page(headers)
+        allowed = self._sites.preflight(request.method, headers)
+        if allowed is not None:
+            always = request[HEADERS_KEY]
+            return web.Response(status=204, headers={**always, **allowed})
+        return await serve(request)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path  # decoded, without the query, which means nothing here
@@ -155,7 +181,7 @@ class HttpServer:
         if request.path == "/health":
             return _json(request, {"status": state}, status=200 if state == "ready" else 503)
         status = {"leaving": 503, "ready": 200, "starting": 204}[state]
-        return web.Response(status=status, headers={REQUEST_ID: request[REQUEST_ID_KEY]})
+        return web.Response(status=status, headers=request[HEADERS_KEY])
 
     async def _serve_models(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         if request.method not in _READ:
@@ -169,7 +195,7 @@ class HttpServer:
 async def _send(response: Response, request: web.BaseRequest) -> web.StreamResponse:
     """Send a response as it arrives. Raises `ConnectionError` where it breaks off."""
     sent = web.StreamResponse(status=response.status, headers=response.headers)
-    sent.headers[REQUEST_ID] = request[REQUEST_ID_KEY]
+    sent.headers.update(request[HEADERS_KEY])
     if request.version < HttpVersion11 and sent.content_length is None:
         sent.force_close()  # only the end of the connection ends this body (RFC 9112, 9.3)
     await sent.prepare(request)
@@ -204,7 +230,7 @@ async def _guarded(serve: Handler, request: web.BaseRequest) -> web.StreamRespon
 
 def _refused(request: web.BaseRequest, error: RouterError, **headers: str) -> web.Response:
     response = error_response(
-        Problem.of(error), request[REQUEST_ID_KEY], dialect_of(request.path), **headers
+        Problem.of(error), request[HEADERS_KEY], dialect_of(request.path), **headers
     )
     if not request.content.is_eof():
         # The body may never come, and the next request would be read as its rest.
@@ -221,7 +247,7 @@ def _json(request: web.BaseRequest, content: object, status: int = 200) -> web.R
         status=status,
         body=orjson.dumps(content),
         content_type="application/json",
-        headers={REQUEST_ID: request[REQUEST_ID_KEY]},
+        headers=request[HEADERS_KEY],
     )
 
 
@@ -232,5 +258,5 @@ def _log_access(request: web.BaseRequest, status: int, seconds: float) -> None:
     route = path if known else _MODELS if path.startswith(_MODELS) else "-"
     method = request.method if request.method in (*_READ, "POST") else "-"
     level = logging.DEBUG if path in _HEALTH else logging.INFO
-    request_id = request[REQUEST_ID_KEY]
+    request_id = request[HEADERS_KEY][REQUEST_ID]
     logger.log(level, "%s %s %d %.0f ms %s", method, route, status, seconds * 1000, request_id)

@@ -12,7 +12,7 @@ from router.http import incoming as bodies
 from tests.eventually import eventually
 from tests.http.test_server import CHAT, raw, serving
 
-HEAD = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 LIMIT = 128 * 1024  # bytes
 
 

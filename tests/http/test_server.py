@@ -236,7 +236,7 @@ async def test_a_caller_who_leaves_ends_the_request_at_once(
 ) -> None:
     async with serving(hangs(*parts)) as running:
         _, writer = await asyncio.open_connection("127.0.0.1", running.port)
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         writer.write(f"{head}Content-Length: 2\r\n\r\n{{}}".encode())
         await running.service.began.wait()
         getattr(writer.transport, how)()
@@ -255,7 +255,7 @@ async def test_a_caller_who_does_not_read_holds_back_the_engine() -> None:
 
     async with serving(flood) as running:
         _, writer = await asyncio.open_connection("127.0.0.1", running.port, limit=1024)
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         writer.write(f"{head}Content-Length: 2\r\n\r\n{{}}".encode())
         await running.service.began.wait()
         before = -1
@@ -344,7 +344,7 @@ async def test_a_body_over_the_limit_is_refused(chunked: bool) -> None:
 
 async def test_a_body_announced_as_too_large_is_refused_before_it_is_sent() -> None:
     async with serving(max_body=1000) as running:
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         told = await raw(running.port, f"{head}Content-Length: 1001\r\n\r\n".encode())
         assert told.startswith(b"HTTP/1.1 413 ")
         assert b"body_too_large" in told
@@ -357,7 +357,7 @@ async def test_a_caller_who_asks_before_sending_is_told_to_go_on() -> None:
 
 async def test_a_body_that_does_not_arrive_is_given_up() -> None:
     async with serving(upload_timeout=0.05) as running:
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         told = await raw(running.port, f"{head}Content-Length: 10\r\n\r\n{{".encode())
         assert told.startswith(b"HTTP/1.1 408 ")
         assert b"Connection: close" in told
@@ -376,14 +376,15 @@ async def test_a_body_that_does_not_arrive_is_given_up() -> None:
         lambda mark: f"GET /ping HTTP/1.1\r\nX-HF-Token: {mark}\x00\r\n\r\n",
         lambda mark: f"GET /ping HTTP/1.1\r\n{mark}: 1\r\nContent-Length: {mark}\r\n\r\n",
         lambda mark: f"{mark} /ping\r\n\r\n",
-        lambda mark: f"{mark} / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        lambda mark: f"GET /{mark} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        lambda mark: f"{mark} / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        lambda mark: f"GET /{mark} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         lambda mark: (
-            f"POST {CHAT}?key={mark} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"POST {CHAT}?key={mark} HTTP/1.1\r\nHost: localhost\r\n"
+            "Content-Type: application/json\r\n"
             f"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n{mark}\r\n"
         ),
         lambda mark: (
-            f"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {mark}\r\n"
+            f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {mark}\r\n"
             "Connection: close\r\n\r\n"
         ),
     ],
@@ -516,7 +517,8 @@ async def test_a_model_is_asked_for_by_its_id(path: str, name: str) -> None:
     async with serving() as running:
         told = await raw(
             running.port,
-            f"GET /v1/models/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode(),
+            f"GET /v1/models/{path} HTTP/1.1\r\nHost: localhost\r\n"
+            "Connection: close\r\n\r\n".encode(),
         )
         assert running.service.asked == [(name, None)]
         assert orjson.loads(told.partition(b"\r\n\r\n")[2])["id"] == name

@@ -18,7 +18,7 @@ ID = re.compile(rb"(?i)^x-request-id: (\S+)\r$", re.MULTILINE)
 def post(version: str, *headers: str, body: str = "{}", path: str = CHAT) -> bytes:
     lines = [
         f"POST {path} HTTP/{version}",
-        "Host: x",
+        "Host: localhost",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
         *headers,
@@ -66,8 +66,8 @@ async def test_only_http_1_1_is_told_to_go_on(version: str, goes_on: bool) -> No
 @pytest.mark.parametrize(
     "request_bytes",
     [
-        b"GET /ping HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
-        b"GET /ping HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 20_000 + b"\r\n",
+        b"GET /ping HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET /ping HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 20_000 + b"\r\n",
     ],
 )
 async def test_headers_that_are_too_large_are_told_so(request_bytes: bytes) -> None:
@@ -92,10 +92,10 @@ async def test_a_stream_is_not_held_back_by_a_proxy() -> None:
     [
         post("1.1", "Connection: close"),
         post("1.1", "Connection: close", path="/nowhere"),
-        b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        b"PUT /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"PUT /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         b"this is not HTTP\r\n\r\n",
     ],
 )

@@ -86,7 +86,7 @@ async def test_an_absurd_body_is_refused(
 async def test_a_length_that_is_a_lie_is_refused_before_a_body_is_read(
     worker: Worker, other: Caller, headers: dict[str, str], told: str
 ) -> None:
-    lines = [f"POST {CHAT} HTTP/1.1", "Host: x", "Content-Type: application/json"]
+    lines = [f"POST {CHAT} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     address = urlsplit(worker.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -161,7 +161,7 @@ async def slowly(worker: Worker, first: bytes = b"{") -> AsyncIterator[asyncio.T
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
 
     async def drip() -> bytes:
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         writer.write(f"{head}Content-Length: {LIMIT}\r\n\r\n".encode() + first)
         answer = asyncio.create_task(reader.readuntil(b"}}"))
         while not answer.done():
