@@ -130,6 +130,7 @@ async def _serve(worker: Worker, settings: Settings) -> int:
             api_keys=[key.reveal() for key in settings.api_keys],
             max_body=settings.max_body_bytes,
             request_timeout=settings.request_timeout,
+            read_timeout=settings.read_timeout,
             max_connections=min(_MOST_CONNECTIONS, _open_files() // 2),
             sites=Sites(settings.allowed_hosts, settings.cors_origins),
         )

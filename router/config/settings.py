@@ -171,6 +171,12 @@ class Settings:
         label="Queue Timeout",
         default={_QUEUE: "480", _BALANCER: "300", _PLAIN: "600"},
     )
+    read_timeout: float = setting(
+        kinds.DEADLINE,
+        "Seconds after which an answer ends whose caller does not read it.",
+        label="Read Timeout",
+        default="30",
+    )
     engine_start_timeout: float = setting(
         kinds.DEADLINE,
         "Seconds that an engine has to become ready.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from router.errors import HeadersTooLarge, InternalError, InvalidRequest, RouterError
 from router.http.incoming import REQUEST_ID, new_request_id
+from router.http.reading import Reading, hang_up, unread
 from router.http.sites import ALWAYS
 from router.requests.dialects import OPENAI, Dialect, Problem
 
@@ -22,14 +24,18 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _KEEP_ALIVE = 75.0  # seconds; also how long the headers of a request may take
 HEADERS_KEY = web.RequestKey[Mapping[str, str]]("headers")  # that every answer has
 
+_LOOKS = 8  # at what the other end has read, in the time that it has
+# Seconds, and a number: a silent other end that is gone is noticed within a minute.
+_KEEP_ALIVE_PROBES = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
+
 _LINGER = 2.0  # seconds to read on after an early refusal, so that it is seen
 
 
 class QuietServer(web.Server):
     """Makes connections: not too many, and their errors repeat nothing of the request."""
 
-    def __init__(self, handler: Handler, most_connections: int) -> None:
-        self._most = most_connections
+    def __init__(self, handler: Handler, most_connections: int, read_timeout: float) -> None:
+        self._most, self.read_timeout = most_connections, read_timeout
         super().__init__(
             handler,
             handler_cancellation=True,  # off by default, and then callers leave unnoticed
@@ -57,7 +63,41 @@ class QuietServer(web.Server):
 
 
 class _QuietConnection(RequestHandler):
-    __slots__ = ()
+    """It ends when what it sends is not read, whatever it waits for meanwhile.
+
+    Where nothing is under way, the kernel finds out that the other end is gone.
+    """
+
+    __slots__ = ("_patience", "_reading", "_timer", "gave_up")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert isinstance(self._manager, QuietServer)  # noqa: S101 - it made this connection
+        self.gave_up = False
+        self._patience = self._manager.read_timeout
+        self._reading = Reading(self._patience, self._loop.time())
+        self._look_later()
+        for option, seconds in _KEEP_ALIVE_PROBES.items():
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, seconds)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _look_later(self) -> None:
+        self._timer = self._loop.call_later(self._patience / _LOOKS, self._look)
+
+    def _look(self) -> None:
+        if self.transport is None:
+            return
+        request, now = self._current_request, self._loop.time()
+        sent = request.writer.output_size if request is not None else 0
+        if not self._reading.has_stalled(now, sent, unread(self.transport)):
+            self._look_later()
+            return
+        self.gave_up = True
+        logger.info("an answer is not read: READ_TIMEOUT is over, the connection ends")
+        hang_up(self.transport)
 
     @property
     def is_idle(self) -> bool:
@@ -89,6 +129,12 @@ class _QuietConnection(RequestHandler):
         response = error_response(Problem.of(error), _headers(), OPENAI)
         response.force_close()
         return response
+
+
+def was_given_up(request: web.BaseRequest) -> bool:
+    """Whether its connection ended because the answer was not read."""
+    connection = request.protocol
+    return isinstance(connection, _QuietConnection) and connection.gave_up
 
 
 def error_response(

@@ -20,7 +20,13 @@ from router.errors import (
     RouteNotFound,
     RouterError,
 )
-from router.http.connection import HEADERS_KEY, Handler, QuietServer, error_response
+from router.http.connection import (
+    HEADERS_KEY,
+    Handler,
+    QuietServer,
+    error_response,
+    was_given_up,
+)
 from router.http.incoming import (
     REQUEST_ID,
     ApiKeys,
@@ -43,7 +49,9 @@ _MODELS = "/v1/models"
 _READ = ("GET", "HEAD")
 _LAST_MOMENT = 1.0  # seconds for a request that was cut off to clean up
 _SLOW_READER = 10.0  # seconds on top of the service's own deadline
-_CALLER_LEFT = 499  # nginx's number; in the log only
+# In the log only, as nginx has them.
+_CALLER_LEFT = 499
+_NOT_READ = 408
 
 
 class HttpServer:
@@ -53,7 +61,8 @@ class HttpServer:
     * `max_body`: bytes of one request's body.
     * `upload_timeout`: seconds for one request's body to arrive.
     * `request_timeout`: seconds. The service keeps it by itself; here it bounds callers that
-      do not read their answer.
+      read their answer slowly.
+    * `read_timeout`: seconds in which a caller has to read some of its answer.
     * `max_connections`: beyond it, the oldest that wait for a request are closed.
     * `sites`: the hosts and web pages that the operator allows. Where the server listens on
       loopback is found out at `start`.
@@ -67,6 +76,7 @@ class HttpServer:
         max_body: int = 32 * 1024 * 1024,
         upload_timeout: float = 60.0,
         request_timeout: float = 3600.0,
+        read_timeout: float = 30.0,
         max_connections: int = 4096,
         sites: Sites | None = None,
     ) -> None:
@@ -74,7 +84,7 @@ class HttpServer:
         self._longest = request_timeout + _SLOW_READER
         self._keys = ApiKeys(api_keys)
         self._bodies = BodyReader(max_body, min(upload_timeout, request_timeout))
-        self._max_connections = max_connections
+        self._max_connections, self._read_timeout = max_connections, read_timeout
         self._sites = sites or Sites()
         self._servers: list[QuietServer] = []
         self._listeners: list[asyncio.Server] = []
@@ -95,7 +105,7 @@ class HttpServer:
         return bound
 
     async def _listen(self, handler: Handler, host: str, port: int | None) -> asyncio.Server:
-        server = QuietServer(handler, self._max_connections)
+        server = QuietServer(handler, self._max_connections, self._read_timeout)
         listener = await asyncio.get_running_loop().create_server(
             server, host, port, backlog=1024, start_serving=False
         )
@@ -139,6 +149,8 @@ class HttpServer:
             raise ConnectionResetError("the answer was not read in time") from None
         finally:
             self._active.discard(task)
+            if status == _CALLER_LEFT and was_given_up(request):
+                status = _NOT_READ
             _log_access(request, status, time.perf_counter() - began)
 
     async def _admit(self, serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
