@@ -33,6 +33,7 @@ error. Redirects are the engine's to check (`--allowed-media-domains`).
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from router.errors import InvalidRequest
 from router.requests.manifests import holds_media
@@ -100,6 +101,29 @@ _PARTS_IN = ("messages", "system", "input", "query", "documents")
 _MEDIA_KEYS = ("image_url", "video_url", "audio_url", "file_url", "image", "video", "audio")
 _NATIVE = ("image_data", "video_data", "audio_data")  # of /generate
 
+# Of one request, so that nobody works through a list of a million tiny ones, here or in an
+# engine. Other APIs take 100 images. A video is hundreds of them.
+MOST_MEDIA, MOST_VIDEOS = 128, 8
+
+
+@dataclass(slots=True)
+class _Allowed:
+    """Where a request's media may come from, and how many more it may have."""
+
+    hosts: frozenset[str]
+    media: int = MOST_MEDIA
+    videos: int = MOST_VIDEOS
+
+    def take(self, kind: str) -> None:
+        """Count one; `kind` is the name of its field. Raises `InvalidRequest`."""
+        self.media -= 1
+        self.videos -= "video" in kind
+        if min(self.media, self.videos) < 0:
+            raise InvalidRequest(
+                f"A request may have {MOST_MEDIA} images, sounds and videos at most, and "
+                f"{MOST_VIDEOS} videos of these."
+            )
+
 
 def admit_fields(path: str, content: dict[str, object]) -> dict[str, object]:
     """What of `content` goes upstream on this route. Raises `InvalidRequest`.
@@ -148,78 +172,81 @@ def check_media(fields: dict[str, object], domains: frozenset[str]) -> None:
     of every JPEG, is also a path; and `content_hash` goes, a caller's unchecked claim
     that could name another caller's image.
     """
-    name = ""
+    name, allowed = "", _Allowed(domains)
     try:
         for name in _PARTS_IN:
-            _check_parts(fields.get(name), domains)
+            _check_parts(fields.get(name), allowed)
         for name in _NATIVE:
             if fields.get(name) is not None:
-                fields[name] = _native(fields[name], domains)
+                fields[name] = _native(fields[name], name, allowed)
     except InvalidRequest as refused:
         refused.param = name
         raise
 
 
-def _check_parts(value: object, domains: frozenset[str]) -> None:
+def _check_parts(value: object, allowed: _Allowed) -> None:
     if isinstance(value, list):
         for item in value:
-            _check_parts(item, domains)
+            _check_parts(item, allowed)
     elif isinstance(value, dict):
-        _check_part(value, domains)
+        _check_part(value, allowed)
 
 
-def _check_part(part: dict[str, object], domains: frozenset[str]) -> None:
+def _check_part(part: dict[str, object], allowed: _Allowed) -> None:
     for key in _MEDIA_KEYS:
         if part.get(key) is not None:
-            _check_source(part[key], domains)
+            _check_source(part[key], key, allowed)
     if part.get("input_audio") is not None:
-        _check_base64(part["input_audio"], domains)
+        _check_base64(part["input_audio"], allowed)
     if part.get("type") == "image" and part.get("source") is not None:
-        _check_anthropics(part["source"], domains)
+        _check_anthropics(part["source"], allowed)
     for key in ("content", "output"):  # of a message, and of a tool's result
-        _check_parts(part.get(key), domains)
+        _check_parts(part.get(key), allowed)
 
 
-def _check_source(value: object, domains: frozenset[str]) -> None:
+def _check_source(value: object, kind: str, allowed: _Allowed) -> None:
+    allowed.take(kind)
     if isinstance(value, dict):
         value.pop("content_hash", None)
         value = value.get("url")
-    if not isinstance(value, str) or not _is_allowed(value, domains):
-        raise _refusal(domains)
+    if not isinstance(value, str) or not _is_allowed(value, allowed):
+        raise _refusal(allowed.hosts)
 
 
-def _check_anthropics(source: object, domains: frozenset[str]) -> None:
+def _check_anthropics(source: object, allowed: _Allowed) -> None:
     if isinstance(source, dict) and source.get("type") == "base64":  # its `url` is not read
-        _check_base64(source, domains)
+        _check_base64(source, allowed)
     else:
-        _check_source(source, domains)
+        _check_source(source, "image", allowed)
 
 
-def _check_base64(value: object, domains: frozenset[str]) -> None:
+def _check_base64(value: object, allowed: _Allowed) -> None:
     """Of what SGLang writes `data:` before."""
+    allowed.take("base64")
     data = value.get("data") if isinstance(value, dict) else None
     if not isinstance(data, str) or not holds_media(data):
-        raise _refusal(domains)
+        raise _refusal(allowed.hosts)
 
 
-def _native(value: object, domains: frozenset[str]) -> object:
+def _native(value: object, kind: str, allowed: _Allowed) -> object:
     if isinstance(value, list):
-        return [None if item is None else _native(item, domains) for item in value]
+        return [None if item is None else _native(item, kind, allowed) for item in value]
+    allowed.take(kind)
     if isinstance(value, dict) and value.keys() == {"url"}:
         value = value["url"]
     if isinstance(value, str):
-        if _is_allowed(value, domains):
+        if _is_allowed(value, allowed):
             return value
         if _BASE64.fullmatch(value) and holds_media(value):
             return f"data:application/octet-stream;base64,{value}"
-    raise _refusal(domains)
+    raise _refusal(allowed.hosts)
 
 
-def _is_allowed(url: str, domains: frozenset[str]) -> bool:
+def _is_allowed(url: str, allowed: _Allowed) -> bool:
     if data := _DATA.match(url):
         return holds_media(url[data.end() :])
     https = _HTTPS.fullmatch(url)
-    return https is not None and https[1] in domains
+    return https is not None and https[1] in allowed.hosts
 
 
 def _refusal(domains: frozenset[str]) -> InvalidRequest:

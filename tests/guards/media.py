@@ -63,7 +63,7 @@ GUARDS = (
     Guard(
         "A host of media must be listed",
         "router.requests.fields:_is_allowed",
-        without("domains"),
+        without("hosts"),
         _ELSEWHERE + "[image-https://other.example.org/a.png]",
     ),
     Guard(

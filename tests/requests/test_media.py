@@ -211,3 +211,49 @@ def test_base64_of_line_breaks_alone_takes_no_long_time() -> None:
     with pytest.raises(InvalidRequest):
         upstream({"image_data": "\n" * 60_000 + "!"}, "/generate")
     assert time.process_time() - began < 3.0
+
+
+FEW = ("/v1/chat/completions", "/v1/messages", "/v1/embeddings", "/v1/responses", "/generate")
+
+
+def many(path: str, count: int, kind: str = "image") -> dict[str, object]:
+    """A request with so many media, in one list or in many, whatever the route calls them."""
+    if path == "/generate":
+        return {f"{kind}_data": [[PNG, "aGk="] for _ in range(count // 2)]}
+    if path == "/v1/embeddings":
+        return {"input": [{"text": "a", kind: PNG} for _ in range(count)]}
+    if path == "/v1/responses":
+        return {"input": [{"content": [part(f"{kind}_url", PNG)]} for _ in range(count)]}
+    source = {"type": "base64", "data": "aGk="}
+    image = part(f"{kind}_url", {"url": PNG})
+    one = {"type": "image", "source": source} if path == "/v1/messages" else image
+    return {"messages": [{"role": "user", "content": [one, one]} for _ in range(count // 2)]}
+
+
+@pytest.mark.parametrize("path", FEW)
+def test_a_request_has_few_media_wherever_they_stand(path: str) -> None:
+    assert upstream(many(path, 128), path)
+    with pytest.raises(InvalidRequest, match="128 images") as refused:
+        upstream(many(path, 130), path)
+    assert refused.value.param in ("messages", "input", "image_data")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/generate"])
+def test_a_request_has_very_few_videos(path: str) -> None:
+    assert upstream(many(path, 8, "video"), path)
+    with pytest.raises(InvalidRequest, match="8 videos"):
+        upstream(many(path, 10, "video"), path)
+
+
+def test_media_count_across_fields_and_kinds() -> None:
+    sounds = {"audio_data": ["aGk="] * 64}
+    assert upstream({"image_data": ["aGk="] * 64, **sounds}, "/generate")
+    with pytest.raises(InvalidRequest, match="128 images"):
+        upstream({"image_data": ["aGk="] * 65, **sounds}, "/generate")
+
+
+@pytest.mark.parametrize("path", FEW)
+def test_what_is_no_medium_does_not_count(path: str) -> None:
+    fields = {"image_data": [None] * 1000} if path == "/generate" else {}
+    text = [{"role": "user", "content": [{"type": "text", "text": "x"}]}] * 1000
+    assert upstream({**fields} if fields else {"messages": text, "input": text}, path)
