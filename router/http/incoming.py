@@ -20,10 +20,13 @@ from router.errors import (
     UnsupportedEncoding,
     UploadTimeout,
 )
+from router.side_process import Body
 
 REQUEST_ID = "X-Request-Id"
 _PLAUSIBLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 _SMALL = 64 * 1024  # bytes; so much of each body always has a place
+_PIECE = 64 * 1024  # bytes
+_WHOLE = 1024 * 1024  # bytes; one copy of more would hold up the loop
 _LARGE_AT_ONCE = 32  # of the largest, before others are refused
 
 
@@ -86,8 +89,8 @@ class BodyReader:
         self._limit, self._patience = limit, patience
         self._left = limit * _LARGE_AT_ONCE
 
-    async def read_json(self, request: web.BaseRequest) -> bytes:
-        """Return the whole body.
+    async def read_json(self, request: web.BaseRequest) -> Body:
+        """Return the whole body, in pieces where it is long.
 
         Raises `InvalidRequest`, `UnsupportedEncoding`, `BodyTooLarge`, `UploadTimeout` and
         `QueueFull`. The content type must be JSON by name: that keeps out web pages, which may
@@ -115,8 +118,11 @@ class BodyReader:
         except RequestPayloadError:
             raise InvalidRequest("The body broke off, or its chunks are malformed.") from None
 
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        chunks: list[bytes] = []
+    async def _read(self, request: web.BaseRequest) -> Body:
+        pieces: list[bytes] = []
+        last = (
+            bytearray()
+        )  # a chunk can be a byte: a list of these would take 40 times the space
         size = held = 0
         try:
             async for chunk in request.content.iter_any():
@@ -128,8 +134,11 @@ class BodyReader:
                         raise QueueFull("Too many large bodies at once: try again.")
                     self._left -= size - held
                     held = size
-                chunks.append(chunk)
-            return b"".join(chunks)
+                last += chunk
+                if len(last) >= _PIECE:
+                    pieces.append(bytes(last))
+                    last.clear()
+            return (*pieces, bytes(last)) if size > _WHOLE else b"".join((*pieces, last))
         finally:
             self._left += held
 

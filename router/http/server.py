@@ -178,8 +178,10 @@ class HttpServer:
         if request.method != "POST":
             return _method_not_allowed(request, "POST")
         token = hf_token(request)
-        body = await self._bodies.read_json(request)
-        async with self._service.open(Request(path, body, token, caller)) as response:
+        # Not named here: a body of 32 MiB would be there twice until the answer ends.
+        async with self._service.open(
+            Request(path, await self._bodies.read_json(request), token, caller)
+        ) as response:
             return await _send(response, request)
 
     async def _serve_health(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
 from router.http import incoming as bodies
+from tests.doubles import whole
 from tests.eventually import eventually
 from tests.http.test_server import CHAT, raw, serving
 
@@ -87,3 +89,32 @@ async def test_a_connection_with_a_request_is_not_closed_for_another() -> None:
         writer.close()
         assert not answer.done()
         answer.cancel()
+
+
+@pytest.mark.parametrize("size", [1, 65536, 1024 * 1024, 1024 * 1024 + 1, 3_000_000])
+async def test_a_long_body_stays_in_pieces(size: int) -> None:
+    body = b" " * (size - 1) + b"1"
+    async with serving() as running:
+        headers = {"Content-Type": "application/json"}
+        data = io.BytesIO(body)
+        async with running.post(json=None, data=data, headers=headers) as response:
+            assert response.status == 200
+        (seen,) = running.service.seen
+    assert isinstance(seen.body, bytes) is (size <= 1024 * 1024)
+    assert whole(seen.body) == body
+    largest = max(map(len, seen.body)) if isinstance(seen.body, tuple) else 0
+    assert largest < 1024 * 1024
+
+
+async def test_a_body_of_tiny_chunks_is_kept_in_few_pieces() -> None:
+    body = b" " * 20 * 60_000
+    async with serving() as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode())
+        writer.write((b"14\r\n" + b" " * 20 + b"\r\n") * 60_000 + b"0\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        (seen,) = running.service.seen
+    assert isinstance(seen.body, tuple)
+    assert whole(seen.body) == body
+    assert len(seen.body) <= len(body) / 65536 + 1
