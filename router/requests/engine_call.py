@@ -25,7 +25,8 @@ from router.requests.request import Progress, Report
 from router.requests.routes import Call, Salt
 from router.scheduler.lifecycle import State
 
-_LONGEST_ERROR = 1 << 20  # bytes of an engine's error that are read
+# Bytes of an engine's error that are read. It can repeat a caller's input, whatever that is.
+_LONGEST_ERROR = 1 << 18
 _GLANCE = 1.0  # seconds that a waiting request may spend on checking its rights again
 
 

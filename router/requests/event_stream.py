@@ -10,11 +10,15 @@ from collections.abc import Callable
 
 import orjson
 
+from router.errors import EngineFailed
 from router.requests.dialects import Dialect, Problem
 
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n")
 _LONGEST_BLANK = 4  # bytes
 _ERROR = b'"error"'
+_NO_ERROR = (b'"error":null', b'"error": null')  # in long events of /v1/responses
+_LONGEST_EVENT = 16 << 20  # bytes; half an event waits here for its end
+_LONGEST_ERROR = 1 << 20  # bytes of one that is read while nobody else is served
 _MAX_NUMBER = 1 << 53  # what every JSON reader can count to
 
 
@@ -32,7 +36,10 @@ class EventStream:
         self._last = b""  # the events that were passed on last
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return the events that `chunk` completes; empty where it completes none."""
+        """Return the events that `chunk` completes; empty where it completes none.
+
+        Raises `EngineFailed` for an event without an end.
+        """
         if not self._partial and chunk.endswith(_BLANK_LINES):
             whole = chunk
         else:
@@ -57,6 +64,8 @@ class EventStream:
         # Look only at what is new: an event may arrive in thousands of chunks.
         start = max(0, len(self._partial) - _LONGEST_BLANK + 1)
         self._partial += chunk
+        if len(self._partial) > _LONGEST_EVENT:
+            raise _too_long()
         found = ((self._partial.rfind(blank, start), len(blank)) for blank in _BLANK_LINES)
         end = max((at + size for at, size in found if at >= 0), default=0)
         whole = bytes(self._partial[:end])
@@ -65,10 +74,12 @@ class EventStream:
 
     def _without_paths(self, events: bytes) -> bytes:
         lines = events.split(b"\n")
-        return b"\n".join(self._clean(line) if _ERROR in line else line for line in lines)
+        return b"\n".join(self._clean(line) if _tells_error(line) else line for line in lines)
 
     def _clean(self, line: bytes) -> bytes:
         """Remove paths from an engine's error, if this line holds one."""
+        if len(line) > _LONGEST_ERROR:
+            raise _too_long()
         field, colon, data = line.partition(b":")
         try:
             content = orjson.loads(data)
@@ -108,6 +119,14 @@ class EventStream:
                     number + 1 if isinstance(number, int) and -1 < number < _MAX_NUMBER else 0
                 )
         return 0
+
+
+def _tells_error(line: bytes) -> bool:
+    return line.count(_ERROR) > sum(map(line.count, _NO_ERROR))
+
+
+def _too_long() -> EngineFailed:
+    return EngineFailed("The engine sent an event that is too long to pass on. Ask for less.")
 
 
 def comment(text: str) -> bytes:

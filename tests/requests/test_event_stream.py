@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.errors import EngineFailed
+from router.requests import event_stream
 from router.requests.dialects import OPENAI, RESPONSES, Problem
 from router.requests.engine_errors import hide_paths
 from router.requests.event_stream import EventStream, comment, split_events
@@ -127,3 +129,25 @@ def test_an_event_in_many_chunks_costs_no_more_than_its_bytes() -> None:
 
 def test_a_comment_is_one_line_and_a_blank_one() -> None:
     assert comment("starting, about 3 s left") == b": starting, about 3 s left\n\n"
+
+
+@pytest.mark.parametrize("piece", [b"x" * 65536, b"data: x\n" * 8192])
+def test_an_event_without_an_end_ends_the_stream(piece: bytes) -> None:
+    events, most = stream(), event_stream._LONGEST_EVENT
+    for _ in range(most // len(piece)):
+        assert events.feed(piece) == b""
+    with pytest.raises(EngineFailed, match="too long"):
+        events.feed(piece)
+
+
+def test_a_long_event_that_tells_no_error_is_not_read() -> None:
+    long = b'data: {"response": {"error":null}, "error": null, "text": "%s"}\n\n' % (
+        b"x" * event_stream._LONGEST_ERROR
+    )
+    assert stream().feed(long) == long
+
+
+def test_a_long_event_that_tells_an_error_is_not_passed_on() -> None:
+    told = b"/root/model " * (event_stream._LONGEST_ERROR // 12 + 1)
+    with pytest.raises(EngineFailed):
+        stream().feed(b'data: {"error": {"message": "%s"}}\n\n' % told)
