@@ -22,6 +22,7 @@ from router.requests.request import Request
 
 _MODELS = "/v1/models"
 _GENERATE = "/generate"
+_LONGEST_ROUTE = 2048  # characters; the job has megabytes
 
 # The first of these fields that a bare body has decides its route.
 _BARE = {
@@ -72,6 +73,8 @@ def route_of(content: object) -> str:
 
 def _path(route: str) -> str:
     """The path as HTTP would have it: decoded, and without a query string."""
+    if len(route) > _LONGEST_ROUTE:
+        return ""  # no route
     path, _, _query = route.partition("?")
     return "/" + unquote(path).strip("/").removeprefix("openai/")
 

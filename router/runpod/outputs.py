@@ -37,18 +37,22 @@ def answered(content: bytes) -> Output:
 
 def streamed(events: bytes) -> Iterator[str]:
     """Whole events, in chunks that RunPod takes."""
-    while events:
-        size = len(events) if len(events) <= MOST else _cut(events)
-        yield events[:size].decode(errors="replace")
-        events = events[size:]
+    start = 0
+    while start < len(events):
+        end = _cut(events, start)
+        yield events[start:end].decode(errors="replace")
+        start = end
 
 
-def _cut(events: bytes) -> int:
-    """Where to cut what is too long: between events, or else between characters."""
-    whole, _ = split_events(events[:MOST])
+def _cut(events: bytes, start: int) -> int:
+    """Where a chunk ends: between events, or else between characters."""
+    most = start + MOST
+    if len(events) <= most:
+        return len(events)
+    whole, _ = split_events(events[start:most])
     if whole:
-        return len(whole)
-    for end in range(MOST, MOST - _LONGEST_CHARACTER, -1):
+        return start + len(whole)
+    for end in range(most, most - _LONGEST_CHARACTER, -1):
         if events[end] & 0b1100_0000 != 0b1000_0000:  # not inside a character
             return end
-    return MOST  # this is no text: any place is as good
+    return most  # this is no text: any place is as good

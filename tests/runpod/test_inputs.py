@@ -134,3 +134,10 @@ def test_a_token_that_is_no_string_is_refused() -> None:
 def test_any_input_is_read_or_refused(content: object) -> None:
     with suppress(InvalidRequest, InvalidHfToken):
         assert isinstance(read(content), Request | ListModels)
+
+
+@pytest.mark.parametrize("route", ["/v1/models/" + "%41" * 700, "/v1/chat/completions" * 200])
+def test_a_long_route_is_none(route: str) -> None:
+    request = read({"openai_route": route, "openai_input": {}})
+    assert isinstance(request, Request)
+    assert request.route == ""
