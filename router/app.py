@@ -132,7 +132,7 @@ class Assembly:
         _log.info("engines run on %s with %.1f GiB of memory", memory.device, gib)
         record: Journal | None = None
         if settings.pool_journal is not None:
-            stream = self._stack.enter_context(settings.pool_journal.open("a"))
+            stream = self._stack.enter_context(files.append_privately(settings.pool_journal))
             record = Journal(stream, limits)
         return EnginePool(
             Scheduler(limits),

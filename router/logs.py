@@ -1,5 +1,8 @@
 """Log formats, and the redaction of secrets in log records.
 
+Callers, repositories and engines have a say in what is logged. A record is one line all the
+same, in which nothing is hidden (`one_line`).
+
 The filter is on every handler, so that it sees the records of all libraries. It is the last
 line of defense: code holds a secret as a `router.secrets.Secret`, which does not print.
 """
@@ -165,16 +168,36 @@ class RedactionFilter(logging.Filter):
             record.stack_info = self._redact(record.stack_info)
 
 
-class _TextFormatter(logging.Formatter):
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+# What could forge a line, or change how one is shown: control characters (C0 without the tab,
+# C1), separators of lines, marks that hide or turn text around, and halves of characters.
+_UNSAFE = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    r"\ud800-\udfff\ufeff\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - the base class's signature
-        return _timestamp(record)
+
+def one_line(text: str) -> str:
+    """The text as it can stand in a log: in one line, which shows all that is in it."""
+    return _UNSAFE.sub(_escaped, text)
+
+
+def _escaped(unsafe: re.Match[str]) -> str:
+    return unsafe[0].encode("unicode_escape").decode("ascii")
+
+
+class _TextFormatter(logging.Formatter):
+    """One line a record. The lines of a traceback follow, set off from all records."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        head = f"{_timestamp(record)} {record.levelname:<7} {record.name}: "
+        lines = [head + one_line(record.getMessage())]
+        for more in (record.exc_text, record.stack_info):
+            lines += (f"  | {one_line(line)}" for line in (more or "").split("\n") if line)
+        return "\n".join(lines)
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object per line."""
+    """One JSON object per line, in ASCII."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -187,7 +210,7 @@ class _JsonFormatter(logging.Formatter):
             line["exception"] = record.exc_text
         if record.stack_info:
             line["stack"] = record.stack_info
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line).replace("\x7f", "\\u007f")
 
 
 def _timestamp(record: logging.LogRecord) -> str:

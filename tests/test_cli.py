@@ -170,6 +170,29 @@ def test_a_journal_that_a_killed_worker_left_is_replayed_up_to_the_cut(
     assert shown.err == f"{path} can't be replayed: line 3 is not a whole line of JSON\n"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"budget": 1, "of_a_later_version": 2}',
+        '[1.0, {"OfALaterVersion": {}}]',
+        '[1.0, {"Tick": {"of_a_later_version": 1}}]',
+        '[1.0, {"Wanted": {"waiter": 1}}]',
+        '[1.0, {"FetchFailed": {"key": 1, "error": {"code": "of_a_later_version"}}}]',
+        *("[1.0]", "[]", "1", "null", '"x"', "[1.0, {}]", '[1.0, {"Tick": {}, "Thawed": {}}]'),
+    ],
+)
+def test_a_journal_of_another_version_is_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    path = tmp_path / "events.jsonl"
+    with path.open("w") as stream:
+        Journal(stream, Limits(budget=1))
+        stream.write(line + "\n")
+    assert main(["replay", str(path)]) == 2
+    shown = capsys.readouterr().err
+    assert f"{path} can't be replayed: line 2 is not of this version of the router" in shown
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("start", [["-m", "router"], [".runpod/handler.py"]])
 def test_the_hubs_handler_starts_what_the_command_starts(start: list[str]) -> None:

@@ -3,16 +3,18 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import secrets
 import string
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.logs import RedactionFilter, Redactor, configure, redact
+from router.logs import RedactionFilter, Redactor, configure, one_line, redact
 from router.secrets import Secret
 
 ALNUM = string.ascii_letters + string.digits
@@ -45,11 +47,11 @@ def in_a_repr(log: logging.Logger, text: str) -> None:
 
 
 def as_bytes(log: logging.Logger, text: str) -> None:
-    log.warning("got %s", text.encode())
+    log.warning("got %s", text.encode(errors="surrogatepass"))
 
 
 def as_header_pairs(log: logging.Logger, text: str) -> None:
-    log.warning("headers=%r", [(b"a", b"b"), (b"x", text.encode())])
+    log.warning("headers=%r", [(b"a", b"b"), (b"x", text.encode(errors="surrogatepass"))])
 
 
 def as_json(log: logging.Logger, text: str) -> None:
@@ -292,6 +294,62 @@ def test_each_json_line_is_one_object() -> None:
     assert first["time"].endswith("Z")
     assert "ValueError: wrong" in second["exception"]
     assert "test_logs" in second["stack"]
+
+
+UNSAFE = (
+    "\n\r\x0b\x0c\x1b\x00\x08\x7f\x85\x9b\xad\u061c\u200b"
+    "\u2028\u2029\u202e\u2066\ufeff\ud800\U000e0041"
+)
+forged = st.text(st.sampled_from(UNSAFE + "a[31mé✓\t") | st.characters(), max_size=50)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(text=forged)
+def test_no_text_makes_a_line_of_its_own_or_hides_one(shape: Shape, text: str) -> None:
+    written = formatted("text", shape, f"{text}\n2026-01-31T12:00:00.000Z CRITICAL x: forged")
+    first, *more = written.removesuffix("\n").split("\n")
+    assert re.match(r"[\dT:.-]+Z WARNING|[\dT:.-]+Z ERROR", first)
+    assert all(line.startswith("  | ") for line in more)
+    assert not {*written} & {*UNSAFE.replace("\n", "")}
+    categories = {unicodedata.category(mark) for mark in {*written} - {*"\n\t"}}
+    assert not categories & {"Cc", "Cs", "Zl", "Zp"}
+    written.encode()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(text=forged)
+def test_no_text_leaves_its_json_object(shape: Shape, text: str) -> None:
+    written = formatted("json", shape, text)
+    assert written.isascii()
+    assert written.removesuffix("\n").isprintable()
+    assert {"time", "level", "logger", "message"} <= json.loads(written).keys()
+
+
+def formatted(form: str, shape: Shape, text: str) -> str:
+    """The output of the handler that `configure` makes."""
+    stream = io.StringIO()
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    try:
+        configure("INFO", form, [], stream)
+        (handler,) = root.handlers
+    finally:
+        root.level, root.handlers[:] = before
+    log = logging.Logger("test")  # noqa: LOG001 - outside the tree of loggers
+    log.addHandler(handler)
+    shape(log, text)
+    return stream.getvalue()
+
+
+def test_ordinary_text_of_any_language_stays_as_it_is() -> None:
+    text = "org/模型-ß\té ✓ \\n"
+    assert one_line(text) == text
+
+
+def test_what_is_escaped_can_be_read() -> None:
+    assert one_line("a\n\x1b[31m\x9b\u202e\ud800\U000e0041") == (
+        r"a\n\x1b[31m\x9b\u202e\ud800\U000e0041"
+    )
 
 
 @pytest.mark.usefixtures("loggers")

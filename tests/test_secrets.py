@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import pickle
 import secrets
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import InvalidHfToken
-from router.secrets import Secret, Token
+from router.secrets import Secret, Token, digest_of
 
 
 def a_token() -> str:
@@ -49,6 +52,21 @@ def test_equal_tokens_share_a_digest_that_does_not_reveal_them() -> None:
     assert Token(text).digest == Token(text).digest
     assert Token(text) != Token(a_token())
     assert text not in Token(text).digest
+
+
+def test_nobody_can_guess_a_secret_from_its_digest() -> None:
+    """An API key can be weak, and a journal of the pool can be read elsewhere."""
+    weak = "letmein1"
+    plain = {hashlib.new(name, weak.encode()).hexdigest() for name in ("sha256", "blake2b")}
+    assert not any(one.startswith(Secret(weak).digest[:12]) for one in plain)
+    assert digest_of(weak) == Secret(weak).digest
+
+
+@pytest.mark.process
+def test_a_digest_means_nothing_to_another_process() -> None:
+    told = "from router.secrets import digest_of; print(digest_of('letmein1'))"
+    other = subprocess.run([sys.executable, "-c", told], capture_output=True, check=True)
+    assert other.stdout.decode().strip() != digest_of("letmein1")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import ssl
+import stat
+from pathlib import Path
+from typing import TextIO
 
 from router.config.errors import SettingsError
 from router.config.settings import Settings
@@ -20,5 +23,28 @@ def check(settings: Settings) -> None:
             raise SettingsError("SSL_CERT_FILE", str(authorities), allowed) from None
     if journal is not None:
         place = journal if journal.exists() else journal.parent
-        if journal.is_dir() or not place.exists() or not os.access(place, os.W_OK):
-            raise SettingsError("POOL_JOURNAL", str(journal), "a file that can be written")
+        if not place.exists() or not os.access(place, os.W_OK) or not _may_be_private(journal):
+            raise SettingsError("POOL_JOURNAL", str(journal), "a file of yours to write to")
+
+
+def append_privately(path: Path) -> TextIO:
+    """Open a file at its end that nobody else may read. Raises `OSError`, also for a link:
+    whoever can place one would choose which file is changed."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)  # an older one may be open to others
+        return os.fdopen(descriptor, "a")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _may_be_private(path: Path) -> bool:
+    """Whether it is missing, or an ordinary file of this user's with no other name."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return True
+    ordinary = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    return ordinary and found.st_uid == os.geteuid()

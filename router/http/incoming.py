@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import re
 import uuid
@@ -20,6 +19,7 @@ from router.errors import (
     UnsupportedEncoding,
     UploadTimeout,
 )
+from router.secrets import digest_of
 from router.side_process import Body
 
 REQUEST_ID = "X-Request-Id"
@@ -34,17 +34,17 @@ class ApiKeys:
     """The operator's keys, as digests. Without any, every caller is let in, as the same one."""
 
     def __init__(self, keys: Collection[str]) -> None:
-        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        self._digests = [digest_of(key) for key in keys]
 
     def caller(self, offered: Iterable[str]) -> str:
         """Name the caller by the first key that is right. Raises `InvalidApiKey`."""
         if not self._digests:
             return ""
         for key in offered:
-            digest = hashlib.sha256(key.encode(errors="surrogateescape")).digest()
+            digest = digest_of(key)
             # Compare with every key, so that the time tells nothing.
             if sum(hmac.compare_digest(digest, known) for known in self._digests):
-                return digest.hex()[:16]
+                return digest[:16]
         raise InvalidApiKey(
             "The API key is missing or wrong: send `Authorization: Bearer <key>`. A Hugging "
             "Face token goes into `X-HF-Token`."

@@ -2,8 +2,8 @@
 
 A journal is a text file of JSON lines. Each run of the worker adds its limits, and then one
 `[time, event]` a line. The scheduler is deterministic, so the same events lead to the same
-decisions. No secret is in a journal: of the digests of tokens and callers it shows the first
-characters.
+decisions. No secret is in a journal: of the digests of tokens and callers, which are keyed, it
+shows the first characters.
 """
 
 from __future__ import annotations
@@ -58,24 +58,37 @@ class Step:
 
 
 def replay(lines: Iterable[str]) -> Iterator[Step]:
-    """Handle a journal's events with a new scheduler. Raises `ValueError` for other text."""
+    """Handle a journal's events with a new scheduler. Raises `ValueError` for other text, and
+    for a journal that another version of the router wrote."""
     scheduler: Scheduler | None = None
-    kinds = {kind.__name__: kind for kind in typing.get_args(events.Event)}
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
         except ValueError:
             # A worker that was killed leaves half of its last line.
             raise ValueError(f"line {number} is not a whole line of JSON") from None
-        if isinstance(row, dict):
-            scheduler = Scheduler(_built(Limits, row))
-            continue
-        if scheduler is None:
+        try:
+            made = _limits_or_event(row)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"line {number} is not of this version of the router "
+                f"({type(error).__name__}: {error})"
+            ) from None
+        if isinstance(made, Limits):
+            scheduler = Scheduler(made)
+        elif scheduler is None:
             raise ValueError("a journal begins with the pool's limits")
-        now, content = row
-        ((name, fields),) = content.items()
-        event = _built(kinds[name], fields)
-        yield Step(now, event, scheduler.handle(event, now))
+        else:
+            now, event = made
+            yield Step(now, event, scheduler.handle(event, now))
+
+
+def _limits_or_event(row: typing.Any) -> Limits | tuple[float, events.Event]:  # noqa: ANN401  JSON
+    if isinstance(row, dict):
+        return typing.cast("Limits", _built(Limits, row))
+    now, ((name, fields),) = float(row[0]), row[1].items()
+    kinds = {kind.__name__: kind for kind in typing.get_args(events.Event)}
+    return now, _built(kinds[name], fields)
 
 
 def _plain(value: object) -> object:

@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -455,6 +456,7 @@ async def test_callers_are_told_apart_without_showing_their_keys() -> None:
         first, second, third = (request.caller for request in running.service.seen)
         assert first == third != second
         assert "one" not in first
+        assert not hashlib.sha256(b"one").hexdigest().startswith(first)
 
 
 @pytest.mark.parametrize("path", ["/ping", "/health"])
