@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from engines.door import Door
 from router.models import EngineSpec, ResolvedModel, Task
 from router.scheduler.actions import Allotment
 from router.secrets import Token
 
 CPU_MODULES = Path(__file__).with_name("cpu")  # see sitecustomize.py there
+ENTRY = Path(__file__).with_name("entry.py")
 
 _GIB = 1 << 30
 
@@ -65,7 +67,7 @@ def model_path(snapshot: Path) -> str:
 def argv(
     spec: EngineSpec,
     snapshot: Path,
-    port: int,
+    door: Door,
     allotment: Allotment,
     *,
     python: str,
@@ -78,10 +80,10 @@ def argv(
     """
     return (
         python,
-        *("-m", "sglang.launch_server"),
+        *(str(ENTRY), ",".join(map(str, door.files)), "sglang.launch_server"),
         *("--model-path", model_path(snapshot)),
         *("--served-model-name", served_name(spec.model)),
-        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--host", "127.0.0.1", "--port", str(door.port)),
         *(() if spec.model.task is Task.GENERATE else ("--is-embedding",)),
         *("--log-level-http", "warning"),  # otherwise each poll of /ready is logged
         *("--allowed-media-domains", *(media_domains or (_NO_DOMAIN,))),

@@ -174,7 +174,7 @@ SETTINGS: Mapping[str, Setting[Any]] = {
 GONE = MappingProxyType(
     {
         "ENABLE_FLASHINFER_MLA": "SGLang chooses the backend; see ATTENTION_BACKEND",
-        "API_KEY": "the engines listen on loopback only; the router's keys are API_KEYS",
+        "API_KEY": "the router gives each engine a key; its own keys are API_KEYS",
     }
 )
 
@@ -192,7 +192,8 @@ GONE_VALUES = MappingProxyType(
     }
 )
 
-# What the launcher sets itself. Without these it could not find or trust its engine.
+# What the launcher sets itself: without these it could not find or trust its engine. And what
+# would serve in another way than behind the one door that `entry.py` locks.
 RESERVED = frozenset(
     {
         "--model-path",
@@ -206,6 +207,22 @@ RESERVED = frozenset(
         "--api-key",
         "--admin-api-key",
         "--config",
+        "--tokenizer-worker-num",
+        "--enable-http2",
+        "--enable-http-worker-reuseport",
+        "--grpc-mode",
+        "--grpc-port",
+        "--smg-grpc-mode",
+        "--smg-http-sidecar-port",
+        "--gated-launch-port",
+        "--engine-info-bootstrap-port",
+        "--encoder-only",
+        "--use-ray",
+        "--ssl-keyfile",
+        "--ssl-certfile",
+        "--ssl-ca-certs",
+        "--ssl-keyfile-password",
+        "--enable-ssl-refresh",
     }
 )
 
@@ -234,7 +251,8 @@ def warnings(environ: Mapping[str, str]) -> tuple[str, ...]:
 def refuse_reserved(key: str, given: Iterable[str]) -> None:
     """Raise `SettingsError` where an operator's flags, at `key`, hold one of the router's."""
     for flag in given:
-        name = flag.partition("=")[0]
+        # SGLang takes underscores for dashes, too.
+        name = flag.partition("=")[0].replace("_", "-")
         # argparse takes any unambiguous beginning of a flag for the flag.
         if name.startswith("--") and any(own.startswith(name) for own in RESERVED):
             raise SettingsError(key, name, f"without {name}, which is set by the router")

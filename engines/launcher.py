@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from engines import command
+from engines.door import Door, new_door
 from engines.failure import FailureReason, clean
 from engines.process import EngineProcess
 from router.models import EngineSpec
@@ -42,16 +42,22 @@ class SglangEngine:
         self,
         process: EngineProcess,
         failure: FailureReason,
-        url: str,
+        door: Door,
         served_name: str,
         sessions: Sessions,
     ) -> None:
         self._process = process
         self._failure = failure
-        self.url = url
+        self.url = f"http://127.0.0.1:{door.port}"
+        self.door_key = door.key
         self.served_name = served_name
         self.context_length: int | None = None
         self._sessions = sessions
+
+    @property
+    def signed(self) -> dict[str, str]:
+        """The header that the engine's door asks for."""
+        return {"Authorization": f"Bearer {self.door_key.reveal()}"}
 
     async def exited(self) -> str:
         ended = await self._process.exited()
@@ -61,7 +67,9 @@ class SglangEngine:
         try:
             async with (
                 self._sessions() as session,
-                session.get(f"{self.url}/health", timeout=_HEALTH_TIMEOUT) as answer,
+                session.get(
+                    f"{self.url}/health", headers=self.signed, timeout=_HEALTH_TIMEOUT
+                ) as answer,
             ):
                 return answer.status == HTTPStatus.OK
         except (aiohttp.ClientError, TimeoutError):
@@ -72,7 +80,7 @@ class SglangEngine:
 
 
 class SglangLauncher:
-    """Runs `python -m sglang.launch_server`. Implements `EngineLauncher`."""
+    """Runs SGLang's `launch_server`. Implements `EngineLauncher`."""
 
     def __init__(
         self,
@@ -109,7 +117,6 @@ class SglangLauncher:
     async def start(
         self, spec: EngineSpec, snapshot: Path, allotment: Allotment
     ) -> SglangEngine:
-        port = _free_port()
         name = command.served_name(spec.model)
         failure = FailureReason()
 
@@ -117,9 +124,8 @@ class SglangLauncher:
             failure.add(line)
             self._log.info("engine[%s] %s", name, clean(line))
 
-        process = await self._spawn(spec, snapshot, allotment, port, on_line)
-        url = f"http://127.0.0.1:{port}"
-        engine = SglangEngine(process, failure, url, name, self._sessions)
+        process, door = await self._spawn(spec, snapshot, allotment, on_line)
+        engine = SglangEngine(process, failure, door, name, self._sessions)
         try:
             await self._wait_until_ready(engine, command.model_path(snapshot), failure)
         except BaseException:
@@ -133,23 +139,26 @@ class SglangLauncher:
         spec: EngineSpec,
         snapshot: Path,
         allotment: Allotment,
-        port: int,
         on_line: Callable[[str], None],
-    ) -> EngineProcess:
-        argv = command.argv(
-            spec,
-            snapshot,
-            port,
-            allotment,
-            python=self._python,
-            device=self._device,
-            media_domains=self._media_domains,
-        )
+    ) -> tuple[EngineProcess, Door]:
         environment = command.environment(
             self._environ, spec, device=self._device, hf_token=self._hf_token
         )
         try:
-            return await EngineProcess.spawn(argv, environment, on_line, kill_after=KILL_AFTER)
+            with new_door() as door:
+                argv = command.argv(
+                    spec,
+                    snapshot,
+                    door,
+                    allotment,
+                    python=self._python,
+                    device=self._device,
+                    media_domains=self._media_domains,
+                )
+                process = await EngineProcess.spawn(
+                    argv, environment, on_line, hand_down=door.files, kill_after=KILL_AFTER
+                )
+                return process, door
         except OSError as error:
             raise EngineStartError(f"the engine could not be started: {error}") from error
 
@@ -165,7 +174,7 @@ class SglangLauncher:
                 timeout=self._start_timeout,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            # The exit first: another engine may have answered on the port of a dead one.
+            # The exit first: it says more than a connection that broke off.
             if exited.done():
                 raise EngineStartError(exited.result(), out_of_memory=failure.out_of_memory)
             if not ready.done():
@@ -180,43 +189,45 @@ class SglangLauncher:
 
     async def _poll(self, engine: SglangEngine, model_path: str) -> None:
         async with self._sessions() as session:
-            while not await _is_ready(session, engine.url):  # noqa: ASYNC110 - another process
+            while not await _is_ready(session, engine):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(POLL)
-            served = await _served_path(session, engine.url)
-            engine.context_length = await _context_length(session, engine.url)
+            if await _status(session, engine.url) != HTTPStatus.FORBIDDEN:
+                raise EngineStartError("it answers on its port to anybody, without the key")
+            served = await _served_path(session, engine)
+            engine.context_length = await _context_length(session, engine)
         if served != model_path:
-            raise EngineStartError(f"something else answers on its port, serving {served!r}")
+            raise EngineStartError(f"it serves something else: {served!r}")
 
 
-async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
+async def _is_ready(session: aiohttp.ClientSession, engine: SglangEngine) -> bool:
     try:
-        async with session.get(f"{url}/ready", timeout=_STATUS_TIMEOUT) as answer:
-            return answer.status == HTTPStatus.OK
+        return await _status(session, engine.url, engine.signed) == HTTPStatus.OK
     except (aiohttp.ClientError, TimeoutError):
         return False
 
 
-async def _served_path(session: aiohttp.ClientSession, url: str) -> str:
+async def _status(
+    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str] | None = None
+) -> int:
+    async with session.get(f"{url}/ready", headers=headers, timeout=_STATUS_TIMEOUT) as answer:
+        return answer.status
+
+
+async def _served_path(session: aiohttp.ClientSession, engine: SglangEngine) -> str:
     """The model path that the engine reports. Raises `EngineStartError`."""
+    url, headers = f"{engine.url}/model_info", engine.signed
     try:
-        async with session.get(f"{url}/model_info", timeout=_STATUS_TIMEOUT) as answer:
+        async with session.get(url, headers=headers, timeout=_STATUS_TIMEOUT) as answer:
             path: str = (await answer.json())["model_path"]
             return path
     except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as error:
         raise EngineStartError(f"it did not say which model it serves: {error}") from error
 
 
-async def _context_length(session: aiohttp.ClientSession, url: str) -> int | None:
+async def _context_length(session: aiohttp.ClientSession, engine: SglangEngine) -> int | None:
     """The tokens that the engine takes; None if it does not say. No reason not to serve."""
+    url, headers = f"{engine.url}/v1/models", engine.signed
     with suppress(aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError):
-        async with session.get(f"{url}/v1/models", timeout=_STATUS_TIMEOUT) as answer:
+        async with session.get(url, headers=headers, timeout=_STATUS_TIMEOUT) as answer:
             return int((await answer.json())["data"][0]["max_model_len"])
     return None
-
-
-def _free_port() -> int:
-    """A port that is free now. If another process takes it first, `/model_info` shows it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

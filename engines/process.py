@@ -72,11 +72,13 @@ class EngineProcess:
         env: Mapping[str, str],
         on_line: Callable[[str], None],
         *,
+        hand_down: Sequence[int] = (),
         kill_after: float = 10.0,
     ) -> EngineProcess:
         """Start the command `argv` with exactly the environment `env`.
 
         on_line     is called with each line that the engine prints
+        hand_down   open files that the engine's main process inherits under the same numbers
         kill_after  seconds that a process may survive SIGKILL before `stop` raises
 
         If the command can't be executed, the engine exits with status 127. Raises `OSError`
@@ -84,7 +86,7 @@ class EngineProcess:
         """
         # No await, so no cancellation, between the fork and the first reference to it.
         mark = secrets.token_hex(16)
-        supervisor, lifeline, output = _start_supervisor(argv, {**env, MARK: mark})
+        supervisor, lifeline, output = _start_supervisor(argv, {**env, MARK: mark}, hand_down)
         tree = ProcessTree(supervisor.pid, mark)
         return cls(supervisor, lifeline, OutputReader(output, on_line), tree, kill_after)
 
@@ -185,7 +187,7 @@ class EngineProcess:
 
 
 def _start_supervisor(
-    argv: Sequence[str], env: Mapping[str, str]
+    argv: Sequence[str], env: Mapping[str, str], hand_down: Sequence[int]
 ) -> tuple[subprocess.Popen[bytes], socket.socket, int]:
     """Return the supervisor, the router's end of the lifeline, and the output's read end.
 
@@ -200,11 +202,12 @@ def _start_supervisor(
         on_failure.callback(os.close, output)
         theirs.callback(os.close, output_theirs)
         supervisor = subprocess.Popen(  # noqa: S603 - no shell
-            [sys.executable, "-I", "-S", str(SUPERVISOR), *argv],
+            [sys.executable, "-I", "-S", str(SUPERVISOR), ",".join(map(str, hand_down)), *argv],
             stdin=lifeline_theirs.fileno(),
             stdout=output_theirs,
             stderr=output_theirs,
             env=env,
+            pass_fds=hand_down,
             start_new_session=True,
         )
         on_failure.pop_all()

@@ -1,7 +1,8 @@
 """A small parent process for one engine, which leaves no process of the engine behind.
 
-`engines.process` runs it as `python -I -S supervisor.py ENGINE-ARGV...`, so it can import
-only the standard library. It leads a new session and process group, in which the engine's
+`engines.process` runs it as `python -I -S supervisor.py FILES ENGINE-ARGV...`, so it can import
+only the standard library. FILES are the numbers of open files, with commas, that only the main
+process keeps. It leads a new session and process group, in which the engine's
 main process runs too. It handles three deaths:
 
 The router dies       Standard input is a socket, the lifeline, whose other end only the
@@ -44,10 +45,12 @@ _HANDLED = _FORWARDED | _IGNORED | {signal.SIGCHLD}
 class Supervisor:
     """The engine's main process, and its exit status once it has ended."""
 
-    def __init__(self, argv: list[str]) -> None:
+    def __init__(self, files: list[int], argv: list[str]) -> None:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._signals = _signal_pipe()
         self._engine = _fork(argv)
+        for file in files:
+            os.close(file)  # a port that the supervisor held open would outlive the engine
         self._status: int | None = None
 
     def watch(self) -> None:
@@ -159,7 +162,8 @@ def _prctl(option: int, value: int) -> None:
 
 
 def main() -> int:
-    supervisor = Supervisor(sys.argv[1:])
+    _, files, *argv = sys.argv
+    supervisor = Supervisor([int(file) for file in files.split(",") if file], argv)
     supervisor.watch()
     supervisor.sweep()
     return supervisor.exit_code

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from router.models import EngineSpec, ResolvedModel
 from router.scheduler.actions import Allotment
-from router.secrets import Token
+from router.secrets import Secret, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,11 @@ class Engine(Protocol):
     @property
     def url(self) -> str:
         """Base URL on loopback, without a trailing slash."""
+        ...
+
+    @property
+    def door_key(self) -> Secret:
+        """Goes with every request, as `Authorization: Bearer`: without it nobody is served."""
         ...
 
     @property

@@ -185,7 +185,7 @@ class EngineCall:
         """
         call, engine = self._call, lease.engine
         body = call.upstream_body(engine.served_name, authorized.salt)
-        request = UpstreamRequest(engine.url + call.route.path, body)
+        request = UpstreamRequest(engine.url + call.route.path, engine.door_key, body)
         answer = await self._stack.enter_async_context(self._access.upstream.open(request))
         if answer.status >= 400:
             content = await _read_error(answer)

@@ -10,6 +10,7 @@ from typing import Protocol
 from router.requests.dialects import Problem
 from router.requests.model_list import ModelCard
 from router.requests.request import Report, Request
+from router.secrets import Secret
 from router.side_process import Body
 
 
@@ -18,6 +19,7 @@ class UpstreamRequest:
     """What is posted to an engine. No header of the caller's goes with it."""
 
     url: str
+    key: Secret  # the engine's own
     body: Body  # JSON
 
 

@@ -49,7 +49,7 @@ class HttpUpstream:
             response = await self._session.request(
                 "POST",
                 request.url,
-                headers=_headers(request.body),
+                headers=_headers(request),
                 data=_data(request.body),
                 allow_redirects=False,
             )
@@ -80,8 +80,11 @@ class _EngineResponse:
             raise _lost(error) from error
 
 
-def _headers(body: Body) -> Mapping[str, str]:
-    return _SENT if isinstance(body, bytes) else {**_SENT, "Content-Length": str(size(body))}
+def _headers(request: UpstreamRequest) -> Mapping[str, str]:
+    headers = {**_SENT, "Authorization": f"Bearer {request.key.reveal()}"}
+    if not isinstance(request.body, bytes):
+        headers["Content-Length"] = str(size(request.body))
+    return headers
 
 
 def _data(body: Body) -> bytes | AsyncIterator[bytes]:

@@ -9,10 +9,10 @@ import openai
 import pytest
 
 from tests import tiny_models, tiny_vision
-from tests.e2e_sglang.harness import APPLE, PEAR, PLUM, Harness
+from tests.e2e_sglang.harness import APPLE, PEAR, PLUM, Harness, engines_below
 from tests.e2e_sglang.target import Target
 from tests.loopback_hub import LoopbackHub
-from tests.worker import ROOT, Worker
+from tests.worker import Worker
 
 _PATIENCE = 180.0  # seconds
 
@@ -28,20 +28,20 @@ _OBLIGING = (
 
 @pytest.fixture(scope="package")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
-    models = tmp_path_factory.mktemp("models")
+    models, directory = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("worker")
     with LoopbackHub() as hub:
         hub.add_repo(APPLE, tiny_models.make(models, "apple"))
         hub.add_repo(PEAR, tiny_models.make(models, "pear", tiny_models.Kind.EMBED))
         hub.add_repo(PLUM, tiny_vision.make(models, "plum"))
         settings = {
             **hub.environment(),
-            "ENGINE_PYTHON": str(ROOT / ".venv-sglang" / "bin" / "python"),
+            **engines_below(directory),
             "ENGINE_ARGS": " ".join(("--enable-cache-report", *_OBLIGING)),
             "SGLANG_ENABLE_REQUEST_HEADER_OVERRIDES": "1",
             "CUDA_VISIBLE_DEVICES": "",
             "MAX_LOADED_MODELS": "3",
         }
-        with Worker(tmp_path_factory.mktemp("worker"), settings) as worker:
+        with Worker(directory, settings) as worker:
             harness = Harness(
                 worker, hub, ann=hub.add_account("ann"), ben=hub.add_account("ben")
             )
@@ -87,4 +87,5 @@ async def engine(harness: Harness, worker: Target) -> Target:
     """The model's engine, past the worker."""
     if not harness.engines(worker.model):
         assert (await worker.post("/v1/completions", {"prompt": "Start."})).answer
-    return Target(harness.engine(worker.model).url, worker.model)
+    found = harness.engine(worker.model)
+    return Target(found.url, worker.model, found.signed)

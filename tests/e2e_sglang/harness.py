@@ -17,7 +17,16 @@ APPLE = "tests/apple"  # says "I am apple."
 PEAR = "tests/pear"  # embeds
 PLUM = "tests/plum"  # says "I am plum.", and can be shown pictures
 
+PYTHON = Path(__file__).with_name("python")
+
 Json = dict[str, Any]
+
+
+def engines_below(directory: Path) -> dict[str, str]:
+    """The real SGLang, for a worker in `directory`, where the keys of its engines are noted."""
+    keys = directory / "keys"
+    keys.mkdir(parents=True)
+    return {"ENGINE_PYTHON": str(PYTHON), "SGLANG_TEST_KEYS": str(keys)}
 
 
 @dataclass(frozen=True)
@@ -34,17 +43,26 @@ class Harness:
 
     def engines(self, model: str) -> list[Engine]:
         return [
-            Engine(pid, int(argv[argv.index("--port") + 1]))
+            Engine(pid, port := argv[argv.index("--port") + 1], self._key(port))
             for pid in self.worker.processes()
-            if (argv := _command(pid))[1:3] == ["-m", "sglang.launch_server"]
+            if (argv := _command(pid))[3:4] == ["sglang.launch_server"]
             and argv[argv.index("--served-model-name") + 1] == model
         ]
+
+    def _key(self, port: str) -> str:
+        return (self.worker.directory / "keys" / port).read_text()
 
 
 @dataclass(frozen=True)
 class Engine:
     pid: int  # of SGLang's main process
-    port: int
+    port: str
+    key: str = field(repr=False)
+
+    @property
+    def signed(self) -> dict[str, str]:
+        """The header without which it answers nobody."""
+        return {"Authorization": f"Bearer {self.key}"}
 
     @property
     def url(self) -> str:
@@ -57,7 +75,7 @@ class Engine:
         """How many requests it is at, as it says itself."""
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"{self.url}/v1/loads") as answer,
+            session.get(f"{self.url}/v1/loads", headers=self.signed) as answer,
         ):
             loads: list[Json] = (await answer.json())["loads"]
         return sum(load["num_running_reqs"] for load in loads)

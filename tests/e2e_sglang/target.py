@@ -4,7 +4,8 @@ stops must work against the engine, or the test shows nothing."""
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import aiohttp
 
@@ -45,6 +46,7 @@ class Reply:
 class Target:
     url: str
     model: str
+    signed: Mapping[str, str] = field(default_factory=dict, repr=False)  # headers
 
     async def post(
         self, path: str, content: Json, headers: dict[str, str] | None = None
@@ -56,7 +58,7 @@ class Target:
         self, method: str, path: str, body: bytes, headers: dict[str, str] | None = None
     ) -> Reply:
         """Byte for byte."""
-        sent = {"Content-Type": "application/json", **(headers or {})}
+        sent = {"Content-Type": "application/json", **(headers or {}), **self.signed}
         async with (
             aiohttp.ClientSession(timeout=_PATIENCE) as session,
             session.request(method, self.url + path, data=body, headers=sent) as answer,

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from engines.command import Device, argv, environment, memory_flags, served_name
+from engines.command import ENTRY, Device, argv, environment, memory_flags, served_name
+from engines.door import Door
 from router.models import EngineSpec, ResolvedModel, Task
 from router.scheduler.actions import Allotment
-from router.secrets import Token
+from router.secrets import Secret, Token
 
 GIB = 1 << 30
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WHOLE = Allotment(claim=80 * GIB, free=80 * GIB, whole=True)
 SNAPSHOT = Path("/snapshots/org/name")
+DOOR = Door(1234, Secret("key of the door"), (7, 8))
 
 
 def spec(task: Task = Task.GENERATE, *flags: str, hf_token: bool = False) -> EngineSpec:
@@ -27,7 +29,7 @@ def command(
     return argv(
         spec,
         SNAPSHOT,
-        1234,
+        DOOR,
         WHOLE,
         python="/usr/bin/python3",
         device=device,
@@ -41,18 +43,22 @@ def option(command: tuple[str, ...], name: str) -> str:
 
 def test_an_engine_serves_the_snapshot_on_loopback_under_the_canonical_name() -> None:
     line = command(spec())
-    assert line[:3] == ("/usr/bin/python3", "-m", "sglang.launch_server")
+    assert line[:4] == ("/usr/bin/python3", str(ENTRY), "7,8", "sglang.launch_server")
     assert option(line, "--model-path") == str(SNAPSHOT)
     assert option(line, "--served-model-name") == "org/name"
     assert option(line, "--host") == "127.0.0.1"
     assert option(line, "--port") == "1234"
 
 
+def test_the_key_of_its_port_is_not_on_its_command_line() -> None:
+    assert DOOR.key.reveal() not in " ".join(command(spec()))
+
+
 def test_a_relative_snapshot_can_not_be_taken_for_a_hub_id(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line = argv(spec(), Path("org/name"), 1, WHOLE, python="python3", device=Device.CUDA)
+    line = argv(spec(), Path("org/name"), DOOR, WHOLE, python="python3", device=Device.CUDA)
     assert option(line, "--model-path") == str(tmp_path / "org/name")
 
 

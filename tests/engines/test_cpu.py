@@ -78,7 +78,9 @@ async def say(engine: SglangEngine, text: str) -> str:
     async with (
         aiohttp.ClientSession() as session,
         session.post(
-            f"{engine.url}/v1/chat/completions", json=question(engine, text)
+            f"{engine.url}/v1/chat/completions",
+            json=question(engine, text),
+            headers=engine.signed,
         ) as answer,
     ):
         assert answer.status == 200, await answer.text()
@@ -91,7 +93,9 @@ async def stream(engine: SglangEngine, text: str) -> str:
     async with (
         aiohttp.ClientSession() as session,
         session.post(
-            f"{engine.url}/v1/chat/completions", json=question(engine, text, stream=True)
+            f"{engine.url}/v1/chat/completions",
+            json=question(engine, text, stream=True),
+            headers=engine.signed,
         ) as answer,
     ):
         async for line in answer.content:

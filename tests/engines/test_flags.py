@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engines.command import CPU_MODULES, Device, argv
+from engines.door import Door
 from engines.flags import (
     FLAGS,
     GONE,
@@ -19,6 +20,7 @@ from engines.flags import (
 from router.config.errors import SettingsError
 from router.models import EngineSpec, ResolvedModel, Task
 from router.scheduler.actions import Allotment
+from router.secrets import Secret
 from tests.config.test_settings import TRUE_AND_FALSE
 
 SGLANG_PYTHON = Path(__file__).parents[2] / ".venv-sglang/bin/python"
@@ -101,6 +103,18 @@ def test_what_the_router_sets_is_not_the_operators(text: str) -> None:
     assert refused.value.key == "ENGINE_ARGS"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("--api_key x", "--admin_api_key=x", "--tokenizer-worker-num 2", "--grpc_port 1"),
+        *("--enable-http2", "--use_ray", "--ssl-certfile x", "--gated-launch-port 1", "--smg"),
+    ],
+)
+def test_a_flag_that_opens_another_door_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="set by the router"):
+        flags({"ENGINE_ARGS": text})
+
+
 def test_a_value_may_look_like_a_flag_of_the_routers() -> None:
     refuse_reserved("flags", ("--chat-template=--port", "--dtype", "half"))
 
@@ -172,11 +186,11 @@ def test_sglang_knows_every_flag_that_the_worker_can_emit() -> None:
         argv(
             EngineSpec(ResolvedModel("org/name", "0" * 40, task)),
             Path("/snapshot"),
-            1,
+            Door(1, Secret("key of the door"), (7, 8)),
             Allotment(claim=gib, free=2 * gib, whole=False, smaller=True),
             python="python3",
             device=device,
-        )[3:]
+        )[4:]
         for device in Device
         for task in Task
     ]
@@ -188,9 +202,11 @@ def test_sglang_knows_every_flag_that_the_worker_can_emit() -> None:
 def test_sglang_refuses_what_is_said_to_be_gone_and_knows_what_is_reserved() -> None:
     gone = [(f"{VALUES[name].words[0]}={value}",) for name, value in GONE_VALUES]
     gone.append(("--enable-flashinfer-mla",))
-    reserved = [
-        (name,) if name == "--is-embedding" else (name, "1") for name in sorted(RESERVED)
-    ]
+    switches = {
+        *("--is-embedding", "--enable-http2", "--enable-http-worker-reuseport", "--grpc-mode"),
+        *("--smg-grpc-mode", "--encoder-only", "--use-ray", "--enable-ssl-refresh"),
+    }
+    reserved = [(name,) if name in switches else (name, "1") for name in sorted(RESERVED)]
     verdicts = sglang_says([*gone, *reserved])
     assert None not in verdicts[: len(gone)]
     assert verdicts[len(gone) :] == [None] * len(reserved)

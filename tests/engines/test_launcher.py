@@ -7,7 +7,9 @@ import logging
 import os
 import secrets
 import signal
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -59,6 +61,23 @@ class Workshop:
     def processes(self) -> list[int]:
         return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if self._has(entry)]
 
+    def shown(self) -> bytes:
+        """The command lines and environments of all processes."""
+        files = [
+            Path(f"/proc/{pid}/{file}")
+            for pid in self.processes()
+            for file in ("cmdline", "environ")
+        ]
+        return b"".join(file.read_bytes() for file in files)
+
+    def port(self) -> int:
+        """Of the engine that runs."""
+        lines = [
+            Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in self.processes()
+        ]
+        [port] = {line[line.index("--port") + 1] for line in lines if "--port" in line}
+        return int(port)
+
     def _has(self, entry: Path) -> bool:
         try:
             return self.word.encode() in (entry / "environ").read_bytes()
@@ -85,7 +104,9 @@ async def test_an_engine_that_has_started_answers_under_its_name(workshop: Works
         body = {"model": engine.served_name, "messages": [{"role": "user", "content": "?"}]}
         async with (
             aiohttp.ClientSession() as session,
-            session.post(f"{engine.url}/v1/chat/completions", json=body) as answer,
+            session.post(
+                f"{engine.url}/v1/chat/completions", json=body, headers=engine.signed
+            ) as answer,
         ):
             content = (await answer.json())["choices"][0]["message"]["content"]
         assert content == "I am org/name"
@@ -110,7 +131,9 @@ async def test_a_dead_engine_says_how_it_ended_and_fails_the_probe(workshop: Wor
     engine = await workshop.start(die_before_answer=True)
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientError):
-            await session.post(f"{engine.url}/generate", json={"text": "x"})
+            await session.post(
+                f"{engine.url}/generate", json={"text": "x"}, headers=engine.signed
+            )
     async with asyncio.timeout(WITHIN):
         assert "SIGKILL" in await engine.exited()
     assert not await engine.probe()
@@ -130,9 +153,76 @@ async def test_running_out_of_memory_is_reported(workshop: Workshop) -> None:
     assert failure.value.out_of_memory
 
 
-async def test_another_engine_on_the_port_is_not_taken_for_ours(workshop: Workshop) -> None:
-    with pytest.raises(EngineStartError, match="something else answers"):
+async def test_an_engine_with_another_model_fails_the_start(workshop: Workshop) -> None:
+    with pytest.raises(EngineStartError, match="serves something else"):
         await workshop.start(wrong_model=True)
+
+
+async def test_an_engine_that_serves_without_the_key_fails_the_start(
+    workshop: Workshop,
+) -> None:
+    with pytest.raises(EngineStartError, match="to anybody, without the key"):
+        await workshop.start(without_lock=True)
+
+
+@pytest.mark.parametrize("path", ["/ready", "/health", "/model_info", "/v1/models"])
+async def test_nobody_without_the_key_is_told_anything(workshop: Workshop, path: str) -> None:
+    engine = await workshop.start()
+    strangers: list[dict[str, str]] = [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer none"},
+        {"Authorization": f"Basic {engine.door_key.reveal()}"},
+        {"X-Api-Key": engine.door_key.reveal()},
+    ]
+    try:
+        async with aiohttp.ClientSession(engine.url) as session:
+            for headers in strangers:
+                async with session.get(path, headers=headers) as answer:
+                    assert (answer.status, await answer.read()) == (403, b"")
+            async with session.get(path, headers=engine.signed) as answer:
+                assert answer.status == 200
+    finally:
+        await engine.stop()
+
+
+async def test_nobody_takes_the_port_while_the_engine_loads(workshop: Workshop) -> None:
+    start = asyncio.create_task(workshop.start(start_delay=60.0))
+    await eventually(lambda: bool(workshop.processes()))
+    try:
+        for options in ((), (socket.SO_REUSEADDR,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)):
+            with socket.socket() as impostor:
+                for option in options:
+                    impostor.setsockopt(socket.SOL_SOCKET, option, 1)
+                with pytest.raises(OSError, match="Address already in use"):
+                    impostor.bind(("127.0.0.1", workshop.port()))
+    finally:
+        start.cancel()
+        with suppress(asyncio.CancelledError):
+            await start
+
+
+async def test_a_port_ends_with_its_engine(workshop: Workshop) -> None:
+    engine = await workshop.start(die_before_answer=True, spawn_children=1)
+    async with aiohttp.ClientSession() as session:
+        for failure in (aiohttp.ClientError, aiohttp.ClientConnectorError):
+            with pytest.raises(failure):
+                await session.post(
+                    f"{engine.url}/generate", json={"text": "x"}, headers=engine.signed
+                )
+            await engine.exited()
+    await engine.stop()
+
+
+async def test_the_key_is_on_no_command_line_and_in_no_environment(workshop: Workshop) -> None:
+    engine = await workshop.start(spawn_children=1)
+    try:
+        shown = workshop.shown()
+        assert workshop.word.encode() in shown
+        assert engine.door_key.reveal().encode() not in shown
+    finally:
+        await engine.stop()
 
 
 async def test_an_engine_that_never_gets_ready_fails_at_the_deadline(

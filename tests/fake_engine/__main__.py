@@ -1,4 +1,4 @@
-"""`-m sglang.launch_server FLAGS...`: start, serve, end."""
+"""`entry.py FILES sglang.launch_server FLAGS...`: start, serve, end."""
 
 from __future__ import annotations
 
@@ -6,49 +6,52 @@ import argparse
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
 
+from engines import entry
 from tests.fake_engine.api import Api
 from tests.fake_engine.behaviour import Behaviour, Journal
 from tests.fake_engine.wire import Connection
 
-MODULE = ["-m", "sglang.launch_server"]
-
 
 def main() -> None:
-    if sys.argv[1:3] != MODULE:
-        sys.exit(f"fake engine: expected {' '.join(MODULE)}, got {sys.argv[1:3]}")
+    _, script, files, module, *flags = sys.argv
+    if (script, module) != (entry.__file__, "sglang.launch_server"):
+        sys.exit(f"fake engine: expected entry.py FILES sglang.launch_server, got {sys.argv}")
     parser = argparse.ArgumentParser("launch_server", allow_abbrev=False)
     parser.add_argument("--model-path", "--model", required=True)
     parser.add_argument("--served-model-name")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=30000)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--is-embedding", action="store_true")
-    args, others = parser.parse_known_args(sys.argv[3:])
+    listener, key = entry.inherited(files)
+    args, others = parser.parse_known_args(flags)
 
     behaviour = Behaviour.of(Path(args.model_path), os.environ)
     journal = Journal(behaviour.journal)
     journal.write("start", model_path=args.model_path, argv=sys.argv[1:], unknown=others)
     behaviour = behaviour.in_life(journal.lives(args.model_path))
-    start(behaviour, journal)
+    start(behaviour, journal, listener)
     api = Api(
         args.model_path,
         args.served_model_name or args.model_path,
         behaviour,
         journal,
         is_embedding=args.is_embedding,
+        key=None if behaviour.without_lock else key,
     )
-    asyncio.run(serve(api, behaviour, journal, args.host, args.port))
+    asyncio.run(serve(api, behaviour, journal, listener))
 
 
-def start(behaviour: Behaviour, journal: Journal) -> None:
+def start(behaviour: Behaviour, journal: Journal, listener: socket.socket) -> None:
     if behaviour.ignore_sigint:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if behaviour.ignore_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    spawn(behaviour, journal)
+    spawn(behaviour, journal, listener)
     if behaviour.log_bytes:
         print("x" * behaviour.log_bytes, flush=True)
     time.sleep(behaviour.start_delay)
@@ -58,14 +61,16 @@ def start(behaviour: Behaviour, journal: Journal) -> None:
         sys.exit(behaviour.die_at_start)
 
 
-def spawn(behaviour: Behaviour, journal: Journal) -> None:
+def spawn(behaviour: Behaviour, journal: Journal, listener: socket.socket) -> None:
     for _ in range(behaviour.spawn_children):
         if os.fork() == 0:
+            listener.close()
             linger("child", journal)
     for _ in range(behaviour.spawn_daemons):
         if (first := os.fork()) == 0:
             os.setsid()
             if os.fork() == 0:
+                listener.close()
                 linger("daemon", journal)
             os._exit(0)
         os.waitpid(first, 0)
@@ -79,7 +84,9 @@ def linger(kind: str, journal: Journal) -> None:
         signal.pause()
 
 
-async def serve(api: Api, behaviour: Behaviour, journal: Journal, host: str, port: int) -> None:
+async def serve(
+    api: Api, behaviour: Behaviour, journal: Journal, listener: socket.socket
+) -> None:
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
 
@@ -99,8 +106,7 @@ async def serve(api: Api, behaviour: Behaviour, journal: Journal, host: str, por
 
     server = await loop.create_server(
         lambda: Connection(api, api.cancelled),
-        host,
-        port,
+        sock=listener,
         backlog=1024,
     )
     if not behaviour.ignore_sigint:

@@ -45,7 +45,10 @@ class Api:
         journal: Journal,
         *,
         is_embedding: bool,
+        key: str | None,
     ) -> None:
+        """`key` is what each request must bring; None: serve anybody."""
+        self._expected = None if key is None else f"Bearer {key}"
         self.ready = False
         self.idle = asyncio.Event()
         self.idle.set()
@@ -88,7 +91,9 @@ class Api:
 
     async def _route(self, request: Request, reply: Reply) -> None:
         path, method = request.path, request.method
-        if method == "GET" and path in self._get:
+        if self._expected not in (None, request.headers.pop("authorization", None)):
+            reply.whole(403)
+        elif method == "GET" and path in self._get:
             await self._get[path](reply)
         elif method == "POST" and path in {*GENERATION, *self._post}:
             await self._submit(request, reply)

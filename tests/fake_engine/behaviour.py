@@ -25,6 +25,7 @@ class Behaviour:
     die_at_start: int | None = None  # exit status, after `start_delay`
     last_words: str | None = None  # printed then
     wrong_model: bool = False  # /model_info tells of another
+    without_lock: bool = False  # it answers anybody, without the key
 
     die_before_answer: bool = False
     die_after_bytes: int | None = None  # of an answer's body

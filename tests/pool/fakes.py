@@ -16,7 +16,7 @@ from router.pool.interfaces import (
     the_operator,
 )
 from router.scheduler.actions import Allotment
-from router.secrets import Token
+from router.secrets import Secret, Token
 
 GIB = 1 << 30
 
@@ -118,6 +118,10 @@ class FakeEngine:
     @property
     def url(self) -> str:
         return f"http://engine/{self.number}"
+
+    @property
+    def door_key(self) -> Secret:
+        return Secret(f"key of {self.number}")
 
     @property
     def served_name(self) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
 from router.requests.upstream import HttpUpstream
+from router.secrets import Secret
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -57,7 +58,7 @@ async def raw_server(script: Script) -> AsyncIterator[tuple[RawServer, HttpUpstr
 
 
 def post(url: str) -> UpstreamRequest:
-    return UpstreamRequest(f"{url}/generate", b"{}")
+    return UpstreamRequest(f"{url}/generate", Secret("key of the engine"), b"{}")
 
 
 async def whole_body(response: UpstreamResponse) -> bytes:
@@ -198,7 +199,14 @@ async def test_only_listed_headers_travel_either_way() -> None:
                 assert response.headers == {"content-type": "text/plain", "content-length": "2"}
         for lines in server.heads:
             names = {line.split(":")[0].lower() for line in lines.splitlines()[1:] if line}
-            assert names == {"host", "content-type", "accept", "content-length"}
+            assert names == {
+                "host",
+                "content-type",
+                "accept",
+                "content-length",
+                "authorization",
+            }
+            assert "Authorization: Bearer key of the engine" in lines.splitlines()
 
 
 async def test_a_read_that_is_cancelled_loses_no_byte() -> None:

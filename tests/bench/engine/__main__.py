@@ -1,16 +1,22 @@
-"""`-m sglang.launch_server FLAGS...`: serve canned answers until SIGINT or SIGTERM."""
+"""`entry.py FILES sglang.launch_server FLAGS...`: serve canned answers until SIGINT or SIGTERM.
+
+A former router, and the old shape, start it as `-m sglang.launch_server FLAGS...`: then it
+binds its port itself and asks for no key.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
+import socket
 import sys
 from functools import partial
 from typing import cast
 
 import uvloop
 
+from engines.entry import inherited
 from tests.bench.engine import INTERVAL
 
 _HEAD_END = b"\r\n\r\n"
@@ -61,13 +67,15 @@ _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
 )
+_REFUSAL = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0" + _HEAD_END
 _EVENT = _chunk(b"data: " + json.dumps(_PIECE).encode() + b"\n\n")
 
 
 class Connection(asyncio.Protocol):
     """Requests of one client, one after another."""
 
-    def __init__(self, model_path: str) -> None:
+    def __init__(self, model_path: str, key: str) -> None:
+        self._key = f"Bearer {key}".encode() if key else b""
         self._info = _whole({"model_path": model_path})
         self._buffer = b""
         self._ticks: asyncio.TimerHandle | None = None
@@ -81,7 +89,9 @@ class Connection(asyncio.Protocol):
         if not blank or len(body) < _length(head):
             return
         self._buffer = b""
-        if head.startswith(b"GET /model_info "):
+        if self._key not in head:
+            self._transport.write(_REFUSAL)
+        elif head.startswith(b"GET /model_info "):
             self._transport.write(self._info)
         elif b'"stream":true' in body:
             self._transport.write(_STREAM_HEAD)
@@ -106,22 +116,27 @@ def _length(head: bytes) -> int:
     return 0
 
 
-async def serve(host: str, port: int, model_path: str) -> None:
+async def serve(listener: socket.socket, key: str, model_path: str) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(partial(Connection, model_path), host, port, backlog=1024)
+    server = await loop.create_server(
+        partial(Connection, model_path, key), sock=listener, backlog=1024
+    )
     await server.serve_forever()
 
 
 def main() -> None:
-    if sys.argv[1:3] != ["-m", "sglang.launch_server"]:
-        sys.exit(f"bench engine: expected -m sglang.launch_server, got {sys.argv[1:3]}")
+    *_, files, module = sys.argv[1 : sys.argv.index("sglang.launch_server") + 1]
     parser = argparse.ArgumentParser("launch_server", allow_abbrev=False)
     parser.add_argument("--model-path", required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=30000)
-    args, _ = parser.parse_known_args(sys.argv[3:])
+    args, _ = parser.parse_known_args(sys.argv[sys.argv.index(module) :])
+    if files == "-m":
+        listener, key = socket.create_server((args.host, args.port)), ""
+    else:
+        listener, key = inherited(files)
     try:
-        uvloop.run(serve(args.host, args.port, args.model_path))
+        uvloop.run(serve(listener, key, args.model_path))
     except KeyboardInterrupt:  # SIGINT is how the router ends an idle engine
         return
 

@@ -15,9 +15,9 @@ from tests import tiny_models
 from tests.e2e_sglang.compare.case import Case
 from tests.e2e_sglang.compare.cases import CASES
 from tests.e2e_sglang.compare.play import Differs, Player, starting
-from tests.e2e_sglang.harness import APPLE, PEAR, Harness
+from tests.e2e_sglang.harness import APPLE, PEAR, Harness, engines_below
 from tests.loopback_hub import LoopbackHub
-from tests.worker import ROOT, Worker
+from tests.worker import Worker
 
 
 def main(words: list[str]) -> int:
@@ -28,7 +28,7 @@ def main(words: list[str]) -> int:
         hub.add_repo(PEAR, tiny_models.make(directory, "pear", tiny_models.Kind.EMBED))
         environ = {
             **hub.environment(),
-            "ENGINE_PYTHON": str(ROOT / ".venv-sglang" / "bin" / "python"),
+            **engines_below(directory / "worker"),
             "ENGINE_ARGS": "--enable-cache-report",
             "CUDA_VISIBLE_DEVICES": "",
             "MODEL_NAME": APPLE,

@@ -11,7 +11,7 @@ import aiohttp
 from tests.e2e_sglang.compare.answers import Answer, ask
 from tests.e2e_sglang.compare.case import CHAT, EMBEDDINGS, JSON_BODY, Case, chat, embed
 from tests.e2e_sglang.compare.expected import unexplained
-from tests.e2e_sglang.harness import APPLE, PEAR, Harness
+from tests.e2e_sglang.harness import APPLE, PEAR, Engine, Harness
 
 # SGLang puts two tokens into one event where it is behind, on either way: only a difference
 # that shows each time counts.
@@ -24,7 +24,7 @@ class Differs(AssertionError):
 
 class Player:
     def __init__(
-        self, session: aiohttp.ClientSession, router: str, engines: Mapping[str, str]
+        self, session: aiohttp.ClientSession, router: str, engines: Mapping[str, Engine]
     ) -> None:
         self._session, self._router, self._engines = session, router, engines
 
@@ -38,21 +38,26 @@ class Player:
         raise Differs("\n".join(f"  {line}" for line in found))
 
     async def _differences(self, case: Case) -> list[str]:
-        routed = await self._ask(self._router + (case.alias or case.path), case)
+        url = self._router + (case.alias or case.path)
+        routed = await self._ask(url, case, case.headers)
         if case.own is not None:
             return list(case.own.unlike(routed))
-        direct = await self._ask(self._engines[case.model] + case.path, case)
+        engine = self._engines[case.model]
+        direct = await self._ask(
+            engine.url + case.path, case, {**case.headers, **engine.signed}
+        )
         return list(unexplained(direct, routed))
 
-    async def _ask(self, url: str, case: Case) -> Answer:
+    async def _ask(self, url: str, case: Case, headers: Mapping[str, str]) -> Answer:
         await self._empty_cache(case.model)
-        return await ask(self._session, url, case.method, case.body, case.headers)
+        return await ask(self._session, url, case.method, case.body, headers)
 
     async def _empty_cache(self, model: str) -> None:
         """SGLang does that once it is idle, which can be a moment after an answer's end."""
-        url = self._engines[model] + "/flush_cache"
+        engine = self._engines[model]
+        url, headers = engine.url + "/flush_cache", engine.signed
         async with asyncio.timeout(30):
-            while (await ask(self._session, url, "POST", None, {})).status != 200:  # noqa: ASYNC110
+            while (await ask(self._session, url, "POST", None, headers)).status != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
 
@@ -66,5 +71,5 @@ async def starting(harness: Harness) -> AsyncIterator[Player]:
             )
             if answer.status != 200:
                 raise RuntimeError(f"no engine: {answer}")
-        engines = {model: harness.engine(model).url for model in (APPLE, PEAR)}
+        engines = {model: harness.engine(model) for model in (APPLE, PEAR)}
         yield Player(session, harness.worker.url, engines)

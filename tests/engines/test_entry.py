@@ -1,0 +1,149 @@
+"""The lock in front of an engine's application, with a real uvicorn behind a real socket."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from engines import entry
+from engines.door import Door, new_door
+
+pytestmark = pytest.mark.process
+
+# What an engine is to the entry: a module that serves an application with uvicorn, in one of
+# its ways, and tells what its requests to itself were answered.
+SERVER = """
+import sys, threading, requests, uvicorn
+from pathlib import Path
+
+async def application(scope, receive, send):
+    if scope["type"] != "lifespan":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"secret"})
+
+port, way = int(sys.argv[1]), sys.argv[2]
+if way == "run":
+    uvicorn.run(application, host="127.0.0.1", port=port, log_level="error")
+elif way == "itself":
+    server = uvicorn.Server(uvicorn.Config(application, port=port, log_level="error"))
+    threading.Thread(target=server.run, daemon=True).start()
+    while not server.started:
+        pass
+    print(requests.get(f"http://127.0.0.1:{port}/ready").text)
+elif way == "workers":
+    uvicorn.run("served:application", host="127.0.0.1", port=port, workers=2)
+elif way == "path":
+    print([Path(place).name for place in sys.path][:2])
+"""
+
+
+@contextmanager
+def served(directory: Path, way: str) -> Iterator[tuple[Door, subprocess.Popen[str]]]:
+    (directory / "served.py").write_text(SERVER)
+    with new_door() as door:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, entry.__file__, ",".join(map(str, door.files))),
+                *("served", str(door.port), way),
+            ],
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(directory)},
+            pass_fds=door.files,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    try:
+        yield door, process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def asked(
+    door: Door, *headers: tuple[str, str], method: str = "GET"
+) -> tuple[int, bytes, set[str]]:
+    """Status, body and the names of the headers. Waits until the port is served."""
+    while True:
+        with (
+            suppress(ConnectionRefusedError),
+            closing(HTTPConnection("127.0.0.1", door.port, timeout=30)) as connection,
+        ):
+            connection.putrequest(method, "/anything")
+            for name, value in headers:
+                connection.putheader(name, value)
+            connection.endheaders()
+            answer = connection.getresponse()
+            return answer.status, answer.read(), {name.lower() for name in answer.headers}
+
+
+def test_only_the_key_opens_the_door(tmp_path: Path) -> None:
+    with served(tmp_path, "run") as (door, _):
+        key = door.key.reveal()
+        right = ("Authorization", f"Bearer {key}")
+        strangers: list[tuple[tuple[str, str], ...]] = [
+            (),
+            (("Authorization", key),),
+            (("Authorization", f"bearer {key}"),),
+            (("Authorization", f"Bearer {key[:-1]}"),),
+            (("Authorization", f"Bearer {key} "), ("Authorization", "Bearer other")),
+            (right, right),
+            (("Cookie", f"Authorization=Bearer {key}"),),
+            (("Origin", "http://page.example"), ("Sec-Fetch-Site", "cross-site")),
+        ]
+        assert asked(door, right)[:2] == (200, b"secret")
+        for headers in strangers:
+            for method in ("GET", "POST", "OPTIONS", "HEAD"):
+                status, body, names = asked(door, *headers, method=method)
+                assert (status, body) == (403, b""), headers
+                assert not [name for name in names if name.startswith("access-")]
+
+
+def test_an_engine_gets_through_its_own_door(tmp_path: Path) -> None:
+    with served(tmp_path, "itself") as (_, process):
+        assert process.communicate(timeout=30)[0] == "secret\n"
+
+
+def test_servers_that_would_not_be_locked_can_not_bind_the_port(tmp_path: Path) -> None:
+    """Each would be a process of its own, which knows neither the key nor the lock."""
+    with served(tmp_path, "workers") as (_, process):
+        assert "Address already in use" in process.communicate(timeout=30)[0]
+        assert process.returncode != 0
+
+
+def test_an_engine_imports_nothing_from_the_directory_of_its_entry(tmp_path: Path) -> None:
+    with served(tmp_path, "path") as (_, process):
+        assert "engines" not in process.communicate(timeout=30)[0]
+
+
+def test_without_a_key_nothing_is_served(tmp_path: Path) -> None:
+    readable, writable = os.pipe()
+    os.close(writable)
+    with new_door() as door:
+        listener, key = entry.inherited(f"{os.dup(door.files[0])},{readable}")
+        with listener, pytest.raises(SystemExit):
+            entry.lock(listener, key)
+
+
+async def test_a_websocket_is_refused() -> None:
+    sent: list[entry.Scope] = []
+
+    async def application(*_: object) -> None:
+        pytest.fail("it got through")
+
+    async def receive() -> entry.Scope:
+        return {}
+
+    async def send(message: entry.Scope) -> None:
+        sent.append(message)
+
+    lock = entry.Lock(application, secrets.token_hex())
+    await lock({"type": "websocket", "headers": []}, receive, send)
+    assert sent == [{"type": "websocket.close"}]
