@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,10 +24,9 @@ from router.clock import WorkerClock, watch
 from router.config import files, models_file
 from router.config.catalog import Catalog
 from router.config.settings import Platform, Settings
+from router.downloads.disk import Disk
 from router.downloads.downloader import SnapshotDownloader
-from router.downloads.last_used import LastUsed
 from router.downloads.places import Places
-from router.downloads.retention import PrivateModelRetention
 from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
 from router.pool.pool import EnginePool
@@ -92,9 +91,9 @@ class Assembly:
         self._clock, self._stack = clock, stack
 
     def build(self) -> Parts:
-        last_used = LastUsed(self._settings.hf_hub_cache)
         memory = gauge(self._configuration.environ)
-        downloads = self._downloads(memory, last_used)
+        disk = self._disk()
+        downloads = self._downloads(memory, disk)
         pool = self._pool(memory, downloads)
         direct = make_hub(self._settings)
         self._stack.push_async_callback(direct.close)
@@ -110,17 +109,29 @@ class Assembly:
 
         background: list[Work] = [
             partial(watch, self._clock, thawed),
-            *self._retention(pool, downloads, last_used),
+            *disk.kept_in_order(pool, downloads),
         ]
         return Parts(pool, self._service(pool, admission), background)
 
-    def _downloads(self, memory: Gauge, last_used: LastUsed) -> SnapshotDownloader:
+    def _disk(self) -> Disk:
+        settings, models = self._settings, self._configuration.catalog.models
+        return Disk(
+            settings.hf_hub_cache,
+            budget=settings.disk_budget,
+            operators=[model.ref for model in models if model.ref is not None],
+            private_ttl=settings.private_idle_ttl if settings.remove_private_files else None,
+        )
+
+    def _downloads(self, memory: Gauge, disk: Disk) -> SnapshotDownloader:
         settings = self._settings
         return SnapshotDownloader(
             settings.hf_hub_cache,
             self._configuration.environ,
             caches=settings.hub_caches,
-            last_used=last_used if settings.remove_private_files else None,
+            private=disk.private if settings.remove_private_files else None,
+            last_used=disk.last_used,
+            unfinished=disk.unfinished,
+            space=disk.space,
             places=Places(settings.max_downloads),
             max_model_bytes=settings.max_model_bytes or memory.total(),
             allow_unsafe_weights=settings.allow_unsafe_weights,
@@ -184,19 +195,6 @@ class Assembly:
             salt=secrets.token_bytes(32),
             clock=self._clock,
         )
-
-    def _retention(
-        self, pool: EnginePool, downloads: SnapshotDownloader, last_used: LastUsed
-    ) -> Iterator[Work]:
-        settings = self._settings
-        if settings.remove_private_files and settings.private_idle_ttl is not None:
-            yield PrivateModelRetention(
-                settings.hf_hub_cache,
-                last_used,
-                ttl=settings.private_idle_ttl,
-                pool=pool,
-                downloads=downloads,
-            ).run
 
 
 class Worker:

@@ -114,6 +114,13 @@ class Settings:
         label="Largest Model",
         unset="the GPU's memory",
     )
+    disk_budget: int | None = setting(
+        kinds.SIZE,
+        "Disk space for downloaded models. To make room, the least recently used ones that you "
+        "did not name leave.",
+        label="Disk Space",
+        unset="what is free, less a reserve of 1 GiB or 5 %",
+    )
     allow_unsafe_weights: bool = setting(
         kinds.FLAG,
         "Load weights other than safetensors. They can run code.",

@@ -15,7 +15,7 @@ from router.downloads.request import DownloadRequest
 from router.downloads.snapshots import Snapshots
 from router.downloads.space import DiskSpace, SpaceReservation
 from router.downloads.volume_lock import LockLost, VolumeLock
-from router.errors import HubUnavailable, InsufficientDisk
+from router.errors import HubUnavailable, InsufficientDisk, UnsupportedModel
 from router.pool.interfaces import FetchProgress
 from router.tasks import finish
 
@@ -56,7 +56,7 @@ class DownloadAttempt:
         Raises what the child's error means, `InsufficientDisk`, or `HubUnavailable` if the
         child stalls or dies. The child has ended and its partial files are gone when this
         returns or raises. Complete files stay for the next attempt, except after a
-        cancellation or for lack of space.
+        cancellation, for lack of space, or if the model can't be served anyway.
         """
         discard = False
         try:
@@ -65,7 +65,7 @@ class DownloadAttempt:
                 return await self._follow(reservation, progress)
         except _TurnOver:
             return False
-        except (asyncio.CancelledError, InsufficientDisk):
+        except (asyncio.CancelledError, InsufficientDisk, UnsupportedModel):
             discard = True
             raise
         finally:
@@ -74,7 +74,7 @@ class DownloadAttempt:
     async def _follow(
         self, reservation: SpaceReservation, progress: Callable[[FetchProgress], None]
     ) -> bool:
-        timeout, total = START_TIMEOUT, 0
+        timeout, total, due = START_TIMEOUT, 0, 0
         while True:
             event = await self._next_event(timeout)
             timeout = self._stall_timeout
@@ -82,14 +82,17 @@ class DownloadAttempt:
                 case {"event": "waiting", "done": int(done), "total": int(total)}:
                     self._place.note(done)
                     progress(FetchProgress(min(done, total), total))
-                case {"event": "plan", "total": int(total), "missing": int(missing)}:
-                    reservation.reserve(missing)
-                    self._blobs_before = self._snapshots.blobs(self._request.repo_id)
-                    self._child.send("start")
-                    self._place.note(total - missing)
-                    progress(FetchProgress(total - missing, total))
+                case {
+                    "event": "plan",
+                    "next": int(size),
+                    "done": int(done),
+                    "total": int(total),
+                }:
+                    due = done + await self._provide(reservation, size, done, total)
+                    self._place.note(done)
+                    progress(FetchProgress(done, total))
                 case {"event": "progress", "done": int(done)}:
-                    reservation.left = max(0, total - done)
+                    reservation.left = max(0, due - done)
                     self._place.note(done)
                     progress(FetchProgress(min(done, total), total))
                 case {"event": "done"}:
@@ -100,6 +103,17 @@ class DownloadAttempt:
                     raise from_fields(code, text, delay)
                 case None:
                     raise HubUnavailable("The download ended unexpectedly: try again.")
+
+    async def _provide(
+        self, reservation: SpaceReservation, size: int, done: int, total: int
+    ) -> int:
+        """Get the space for the next bytes, and let the child download them."""
+        comes = (self._request.repo_id, self._request.commit)
+        provided = await reservation.reserve(comes, size, done, total)
+        if self._blobs_before is None:
+            self._blobs_before = self._snapshots.blobs(self._request.repo_id)
+        self._child.send("start")
+        return provided
 
     async def _next_event(self, within: float) -> dict[str, Any] | None:
         time = asyncio.get_running_loop().time

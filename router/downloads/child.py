@@ -59,6 +59,7 @@ class SnapshotDownload:
         self._events = events
         self._snapshots = Snapshots(Path(request.cache))
         self._start = threading.Event()
+        self._reporting = False
 
     def run(self) -> NoReturn:
         sys.addaudithook(self._events.audit)
@@ -90,20 +91,28 @@ class SnapshotDownload:
         lock = self._acquire_lock(files, total)
         if lock is None:
             return
-        missing = total - self._prepare(lock, files)
-        self._events.send("plan", total=total, missing=missing)
-        self._start.wait()
-        threading.Thread(target=self._report, args=(files,), daemon=True).start()
+        self._prepare(lock, files)
         weights = [file for file in files if file.name.endswith((SAFE, UNSAFE))]
-        self._fetch([file for file in files if not file.name.endswith((SAFE, UNSAFE))])
-        # A configuration that will be refused is refused before the weights come.
+        small = [file for file in files if not file.name.endswith((SAFE, UNSAFE))]
+        self._fetch(small, files)
+        # Before the weights come, and before others' models leave to make room for them.
         snapshot = self._snapshots.path(request.repo_id, request.commit)
         check_config(snapshot, sum(file.size for file in weights))
-        self._fetch(weights)
+        self._fetch(weights, files)
         self._snapshots.seal(request.repo_id, request.commit, files)
 
-    def _fetch(self, files: list[RemoteFile]) -> None:
+    def _fetch(self, files: list[RemoteFile], of: list[RemoteFile]) -> None:
+        """Download some of the files, once the router has the space for them."""
         request = self._request
+        needed = sum(file.size for file in files) - self._done(files, ())
+        self._start.clear()
+        self._events.send(
+            "plan", total=sum(file.size for file in of), done=self._done(of, ()), next=needed
+        )
+        self._start.wait()
+        if not self._reporting:
+            self._reporting = True
+            threading.Thread(target=self._report, args=(of,), daemon=True).start()
         snapshot_download(
             request.repo_id,
             revision=request.commit,
@@ -153,15 +162,15 @@ class SnapshotDownload:
             except OSError:  # a faulty volume; if it stays so, others take the lock
                 continue
 
-    def _prepare(self, lock: VolumeLock, files: list[RemoteFile]) -> int:
-        """Clean up after others, and use what is there. Returns the bytes that are present."""
+    def _prepare(self, lock: VolumeLock, files: list[RemoteFile]) -> None:
+        """Clean up after others, and use what is there."""
         repo_id, commit = self._request.repo_id, self._request.commit
         self._snapshots.remove_client_locks(repo_id)
         self._remove_abandoned(lock)
         self._snapshots.remove_damaged(repo_id, commit, files)
         sources = map(Path, self._request.source_caches)
         link_from_caches(self._snapshots, repo_id, commit, files, sources)
-        return self._snapshots.bytes_present(repo_id, commit, files)
+        self._snapshots.link_present(repo_id, commit, files)
 
     def _remove_abandoned(self, lock: VolumeLock) -> None:
         """Remove partial files that dead workers left, and that no download would resume."""

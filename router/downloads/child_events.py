@@ -6,7 +6,8 @@ started     the process is up
 waiting     another worker holds the lock; `done` and `total` are its progress, in bytes
 partial     the file `name` is about to be written; announced first, so that the router can
             remove it however the child ends
-plan        `total` bytes in all, `missing` bytes to download; the child waits for `start`
+plan        of `total` bytes `done` are on disk, and `next` are to be downloaded now; the child
+            waits for `start`. Sent twice: for the small files, and for the weights
 progress    `done` bytes are on disk
 done        the snapshot is complete
 lock_lost   another worker declared this one dead and took the lock

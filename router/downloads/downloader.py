@@ -38,7 +38,10 @@ class SnapshotDownloader:
         max_model_bytes: int | None = None,
         allow_unsafe_weights: bool = False,
         caches: Sequence[Path] = (),
+        private: LastUsed | None = None,
         last_used: LastUsed | None = None,
+        unfinished: LastUsed | None = None,
+        space: DiskSpace | None = None,
         places: Places | None = None,
         stall_timeout: float = 60.0,
         heartbeat: float = 2.0,
@@ -49,7 +52,10 @@ class SnapshotDownloader:
         cache           the Hub cache directory to download to (`HF_HUB_CACHE`)
         environment     the router's; a child process gets only what it needs of it
         caches          all caches that may have a snapshot already, in order of preference
-        last_used       records each use of a private model, before its files are written
+        private         records each use of a private model, before its files are written
+        last_used       records each use of a snapshot in `cache`
+        unfinished      records each download that has begun and did not end
+        space           shares the disk among downloads; by default, as much as is free
         places          how many downloads run at once; by default two
         stall_timeout   seconds that a download may go without a byte
         heartbeat       seconds; other workers on a shared volume declare this one dead when
@@ -59,14 +65,14 @@ class SnapshotDownloader:
         self._cache = cache
         self._caches = tuple(dict.fromkeys((*caches, cache)))
         self._environment = environment
-        self._last_used = last_used
+        self._private, self._last_used, self._unfinished = private, last_used, unfinished
         self._max_model_bytes = max_model_bytes
         self._allow_unsafe_weights = allow_unsafe_weights
         self._places = places or Places(MAX_DOWNLOADS)
         self._stall_timeout = stall_timeout
         self._heartbeat = heartbeat
         self._snapshots = Snapshots(cache)
-        self._space = DiskSpace(lambda: free(cache))
+        self._space = space or DiskSpace(lambda: free(cache))
         self._shared: WeakValueDictionary[tuple[str, str], _SharedDownload] = (
             WeakValueDictionary()
         )
@@ -85,8 +91,8 @@ class SnapshotDownloader:
         """
         if model.path is not None:
             return await asyncio.to_thread(_local, model.path)
-        if self._last_used is not None and model.access is Access.PRIVATE:
-            await asyncio.to_thread(self._last_used.record, model.repo_id, model.commit)
+        if self._private is not None and model.access is Access.PRIVATE:
+            await asyncio.to_thread(self._private.record, model.repo_id, model.commit)
         shared = self._shared_download(model.repo_id, model.commit)
         with shared.joined(progress, callers):
             async with shared.lock:
@@ -105,6 +111,11 @@ class SnapshotDownloader:
         async with shared.lock:
             yield
 
+    def is_busy(self, repo_id: str, commit: str) -> bool:
+        """Whether `fetch` works on this snapshot, or `exclusive` keeps it from it."""
+        shared = self._shared.get((repo_id, commit))
+        return shared is not None and shared.lock.locked()
+
     def _shared_download(self, repo_id: str, commit: str) -> _SharedDownload:
         return self._shared.setdefault((repo_id, commit), _SharedDownload())
 
@@ -113,7 +124,11 @@ class SnapshotDownloader:
             found = Snapshots(cache).find(model.repo_id, model.commit)
             # Weights that were allowed when they were downloaded may not be allowed now.
             if found and (self._allow_unsafe_weights or any(found.rglob(f"*{SAFE}"))):
-                return found
+                if cache != self._cache or self._last_used is None:
+                    return found
+                self._last_used.record(model.repo_id, model.commit)
+                # Another worker may have begun to remove it before that.
+                return self._snapshots.find(model.repo_id, model.commit)
         return None
 
     async def _download(
@@ -137,6 +152,7 @@ class SnapshotDownloader:
         progress: Callable[[FetchProgress], None],
         place: Place,
     ) -> bool:
+        await asyncio.to_thread(self._begin, model)
         attempt = DownloadAttempt(
             self._request(model, credential),
             await ChildProcess.start(self._cache, self._environment),
@@ -145,7 +161,28 @@ class SnapshotDownloader:
             place,
             stall_timeout=self._stall_timeout,
         )
-        return await attempt.run(progress)
+        try:
+            return await attempt.run(progress)
+        finally:
+            await asyncio.to_thread(self._end, model)
+
+    def _begin(self, model: ResolvedModel) -> None:
+        """Record that what comes is the router's, unless others have put files there."""
+        repo_id, commit = model.repo_id, model.commit
+        if self._unfinished is not None and (
+            not self._snapshots.path(repo_id, commit).exists()
+            or self._unfinished.path(repo_id, commit).exists()
+        ):
+            self._unfinished.record(repo_id, commit)
+
+    def _end(self, model: ResolvedModel) -> None:
+        """Forget that it has begun, if it is whole or nothing is left of it."""
+        repo_id, commit = model.repo_id, model.commit
+        left = self._snapshots.path(repo_id, commit).exists()
+        if self._unfinished is not None and not (
+            left and not self._snapshots.find(repo_id, commit)
+        ):
+            self._unfinished.forget(repo_id, commit)
 
     def _request(self, model: ResolvedModel, credential: Token | None) -> DownloadRequest:
         return DownloadRequest(

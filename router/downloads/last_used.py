@@ -1,59 +1,80 @@
-"""When private models were last used. Stored beside their files, so that all workers on a
-volume know it, and workers that start later."""
+"""When models were last used. Stored beside their files, so that all workers on a volume know
+it, and workers that start later."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
+PRIVATE = "router-private"
+ALL = "router-used"
+UNFINISHED = "router-unfinished"
+
 
 class LastUsed:
-    """One empty file per snapshot below `router-private` in a Hub cache.
+    """One file per snapshot in a folder of a Hub cache.
 
-    The file's modification time is the time of the last use. All workers on a volume must
-    agree on these paths, so their names can't change.
+    The file's modification time is the time of the last use, and it names the worker that
+    wrote it. All workers on a volume must agree on these paths, so their names can't change.
     """
 
-    def __init__(self, cache: Path, wall: Callable[[], float] = time.time) -> None:
-        """`wall` returns seconds since the epoch."""
-        self._folder, self._wall = cache / "router-private", wall
+    def __init__(
+        self,
+        cache: Path,
+        folder: str,
+        wall: Callable[[], float] = time.time,
+        owner: str = "",
+    ) -> None:
+        """`folder`: PRIVATE, ALL or UNFINISHED. `wall` returns seconds since the epoch.
+        `owner` is a name of this worker alone."""
+        self._folder, self._wall, self._owner = cache / folder, wall, owner
 
     def record(self, repo_id: str, commit: str) -> None:
         """Record a use now. A failure is logged, not raised."""
-        path = self._path(repo_id, commit)
+        path = self.path(repo_id, commit)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            path.write_text(self._owner)
+            os.utime(path)  # an empty file that stays empty keeps its time
         except OSError as error:
             # A cache that can't be written holds no downloads either.
-            _log.warning("can't record the use of a private model: %s", error.strerror)
+            _log.warning("can't record the use of a model: %s", error.strerror)
 
     def update(self, repo_id: str, commit: str, ago: float) -> None:
         """Record a use `ago` seconds ago, if that is later than the recorded one.
 
         Does nothing for a model without a record.
         """
-        path, then = self._path(repo_id, commit), self._wall() - ago
+        path, then = self.path(repo_id, commit), self._wall() - ago
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < then:
+                path.write_text(self._owner)
                 os.utime(path, (then, then))
 
     def forget(self, repo_id: str, commit: str) -> None:
         # The folder stays: another worker may be about to write a record there.
-        self._path(repo_id, commit).unlink(missing_ok=True)
+        self.path(repo_id, commit).unlink(missing_ok=True)
 
-    def seconds_ago(self, repo_id: str, commit: str) -> float:
-        """Seconds since the last use; 0 without a record, so that the model stays."""
+    def seconds_ago(self, repo_id: str, commit: str, or_since: Iterable[Path] = ()) -> float:
+        """Seconds since the last use, else since the first of these files that there is was
+        written; else 0, so that the model stays."""
+        for path in (self.path(repo_id, commit), *or_since):
+            with suppress(FileNotFoundError):
+                return self._wall() - path.stat().st_mtime
+        return 0.0
+
+    def is_own(self, repo_id: str, commit: str) -> bool:
+        """Whether this worker wrote the record."""
         try:
-            return self._wall() - self._path(repo_id, commit).stat().st_mtime
-        except FileNotFoundError:
-            return 0.0
+            return self.path(repo_id, commit).read_text() == self._owner
+        except OSError:
+            return False
 
     def all(self) -> Iterator[tuple[str, str]]:
         """The repository and commit of every recorded model."""
@@ -62,5 +83,5 @@ class LastUsed:
             if len(parts) == 3:
                 yield from ((f"{parts[1]}/{parts[2]}", commit) for commit in commits)
 
-    def _path(self, repo_id: str, commit: str) -> Path:
+    def path(self, repo_id: str, commit: str) -> Path:
         return self._folder / f"models--{repo_id.replace('/', '--')}" / commit

@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 PARTIAL_SUFFIX = ".incomplete"  # huggingface_hub's name for a blob that is being written
+WITHDRAWN = ".withdrawn"  # a manifest whose snapshot is being removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,35 @@ class Snapshots:
         """
         return self._cache / "router-leases" / self.repo(repo_id).name
 
+    def manifest(self, repo_id: str, commit: str) -> Path:
+        return self._cache / "router-manifests" / self.repo(repo_id).name / f"{commit}.json"
+
+    def all(self) -> Iterator[tuple[str, str]]:
+        """The repository and commit of each snapshot that has a manifest, and of each whose
+        removal was interrupted."""
+        folder = self._cache / "router-manifests"
+        for manifest in folder.glob("models--*--*/*"):
+            if manifest.suffix not in (".json", WITHDRAWN):
+                continue
+            _, org, name = manifest.parent.name.split("--")  # no Hub name has two dashes
+            yield f"{org}/{name}", manifest.stem
+
+    def own_files(self, repo_id: str, commit: str) -> dict[Path, int]:
+        """A snapshot's files in this cache, with their bytes: its blobs, and what is no link.
+        Not what lies in another cache."""
+        blobs, found = self.repo(repo_id) / "blobs", {}
+        for entry in self.path(repo_id, commit).rglob("*"):
+            file = blobs / entry.readlink().name if entry.is_symlink() else entry
+            with suppress(FileNotFoundError):
+                status = file.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    found[file] = status.st_size
+        return found
+
     def find(self, repo_id: str, commit: str) -> Path | None:
         """The snapshot's directory if it is complete, else None. Never writes."""
         try:
-            sizes = json.loads(self._manifest(repo_id, commit).read_bytes())
+            sizes = json.loads(self.manifest(repo_id, commit).read_bytes())
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         snapshot = self.path(repo_id, commit)
@@ -68,7 +95,7 @@ class Snapshots:
         for name, size in sizes.items():
             if _size(snapshot / name) != size:
                 raise DamagedSnapshot(name)
-        manifest = self._manifest(repo_id, commit)
+        manifest = self.manifest(repo_id, commit)
         manifest.parent.mkdir(parents=True, exist_ok=True)
         draft = manifest.with_suffix(f".{os.getpid()}.draft")
         draft.write_text(json.dumps(sizes))
@@ -87,6 +114,15 @@ class Snapshots:
 
     def has(self, repo_id: str, commit: str, file: RemoteFile) -> bool:
         return any(_size(path) == file.size for path in self._places(repo_id, commit, file))
+
+    def link_present(self, repo_id: str, commit: str, files: Iterable[RemoteFile]) -> None:
+        """Link the commit to those of its blobs that other commits have brought, so that they
+        outlive these commits."""
+        for file in files:
+            link, blob = self._places(repo_id, commit, file)
+            if _size(blob) == file.size and not link.is_symlink() and not link.exists():
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(os.path.relpath(blob, link.parent))
 
     def partials(self, repo_id: str) -> list[Path]:
         """Partial blobs: being written now, or left behind by a worker that died."""
@@ -142,8 +178,8 @@ class Snapshots:
         finds the snapshot any more. Then `unless` is called: if it returns True, because a
         worker found the snapshot just before, everything stays and this returns False.
         """
-        manifest = self._manifest(repo_id, commit)
-        withdrawn = manifest.with_suffix(".withdrawn")
+        manifest = self.manifest(repo_id, commit)
+        withdrawn = manifest.with_suffix(WITHDRAWN)
         with suppress(FileNotFoundError):
             manifest.replace(withdrawn)
         if unless():
@@ -161,9 +197,6 @@ class Snapshots:
             with suppress(OSError):  # not empty
                 folder.rmdir()
         return True
-
-    def _manifest(self, repo_id: str, commit: str) -> Path:
-        return self._cache / "router-manifests" / self.repo(repo_id).name / f"{commit}.json"
 
     def _places(self, repo_id: str, commit: str, file: RemoteFile) -> tuple[Path, Path]:
         return (

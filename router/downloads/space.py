@@ -2,47 +2,124 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from router.errors import InsufficientDisk
+
+RESERVE = 1 << 30  # bytes that stay free, for logs and what else shares the disk; at most ...
+RESERVED_PART = 20  # ... this part of the disk
 
 
 def free_space(cache: Path) -> int:
     """Bytes that this user may still write to the disk of `cache`."""
-    return shutil.disk_usage(cache).free
+    return shutil.disk_usage(_existing(cache)).free
+
+
+def reserve_of(cache: Path) -> int:
+    """Bytes that downloads leave free on the disk of `cache`."""
+    return min(RESERVE, shutil.disk_usage(_existing(cache)).total // RESERVED_PART)
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() or path == path.parent else _existing(path.parent)
+
+
+Commit = tuple[str, str]  # a repository's id, and the commit
+
+
+class RoomMaker(Protocol):
+    """Removes what may go, for a commit that `comes`. Other downloads may need files of the
+    `spared` repositories."""
+
+    async def total(self) -> int:
+        """Bytes of all snapshots."""
+        ...
+
+    async def can_free(self, needed: int, comes: Commit, spared: Collection[str]) -> bool:
+        """Whether `needed` bytes may go."""
+        ...
+
+    async def make_room(self, needed: int, comes: Commit, spared: Collection[str]) -> None:
+        """Free `needed` bytes; none where so many may not go."""
+        ...
 
 
 class SpaceReservation:
-    """The space that one download still needs."""
+    """The space of one download. The owner lowers `left` as it writes."""
 
     def __init__(self, space: DiskSpace) -> None:
         self._space = space
-        self.left = 0  # bytes still to be written; the owner lowers it as it writes
+        self.repo_id = ""
+        self.began = -1  # bytes on disk at the first call of `reserve`
+        self.whole = 0  # bytes that are written since, or may be
+        self.left = 0  # bytes that are still to be written
 
-    def reserve(self, needed: int) -> None:
-        """Reserve `needed` bytes. Raises `InsufficientDisk` with the number that is missing."""
-        missing = needed - self._space.available()
-        if missing > 0:
-            raise InsufficientDisk(
-                f"The model needs {needed:,} bytes of disk; {missing:,} bytes are missing. "
-                "Use a worker with a larger disk, or a smaller model."
-            )
-        self.left = needed
+    async def reserve(self, comes: Commit, size: int, done: int, total: int) -> int:
+        """Reserve space for what is left of `total` bytes, if it is free; else for the next
+        `size` of it, for which others leave. Returns how many bytes may be written.
+
+        `done`: bytes that are on disk. Raises `InsufficientDisk` with the number that is
+        missing, and then nothing has left for it that could be known to be in vain.
+        """
+        self.repo_id = comes[0]
+        self.began = done if self.began < 0 else self.began
+        self.left = await self._space.provide(self, comes, size, done, total)
+        self.whole = done - self.began + self.left
+        return self.left
 
 
 class DiskSpace:
     """The free space of a disk, less the open reservations."""
 
-    def __init__(self, free: Callable[[], int]) -> None:
-        """`free` measures the disk's free bytes."""
-        self._free = free
+    def __init__(
+        self, free: Callable[[], int], *, reserve: int = 0, budget: int | None = None
+    ) -> None:
+        """`free` measures the disk's free bytes. `reserve`: bytes that stay free. `budget`:
+        for all snapshots together."""
+        self._free, self._reserve, self._budget = free, reserve, budget
         self._reservations: set[SpaceReservation] = set()
+        self._deciding = asyncio.Lock()  # two that make room would both remove too much
+        self.room_maker: RoomMaker | None = None
 
-    def available(self) -> int:
-        return self._free() - sum(each.left for each in self._reservations)
+    async def provide(
+        self, to: SpaceReservation, comes: Commit, size: int, done: int, total: int
+    ) -> int:
+        """See `SpaceReservation.reserve`, which alone calls this."""
+        if self._budget is not None and total > self._budget:
+            raise InsufficientDisk(
+                f"The model has {total:,} bytes; this worker keeps models of {self._budget:,} "
+                "bytes in all on its disk. Use a smaller model."
+            )
+        rest = total - done
+        async with self._deciding:
+            missing = await self._missing(to, done, rest)
+            if missing <= 0:
+                return rest
+            maker = self.room_maker
+            spared = {each.repo_id for each in self._reservations} - {to.repo_id}
+            if maker is None or not await maker.can_free(missing, comes, spared):
+                raise _insufficient(rest, missing)
+            missing = await self._missing(to, done, size)
+            if missing > 0:
+                await maker.make_room(missing, comes, spared)
+                missing = await self._missing(to, done, size)
+            if missing > 0:
+                raise _insufficient(size, missing)
+            return size
+
+    async def _missing(self, to: SpaceReservation, done: int, needed: int) -> int:
+        others = self._reservations - {to}
+        left = sum(each.left for each in others)
+        missing = needed + left + self._reserve - self._free()
+        if self._budget is None or self.room_maker is None:
+            return missing
+        coming = sum(each.whole for each in others) + done - to.began + needed
+        return max(missing, await self.room_maker.total() + coming - self._budget)
 
     @contextmanager
     def reservation(self) -> Iterator[SpaceReservation]:
@@ -53,3 +130,10 @@ class DiskSpace:
             yield reservation
         finally:
             self._reservations.remove(reservation)
+
+
+def _insufficient(needed: int, missing: int) -> InsufficientDisk:
+    return InsufficientDisk(
+        f"The model needs {needed:,} bytes of disk; {missing:,} bytes are missing. "
+        "Use a worker with a larger disk, or a smaller model."
+    )

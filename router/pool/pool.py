@@ -142,6 +142,14 @@ class EnginePool:
             for slot in self._scheduler.slots.values()
         }
 
+    def in_use(self) -> set[tuple[str, str]]:
+        """The repositories and commits whose files an engine, a download or a request needs."""
+        return {
+            (key.repo_id, key.commit)
+            for key, slot in self._scheduler.slots.items()
+            if slot.queue or slot.state not in (State.COLD, State.FETCHED)
+        }
+
     def forget_snapshot(self, repo_id: str, commit: str) -> bool:
         """Whether a model's files may be removed: no engine runs, starts or is wanted with
         them. If so, the next request for the model downloads them again."""

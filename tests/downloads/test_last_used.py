@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from router.downloads.last_used import LastUsed
+from router.downloads.last_used import PRIVATE, LastUsed
 
 MODEL = ("org/my-model", "a" * 40)
 OTHER = ("org/my-model", "b" * 40)
@@ -25,12 +25,12 @@ def wall() -> Wall:
 
 @pytest.fixture
 def last_used(tmp_path: Path, wall: Wall) -> LastUsed:
-    return LastUsed(tmp_path, wall)
+    return LastUsed(tmp_path, PRIVATE, wall)
 
 
 def test_a_record_is_known_to_later_workers(last_used: LastUsed, tmp_path: Path) -> None:
     last_used.record(*MODEL)
-    after = LastUsed(tmp_path)
+    after = LastUsed(tmp_path, PRIVATE)
     assert list(after.all()) == [MODEL]
     assert 0 <= after.seconds_ago(*MODEL) < 60
 
@@ -65,7 +65,7 @@ def test_a_failure_to_write_is_only_logged(
 ) -> None:
     (tmp_path / "router-private").touch()
     with caplog.at_level(logging.WARNING):
-        LastUsed(tmp_path).record(*MODEL)
+        LastUsed(tmp_path, PRIVATE).record(*MODEL)
     assert "can't record" in caplog.text
 
 

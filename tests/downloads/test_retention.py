@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from router.downloads.downloader import SnapshotDownloader
-from router.downloads.last_used import LastUsed
+from router.downloads.last_used import PRIVATE, LastUsed
+from router.downloads.removal import SnapshotRemoval
 from router.downloads.retention import PrivateModelRetention
 from router.downloads.snapshots import RemoteFile, Snapshots
 from router.downloads.volume_lock import DEAD_AFTER_POLLS, LockContender
@@ -28,11 +29,15 @@ class FakeSnapshotUse:
     def __init__(self) -> None:
         self.unused: dict[EngineKey, float] = {}
         self.forgets = True
+        self.used: set[tuple[str, str]] = set()
         self.asked: list[str] = []
         self.on_forget: Callable[[], None] = lambda: None
 
     def unused_for(self) -> Mapping[EngineKey, float]:
         return self.unused
+
+    def in_use(self) -> set[tuple[str, str]]:
+        return self.used
 
     def forget_snapshot(self, repo_id: str, commit: str) -> bool:
         self.asked.append(commit)
@@ -45,10 +50,15 @@ class House:
         self.cache, self.pool = cache, FakeSnapshotUse()
         self.snapshots = Snapshots(cache)
         self.now = 4e9  # far from the file system's clock; the tests set the files' times
-        self.last_used = LastUsed(cache, lambda: self.now)
+        self.last_used = LastUsed(cache, PRIVATE, lambda: self.now)
         self.downloads = SnapshotDownloader(cache, {})
         self.retention = PrivateModelRetention(
-            cache, self.last_used, ttl=TTL, pool=self.pool, downloads=self.downloads
+            self.last_used,
+            ttl=TTL,
+            pool=self.pool,
+            removal=SnapshotRemoval(
+                cache, pool=self.pool, downloads=self.downloads, records=[self.last_used]
+            ),
         )
 
     def put(self, commit: str = COMMIT, weights: str = "weights") -> None:

@@ -119,15 +119,24 @@ def test_only_the_named_partials_are_removed(snapshots: Snapshots) -> None:
     assert (mine.exists(), other.exists(), outside.exists()) == (False, True, True)
 
 
-def test_two_downloads_do_not_count_on_the_same_bytes() -> None:
-    space = DiskSpace(lambda: 100)
+async def test_two_downloads_do_not_count_on_the_same_bytes() -> None:
+    space, model = DiskSpace(lambda: 100), (REPO, COMMIT)
     with space.reservation() as first, space.reservation() as second:
-        first.reserve(70)
+        await first.reserve(model, 70, 0, 70)
         with pytest.raises(InsufficientDisk, match="10 bytes are missing"):
-            second.reserve(40)
+            await second.reserve(model, 40, 0, 40)
         first.left = 60  # ten were written, so they no longer count as free
-        second.reserve(40)
-    assert space.available() == 100
+        await second.reserve(model, 40, 0, 40)
+    with space.reservation() as third:
+        await third.reserve(model, 100, 0, 100)
+
+
+async def test_the_reserve_stays_free() -> None:
+    space = DiskSpace(lambda: 100, reserve=30)
+    with space.reservation() as only:
+        with pytest.raises(InsufficientDisk, match="1 bytes are missing"):
+            await only.reserve((REPO, COMMIT), 71, 0, 71)
+        await only.reserve((REPO, COMMIT), 70, 0, 70)
 
 
 def remote(*names: str) -> list[RemoteFile]:

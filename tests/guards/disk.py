@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
-from tests.guards.mutations import body, drop, never, swap
+from tests.guards.mutations import always, body, drop, never, swap, without
 
 _PLACES = "tests/downloads/test_places.py::test_"
+_EVICTION = "tests/downloads/test_eviction.py::test_"
 
 GUARDS = (
     Guard(
@@ -101,5 +102,80 @@ GUARDS = (
         swap("'modules.json'", "'params.json'"),
         "tests/security/test_hostile_repositories.py::"
         "test_the_modules_of_an_embedding_model_are_its_own",
+    ),
+    Guard(
+        "A full disk makes room before anybody is refused",
+        "router.downloads.space:DiskSpace.provide",
+        drop("make_room"),
+        "tests/security/test_disk_budget.py::"
+        "test_the_least_recently_used_leaves_for_a_new_one[http]",
+    ),
+    Guard(
+        "What leaves the disk was not used for longest",
+        "router.downloads.eviction:SnapshotEviction._idle",
+        body("return 1e6"),
+        _EVICTION + "the_least_recently_used_leave_and_no_more_than_needed",
+    ),
+    Guard(
+        "A model that an engine uses stays on the disk",
+        "router.downloads.removal:SnapshotRemoval.remove",
+        never("forget_snapshot"),
+        _EVICTION + "what_an_engine_uses_stays",
+    ),
+    Guard(
+        "A model that is being fetched stays on the disk",
+        "router.downloads.removal:SnapshotRemoval.remove",
+        never("is_busy"),
+        _EVICTION + "what_is_being_fetched_stays",
+    ),
+    Guard(
+        "The operator's models stay on the disk",
+        "router.downloads.eviction:SnapshotEviction._may_leave",
+        never("include"),
+        _EVICTION + "the_operators_models_stay",
+    ),
+    Guard(
+        "A model that another worker has just used stays on the disk",
+        "router.downloads.eviction:SnapshotEviction._may_leave",
+        body("return True"),
+        _EVICTION + "what_another_worker_has_just_used_stays",
+    ),
+    Guard(
+        "A model that another worker finds at the last moment stays on the disk",
+        "router.downloads.snapshots:Snapshots.remove",
+        never("unless"),
+        _EVICTION + "what_another_worker_finds_at_the_last_moment_stays",
+    ),
+    Guard(
+        "A download that does not fit in any case costs nobody a model",
+        "router.downloads.eviction:SnapshotEviction._chosen",
+        always("freed"),
+        _EVICTION + "nothing_leaves_for_what_does_not_fit_in_any_case",
+    ),
+    Guard(
+        "A model larger than the disk's budget costs nobody a model",
+        "router.downloads.space:DiskSpace.provide",
+        never("total"),
+        "tests/security/test_disk_budget.py::"
+        "test_a_model_larger_than_the_budget_is_refused_and_the_others_stay[http]",
+    ),
+    Guard(
+        "A model that can't be served costs nobody a model",
+        "router.downloads.child:SnapshotDownload._download",
+        drop("check_config"),
+        "tests/security/test_disk_budget.py::"
+        "test_a_model_that_can_not_be_served_costs_nobody_a_model[http]",
+    ),
+    Guard(
+        "Files that others put into the cache stay",
+        "router.downloads.eviction:SnapshotEviction._stored",
+        swap("set(self._snapshots.all())", "{('org/a', 'a' * 40)}"),
+        _EVICTION + "files_of_others_stay",
+    ),
+    Guard(
+        "A model that an engine uses is no room for another",
+        "router.downloads.eviction:SnapshotEviction._may_leave",
+        without("_in_use"),
+        _EVICTION + "what_an_engine_uses_counts_for_nothing",
     ),
 )

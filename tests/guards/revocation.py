@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
-from tests.guards.mutations import always, drop, never, swap, unwrap, value, without
+from tests.guards.mutations import drop, never, swap, unwrap, value, without
 
 _REVOKED = "tests/security/test_revocation.py::test_"
 _REMOVED = "tests/downloads/test_retention.py::test_"
@@ -35,14 +35,14 @@ GUARDS = (
     ),
     Guard(
         "With REMOVE_PRIVATE_FILES, its files are removed too",
-        "router.app:Assembly._retention",
+        "router.app:Assembly._disk",
         never("remove_private_files"),
         _REVOKED + "a_private_model_that_nobody_asks_for_leaves_the_gpu_and_the_disk[queue]",
     ),
     Guard(
         "Files in use are not removed",
-        "router.downloads.retention:PrivateModelRetention.sweep",
-        always("forget_snapshot"),
+        "router.downloads.removal:SnapshotRemoval.remove",
+        never("forget_snapshot"),
         _REMOVED + "a_loaded_but_unused_model_is_removed_once_its_engine_is_gone",
     ),
     Guard(

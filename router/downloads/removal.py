@@ -1,0 +1,109 @@
+"""Removes a snapshot that nothing uses, however many workers share the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from router.downloads.downloader import SnapshotDownloader
+from router.downloads.last_used import LastUsed
+from router.downloads.snapshots import Snapshots
+from router.downloads.volume_lock import LockContender
+from router.models import EngineKey
+from router.tasks import finish
+
+
+class SnapshotUse(Protocol):
+    """What is needed of the engine pool."""
+
+    def unused_for(self) -> Mapping[EngineKey, float]: ...
+
+    def in_use(self) -> Collection[tuple[str, str]]: ...
+
+    def forget_snapshot(self, repo_id: str, commit: str) -> bool: ...
+
+
+class SnapshotRemoval:
+    """Removes snapshots from one Hub cache directory. Nothing outside it is touched."""
+
+    def __init__(
+        self,
+        cache: Path,
+        *,
+        pool: SnapshotUse,
+        downloads: SnapshotDownloader,
+        records: Collection[LastUsed],
+    ) -> None:
+        """`records`: those that go with a snapshot."""
+        self._snapshots, self._records = Snapshots(cache), records
+        self._pool, self._downloads = pool, downloads
+        # By repository. Kept between two calls, because a contender needs many polls to
+        # declare a lock's holder dead.
+        self._contenders: dict[str, LockContender] = {}
+
+    async def remove(
+        self,
+        repo_id: str,
+        commit: str,
+        unless: Callable[[], bool],
+        *,
+        abandoned_after: float,
+        locked: bool = False,
+    ) -> bool:
+        """Whether the snapshot is gone. It stays where an engine or a download needs it,
+        where another worker works on the repository, or where `unless` says so.
+
+        `unless` is called once no worker finds the snapshot any more. Partial files that are
+        older than `abandoned_after` seconds go as well. `locked`: a waiting download of this
+        worker holds the lock on the repository. Raises `OSError`.
+        """
+        # No await between the three: a request that arrives later waits for the lock.
+        if self._downloads.is_busy(repo_id, commit):
+            return False
+        if not self._pool.forget_snapshot(repo_id, commit):
+            return False
+        gone = False
+
+        async def remove() -> None:
+            nonlocal gone
+            work = self._remove_under_lock if locked else self._remove
+            gone = await asyncio.to_thread(work, repo_id, commit, unless, abandoned_after)
+
+        async with self._downloads.exclusive(repo_id, commit):
+            await finish(remove())
+        return gone
+
+    def _remove(
+        self, repo_id: str, commit: str, unless: Callable[[], bool], abandoned_after: float
+    ) -> bool:
+        lock = self._contender(repo_id).poll()
+        if lock is None:
+            return False  # another worker works on this repository
+        try:
+            for blob in self._snapshots.partials(repo_id):  # left by workers that died
+                with suppress(FileNotFoundError):
+                    if lock.age_of(blob) >= abandoned_after:
+                        blob.unlink()
+            return self._remove_under_lock(repo_id, commit, unless)
+        finally:
+            del self._contenders[repo_id]
+            lock.release()
+
+    def _remove_under_lock(
+        self, repo_id: str, commit: str, unless: Callable[[], bool], _: float = 0.0
+    ) -> bool:
+        gone = self._snapshots.remove(repo_id, commit, unless=unless)
+        if gone:
+            for record in self._records:
+                record.forget(repo_id, commit)
+        return gone
+
+    def _contender(self, repo_id: str) -> LockContender:
+        folder = self._snapshots.lock_folder(repo_id)
+        return self._contenders.setdefault(
+            repo_id, LockContender(folder, secrets.token_hex(16))
+        )
