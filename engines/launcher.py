@@ -20,6 +20,7 @@ from engines import command
 from engines.door import Door, new_door
 from engines.failure import FailureReason, clean
 from engines.process import EngineProcess
+from engines.vocabulary import vocabulary
 from router.models import EngineSpec
 from router.pool.interfaces import EngineStartError
 from router.scheduler.actions import Allotment
@@ -52,6 +53,7 @@ class SglangEngine:
         self.door_key = door.key
         self.served_name = served_name
         self.context_length: int | None = None
+        self.vocabulary: int | None = None
         self._sessions = sessions
 
     @property
@@ -128,6 +130,7 @@ class SglangLauncher:
         engine = SglangEngine(process, failure, door, name, self._sessions)
         try:
             await self._wait_until_ready(engine, command.model_path(snapshot), failure)
+            engine.vocabulary = await asyncio.to_thread(vocabulary, snapshot)
         except BaseException:
             # To the end, even if this task is cancelled: a failed start leaves no process.
             await finish(process.stop(grace=0))

@@ -88,6 +88,11 @@ class Engine(Protocol):
         """How many tokens a request may have in all; None if the engine does not say."""
         ...
 
+    @property
+    def vocabulary(self) -> int | None:
+        """How many tokens the model knows, 0 being the first; None if nothing tells."""
+        ...
+
     async def exited(self) -> str:
         """Wait until the process has ended by itself. Returns how, for the log."""
         ...

@@ -184,6 +184,7 @@ class EngineCall:
         between has said nothing yet.
         """
         call, engine = self._call, lease.engine
+        call.demands.check(engine.vocabulary)
         body = call.upstream_body(engine.served_name, authorized.salt)
         request = UpstreamRequest(engine.url + call.route.path, engine.door_key, body)
         answer = await self._stack.enter_async_context(self._access.upstream.open(request))

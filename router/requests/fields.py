@@ -22,7 +22,11 @@ judged, so that a new SGLang can't open a door unseen.
 | `background` | generates on after the answer, unseen by the pool | refused |
 | `previous_response_id` | reads a stored answer of any caller | refused |
 | `chat_template_kwargs.chat_template` | runs the caller's template | refused |
+| `stop_regex` | takes exponential time where repeats are nested | refused |
+| `*embed_override*` | vectors for the model's inside | refused |
 | `/generate`: all but the list below | much of the engine's inside | refused |
+
+Which values the others may have is in `router/requests/bounds.py`.
 
 Images, audio and video come with the request, or from hosts that the operator lists. SGLang
 would read `file://`, local paths and any URL, and tries anything else as a path, then as
@@ -36,6 +40,7 @@ import re
 from dataclasses import dataclass
 
 from router.errors import InvalidRequest
+from router.requests.bounds import check_source
 from router.requests.manifests import holds_media
 
 # The answer is the same without them.
@@ -67,6 +72,11 @@ REFUSED = {
     "lora_path": "name a model that has the adapter merged",
     "custom_logit_processor": "a request can't bring code",
     "background": "an answer ends with its request",
+    "stop_regex": "name strings in `stop`",
+    "embed_override_token_id": "send text or token ids",
+    "embed_overrides": "send text or token ids",
+    "query_embed_overrides": "send text or token ids",
+    "item_embed_overrides": "send text or token ids",
     "previous_response_id": "answers are not kept; send the whole conversation in `input`",
 }
 
@@ -208,6 +218,7 @@ def _check_source(value: object, kind: str, allowed: _Allowed) -> None:
     allowed.take(kind)
     if isinstance(value, dict):
         value.pop("content_hash", None)
+        check_source(value)
         value = value.get("url")
     if not isinstance(value, str) or not _is_allowed(value, allowed):
         raise _refusal(allowed.hosts)

@@ -10,9 +10,11 @@ import orjson
 
 from router.errors import InvalidHfToken, InvalidModelId, InvalidRequest
 from router.models import Task
+from router.requests.bounds import check_fields
 from router.requests.dialects import ANTHROPIC, NATIVE, OPENAI, RESPONSES, Dialect
 from router.requests.fields import admit_fields, check_media
 from router.requests.reasoning import check_reasoning
+from router.requests.rules import Demands
 from router.secrets import Token
 from router.side_process import Body
 
@@ -118,7 +120,8 @@ class Call:
     """A body that was read, freed of what must not reach an engine.
 
     `model`, `hf_token` and `cache_salt` are as written: None where absent or null. `content`
-    is a JSON object that has none of them. `repr` shows neither the token nor the content.
+    is a JSON object that has none of them. `demands` is what the model must have. `repr` shows
+    neither the token nor the content.
     """
 
     route: Route
@@ -127,6 +130,7 @@ class Call:
     hf_token: object = field(repr=False)
     cache_salt: Salt = field(repr=False)
     content: Body = field(repr=False)
+    demands: Demands
 
     def upstream_body(self, served_name: str, salt: Salt) -> Body:
         """The JSON for an engine; `salt` keeps prefix caches apart."""
@@ -175,13 +179,14 @@ def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()
         raise InvalidRequest("`stream` must be true or false.", param="stream")
     salt = _read_salt(sent) if route.salted else None
     fields = admit_fields(route.path, sent)
+    demands = check_fields(route.path, fields)
     check_media(fields, media_domains)
     if route.dialect is RESPONSES:
         check_reasoning(fields)
     if stream is not None:
         fields["stream"] = stream
     content = orjson.dumps(fields)
-    return Call(route, model, bool(stream) and route.streams, token, salt, content)
+    return Call(route, model, bool(stream) and route.streams, token, salt, content, demands)
 
 
 def _merged(first: bytes, second: bytes) -> bytes:

@@ -19,6 +19,7 @@ W = TypeVar("W", bound=Worker)
 
 # A generation that no test lives to see the end of.
 ENDLESS: dict[str, Any] = {"tokens": 100_000, "interval": 0.01}
+VOCABULARY = 1000  # tokens, of every model here
 
 
 class Harness:
@@ -40,7 +41,9 @@ class Harness:
     ) -> str:
         """Put a model on the Hub, owned by its organisation; `engine` is its behaviour."""
         files = {
-            "config.json": json.dumps({"architectures": [architecture]}).encode(),
+            "config.json": json.dumps(
+                {"architectures": [architecture], "vocab_size": VOCABULARY}
+            ).encode(),
             "model.safetensors": name.encode().ljust(1000),
             FILE: behaviour(journal=str(self.journal.path), **engine),
             **dict.fromkeys(further, b"{}"),

@@ -11,7 +11,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from tests.e2e.caller import CHAT, Caller, chat
-from tests.e2e.harness import ENDLESS, Event, Harness
+from tests.e2e.harness import ENDLESS, VOCABULARY, Event, Harness
 from tests.eventually import eventually
 from tests.worker import Worker
 
@@ -94,6 +94,33 @@ async def test_each_other_route_is_answered_by_the_engine_of_its_model(
     answer = await caller.post(route, {**content, "model": model})
     assert answer.status == 200
     assert last_request(harness, model)["path"] == route
+
+
+@pytest.mark.parametrize(
+    ("route", "field", "content"),
+    [
+        ("/v1/completions", "prompt", {"prompt": [5, VOCABULARY]}),
+        ("/v1/completions", "top_k", {"prompt": "a", "top_k": 2**62}),
+        (CHAT, "logit_bias", {**chat(None), "logit_bias": {str(VOCABULARY): 1}}),
+        ("/generate", "sampling_params.n", {"text": "a", "sampling_params": {"n": -1}}),
+        ("/v1/messages", "top_k", {**chat(None), "max_tokens": 9, "top_k": 2**31}),
+        ("/v1/responses", "stop_regex", {"input": "a", "stop_regex": "a"}),
+    ],
+)
+async def test_what_would_kill_an_engine_is_refused_by_its_name(
+    harness: Harness,
+    caller: Caller,
+    route: str,
+    field: str,
+    content: dict[str, object],
+) -> None:
+    await caller.post("/v1/completions", {"prompt": "a", "model": "acme/poet"})
+    before = harness.journal.events("request", "acme/poet")
+    for stream in (False, True):
+        answer = await caller.post(route, {**content, "model": "acme/poet", "stream": stream})
+        assert f"`{field}`" in answer.body.decode()
+        assert answer.status == 400
+    assert harness.journal.events("request", "acme/poet") == before
 
 
 async def test_a_stream_arrives_while_it_is_generated(harness: Harness, caller: Caller) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.caller import CHAT, DONE, chat
+from tests.e2e.harness import VOCABULARY
 from tests.e2e_runpod.harness import Endpoint, QueueHarness, answer, events, refusal, said
 from tests.loopback_platform import Job
 
@@ -153,3 +154,23 @@ def test_a_token_in_the_openai_input_wins_over_one_beside_it(
     assert run(stranger, owner) == "FAILED"
     sent = harness.journal.events("request", HIDDEN)[-1]["body"]
     assert "hf_token" not in sent
+
+
+@pytest.mark.parametrize(
+    "job_input",
+    [
+        {"prompt": [5, VOCABULARY]},
+        {"prompt": "a", "top_k": 2**62},
+        {"input_ids": [-7]},
+        {"text": "a", "sampling_params": {"stop_regex": "(.|.)*#$"}},
+        by_route("/v1/chat/completions", {**CHAT_BODY, "top_logprobs": 10**6}),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_would_kill_an_engine_is_refused(
+    harness: QueueHarness, endpoint: Endpoint, job_input: dict[str, Any], stream: bool
+) -> None:
+    before = harness.journal.events("request", DEFAULT)
+    outcome = endpoint.run(**with_fields(job_input, stream=stream))
+    assert refusal(outcome) == "invalid_request"
+    assert harness.journal.events("request", DEFAULT) == before

@@ -109,6 +109,7 @@ class FakeEngine:
     number: int
     healthy: bool = True
     context_length: int | None = 4096
+    vocabulary: int | None = 32000
     killable: bool = True
     stopped_at_once: bool | None = None
     defect: Exception | None = None  # raised by a probe

@@ -12,6 +12,7 @@ from router.errors import (
     EngineFailed,
     HubUnavailable,
     InvalidHfToken,
+    InvalidRequest,
     ModelNotFound,
     RateLimited,
     RouteNotFound,
@@ -105,6 +106,15 @@ async def test_bad_input_is_refused_before_the_hub_is_asked() -> None:
             with pytest.raises(error):
                 await d.ask(request)
         assert not d.hub.asked
+
+
+async def test_a_request_beyond_the_models_vocabulary_never_reaches_its_engine() -> None:
+    async with serving_fakes() as d:
+        with pytest.raises(InvalidRequest) as refused:
+            await d.ask(chat(logit_bias={"32000": 1}))
+        assert refused.value.param == "logit_bias"
+        assert not d.upstream.sent
+        await d.ask(chat(logit_bias={"31999": 1}))
 
 
 async def test_a_request_whose_engine_died_before_it_said_a_word_is_sent_again_unseen() -> None:

@@ -1,0 +1,82 @@
+"""How many tokens a model knows, by its files: SGLang does not say.
+
+SGLang 0.5.23 looks up the token ids of a request unchecked, and dies of one that is too high.
+It takes the number from the configuration of the model's text part. Where that leaves it out,
+because transformers knows the number by heart (Gemma 3), the embedding's rows tell.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import orjson
+
+_MOST_BYTES = 64 << 20  # of a header or an index: those of the largest models have some 20 MB
+# Where the text part's configuration is, the first that exists; as SGLang's
+# `get_hf_text_config`.
+_TEXT_PARTS = ("thinker_config", "llm_config", "language_config", "text_config")
+_EMBEDDINGS = (
+    *("embed_tokens.weight", "word_embeddings.weight", "tok_embeddings.weight"),
+    *("wte.weight", "embed_in.weight", "word_embedding.weight"),
+)
+
+Json = Mapping[str, object]
+
+
+def vocabulary(snapshot: Path) -> int | None:
+    """The number of tokens; None where the files do not tell it. Never raises for them."""
+    config = _object(snapshot / "config.json")
+    return _size(_text_part(config).get("vocab_size")) or _rows(snapshot)
+
+
+def _text_part(config: Json) -> Json:
+    for name in _TEXT_PARTS:
+        part = config.get(name)
+        if isinstance(part, dict):
+            inner = part.get("text_config") if name == "thinker_config" else None
+            return inner if isinstance(inner, dict) else part
+    return config
+
+
+def _rows(snapshot: Path) -> int | None:
+    """Of the embedding, by the header of the file that holds it."""
+    placed = _object(snapshot / "model.safetensors.index.json").get("weight_map")
+    listed = placed if isinstance(placed, dict) else {"": "model.safetensors"}
+    for name, file in listed.items():
+        if isinstance(file, str) and (not name or name.endswith(_EMBEDDINGS)):
+            for tensor, entry in _header(snapshot / Path(file).name).items():
+                shape = entry.get("shape") if isinstance(entry, dict) else None
+                if tensor.endswith(_EMBEDDINGS) and isinstance(shape, list) and shape:
+                    return _size(shape[0])
+    return None
+
+
+def _size(number: object) -> int | None:
+    return number if type(number) is int and number > 0 else None
+
+
+def _header(file: Path) -> Json:
+    """What a safetensors file holds: its length in 8 bytes, then JSON."""
+    try:
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            return _parsed(opened.read(length)) if length <= _MOST_BYTES else {}
+    except (OSError, struct.error):
+        return {}
+
+
+def _object(file: Path) -> Json:
+    try:
+        return _parsed(file.read_bytes()) if file.stat().st_size <= _MOST_BYTES else {}
+    except OSError:
+        return {}
+
+
+def _parsed(content: bytes) -> Json:
+    try:
+        parsed = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

@@ -1,0 +1,343 @@
+"""The kinds of values that a field can hold, and what each needs of the model's vocabulary.
+
+Everything here takes linear time: a prompt of a million token ids is looked at by `set`,
+`min` and `max` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeGuard
+
+from router.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What a request needs of the model that is to answer it."""
+
+    vocabulary: int = 0  # tokens
+    field: str = ""  # which one needs that many
+
+    def check(self, vocabulary: int | None) -> None:
+        """Raise `InvalidRequest` where the model has fewer tokens; None: nobody knows."""
+        if vocabulary is not None and self.vocabulary > vocabulary:
+            raise InvalidRequest(
+                f"`{self.field}` goes beyond this model's vocabulary, which has {vocabulary} "
+                f"tokens: 0 to {vocabulary - 1}.",
+                param=self.field,
+            )
+
+
+_HIGHEST = 2**31 - 1  # token id that any model could know
+
+
+class Unfit(Exception):
+    """A value breaks its rule. The message says what it must be; `field` is its name."""
+
+    def __init__(self, expected: str, field: str = "") -> None:
+        super().__init__(expected)
+        self.field = field
+
+
+class Rule(Protocol):
+    """What a field may hold."""
+
+    def needs(self, value: object) -> int:
+        """The least size of a vocabulary for this value; mostly 0. Raises `Unfit`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number. `5.0` is one, because pydantic says so."""
+
+    low: int
+    high: int
+
+    def needs(self, value: object) -> int:
+        if _is_number(value) and self.low <= value <= self.high and value == int(value):
+            return 0
+        raise Unfit(f"a whole number from {self.low} to {self.high}")
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """A number, whole or not."""
+
+    low: float
+    high: float
+
+    def needs(self, value: object) -> int:
+        if _is_number(value) and self.low <= value <= self.high:
+            return 0
+        raise Unfit(f"a number from {self.low:g} to {self.high:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class TopTokens:
+    """How many of the likeliest tokens to tell of, or whether: `true` is 1 to pydantic."""
+
+    most: int
+
+    def needs(self, value: object) -> int:
+        if isinstance(value, bool):
+            return 0
+        Whole(0, self.most).needs(value)
+        return int(value) if _is_number(value) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """True or false; `also` are other values that SGLang knows."""
+
+    also: Collection[str] = ()
+
+    def needs(self, value: object) -> int:
+        if isinstance(value, int) and value in (0, 1):  # pydantic reads numbers so
+            return 0
+        if isinstance(value, str) and value in self.also:
+            return 0
+        raise Unfit("true or false")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string."""
+
+    def needs(self, value: object) -> int:
+        if isinstance(value, str):
+            return 0
+        raise Unfit("a string")
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A string, or a list of so many."""
+
+    most: int
+    longest: int  # characters
+
+    def needs(self, value: object) -> int:
+        texts = [value] if isinstance(value, str) else value
+        if (
+            isinstance(texts, list)
+            and len(texts) <= self.most
+            and _types(texts) <= {str}
+            and max(map(len, texts), default=0) <= self.longest
+        ):
+            return 0
+        raise Unfit(
+            f"a string, or {self.most} strings at most, of {self.longest} characters at most"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Token ids: a list, of so many at most."""
+
+    most: int
+
+    def needs(self, value: object) -> int:
+        if isinstance(value, list) and len(value) <= self.most and _are_ids(value):
+            return 1 + max(value, default=-1)
+        raise Unfit(f"a list of {self.most} token ids at most, none of them negative")
+
+
+@dataclass(frozen=True, slots=True)
+class IdLists:
+    """Token ids, or a list of lists of them."""
+
+    lists: int
+    most: int  # ids of each
+
+    def needs(self, value: object) -> int:
+        ids = Ids(self.most)
+        if isinstance(value, list) and _types(value) == {list} and len(value) <= self.lists:
+            return max(map(ids.needs, value))
+        return ids.needs(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Text, token ids, or a list of so many of either."""
+
+    most: int
+
+    def needs(self, value: object) -> int:
+        if isinstance(value, str):
+            return 0
+        if isinstance(value, list):
+            kinds, few = _types(value), len(value) <= self.most
+            if kinds == {int} and _are_ids(value):
+                return 1 + int(max(value))
+            if few and kinds <= {str}:
+                return 0
+            if few and kinds == {list} and all(value) and all(map(_are_ids, value)):
+                return 1 + max(int(max(ids)) for ids in value)
+        raise Unfit(f"a string, token ids, or a list of {self.most} of these at most")
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """An object from token ids to numbers."""
+
+    low: float
+    high: float
+
+    def needs(self, value: object) -> int:
+        if isinstance(value, dict) and all(map(_is_id, value)):
+            numbers = value.values()
+            if _types(numbers) <= {int, float} and _within(numbers, self.low, self.high):
+                return 1 + max(map(int, value), default=-1)
+        raise Unfit(f"an object from token ids to numbers from {self.low:g} to {self.high:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class OneOrMore:
+    """As `rule` says, or a list of so many. Null is no value in a list either."""
+
+    rule: Rule
+    most: int
+
+    def needs(self, value: object) -> int:
+        if not isinstance(value, list):
+            return self.rule.needs(value)
+        if len(value) > self.most:
+            raise Unfit(f"a list of {self.most} at most")
+        return max((self.rule.needs(one) for one in value if one is not None), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """As the first rule says, or the second."""
+
+    first: Rule
+    second: Rule
+
+    def needs(self, value: object) -> int:
+        try:
+            return self.first.needs(value)
+        except Unfit as unfit:
+            try:
+                return self.second.needs(value)
+            except Unfit as other:
+                raise Unfit(f"{unfit}, or {other}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """As both rules say."""
+
+    first: Rule
+    second: Rule
+
+    def needs(self, value: object) -> int:
+        return max(self.first.needs(value), self.second.needs(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list of so many at most, of whatever SGLang takes here."""
+
+    most: int
+
+    def needs(self, value: object) -> int:
+        if isinstance(value, list) and len(value) <= self.most:
+            return 0
+        raise Unfit(f"a list of {self.most} at most")
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """An object, or a list of so many."""
+
+    most: int
+
+    def needs(self, value: object) -> int:
+        if isinstance(value, dict):
+            return 0
+        if isinstance(value, list) and len(value) <= self.most and _types(value) <= {dict}:
+            return 0
+        raise Unfit(f"a list of {self.most} objects at most")
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """Any JSON, of so many values in all, with no number beyond `numbers`."""
+
+    values: int
+    numbers: int
+
+    def needs(self, value: object) -> int:
+        left, todo = self.values, [value]
+        while todo and left >= 0:
+            one = todo.pop()
+            left -= 1
+            if isinstance(one, dict):
+                todo.extend(one.values())
+            elif isinstance(one, list):
+                todo.extend(one)
+            elif isinstance(one, int | float) and not -self.numbers <= one <= self.numbers:
+                raise Unfit(f"without numbers beyond {self.numbers}")
+        if left < 0:
+            raise Unfit(f"of {self.values} values in all, at most")
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object whose fields have rules of their own."""
+
+    fields: Mapping[str, Rule]
+    closed: bool = False  # no field beside these may ask for anything
+
+    def needs(self, value: object) -> int:
+        if not isinstance(value, dict):
+            raise Unfit("an object")
+        if self.closed:
+            for name in value.keys() - self.fields.keys():
+                if value[name]:
+                    raise Unfit("left out here", name if name.isidentifier() else "")
+        return demanded(self.fields, value).vocabulary
+
+
+def demanded(rules: Mapping[str, Rule], fields: Mapping[str, object]) -> Demands:
+    """What all fields need together. Raises `Unfit`, with the field's name."""
+    most, where = 0, ""
+    for name, value in fields.items():
+        if value is None or (rule := rules.get(name)) is None:
+            continue
+        try:
+            needed = rule.needs(value)
+        except Unfit as unfit:
+            unfit.field = f"{name}.{unfit.field}" if unfit.field else name
+            raise
+        if needed > most:
+            most, where = needed, name
+    return Demands(most, where)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _types(values: Collection[object]) -> set[type]:
+    return set(map(type, values))
+
+
+def _are_ids(value: list[int]) -> bool:
+    if _types(value) <= {int}:
+        return min(value, default=0) >= 0 and max(value, default=0) <= _HIGHEST
+    return False
+
+
+def _is_id(key: str) -> bool:
+    """As JSON writes it: Python would also read `1_0`, ` 1` and other scripts' digits."""
+    digits = key.isascii() and key.isdecimal() and len(key) <= len(str(_HIGHEST))
+    return digits and int(key) <= _HIGHEST
+
+
+def _within(numbers: Collection[float], low: float, high: float) -> bool:
+    return low <= min(numbers, default=low) and max(numbers, default=high) <= high
