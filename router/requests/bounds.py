@@ -15,33 +15,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from router.errors import InvalidRequest
+from router.requests.combinations import MOST_PROMPTS, check_together, must_call
+from router.requests.grammars import EBNF, MOST_VALUES, REGEX, Schemas
 from router.requests.rules import (
-    Bias,
     Both,
     Demands,
     Either,
     Flag,
-    IdLists,
-    Ids,
     Items,
     Nested,
     Object,
     Objects,
     OneOrMore,
-    Prompt,
     Real,
     Rule,
     Text,
     Texts,
-    TopTokens,
     Unfit,
     Whole,
     demanded,
 )
+from router.requests.token_rules import Bias, IdLists, Ids, Prompt, TopTokens
 
-_GRAMMARS = ("regex", "ebnf", "json_schema", "structural_tag")
 _INT32 = 2**31 - 1
-_MOST_PROMPTS = 4096  # of one request, `n` times each: the engine makes a request of each
 _MOST_CHOICES = 128  # as at OpenAI
 _MOST_TOP = 128  # of the likeliest tokens at each position; OpenAI tells of 20
 _MOST_IDS = 4096  # in a list that is no prompt
@@ -49,14 +45,15 @@ _MOST_IDS = 4096  # in a list that is no prompt
 _COUNT = Whole(0, _INT32)
 _SEED = Whole(-(2**63), 2**63 - 1)
 _PATCHES = Whole(0, 128)  # an engine tries all ways to cut a picture into so many
-_PROMPT = Prompt(_MOST_PROMPTS)
-_ID_LISTS = IdLists(_MOST_PROMPTS, _MOST_IDS)
+_PROMPT = Prompt(MOST_PROMPTS)
+_ID_LISTS = IdLists(MOST_PROMPTS, _MOST_IDS)
 _FLAG = Flag()
 _TEMPERATURE = Real(0, 100)  # 1e39 is infinite to the engine
 _HIDDEN_STATES = Flag(also=("last",))
 _MESSAGES = Objects(16384)
-_TOOLS = Objects(1024)
+_TOOLS = Both(Objects(1024), Nested(MOST_VALUES))
 _TEXT = Text()
+_SCHEMAS = Schemas()
 _OPTIONS = Nested(values=1024, numbers=_INT32)
 _TEMPLATE_OPTIONS = Both(_OPTIONS, Object({"spaces_between_special_tokens": _FLAG}))
 
@@ -72,7 +69,10 @@ _CHOOSING: Mapping[str, Rule] = {
 }
 _MORE_CHOOSING: Mapping[str, Rule] = {
     **_CHOOSING,
-    **dict.fromkeys(_GRAMMARS, _TEXT),
+    "regex": REGEX,
+    "ebnf": EBNF,
+    "json_schema": Schemas(written=True),
+    "structural_tag": Schemas(written=True),
     "n": Whole(1, _MOST_CHOICES),
     "logit_bias": Bias(-1e9, 1e9),
     "stop_token_ids": Ids(128),
@@ -82,6 +82,7 @@ _MORE_CHOOSING: Mapping[str, Rule] = {
 }
 _OPENAI: Mapping[str, Rule] = {
     **_MORE_CHOOSING,
+    "response_format": _SCHEMAS,
     "seed": _SEED,
     "max_tokens": _COUNT,
     "min_tokens": _COUNT,
@@ -117,16 +118,16 @@ _SAMPLING: Mapping[str, Rule] = {
 _GENERATE: Mapping[str, Rule] = {
     "text": _PROMPT,
     "input_ids": _PROMPT,
-    "sampling_params": OneOrMore(Object(_SAMPLING, closed=True), _MOST_PROMPTS),
-    "return_logprob": OneOrMore(_FLAG, _MOST_PROMPTS),
-    "logprob_start_len": OneOrMore(Whole(-1, _INT32), _MOST_PROMPTS),
-    "top_logprobs_num": OneOrMore(TopTokens(_MOST_TOP), _MOST_PROMPTS),
+    "sampling_params": OneOrMore(Object(_SAMPLING, closed=True), MOST_PROMPTS),
+    "return_logprob": OneOrMore(_FLAG, MOST_PROMPTS),
+    "logprob_start_len": OneOrMore(Whole(-1, _INT32), MOST_PROMPTS),
+    "top_logprobs_num": OneOrMore(TopTokens(_MOST_TOP), MOST_PROMPTS),
     "token_ids_logprob": _ID_LISTS,
     "return_text_in_logprobs": _FLAG,
-    "return_hidden_states": OneOrMore(_HIDDEN_STATES, _MOST_PROMPTS),
+    "return_hidden_states": OneOrMore(_HIDDEN_STATES, MOST_PROMPTS),
     "return_prompt_token_ids": _FLAG,
     "return_entropy": _FLAG,
-    "modalities": Texts(_MOST_PROMPTS, 64),
+    "modalities": Texts(MOST_PROMPTS, 64),
 }
 _COMPLETIONS: Mapping[str, Rule] = {
     **_OPENAI,
@@ -138,6 +139,7 @@ _RESPONSES: Mapping[str, Rule] = {
     **_CHOOSING,
     "input": Either(_TEXT, _MESSAGES),
     "tools": _TOOLS,
+    "text": _SCHEMAS,
     "max_output_tokens": _COUNT,
     "max_tool_calls": _COUNT,
     "top_logprobs": TopTokens(_MOST_TOP),
@@ -148,7 +150,7 @@ _COUNT_TOKENS: Mapping[str, Rule] = {
     "system": Either(_TEXT, _MESSAGES),
     "tools": _TOOLS,
     "thinking": _OPTIONS,
-    "output_config": Object({"task_budget": _OPTIONS}),
+    "output_config": Object({"task_budget": _OPTIONS, "format": _SCHEMAS}),
 }
 _MESSAGES_API: Mapping[str, Rule] = {
     **_CHOOSING,
@@ -157,12 +159,12 @@ _MESSAGES_API: Mapping[str, Rule] = {
     "stop_sequences": Texts(32, 1024),
 }
 _EMBEDDINGS: Mapping[str, Rule] = {
-    "input": Either(_PROMPT, Objects(_MOST_PROMPTS)),
+    "input": Either(_PROMPT, Objects(MOST_PROMPTS)),
     "dimensions": Whole(1, 2**20),
 }
 _RERANK: Mapping[str, Rule] = {
-    "query": Either(_TEXT, Items(_MOST_PROMPTS)),
-    "documents": Items(_MOST_PROMPTS),
+    "query": Either(_TEXT, Items(MOST_PROMPTS)),
+    "documents": Items(MOST_PROMPTS),
     "top_n": Whole(1, _INT32),
 }
 _SCORE: Mapping[str, Rule] = {
@@ -172,7 +174,7 @@ _SCORE: Mapping[str, Rule] = {
     "temperature": _TEMPERATURE,
 }
 _TOKENIZE: Mapping[str, Rule] = {
-    "prompt": _PROMPT,
+    "prompt": Texts(MOST_PROMPTS, _INT32),
     "messages": _MESSAGES,
     "tools": _TOOLS,
     "chat_template_kwargs": _TEMPLATE_OPTIONS,
@@ -190,7 +192,7 @@ BOUNDS: Mapping[str, Mapping[str, Rule]] = {
     "/v1/rerank": _RERANK,
     "/v1/score": _SCORE,
     "/v1/tokenize": _TOKENIZE,
-    "/v1/detokenize": {"tokens": _PROMPT},
+    "/v1/detokenize": {"tokens": IdLists(MOST_PROMPTS, _INT32)},
 }
 
 # Of a picture or video that stands in a message.
@@ -208,11 +210,9 @@ SOURCE: Mapping[str, Rule] = {
 def check_fields(path: str, fields: Mapping[str, object]) -> Demands:
     """Return what the values ask of the model. Raises `InvalidRequest` for a wrong one."""
     demands = _demanded(BOUNDS[path], fields)
-    _check_count(fields)
-    sampling = fields.get("sampling_params")
-    for options in (fields, *(sampling if isinstance(sampling, list) else [sampling])):
-        if isinstance(options, dict):
-            _check_end(options)
+    if must_call(fields):
+        _demanded({"tools": _SCHEMAS}, fields)
+    check_together(fields)
     return demands
 
 
@@ -226,37 +226,3 @@ def _demanded(rules: Mapping[str, Rule], fields: Mapping[str, object]) -> Demand
         return demanded(rules, fields)
     except Unfit as unfit:
         raise InvalidRequest(f"`{unfit.field}` must be {unfit}.", param=unfit.field) from None
-
-
-def _check_count(fields: Mapping[str, object]) -> None:
-    """Each of `n` answers to each prompt is a request of its own to the engine."""
-    lists = [fields.get(name) for name in ("prompt", "text", "input_ids")]
-    prompts = max(len(one) if isinstance(one, list) else 1 for one in lists)
-    sampling = fields.get("sampling_params")
-    first = sampling[0] if isinstance(sampling, list) and sampling else sampling
-    choices = (first if isinstance(first, dict) else fields).get("n") or 1
-    if isinstance(choices, int | float) and choices > 1 and choices * prompts > _MOST_PROMPTS:
-        raise InvalidRequest(
-            f"`n` times the number of prompts must be {_MOST_PROMPTS} at most.", param="n"
-        )
-
-
-def _check_end(options: Mapping[str, object]) -> None:
-    """Where a grammar has ended, only the end is left, which `min_tokens` forbids: the engine
-    chooses of no token at all, and dies."""
-    name = "min_tokens" if options.get("min_tokens") else "min_new_tokens"
-    if options.get(name) and _has_grammar(options):
-        raise InvalidRequest(
-            f"`{name}` can't be combined with a grammar, a format or a tool that must be "
-            "called: these decide where the answer ends.",
-            param=name,
-        )
-
-
-def _has_grammar(options: Mapping[str, object]) -> bool:
-    form, tool = options.get("response_format"), options.get("tool_choice")
-    return (
-        any(options.get(name) for name in _GRAMMARS)
-        or (isinstance(form, dict) and form.get("type") != "text")
-        or (tool is not None and tool not in ("auto", "none"))
-    )

@@ -1,11 +1,8 @@
-"""The kinds of values that a field can hold, and what each needs of the model's vocabulary.
-
-Everything here takes linear time: a prompt of a million token ids is looked at by `set`,
-`min` and `max` alone.
-"""
+"""The kinds of values that a field can hold. Those that name tokens are in `token_rules`."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeGuard
@@ -28,9 +25,6 @@ class Demands:
                 f"tokens: 0 to {vocabulary - 1}.",
                 param=self.field,
             )
-
-
-_HIGHEST = 2**31 - 1  # token id that any model could know
 
 
 class Unfit(Exception):
@@ -57,7 +51,7 @@ class Whole:
     high: int
 
     def needs(self, value: object) -> int:
-        if _is_number(value) and self.low <= value <= self.high and value == int(value):
+        if is_number(value) and self.low <= value <= self.high and value == int(value):
             return 0
         raise Unfit(f"a whole number from {self.low} to {self.high}")
 
@@ -70,22 +64,9 @@ class Real:
     high: float
 
     def needs(self, value: object) -> int:
-        if _is_number(value) and self.low <= value <= self.high:
+        if is_number(value) and self.low <= value <= self.high:
             return 0
         raise Unfit(f"a number from {self.low:g} to {self.high:g}")
-
-
-@dataclass(frozen=True, slots=True)
-class TopTokens:
-    """How many of the likeliest tokens to tell of, or whether: `true` is 1 to pydantic."""
-
-    most: int
-
-    def needs(self, value: object) -> int:
-        if isinstance(value, bool):
-            return 0
-        Whole(0, self.most).needs(value)
-        return int(value) if _is_number(value) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,74 +105,13 @@ class Texts:
         if (
             isinstance(texts, list)
             and len(texts) <= self.most
-            and _types(texts) <= {str}
+            and types(texts) <= {str}
             and max(map(len, texts), default=0) <= self.longest
         ):
             return 0
         raise Unfit(
             f"a string, or {self.most} strings at most, of {self.longest} characters at most"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Ids:
-    """Token ids: a list, of so many at most."""
-
-    most: int
-
-    def needs(self, value: object) -> int:
-        if isinstance(value, list) and len(value) <= self.most and _are_ids(value):
-            return 1 + max(value, default=-1)
-        raise Unfit(f"a list of {self.most} token ids at most, none of them negative")
-
-
-@dataclass(frozen=True, slots=True)
-class IdLists:
-    """Token ids, or a list of lists of them."""
-
-    lists: int
-    most: int  # ids of each
-
-    def needs(self, value: object) -> int:
-        ids = Ids(self.most)
-        if isinstance(value, list) and _types(value) == {list} and len(value) <= self.lists:
-            return max(map(ids.needs, value))
-        return ids.needs(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """Text, token ids, or a list of so many of either."""
-
-    most: int
-
-    def needs(self, value: object) -> int:
-        if isinstance(value, str):
-            return 0
-        if isinstance(value, list):
-            kinds, few = _types(value), len(value) <= self.most
-            if kinds == {int} and _are_ids(value):
-                return 1 + int(max(value))
-            if few and kinds <= {str}:
-                return 0
-            if few and kinds == {list} and all(value) and all(map(_are_ids, value)):
-                return 1 + max(int(max(ids)) for ids in value)
-        raise Unfit(f"a string, token ids, or a list of {self.most} of these at most")
-
-
-@dataclass(frozen=True, slots=True)
-class Bias:
-    """An object from token ids to numbers."""
-
-    low: float
-    high: float
-
-    def needs(self, value: object) -> int:
-        if isinstance(value, dict) and all(map(_is_id, value)):
-            numbers = value.values()
-            if _types(numbers) <= {int, float} and _within(numbers, self.low, self.high):
-                return 1 + max(map(int, value), default=-1)
-        raise Unfit(f"an object from token ids to numbers from {self.low:g} to {self.high:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +178,7 @@ class Objects:
     def needs(self, value: object) -> int:
         if isinstance(value, dict):
             return 0
-        if isinstance(value, list) and len(value) <= self.most and _types(value) <= {dict}:
+        if isinstance(value, list) and len(value) <= self.most and types(value) <= {dict}:
             return 0
         raise Unfit(f"a list of {self.most} objects at most")
 
@@ -268,7 +188,7 @@ class Nested:
     """Any JSON, of so many values in all, with no number beyond `numbers`."""
 
     values: int
-    numbers: int
+    numbers: float = math.inf
 
     def needs(self, value: object) -> int:
         left, todo = self.values, [value]
@@ -319,25 +239,9 @@ def demanded(rules: Mapping[str, Rule], fields: Mapping[str, object]) -> Demands
     return Demands(most, where)
 
 
-def _is_number(value: object) -> TypeGuard[int | float]:
+def is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _types(values: Collection[object]) -> set[type]:
+def types(values: Collection[object]) -> set[type]:
     return set(map(type, values))
-
-
-def _are_ids(value: list[int]) -> bool:
-    if _types(value) <= {int}:
-        return min(value, default=0) >= 0 and max(value, default=0) <= _HIGHEST
-    return False
-
-
-def _is_id(key: str) -> bool:
-    """As JSON writes it: Python would also read `1_0`, ` 1` and other scripts' digits."""
-    digits = key.isascii() and key.isdecimal() and len(key) <= len(str(_HIGHEST))
-    return digits and int(key) <= _HIGHEST
-
-
-def _within(numbers: Collection[float], low: float, high: float) -> bool:
-    return low <= min(numbers, default=low) and max(numbers, default=high) <= high

@@ -1,0 +1,63 @@
+"""What is wrong with the fields of a body only together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from router.errors import InvalidRequest
+
+MOST_PROMPTS = 4096  # of one request, `n` times each: the engine makes a request of each
+_GRAMMARS = ("regex", "ebnf", "json_schema", "structural_tag")
+
+
+def check_together(fields: Mapping[str, object]) -> None:
+    """Raises `InvalidRequest`."""
+    sampling = fields.get("sampling_params")
+    every = [fields, *(sampling if isinstance(sampling, list) else [sampling])]
+    for options in every:
+        if isinstance(options, dict):
+            _check_end(options)
+            if options.get("n"):
+                _check_count(options["n"], fields)
+
+
+def _check_count(choices: object, fields: Mapping[str, object]) -> None:
+    """Each of `n` answers to each prompt is a request of its own to the engine."""
+    lists = [fields.get(name) for name in ("prompt", "text", "input_ids")]
+    prompts = max(len(one) if isinstance(one, list) else 1 for one in lists)
+    if isinstance(choices, int | float) and choices > 1 and choices * prompts > MOST_PROMPTS:
+        raise InvalidRequest(
+            f"`n` times the number of prompts must be {MOST_PROMPTS} at most.", param="n"
+        )
+
+
+def _check_end(options: Mapping[str, object]) -> None:
+    """Where a grammar has ended, only the end is left, which `min_tokens` forbids: the engine
+    chooses of no token at all, and dies."""
+    name = "min_tokens" if options.get("min_tokens") else "min_new_tokens"
+    if options.get(name) and _has_grammar(options):
+        raise InvalidRequest(
+            f"`{name}` can't be combined with a grammar, a format or a tool that must be "
+            "called: these decide where the answer ends.",
+            param=name,
+        )
+
+
+def _has_grammar(options: Mapping[str, object]) -> bool:
+    form, tool = options.get("response_format"), options.get("tool_choice")
+    return (
+        any(options.get(name) for name in _GRAMMARS)
+        or (isinstance(form, dict) and form.get("type") != "text")
+        or isinstance(tool, dict)
+        or tool == "required"
+    )
+
+
+def must_call(fields: Mapping[str, object]) -> bool:
+    """Whether the answer must have the form of a call of a tool."""
+    choice, tools = fields.get("tool_choice"), fields.get("tools")
+    kind = choice.get("type") if isinstance(choice, dict) else choice
+    return kind not in (None, "auto", "none") or any(
+        one.get("strict") or (isinstance(f := one.get("function"), dict) and f.get("strict"))
+        for one in (tools if isinstance(tools, list) else ())
+    )
