@@ -122,7 +122,7 @@ _GENERATE: Mapping[str, Rule] = {
     "return_logprob": OneOrMore(_FLAG, MOST_PROMPTS),
     "logprob_start_len": OneOrMore(Whole(-1, _INT32), MOST_PROMPTS),
     "top_logprobs_num": OneOrMore(TopTokens(_MOST_TOP), MOST_PROMPTS),
-    "token_ids_logprob": _ID_LISTS,
+    "token_ids_logprob": IdLists(MOST_PROMPTS, _MOST_TOP),
     "return_text_in_logprobs": _FLAG,
     "return_hidden_states": OneOrMore(_HIDDEN_STATES, MOST_PROMPTS),
     "return_prompt_token_ids": _FLAG,

@@ -55,6 +55,7 @@ WRONG: list[tuple[str, Json]] = [
     (NATIVE, {"top_logprobs_num": 1_000_000}),
     (NATIVE, {"top_logprobs_num": [0, -1]}),
     (NATIVE, {"token_ids_logprob": [-1]}),
+    (NATIVE, {"token_ids_logprob": [1] * 129}),
     (NATIVE, {"token_ids_logprob": [[1], [-1]]}),
     (NATIVE, {"sampling_params": "x"}),
     (NATIVE, {"sampling_params.top_k": 2**62}),
@@ -219,6 +220,29 @@ def test_each_prompt_times_n_counts() -> None:
     assert refusal(NATIVE, {"text": ["a"] * 100, "sampling_params": {"n": 41}}) == "n"
     assert demands(COMPLETIONS, {"prompt": ["a"] * 100, "n": 40}) == Demands()
     assert demands(COMPLETIONS, {"prompt": ["a"] * 4096, "n": 1}) == Demands()
+
+
+LONG = "a" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "named"),
+    [
+        (COMPLETIONS, {"prompt": LONG, "echo": True, "logprobs": 100}, "logprobs"),
+        (COMPLETIONS, {"prompt": [LONG] * 2, "echo": True, "logprobs": 50}, "logprobs"),
+        (COMPLETIONS, {"prompt": [1] * 10_000, "echo": True, "logprobs": 100}, "logprobs"),
+        (
+            NATIVE,
+            {"text": LONG, "return_logprob": True, "top_logprobs_num": [1, 100]},
+            "top_logprobs_num",
+        ),
+        (NATIVE, {"text": LONG, "token_ids_logprob": [[1], [1] * 100]}, "top_logprobs_num"),
+    ],
+)
+def test_many_logprobs_of_a_long_prompt_are_refused(path: str, body: Json, named: str) -> None:
+    assert refusal(path, body) == named
+    few = {"logprobs": 5} if path == COMPLETIONS else {"top_logprobs_num": 5}
+    demands(path, {**body, **few, "token_ids_logprob": [1]})
 
 
 @pytest.mark.parametrize(
