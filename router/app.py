@@ -97,7 +97,12 @@ class Assembly:
         pool = self._pool(memory, downloads)
         direct = make_hub(self._settings)
         self._stack.push_async_callback(direct.close)
-        hub = CachedHub(direct, self._clock, public_grace=self._settings.public_grace)
+        hub = CachedHub(
+            direct,
+            self._clock,
+            public_grace=self._settings.public_grace,
+            requests=self._settings.hub_requests,
+        )
         self._stack.push_async_callback(hub.close)
         admission = self._admission(hub, pool)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from router.errors import HubUnavailable, InvalidHfToken, ModelGated, ModelNotFound
-from router.hub.interfaces import Hub, HubAnswer
+from router.hub.interfaces import ANYBODY, Asker, Hub, HubAnswer
 from router.models import Access, ModelRef, ResolvedModel, Task
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
 from router.secrets import Token
@@ -102,13 +102,18 @@ class UncachedHub:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self.accepted: set[str] = set()
 
     async def resolve(
-        self, ref: ModelRef, credential: Token | None
+        self, ref: ModelRef, credential: Token | None, asker: Asker = ANYBODY
     ) -> HubAnswer[ResolvedModel]:
-        return HubAnswer(await self._hub.resolve(ref, credential))
+        answer = HubAnswer(await self._hub.resolve(ref, credential))
+        self.accepted |= {credential.digest} if credential else set()
+        return answer
 
-    async def entitle(self, model: ResolvedModel, credential: Token | None) -> HubAnswer[None]:
+    async def entitle(
+        self, model: ResolvedModel, credential: Token | None, asker: Asker = ANYBODY
+    ) -> HubAnswer[None]:
         await self._hub.entitle(model, credential)
         return HubAnswer(None)
 

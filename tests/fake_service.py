@@ -80,11 +80,11 @@ class FakeService:
         finally:
             self.closed.set()
 
-    async def models(self, hf_token: str | None) -> Sequence[ModelCard]:
+    async def models(self, hf_token: str | None, caller: str = "") -> Sequence[ModelCard]:
         self.asked.append((None, hf_token))
         return [ModelCard("org/name", "org", loaded=True, root="org/name")]
 
-    async def model(self, name: str, hf_token: str | None) -> ModelCard:
+    async def model(self, name: str, hf_token: str | None, caller: str = "") -> ModelCard:
         self.asked.append((name, hf_token))
         if name.startswith("org/"):
             return ModelCard(name, "org", loaded=False, root=name)

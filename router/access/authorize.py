@@ -6,73 +6,34 @@ evicted for it, and nothing is said about the model.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cachetools import LRUCache
 
 from router.access.credentials import ChosenToken, Credentials
+from router.access.decision import Admitted, Decision
+from router.access.grants import Grants
 from router.clock import Clock
 from router.config.catalog import Catalog, OperatorModel
 from router.config.patterns import Patterns
 from router.errors import (
     AccessError,
-    HubUnavailable,
+    FitError,
     InvalidRequest,
     ModelNotAllowed,
-    RouterError,
+    RetryLater,
 )
-from router.hub.interfaces import CachingHub, HubAnswer
-from router.models import ModelRef, ResolvedModel
+from router.hub.interfaces import Asker, CachingHub, HubAnswer
+from router.models import Access, ModelRef, ResolvedModel
 from router.secrets import Token
 
-_log = logging.getLogger(__name__)
-
-RECHECK = 60.0  # seconds after which a grant is checked again
 _MAX_NAMES = 4096  # unpinned names with a remembered commit
 _MAX_DECISIONS = 16_384  # that are remembered
 
 # Returns the commits of a repository that engines run now.
 Running = Callable[[str], set[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """A model that the caller may use now."""
-
-    model: ResolvedModel
-    operator: OperatorModel | None
-    download_credential: Token | None  # None: download anonymously
-
-
-@dataclass(slots=True)
-class _Grant:
-    """An operator's model as it is served to callers without a token."""
-
-    answer: HubAnswer[ResolvedModel]  # to be checked again once it has ended
-    check: asyncio.Task[None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Decision:
-    """A model that a caller may use until one of the Hub's `answers` ends.
-
-    It holds no caller's token: such a token is in memory no longer than its request.
-    """
-
-    model: ResolvedModel
-    operator: OperatorModel | None
-    answers: tuple[HubAnswer[ResolvedModel] | HubAnswer[None], ...] = ()
-    newest: str | None = None  # the commit that an unpinned name has on the Hub
-    with_callers_token: bool = False
-    own_token: Token | None = None  # the worker's, where the caller has none
-
-    def admit(self, caller: Token | None) -> Admitted:
-        token = caller if self.with_callers_token else self.own_token
-        return Admitted(self.model, self.operator, token)
 
 
 class Admission:
@@ -90,63 +51,78 @@ class Admission:
     ) -> None:
         self._hub, self._catalog, self._credentials = hub, catalog, credentials
         self._allowed, self._running, self._clock = allowed, running, clock
-        self._grants: dict[ModelRef, _Grant] = {}
+        self._grants = Grants(self._ask, clock)
         # The commit to which an unpinned name was last resolved for an engine. A commit that
         # only pinned requests named is never in here: otherwise a pull request's commit
         # could become the meaning of the plain name.
         self._chosen: LRUCache[str, ResolvedModel] = LRUCache(_MAX_NAMES)
         # By the name as written and the digest of the caller's token.
-        self._decisions: LRUCache[tuple[str | None, str | None], _Decision] = LRUCache(
+        self._decisions: LRUCache[tuple[str | None, str | None], Decision] = LRUCache(
             _MAX_DECISIONS
         )
 
-    async def admit(self, name: str | None, caller: Token | None) -> Admitted:
+    def caller(self, key: str, token: Token | None) -> str:
+        """Whose limits a request counts against: those of its API key (`key` names it), else
+        of its token, but only once the Hub has accepted that; "": those of all the others.
+
+        Anybody can invent tokens: they must not be as many callers.
+        """
+        if key or token is None or token.digest not in self._hub.accepted:
+            return key
+        return token.digest
+
+    async def admit(self, name: str | None, caller: Token | None, key: str = "") -> Admitted:
         """Admit a request of `caller` for the model `name`, or for the default model.
 
-        Raises:
+        `key` names the caller's API key. Raises:
             InvalidRequest, InvalidModelId  there is no such name
             AccessError                     the caller may not use the model
+            RateLimited                     the caller has had the Hub asked too much
             HubUnavailable                  the Hub can't be asked now
         """
-        key = (name, None if caller is None else caller.digest)
-        decision = self._decisions.get(key)
+        named = (name, None if caller is None else caller.digest)
+        decision = self._decisions.get(named)
         if decision is None or not self._holds(decision):
-            decision = await self._decide(name, caller)
+            decision = await self._decide(name, caller, key)
             if self._holds(decision):
-                self._decisions[key] = decision
-        return decision.admit(caller)
+                self._decisions[named] = decision
+        token = caller if decision.with_callers_token else decision.own_token
+        return Admitted(decision.model, decision.operator, token)
 
     async def renew(self, admitted: Admitted, caller: Token | None) -> None:
-        """Check again, for a request that has waited. Raises what `admit` raises."""
+        """Check again, for a request that has waited. Raises what `admit` raises.
+
+        The places in the queue limit how much the Hub is asked for these.
+        """
         operator = admitted.operator
         if operator is not None:
             choice = self._credentials.choose(caller, operator, operator.ref)
             if choice.granted:
                 if operator.ref is not None:
-                    await self._granted(operator.ref, choice)
+                    await self._grants.get(operator.ref, choice)
                 return
-        await self._hub.entitle(admitted.model, admitted.download_credential)
+        asker = Asker(reserved=True)
+        await self._hub.entitle(admitted.model, admitted.download_credential, asker)
 
-    async def entitled(self, model: ResolvedModel, caller: Token | None) -> bool:
+    async def entitled(self, model: ResolvedModel, caller: Token | None, key: str = "") -> bool:
         """Whether the caller may use a loaded model, and so may see it in a list."""
-        ref = ModelRef(model.repo_id)
+        token = self._credentials.choose(caller, None, ModelRef(model.repo_id)).token
+        if token is None and model.access is not Access.PUBLIC:
+            return False  # the Hub need not be asked
+        asker = self._asker(self.caller(key, caller), caller, None, loaded=True)
         try:
-            await self._hub.entitle(model, self._credentials.choose(caller, None, ref).token)
-        except (AccessError, HubUnavailable):
+            await self._hub.entitle(model, token, asker)
+        except (AccessError, FitError, RetryLater):
             return False
         return True
 
     def invalidate(self) -> None:
-        """Check every grant again at its next use. Called after the worker was frozen."""
-        for grant in self._grants.values():
-            grant.answer.end()
+        """Check every grant before its next use. Called after the worker was frozen."""
+        self._grants.invalidate()
 
     async def close(self) -> None:
         """Cancel running checks of grants and wait for them."""
-        checks = [grant.check for grant in self._grants.values() if grant.check]
-        for check in checks:
-            check.cancel()
-        await asyncio.gather(*checks, return_exceptions=True)
+        await self._grants.close()
 
     def _look_up(self, name: str | None) -> tuple[OperatorModel | None, ModelRef | None]:
         if name is None:
@@ -158,7 +134,7 @@ class Admission:
         operator = self._catalog.lookup(name)
         return operator, ModelRef.parse(name) if operator is None else operator.ref
 
-    def _holds(self, decision: _Decision) -> bool:
+    def _holds(self, decision: Decision) -> bool:
         """Whether `_decide` would decide the same again, without a question to the Hub."""
         now = self._clock()
         if not all(now < answer.until for answer in decision.answers):
@@ -172,31 +148,35 @@ class Admission:
             return False
         return commit == decision.newest or commit in self._running(repo_id)
 
-    async def _decide(self, name: str | None, caller: Token | None) -> _Decision:
+    async def _decide(self, name: str | None, caller: Token | None, key: str) -> Decision:
         """Apply the operator's rules, and ask the Hub."""
         operator, ref = self._look_up(name)
         if operator is not None and (local := operator.local()) is not None:
-            return _Decision(local, operator)
+            return Decision(local, operator)
         assert ref is not None, "only a local directory has no reference"  # noqa: S101
         if operator is None and not self._allowed.allow(ref):
             raise _not_allowed(ref)
         choice = self._credentials.choose(caller, operator, ref)
         if choice.granted:
-            grant = await self._granted(ref, choice)
-            return _Decision(grant.value, operator, (grant,), own_token=choice.token)
-        resolution = await self._hub.resolve(ref, choice.token)
+            grant = await self._grants.get(ref, choice)
+            return Decision(grant.value, operator, (grant,), own_token=choice.token)
+        who = self.caller(key, caller)
+        running = self._running(ref.repo_id)
+        loaded = bool(running) and ref.revision in (None, *running)
+        asker = self._asker(who, caller, operator, loaded=loaded)
+        resolution = await self._hub.resolve(ref, choice.token, asker)
         canonical = ModelRef(resolution.value.repo_id, ref.revision)
         if operator is None and canonical != ref:
             if self._catalog.match(canonical) is not None:
                 # A former name of an operator's model: its entry says which revision.
-                return await self._decide_anew(canonical, caller, resolution)
+                return await self._decide_anew(canonical, caller, key, resolution)
             if not self._allowed.allow(canonical):
                 raise _not_allowed(ref)
             if self._credentials.choose(caller, None, canonical) != choice:
                 # The name now leads to a repository that this token is not meant for.
-                return await self._decide_anew(canonical, caller, resolution)
-        model, entitlement = await self._entitled(ref, resolution.value, choice.token)
-        return _Decision(
+                return await self._decide_anew(canonical, caller, key, resolution)
+        model, entitlement = await self._entitled(ref, resolution.value, choice.token, asker)
+        return Decision(
             model,
             operator,
             (resolution, entitlement),
@@ -206,64 +186,50 @@ class Admission:
         )
 
     async def _decide_anew(
-        self, canonical: ModelRef, caller: Token | None, resolution: HubAnswer[ResolvedModel]
-    ) -> _Decision:
+        self,
+        canonical: ModelRef,
+        caller: Token | None,
+        key: str,
+        resolution: HubAnswer[ResolvedModel],
+    ) -> Decision:
         """Decide about the repository to which, by `resolution`, a former name leads."""
-        decision = await self._decide(str(canonical), caller)
+        decision = await self._decide(str(canonical), caller, key)
         return replace(decision, answers=(resolution, *decision.answers))
 
     async def _entitled(
-        self, ref: ModelRef, model: ResolvedModel, credential: Token | None
+        self,
+        ref: ModelRef,
+        model: ResolvedModel,
+        credential: Token | None,
+        asker: Asker,
     ) -> tuple[ResolvedModel, HubAnswer[None]]:
         """Entitle the caller at the commit that `ref` stands for, and return that commit.
 
         An unpinned name stays on the commit of its engine for as long as that engine runs.
         """
         if ref.revision is not None:
-            return model, await self._hub.entitle(model, credential)
+            return model, await self._hub.entitle(model, credential, asker)
         chosen = self._chosen.get(model.repo_id)
         if chosen is not None and chosen.commit in self._running(model.repo_id):
             kept = replace(chosen, access=model.access)
             with suppress(AccessError):
-                return kept, await self._hub.entitle(kept, credential)
-        entitlement = await self._hub.entitle(model, credential)
+                return kept, await self._hub.entitle(kept, credential, asker)
+        entitlement = await self._hub.entitle(model, credential, asker)
         self._chosen[model.repo_id] = model
         return model, entitlement
 
-    async def _granted(self, ref: ModelRef, choice: ChosenToken) -> HubAnswer[ResolvedModel]:
-        """An operator's model, for a caller without a token.
+    async def _ask(
+        self, ref: ModelRef, choice: ChosenToken, asker: Asker
+    ) -> HubAnswer[ResolvedModel]:
+        resolution = await self._hub.resolve(ref, choice.token, asker)
+        model, entitlement = await self._entitled(ref, resolution.value, choice.token, asker)
+        return HubAnswer(model, min(resolution.until, entitlement.until))
 
-        The grant is checked in the background. Only a refusal by the Hub withdraws it; it
-        stays if the Hub does not answer.
-        """
-        grant = self._grants.get(ref)
-        if grant is None:
-            model = await self._ask(ref, choice)
-            grant = self._grants[ref] = _Grant(HubAnswer(model, self._clock() + RECHECK))
-        elif grant.check is None and self._clock() >= grant.answer.until:
-            grant.check = asyncio.get_running_loop().create_task(
-                self._recheck(ref, grant, choice)
-            )
-        return grant.answer
-
-    async def _recheck(self, ref: ModelRef, grant: _Grant, choice: ChosenToken) -> None:
-        model = grant.answer.value
-        try:
-            model = await self._ask(ref, choice)
-        except HubUnavailable:
-            _log.warning("the Hub can't be asked about %s; it is still served", ref)
-        except RouterError as refusal:
-            _log.error(
-                "%s is no longer served to callers without a token: %s", ref, refusal.message
-            )
-            self._grants.pop(ref, None)
-        finally:
-            grant.answer, grant.check = HubAnswer(model, self._clock() + RECHECK), None
-
-    async def _ask(self, ref: ModelRef, choice: ChosenToken) -> ResolvedModel:
-        resolution = await self._hub.resolve(ref, choice.token)
-        model, _ = await self._entitled(ref, resolution.value, choice.token)
-        return model
+    def _asker(
+        self, caller: str, token: Token | None, operator: OperatorModel | None, *, loaded: bool
+    ) -> Asker:
+        proven = token is None or token.digest in self._hub.accepted
+        return Asker(caller, reserved=operator is not None and proven, loaded=loaded)
 
 
 def _not_allowed(ref: ModelRef) -> ModelNotAllowed:

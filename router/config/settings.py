@@ -274,6 +274,14 @@ class Settings:
         label="Download per Caller",
         unset="any amount",
     )
+    hub_requests: int = setting(
+        kinds.COUNT,
+        "Requests to the Hub in five minutes that it allows this machine without a token; it "
+        "allows an account twice as many. New names use at most half of them, and one caller a "
+        "half of those.",
+        label="Hub Requests",
+        default="500",
+    )
     private_idle_ttl: float | None = setting(
         kinds.TTL,
         "Seconds after its last use until a private model that you did not name is unloaded; "

@@ -172,7 +172,7 @@ class HttpServer:
             return await self._serve_health(request)
         caller = self._keys.caller(offered_keys(request))
         if path == _MODELS or path.startswith(_MODELS + "/"):
-            return await self._serve_models(request, path)
+            return await self._serve_models(request, path, caller)
         if path not in ROUTES:
             raise RouteNotFound(f"No such route. There are: {', '.join([*ROUTES, _MODELS])}.")
         if request.method != "POST":
@@ -197,13 +197,15 @@ class HttpServer:
         status = {"leaving": 503, "ready": 200, "starting": 204}[state]
         return web.Response(status=status, headers=request[HEADERS_KEY])
 
-    async def _serve_models(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+    async def _serve_models(
+        self, request: web.BaseRequest, path: str, caller: str
+    ) -> web.StreamResponse:
         if request.method not in _READ:
             return _method_not_allowed(request, ", ".join(_READ))
         token = hf_token(request)
         if name := path.removeprefix(_MODELS).removeprefix("/"):
-            return _json(request, model_object(await self._service.model(name, token)))
-        return _json(request, model_list(await self._service.models(token)))
+            return _json(request, model_object(await self._service.model(name, token, caller)))
+        return _json(request, model_list(await self._service.models(token, caller)))
 
 
 async def _send(response: Response, request: web.BaseRequest) -> web.StreamResponse:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random as chance
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 from cachetools import TLRUCache, TTLCache
@@ -16,6 +17,7 @@ from cachetools import TLRUCache, TTLCache
 from router.clock import Clock
 from router.errors import (
     AccessError,
+    FitError,
     HubLimited,
     HubUnavailable,
     InvalidHfToken,
@@ -24,15 +26,18 @@ from router.errors import (
     ModelNotFound,
     RouterError,
 )
-from router.hub.interfaces import Hub, HubAnswer
+from router.hub.budget import KNOWN, REQUESTS, UNKNOWN, HubBudget, Question
+from router.hub.interfaces import ANYBODY, Asker, Hub, HubAnswer
+from router.hub.last_public import MAX_RATE_LIMIT, LastPublic
 from router.hub.singleflight import ANSWER_TTL, MAX_ENTRIES, SingleFlightCache
 from router.models import Access, ModelRef, ResolvedModel
 from router.secrets import Token
 
 PUBLIC_GRACE = 24 * 3600.0  # seconds; for how long a public model is served without the Hub
 PUBLIC_PATIENCE = 2.0  # seconds that callers of a public model wait for a Hub that hangs
-MAX_RATE_LIMIT = 300.0  # seconds; the Hub counts requests in windows of five minutes
+ACCEPTED_TTL = 3600.0  # seconds for which a token that the Hub accepted names its caller
 
+_UNPROVEN = "?"  # all callers with tokens that the Hub has not accepted yet
 _MANY = 1024  # entitlements of one token; beyond this, expired ones are removed
 
 Digest = str | None  # of the caller's token; None: anonymous
@@ -51,10 +56,17 @@ class CachedHub:
         *,
         public_grace: float = PUBLIC_GRACE,
         public_patience: float = PUBLIC_PATIENCE,
+        requests: int = REQUESTS,
         random: Callable[[], float] = chance.random,
     ) -> None:
-        """`public_grace` and `public_patience` are in seconds."""
+        """`public_grace` and `public_patience` are in seconds. `requests`: see `HubBudget`."""
         self._hub, self._clock, self._public_patience = hub, clock, public_patience
+        self._budget = HubBudget(clock, requests=requests)
+        self.accepted: TTLCache[str, bool] = TTLCache(MAX_ENTRIES, ACCEPTED_TTL, timer=clock)
+        # Names and repositories that a token, or nobody's, was told of.
+        self._seen: TTLCache[tuple[Digest, str], bool] = TTLCache(
+            MAX_ENTRIES, public_grace, timer=clock
+        )
         self._resolutions: SingleFlightCache[tuple[Digest, ModelRef], ResolvedModel] = (
             SingleFlightCache(clock, random)
         )
@@ -69,58 +81,42 @@ class CachedHub:
         self._entitlements_of: TTLCache[Digest, set[_Entitlement]] = TTLCache(
             MAX_ENTRIES, ANSWER_TTL, timer=clock
         )
-        # What was public when last seen: names as written, and canonical repositories.
-        self._public_names: TTLCache[ModelRef, ResolvedModel] = TTLCache(
-            MAX_ENTRIES, public_grace, timer=clock
-        )
-        self._public_repos: TTLCache[str, bool] = TTLCache(
-            MAX_ENTRIES, public_grace, timer=clock
-        )
+        self._public = LastPublic(clock, public_grace)
 
     async def resolve(
-        self, ref: ModelRef, credential: Token | None
+        self, ref: ModelRef, credential: Token | None, asker: Asker = ANYBODY
     ) -> HubAnswer[ResolvedModel]:
         """Implements `CachingHub.resolve`."""
-        digest = credential.digest if credential else None
-
-        async def ask() -> ResolvedModel:
-            try:
-                model = await self._within_limits(digest, self._hub.resolve, ref, credential)
-            except RouterError as error:
-                self._note_refusal(error, digest, ref.repo_id, self._public_names.get(ref))
-                raise
-            self._note_access(ref, model)
-            return model
-
-        within = self._patience(self._public_names.get(ref))
         try:
-            return await self._resolutions.get((digest, ref), ask, within=within)
-        except HubUnavailable:
-            seen = self._public_names.get(ref)
-            if seen is None or seen.repo_id not in self._public_repos:
+            return await self._resolve(ref, credential, asker)
+        except HubUnavailable as error:
+            seen = self._public.named(ref)
+            if seen is None or not self._public.has_grace(seen.repo_id, error, credential):
                 raise
-            return HubAnswer(seen)
+            if not isinstance(error, HubLimited) or credential is None:
+                return HubAnswer(seen)
+            # The Hub is not silent: it limits this token. It still tells what is public.
+            with suppress(AccessError, FitError):
+                public = (await self.resolve(ref, None, asker)).value
+                if public.access is Access.PUBLIC:
+                    return HubAnswer(public)
+            raise
 
-    async def entitle(self, model: ResolvedModel, credential: Token | None) -> HubAnswer[None]:
+    async def entitle(
+        self, model: ResolvedModel, credential: Token | None, asker: Asker = ANYBODY
+    ) -> HubAnswer[None]:
         """Implements `CachingHub.entitle`."""
-        digest = credential.digest if credential else None
-
-        async def ask() -> None:
-            try:
-                await self._within_limits(digest, self._hub.entitle, model, credential)
-            except RouterError as error:
-                self._note_refusal(error, digest, model.repo_id, model)
-                raise
-            self._note_entitlement((digest, model.repo_id, model.commit))
-
         try:
-            return await self._entitlements.get(
-                (digest, model.repo_id, model.commit), ask, within=self._patience(model)
-            )
-        except HubUnavailable:
-            if model.repo_id not in self._public_repos:
+            return await self._entitle(model, credential, asker)
+        except HubUnavailable as error:
+            if not self._public.has_grace(model.repo_id, error, credential):
                 raise
-            return HubAnswer(None)
+            if not isinstance(error, HubLimited) or credential is None:
+                return HubAnswer(None)
+            with suppress(AccessError, FitError):  # as above
+                await self.entitle(model, None, asker)
+                return HubAnswer(None)
+            raise
 
     def invalidate(self) -> None:
         """Drop all cached answers, and don't cache those of running requests.
@@ -137,9 +133,64 @@ class CachedHub:
         await self._resolutions.close()
         await self._entitlements.close()
 
+    async def _resolve(
+        self, ref: ModelRef, credential: Token | None, asker: Asker
+    ) -> HubAnswer[ResolvedModel]:
+        digest = credential.digest if credential else None
+        question = self._question(digest, asker, str(ref))
+
+        async def ask() -> ResolvedModel:
+            try:
+                model = await self._within_limits(digest, self._hub.resolve, ref, credential)
+            except RouterError as error:
+                self._note_refusal(error, digest, ref.repo_id, self._public.named(ref))
+                _refund_silence(error, question)
+                raise
+            self._note_acceptance(digest, question)
+            self._public.note(ref, model)
+            for name in (str(ref), model.repo_id):
+                self._seen[digest, name] = True
+            return model
+
+        within = self._patience(self._public.named(ref))
+        return await self._resolutions.get(
+            (digest, ref), ask, question, within=within, fresh=asker.fresh
+        )
+
+    async def _entitle(
+        self, model: ResolvedModel, credential: Token | None, asker: Asker
+    ) -> HubAnswer[None]:
+        digest = credential.digest if credential else None
+        question = self._question(digest, asker, model.repo_id)
+        key = (digest, model.repo_id, model.commit)
+
+        async def ask() -> None:
+            try:
+                await self._within_limits(digest, self._hub.entitle, model, credential)
+            except RouterError as error:
+                self._note_refusal(error, digest, model.repo_id, model)
+                _refund_silence(error, question)
+                raise
+            self._note_acceptance(digest, question)
+            self._note_entitlement(key)
+
+        return await self._entitlements.get(
+            key, ask, question, within=self._patience(model), fresh=asker.fresh
+        )
+
+    def _question(self, digest: Digest, asker: Asker, name: str) -> Question | None:
+        """What a question about this name costs; None: nothing, so that what is in use stays
+        so, however much others ask."""
+        seen = (digest, name) in self._seen
+        if asker.reserved or (asker.loaded and seen):
+            return None
+        window = digest if digest in self.accepted else None
+        caller = asker.caller or ("" if digest is None else _UNPROVEN)
+        return self._budget.question(window, caller, KNOWN if seen else UNKNOWN)
+
     def _patience(self, model: ResolvedModel | None) -> float | None:
         """Seconds to wait for the Hub: bounded if the model can be served without it."""
-        public = model is not None and model.repo_id in self._public_repos
+        public = model is not None and model.repo_id in self._public
         return self._public_patience if public else None
 
     async def _within_limits(
@@ -164,12 +215,13 @@ class CachedHub:
         # Inserted anew, so that the set lives as long as its latest entitlement.
         self._entitlements_of[key[0]] = keys
 
-    def _note_access(self, ref: ModelRef, model: ResolvedModel) -> None:
-        if model.access is Access.PUBLIC:
-            self._public_names[ref] = model
-            self._public_repos[model.repo_id] = True
-        else:
-            self._public_repos.pop(model.repo_id, None)
+    def _note_acceptance(self, digest: Digest, question: Question | None) -> None:
+        """Only now does a token name its caller. The Hub counted it in that token's window."""
+        if digest is None:
+            return
+        if digest not in self.accepted and question is not None:
+            question.refund()
+        self.accepted[digest] = True
 
     def _note_refusal(
         self, error: RouterError, digest: Digest, repo_id: str, model: ResolvedModel | None
@@ -180,9 +232,17 @@ class CachedHub:
             return
         names = {repo_id.casefold(), model.repo_id.casefold() if model else ""}
         bad_token = isinstance(error, InvalidHfToken)
+        if bad_token and digest is not None:
+            self.accepted.pop(digest, None)
         for key in tuple(self._entitlements_of.get(digest, ())):
             if bad_token or key[1].casefold() in names:
                 self._entitlements.discard(key)
                 self._entitlements_of[digest].discard(key)
         if model and isinstance(error, ModelNotFound | ModelGated | ModelDisabled):
-            self._public_repos.pop(model.repo_id, None)
+            self._public.forget(model.repo_id)
+
+
+def _refund_silence(error: RouterError, question: Question | None) -> None:
+    """What the Hub did not answer, it did not count either."""
+    if isinstance(error, HubUnavailable) and question is not None:
+        question.refund()

@@ -54,6 +54,7 @@ class HuggingFaceHub:
         return httpx2.AsyncClient(
             verify=self._verify,
             timeout=self._timeout,
+            limits=httpx2.Limits(max_connections=128, max_keepalive_connections=20),
             # Accept no cookies: one caller's must not be sent with another's request.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             headers={"User-Agent": "multi-model-router-worker"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -25,6 +26,19 @@ class HubAnswer(Generic[V]):
 
     def end(self) -> None:
         self.until = -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """On whose account the Hub is asked, and how much that may use of what callers share."""
+
+    caller: str = ""  # whose limits; "": all that have no name
+    reserved: bool = False  # the operator named the model, or the caller waits for it already
+    loaded: bool = False  # an engine runs it
+    fresh: bool = False  # an answer that was cached is none
+
+
+ANYBODY = Asker()
 
 
 class Hub(Protocol):
@@ -52,12 +66,20 @@ class Hub(Protocol):
 
 
 class CachingHub(Protocol):
-    """A `Hub` that keeps its answers for a while. Raises what `Hub` raises."""
+    """A `Hub` that keeps its answers for a while.
+
+    Raises what `Hub` raises, and `RateLimited` where `asker` has asked too much.
+    """
+
+    @property
+    def accepted(self) -> Container[str]:
+        """The digests of tokens that the Hub has accepted lately, and not refused since."""
+        ...
 
     async def resolve(
-        self, ref: ModelRef, credential: Token | None
+        self, ref: ModelRef, credential: Token | None, asker: Asker = ANYBODY
     ) -> HubAnswer[ResolvedModel]: ...
 
     async def entitle(
-        self, model: ResolvedModel, credential: Token | None
+        self, model: ResolvedModel, credential: Token | None, asker: Asker = ANYBODY
     ) -> HubAnswer[None]: ...

@@ -7,7 +7,7 @@ import copy
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from cachetools import LRUCache, TLRUCache
 
@@ -26,6 +26,14 @@ MAX_ENTRIES = 16_384  # per cache; the least recently used entry goes first
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+class Charge(Protocol):
+    """What a call costs. `begin` may refuse it."""
+
+    def begin(self) -> None: ...
+
+    def end(self) -> None: ...
 
 
 class _Answers(TLRUCache[K, HubAnswer[V]]):
@@ -67,19 +75,25 @@ class SingleFlightCache(Generic[K, V]):
         self._tasks: set[asyncio.Task[HubAnswer[V | RouterError]]] = set()
 
     async def get(
-        self, key: K, call: Callable[[], Awaitable[V]], *, within: float | None = None
+        self,
+        key: K,
+        call: Callable[[], Awaitable[V]],
+        charge: Charge | None = None,
+        *,
+        within: float | None = None,
+        fresh: bool = False,
     ) -> HubAnswer[V]:
-        """The cached result, or that of a running or new `call`.
+        """The cached result, or that of a running or new `call`; not the cached one if `fresh`.
 
         Raises what `call` raises, also from the cache. If `within` seconds pass without a
         result, raises `HubUnavailable`, and the call goes on; at once if the last call for
-        this key failed.
+        this key failed. A new call is charged first: what that raises is this caller's alone.
         """
-        answer = self._entries.get(key)
+        answer = None if fresh else self._entries.get(key)
         if answer is None:
             if within is not None and key in self._failures:
                 within = 0.0
-            answer = await self._join(key, call, within)
+            answer = await self._join(key, call, charge, within)
         if isinstance(answer.value, RouterError):
             raise _fresh(answer.value, answer.until - self._clock())
         return cast("HubAnswer[V]", answer)
@@ -103,14 +117,15 @@ class SingleFlightCache(Generic[K, V]):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _join(
-        self, key: K, call: Callable[[], Awaitable[V]], within: float | None
+        self,
+        key: K,
+        call: Callable[[], Awaitable[V]],
+        charge: Charge | None,
+        within: float | None,
     ) -> HubAnswer[V | RouterError]:
         task = self._running.get(key)
         if task is None:
-            task = asyncio.create_task(self._run(key, call))
-            self._running[key] = task
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task = self._begin(key, call, charge)
         # `wait`, because awaiting the task would cancel it together with this caller.
         done, _ = await asyncio.wait([task], timeout=within)
         if not done:
@@ -118,6 +133,20 @@ class SingleFlightCache(Generic[K, V]):
         if task.cancelled():
             raise HubUnavailable("The worker is shutting down: try again.")
         return task.result()
+
+    def _begin(
+        self, key: K, call: Callable[[], Awaitable[V]], charge: Charge | None
+    ) -> asyncio.Task[HubAnswer[V | RouterError]]:
+        if charge is not None:
+            charge.begin()
+        task = asyncio.create_task(self._run(key, call))
+        self._running[key] = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if charge is not None:
+            end = charge.end
+            task.add_done_callback(lambda _: end())
+        return task
 
     async def _run(
         self, key: K, call: Callable[[], Awaitable[V]]
@@ -133,10 +162,19 @@ class SingleFlightCache(Generic[K, V]):
                 del self._running[key]
         answer = HubAnswer(result, self._clock() + self._ttl(key, result))
         if current:
-            self._entries[key] = answer
+            self._keep(key, answer)
         else:  # there was a `clear` meanwhile
             _end(answer)
         return answer
+
+    def _keep(self, key: K, answer: HubAnswer[V | RouterError]) -> None:
+        if isinstance(answer.value, RouterError):
+            before = self._entries.get(key)  # only if it was asked for a fresh answer
+            known = before is not None and not isinstance(before.value, RouterError)
+            if known and not isinstance(answer.value, AccessError | FitError):
+                return  # silence takes back nothing
+            self._entries.end(key)
+        self._entries[key] = answer
 
     def _ttl(self, key: K, result: V | RouterError) -> float:
         """Seconds for which to cache the result."""

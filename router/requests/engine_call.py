@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
-from router.access.authorize import Admitted
+from router.access.decision import Admitted
 from router.clock import Clock
 from router.errors import DeadlineExceeded, EngineFailed, HubUnavailable
 from router.models import EngineSpec

@@ -99,11 +99,11 @@ class Backend(Protocol):
         """
         ...
 
-    async def models(self, hf_token: str | None) -> Sequence[ModelCard]:
-        """The models that this caller may use."""
+    async def models(self, hf_token: str | None, caller: str = "") -> Sequence[ModelCard]:
+        """The models that this caller may use. `caller`: as in `Request`."""
         ...
 
-    async def model(self, name: str, hf_token: str | None) -> ModelCard:
+    async def model(self, name: str, hf_token: str | None, caller: str = "") -> ModelCard:
         """Raises `AccessError`, the same for a private model and for a missing one."""
         ...
 

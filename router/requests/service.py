@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from router.access.authorize import Admission, Admitted
+from router.access.authorize import Admission
+from router.access.decision import Admitted
 from router.clock import Clock
 from router.config.catalog import Catalog, OperatorModel, engine_spec
 from router.config.settings import Settings
@@ -87,7 +88,7 @@ class Service:
         async with respond(engine, dialect, events, end=end, silence=self._silence) as response:
             yield response
 
-    async def models(self, hf_token: str | None) -> Sequence[ModelCard]:
+    async def models(self, hf_token: str | None, caller: str = "") -> Sequence[ModelCard]:
         """The operator's models, and the loaded ones that this caller may use."""
         token = caller_token(hf_token, None)
         loaded = self._pool.loaded()
@@ -95,17 +96,17 @@ class Service:
         known = {card.id for card in listed}
         others = [spec.model for spec in loaded if not spec.listed]
         entitled = await asyncio.gather(
-            *(self._admission.entitled(model, token) for model in others)
+            *(self._admission.entitled(model, token, caller) for model in others)
         )
         may = [model for model, yes in zip(others, entitled, strict=True) if yes]
         cards = [self._callers_card(model.repo_id, model, loaded) for model in may]
         return [*listed, *(card for card in dict.fromkeys(cards) if card.id not in known)]
 
-    async def model(self, name: str, hf_token: str | None) -> ModelCard:
+    async def model(self, name: str, hf_token: str | None, caller: str = "") -> ModelCard:
         """One model, under the name that was asked for; refused as a request for it is."""
         token = caller_token(hf_token, None)
         try:
-            admitted = await self._admission.admit(name, token)
+            admitted = await self._admission.admit(name, token, caller)
         except InvalidModelId as error:  # OpenAI's clients expect a 404 here
             raise ModelNotFound(error.message) from None
         loaded = self._pool.loaded()
@@ -142,7 +143,7 @@ class Service:
     async def _authorize(self, hf_token: str | None, caller: str, call: Call) -> Authorized:
         """Nothing has been started, queued or said of the model before this ends."""
         token = caller_token(hf_token, call.hf_token)
-        admitted = await self._admission.admit(call.model, token)
+        admitted = await self._admission.admit(call.model, token, caller)
         spec = self._spec(admitted)
         if spec.model.task not in call.route.tasks:
             raise _wrong_endpoint(spec.model, call.route.path)
@@ -154,7 +155,7 @@ class Service:
             spec,
             admitted,
             self._salt_of(caller, token, call.cache_salt),
-            caller=caller or (token.digest if token else ""),
+            caller=self._admission.caller(caller, token),
             renew=partial(self._admission.renew, admitted, token),
         )
 

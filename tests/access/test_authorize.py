@@ -5,8 +5,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from router.access.authorize import RECHECK, Admission, Admitted
+from router.access.authorize import Admission
 from router.access.credentials import Credentials
+from router.access.decision import Admitted
+from router.access.grants import RECHECK
 from router.config.models_file import catalog
 from router.config.settings import Settings
 from router.errors import (
@@ -16,8 +18,9 @@ from router.errors import (
     ModelGated,
     ModelNotAllowed,
     ModelNotFound,
+    UnsupportedModel,
 )
-from router.models import Access
+from router.models import Access, ResolvedModel
 from router.secrets import Token
 from tests.doubles import FakeHub, UncachedHub
 from tests.pool.fakes import FakeClock, settle
@@ -181,6 +184,28 @@ async def test_a_commit_that_is_gone_from_the_hub_is_left_for_the_new_one() -> N
     assert (await harness.admit("org/model")).model.commit == NEW
 
 
+async def test_a_model_that_has_become_unfit_is_left_out_of_a_list() -> None:
+    harness = Harness()
+    model = harness.hub.add("org/model")
+
+    async def unfit(model: ResolvedModel, credential: Token | None) -> None:
+        raise UnsupportedModel("no config.json")
+
+    harness.hub.entitle = unfit  # type: ignore[method-assign]
+    assert not await harness.admission.entitled(model, token())
+
+
+async def test_only_an_accepted_token_names_its_caller() -> None:
+    harness, owner, other = Harness(), token(), token()
+    harness.hub.add("org/private", owner)
+    with pytest.raises(ModelNotFound):
+        await harness.admit("org/private", other)
+    await harness.admit("org/private", owner)
+    names = [harness.admission.caller("", one) for one in (owner, other, None)]
+    assert names == [owner.digest, "", ""]
+    assert harness.admission.caller("key", owner) == "key"
+
+
 class TestGrants:
     """The operator's models, for callers without a token."""
 
@@ -214,8 +239,6 @@ class TestGrants:
         await harness.admit(None)
         harness.hub.add("org/mine", token())
         harness.clock.advance(RECHECK)
-        await harness.admit(None)  # starts a check in the background
-        await settle()
         with pytest.raises(ModelNotFound):
             await harness.admit(None)
 

@@ -15,19 +15,19 @@ GUARDS = (
     Guard(
         "A loaded model gives nobody the right to use it",
         "router.access.authorize:Admission._entitled",
-        swap("await self._hub.entitle(_, _)", "HubAnswer(None)").nth(3, of=3),
+        swap("await self._hub.entitle(_, _, _)", "HubAnswer(None)").nth(3, of=3),
         _WARM + "a_gate_stays_shut_under_every_name_of_the_model[http-stranger]",
     ),
     Guard(
         "Naming a model's commit gives nobody the right to use it",
         "router.access.authorize:Admission._entitled",
-        swap("await self._hub.entitle(_, _)", "HubAnswer(None)").nth(1, of=3),
+        swap("await self._hub.entitle(_, _, _)", "HubAnswer(None)").nth(1, of=3),
         _WARM + "a_gate_stays_shut_under_every_name_of_the_model[queue-none]",
     ),
     Guard(
         "A commit chosen earlier gives nobody the right to use it",
         "router.access.authorize:Admission._entitled",
-        swap("await self._hub.entitle(_, _)", "HubAnswer(None)").nth(2, of=3),
+        swap("await self._hub.entitle(_, _, _)", "HubAnswer(None)").nth(2, of=3),
         _WARM + "a_gate_stays_shut_under_every_name_of_the_model[http-unscoped]",
     ),
     Guard(
@@ -43,16 +43,14 @@ GUARDS = (
     ),
     Guard(
         "The Hub's answer to one token is not used for another",
-        "router.hub.cache:CachedHub.resolve",
+        "router.hub.cache:CachedHub._resolve",
         swap("(_, ref)", "(None, ref)"),
         _LOADING + "while_it_downloads[http]",
     ),
     Guard(
         "One token's entitlement is not another's",
-        "router.hub.cache:CachedHub.entitle",
-        swap("(_, model.repo_id, model.commit)", "(None, model.repo_id, model.commit)").nth(
-            2, of=2
-        ),
+        "router.hub.cache:CachedHub._entitle",
+        swap("(_, model.repo_id, model.commit)", "(None, model.repo_id, model.commit)"),
         _WARM + "a_gate_stays_shut_under_every_name_of_the_model[http-none]",
     ),
     Guard(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
-from tests.guards.mutations import always, drop, never, swap, without
+from tests.guards.mutations import always, body, drop, never, swap, without
 
 _FILE, _TEST = "router/scheduler/quotas.py", "tests/pool/test_quotas.py::test_"
 
@@ -76,8 +76,8 @@ GUARDS = (
     ),
     Guard(
         "Limits apply per API key, else per token, else to all other callers together",
-        "router.requests.service:Service._authorize",
-        without("digest"),
+        "router.access.authorize:Admission.caller",
+        body("return key"),
         "tests/requests/test_service.py::"
         "test_limits_are_for_a_key_a_token_or_all_who_bring_neither[first4-second4-False]",
     ),

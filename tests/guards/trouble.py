@@ -67,7 +67,7 @@ GUARDS = (
     Guard(
         "When the Hub is silent, a model that is not public is refused",
         "router.hub.cache:CachedHub.entitle",
-        never("_public_repos"),
+        never("has_grace"),
         _KNOWN + "without_the_hub_an_unexpired_entitlement_holds",
     ),
     Guard(
@@ -78,8 +78,8 @@ GUARDS = (
     ),
     Guard(
         "A model that is no longer public has no grace",
-        "router.hub.cache:CachedHub._note_access",
-        drop("pop"),
+        "router.hub.last_public:LastPublic.note",
+        drop("forget"),
         _KNOWN + "the_grace_ends_when_a_model_is_no_longer_public[gated]",
     ),
     Guard(

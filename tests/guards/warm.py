@@ -59,8 +59,8 @@ GUARDS = (
     ),
     Guard(
         "A warm request downloads with its own token",
-        "router.access.authorize:_Decision.admit",
-        swap("_ if self.with_callers_token else _", "self.own_token"),
+        _ADMIT,
+        swap("_ if decision.with_callers_token else _", "decision.own_token"),
         _TEST + "it_is_given_its_own_token_to_download_with",
     ),
     Guard(
@@ -96,7 +96,7 @@ GUARDS = (
     Guard(
         "A right that stands without the Hub is not remembered",
         "router.hub.cache:CachedHub.entitle",
-        swap("HubAnswer(None)", "HubAnswer(None, 1e9)"),
+        swap("HubAnswer(None)", "HubAnswer(None, 1e9)").nth(1, of=2),
         _TEST + "a_right_that_stands_without_the_hub_is_asked_for_again",
     ),
     Guard(
@@ -119,7 +119,7 @@ GUARDS = (
     ),
     Guard(
         "A warm request does not outlive a thaw with its grant",
-        "router.access.authorize:Admission.invalidate",
+        "router.access.grants:Grants.invalidate",
         drop("end"),
         _GRANTS + "it_is_checked_after_a_thaw",
     ),

@@ -15,6 +15,7 @@ from router.errors import (
     RouterError,
 )
 from router.hub.cache import PUBLIC_GRACE, CachedHub
+from router.hub.interfaces import Asker
 from router.hub.singleflight import ANSWER_TTL, REFUSAL_TTL, UNAVAILABLE_TTL
 from router.models import Access, ModelRef, ResolvedModel
 from router.secrets import Token
@@ -269,3 +270,36 @@ async def test_a_thawed_worker_does_not_cache_running_requests(
     await cached.entitle(PUBLIC, ann)
     await cached.entitle(GATED, ann)
     assert len(hub.asked) == 4
+
+
+async def test_a_token_is_accepted_until_it_is_refused(
+    hub: ScriptedHub, cached: CachedHub, ann: Token
+) -> None:
+    assert ann.digest not in cached.accepted
+    await cached.resolve(REF, ann)
+    assert ann.digest in cached.accepted
+    hub.error = InvalidHfToken("revoked")
+    with pytest.raises(InvalidHfToken):
+        await cached.entitle(PUBLIC, ann)
+    assert ann.digest not in cached.accepted
+
+
+async def test_silence_and_grace_accept_no_token(
+    hub: ScriptedHub, cached: CachedHub, ann: Token
+) -> None:
+    await cached.resolve(REF, None)
+    hub.error = HubUnavailable("down")
+    assert (await cached.resolve(REF, ann)).value == PUBLIC
+    await cached.entitle(PUBLIC, ann)
+    assert ann.digest not in cached.accepted
+
+
+async def test_a_fresh_answer_is_asked_for_and_silence_leaves_the_last_one(
+    hub: ScriptedHub, cached: CachedHub, ann: Token
+) -> None:
+    await cached.entitle(GATED, ann)
+    hub.error = HubUnavailable("down")
+    with pytest.raises(HubUnavailable):
+        await cached.entitle(GATED, ann, Asker(fresh=True))
+    await cached.entitle(GATED, ann)
+    assert len(hub.asked) == 2

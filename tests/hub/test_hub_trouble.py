@@ -10,8 +10,9 @@ from collections import Counter
 import pytest
 
 from router.errors import HubLimited, HubUnavailable, ModelNotFound
-from router.hub.cache import MAX_RATE_LIMIT, CachedHub
-from router.hub.interfaces import HubAnswer
+from router.hub.cache import CachedHub
+from router.hub.interfaces import Asker, HubAnswer
+from router.hub.last_public import MAX_RATE_LIMIT
 from router.hub.singleflight import (
     ANSWER_TTL,
     MAX_ENTRIES,
@@ -86,6 +87,44 @@ class TestRateLimit:
         clock.advance(MAX_RATE_LIMIT)
         assert (await cached.resolve(REF, None)).value == PUBLIC
 
+    async def test_a_limited_token_is_served_what_is_public_now(
+        self, hub: ScriptedHub, cached: CachedHub
+    ) -> None:
+        await cached.resolve(REF, None)
+        hub.error, ann = HubLimited(55.0), token()
+        with pytest.raises(HubUnavailable):
+            await cached.entitle(GATED, ann)  # from now on it is limited
+        hub.error = None
+        assert (await cached.resolve(REF, ann)).value == PUBLIC
+        await cached.entitle(PUBLIC, ann)
+        assert hub.asked[-1] == ("entitle", None)
+
+    async def test_a_limited_token_has_no_grace(
+        self, hub: ScriptedHub, cached: CachedHub, clock: FakeClock
+    ) -> None:
+        await cached.resolve(REF, None)
+        hub.error, ann = HubLimited(200.0), token()
+        with pytest.raises(HubUnavailable):
+            await cached.entitle(GATED, ann)
+        hub.error = ModelNotFound("private now")
+        clock.advance(ANSWER_TTL)
+        for request in (cached.resolve(REF, ann), cached.entitle(PUBLIC, ann)):
+            with pytest.raises(HubLimited):
+                await request
+
+    async def test_a_limited_machine_serves_for_one_of_the_hubs_windows(
+        self, hub: ScriptedHub, cached: CachedHub, clock: FakeClock
+    ) -> None:
+        await cached.resolve(REF, None)
+        hub.error = HubLimited(55.0)
+        clock.advance(MAX_RATE_LIMIT - 0.1)
+        assert (await cached.resolve(REF, None)).value == PUBLIC
+        await cached.entitle(PUBLIC, None)
+        clock.advance(0.1)
+        for request in (cached.resolve(REF, None), cached.entitle(PUBLIC, None)):
+            with pytest.raises(HubLimited):
+                await request
+
 
 class TestHangingHub:
     """The Hub accepts a request and never answers."""
@@ -156,14 +195,15 @@ async def test_retries_after_a_common_failure_are_spread(
 
 async def test_refusals_take_bounded_space(hub: ScriptedHub, cached: CachedHub) -> None:
     """The oldest entry is dropped before it expires."""
+    free = Asker(reserved=True)
     hub.error = ModelNotFound("no such model")
     for number in range(MAX_ENTRIES + 1):
         with pytest.raises(ModelNotFound):
-            await cached.resolve(ModelRef(f"org/{number}"), None)
+            await cached.resolve(ModelRef(f"org/{number}"), None, free)
     hub.asked.clear()
     for number in (MAX_ENTRIES, 0):
         with pytest.raises(ModelNotFound):
-            await cached.resolve(ModelRef(f"org/{number}"), None)
+            await cached.resolve(ModelRef(f"org/{number}"), None, free)
     assert len(hub.asked) == 1
 
 

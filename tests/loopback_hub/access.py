@@ -15,6 +15,7 @@ class Caller:
 
     account: str
     expired: bool = False
+    limited: bool = False  # over the Hub's rate limit
     scope: frozenset[str] | None = None  # casefolded ids; None: no fine-grained token
 
 
@@ -42,6 +43,9 @@ class Accounts:
     def expire(self, token: str) -> None:
         self._callers[token] = replace(self._callers[token], expired=True)
 
+    def limit(self, token: str) -> None:
+        self._callers[token] = replace(self._callers[token], limited=True)
+
     def restrict(self, token: str, repos: frozenset[str]) -> None:
         self._callers[token] = replace(self._callers[token], scope=repos)
 
@@ -53,7 +57,17 @@ class Accounts:
         caller = self._callers.get(token)
         if scheme != "Bearer" or caller is None or caller.expired:
             raise Refusal(401, "Invalid credentials in Authorization header")
+        if caller.limited:
+            raise over_the_limit()
         return caller
+
+
+def over_the_limit() -> Refusal:
+    headers = {
+        "RateLimit": '"api";r=0;t=55',
+        "RateLimit-Policy": '"fixed window";"api";q=500;w=300',
+    }
+    return Refusal(429, "We had to rate limit you", headers=headers)
 
 
 def require_sight(repo: Repo | None, caller: Caller | None) -> Repo:

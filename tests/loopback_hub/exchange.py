@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from tests.loopback_hub.access import Accounts, Refusal
+from tests.loopback_hub.access import Accounts, Refusal, over_the_limit
 from tests.loopback_hub.faults import Fault, Faults
 from tests.loopback_hub.journal import Request
 
@@ -70,11 +70,7 @@ async def _answer(
 
 def _trouble(status: int) -> Refusal:
     if status == 429:
-        headers = {
-            "RateLimit": '"api";r=0;t=55',
-            "RateLimit-Policy": '"fixed window";"api";q=500;w=300',
-        }
-        return Refusal(429, "We had to rate limit you", headers=headers)
+        return over_the_limit()
     return Refusal(status, "The Hub is having trouble")
 
 

@@ -78,6 +78,14 @@ class LoopbackHub:
     def expire(self, token: str) -> None:
         self._accounts.expire(token)
 
+    def limit(self, token: str) -> None:
+        """Answer what is asked with this token with 429, from now on."""
+        self._accounts.limit(token)
+
+    def publish(self, repo_id: str, *, private: bool) -> None:
+        """Change who may see a repository."""
+        self._repositories.change(repo_id, lambda repo: replace(repo, private=private))
+
     def restrict(self, token: str, repos: Collection[str] = ()) -> None:
         """Make it a fine-grained token, for the files of `repos` and no others."""
         self._accounts.restrict(token, frozenset(repo.casefold() for repo in repos))

@@ -1,0 +1,108 @@
+"""The operator's models, as they are served to callers without a token of their own.
+
+A grant is checked once a minute, before it serves. Only a refusal by the Hub withdraws it: it
+stays if the Hub does not answer in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from router.access.credentials import ChosenToken
+from router.clock import Clock
+from router.errors import HubUnavailable, RouterError
+from router.hub.interfaces import Asker, HubAnswer
+from router.models import ModelRef, ResolvedModel
+
+_log = logging.getLogger(__name__)
+
+RECHECK = 60.0  # seconds for which a check holds
+AHEAD = 15.0  # seconds before that, a model in use is checked in the background
+PATIENCE = 2.0  # seconds from the start of a check for which requests wait for the Hub
+
+Ask = Callable[[ModelRef, ChosenToken, Asker], Awaitable[HubAnswer[ResolvedModel]]]
+
+_FIRST, _AGAIN = Asker(reserved=True), Asker(reserved=True, fresh=True)
+
+
+@dataclass(slots=True)
+class _Grant:
+    answer: HubAnswer[ResolvedModel]  # to be checked again once it has ended
+    holds_until: float  # and then before it serves
+    check: asyncio.Task[None] | None = None
+    began: float = 0.0  # the check, in the event loop's time
+
+    def renew(self, model: ResolvedModel, due: float, until: float) -> None:
+        self.answer, self.holds_until = HubAnswer(model, due), until
+
+
+class Grants:
+    """Grants by the operator's names."""
+
+    def __init__(self, ask: Ask, clock: Clock, patience: float = PATIENCE) -> None:
+        self._ask, self._clock, self._patience = ask, clock, patience
+        self._grants: dict[ModelRef, _Grant] = {}
+        self._checks: set[asyncio.Task[None]] = set()
+
+    async def get(self, ref: ModelRef, choice: ChosenToken) -> HubAnswer[ResolvedModel]:
+        """The model. Raises what the Hub says against it."""
+        grant = self._grants.get(ref)
+        if grant is None:
+            grant = self._grants[ref] = await self._first(ref, choice)
+        if self._clock() >= grant.answer.until and grant.check is None:
+            self._begin(ref, grant, choice)
+        if self._clock() >= grant.holds_until and grant.check is not None:
+            waited = asyncio.get_running_loop().time() - grant.began
+            await asyncio.wait([grant.check], timeout=max(0.0, self._patience - waited))
+            if self._grants.get(ref) is not grant:  # withdrawn: the Hub's answer says why
+                return await self.get(ref, choice)
+        return grant.answer
+
+    def invalidate(self) -> None:
+        """Check every grant before its next use; a check that runs now counts no more."""
+        for grant in self._grants.values():
+            grant.answer.end()
+            grant.holds_until, grant.check = grant.answer.until, None
+
+    async def close(self) -> None:
+        """Cancel running checks and wait for them."""
+        for check in self._checks:
+            check.cancel()
+        await asyncio.gather(*self._checks, return_exceptions=True)
+
+    async def _first(self, ref: ModelRef, choice: ChosenToken) -> _Grant:
+        answer = await self._ask(ref, choice, _FIRST)
+        now = self._clock()
+        until = answer.until if answer.until > now else now + RECHECK
+        return _Grant(HubAnswer(answer.value, until - AHEAD), until)
+
+    def _begin(self, ref: ModelRef, grant: _Grant, choice: ChosenToken) -> None:
+        loop = asyncio.get_running_loop()
+        grant.began = loop.time()
+        grant.check = loop.create_task(self._check(ref, grant, choice))
+        self._checks.add(grant.check)
+        grant.check.add_done_callback(self._checks.discard)
+
+    async def _check(self, ref: ModelRef, grant: _Grant, choice: ChosenToken) -> None:
+        model, due = grant.answer.value, self._clock() + RECHECK - AHEAD
+        try:
+            model = (await self._ask(ref, choice, _AGAIN)).value
+        except HubUnavailable:
+            _log.warning("the Hub can't be asked about %s; it is still served", ref)
+            due = self._clock() + AHEAD
+        except RouterError as refusal:
+            _log.error(
+                "%s is no longer served to callers without a token: %s", ref, refusal.message
+            )
+            if self._grants.get(ref) is grant:
+                del self._grants[ref]
+            return
+        finally:
+            current = grant.check is asyncio.current_task()
+            if current:
+                grant.check = None
+        if current:
+            grant.renew(model, due, max(due, self._clock()) + AHEAD)
