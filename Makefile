@@ -2,9 +2,19 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup lock hooks test unit demo lint types fast fuzz guards bench compare docs image-check audit clean
+.PHONY: setup browser lock hooks test unit demo lint types fast fuzz guards bench compare docs image-check audit clean
 
-setup: .venv/ready .venv-sglang/ready
+setup: .venv/ready .venv-sglang/ready browser
+
+# For the tests with web pages, which are skipped without. Only root can install it, and only
+# Debian has this package.
+BROWSERS = chromium-headless-shell chromium google-chrome
+
+browser:
+	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit; done; \
+	[ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get \
+		install -qq --no-install-recommends $(firstword $(BROWSERS)) >/dev/null || \
+	echo "no browser can be installed: the tests with web pages are skipped"
 
 .venv/ready: requirements.txt tests/requirements.txt
 	$(PYTHON) -m venv .venv

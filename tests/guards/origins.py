@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.guards.guard import Guard
 from tests.guards.mutations import body, drop, never, swap
 
+_PAGES = "tests/security/test_web_pages.py::test_"
 _SITES = "tests/http/test_sites.py::test_"
 
 GUARDS = (
@@ -61,5 +62,23 @@ GUARDS = (
         "router.http.sites:Sites.response_headers",
         body("return {}"),
         _SITES + "no_answer_is_guessed_at_or_embedded_by_a_browser",
+    ),
+    Guard(
+        "In a real browser, a name that was rebound gets no private model",
+        "router.http.sites:Sites.check_host",
+        body("return"),
+        _PAGES + "a_name_that_was_rebound_gets_no_private_model",
+    ),
+    Guard(
+        "In a real browser, no page of another origin has the worker look for a model",
+        "router.http.sites:Sites.check_page",
+        body("return"),
+        _PAGES + "a_page_of_another_origin_learns_nothing_of_a_private_model",
+    ),
+    Guard(
+        "In a real browser, a listed page can call",
+        "router.http.sites:Sites.preflight",
+        body("return None"),
+        _PAGES + "a_listed_page_may_call_and_reads_answers_streams_and_errors",
     ),
 )
