@@ -38,6 +38,9 @@ class Stored:
     files: Mapping[Path, int]  # bytes; commits of one repository share some
     idle: float  # seconds since its last use
 
+    def __str__(self) -> str:
+        return f"{self.repo_id}@{self.commit[:12]}"
+
 
 class SnapshotEviction:
     """Implements `router.downloads.space.RoomMaker` for one Hub cache directory."""
@@ -63,7 +66,10 @@ class SnapshotEviction:
         """Record the use of engines periodically, forever."""
         while True:
             await sleep(INTERVAL)
-            await self._record()
+            try:
+                await self._record()
+            except OSError as error:  # a faulty volume must not end the worker
+                _log.error("the use of models could not be recorded: %s", error.strerror)
 
     async def total(self) -> int:
         """Bytes of all the snapshots. Files that several of them share count once."""
@@ -79,7 +85,7 @@ class SnapshotEviction:
         """Remove snapshots of `needed` bytes; none if all that may leave have fewer.
 
         `comes`: the repository and commit for which this is. Its download holds the lock on
-        its repository, has linked what it needs of other commits, and waits. Raises `OSError`.
+        its repository, has linked what it needs of other commits, and waits.
         """
         await self._record()
         for one in await asyncio.to_thread(self._chosen, needed, comes, spared):
@@ -94,7 +100,9 @@ class SnapshotEviction:
 
     def _update(self, unused: Mapping[EngineKey, float]) -> None:
         for key, seconds in unused.items():
-            self._last_used.update(key.repo_id, key.commit, seconds)
+            model = (key.repo_id, key.commit)
+            # To the other workers, an idle engine uses its files as well.
+            self._last_used.update(*model, 0.0 if model in self._in_use else seconds)
 
     def _chosen(self, needed: int, comes: Commit, spared: Collection[str]) -> list[Stored]:
         """All that may leave, the least recently used first; none if they free too little."""
@@ -146,9 +154,13 @@ class SnapshotEviction:
             # By another worker: this one's requests wait until the removal is over.
             return self._idle(*model) < one.idle
 
-        gone = await self._removal.remove(
-            *model, used_meanwhile, abandoned_after=ABANDONED_AFTER, locked=locked
-        )
+        try:
+            gone = await self._removal.remove(
+                *model, used_meanwhile, abandoned_after=ABANDONED_AFTER, locked=locked
+            )
+        except OSError as error:  # another one may be removed
+            _log.error("%s could not be removed: %s", one, error.strerror)
+            return False
         if gone:
-            _log.info("removed %s@%s from the disk, to make room", *model)
+            _log.info("removed %s from the disk, to make room", one)
         return gone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -165,6 +166,37 @@ async def test_the_time_of_a_running_engine_is_its_last_use(house: House) -> Non
     await house.need(SIZE)
     assert house.has("busy")
     assert not house.has("idle")
+
+
+async def test_an_idle_engines_files_are_in_use_for_the_other_workers(house: House) -> None:
+    house.put("loaded", idle=1e6)
+    house.pool.unused[EngineKey("org/loaded", COMMIT)] = 1e6
+    house.pool.used = {("org/loaded", COMMIT)}
+    rounds = 0
+
+    async def sleep(_: float) -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 2:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await house.eviction.run(sleep)
+    assert house.other_worker.seconds_ago("org/loaded", COMMIT) < 1
+
+
+async def test_a_snapshot_that_can_not_be_removed_costs_only_its_space(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.put("stuck", idle=1e6)
+    house.put("free", idle=10.0)
+    locks = house.snapshots.lock_folder("org/stuck")
+    locks.parent.mkdir()
+    locks.touch()
+    house.size = 2 * SIZE
+    await house.need(SIZE)
+    assert "org/stuck@aaaaaaaaaaaa could not be removed" in caplog.text
+    assert (house.has("stuck"), house.has("free")) == (True, False)
 
 
 async def test_what_is_being_fetched_stays(house: House) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import aiohttp
@@ -8,6 +10,7 @@ import pytest
 
 from tests import tiny_models
 from tests.e2e_sglang.harness import Harness
+from tests.worker import ROOT
 
 pytestmark = pytest.mark.sglang
 
@@ -37,3 +40,47 @@ async def test_a_strangers_model_does_not_run_its_own_code(
         assert (await answer.json())["error"]["code"] == "engine_failed"
     assert "WormForCausalLM" in harness.worker.log  # it came as far as to look for the code
     assert not ran.exists()
+
+
+async def test_a_tokenizer_of_another_repository_is_not_read(
+    harness: Harness, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """SGLang reads it: which file is the tokenizer's, the repository may say."""
+    hidden = tiny_models.make(tmp_path, "hidden")
+    content = json.loads((hidden / "tokenizer.json").read_text())
+    content["added_tokens"].append(
+        content["added_tokens"][0] | {"id": 999, "content": "SECRET"}
+    )
+    (hidden / "tokenizer.4.0.0.json").write_text(json.dumps(content))
+    model = tiny_models.make(tmp_path, "spy")
+    content = json.loads((model / "tokenizer_config.json").read_text())
+    content["fast_tokenizer_files"] = ["../hidden/tokenizer.4.0.0.json"]
+    (model / "tokenizer_config.json").write_text(json.dumps(content))
+    assert "SECRET" in sglangs_words(model)
+
+    harness.hub.add_repo("tests/spy", model)
+    body = {"model": "tests/spy", "messages": [{"role": "user", "content": "SECRET"}]}
+    async with http.post("/v1/chat/completions", json=body) as answer:
+        error = (await answer.json())["error"]
+    assert error["code"] == "unsupported_model"
+    assert "fast_tokenizer_files" in error["message"]
+
+
+def sglangs_words(model: Path) -> str:
+    """The words that were added to a model's tokenizer, as SGLang loads it."""
+    code = (
+        "import sys; from sglang.srt.utils.hf_transformers_utils import get_tokenizer;"
+        "print(get_tokenizer(sys.argv[1]).get_added_vocab())"
+    )
+    ran = subprocess.run(
+        [ROOT / ".venv-sglang" / "bin" / "python", "-c", code, model],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT / "engines" / "cpu"),
+            "SGLANG_USE_CPU_ENGINE": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ran.stdout

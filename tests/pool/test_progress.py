@@ -31,6 +31,19 @@ def test_a_download_is_estimated_by_its_rate_with_the_start_that_follows() -> No
     assert progress.fetching(7, KEY) == Estimate(100, 300, 20.0 + 20.0)
 
 
+def test_a_download_that_waits_for_others_is_queued_and_its_rate_begins_later() -> None:
+    clock = FakeClock()
+    progress = seen(clock)
+    progress.begin(7)
+    progress.note(7, FetchProgress(0, 0, queued=True))
+    assert progress.fetching(7, KEY) == Estimate(queued=True)
+    clock.advance(1000)
+    progress.note(7, FetchProgress(0, 300))
+    clock.advance(10)
+    progress.note(7, FetchProgress(100, 300))
+    assert progress.fetching(7, KEY) == Estimate(100, 300, 20.0 + 20.0)
+
+
 def test_a_start_is_estimated_by_the_models_last_start_or_else_by_all_others() -> None:
     clock = FakeClock()
     progress = seen(clock)
