@@ -118,5 +118,5 @@ async def test_a_model_that_is_on_disk_waits_for_no_download(
     answer = await client.chat(models[0], mallory.token)  # whose own places are all taken
     assert answer.text == f"I am {models[0]}"
     asked = place.harness.hub.requests[before:]
-    assert not [one for one in asked if models[0] in one.path and "/resolve/" in one.path]
+    assert not [one for one in asked if models[0] in one.path and "safetensors" in one.path]
     await hang_up(requests)
