@@ -247,6 +247,8 @@ def _limits(settings: Settings, memory: Gauge) -> Limits:
         min_residency=settings.min_residency,
         stall_timeout=settings.stall_timeout,
         fetch_linger=settings.fetch_linger,
+        max_downloads=settings.max_downloads,
+        contested_start_timeout=settings.contested_start_timeout,
         max_queue_per_caller=settings.max_queue_per_caller,
         max_concurrency_per_caller=settings.max_concurrency_per_caller,
         max_starts_per_caller=settings.max_starts_per_caller,

@@ -204,7 +204,8 @@ class Settings:
     )
     fetch_linger: float = setting(
         kinds.SECONDS,
-        "Seconds for which a download goes on after its last caller left.",
+        "Seconds for which a download or a start goes on after its last caller left, unless "
+        "others need its place.",
         label="Download Linger",
         default="60",
     )
@@ -242,10 +243,17 @@ class Settings:
         default="",
         unset="none, so data: URLs only",
     )
+    contested_start_timeout: float | None = setting(
+        kinds.DEADLINE,
+        "Seconds that the start of a model that you did not name may take while another caller "
+        "waits for a start.",
+        section="Callers that share a worker",
+        label="Contested Start Timeout",
+        unset="120, and 1 for each 100 MB of the model",
+    )
     max_queue_per_caller: int | None = setting(
         kinds.COUNT,
         "Requests of one caller (by API key, else by token) that may wait.",
-        section="Callers that share a worker",
         label="Queue Places per Caller",
         unset="all places, shared while others need some",
     )

@@ -101,7 +101,8 @@ class SnapshotDownloader:
                     found = await self._download(model, credential, shared)
         if found is None:
             raise HubUnavailable("The download was damaged on its way to the disk: try again.")
-        await asyncio.to_thread(check_config, found)
+        size = await asyncio.to_thread(_checked, found)
+        progress(FetchProgress(size, size))
         return found
 
     @asynccontextmanager
@@ -224,6 +225,12 @@ class _SharedDownload:
     def report(self, progress: FetchProgress) -> None:
         for listener, _ in tuple(self._members):
             listener(progress)
+
+
+def _checked(snapshot: Path) -> int:
+    """The size of a snapshot in bytes. Raises `UnsupportedModel`."""
+    check_config(snapshot)
+    return sum(file.stat().st_size for file in snapshot.rglob("*") if file.is_file())
 
 
 def _local(directory: Path) -> Path:

@@ -42,7 +42,8 @@ class Downloader(Protocol):
     ) -> Path:
         """Return the directory of the verified snapshot; at once if it is on disk already.
 
-        `callers`: for whom. Downloads that are too many at once take turns by it.
+        `progress` is called at least once, with the size of the snapshot, before this
+        returns. `callers`: for whom. Downloads that are too many at once take turns by it.
 
         Raises `AccessError` where the Hub refuses the credential; `HubUnavailable`,
         `InsufficientDisk`, `ModelTooLarge` or `UnsupportedModel` where another credential

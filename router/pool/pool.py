@@ -246,7 +246,7 @@ class EnginePool:
     def _callers(self, key: EngineKey) -> Collection[str | None]:
         """The callers whose requests wait for this engine now."""
         slot = self._scheduler.slots.get(key)
-        return {request.caller for request in slot.queue.values()} if slot else ()
+        return tuple(slot.queue.callers) if slot else ()
 
     def _fail_hard(self, defect: BaseException) -> None:
         """Leave no pool behind that looks alive and serves no request."""

@@ -120,6 +120,11 @@ class FetchMeter:
             model = self._action.spec.model
             _log.info("fetching %s: %d of %d bytes", model, progress.done, progress.total)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the whole snapshot, as far as they are known."""
+        return self._latest.total if self._latest else 0
+
     def charge(self) -> None:
         """Charge what has been downloaded since the last time."""
         if self._uncharged and self._action.caller is not None:

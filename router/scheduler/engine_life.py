@@ -13,7 +13,7 @@ from router.errors import RouterError
 from router.models import EngineSpec
 from router.scheduler import actions, events, rejections
 from router.scheduler.actions import Action
-from router.scheduler.fairness import turns
+from router.scheduler.fairness import StartSeconds, turns
 from router.scheduler.lifecycle import CUTS_OFF, Cause, IllegalTransition, State, after
 from router.scheduler.shared_slot import SharedSlot
 from router.scheduler.state import Limits
@@ -28,17 +28,22 @@ SHORT_COOL_DOWN = 1.0  # seconds: requests wait for this long, and are refused i
 class EngineLife(SharedSlot):
     """The slot of one engine, with the methods that change it.
 
-    `numbers` gives each start and each download a number of its own. `places` are those in
-    the queue, for all engines together.
+    `numbers` gives each start and each download a number of its own. `places` in the queue and
+    `starts` are counted for all engines together.
     """
 
-    __slots__ = ("_limits", "_numbers")
+    __slots__ = ("_limits", "_numbers", "_starts")
 
     def __init__(
-        self, spec: EngineSpec, limits: Limits, numbers: Iterator[int], places: QueuePlaces
+        self,
+        spec: EngineSpec,
+        limits: Limits,
+        numbers: Iterator[int],
+        places: QueuePlaces,
+        starts: StartSeconds,
     ) -> None:
         super().__init__(spec, claim=0, queue=Line(places))
-        self._limits, self._numbers = limits, numbers
+        self._limits, self._numbers, self._starts = limits, numbers, starts
 
     def note(self, event: events.Event, now: float) -> None:
         """Remember an event for the report of a defect."""
@@ -50,6 +55,8 @@ class EngineLife(SharedSlot):
             following = after(self.state, cause)
         except IllegalTransition:
             raise self._illegal(cause) from None
+        if self.state is State.STARTING:  # however it ended
+            self._starts.charge(self.started_for, now - self.started_at, now)
         self.state, self.trial_ends_at = following, inf
         self.story.append((now, cause))
 
@@ -91,8 +98,8 @@ class EngineLife(SharedSlot):
         """A request stops waiting, or ends its lease. A lease that was cut off is over."""
         if waiter in self.queue:
             del self.queue[waiter]
-            if self.state is State.FETCHING and not self.queue:
-                self.linger_until = now + self._limits.fetch_linger
+            if not self.queue:
+                self._linger(now)
             return self._grant(now) if self.trial_ends_at < inf else []
         request = self.leases.pop(waiter, None)
         if request is None:
@@ -106,6 +113,12 @@ class EngineLife(SharedSlot):
         if self.idle and self.drain_deadline is not None:
             return [self._stop(Cause.DRAINED, now)]
         return self._grant(now)
+
+    def _linger(self, now: float) -> None:
+        """Go on for a while with what no request waits for: its caller may come back."""
+        wanted = self.spec.pinned and self.state is State.STARTING
+        if self.state in (State.FETCHING, State.STARTING) and not wanted:
+            self.linger_until = now + self._limits.fetch_linger
 
     def refuse(self, waiter: int, error: RouterError, now: float) -> list[Action]:
         """Fail one waiting request."""
@@ -172,6 +185,10 @@ class EngineLife(SharedSlot):
         self.yielded_by_quota = False
         if request.caller != self.starter:
             self.starter = None  # a model that several callers use belongs to none
+        if request.caller != self.user:
+            if self.user is not None:
+                self.shared_at = now
+            self.user = request.caller
         return actions.Grant(request.waiter, self.key, self.generation)
 
     # --- downloads -------------------------------------------------------------------
@@ -189,7 +206,7 @@ class EngineLife(SharedSlot):
 
     def _fetched(self, event: events.Fetched, now: float) -> list[Action]:
         self._move(Cause.VERIFIED, now)
-        self.snapshot, self.linger_until = event.snapshot, None
+        self.snapshot, self.size, self.linger_until = event.snapshot, event.size, None
         return []
 
     def _fetch_failed(self, event: events.FetchFailed, now: float) -> list[Action]:
@@ -209,6 +226,12 @@ class EngineLife(SharedSlot):
         self.linger_until = None
         return actions.CancelFetch(self.key, self.attempt)
 
+    def abandon(self, now: float) -> Action:
+        """End a download or a start that no request waits for."""
+        if self.state is State.STARTING:
+            return self._stop(Cause.ABANDONED, now)
+        return self._cancel_fetch(Cause.ABANDONED, now)
+
     def forget_snapshot(self, now: float) -> None:
         """Forget that the model is on disk, unless a request waits for it."""
         if self.state is State.FETCHED and not self.queue:
@@ -220,6 +243,8 @@ class EngineLife(SharedSlot):
         """`free`: bytes measured just now. `whole`: no other engine can run beside it."""
         self._move(Cause.ADMITTED, now)
         self.generation = next(self._numbers)
+        self.started_at, self.shared_at = now, -inf
+        self.started_for = self.user = self.oldest.caller
         allotment = actions.Allotment(self.claim, free, whole, self.smaller)
         return actions.Start(self.spec, self.generation, self.snapshot, allotment)
 
@@ -243,7 +268,7 @@ class EngineLife(SharedSlot):
         if self.leases and cause not in CUTS_OFF:
             raise self._illegal(cause)
         self._move(cause, now)
-        self.drain_deadline = None
+        self.drain_deadline = self.linger_until = None
         self.leases.clear()
         why = f"{cause}: {detail}" if detail else str(cause)
         return actions.Stop(self.key, self.generation, why, at_once=cause in CUTS_OFF)
@@ -278,6 +303,7 @@ class EngineLife(SharedSlot):
 
     def _ready(self, now: float) -> list[Action]:
         self._move(Cause.HEALTHY, now)
+        self.linger_until = None
         self.ready_at = self.last_used = self.last_progress = now
         self.answered = self.probing = False
         self.trials = Trials()
@@ -293,6 +319,15 @@ class EngineLife(SharedSlot):
             self.verify_files = True
             failed = self.fail(rejections.did_not_start(self))
         return [*failed, self._stop(Cause.START_FAILED, now, event.reason)]
+
+    def overrun(self, now: float) -> list[Action]:
+        """End a start that has taken longer than it may while another caller waits."""
+        self._cool_down(now)
+        failed = self.fail(rejections.start_too_long(self))
+        return [
+            *failed,
+            self._stop(Cause.START_FAILED, now, "others wait, and it took too long"),
+        ]
 
     def _crashed(self, event: events.Crashed, now: float) -> list[Action]:
         verdict, told = self._judge_crash(now)
@@ -322,7 +357,7 @@ class EngineLife(SharedSlot):
         for waiter in self.queue.overdue(now):
             done += self.refuse(waiter, rejections.too_late(self), now)
         if self.linger_until is not None and now >= self.linger_until:
-            done.append(self._cancel_fetch(Cause.ABANDONED, now))
+            done.append(self.abandon(now))
         elif self.drain_deadline is not None and now >= self.drain_deadline:
             done.append(self._stop(Cause.DRAIN_TIMEOUT, now))
         elif now >= self.trial_ends_at:

@@ -52,6 +52,7 @@ class Fetched:
     key: EngineKey
     attempt: int
     snapshot: Path
+    size: int = 0  # bytes of all its files
 
 
 @dataclass(frozen=True, slots=True)

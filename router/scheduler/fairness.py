@@ -1,16 +1,32 @@
 """Whose turn it is, while several callers want the same thing.
 
-Nothing here limits a caller that is alone: with no other caller waiting, it may use all.
+Nothing here limits a caller that is alone: with no other caller waiting, it may use all. The
+figures, and why they are what they are, are in docs/sharing.md.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from heapq import heapify, heappop, heapreplace
+from math import inf
 
 from router.scheduler.events import Wanted
-from router.scheduler.waiting import Line
+from router.scheduler.lifecycle import State
+from router.scheduler.state import Limits, Slot
+from router.scheduler.waiting import Caller, Line
+
+# A contested start of a stranger's model: what a slow machine needs to start any engine, and
+# what a slow disk needs to read the weights.
+SHORTEST_TURN = 120.0  # seconds
+SLOWEST_DISK = 100e6  # bytes a second
+
+HALF_LIFE = 300.0  # seconds in which half of a caller's start seconds are forgotten
+ALLOWANCE = 60.0  # start seconds that change nothing about a caller's turn
+_FORGOTTEN = 12 * HALF_LIFE  # by then less than a second is left of all that there can be
+
+RECENT = 300.0  # seconds: an engine that was used since then is one that its caller holds
 
 
 def turns(line: Line, in_flight: Iterable[Wanted], most: int | None) -> Iterator[Wanted]:
@@ -37,3 +53,98 @@ def turns(line: Line, in_flight: Iterable[Wanted], most: int | None) -> Iterator
             heappop(order)
         else:
             heapreplace(order, (count + 1, following.age, following.waiter, caller))
+
+
+class StartSeconds:
+    """The seconds that engines spent starting for each caller, ready in the end or not.
+
+    One engine starts at a time, so all that is remembered of all callers together is less
+    than `HALF_LIFE / ln 2` seconds, and few callers can be over the allowance.
+    """
+
+    def __init__(self) -> None:
+        # Seconds, and when they were right; the caller charged last is the last.
+        self._charged: dict[str, tuple[float, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._charged)
+
+    def charge(self, caller: Caller, seconds: float, now: float) -> None:
+        if caller is None:
+            return
+        before = self._left(caller, now)
+        self._charged.pop(caller, None)
+        self._charged[caller] = before + seconds, now
+        for other, (_, at) in tuple(self._charged.items()):
+            if at + _FORGOTTEN > now:
+                break
+            del self._charged[other]
+
+    def overdraft(self, callers: Iterable[Caller], now: float) -> float:
+        """By how much the least charged of these callers is over the allowance."""
+        least = inf
+        for caller in callers:
+            least = min(least, max(0.0, self._left(caller, now) - ALLOWANCE))
+            if not least:
+                break
+        return least
+
+    def _left(self, caller: Caller, now: float) -> float:
+        charged = self._charged.get(caller) if caller is not None else None
+        return charged[0] * 0.5 ** ((now - charged[1]) / HALF_LIFE) if charged else 0.0
+
+
+def gives_way_at(start: Slot, waiting: Iterable[Slot], limits: Limits) -> float:
+    """When a start has to end because of the models that wait for their own; `inf`: never.
+
+    At once if no request waits for it. If one does, a model that the operator did not name
+    has a time of its own, which counts while another caller waits.
+    """
+    if start.spec.pinned:
+        return inf
+    if not start.queue:
+        return next((start.started_at for _ in waiting), inf)
+    others = (c for slot in waiting for c in slot.queue.callers if c != start.started_for)
+    if start.spec.listed or not any(True for _ in others):
+        return inf
+    own = limits.contested_start_timeout
+    return start.started_at + (
+        SHORTEST_TURN + start.size / SLOWEST_DISK if own is None else own
+    )
+
+
+def crowded_out(slots: Iterable[Slot], limits: Limits) -> list[Slot]:
+    """Downloads that no request waits for, as far as there are more than may run at once."""
+    fetching = [slot for slot in slots if slot.state is State.FETCHING]
+    lingering = [slot for slot in fetching if slot.linger_until is not None]
+    lingering.sort(key=lambda slot: slot.linger_until or 0.0)
+    return lingering[: max(0, len(fetching) - limits.max_downloads)]
+
+
+class Holdings:
+    """How many engines each caller holds or waits for, and which go first to make room."""
+
+    def __init__(self, slots: Collection[Slot], now: float) -> None:
+        self._now = now
+        held = (
+            self._holder(slot) if slot.state.claims else slot.oldest.caller
+            for slot in slots
+            if slot.state.claims or slot.queue
+        )
+        self._held = Counter(caller for caller in held if caller is not None)
+
+    def _holder(self, slot: Slot) -> Caller:
+        """The one caller that uses an engine now; None if several do, or the operator."""
+        shared = self._now - slot.shared_at < RECENT
+        return None if shared or self._is_stale(slot) else slot.user
+
+    def _is_stale(self, slot: Slot) -> bool:
+        return slot.running and slot.idle and self._now - slot.last_used >= RECENT
+
+    def eviction_order(self, victim: Slot) -> tuple[bool, int, float]:
+        """Engines that were yielded by quota; those that have not been used for long; then
+        those of the caller that holds the most. The least recently used first."""
+        holder = self._holder(victim)
+        count = self._held[holder] if holder is not None else 1
+        order = sys.maxsize if self._is_stale(victim) else count
+        return not victim.yielded_by_quota, -order, victim.last_used

@@ -96,10 +96,12 @@ def _trials(slot: Slot, known: SchedulerView) -> Iterator[str]:
 
 
 def _engine(slot: Slot, known: SchedulerView) -> Iterator[str]:
-    if slot.linger_until is not None and (slot.queue or slot.state is not State.FETCHING):
-        yield "a download lingers that is wanted, or has ended"
-    if slot.state is State.FETCHING and not slot.queue and slot.linger_until is None:
-        yield "a download has no deadline, and no request waits for it"
+    unwanted = slot.state in (State.FETCHING, State.STARTING) and not slot.queue
+    if slot.linger_until is not None and not unwanted:
+        yield "a download or start lingers that is wanted, or has ended"
+    pinned = slot.spec.pinned and slot.state is State.STARTING
+    if unwanted and slot.linger_until is None and not pinned:
+        yield "a download or start has no deadline, and no request waits for it"
     if slot.state not in (State.COLD, State.FETCHING) and not slot.snapshot.parts:
         yield "it has no snapshot"
     if slot.state is State.DRAINING and slot.spec.pinned and not known.shutting_down:

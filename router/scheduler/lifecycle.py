@@ -50,7 +50,7 @@ class Cause(StrEnum):
     WANTED = "wanted"
     VERIFIED = "verified on disk"
     FETCH_FAILED = "fetch failed"
-    ABANDONED = "abandoned"  # no request has waited for this download for FETCH_LINGER
+    ABANDONED = "abandoned"  # no request waits for this download or start
     FORGOTTEN = "snapshot forgotten"
     ADMITTED = "admitted"
     HEALTHY = "healthy"
@@ -81,6 +81,7 @@ TABLE: Mapping[State, Mapping[Cause, State]] = {
     State.STARTING: {
         Cause.HEALTHY: State.READY,
         Cause.START_FAILED: State.STOPPING,
+        Cause.ABANDONED: State.STOPPING,
         Cause.SHUT_DOWN: State.STOPPING,
     },
     State.READY: {

@@ -19,9 +19,10 @@ from router.scheduler.engine_life import (
     SHORT_COOL_DOWN,
     EngineLife,
 )
+from router.scheduler.fairness import StartSeconds, crowded_out, gives_way_at
 from router.scheduler.invariants import SchedulerView, check
 from router.scheduler.lifecycle import State
-from router.scheduler.planner import Plan, plan, unfit
+from router.scheduler.planner import Plan, plan, unfit, waiting_models
 from router.scheduler.quotas import Quotas
 from router.scheduler.state import Limits, Slot
 from router.scheduler.waiting import QueuePlaces
@@ -39,7 +40,7 @@ class Scheduler:
         self.shutting_down = False
         self.written_off = 0  # bytes that are missing on the device
         self.wake_at = inf  # when a `Tick` is due, by the pool's clock; `inf`: never
-        self._places = QueuePlaces()
+        self._places, self._starts = QueuePlaces(), StartSeconds()
         self._quotas = Quotas(limits, self.slots, self._places)
         self._holders: dict[int, EngineLife] = {}  # by waiter, until it leaves or fails
         self._numbers = itertools.count(1)  # of starts and downloads
@@ -97,9 +98,10 @@ class Scheduler:
         """Plan, and add what the plan asks for to what the event has caused."""
         replan_at = inf
         if not self.shutting_down:
+            done += self._make_way()
             decided = self._plan(event)
-            replan_at = decided.wake_at
             done += self._follow(decided)
+            replan_at = min(decided.wake_at, self._start_gives_way_at())
         for action in done:
             if isinstance(action, actions.Fail):
                 self._holders.pop(action.waiter, None)
@@ -116,7 +118,9 @@ class Scheduler:
         key, now = request.spec.key, self._now
         slot = self.slots.get(key)
         if slot is None:
-            slot = EngineLife(request.spec, self.limits, self._numbers, self._places)
+            slot = EngineLife(
+                request.spec, self.limits, self._numbers, self._places, self._starts
+            )
             self.slots[key] = slot
         slot.note(request, now)
         if error := slot.refusal(request, now):
@@ -239,11 +243,42 @@ class Scheduler:
         for slot in sorted(on_disk, key=lambda slot: slot.last_used)[:-SNAPSHOTS_REMEMBERED]:
             del self.slots[slot.key]
 
+    # --- making way ------------------------------------------------------------------
+
+    def _make_way(self) -> list[actions.Action]:
+        """End downloads and the start that others wait for, and that have had their turn."""
+        slots, now = self.slots, self._now
+        done = [
+            slots[slot.key].abandon(now) for slot in crowded_out(slots.values(), self.limits)
+        ]
+        start = self._starting
+        if start is not None and now >= self._start_gives_way_at():
+            done += start.overrun(now) if start.queue else [start.abandon(now)]
+        return done
+
+    @property
+    def _starting(self) -> EngineLife | None:
+        return next((s for s in self.slots.values() if s.state is State.STARTING), None)
+
+    def _start_gives_way_at(self) -> float:
+        start, slots = self._starting, self.slots.values()
+        if start is None:
+            return inf
+        waiting = (
+            slot
+            for slot in waiting_models(slots, self._now)
+            if not unfit(slot, slots, self.limits, self.written_off)
+        )
+        return gives_way_at(start, waiting, self.limits)
+
     # --- the plan --------------------------------------------------------------------
 
     def _plan(self, event: events.Event) -> Plan:
         free = event.free if isinstance(event, events.Measured) else None
-        decided = plan(self.slots.values(), self.limits, self.written_off, free, self._now)
+        slots = self.slots.values()
+        decided = plan(
+            slots, self.limits, self.written_off, free, self._now, starts=self._starts
+        )
         waiting = any(slot.queue for slot in self.slots.values())
         if free is not None and decided.start is None and waiting:
             return replace(decided, wake_at=min(decided.wake_at, self._now + REMEASURE))

@@ -2,13 +2,15 @@
 
 The planner reads slots and returns a `Plan`; it changes nothing. Models that are on disk and
 have waiting requests are considered in the order of their oldest request, so that all
-requests for one model are served together. Only one engine at a time takes or frees memory,
+requests for one model are served together; those of callers for whom engines have started
+for long come last. Only one engine at a time takes or frees memory,
 so a plan holds at most one start or one stop.
 
 Memory that is freed for one model is reserved for it: models behind it get only what it
-can't use. Idle engines are evicted first, the least recently used before the others. If all
-idle engines together are not enough, busy engines drain for the first model in the order,
-and for no other. An engine does not drain for a request that is younger than one of its own.
+can't use. Idle engines are evicted first; of these, first those of the caller that holds the
+most, and of its engines the least recently used. If all idle engines together are not enough,
+busy engines drain for the first model in the order, and for no other. An engine does not
+drain for a request whose turn comes after that of one of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from math import inf
 
 from router.errors import RouterError
 from router.scheduler import rejections
+from router.scheduler.fairness import Holdings, StartSeconds
 from router.scheduler.lifecycle import State
 from router.scheduler.state import Limits, Slot
 
@@ -56,14 +59,20 @@ class Capacity:
 
 
 def plan(
-    slots: Collection[Slot], limits: Limits, written_off: int, free: int | None, now: float
+    slots: Collection[Slot],
+    limits: Limits,
+    written_off: int,
+    free: int | None,
+    now: float,
+    *,
+    starts: StartSeconds,
 ) -> Plan:
     """Decide one pass.
 
     `written_off`: bytes of the budget that are lost. `free`: bytes measured in this pass;
     None where they were not measured.
     """
-    return _Planner(slots, limits, written_off, free, now).plan()
+    return _Planner(slots, limits, written_off, free, now, starts=starts).plan()
 
 
 class _Planner:
@@ -76,9 +85,11 @@ class _Planner:
         written_off: int,
         free: int | None,
         now: float,
+        *,
+        starts: StartSeconds,
     ) -> None:
         self._slots, self._limits, self._free, self._now = slots, limits, free, now
-        self._written_off = written_off
+        self._written_off, self._starts = written_off, starts
         self._loading = any(slot.state.loading for slot in slots)
         self._available = _whole(limits, written_off) - _held(slots)
         # Once all engines that were told to stop so far are gone.
@@ -86,12 +97,13 @@ class _Planner:
             slot for slot in slots if slot.state is State.STOPPING
         )
         self._evictable = [slot for slot in slots if not slot.spec.pinned]
+        self._holdings = Holdings(slots, now)
         self._drain: list[Slot] = []
         self._reject: list[tuple[Slot, RouterError]] = []
 
     def plan(self) -> Plan:
         first = True
-        for slot in _waiting_models(self._slots, self._now):
+        for slot in self._in_order():
             if error := unfit(slot, self._slots, self._limits, self._written_off):
                 self._reject.append((slot, error))
                 continue
@@ -99,6 +111,18 @@ class _Planner:
                 return decided
             first = False
         return self._plan(expire=None if self._loading else _expired(self._slots, self._now))
+
+    def _in_order(self) -> list[Slot]:
+        return sorted(waiting_models(self._slots, self._now), key=self._turn)
+
+    def _turn(self, slot: Slot) -> tuple[float, int]:
+        """Models of callers that have had their share of starts come last; then by age."""
+        return self._starts.overdraft(slot.queue.callers, self._now), slot.oldest.age
+
+    def _goes_first(self, victim: Slot, slot: Slot) -> bool:
+        """Whether a request for `victim` goes before those for `slot`, so that it would only
+        start again."""
+        return bool(victim.queue) and self._turn(victim) < self._turn(slot)
 
     def _plan(
         self,
@@ -171,12 +195,12 @@ class _Planner:
     def _candidates(self, slot: Slot, *, first: bool) -> list[Slot]:
         """The engines that may stop for `slot`, in the order in which they would."""
         draining = [victim for victim in self._evictable if victim.state is State.DRAINING]
-        draining.sort(key=_eviction_order)
-        ready = evictable(self._evictable, self._limits, self._now)
+        draining.sort(key=self._holdings.eviction_order)
+        ready = evictable(self._evictable, self._limits, self._now, self._holdings)
         order = [v for v in draining if v.idle] + [v for v in ready if v.idle]
         if first:
             order += [v for v in draining if not v.idle]
-            order += [v for v in ready if not v.idle and not _has_older_waiter(v, slot)]
+            order += [v for v in ready if not v.idle and not self._goes_first(v, slot)]
         return order
 
     def _next_evictable(self) -> float:
@@ -189,7 +213,9 @@ class _Planner:
         return min((at for at in times if at > self._now), default=inf)
 
 
-def evictable(slots: Iterable[Slot], limits: Limits, now: float) -> list[Slot]:
+def evictable(
+    slots: Iterable[Slot], limits: Limits, now: float, holdings: Holdings
+) -> list[Slot]:
     """Engines that may be evicted, in that order, as soon as they are idle."""
     ready = (
         slot
@@ -198,7 +224,7 @@ def evictable(slots: Iterable[Slot], limits: Limits, now: float) -> list[Slot]:
         and not slot.spec.pinned
         and now >= slot.evictable_at(limits.min_residency)
     )
-    return sorted(ready, key=_eviction_order)
+    return sorted(ready, key=holdings.eviction_order)
 
 
 def unfit(
@@ -226,18 +252,9 @@ def _held(slots: Iterable[Slot]) -> Capacity:
     return total
 
 
-def _waiting_models(slots: Iterable[Slot], now: float) -> list[Slot]:
-    waiting = (s for s in slots if s.state is State.FETCHED and s.queue and now >= s.retry_at)
-    return sorted(waiting, key=lambda slot: slot.oldest.age)
-
-
-def _eviction_order(victim: Slot) -> tuple[bool, float]:
-    """Engines that were yielded by quota, then the least recently used."""
-    return not victim.yielded_by_quota, victim.last_used
-
-
-def _has_older_waiter(victim: Slot, slot: Slot) -> bool:
-    return bool(victim.queue) and victim.oldest.age < slot.oldest.age
+def waiting_models(slots: Iterable[Slot], now: float) -> list[Slot]:
+    """Models on disk that a request waits for, and that may start now."""
+    return [s for s in slots if s.state is State.FETCHED and s.queue and now >= s.retry_at]
 
 
 def _expired(slots: Iterable[Slot], now: float) -> Slot | None:

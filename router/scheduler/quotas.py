@@ -15,6 +15,7 @@ from router.errors import RouterError
 from router.models import EngineKey
 from router.scheduler import rejections
 from router.scheduler.events import Wanted
+from router.scheduler.fairness import Holdings
 from router.scheduler.lifecycle import State
 from router.scheduler.planner import evictable
 from router.scheduler.state import Limits, Slot
@@ -131,7 +132,8 @@ class Quotas:
         excess = len(own) + 1 - limit
         if excess <= 0:
             return []
-        idle = [other for other in evictable(own, self._limits, now) if other.unused]
+        order = evictable(own, self._limits, now, Holdings(own, now))
+        idle = [other for other in order if other.unused]
         return idle[:excess] if excess <= len(idle) else None
 
     def _own(self, caller: str) -> Iterator[Slot]:

@@ -109,6 +109,13 @@ def did_not_start(slot: Slot) -> RouterError:
     )
 
 
+def start_too_long(slot: Slot) -> RouterError:
+    return EngineFailed(
+        f"The engine for {slot.key} took longer to start than it may while another caller "
+        "waits (CONTESTED_START_TIMEOUT). Retry later, or ask the operator to list the model."
+    )
+
+
 def too_late(slot: Slot) -> RouterError:
     if slot.state in (State.FETCHING, State.STARTING):
         return ModelLoading(

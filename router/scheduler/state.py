@@ -30,6 +30,10 @@ class Limits:
     min_residency: float = 15.0
     stall_timeout: float = 120.0
     fetch_linger: float = 60.0
+    max_downloads: int = 2
+    # For the start of a model that the operator did not name, while another caller waits;
+    # None: by its size.
+    contested_start_timeout: float | None = None
     # For each caller; None: no limit.
     max_concurrency_per_caller: int | None = None  # leases per engine
     max_queue_per_caller: int | None = None
@@ -60,14 +64,21 @@ class Slot:
     queue: Line = field(default_factory=Line)
     leases: dict[int, Wanted] = field(default_factory=dict)  # by waiter
     snapshot: Path = Path()  # from FETCHED on
+    size: int = 0  # bytes of the snapshot
     # while fetching
     attempt: int = 0
     credential_digest: str = ""  # of the credential that this attempt downloads with
     refused: dict[str, RouterError] = field(default_factory=dict)  # by credential digest
-    linger_until: float | None = None
+    # while fetching or starting
+    linger_until: float | None = None  # set where no request waits
     # the caller that this model belongs to
     starter: str | None = None  # it caused the start; None: the operator, or several callers
     yielded_by_quota: bool = False  # its starter's limit made it yield to another model
+    # from STARTING on
+    started_at: float = 0.0
+    started_for: Caller = None  # the caller of the oldest request that waited then
+    user: Caller = None  # the caller of its latest request, or for which it starts
+    shared_at: float = -inf  # when a caller last used it after another one
     # once started
     ready_at: float = 0.0
     last_used: float = 0.0

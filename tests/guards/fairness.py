@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
-from tests.guards.mutations import body, never, swap
+from tests.guards.mutations import always, body, drop, never, swap, without
 
 _WAITING = "tests/scheduler/test_waiting.py::test_"
 _POOL = "tests/pool/test_quotas.py::test_"
+_STARTS = "tests/pool/test_fair_starts.py::test_"
+_FAIRNESS = "tests/scheduler/test_fairness.py::test_"
 
 GUARDS = (
     Guard(
@@ -50,5 +52,72 @@ GUARDS = (
         "router.scheduler.waiting:QueuePlaces._rank",
         never("caller"),
         _WAITING + "the_operators_requests_and_those_tried_again_give_up_no_place",
+    ),
+    Guard(
+        "A start that nobody waits for gives way to one that somebody waits for",
+        "router.scheduler.fairness:gives_way_at",
+        swap("start.started_at", "inf").nth(1, of=2),
+        _STARTS + "a_start_that_nobody_waits_for_gives_way_at_once",
+    ),
+    Guard(
+        "A start that nobody waits for ends",
+        "router.scheduler.engine_life:EngineLife._linger",
+        swap("(State.FETCHING, State.STARTING)", "(State.FETCHING,)"),
+        _STARTS + "a_start_that_nobody_waits_for_ends_after_a_while",
+    ),
+    Guard(
+        "A stranger's start has a time of its own while another caller waits",
+        "router.scheduler.fairness:gives_way_at",
+        always("listed"),
+        _STARTS + "a_contested_start_ends_when_its_time_is_over",
+    ),
+    Guard(
+        "Nobody contests the start of the operator's model, or of the only caller's",
+        "router.scheduler.fairness:gives_way_at",
+        without("listed"),
+        _STARTS + "only_another_caller_contests_a_start_and_none_the_operators_model[True]",
+    ),
+    Guard(
+        "The start of a pinned model never gives way",
+        "router.scheduler.fairness:gives_way_at",
+        never("pinned"),
+        _FAIRNESS + "the_start_of_a_pinned_model_never_gives_way",
+    ),
+    Guard(
+        "The seconds of a start count for its caller, however it ends",
+        "router.scheduler.engine_life:EngineLife._move",
+        never("STARTING"),
+        _STARTS + "failed_and_abandoned_starts_are_charged_in_full",
+    ),
+    Guard(
+        "Models of a caller that started much wait for those of others",
+        "router.scheduler.planner:_Planner._turn",
+        swap("self._starts.overdraft(_, _)", "0.0"),
+        _STARTS + "the_models_of_a_caller_that_started_much_wait_for_those_of_others",
+    ),
+    Guard(
+        "An engine that makes room does not start again before the model that it made room for",
+        "router.scheduler.planner:_Planner._goes_first",
+        swap("self._turn(victim) < self._turn(slot)", "victim.oldest.age < slot.oldest.age"),
+        _FAIRNESS
+        + "an_engine_drains_for_a_request_whose_turn_comes_before_those_that_wait_for_it",
+    ),
+    Guard(
+        "Downloads that nobody waits for go when others need their places",
+        "router.scheduler.machine:Scheduler._make_way",
+        swap("crowded_out(_, _)", "()"),
+        _STARTS + "downloads_that_nobody_waits_for_go_when_others_need_their_places",
+    ),
+    Guard(
+        "The caller with the most engines makes room first",
+        "router.scheduler.fairness:Holdings.eviction_order",
+        swap("self._held[holder]", "1"),
+        _STARTS + "the_caller_with_the_most_engines_makes_room_for_another",
+    ),
+    Guard(
+        "Start seconds are forgotten, and their callers with them",
+        "router.scheduler.fairness:StartSeconds.charge",
+        drop("del"),
+        _FAIRNESS + "callers_are_forgotten_some_time_after_their_last_start",
     ),
 )

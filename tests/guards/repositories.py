@@ -39,7 +39,7 @@ GUARDS = (
     ),
     Guard(
         "A configuration that leads out of the repository starts no engine",
-        "router.downloads.downloader:SnapshotDownloader.fetch",
+        "router.downloads.downloader:_checked",
         drop("check_config"),
         "tests/security/test_hostile_repositories.py::"
         "test_it_is_refused_before_an_engine_starts[reads-files2]",

@@ -193,7 +193,7 @@ async def test_a_caller_with_many_waiting_requests_gives_up_its_newest_for_anoth
 async def test_a_place_that_is_given_up_leaves_a_download_as_a_caller_that_left_does(
     stack: AsyncExitStack,
 ) -> None:
-    harness = pool_harness(stack, max_queue=2)
+    harness = pool_harness(stack, max_queue=2, max_downloads=3)
     harness.call(spec("a"), caller="mallory")
     harness.call(spec("b"), caller="mallory")
     await settle()

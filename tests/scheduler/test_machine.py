@@ -21,7 +21,9 @@ from hypothesis.stateful import (
 from router.errors import HubUnavailable, ModelGated, NoRoom, QueueFull, RouterError
 from router.models import EngineKey, EngineSpec
 from router.scheduler import actions, events
+from router.scheduler.lifecycle import State
 from router.scheduler.machine import Scheduler
+from router.scheduler.planner import unfit, waiting_models
 from router.scheduler.state import Limits
 from router.scheduler.trace import Journal, replay
 from tests.pool.fakes import GIB, spec
@@ -87,6 +89,7 @@ class SchedulerHarness:
         self.scheduler.validate()
         for action in done:
             self.perform(action)
+        self.check_starts()
 
     def perform(self, action: actions.Action) -> None:
         match action:
@@ -170,6 +173,15 @@ class SchedulerHarness:
             assert held[caller] == most >= own + 2, "a place was taken from the wrong caller"
             assert waiter == max(n for n, one in waiting.items() if one == caller)
 
+    def check_starts(self) -> None:
+        """No start that nobody waits for holds up one that somebody waits for."""
+        slots = self.scheduler.slots.values()
+        waiting = waiting_models(slots, self.now)
+        rivals = [s for s in waiting if not unfit(s, slots, self.limits, self.written_off)]
+        for slot in slots:
+            if slot.state is State.STARTING and rivals:
+                assert slot.queue or slot.spec.pinned, "an unwanted start goes on"
+
     def check_start(self, action: actions.Start) -> None:
         assert all(p.state == "ready" for p in self.processes.values()), "memory in flux"
         assert action.spec.key not in {p.action.spec.key for p in self.processes.values()}
@@ -186,6 +198,11 @@ class SchedulerHarness:
         cut = [r for r in self.requests.values() if r.in_flight and r.generation == generation]
         if why in ("evicted", "expired", "drained", "shutdown"):
             assert not cut, f"{why} with requests in flight"
+        if why == "abandoned":
+            assert process.state == "starting"
+            waiting = {r.spec.key for r in self.requests.values() if r.state == "waiting"}
+            assert key not in waiting, "abandoned, though a request waits"
+            assert not process.action.spec.pinned, "abandoned, though pinned"
         if why in ("evicted", "expired"):
             assert not process.action.spec.pinned, f"{why}, though pinned"
             moving = [p for p in self.processes.values() if p.state != "ready"]
@@ -227,6 +244,7 @@ class PoolLife(RuleBasedStateMachine):
                 max_queue,
                 max_concurrency,
                 min_residency,
+                max_downloads=1 if max_concurrency == 1 else 2,
                 max_concurrency_per_caller=per_engine,
                 max_queue_per_caller=per_caller,
                 max_starts_per_caller=per_caller,
@@ -385,7 +403,9 @@ class PoolLife(RuleBasedStateMachine):
         impatient = set(harness.of("failed")) - already_failed
         for number in impatient:
             error = harness.requests[number].error
-            patient = not isinstance(error, NoRoom) and number in self.patient()
+            overrun = error is not None and "CONTESTED_START_TIMEOUT" in error.message
+            may = overrun or isinstance(error, NoRoom)
+            patient = not may and number in self.patient()
             assert not patient, f"request {number} failed: {error!r}"
         assert not harness.of("waiting", "granted"), "a request waits forever"
 

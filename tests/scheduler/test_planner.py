@@ -4,6 +4,7 @@ import pytest
 
 from router.errors import ModelTooLarge, NoRoom
 from router.scheduler.events import Wanted
+from router.scheduler.fairness import StartSeconds
 from router.scheduler.lifecycle import State
 from router.scheduler.planner import Plan, plan
 from router.scheduler.state import Limits, Slot
@@ -36,7 +37,7 @@ def slot(
 
 
 def decide(*slots: Slot, limits: Limits = LIMITS, free: int | None = 10 * GIB) -> Plan:
-    return plan(slots, limits, 0, free, NOW)
+    return plan(slots, limits, 0, free, NOW, starts=StartSeconds())
 
 
 def test_the_model_with_the_oldest_request_starts_first() -> None:
