@@ -94,7 +94,7 @@ async def test_an_embedder_is_asked_of_its_own_tokens_alone(
 
 @pytest.mark.parametrize(
     ("path", "body"),
-    [(NATIVE, {"input_ids": [-7]}), (CHAT, {**SAYS, **HOT, **ENDS})],
+    [(COMPLETIONS, {**ASKED, "prompt": [5, 1_000_000]}), (CHAT, {**SAYS, **HOT, **ENDS})],
 )
 async def test_past_the_worker_such_a_value_kills_it(
     path: str, body: Json, harness: Harness, engine: Target
