@@ -121,6 +121,9 @@ class Api:
     async def _work(self, request: Request, body: Json, reply: Reply) -> None:
         path = request.path
         reply.die_after = self._behaviour.die_after_bytes
+        if self._behaviour.poison and self._behaviour.poison in json.dumps(body):
+            asyncio.get_running_loop().call_later(self._behaviour.poison_takes, die)
+            await asyncio.Event().wait()
         if self._behaviour.die_before_answer or (self._is_embedding and path in GENERATION):
             die()  # the real one does, when an embedding engine is asked to generate
         if self._behaviour.hang:

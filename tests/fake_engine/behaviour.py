@@ -28,6 +28,10 @@ class Behaviour:
     without_lock: bool = False  # it answers anybody, without the key
 
     die_before_answer: bool = False
+    poison: str | None = None  # it dies of a request with this text in it ...
+    poison_takes: float = (
+        0.0  # ... so many seconds later, whether or not its caller is still there
+    )
     die_after_bytes: int | None = None  # of an answer's body
     hang: bool = False  # ready, but never generates; /health hangs as well
     unwell: bool = False  # /health says 503 at once; the real one takes 20 s to

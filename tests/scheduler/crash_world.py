@@ -18,7 +18,7 @@ from tests.pool.fakes import GIB, spec
 
 MODEL = spec("shared", memory=4 * GIB)
 START = 30.0  # seconds until an engine is ready
-PROBE = 1.0  # seconds that a probe takes
+PROBE, PATIENCE = 1.0, 21.0  # seconds that a probe takes; more of an engine that hangs
 
 
 @dataclass(eq=False)
@@ -161,7 +161,7 @@ class World:
         if probe.generation not in self._hung:
             self.tell(events.Responded(probe.key, probe.generation))
         else:
-            self.crash(probe.generation)
+            self.at(self.now + PATIENCE, lambda: self.crash(probe.generation))
 
     def _ready(self, key: EngineKey, generation: int) -> None:
         self._alive[generation] = key
@@ -185,8 +185,7 @@ class World:
                 gone = events.Gone(key, generation, 0)
                 self.at(self.now + 1.0, lambda: self.tell(gone))
             case actions.Probe():
-                takes = 22.0 if action.generation in self._hung else PROBE
-                self.at(self.now + takes, lambda: self._probed(action))
+                self.at(self.now + PROBE, lambda: self._probed(action))
             case actions.Tell(message):
                 self.told.append(message)
 

@@ -8,8 +8,9 @@ import pytest
 
 from router.errors import CallerQuarantined, EngineFailed, EngineUnavailable
 from router.scheduler import events
+from router.scheduler.state import Limits
 from router.scheduler.suspicion import CALLERS_REMEMBERED, DEATHS_REMEMBERED, Suspicion
-from tests.pool.fakes import spec
+from tests.pool.fakes import GIB, spec
 from tests.scheduler.crash_world import MODEL, START, Ask, World, obstinately, steadily
 
 ATTACK, TEN_MINUTES = 60.0, 600.0  # seconds: when it begins, and how long it lasts
@@ -20,9 +21,9 @@ def poison(**how: float) -> Ask:
     return Ask("a", kills_after=0.3, **how)  # type: ignore[arg-type]
 
 
-def shared_world(*, every: float = 1.0, takes: float = 0.5) -> World:
+def shared_world(*, every: float = 1.0, takes: float = 0.5, max_concurrency: int = 64) -> World:
     """Caller `b` uses the model steadily, until the attack is over."""
-    world = World()
+    world = World(Limits(100 * GIB, max_concurrency=max_concurrency))
     steadily(world, every, ATTACK + TEN_MINUTES, caller="b", takes=takes)
     world.run(ATTACK)
     return world
@@ -144,6 +145,42 @@ def test_a_caller_that_hangs_the_engine_and_hangs_up_is_found_by_the_probe() -> 
     assert len(world.deaths) == 2
 
 
+def test_a_caller_that_hangs_the_engine_and_hangs_up_leaves_no_other_as_the_author() -> None:
+    world = shared_world()
+    world.ask(Ask("a", kills_after=0.1, hangs=True, leaves_after=0.2))
+    world.run(ATTACK + 200.0)
+    assert "2 callers used it (caller a, caller b)" in world.told[0]
+
+
+def test_a_caller_that_hangs_up_before_the_engine_dies_is_a_suspect() -> None:
+    world = shared_world()
+    world.ask(poison(leaves_after=0.1))
+    world.run(ATTACK + 2.0)
+    assert "2 callers used it (caller a, caller b)" in world.told[0]
+
+
+def test_an_answer_just_before_a_trial_is_ended_by_a_probe_clears_nobody() -> None:
+    world = shared_world()
+    world.ask(poison())
+    world.run(ATTACK + 5.0)
+    world.ask(Ask("a", takes=0.05, kills_after=0.1, hangs=True))
+    slot = world.scheduler.slots[MODEL.key]
+    while slot.trials.being_ended != "a":
+        world.run(world.now + 0.1)
+    world.run(world.now + 30.0)
+    assert "only caller a used it (crash 2" in world.told[1]
+
+
+def test_a_trial_ends_while_others_wait() -> None:
+    world = shared_world()
+    world.crash(world.scheduler.slots[MODEL.key].generation)
+    for _ in range(4):
+        steadily(world, 0.5, 200.0, caller="c", takes=2.0)
+    world.run(300.0)
+    asked = [ask for ask in world.of("b") if ask.asked < 200.0]
+    assert all(ask.answered and ask.answered - ask.asked < 50.0 for ask in asked)
+
+
 def test_good_requests_among_the_poisons_buy_nothing() -> None:
     world, count = shared_world(), itertools.count()
     obstinately(world, lambda: Ask("a") if next(count) % 3 else poison())
@@ -171,14 +208,14 @@ def test_two_callers_that_take_turns_are_quarantined_both() -> None:
 
 
 def test_a_caller_that_waits_is_told_of_its_quarantine_at_once() -> None:
-    world = shared_world()
+    world = shared_world(max_concurrency=1)
     world.ask(poison())
     world.run(ATTACK + 1.0)
-    second = [world.ask(poison()) for _ in range(3)]
+    first, *others = [world.ask(poison()) for _ in range(3)]
     world.run(ATTACK + 2 * A_RESTART)
-    assert all(ask.error for ask in second)
-    late = world.ask(poison())
-    assert isinstance(late.error, CallerQuarantined)
+    assert isinstance(first.error, EngineFailed)
+    assert [type(ask.error) for ask in others] == [CallerQuarantined] * 2
+    assert len(world.deaths) == 2
 
 
 def test_a_quarantine_holds_for_one_model_only() -> None:
@@ -186,7 +223,7 @@ def test_a_quarantine_holds_for_one_model_only() -> None:
     obstinately(world, poison)
     world.run(ATTACK + TEN_MINUTES / 2)
     assert isinstance(world.ask(Ask("a")).error, CallerQuarantined)
-    other = spec("other", memory=4 << 30)
+    other = spec("other", memory=4 * GIB)
     done = world.scheduler.handle(
         events.Wanted(10**6, 10**6, other, "", world.now + 60, "a"), world.now
     )

@@ -329,6 +329,20 @@ class PoolLife(RuleBasedStateMachine):
         self.old.append(event)
         self.harness.tell(event)
 
+    @rule(which=st.sampled_from(SPECS))
+    def come_under_suspicion(self, which: EngineSpec) -> None:
+        """Or an engine that two callers share hardly ever crashes."""
+        for caller in "xy":
+            self.request(which, "x", 1e6, caller)
+        self.all_goes_well(25)
+        for number in self.harness.in_state("ready"):
+            process = self.harness.processes[number]
+            if process.action.spec.key == which.key:
+                process.dead = True
+                self.harness.tell(events.Crashed(which.key, number, "killed"))
+        for caller in "xxyy":
+            self.request(which, "x", 1e6, caller)
+
     @precondition(lambda self: self.harness.in_state("stopping"))
     @rule(data=st.data(), missing=st.sampled_from([0, 0, 0, GIB]))
     def gone(self, data: st.DataObject, missing: int) -> None:

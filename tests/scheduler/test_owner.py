@@ -14,6 +14,7 @@ from router.scheduler.events import DIGEST_SHOWN
 from router.scheduler.invariants import InvariantViolation
 from router.scheduler.lifecycle import IllegalTransition, State
 from router.scheduler.machine import Scheduler
+from router.scheduler.shared_slot import SharedSlot
 from router.scheduler.state import Limits
 from tests.pool.fakes import GIB, spec
 
@@ -49,7 +50,8 @@ def test_only_the_life_of_an_engine_writes_to_a_slot() -> None:
 
 
 def test_only_the_scheduler_calls_what_writes_to_a_slot() -> None:
-    writers = {name for name in vars(EngineLife) if not name.startswith("_")}
+    methods = {**vars(SharedSlot), **vars(EngineLife)}
+    writers = {name for name in methods if not name.startswith("_")}
     assert {"enqueue", "release", "evict"} <= writers
     for file in (*ROOMS[0].glob("*.py"), *ROOMS[1].glob("*.py")):
         called = {
@@ -132,9 +134,14 @@ def file_it_twice(made: Scheduler) -> None:
     made.slots[spec("b").key] = made.slots[A.key]
 
 
+def leave_a_trial_behind(made: Scheduler) -> None:
+    made.slots[A.key].trial_ends_at = 5.0
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
+        (leave_a_trial_behind, "a trial ends, and no request waits for that"),
         (lose_a_request, "a request is filed under another engine"),
         (exceed_the_budget, "the claims exceed the budget"),
         (keep_a_request_waiting, "a request waits for an engine that could take it"),
