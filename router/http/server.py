@@ -49,6 +49,7 @@ _MODELS = "/v1/models"
 _READ = ("GET", "HEAD")
 _LAST_MOMENT = 1.0  # seconds for a request that was cut off to clean up
 _SLOW_READER = 10.0  # seconds on top of the service's own deadline
+_CODE = web.RequestKey("code", str)  # of the error that the caller got
 # In the log only, as nginx has them.
 _CALLER_LEFT = 499
 _NOT_READ = 408
@@ -218,9 +219,12 @@ async def _send(response: Response, request: web.BaseRequest) -> web.StreamRespo
     try:
         async for data in response:
             await sent.write(data)
+        if response.failure is not None:
+            request[_CODE] = response.failure.code or "engine"
     except RouterError as error:
         # The head is sent, so the answer can only visibly break off.
         logger.warning("an answer broke off: %s", error.code)
+        request[_CODE] = error.code
         raise ConnectionResetError(f"the answer broke off: {error.code}") from None
     await sent.write_eof()
     return sent
@@ -245,6 +249,7 @@ async def _guarded(serve: Handler, request: web.BaseRequest) -> web.StreamRespon
 
 
 def _refused(request: web.BaseRequest, error: RouterError, **headers: str) -> web.Response:
+    request[_CODE] = error.code
     response = error_response(
         Problem.of(error), request[HEADERS_KEY], dialect_of(request.path), **headers
     )
@@ -274,5 +279,6 @@ def _log_access(request: web.BaseRequest, status: int, seconds: float) -> None:
     route = path if known else _MODELS if path.startswith(_MODELS) else "-"
     method = request.method if request.method in (*_READ, "POST") else "-"
     level = logging.DEBUG if path in _HEALTH else logging.INFO
+    outcome = f"{status} {request[_CODE]}" if _CODE in request else status
     request_id = request[HEADERS_KEY][REQUEST_ID]
-    logger.log(level, "%s %s %d %.0f ms %s", method, route, status, seconds * 1000, request_id)
+    logger.log(level, "%s %s %s %.0f ms %s", method, route, outcome, seconds * 1000, request_id)

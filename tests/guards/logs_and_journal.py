@@ -6,6 +6,7 @@ from tests.guards.guard import Guard
 from tests.guards.mutations import body, drop, swap, text, value
 
 _LOGS = "tests/test_logs.py::test_"
+_WRITTEN = "tests/security/test_written_down.py::test_"
 _FILES = "tests/config/test_files.py::test_"
 
 GUARDS = (
@@ -56,5 +57,17 @@ GUARDS = (
         "router.scheduler.trace:replay",
         swap("(AttributeError, LookupError, TypeError, ValueError)", "OSError"),
         "tests/test_cli.py::test_a_journal_of_another_version_is_told_apart",
+    ),
+    Guard(
+        "Strangers write no line of a worker's log",
+        "router.logs:one_line",
+        body("return text"),
+        _WRITTEN + "strangers_write_no_line_of_the_log",
+    ),
+    Guard(
+        "A worker's journal shows nothing to guess a key from",
+        "router.secrets:digest_of",
+        body("return hashlib.sha256(secret.encode()).hexdigest()"),
+        _WRITTEN + "the_journal_is_the_operators_and_shows_no_key",
     ),
 )

@@ -15,6 +15,13 @@ GUARDS = (
         _READERS + "an_answer_that_is_not_read_ends",
     ),
     Guard(
+        "Callers that do not read leave their places to others",
+        "router.http.connection:_QuietConnection._look",
+        drop("hang_up"),
+        "tests/security/test_slow_readers.py::"
+        "test_callers_that_do_not_read_leave_their_places_to_others",
+    ),
+    Guard(
         "What the kernel holds is not read yet",
         "router.http.reading:unread",
         body("return transport.get_write_buffer_size()"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 
+import aiohttp
 import pytest
 
-from router.errors import ModelNotFound
+from router.errors import EngineFailed, ModelGated, ModelNotFound
 from tests.fake_service import DONE, EVENT, SSE, Answer, Head, fails, says
 from tests.http.test_server import CHAT, raw, serving
 
@@ -125,6 +127,25 @@ async def test_the_log_names_the_request(caplog: pytest.LogCaptureFixture) -> No
     async with serving() as running, running.post(headers={"X-Request-Id": "mine"}) as answer:
         await answer.read()
     assert caplog.records[-1].getMessage().endswith(" mine")
+
+
+@pytest.mark.parametrize(
+    ("answer", "logged"),
+    [
+        (says(b"{}"), r"200 \d+ ms"),
+        (fails(ModelGated("m")), r"403 model_gated \d+ ms"),
+        (fails(EngineFailed("m"), SSE, EVENT), r"200 engine_failed \d+ ms"),
+        (fails(EngineFailed("m"), Head(200, {}), b"{"), r"499 engine_failed \d+ ms"),
+    ],
+)
+async def test_the_log_names_the_error(
+    answer: Answer, logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with serving(answer) as running, running.post() as response:
+        with suppress(aiohttp.ClientPayloadError):
+            await response.read()
+    assert re.match(f"POST {CHAT} {logged} ", caplog.records[-1].getMessage())
 
 
 # Aliases
