@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from engines.door import Door
+from engines.lodging import Lodging
 from router.models import EngineSpec, ResolvedModel, Task
 from router.scheduler.actions import Allotment
 from router.secrets import Token
@@ -34,8 +35,8 @@ _NO_DOMAIN = "none.invalid"
 # the next secret. SGLANG_* and the like pass, unless the name looks like a secret's.
 _PASSED = frozenset(
     {
-        *("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"),
-        *("HF_HOME", "HF_HUB_CACHE", "HF_MODULES_CACHE", "XDG_CACHE_HOME"),
+        *("PATH", "HOME", "USER", "LANG", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH"),
+        "XDG_CACHE_HOME",
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "TOKENIZERS_PARALLELISM"),
     }
 )
@@ -131,6 +132,7 @@ def environment(
     environ: Mapping[str, str],
     spec: EngineSpec,
     *,
+    lodging: Lodging,
     device: Device,
     hf_token: Token | None,
 ) -> dict[str, str]:
@@ -140,7 +142,13 @@ def environment(
     repository that is named in a model's files.
     """
     passed = {name: value for name, value in environ.items() if _may_see(name)}
+    if lodging.home is not None:
+        passed.pop("XDG_CACHE_HOME", None)  # of another user
+        passed |= {"HOME": str(lodging.home), "USER": "engine"}
+    passed.setdefault("GLOO_SOCKET_IFNAME", "lo")  # by default, what the host's name means
     chosen = {
+        "TMPDIR": str(lodging.temporary),
+        "HF_HOME": str(lodging.cache),
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",
@@ -156,6 +164,10 @@ def environment(
         # `resolve_transformers_arch`). transformers first copies such code to this
         # directory, which can't exist below a file.
         chosen["HF_MODULES_CACHE"] = f"{os.devnull}/none"
+    if not any(map(_is_parallel, spec.flags)):
+        # torch's store for the processes of one engine. Its own listens on every address.
+        store = f"file://{lodging.temporary}/store"
+        chosen["SGLANG_DISTRIBUTED_INIT_METHOD_OVERRIDE"] = store
     if spec.hf_token and hf_token is not None:
         chosen["HF_TOKEN"] = hf_token.reveal()
     if device is Device.CPU:
@@ -170,6 +182,13 @@ def _cpu_environment(passed: Mapping[str, str]) -> dict[str, str]:
         "TORCHDYNAMO_DISABLE": "1",  # needs no compiler, and starts 2 s faster
         "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
     }
+
+
+def _is_parallel(flag: str) -> bool:
+    """Whether a flag asks for more processes than share one store, or for other machines."""
+    return flag.replace("_", "-").startswith(
+        ("--d", "--nn", "--enable-dp", "--ep-", "--elastic")
+    )
 
 
 def _may_see(name: str) -> bool:

@@ -19,6 +19,7 @@ import aiohttp
 from engines import command
 from engines.door import Door, new_door
 from engines.failure import FailureReason, clean
+from engines.lodging import Lodging, Lodgings, User
 from engines.process import EngineProcess
 from engines.vocabulary import vocabulary
 from router.models import EngineSpec
@@ -45,9 +46,12 @@ class SglangEngine:
         failure: FailureReason,
         door: Door,
         served_name: str,
+        lodging: Lodging,
+        *,
         sessions: Sessions,
     ) -> None:
         self._process = process
+        self._lodging = lodging
         self._failure = failure
         self.url = f"http://127.0.0.1:{door.port}"
         self.door_key = door.key
@@ -79,6 +83,7 @@ class SglangEngine:
 
     async def stop(self, *, at_once: bool = False) -> None:
         await self._process.stop(0.0 if at_once else STOP_GRACE)
+        await asyncio.to_thread(self._lodging.clear)
 
 
 class SglangLauncher:
@@ -92,6 +97,7 @@ class SglangLauncher:
         hf_token: Token | None,
         start_timeout: float,
         device: command.Device,
+        user: User | None = None,
         media_domains: Sequence[str] = (),
         sessions: Sessions = aiohttp.ClientSession,
         log: logging.Logger | None = None,
@@ -103,15 +109,17 @@ class SglangLauncher:
         hf_token        the worker's, for engines with `hf_token` in their spec
         start_timeout   seconds, including the loading of the weights
         device          what engines run on
+        user            whom engines run as, where they can; None: the router's own
         media_domains   hosts from which an engine may load media
         sessions        makes the HTTP sessions for status requests
         log             for the engines' output
         """
-        self._python = python
+        self._python = str(Path(python).absolute()) if "/" in python else python
         self._environ = environ
         self._hf_token = hf_token
         self._start_timeout = start_timeout
         self._device = device
+        self._lodgings = Lodgings(user, python)
         self._media_domains = media_domains
         self._sessions = sessions
         self._log = log or logging.getLogger(__name__)
@@ -126,14 +134,14 @@ class SglangLauncher:
             failure.add(line)
             self._log.info("engine[%s] %s", name, clean(line))
 
-        process, door = await self._spawn(spec, snapshot, allotment, on_line)
-        engine = SglangEngine(process, failure, door, name, self._sessions)
+        process, door, lodging = await self._spawn(spec, snapshot, allotment, on_line)
+        engine = SglangEngine(process, failure, door, name, lodging, sessions=self._sessions)
         try:
             await self._wait_until_ready(engine, command.model_path(snapshot), failure)
             engine.vocabulary = await asyncio.to_thread(vocabulary, snapshot)
         except BaseException:
             # To the end, even if this task is cancelled: a failed start leaves no process.
-            await finish(process.stop(grace=0))
+            await finish(engine.stop(at_once=True))
             raise
         return engine
 
@@ -143,9 +151,17 @@ class SglangLauncher:
         snapshot: Path,
         allotment: Allotment,
         on_line: Callable[[str], None],
-    ) -> tuple[EngineProcess, Door]:
+    ) -> tuple[EngineProcess, Door, Lodging]:
+        try:
+            lodging = await asyncio.to_thread(self._lodgings.new, snapshot)
+        except OSError as error:
+            raise EngineStartError(f"the engine has no place to run in: {error}") from error
         environment = command.environment(
-            self._environ, spec, device=self._device, hf_token=self._hf_token
+            self._environ,
+            spec,
+            lodging=lodging,
+            device=self._device,
+            hf_token=self._hf_token,
         )
         try:
             with new_door() as door:
@@ -159,11 +175,18 @@ class SglangLauncher:
                     media_domains=self._media_domains,
                 )
                 process = await EngineProcess.spawn(
-                    argv, environment, on_line, hand_down=door.files, kill_after=KILL_AFTER
+                    argv,
+                    environment,
+                    on_line,
+                    hand_down=door.files,
+                    user=lodging.user,
+                    directory=lodging.directory,
+                    kill_after=KILL_AFTER,
                 )
-                return process, door
         except OSError as error:
+            lodging.clear()
             raise EngineStartError(f"the engine could not be started: {error}") from error
+        return process, door, lodging
 
     async def _wait_until_ready(
         self, engine: SglangEngine, model_path: str, failure: FailureReason

@@ -73,12 +73,16 @@ class EngineProcess:
         on_line: Callable[[str], None],
         *,
         hand_down: Sequence[int] = (),
+        user: str = "",
+        directory: Path | None = None,
         kill_after: float = 10.0,
     ) -> EngineProcess:
         """Start the command `argv` with exactly the environment `env`.
 
         on_line     is called with each line that the engine prints
         hand_down   open files that the engine's main process inherits under the same numbers
+        user        whom the engine runs as; see `supervisor`
+        directory   its working directory; None: this process's own
         kill_after  seconds that a process may survive SIGKILL before `stop` raises
 
         If the command can't be executed, the engine exits with status 127. Raises `OSError`
@@ -86,7 +90,9 @@ class EngineProcess:
         """
         # No await, so no cancellation, between the fork and the first reference to it.
         mark = secrets.token_hex(16)
-        supervisor, lifeline, output = _start_supervisor(argv, {**env, MARK: mark}, hand_down)
+        supervisor, lifeline, output = _start_supervisor(
+            argv, {**env, MARK: mark}, hand_down, user, directory
+        )
         tree = ProcessTree(supervisor.pid, mark)
         return cls(supervisor, lifeline, OutputReader(output, on_line), tree, kill_after)
 
@@ -187,7 +193,11 @@ class EngineProcess:
 
 
 def _start_supervisor(
-    argv: Sequence[str], env: Mapping[str, str], hand_down: Sequence[int]
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    hand_down: Sequence[int],
+    user: str,
+    directory: Path | None,
 ) -> tuple[subprocess.Popen[bytes], socket.socket, int]:
     """Return the supervisor, the router's end of the lifeline, and the output's read end.
 
@@ -201,12 +211,15 @@ def _start_supervisor(
         output, output_theirs = os.pipe()
         on_failure.callback(os.close, output)
         theirs.callback(os.close, output_theirs)
+        files = ",".join(map(str, hand_down))
         supervisor = subprocess.Popen(  # noqa: S603 - no shell
-            [sys.executable, "-I", "-S", str(SUPERVISOR), ",".join(map(str, hand_down)), *argv],
+            [sys.executable, "-I", "-S", str(SUPERVISOR), files, user, *argv],
             stdin=lifeline_theirs.fileno(),
             stdout=output_theirs,
             stderr=output_theirs,
             env=env,
+            cwd=directory,
+            umask=0o077,
             pass_fds=hand_down,
             start_new_session=True,
         )

@@ -1,9 +1,11 @@
 """A small parent process for one engine, which leaves no process of the engine behind.
 
-`engines.process` runs it as `python -I -S supervisor.py FILES ENGINE-ARGV...`, so it can import
-only the standard library. FILES are the numbers of open files, with commas, that only the main
-process keeps. It leads a new session and process group, in which the engine's
-main process runs too. It handles three deaths:
+`engines.process` runs it as `python -I -S supervisor.py FILES USER ENGINE-ARGV...`, so it can
+import only the standard library. FILES are the numbers of open files, with commas, that only
+the main process keeps. USER is whom that runs as: `UID:GID`, `bare` (the same user, without
+capabilities), or empty. The supervisor leads a new session and process group, in which the
+engine's main process runs too, and keeps the router's user: the engine can't touch it. It
+handles three deaths:
 
 The router dies       Standard input is a socket, the lifeline, whose other end only the
                       router holds. At its end of file the supervisor kills everything.
@@ -33,7 +35,13 @@ LIFELINE = 0
 # supervisor then exits, so that the router learns how the main process ended.
 KILL_TIMEOUT = 5.0
 
+BARE = "bare"
+
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_SECUREBITS = 28
+_SECBIT_NOROOT, _SECBIT_NOROOT_LOCKED = 1, 2
+_PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_CHILD_SUBREAPER = 36
 
 _FORWARDED = frozenset({signal.SIGINT, signal.SIGTERM})
@@ -45,10 +53,11 @@ _HANDLED = _FORWARDED | _IGNORED | {signal.SIGCHLD}
 class Supervisor:
     """The engine's main process, and its exit status once it has ended."""
 
-    def __init__(self, files: list[int], argv: list[str]) -> None:
+    def __init__(self, files: list[int], user: str, argv: list[str]) -> None:
+        _prctl(_PR_SET_DUMPABLE, 0)
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._signals = _signal_pipe()
-        self._engine = _fork(argv)
+        self._engine = _fork(user, argv)
         for file in files:
             os.close(file)  # a port that the supervisor held open would outlive the engine
         self._status: int | None = None
@@ -113,19 +122,20 @@ def _do_nothing(_signal: int, _frame: FrameType | None) -> None:
     pass  # a handler and not SIG_IGN, because the engine would inherit an ignored signal
 
 
-def _fork(argv: list[str]) -> int:
+def _fork(user: str, argv: list[str]) -> int:
     supervisor = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
     pid = os.fork()
     if pid == 0:
-        _become_engine(argv, supervisor)
+        _become_engine(user, argv, supervisor)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
     return pid
 
 
-def _become_engine(argv: list[str], supervisor: int) -> NoReturn:
+def _become_engine(user: str, argv: list[str], supervisor: int) -> NoReturn:
     """Execute the engine in this forked child."""
     try:
+        _become(user)  # first: it makes the kernel forget the next line
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != supervisor:  # it died before the line above
             os._exit(128 + signal.SIGKILL)
@@ -139,6 +149,19 @@ def _become_engine(argv: list[str], supervisor: int) -> NoReturn:
         os.write(2, f"can't start {argv[0]}: {error.strerror}\n".encode())
     finally:
         os._exit(127)  # after any error, so that there is never a second supervisor
+
+
+def _become(user: str) -> None:
+    """Give up what the engine is not to have, also by way of a set-uid file."""
+    if user == BARE:
+        # Root's files stay readable, but no program that root starts has capabilities.
+        _prctl(_PR_SET_SECUREBITS, _SECBIT_NOROOT | _SECBIT_NOROOT_LOCKED)
+    elif user:
+        uid, gid = map(int, user.split(":"))
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def _descendants() -> list[int]:
@@ -162,8 +185,8 @@ def _prctl(option: int, value: int) -> None:
 
 
 def main() -> int:
-    _, files, *argv = sys.argv
-    supervisor = Supervisor([int(file) for file in files.split(",") if file], argv)
+    _, files, user, *argv = sys.argv
+    supervisor = Supervisor([int(file) for file in files.split(",") if file], user, argv)
     supervisor.watch()
     supervisor.sweep()
     return supervisor.exit_code

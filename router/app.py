@@ -17,6 +17,7 @@ from functools import partial
 from engines import flags
 from engines.command import Device
 from engines.launcher import SglangLauncher
+from engines.lodging import User, engine_user
 from engines.memory import Gauge, gauge
 from router.access.authorize import Admission
 from router.access.credentials import Credentials
@@ -52,6 +53,7 @@ class Configuration:
     catalog: Catalog
     credentials: Credentials
     engine_flags: tuple[str, ...]
+    engine_user: User | None
 
     @classmethod
     def read(
@@ -64,7 +66,8 @@ class Configuration:
         credentials = Credentials.read(settings, catalog, environ)
         for model in catalog.models:
             flags.refuse_reserved(f"MODELS_CONFIG: flags of {model.name}", model.flags)
-        return cls(environ, settings, catalog, credentials, flags.flags(environ))
+        user = engine_user(settings.engine_user)
+        return cls(environ, settings, catalog, credentials, flags.flags(environ), user)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -168,6 +171,7 @@ class Assembly:
             hf_token=settings.hf_token,
             start_timeout=settings.engine_start_timeout,
             device=device,
+            user=self._configuration.engine_user,
             media_domains=sorted(settings.media_domains),
             log=logging.getLogger("router.engine"),
         )

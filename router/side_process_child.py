@@ -13,6 +13,7 @@ import struct
 import sys
 from typing import BinaryIO
 
+from router.concealment import hide_memory
 from router.errors import RouterError
 
 _HEAD = struct.Struct("<QQ")
@@ -43,6 +44,7 @@ def _carry_out(order: bytes, data: bytes) -> tuple[bytes, bytes]:
 
 
 def main() -> None:
+    hide_memory()
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # keep anything that is printed out of the results
     os.nice(_NICENESS)

@@ -124,14 +124,19 @@ class Worker:
     def processes(self) -> list[int]:
         """All processes that run for this worker, itself included, whatever their parents are.
 
-        Each has its HF_HOME in the environment. Zombies have none, and do not count.
+        Each names the directory, in its environment or on its command line: of processes that
+        hide their environment only root sees it. Zombies have neither, and do not count.
         """
-        mark = f"HF_HOME={self._home}".encode()
+        mark = f"{self.directory}/".encode()
         return [
             int(entry.name)
             for entry in Path("/proc").glob("[0-9]*")
-            if mark in _environment(entry)
+            if int(entry.name) == self._alive()
+            or any(mark in _content(entry / name) for name in ("environ", "cmdline"))
         ]
+
+    def _alive(self) -> int | None:
+        return self.pid if self._process.poll() is None else None
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -144,8 +149,8 @@ class Worker:
         self._up.set()
 
 
-def _environment(entry: Path) -> list[bytes]:
+def _content(file: Path) -> bytes:
     try:
-        return (entry / "environ").read_bytes().split(b"\0")
-    except OSError:  # it has ended, or is another user's
-        return []
+        return file.read_bytes()
+    except OSError:  # it has ended, or hides it
+        return b""

@@ -162,6 +162,13 @@ class Settings:
         default="python3",
         in_readme=True,
     )
+    engine_user: str = setting(
+        kinds.TEXT,
+        "User that engines run as where the worker is root: a name or a number. `root`: as the "
+        "worker itself.",
+        label="Engine's User",
+        default="60800",
+    )
 
     request_timeout: float = setting(
         kinds.DEADLINE,

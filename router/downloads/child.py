@@ -28,6 +28,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
+from router.concealment import hide_memory
 from router.downloads.check_config import check_config
 from router.downloads.child_events import ChildEvents
 from router.downloads.errors import download_error, interrupted
@@ -250,6 +251,7 @@ def _die_with_parent() -> None:
 
 
 def main() -> NoReturn:
+    hide_memory()  # before the token is in it
     out = os.dup(1)
     os.dup2(2, 1)  # keep anything that is printed out of the events
     line = sys.stdin.buffer.readline()

@@ -57,11 +57,12 @@ class Evidence:
     def see_processes(self, worker: Worker) -> None:
         router = command(worker.pid)
         for pid in worker.processes():
+            line = command(pid)  # first: a fork that is about to exec looks like us
+            environment = b""  # where it is hidden from this user
             with suppress(OSError):
-                line = command(pid)  # first: a fork that is about to exec looks like us
                 environment = Path(f"/proc/{pid}/environ").read_bytes()
-                if line not in ("", router):
-                    self.processes.add(Process(pid, line, environment))
+            if line not in ("", router):
+                self.processes.add(Process(pid, line, environment))
 
     def see_files(self, directory: Path) -> None:
         """Names and contents, of symbolic links the target."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import pytest
 
 from tests.worker import Worker
 
@@ -53,6 +56,8 @@ def _session(pid: int) -> int | None:
 def open_files(pid: int, *, but_connections_to: Collection[str] = ()) -> int:
     """How many files a process has open; connections to these origins don't count."""
     spared = {urlsplit(origin).port for origin in but_connections_to}
+    if os.geteuid() != 0:
+        pytest.skip("the router hides its open files from other users than root")
     connections = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
     rows = [row.split() for row in connections]
     kept = {f"socket:[{row[9]}]" for row in rows if int(row[2].partition(":")[2], 16) in spared}

@@ -8,6 +8,7 @@ import pytest
 
 from engines.command import ENTRY, Device, argv, environment, memory_flags, served_name
 from engines.door import Door
+from engines.lodging import Lodging
 from router.models import EngineSpec, ResolvedModel, Task
 from router.scheduler.actions import Allotment
 from router.secrets import Secret, Token
@@ -16,6 +17,7 @@ GIB = 1 << 30
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WHOLE = Allotment(claim=80 * GIB, free=80 * GIB, whole=True)
 SNAPSHOT = Path("/snapshots/org/name")
+LODGING = Lodging(Path("/lodgings/1"), None, "")
 DOOR = Door(1234, Secret("key of the door"), (7, 8))
 
 
@@ -124,13 +126,13 @@ def test_after_running_out_of_memory_an_engine_gets_less(whole: bool) -> None:
 
 
 def seen(environ: dict[str, str], device: Device = Device.CUDA) -> dict[str, str]:
-    return environment(environ, spec(), device=device, hf_token=None)
+    return environment(environ, spec(), lodging=LODGING, device=device, hf_token=None)
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *("PATH", "HOME", "HF_HOME", "LD_LIBRARY_PATH", "LC_ALL", "CUDA_VISIBLE_DEVICES"),
+        *("PATH", "HOME", "LD_LIBRARY_PATH", "LC_ALL", "CUDA_VISIBLE_DEVICES"),
         *("NCCL_DEBUG", "SGLANG_ENABLE_JIT_DEEPGEMM", "TORCH_CUDA_ARCH_LIST"),
     ],
 )
@@ -155,7 +157,9 @@ def test_the_token_goes_only_to_an_engine_that_may_have_it() -> None:
     token = Token("hf_" + secrets.token_hex(16))
 
     def given(engine: EngineSpec, token: Token | None) -> str | None:
-        return environment({}, engine, device=Device.CUDA, hf_token=token).get("HF_TOKEN")
+        return environment({}, engine, lodging=LODGING, device=Device.CUDA, hf_token=token).get(
+            "HF_TOKEN"
+        )
 
     assert given(spec(hf_token=True), token) == token.reveal()
     assert given(spec(hf_token=False), token) is None
@@ -169,9 +173,11 @@ def test_an_engine_does_not_use_the_login_of_the_machine() -> None:
 @pytest.mark.parametrize("flag", ["--trust-remote-code", "--trust_remote_code", "--trust"])
 def test_a_models_own_code_is_imported_only_if_the_operator_trusts_it(flag: str) -> None:
     cache = {"HF_MODULES_CACHE": "/cache/modules"}
-    trusted = environment(cache, spec(Task.GENERATE, flag), device=Device.CUDA, hf_token=None)
-    assert trusted["HF_MODULES_CACHE"] == "/cache/modules"
-    strange = environment(cache, spec(), device=Device.CUDA, hf_token=None)
+    trusted = environment(
+        cache, spec(Task.GENERATE, flag), lodging=LODGING, device=Device.CUDA, hf_token=None
+    )
+    assert "HF_MODULES_CACHE" not in trusted  # in its own HF_HOME
+    strange = environment(cache, spec(), lodging=LODGING, device=Device.CUDA, hf_token=None)
     with pytest.raises(NotADirectoryError):
         Path(strange["HF_MODULES_CACHE"]).mkdir(parents=True)
 

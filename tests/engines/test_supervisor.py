@@ -29,7 +29,7 @@ class SupervisedEngine:
     def __init__(self, argv: list[str], env: dict[str, str]) -> None:
         self.lifeline, theirs = socket.socketpair()
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(SUPERVISOR), "", *argv],
+            [sys.executable, "-I", "-S", str(SUPERVISOR), "", "", *argv],
             stdin=theirs.fileno(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,12 +1,14 @@
-"""An engine's port serves nobody but the router."""
+"""An engine serves nobody but the router, and reaches none of the router's secrets."""
 
 from __future__ import annotations
 
 from tests.guards.guard import Guard
-from tests.guards.mutations import insert, never, swap
+from tests.guards.mutations import body, drop, insert, never, set_to, swap
 
 _ENTRY = "tests/engines/test_entry.py::test_"
 _LAUNCHER = "tests/engines/test_launcher.py::test_"
+_HIDDEN = "tests/test_concealment.py::test_"
+_CONFINED = "tests/e2e/test_confined_engines.py::test_"
 
 GUARDS = (
     Guard(
@@ -56,5 +58,53 @@ GUARDS = (
         "engines.flags:refuse_reserved",
         swap("_1.replace('_', '-')", "_1"),
         "tests/engines/test_flags.py::test_a_flag_that_opens_another_door_is_refused",
+    ),
+    Guard(
+        "Secrets are not in the environment that the router shows",
+        "router.concealment:_is_harmless",
+        body("return True"),
+        _HIDDEN + "what_was_in_the_environment_is_there_but_does_not_show",
+    ),
+    Guard(
+        "The router's memory and files are its own",
+        "router.concealment:hide_environment",
+        drop("hide_memory"),
+        _HIDDEN + "no_process_of_the_same_user_reads_its_memory_or_files[mem]",
+    ),
+    Guard(
+        "A download's memory is its own",
+        "router.downloads.child:main",
+        drop("hide_memory"),
+        _CONFINED + "engines_of_another_user_see_nothing_of_the_router",
+    ),
+    Guard(
+        "The supervisor's memory is its own",
+        "engines.supervisor:Supervisor.__init__",
+        drop("_PR_SET_DUMPABLE"),
+        _CONFINED + "engines_of_another_user_see_nothing_of_the_router",
+    ),
+    Guard(
+        "Engines of root run as a user of their own",
+        "engines.supervisor:_become",
+        drop("setresuid"),
+        _CONFINED + "engines_of_root_run_as_a_user_of_their_own",
+    ),
+    Guard(
+        "An engine that stays root has no capabilities",
+        "engines.supervisor:_become",
+        drop("_PR_SET_SECUREBITS"),
+        _CONFINED + "engines_whose_user_could_not_read_a_model_lose_the_powers_of_root",
+    ),
+    Guard(
+        "An engine has an empty HF_HOME of its own",
+        "engines.command:environment",
+        swap("str(lodging.cache)", "environ.get('HF_HOME', '')"),
+        _CONFINED + "engines_of_root_run_as_a_user_of_their_own",
+    ),
+    Guard(
+        "An engine has a working directory of its own",
+        "engines.launcher:SglangLauncher._spawn",
+        set_to("directory", "None"),
+        _CONFINED + "engines_of_root_run_as_a_user_of_their_own",
     ),
 )

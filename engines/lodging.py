@@ -1,0 +1,164 @@
+"""Where an engine lives: its user and its own directories.
+
+An engine reads a stranger's files, so it is not trusted with what the router can read. Where
+the worker is root, engines run as a user of their own. Where that user could not read what an
+engine needs (a cache below a home of mode 0700, say), the engine stays root, but without
+root's powers: it can neither trace the router nor read what root does not own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import shutil
+import tempfile
+import weakref
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from router.config.errors import SettingsError
+
+DEFAULT_USER = "60800"  # of none of the ranges that distributions and systemd give out
+BARE = "bare"  # for the supervisor: the same user, without capabilities
+
+_NEEDED = (6, 7)  # CAP_SETGID, CAP_SETUID
+_TRAVERSE, _READ, _WRITE = 1, 4, 2
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    uid: int
+    gid: int
+
+    def __str__(self) -> str:
+        return f"{self.uid}:{self.gid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lodging:
+    """Of one engine. `directory` is empty, and only the engine's user can enter it."""
+
+    directory: Path
+    home: Path | None  # of the engines' own user; None: the router's
+    user: str  # for the supervisor: `UID:GID`, `BARE`, or empty for the router's own
+
+    @property
+    def temporary(self) -> Path:
+        return self.directory / "tmp"
+
+    @property
+    def cache(self) -> Path:
+        """Of the Hub's files: an empty one."""
+        return self.directory / "hf"
+
+    def clear(self) -> None:
+        """Remove it. Only when no process of the engine is left."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Lodgings:
+    """Gives each engine a lodging. What is left of them goes with the router."""
+
+    def __init__(self, user: User | None, python: str) -> None:
+        """`user` is for engines that can run as it; None: the router's own."""
+        self._user, self._python = user, python
+        self._numbers = count(1)
+        self._root: Path | None = None
+
+    def new(self, snapshot: Path) -> Lodging:
+        """Raises `OSError`."""
+        if self._root is None:
+            self._root = Path(tempfile.mkdtemp(prefix="engines-"))
+            self._root.chmod(0o711)
+            weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+        directory = self._root / str(next(self._numbers))
+        if self._user is None:
+            return _made(Lodging(directory, None, ""), None)
+        unreadable = self._unreadable(self._user, snapshot)
+        if unreadable is None:
+            home = self._root / "home"  # kernels that one engine compiles serve the others
+            return _made(Lodging(directory, home, str(self._user)), self._user)
+        _log.warning(
+            "this engine runs as root, without capabilities: the user %s can't use %s",
+            *(self._user, unreadable),
+        )
+        return _made(Lodging(directory, None, BARE), None)
+
+    def _unreadable(self, user: User, snapshot: Path) -> Path | None:
+        python = shutil.which(self._python)
+        assert self._root is not None  # noqa: S101 - made before
+        interpreter = [Path(python)] if python else []
+        if not _may_enter(user, self._root):
+            return self._root
+        for path in (*interpreter, snapshot, *snapshot.rglob("*")):
+            if not _may_read(user, path):
+                return path
+        for device in Path("/dev").glob("nvidia[0-9]*"):
+            if not _allows(user, device, _READ | _WRITE):
+                return device
+        return None
+
+
+def engine_user(name: str) -> User | None:
+    """The user that `ENGINE_USER` names, or None for the router's own.
+
+    Raises `SettingsError` for a name that is unknown, and where the worker can't become it.
+    """
+    if os.geteuid() != 0 or not _may_change_user():
+        if name != DEFAULT_USER:
+            raise SettingsError("ENGINE_USER", name, "empty, where the worker is not root")
+        return None
+    if name.isdecimal():
+        user = User(int(name), int(name))
+    else:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            raise SettingsError("ENGINE_USER", name, "a user of this machine") from None
+        user = User(entry.pw_uid, entry.pw_gid)
+    return user if user.uid else None
+
+
+def _may_change_user() -> bool:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            effective = int(line.split()[1], 16)
+            return all(effective >> number & 1 for number in _NEEDED)
+    return False
+
+
+def _made(lodging: Lodging, user: User | None) -> Lodging:
+    directories = [lodging.directory, lodging.temporary, lodging.cache]
+    for directory in (*([lodging.home] if lodging.home else []), *directories):
+        directory.mkdir(mode=0o700, exist_ok=directory == lodging.home)
+        if user is not None:
+            os.chown(directory, user.uid, user.gid)
+    return lodging
+
+
+def _may_read(user: User, path: Path) -> bool:
+    """Whether the user may read a file, or list a directory, by its path. Raises `OSError`."""
+    real = path.resolve()
+    bits = _READ | _TRAVERSE if real.is_dir() else _READ
+    return _allows(user, real, bits) and all(
+        _may_enter(user, directory) for directory in {path.absolute().parent, real.parent}
+    )
+
+
+def _may_enter(user: User, directory: Path) -> bool:
+    return all(_allows(user, one, _TRAVERSE) for one in (directory, *directory.parents))
+
+
+def _allows(user: User, path: Path, bits: int) -> bool:
+    status = path.stat()
+    if status.st_uid == user.uid:
+        mode = status.st_mode >> 6
+    elif status.st_gid == user.gid:
+        mode = status.st_mode >> 3
+    else:
+        mode = status.st_mode
+    return mode & bits == bits
