@@ -64,8 +64,9 @@ ENV PATH=${PATH}:/opt/router/bin \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     RUNPOD_LOG_LEVEL=INFO
 
-# Root, because RunPod's network volumes belong to root and SGLang's image keeps its kernel
-# caches in /root. Nothing else needs root: docker run --user 1000 -e HOME=/tmp
+# Root, because RunPod's network volumes belong to root. The engines run as user 60800 where it
+# can read the model (ENGINE_USER), and keep the kernels that they compile in a home of their
+# own, for as long as the worker lives. Nothing else needs root: docker run --user 1000 -e HOME=/tmp
 #
 # No HEALTHCHECK: RunPod asks /ping itself or watches the jobs, and a worker that takes jobs
 # from the queue listens on no port.

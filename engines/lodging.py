@@ -23,7 +23,7 @@ from router.config.errors import SettingsError
 DEFAULT_USER = "60800"  # of none of the ranges that distributions and systemd give out
 BARE = "bare"  # for the supervisor: the same user, without capabilities
 
-_NEEDED = (6, 7)  # CAP_SETGID, CAP_SETUID
+_NEEDED = (6, 7, 8)  # CAP_SETGID, CAP_SETUID, CAP_SETPCAP
 _TRAVERSE, _READ, _WRITE = 1, 4, 2
 
 _log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def engine_user(name: str) -> User | None:
     Raises `SettingsError` for a name that is unknown, and where the worker can't become it.
     """
     if os.geteuid() != 0 or not _may_change_user():
-        if name != DEFAULT_USER:
+        if name not in (DEFAULT_USER, "root"):
             raise SettingsError("ENGINE_USER", name, "empty, where the worker is not root")
         return None
     if name.isdecimal():

@@ -14,6 +14,10 @@ from tests.worker import ROOT
 
 pytestmark = pytest.mark.process
 
+# Root could read all, so it is as any other user here.
+ROOT_ALONE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+POWERLESS = ROOT_ALONE if os.geteuid() == 0 else ()
+
 # Hides, tells what it has itself, and waits.
 HIDDEN = """
 import json, os, subprocess, sys
@@ -34,7 +38,7 @@ sys.stdin.read()
 
 def start(**environ: str) -> tuple[subprocess.Popen[str], Any]:
     process = subprocess.Popen(
-        [sys.executable, "-c", HIDDEN, "serve", "--flag"],
+        [*POWERLESS, sys.executable, "-c", HIDDEN, "serve", "--flag"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **environ},
         stdin=subprocess.PIPE,
@@ -68,15 +72,14 @@ def test_what_was_in_the_environment_is_there_but_does_not_show() -> None:
         process.kill()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take its powers away")
 @pytest.mark.parametrize("file", ["environ", "mem", "maps", "fd/0", "cwd/."])
 def test_no_process_of_the_same_user_reads_its_memory_or_files(file: str) -> None:
     process, _ = start()
     with process:
         read = subprocess.run(
             [
-                *("setpriv", "--bounding-set=-all", "--inh-caps=-all"),
-                *(sys.executable, "-c", "import os, sys; os.open(sys.argv[1], os.O_RDONLY)"),
+                *(*POWERLESS, sys.executable, "-c"),
+                "import os, sys; os.open(sys.argv[1], os.O_RDONLY)",
                 f"/proc/{process.pid}/{file}",
             ],
             capture_output=True,

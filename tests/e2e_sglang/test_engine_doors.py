@@ -137,3 +137,24 @@ async def test_the_engine_does_not_know_the_key_itself(harness: Harness) -> None
 def children(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(child) for child in text.split()]
+
+
+def test_no_port_of_an_engine_is_open_to_other_machines(
+    harness: Harness, engine: Target
+) -> None:
+    """It opens further ports, for torch, beside the one that is locked."""
+    found = harness.engine(APPLE)
+    files = [
+        link
+        for pid in (found.pid, *children(found.pid))
+        for link in Path(f"/proc/{pid}/fd").iterdir()
+    ]
+    sockets = {str(link.readlink()) for link in files if link.is_symlink()}
+    listening = [
+        row.split()[1]
+        for table in ("tcp", "tcp6")
+        for row in Path(f"/proc/{found.pid}/net/{table}").read_text().splitlines()[1:]
+        if row.split()[3] == "0A" and f"socket:[{row.split()[9]}]" in sockets
+    ]
+    assert f"0100007F:{int(found.port):04X}" in listening
+    assert [place for place in listening if not place.startswith("0100007F:")] == []

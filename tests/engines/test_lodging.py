@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engines.lodging import BARE, DEFAULT_USER, Lodgings, User, engine_user
+from router.config.errors import SettingsError
+
+STRANGER = User(60800, 60800)
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+@pytest.fixture
+def snapshot() -> Iterator[Path]:
+    """As the Hub's library makes it, readable for all."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        blobs, snapshot = Path(name, "model", "blobs"), Path(name, "model", "snapshot")
+        for directory in (blobs, snapshot):
+            directory.mkdir(parents=True)
+        (blobs / "1").write_text("weights")
+        (snapshot / "model.safetensors").symlink_to("../blobs/1")
+        yield snapshot
+
+
+def lodgings(user: User | None) -> Lodgings:
+    return Lodgings(user, "/bin/sh")
+
+
+def test_each_engine_has_empty_directories_that_nobody_else_enters(snapshot: Path) -> None:
+    inn = lodgings(None)
+    one, other = inn.new(snapshot), inn.new(snapshot)
+    assert one.directory != other.directory
+    for directory in (one.directory, one.temporary, one.cache):
+        assert directory.stat().st_mode & 0o777 == 0o700
+    assert list(one.cache.iterdir()) == list(one.temporary.iterdir()) == []
+    one.clear()
+    assert not one.directory.exists()
+    assert other.directory.exists()
+
+
+def test_what_is_left_goes_with_the_router(snapshot: Path) -> None:
+    inn = lodgings(None)
+    directory = inn.new(snapshot).directory
+    del inn
+    assert not directory.parent.exists()
+
+
+@as_root
+def test_an_engine_runs_as_its_user_where_that_can_read_the_model(snapshot: Path) -> None:
+    inn = lodgings(STRANGER)
+    lodging = inn.new(snapshot)
+    assert lodging.user == "60800:60800"
+    assert lodging.home is not None
+    assert {lodging.directory.stat().st_uid, lodging.home.stat().st_uid} == {60800}
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("hidden", "mode"), [("model", 0o700), ("model/blobs", 0o744), ("model/blobs/1", 0o600)]
+)
+def test_an_engine_whose_user_could_not_read_a_file_stays_root_without_powers(
+    snapshot: Path, hidden: str, mode: int
+) -> None:
+    (snapshot.parents[1] / hidden).chmod(mode)
+    lodging = lodgings(STRANGER).new(snapshot)
+    assert (lodging.user, lodging.home) == (BARE, None)
+
+
+@as_root
+def test_the_operator_names_the_user() -> None:
+    assert engine_user(DEFAULT_USER) == STRANGER
+    assert engine_user("nobody") == User(65534, 65534)
+    assert engine_user("root") is engine_user("0") is None
+    with pytest.raises(SettingsError, match="ENGINE_USER='no such one': must be a user"):
+        engine_user("no such one")
