@@ -541,3 +541,16 @@ async def test_a_place_is_free_once_the_child_before_is_dead(site: Site) -> None
     assert await second
     assert alive[0]
     assert not any(alive[1:])
+
+
+async def test_what_is_on_disk_waits_for_no_place(site: Site) -> None:
+    model, slow = site.model("org/model", SMALL), site.model("org/slow", LARGE)
+    downloader = site.downloader(places=Places(1))
+    path = await downloader.fetch(model, None, lambda _: None)
+    site.hub.faults.add(CDN_WEIGHTS, "hang", times=None)
+    downloading = asyncio.create_task(downloader.fetch(slow, None, site.progress.append))
+    await eventually(lambda: site.progress)
+    async with asyncio.timeout(20):
+        assert await downloader.fetch(model, None, lambda _: None) == path
+    downloading.cancel()
+    await asyncio.gather(downloading, return_exceptions=True)

@@ -28,8 +28,7 @@ GUARDS = (
         "A model on disk waits for no download",
         "router.downloads.downloader:SnapshotDownloader.fetch",
         swap("await asyncio.to_thread(self._find, model)", "None"),
-        "tests/security/test_downloads_at_once.py::"
-        "test_a_model_that_is_on_disk_waits_for_no_download[http]",
+        "tests/downloads/test_downloader.py::test_what_is_on_disk_waits_for_no_place",
     ),
     Guard(
         "The next download is of the caller with the fewest",
