@@ -58,8 +58,8 @@ def turns(line: Line, in_flight: Iterable[Wanted], most: int | None) -> Iterator
 class StartSeconds:
     """The seconds that engines spent starting for each caller, ready in the end or not.
 
-    One engine starts at a time, so all that is remembered of all callers together is less
-    than `HALF_LIFE / ln 2` seconds, and few callers can be over the allowance.
+    One engine starts at a time, so of all callers together no more is remembered than
+    `HALF_LIFE / ln 2` seconds and one start: few callers can be over the allowance.
     """
 
     def __init__(self) -> None:
