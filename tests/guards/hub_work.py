@@ -61,7 +61,7 @@ GUARDS = (
         "Models in use are asked about, however much others ask",
         "router.hub.cache:CachedHub._question",
         never("reserved"),
-        _WORK + "then_other_callers_and_models_in_use_are_served[http]",
+        "tests/hub/test_cache.py::test_a_model_in_use_is_asked_about_however_much_was_asked",
     ),
     Guard(
         "One caller leaves something to the next",
@@ -79,7 +79,19 @@ GUARDS = (
         "A limited token has no grace",
         "router.hub.cache:CachedHub.resolve",
         always("HubLimited"),
-        _WORK + "a_limited_token_buys_no_time_of_a_model_that_became_private[http]",
+        "tests/hub/test_hub_trouble.py::TestRateLimit::test_a_limited_token_has_no_grace[name]",
+    ),
+    Guard(
+        "A limited token buys no time of a model that became private",
+        "router.hub.cache:CachedHub.entitle",
+        always("HubLimited"),
+        "tests/hub/test_hub_trouble.py::TestRateLimit::test_a_limited_token_has_no_grace[right]",
+    ),
+    Guard(
+        "That a private model is in use does not show",
+        "router.hub.cache:CachedHub._question",
+        without("seen").nth(1, of=1),
+        "tests/hub/test_cache.py::test_a_model_in_use_is_asked_about_however_much_was_asked",
     ),
     Guard(
         "A limited machine keeps no model public for longer than a window",

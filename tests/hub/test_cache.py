@@ -12,6 +12,7 @@ from router.errors import (
     InvalidHfToken,
     ModelGated,
     ModelNotFound,
+    RateLimited,
     RouterError,
 )
 from router.hub.cache import PUBLIC_GRACE, CachedHub
@@ -303,3 +304,21 @@ async def test_a_fresh_answer_is_asked_for_and_silence_leaves_the_last_one(
         await cached.entitle(GATED, ann, Asker(fresh=True))
     await cached.entitle(GATED, ann)
     assert len(hub.asked) == 2
+
+
+async def test_a_model_in_use_is_asked_about_however_much_was_asked(
+    hub: ScriptedHub, clock: FakeClock
+) -> None:
+    cached = CachedHub(hub, clock, requests=4)
+    for _ in range(2):
+        await cached.resolve(REF, None)
+        clock.advance(ANSWER_TTL)
+    # Elsewhere an engine runs it, of which this caller was never told.
+    loaded, unseen = Asker(loaded=True), ModelRef("org/unseen")
+    for ref, asker in ((REF, Asker()), (unseen, Asker()), (unseen, loaded)):
+        with pytest.raises(RateLimited):
+            await cached.resolve(ref, None, asker)
+    assert len(hub.asked) == 2
+    await cached.resolve(REF, None, loaded)
+    await cached.resolve(unseen, None, Asker(reserved=True))
+    assert len(hub.asked) == 4
