@@ -55,10 +55,13 @@ def _start_anew(arguments: Sequence[str], environ: Mapping[str, str]) -> NoRetur
     # As JSON, in which any byte that is no UTF-8 stays what it was.
     os.write(file, json.dumps(dict(environ)).encode())
     os.lseek(file, 0, os.SEEK_SET)
-    few = {name: value for name, value in environ.items() if _is_harmless(name)}
+    few = {name: value for name, value in environ.items() if _is_harmless(name, value)}
     environment = few | {HANDED_OVER: str(file)}
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - itself
 
 
-def _is_harmless(name: str) -> bool:
-    return name in _HARMLESS or name.startswith(_HARMLESS_PREFIXES)
+def _is_harmless(name: str, value: str) -> bool:
+    if name in _HARMLESS or name.startswith(_HARMLESS_PREFIXES):
+        return True
+    # A file of this machine is no secret, and what runs at an interpreter's start may need it.
+    return value.startswith("/") and os.path.exists(value)  # noqa: PTH110 - False if too long

@@ -57,6 +57,8 @@ def test_what_was_in_the_environment_is_there_but_does_not_show() -> None:
         "MODELS_CONFIG": json.dumps({"long": "x" * 100_000}),
         "UMLAUT": "\u00e4 \udcff\n=",
         "EMPTY": "",
+        "SLASHED": f"/{secrets.token_hex()}",
+        "LONG": f"/{'x' * 5000}",
     }
     process, found = start(**given)
     with process:
