@@ -38,6 +38,8 @@ def parse(text: str, idle_ttl: float | None = None) -> list[OperatorModel]:
         document = yaml.load(text, _StrictLoader)  # noqa: S506
     except yaml.YAMLError as error:
         raise SettingsError(KEY, text, f"YAML: {_complaint(error)}") from None
+    except RecursionError:
+        raise SettingsError(KEY, text, "YAML that is not nested so deeply") from None
     if isinstance(document, dict) and set(document) == {"models"}:
         document = document["models"]
     if not isinstance(document, list):

@@ -63,4 +63,8 @@ def _covers(wanted: str, repo_id: str) -> bool:
 
 
 def _regex(pattern: str) -> str:
-    return ".*".join(map(re.escape, pattern.split("*")))
+    """Each star but the last takes as little as it can, for good: else the time to refuse a
+    name would grow with the power of the stars."""
+    first, *parts = map(re.escape, pattern.split("*"))
+    between = "".join(f"(?>.*?{part})" for part in parts[:-1])
+    return first + between + (f".*{parts[-1]}" if parts else "")
