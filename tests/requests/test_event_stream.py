@@ -131,7 +131,9 @@ def test_a_comment_is_one_line_and_a_blank_one() -> None:
     assert comment("starting, about 3 s left") == b": starting, about 3 s left\n\n"
 
 
-@pytest.mark.parametrize("piece", [b"x" * 65536, b"data: x\n" * 8192])
+@pytest.mark.parametrize(
+    "piece", [b"x" * 65536, b"data: x\n" * 8192], ids=["one line", "many lines"]
+)
 def test_an_event_without_an_end_ends_the_stream(piece: bytes) -> None:
     events, most = stream(), event_stream._LONGEST_EVENT
     for _ in range(most // len(piece)):

@@ -135,7 +135,7 @@ async def test_bodies_that_wait_are_bounded_for_each_caller_and_for_all() -> Non
     held = [asyncio.create_task(hold("a", 30)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(QueueFull):
-        async with turns.take("a", 1):
+        async with asyncio.timeout(1.0), turns.take("a", 1):
             pass
     async with turns.take("b", 40):
         with pytest.raises(QueueFull):

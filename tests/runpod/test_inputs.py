@@ -136,7 +136,11 @@ def test_any_input_is_read_or_refused(content: object) -> None:
         assert isinstance(read(content), Request | ListModels)
 
 
-@pytest.mark.parametrize("route", ["/v1/models/" + "%41" * 700, "/v1/chat/completions" * 200])
+@pytest.mark.parametrize(
+    "route",
+    ["/v1/models/" + "%41" * 700, "/v1/chat/completions" * 200],
+    ids=["escapes", "repeats"],
+)
 def test_a_long_route_is_none(route: str) -> None:
     request = read({"openai_route": route, "openai_input": {}})
     assert isinstance(request, Request)
