@@ -1,4 +1,4 @@
-"""`python -m tests.bench.attack [SECONDS]`: a mixed attack beside a well-behaved caller.
+"""`python -m tests.bench.attack [SECONDS [ATTACK...]]`: attacks beside a well-behaved caller.
 
 First the caller alone for a tenth of the time, then under attack by one caller with an API
 key of its own and one without any. Prints what the caller felt in both, what the attackers
@@ -41,15 +41,16 @@ def main() -> None:
 def _run(attacked: Worker, key: str, target: Path, seconds: float) -> None:
     alone = asyncio.run(use(attacked.url, key, seconds / 10))
     before = _footprint(attacked)
-    command = [sys.executable, "-m", "tests.bench.attack.attacks", str(target), str(seconds)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as attackers:
-        assert attackers.stdout is not None
+    attackers = [str(target), str(seconds), *sys.argv[2:]]
+    command = [sys.executable, "-m", "tests.bench.attack.attacks", *attackers]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as attacking:
+        assert attacking.stdout is not None
         try:
             attacked_use = asyncio.run(use(attacked.url, key, seconds))
         except BaseException:
-            attackers.kill()
+            attacking.kill()
             raise
-        told = json.loads(attackers.stdout.read())
+        told = json.loads(attacking.stdout.read())
     _show(alone, attacked_use)
     for name, heard in told.items():
         print(f"{name:28}", ", ".join(f"{what}: {n}" for what, n in sorted(heard.items())))

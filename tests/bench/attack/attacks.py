@@ -1,6 +1,6 @@
 """Everything that one caller can do to the others, each attack as fast as it goes.
 
-    python -m tests.bench.attack.attacks TARGET SECONDS
+    python -m tests.bench.attack.attacks TARGET SECONDS [ATTACK...]
 
 A process of its own, and a polite one: attackers do not share the worker's machine.
 Prints what each attack was told, as JSON.
@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -184,7 +184,8 @@ ATTACKS: Mapping[Attack, int] = {
 }
 
 
-async def attack(target: Target, seconds: float) -> dict[str, Told]:
+async def attack(target: Target, seconds: float, names: Collection[str]) -> dict[str, Told]:
+    """Run the attacks of these names, or all."""
     told: dict[str, Told] = {}
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(target.url, connector=connector) as session:
@@ -194,6 +195,8 @@ async def attack(target: Target, seconds: float) -> dict[str, Told]:
             for name, key in callers.items():
                 attacker = Attacker(target, session, key)
                 for one, times in ATTACKS.items():
+                    if names and one.__name__ not in names:
+                        continue
                     heard = told[f"{one.__name__} ({name})"] = Counter()
                     for _ in range(times):
                         tasks.create_task(_repeat(one, attacker, until, heard))
@@ -212,5 +215,7 @@ async def _repeat(one: Attack, attacker: Attacker, until: float, heard: Told) ->
 
 if __name__ == "__main__":
     os.nice(10)
-    results = asyncio.run(attack(Target.load(Path(sys.argv[1])), float(sys.argv[2])))
+    results = asyncio.run(
+        attack(Target.load(Path(sys.argv[1])), float(sys.argv[2]), sys.argv[3:])
+    )
     print(json.dumps(results))

@@ -36,7 +36,7 @@ class Target:
 
 def stock(hub: LoopbackHub) -> str:
     """Put the models on the Hub. Returns the attacker's token."""
-    _add(hub, SHARED, tokens=2000, interval=0.005)
+    _add(hub, SHARED, tokens=500, interval=0.02)
     _add(hub, ENDLESS, never_ready=True)
     for name in OTHERS:
         _add(hub, name)
