@@ -32,6 +32,7 @@ VALUES = (
     "router/secrets.py",
     "router/clock.py",
     "router/scheduler/state.py",
+    "router/scheduler/events.py",
 )
 REQUESTS = 5
 

@@ -13,7 +13,7 @@ from router.errors import RouterError
 from router.models import EngineSpec
 from router.scheduler import actions, events, rejections
 from router.scheduler.actions import Action
-from router.scheduler.fairness import StartSeconds, turns
+from router.scheduler.fairness import RECENT, StartSeconds, turns
 from router.scheduler.lifecycle import CUTS_OFF, Cause, IllegalTransition, State, after
 from router.scheduler.shared_slot import SharedSlot
 from router.scheduler.state import Limits
@@ -84,6 +84,7 @@ class EngineLife(SharedSlot):
     def enqueue(self, request: events.Wanted, now: float) -> list[Action]:
         """Take in a request: download its model, put it in flight, or let it wait."""
         suspicious = self.suspicion.active(now)
+        self.shared = now - self.shared_at < RECENT
         if not self.queue and not suspicious and self.accepts(request.caller, self._limits):
             return [self._lease(request, now)]
         self.queue[request.waiter] = request
@@ -104,6 +105,7 @@ class EngineLife(SharedSlot):
         request = self.leases.pop(waiter, None)
         if request is None:
             return []
+        self.shared = now - self.shared_at < RECENT
         self.suspicion.end(request.caller, now, answered=answered)
         self.trials.end(waiter)
         self.last_used = now
@@ -144,8 +146,7 @@ class EngineLife(SharedSlot):
             return granted
         if self.suspicion.active(now):
             return self._try_callers(now)
-        most = limits.max_concurrency_per_caller
-        for request in turns(self.queue, self.leases.values(), most):
+        for request in turns(self.queue, self.leases.values(), self.most_of_one(limits)):
             if len(self.leases) >= limits.max_concurrency:
                 break
             del self.queue[request.waiter]
@@ -243,7 +244,7 @@ class EngineLife(SharedSlot):
         """`free`: bytes measured just now. `whole`: no other engine can run beside it."""
         self._move(Cause.ADMITTED, now)
         self.generation = next(self._numbers)
-        self.started_at, self.shared_at = now, -inf
+        self.started_at, self.shared_at, self.shared = now, -inf, False
         self.started_for = self.user = self.oldest.caller
         allotment = actions.Allotment(self.claim, free, whole, self.smaller)
         return actions.Start(self.spec, self.generation, self.snapshot, allotment)

@@ -16,6 +16,10 @@ from router.scheduler.suspicion import Suspicion
 from router.scheduler.trials import Trials
 from router.scheduler.waiting import Caller, Line
 
+# Of the places of an engine that several callers use, each leaves one in eight for the others.
+LEFT_FREE = 8
+FEW_PLACES = 4  # an engine with fewer has none to leave free
+
 STORY_LENGTH = 20  # each event moves an engine once or not at all: ten events or more
 
 
@@ -79,6 +83,7 @@ class Slot:
     started_for: Caller = None  # the caller of the oldest request that waited then
     user: Caller = None  # the caller of its latest request, or for which it starts
     shared_at: float = -inf  # when a caller last used it after another one
+    shared: bool = False  # that was lately
     # once started
     ready_at: float = 0.0
     last_used: float = 0.0
@@ -130,12 +135,22 @@ class Slot:
 
     def accepts(self, caller: Caller, limits: Limits) -> bool:
         """Whether a request of this caller would be in flight at once."""
-        if self.state is not State.READY or len(self.leases) >= limits.max_concurrency:
+        taken = len(self.leases)
+        if self.state is not State.READY or taken >= limits.max_concurrency:
             return False
-        most = limits.max_concurrency_per_caller
-        if most is None:
-            return True
+        most = self.most_of_one(limits)
+        if taken < most:
+            return True  # nobody can have more than that
         return sum(lease.caller == caller for lease in self.leases.values()) < most
+
+    def most_of_one(self, limits: Limits) -> int:
+        """How many requests one caller may have in flight here. Where several callers use an
+        engine, each leaves some places free: a long answer gives none back for minutes."""
+        most = limits.max_concurrency
+        if self.shared and most >= FEW_PLACES:
+            most -= max(1, most // LEFT_FREE)
+        own = limits.max_concurrency_per_caller
+        return most if own is None else min(most, own)
 
     def evictable_at(self, min_residency: float) -> float:
         """When this engine may be evicted. One that became ready and served no request,

@@ -36,6 +36,12 @@ GUARDS = (
         _POOL + "a_callers_requests_in_flight_are_limited_for_each_engine",
     ),
     Guard(
+        "Callers that share an engine leave places free for each other",
+        "router.scheduler.state:Slot.most_of_one",
+        never("shared"),
+        _POOL + "callers_that_share_an_engine_leave_places_free_for_each_other",
+    ),
+    Guard(
         "In a full queue, another caller's request takes a place of the caller with the most",
         "router.scheduler.waiting:QueuePlaces.given_up_for",
         body("return None"),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import HubUnavailable, QueueFull, RateLimited, RouterError
+from router.scheduler.fairness import RECENT
 from router.scheduler.lifecycle import State
 from router.scheduler.quotas import HOUR, MINUTE, Window
 from tests.pool.fakes import GIB, settle, spec
@@ -234,6 +235,32 @@ async def test_a_callers_requests_in_flight_are_limited_for_each_engine(
     assert elsewhere.lease
     await mine[0].end()
     assert mine[2].lease
+
+
+async def test_callers_that_share_an_engine_leave_places_free_for_each_other(
+    stack: AsyncExitStack,
+) -> None:
+    harness = pool_harness(stack, max_concurrency=16).instant()
+    assert (await ask(harness, "a", "alice")).error is None
+    many = [harness.call(spec("a"), caller="mallory") for _ in range(20)]
+    await settle()
+    assert sum(not caller.waiting for caller in many) == 14
+    again = await ask(harness, "a", "alice")
+    assert again.error is None  # at once, though all of the others go on
+    await many[0].end()
+    assert sum(not caller.waiting for caller in many) == 15
+
+
+async def test_a_caller_that_is_alone_has_all_places(stack: AsyncExitStack) -> None:
+    harness = pool_harness(stack, max_concurrency=16).instant()
+    assert (await ask(harness, "a", "alice")).error is None
+    harness.clock.advance(RECENT + 1)
+    many = [harness.call(spec("a"), caller="mallory") for _ in range(20)]
+    await settle()
+    assert sum(not caller.waiting for caller in many) == 14  # alice was here just before
+    harness.clock.advance(RECENT)
+    await many[0].end()
+    assert sum(not caller.waiting for caller in many) == 1 + 16
 
 
 async def test_a_callers_waiting_requests_are_limited(harness: PoolHarness) -> None:
