@@ -99,9 +99,7 @@ class EngineLife(SharedSlot):
         """A request stops waiting, or ends its lease. A lease that was cut off is over."""
         if waiter in self.queue:
             del self.queue[waiter]
-            if not self.queue:
-                self._linger(now)
-            return self._grant(now) if self.trial_ends_at < inf else []
+            return self._fewer_wait(now)
         request = self.leases.pop(waiter, None)
         if request is None:
             return []
@@ -115,6 +113,11 @@ class EngineLife(SharedSlot):
         if self.idle and self.drain_deadline is not None:
             return [self._stop(Cause.DRAINED, now)]
         return self._grant(now)
+
+    def _fewer_wait(self, now: float) -> list[Action]:
+        if not self.queue:
+            self._linger(now)
+        return self._grant(now) if self.trial_ends_at < inf else []
 
     def _linger(self, now: float) -> None:
         """Go on for a while with what no request waits for: its caller may come back."""
@@ -354,9 +357,7 @@ class EngineLife(SharedSlot):
 
     def tick(self, now: float) -> list[Action]:
         """Do what is due by now."""
-        done: list[Action] = []
-        for waiter in self.queue.overdue(now):
-            done += self.refuse(waiter, rejections.too_late(self), now)
+        done = self._refuse_late(now)
         if self.linger_until is not None and now >= self.linger_until:
             done.append(self.abandon(now))
         elif self.drain_deadline is not None and now >= self.drain_deadline:
@@ -366,6 +367,14 @@ class EngineLife(SharedSlot):
         elif now >= self.stalls_at(self._limits.stall_timeout):
             done += self.probe()
         return done
+
+    def _refuse_late(self, now: float) -> list[Action]:
+        """Fail the requests whose deadline has come, all before others get their turn."""
+        late = self.queue.overdue(now)
+        for waiter in late:
+            del self.queue[waiter]
+        failed: list[Action] = [actions.Fail(one, rejections.too_late(self)) for one in late]
+        return failed + self._fewer_wait(now) if late else failed
 
     def probe(self) -> list[Action]:
         """Find out whether a running engine still generates."""

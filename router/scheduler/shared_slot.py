@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 
 from router.errors import RouterError
 from router.scheduler import actions, events, rejections, reports
@@ -29,7 +30,7 @@ class SharedSlot(Slot):
 
     def _bar(self, request: events.Wanted, now: float) -> RouterError | None:
         """The error for a request of a quarantined caller."""
-        present = (*self.queue.values(), *self.leases.values())
+        present = chain(self.queue.values(), self.leases.values())
         seconds = self.suspicion.barred_for(request.caller, present, now)
         if not seconds or request.caller is None:
             return None
@@ -37,14 +38,13 @@ class SharedSlot(Slot):
 
     def _refuse_barred(self, now: float) -> list[Action]:
         """Fail the waiting requests of quarantined callers."""
-        refused = [
-            actions.Fail(request.waiter, error)
-            for request in self.queue.values()
-            if (error := self._bar(request, now))
-        ]
+        # One look for each caller: each looks at all requests.
+        first = filter(None, map(self.queue.oldest_of, self.queue.callers))
+        barred = {one.caller: error for one in first if (error := self._bar(one, now))}
+        refused = [one for one in self.queue.values() if one.caller in barred] if barred else []
         for one in refused:
             del self.queue[one.waiter]
-        return [*refused]
+        return [actions.Fail(one.waiter, barred[one.caller]) for one in refused]
 
     def _ends_trial(self, waiting: Mapping[str | None, events.Wanted], now: float) -> bool:
         """Whether the engine is to be probed now, so that the next caller's trial can begin."""

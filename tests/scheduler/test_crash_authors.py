@@ -8,6 +8,7 @@ import pytest
 
 from router.errors import CallerQuarantined, EngineFailed, EngineUnavailable
 from router.scheduler import events
+from router.scheduler.actions import Fail
 from router.scheduler.state import Limits
 from router.scheduler.suspicion import CALLERS_REMEMBERED, DEATHS_REMEMBERED, Suspicion
 from tests.pool.fakes import GIB, spec
@@ -344,3 +345,21 @@ def test_what_is_remembered_of_callers_and_requests_is_bounded() -> None:
     suspicion.judge(requests, [], None, 1e4)
     assert len(suspicion._deaths) == DEATHS_REMEMBERED
     assert len(suspicion._callers) == CALLERS_REMEMBERED
+
+
+def test_of_requests_that_are_too_late_together_each_gets_one_outcome() -> None:
+    """Where the first gives up its turn, the second must not be granted and then refused."""
+    world = World()
+    for caller in "ab":
+        world.ask(Ask(caller, takes=1e6, streams=True))
+    world.run(START + 10.0)
+    world.crash(world.scheduler.slots[MODEL.key].generation)
+    world.ask(Ask("a", takes=1e6))
+    world.run(world.now + A_RESTART + 1.5)  # the trial is over, and its request is watched
+    patience = world.now + 0.5
+    for number, caller in ((1001, "b"), (1002, "a")):
+        late = events.Wanted(number, number, MODEL, "", patience, caller)
+        assert not world.scheduler.handle(late, world.now), "it waits"
+    done = world.scheduler.handle(events.Tick(), patience)
+    assert [one.waiter for one in done if isinstance(one, Fail)] == [1001, 1002]
+    assert len(done) == 2
