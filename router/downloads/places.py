@@ -115,8 +115,9 @@ class Places:
         return newest is place and fewest + 1 < self._rank(place.charged)
 
     def _hand_out(self) -> None:
-        while self._waiting and not self.full:
-            place = min(self._waiting, key=self._rank_of)
+        # One that was cancelled leaves as soon as its task goes on.
+        while not self.full and (there := [p for p in self._waiting if not p.granted.done()]):
+            place = min(there, key=self._rank_of)
             self._waiting.remove(place)
             self._held.append(place)
             place.begin(min(place.callers(), key=self._rank, default=None))

@@ -39,6 +39,12 @@ class House:
         self._ends[name].set()
         await settle()
 
+    async def end_as_another_is_cancelled(self, name: str, other: str) -> None:
+        self._ends[name].set()
+        self._tasks[other].cancel()  # its task goes on after that of `name`
+        await self._tasks[name]
+        await settle()
+
     async def cancel(self, name: str) -> None:
         self._tasks[name].cancel()
         with suppress(asyncio.CancelledError):
@@ -211,3 +217,12 @@ async def test_an_operators_download_has_a_strangers_place(house: House) -> None
     assert house.over() == ["ann 1"]
     await house.end("ann 1")
     assert list(house.running) == ["bob 1", "operator's"]
+
+
+async def test_a_download_that_is_cancelled_as_its_turn_comes_harms_no_other(
+    house: House,
+) -> None:
+    for name in "abcd":
+        await house.ask(name, name)
+    await house.end_as_another_is_cancelled("a", "c")
+    assert list(house.running) == ["b", "d"]
