@@ -62,7 +62,7 @@ def _longest(value: object) -> int:
 def _size(prompt: object) -> int:
     """Of text, its characters; of tokens, their number; of several, all together."""
     if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list):
-        return sum(map(len, prompt))
+        return sum(len(one) for one in prompt if isinstance(one, str | list))
     return len(prompt) if isinstance(prompt, str | list) else 0
 
 
@@ -95,4 +95,5 @@ def must_call(fields: Mapping[str, object]) -> bool:
     return kind not in (None, "auto", "none") or any(
         one.get("strict") or (isinstance(f := one.get("function"), dict) and f.get("strict"))
         for one in (tools if isinstance(tools, list) else ())
+        if isinstance(one, dict)  # a route without tools has no rule for them
     )

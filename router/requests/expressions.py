@@ -35,12 +35,19 @@ _HEX = re.compile(r"x([0-9a-fA-F]{2})|[uU]([0-9a-fA-F]{4,8})|u\{([0-9a-fA-F]{1,6
 _BRACES = re.compile(r"\{\s*(\d{1,10})\s*(?:(,)\s*(\d{1,10})?\s*)?\}")
 _BLANK = re.compile(r"(?:\s|#[^\n]*)*+")
 _NAME = re.compile(r"[A-Za-z_][\w.-]*+")
+# Without groups in it, so that there is no doubt about its end.
+_LOOK_AHEAD = re.compile(r"\(\?[=!](?:[^()\[\]\\]|\\[^()\[\]]|\[[^()\[\]\\]*\])*+\)")
 _GROUP = re.compile(r"\(\?(?::|P?<[A-Za-z_]\w*>)")
 
 
 def check_regex(text: str) -> None:
     """Raises `TooHard`."""
     check(_Regex(text).read())
+
+
+def check_pattern(text: str) -> None:
+    """Of a JSON schema. Raises `TooHard`."""
+    check(_Pattern(text).read())
 
 
 def check_ebnf(text: str) -> None:
@@ -193,6 +200,16 @@ class _Regex(_Reader):
         if found is not part:
             self.take("?")  # lazily: the same text
         return found
+
+
+class _Pattern(_Regex):
+    """In a schema xgrammar skips what looks ahead. Pydantic writes a `Decimal` so."""
+
+    def item(self) -> Part:
+        if found := _LOOK_AHEAD.match(self.text, self.at):
+            self.at = found.end()
+            return NOTHING
+        return super().item()
 
 
 class _Ebnf(_Reader):

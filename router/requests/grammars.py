@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from router.requests.expressions import check_ebnf, check_regex
+from router.requests.expressions import check_ebnf, check_pattern, check_regex
 from router.requests.patterns import TooHard
 from router.requests.rules import Unfit
 
@@ -104,7 +104,7 @@ def _objects(value: object) -> Iterator[tuple[Json, tuple[object, ...]]]:
 
 
 def _check_expressions(schema: Json) -> None:
-    for name, check in (("pattern", check_regex), ("grammar", check_ebnf)):
+    for name, check in (("pattern", check_pattern), ("grammar", check_ebnf)):
         if isinstance(text := schema.get(name), str):
             check(text)
     if isinstance(patterns := schema.get("patternProperties"), dict):

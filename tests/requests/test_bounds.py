@@ -6,6 +6,7 @@ import ast
 import math
 import pickle
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -310,6 +311,22 @@ BODIES = st.sampled_from(sorted(BOUNDS)).flatmap(
         st.dictionaries(st.sampled_from(sorted(BOUNDS[path])), VALUES, min_size=1, max_size=3),
     )
 )
+FOREIGN: list[Json] = [
+    {"tools": ["x"]},
+    {"tools": [[{}]]},
+    {"echo": True, "logprobs": 1, "prompt": ["a", 5]},
+    {"return_logprob": True, "top_logprobs_num": 1, "text": ["a", None]},
+    {"return_logprob": True, "top_logprobs_num": 1, "input_ids": [[1], 1.5]},
+]
+
+
+@pytest.mark.parametrize("body", FOREIGN)
+@pytest.mark.parametrize("path", BOUNDS)
+def test_fields_of_other_routes_break_nothing(path: str, body: Json) -> None:
+    with suppress(InvalidRequest):  # anything else would be a defect, and a 500
+        demands(path, body)
+
+
 SEEDS = {"seed", "sampling_seed"}  # hashed, and not computed with
 OF_ANYTHING = {"messages", "tools", "system", "input", "query", "documents", "text"} | {
     "response_format",

@@ -126,6 +126,8 @@ NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
     "schema",
     [
         {"type": "object", "properties": {"a": {"type": "string", "pattern": "^[a-z]+$"}}},
+        {"type": "string", "pattern": r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"},  # pydantic's Decimal
+        {"type": "string", "pattern": r"^(?=.*\d)(?!foo|bar)[a-z\d]{8,}$"},
         {"$ref": "#/$defs/node", "$defs": {"node": NODE}},
         {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}], "$defs": {"node": NODE}},
         {"type": "object", "properties": {"pattern": {"type": "string"}}},
@@ -147,6 +149,12 @@ def test_a_schema_as_clients_make_them_passes(schema: object) -> None:
         {"$ref": "#/a", "a": {"allOf": [{"$ref": "#/b"}]}, "b": {"$ref": "#/a"}},
         {"properties": {"schema": {"$ref": "#/properties/schema"}}},
         {"properties": {"a": {"pattern": "(.*)*z"}}},
+        {"properties": {"a": {"pattern": "(?!a)(.*)*z"}}},
+        {"properties": {"a": {"pattern": r"(?!a\)(.*)*z"}}},
+        {"properties": {"a": {"pattern": "(?![)](.*)*z)b"}}},
+        {"properties": {"a": {"pattern": "((?!a).*)*z"}}},
+        {"properties": {"a": {"pattern": "(?!a"}}},
+        {"properties": {"a": {"pattern": "(?<=a)b"}}},
         {"patternProperties": {"(a{1,200}){1,200}": {}}},
         {"type": "structural_tag", "format": {"type": "grammar", "grammar": "root ::= root"}},
         {"enum": ["a"] * 2001},
