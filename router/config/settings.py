@@ -260,7 +260,7 @@ class Settings:
     )
     max_queue_per_caller: int | None = setting(
         kinds.COUNT,
-        "Requests of one caller (by API key, else by token) that may wait.",
+        "Requests of one caller (by API key, else by accepted token) that may wait.",
         label="Queue Places per Caller",
         unset="all places, shared while others need some",
     )
