@@ -32,7 +32,6 @@ Digest = str | None  # of an accepted token; None: the window of the machine
 class _Asked:
     caller: str
     until: float
-    counts: bool = True
 
 
 class _Window:
@@ -42,12 +41,14 @@ class _Window:
         self._size = size
         self._asked: deque[_Asked] = deque()
         self._by: Counter[str] = Counter()
-        self._all = 0
+
+    def __len__(self) -> int:
+        return len(self._asked)
 
     def take(self, caller: str, part: float, now: float) -> _Asked:
         while self._asked and self._asked[0].until <= now:
-            self.refund(self._asked.popleft())
-        if self._by[caller] >= part * self._size - self._all:
+            self._forget(self._asked.popleft())
+        if self._by[caller] >= part * self._size - len(self):
             raise RateLimited(
                 "This worker has asked the Hugging Face Hub about many models for you lately: "
                 "try again later, or name models that were in use before.",
@@ -55,21 +56,23 @@ class _Window:
             )
         self._asked.append(asked := _Asked(caller, now + SPAN))
         self._by[caller] += 1
-        self._all += 1
         return asked
 
     def refund(self, asked: _Asked) -> None:
-        if asked.counts:
-            asked.counts = False
-            self._all -= 1
-            self._by[asked.caller] -= 1
-            self._by += Counter()  # forget who has asked nothing
+        if asked in self._asked:  # otherwise its time is over
+            self._asked.remove(asked)
+            self._forget(asked)
+
+    def _forget(self, asked: _Asked) -> None:
+        self._by[asked.caller] -= 1
+        if not self._by[asked.caller]:
+            del self._by[asked.caller]
 
     def _opens(self, caller: str) -> float:
         """When something is given back: of the caller's own, if it has used any."""
         own = self._by[caller] > 0
-        due = (one.until for one in self._asked if one.counts)
-        mine = (one.until for one in self._asked if one.counts and one.caller == caller)
+        due = (one.until for one in self._asked)
+        mine = (one.until for one in self._asked if one.caller == caller)
         return next(mine if own else due, 0.0)
 
 
@@ -130,6 +133,10 @@ class HubBudget:
         self._machine = _Window(requests)
         self._of_tokens: LRUCache[str, _Window] = LRUCache(_MAX_WINDOWS)
         self._flights = _Flights(at_once)
+
+    def __len__(self) -> int:
+        """How many questions are remembered."""
+        return sum(map(len, (self._machine, *self._of_tokens.values())))
 
     def question(self, digest: Digest, caller: str, part: float) -> Question:
         """One of `caller`, that may use `part` of the window."""

@@ -98,3 +98,13 @@ def test_one_caller_does_not_have_all_questions_that_wait(clock: FakeClock) -> N
     for question in mine:
         question.end()
     assert len(begun(budget, "one")) == 3
+
+
+def test_questions_without_an_answer_are_not_remembered(budget: HubBudget) -> None:
+    """A Hub that is down refuses thousands a second."""
+    for _ in range(10 * WINDOW):
+        question = budget.question(None, "one", UNKNOWN)
+        question.begin()
+        question.refund()
+        question.end()
+    assert len(budget) == 0
