@@ -22,7 +22,7 @@ from router.scheduler.engine_life import (
 from router.scheduler.fairness import StartSeconds, crowded_out, gives_way_at
 from router.scheduler.invariants import SchedulerView, check
 from router.scheduler.lifecycle import State
-from router.scheduler.planner import Plan, plan, unfit, waiting_models
+from router.scheduler.planner import Capacity, Plan, plan, unfit, unpinned, waiting_models
 from router.scheduler.quotas import Quotas
 from router.scheduler.state import Limits, Slot
 from router.scheduler.waiting import QueuePlaces
@@ -160,9 +160,7 @@ class Scheduler:
             return rejections.cooling_down(slot, self._now)
         if slot.state is State.FETCHING and request.credential_digest in slot.refused:
             return slot.refused[request.credential_digest]
-        if not slot.state.claims and (
-            error := unfit(slot, self.slots.values(), self.limits, self.written_off)
-        ):
+        if not slot.state.claims and (error := self._unfit(slot, self._room())):
             return error
         if served or request.retried:
             return None
@@ -261,15 +259,19 @@ class Scheduler:
         return next((s for s in self.slots.values() if s.state is State.STARTING), None)
 
     def _start_gives_way_at(self) -> float:
-        start, slots = self._starting, self.slots.values()
+        start = self._starting
         if start is None:
             return inf
-        waiting = (
-            slot
-            for slot in waiting_models(slots, self._now)
-            if not unfit(slot, slots, self.limits, self.written_off)
-        )
-        return gives_way_at(start, waiting, self.limits)
+        room = self._room()
+        waiting = waiting_models(self.slots.values(), self._now)
+        fit = (slot for slot in waiting if not self._unfit(slot, room))
+        return gives_way_at(start, fit, self.limits)
+
+    def _room(self) -> Capacity:
+        return unpinned(self.slots.values(), self.limits, self.written_off)
+
+    def _unfit(self, slot: Slot, room: Capacity) -> RouterError | None:
+        return unfit(slot, room, self.limits, self.written_off)
 
     # --- the plan --------------------------------------------------------------------
 

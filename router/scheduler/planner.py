@@ -96,15 +96,16 @@ class _Planner:
         self._available_later = self._available + _held(
             slot for slot in slots if slot.state is State.STOPPING
         )
-        self._evictable = [slot for slot in slots if not slot.spec.pinned]
+        self._evictable = [slot for slot in slots if slot.running and not slot.spec.pinned]
         self._holdings = Holdings(slots, now)
         self._drain: list[Slot] = []
         self._reject: list[tuple[Slot, RouterError]] = []
 
     def plan(self) -> Plan:
         first = True
+        room = unpinned(self._slots, self._limits, self._written_off)
         for slot in self._in_order():
-            if error := unfit(slot, self._slots, self._limits, self._written_off):
+            if error := unfit(slot, room, self._limits, self._written_off):
                 self._reject.append((slot, error))
                 continue
             if decided := self._place(slot, first=first):
@@ -227,17 +228,22 @@ def evictable(
     return sorted(ready, key=holdings.eviction_order)
 
 
-def unfit(
-    slot: Slot, slots: Iterable[Slot], limits: Limits, written_off: int
-) -> RouterError | None:
-    """Why an engine of this size can't start, however long it waits; None where it can."""
+def unpinned(slots: Iterable[Slot], limits: Limits, written_off: int) -> Capacity:
+    """What pinned engines leave to all others together."""
+    pinned = _held(other for other in slots if other.spec.pinned)
+    return _whole(limits, written_off) - pinned
+
+
+def unfit(slot: Slot, room: Capacity, limits: Limits, written_off: int) -> RouterError | None:
+    """Why an engine of this size can't start, however long it waits; None where it can.
+
+    `room`: what pinned engines leave.
+    """
     if slot.claim > limits.budget:
         return rejections.too_large(slot.claim, limits.budget)
     if slot.claim > limits.budget - written_off:
         return rejections.memory_missing()
-    pinned = _held(other for other in slots if other.spec.pinned)
-    fits = Capacity(slot.claim, 1).within(_whole(limits, written_off) - pinned)
-    return None if fits else rejections.no_room()
+    return None if Capacity(slot.claim, 1).within(room) else rejections.no_room()
 
 
 def _whole(limits: Limits, written_off: int) -> Capacity:

@@ -23,7 +23,7 @@ from router.models import EngineKey, EngineSpec
 from router.scheduler import actions, events
 from router.scheduler.lifecycle import State
 from router.scheduler.machine import Scheduler
-from router.scheduler.planner import unfit, waiting_models
+from router.scheduler.planner import unfit, unpinned, waiting_models
 from router.scheduler.state import Limits
 from router.scheduler.trace import Journal, replay
 from tests.pool.fakes import GIB, spec
@@ -177,7 +177,8 @@ class SchedulerHarness:
         """No start that nobody waits for holds up one that somebody waits for."""
         slots = self.scheduler.slots.values()
         waiting = waiting_models(slots, self.now)
-        rivals = [s for s in waiting if not unfit(s, slots, self.limits, self.written_off)]
+        room = unpinned(slots, self.limits, self.written_off)
+        rivals = [s for s in waiting if not unfit(s, room, self.limits, self.written_off)]
         for slot in slots:
             if slot.state is State.STARTING and rivals:
                 assert slot.queue or slot.spec.pinned, "an unwanted start goes on"

@@ -9,6 +9,7 @@ from router.scheduler.lifecycle import State
 from router.scheduler.planner import Plan, plan
 from router.scheduler.state import Limits, Slot
 from tests.pool.fakes import GIB, spec
+from tests.scheduler.test_waiting import steps_of
 
 NOW = 1000.0
 LIMITS = Limits(budget=10 * GIB, min_residency=0.0)
@@ -185,3 +186,13 @@ def test_an_idle_engine_expires_and_a_busy_or_pinned_one_does_not() -> None:
     assert decide(busy, pinned, idle).expire is idle
     assert decide(busy, pinned).expire is None
     assert decide(idle, slot("w", State.STOPPING, 1)).expire is None
+
+
+@pytest.mark.parametrize("pinned", [True, False], ids=["without room", "with one at a time"])
+def test_a_plan_takes_linear_time_however_many_models_wait(*, pinned: bool) -> None:
+    def cost(waiting: int) -> int:
+        models = (slot(str(n), State.FETCHED, waits=n) for n in range(waiting))
+        slots = (slot("held", State.READY, 10, busy=True, pinned=pinned), *models)
+        return steps_of(lambda: decide(*slots))
+
+    assert cost(400) < 5 * cost(100)
