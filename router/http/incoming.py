@@ -7,6 +7,7 @@ import hmac
 import re
 import uuid
 from collections.abc import Collection, Iterable, Iterator
+from weakref import WeakValueDictionary
 
 from aiohttp import HttpVersion11, web
 from aiohttp.web_protocol import RequestPayloadError
@@ -88,8 +89,9 @@ class BodyReader:
     def __init__(self, limit: int, patience: float) -> None:
         self._limit, self._patience = limit, patience
         self._left = limit * _LARGE_AT_ONCE
+        self._steps: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def read_json(self, request: web.BaseRequest) -> Body:
+    async def read_json(self, request: web.BaseRequest, caller: str) -> Body:
         """Return the whole body, in pieces where it is long.
 
         Raises `InvalidRequest`, `UnsupportedEncoding`, `BodyTooLarge`, `UploadTimeout` and
@@ -110,7 +112,7 @@ class BodyReader:
             request.writer.output_size = 0  # the answer itself has not begun
         try:
             async with asyncio.timeout(self._patience):
-                return await self._read(request)
+                return await self._read(request, self._steps.setdefault(caller, asyncio.Lock()))
         except TimeoutError:
             raise UploadTimeout(
                 f"The body did not arrive within {self._patience:g} s."
@@ -118,7 +120,7 @@ class BodyReader:
         except RequestPayloadError:
             raise InvalidRequest("The body broke off, or its chunks are malformed.") from None
 
-    async def _read(self, request: web.BaseRequest) -> Body:
+    async def _read(self, request: web.BaseRequest, step: asyncio.Lock) -> Body:
         pieces: list[bytes] = []
         last = (
             bytearray()
@@ -138,6 +140,11 @@ class BodyReader:
                 if len(last) >= _PIECE:
                     pieces.append(bytes(last))
                     last.clear()
+                if size > _WHOLE:
+                    async with (
+                        step
+                    ):  # one chunk of a caller's large bodies in a turn of the loop
+                        await asyncio.sleep(0)
             return (*pieces, bytes(last)) if size > _WHOLE else b"".join((*pieces, last))
         finally:
             self._left += held

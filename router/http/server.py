@@ -181,7 +181,7 @@ class HttpServer:
         token = hf_token(request)
         # Not named here: a body of 32 MiB would be there twice until the answer ends.
         async with self._service.open(
-            Request(path, await self._bodies.read_json(request), token, caller)
+            Request(path, await self._bodies.read_json(request, caller), token, caller)
         ) as response:
             return await _send(response, request)
 

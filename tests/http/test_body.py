@@ -6,8 +6,10 @@ import asyncio
 import io
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import ClassVar, cast
 
 import pytest
+from aiohttp import HttpVersion11, web
 
 from router.http import incoming as bodies
 from tests.doubles import whole
@@ -118,3 +120,32 @@ async def test_a_body_of_tiny_chunks_is_kept_in_few_pieces() -> None:
     assert isinstance(seen.body, tuple)
     assert whole(seen.body) == body
     assert len(seen.body) <= len(body) / 65536 + 1
+
+
+class SlowRequest:
+    """Of `aiohttp`'s, what a `BodyReader` looks at. Notes each chunk that is read."""
+
+    content_type, content_length = "application/json", None
+    headers: ClassVar[dict[str, str]] = {}
+    version = HttpVersion11
+
+    def __init__(self, chunks: int, notes: list[str]) -> None:
+        self.content, self._chunks, self._notes = self, chunks, notes
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        for _ in range(self._chunks):
+            self._notes.append("chunk")
+            yield b" " * 1024 * 1024
+
+
+async def test_a_callers_large_bodies_are_read_a_chunk_in_each_turn_of_the_loop() -> None:
+    reader, notes = bodies.BodyReader(32 * 1024 * 1024, 60.0), list[str]()
+    requests = [cast("web.BaseRequest", SlowRequest(5, notes)) for _ in range(8)]
+    reading = [asyncio.create_task(reader.read_json(request, "a")) for request in requests]
+    while not all(task.done() for task in reading):
+        notes.append("turn")
+        await asyncio.sleep(0)
+    begun = "".join(note[0] for note in notes).split("t", 3)[3]  # all have their first chunk
+    assert "cc" not in begun
+    assert begun.count("c") > 16
+    assert not reader._steps
