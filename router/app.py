@@ -96,7 +96,9 @@ class Assembly:
     def build(self) -> Parts:
         memory = gauge(self._configuration.environ)
         disk = self._disk()
-        downloads = self._downloads(memory, disk)
+        aside = SideProcesses()
+        self._stack.push_async_callback(aside.close)
+        downloads = self._downloads(memory, disk, aside)
         pool = self._pool(memory, downloads)
         direct = make_hub(self._settings)
         self._stack.push_async_callback(direct.close)
@@ -119,7 +121,7 @@ class Assembly:
             partial(watch, self._clock, thawed),
             *disk.kept_in_order(pool, downloads),
         ]
-        return Parts(pool, self._service(pool, admission), background)
+        return Parts(pool, self._service(pool, admission, aside), background)
 
     def _disk(self) -> Disk:
         settings, models = self._settings, self._configuration.catalog.models
@@ -130,13 +132,14 @@ class Assembly:
             private_ttl=settings.private_idle_ttl if settings.remove_private_files else None,
         )
 
-    def _downloads(self, memory: Gauge, disk: Disk) -> SnapshotDownloader:
+    def _downloads(self, memory: Gauge, disk: Disk, aside: SideProcesses) -> SnapshotDownloader:
         settings = self._settings
         return SnapshotDownloader(
             settings.hf_hub_cache,
             self._configuration.environ,
             caches=settings.hub_caches,
             private=disk.private if settings.remove_private_files else None,
+            aside=aside,
             last_used=disk.last_used,
             unfinished=disk.unfinished,
             space=disk.space,
@@ -188,11 +191,9 @@ class Assembly:
         self._stack.push_async_callback(admission.close)
         return admission
 
-    def _service(self, pool: EnginePool, admission: Admission) -> Service:
+    def _service(self, pool: EnginePool, admission: Admission, aside: SideProcesses) -> Service:
         upstream = HttpUpstream()
         self._stack.push_async_callback(upstream.close)
-        aside = SideProcesses()
-        self._stack.push_async_callback(aside.close)
         return Service(
             self._settings,
             catalog=self._configuration.catalog,

@@ -17,7 +17,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Self, TypeVar, cast
+from typing import Protocol, Self, TypeVar, cast
 
 from router.errors import RouterError
 from router.tasks import finish
@@ -37,6 +37,14 @@ _PASSED_ON = ("PATH", "LANG", "LD_LIBRARY_PATH")
 
 class SideProcessDied(Exception):
     """The process ended under its work, or the work itself broke down."""
+
+
+class Aside(Protocol):
+    """`SideProcesses`, as those see them who have work."""
+
+    async def run(
+        self, work: Callable[..., tuple[T, bytes]], *arguments: object, data: Body = b""
+    ) -> tuple[T, tuple[bytes, ...]]: ...
 
 
 class SideProcesses:

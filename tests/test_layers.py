@@ -30,7 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hub": BASE,
     "access": BASE | {"config", "hub.interfaces"},
     "downloads": BASE
-    | {"concealment", "hub.errors", "hub.interfaces", "hub.origin", "pool.interfaces"},
+    | {"concealment", "hub.errors", "hub.interfaces", "hub.origin", "pool.interfaces"}
+    | {"side_process"},
     "engines": BASE | {"config", "pool.interfaces", "scheduler.actions"},
     "requests": BASE | {"config", "access", "pool", "scheduler", "side_process"},
     "running": {"config", "pool", "requests"},

@@ -87,6 +87,12 @@ def check_config(snapshot: Path, weight_bytes: int | None = None) -> None:
                 raise _refused(name, key, "names another repository")
 
 
+def check_aside(_data: bytes, snapshot: Path) -> tuple[None, bytes]:
+    """`check_config` in a side process: 64 MiB of JSON hold Python's lock for seconds."""
+    check_config(snapshot)
+    return None, b""
+
+
 def _is_elsewhere(value: str, snapshot: Path) -> bool:
     return bool(_REPOSITORY.fullmatch(value)) and not (snapshot / value).exists()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from router.downloads.attempt import DownloadAttempt
-from router.downloads.check_config import check_config
+from router.downloads.check_config import check_aside, check_config
 from router.downloads.child_process import ChildProcess
 from router.downloads.last_used import LastUsed
 from router.downloads.places import Place, Places
@@ -23,6 +23,7 @@ from router.errors import HubUnavailable, UnsupportedModel
 from router.models import Access, ResolvedModel
 from router.pool.interfaces import Callers, FetchProgress, the_operator
 from router.secrets import Token
+from router.side_process import Aside, SideProcessDied
 
 MAX_DOWNLOADS = 2  # at once, where no setting says otherwise
 
@@ -46,6 +47,7 @@ class SnapshotDownloader:
         stall_timeout: float = 60.0,
         heartbeat: float = 2.0,
         free: Callable[[Path], int] = free_space,
+        aside: Aside | None = None,
     ) -> None:
         """Arguments:
 
@@ -61,6 +63,7 @@ class SnapshotDownloader:
         heartbeat       seconds; other workers on a shared volume declare this one dead when
                         it was silent for 15 times as long
         free            measures the free bytes of the disk below a directory
+        aside           checks configurations, where there is an event loop to be kept free
         """
         self._cache = cache
         self._caches = tuple(dict.fromkeys((*caches, cache)))
@@ -68,6 +71,7 @@ class SnapshotDownloader:
         self._private, self._last_used, self._unfinished = private, last_used, unfinished
         self._max_model_bytes = max_model_bytes
         self._allow_unsafe_weights = allow_unsafe_weights
+        self._aside = aside
         self._places = places or Places(MAX_DOWNLOADS)
         self._stall_timeout = stall_timeout
         self._heartbeat = heartbeat
@@ -101,9 +105,25 @@ class SnapshotDownloader:
                     found = await self._download(model, credential, shared)
         if found is None:
             raise HubUnavailable("The download was damaged on its way to the disk: try again.")
-        size = await asyncio.to_thread(_checked, found)
+        await self._check(found)
+        size = await asyncio.to_thread(_size, found)
         progress(FetchProgress(size, size))
         return found
+
+    async def _check(self, snapshot: Path) -> None:
+        if self._aside is None:
+            await asyncio.to_thread(check_config, snapshot)
+            return
+        try:
+            await self._aside.run(check_aside, snapshot)
+        except TimeoutError:
+            raise UnsupportedModel(
+                "The model's configuration takes too long to read."
+            ) from None
+        except SideProcessDied:
+            raise HubUnavailable(
+                "The check of the model's files broke off: try again."
+            ) from None
 
     @asynccontextmanager
     async def exclusive(self, repo_id: str, commit: str) -> AsyncIterator[None]:
@@ -227,9 +247,8 @@ class _SharedDownload:
             listener(progress)
 
 
-def _checked(snapshot: Path) -> int:
-    """The size of a snapshot in bytes. Raises `UnsupportedModel`."""
-    check_config(snapshot)
+def _size(snapshot: Path) -> int:
+    """The size of a snapshot in bytes."""
     return sum(file.stat().st_size for file in snapshot.rglob("*") if file.is_file())
 
 

@@ -8,32 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
 
 from router.errors import InternalError, InvalidRequest, QueueFull
 from router.requests.engine_call import out_of_time
 from router.requests.request import Request
 from router.requests.routes import Call, Route, burden, parse, parse_aside
-from router.side_process import Body, SideProcessDied, size
+from router.side_process import Aside, Body, SideProcessDied, size
 
 _log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _LONG = 0.02  # seconds that one body may hold up the loop
 _ALL = 32  # bodies of the largest size that wait, or are parsed, in all
 _ONES = 16  # of one caller
-
-
-class Aside(Protocol):
-    """`SideProcesses`, or a double of them."""
-
-    async def run(
-        self, work: Callable[..., tuple[T, bytes]], *arguments: object, data: Body = b""
-    ) -> tuple[T, tuple[bytes, ...]]: ...
 
 
 class Parser:

@@ -23,14 +23,15 @@ from router.requests.engine_errors import hide_paths
 from router.requests.event_stream import EventStream
 from router.requests.interfaces import Health, Response, Upstream
 from router.requests.model_list import ModelCard
-from router.requests.parsing import Aside, Parser
+from router.requests.parsing import Parser
 from router.requests.request import Report, Request
 from router.requests.response import SILENCE, respond
 from router.requests.routes import ROUTES, Call, Salt, burden, caller_token, parse
 from router.secrets import Token
+from router.side_process import Aside
 
 # No more than a request costs in any case. A body of so few bytes needs no look.
-_MOMENT = 0.001  # seconds
+_MOMENT = 0.0005  # seconds
 _SMALL = 4096  # bytes
 
 

@@ -36,6 +36,8 @@ from router.hub.errors import HubRequest
 from router.models import Access, ResolvedModel
 from router.pool.interfaces import FetchProgress
 from router.secrets import Token
+from router.side_process import SideProcessDied, SideProcesses
+from tests.doubles import FakeAside
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
 
@@ -554,3 +556,28 @@ async def test_what_is_on_disk_waits_for_no_place(site: Site) -> None:
         assert await downloader.fetch(model, None, lambda _: None) == path
     downloading.cancel()
     await asyncio.gather(downloading, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [(TimeoutError(), UnsupportedModel), (SideProcessDied(), HubUnavailable)],
+)
+async def test_a_configuration_is_checked_aside(
+    site: Site, failure: Exception, told: type[Exception]
+) -> None:
+    aside, model = FakeAside(), site.model("org/model", SMALL)
+    assert await site.fetch(model, aside=aside)
+    assert aside.done == ["check_aside"]
+    aside.failure = failure
+    with pytest.raises(told):
+        await site.fetch(model, aside=aside)
+
+
+async def test_what_is_refused_aside_is_refused(site: Site) -> None:
+    model = site.model("org/model", SMALL)
+    snapshot = await site.fetch(model)
+    (snapshot / "more_config.json").write_text('{"tokenizer": "/etc/passwd"}')
+    aside = SideProcesses()
+    with pytest.raises(UnsupportedModel, match="more_config"):
+        await site.fetch(model, aside=aside)
+    await aside.close()

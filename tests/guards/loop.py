@@ -99,8 +99,22 @@ GUARDS = (
     Guard(
         "A long body is never copied as a whole",
         "router.http.incoming:BodyReader._read",
-        never("_WHOLE"),
+        never("_WHOLE").nth(2, of=2),
         "tests/http/test_body.py::test_a_long_body_stays_in_pieces[3000000]",
+    ),
+    Guard(
+        "A caller's large uploads take one step in a turn of the loop",
+        "router.http.incoming:BodyReader._read",
+        swap("step", "asyncio.Lock()"),
+        "tests/http/test_body.py::"
+        "test_a_callers_large_bodies_are_read_a_chunk_in_each_turn_of_the_loop",
+    ),
+    Guard(
+        "A repository's configuration is checked in a side process",
+        "router.downloads.downloader:SnapshotDownloader._check",
+        body("return await asyncio.to_thread(check_config, snapshot)"),
+        "tests/downloads/test_downloader.py::test_a_configuration_is_checked_aside"
+        "[failure0-UnsupportedModel]",
     ),
     Guard(
         "A long name is no route of a job",

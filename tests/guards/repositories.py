@@ -39,10 +39,9 @@ GUARDS = (
     ),
     Guard(
         "A configuration that leads out of the repository starts no engine",
-        "router.downloads.downloader:_checked",
-        drop("check_config"),
-        "tests/security/test_hostile_repositories.py::"
-        "test_it_is_refused_before_an_engine_starts[reads-files2]",
+        "router.downloads.downloader:SnapshotDownloader.fetch",
+        drop("_check"),
+        "tests/downloads/test_downloader.py::test_what_is_refused_aside_is_refused",
     ),
     Guard(
         "A configuration names no file of this machine",
