@@ -57,6 +57,40 @@ async def test_what_takes_long_is_parsed_aside(body: Body, aside: bool) -> None:
     )
 
 
+LITERAL = "a" * 4000
+WRITTEN = orjson.dumps({"pattern": LITERAL}).decode()
+HIDDEN = chat("x", regex=LITERAL).replace(b'"regex"', rb'"\u0072egex"')
+HIDDEN_IN_TEXT = chat("x", json_schema=WRITTEN.replace("pattern", r"\u0070attern"))
+
+
+def schema(**fields: object) -> bytes:
+    return chat("x", response_format={"json_schema": {"schema": fields}})
+
+
+@pytest.mark.parametrize(
+    ("body", "aside"),
+    [
+        (chat("x", regex=LITERAL), True),
+        (chat("x", ebnf=f'root ::= "{LITERAL}"'), True),
+        (schema(properties={"a": {"pattern": LITERAL}}), True),
+        (schema(patternProperties={LITERAL: {}}), True),
+        (chat("x", json_schema=WRITTEN), True),
+        (HIDDEN, True),
+        (HIDDEN_IN_TEXT, True),
+        (schema(x=[{"$ref": "#" + "/a" * 500}] * 100), True),
+        (schema(additionalProperties=False, description="a" * 4000), False),
+        (chat("A regex of a pattern: " * 400), False),
+        (chat("x" * 4000).replace(b"x", b"\\u0060", 100), False),
+        (chat("x", regex="[a-z]+"), False),
+    ],
+)
+async def test_what_holds_a_long_expression_is_parsed_aside(body: bytes, aside: bool) -> None:
+    """The reading of 1 MiB of patterns held up the loop for 5 s."""
+    fake = FakeAside()
+    await parser(fake).parse(request(body), CHAT, 10.0)
+    assert bool(fake.done) is aside
+
+
 async def test_a_call_from_aside_is_the_same_but_in_pieces() -> None:
     call = await parser(FakeAside()).parse(request(LONG), CHAT, 10.0)
     assert (call.route, call.model, call.hf_token) == (CHAT, "org/model", "hf_x")
