@@ -88,6 +88,7 @@ async def test_thousands_of_names_leave_the_worker_as_it_was(
     for start in range(0, count, 100):
         names = [f"mallory/{number}" for number in range(start, start + 100)]
         *refused, other = await asyncio.gather(*map(client.chat, [*names, MODEL]))
-        assert {seen.code for seen in refused} == {"model_not_found"}
+        # Past the budget of new names, the Hub is not asked.
+        assert {seen.code for seen in refused} <= {"model_not_found", "rate_limited"}
         assert other.text == f"I am {MODEL}"
     assert resident(place.worker.pid) - before < 20 << 20
