@@ -46,7 +46,7 @@ class Harness:
             ).encode(),
             "model.safetensors": name.encode().ljust(1000),
             FILE: behaviour(journal=str(self.journal.path), **engine),
-            **dict.fromkeys(further, b"{}"),
+            **{name: b"[]" if name == "modules.json" else b"{}" for name in further},
         }
         self.hub.add_repo(name, files, private=private, gated="auto" if gated else False)
         return name
