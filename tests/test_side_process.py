@@ -6,8 +6,10 @@ import asyncio
 import os
 import pickle
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from tests.eventually import eventually
 
 pytestmark = pytest.mark.process
 
+ROOT = Path(__file__).parents[1]
 WITHIN = 60.0  # seconds; a test that hangs fails
 
 
@@ -40,6 +43,11 @@ def refuse(_data: bytes) -> tuple[None, bytes]:
 def wait(_data: bytes) -> tuple[None, bytes]:
     time.sleep(WITHIN)
     return None, b""
+
+
+def begin(data: bytes) -> tuple[None, bytes]:
+    Path(data.decode()).write_text(str(os.getpid()))
+    return wait(data)
 
 
 def break_down(data: bytes) -> tuple[None, bytes]:
@@ -124,6 +132,26 @@ async def test_canceled_work_ends_with_its_process(aside: SideProcesses) -> None
     with pytest.raises(asyncio.CancelledError):
         await working
     assert not alive(pid)
+
+
+OWNER = """
+import asyncio, sys
+from router.side_process import SideProcesses
+from tests.test_side_process import begin
+asyncio.run(SideProcesses().run(begin, data=sys.argv[1].encode()))
+"""
+
+
+async def test_work_ends_with_the_router_that_was_killed(tmp_path: Path) -> None:
+    begun = tmp_path / "pid"
+    command = (sys.executable, "-c", OWNER, str(begun))
+    owner = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
+    await eventually(lambda: begun.exists() and begun.read_text() != "")
+    left = Path(f"/proc/{begun.read_text()}/cmdline")
+    owner.kill()
+    await owner.wait()
+    # A zombie has no command: this container's first process may reap nothing.
+    await eventually(lambda: not left.exists() or not left.read_bytes())
 
 
 async def test_an_idle_process_ends() -> None:
