@@ -290,9 +290,10 @@ class EngineLife(SharedSlot):
             case State.STARTING, events.StartFailed(generation=self.generation):
                 return self._start_failed(event, now)
             case State.READY | State.DRAINING, events.Responded(generation=self.generation):
-                self.last_progress, self.probing = now, False
+                self.last_progress = now
                 if self.trials.respond():
                     self.suspicion.trial_ended(now)
+                self.probing = self.trials.unanswered > 0
                 return self._grant(now)
             case State.READY | State.DRAINING, events.Crashed(generation=self.generation):
                 return self._crashed(event, now)
@@ -381,6 +382,7 @@ class EngineLife(SharedSlot):
         if not self.running:
             return []
         self.probing = True
+        self.trials.unanswered += 1
         return [actions.Probe(self.key, self.generation)]
 
     def shut_down(self, deadline: float, now: float) -> list[Action]:

@@ -29,6 +29,7 @@ class Trials:
         "_members",
         "_passed",
         "_probed",
+        "unanswered",
     )
 
     def __init__(self) -> None:
@@ -37,6 +38,7 @@ class Trials:
         self._members: set[int] = set()  # the trial's requests that are in flight
         self._probed = self._passed = False  # after its requests; and the engine has answered
         self._last: dict[str, float] = {}  # by caller: when its last trial began
+        self.unanswered = 0  # probes of this engine, for whatever reason
 
     @property
     def being_ended(self) -> str | None:
@@ -100,6 +102,13 @@ class Trials:
         self._probed = True
 
     def respond(self) -> bool:
-        """The engine has answered a probe. Whether this ends a trial."""
+        """The engine has answered a probe. Whether this ends a trial.
+
+        It does not while another probe has no answer: this one may be older than the trial's
+        last request, which may have hung the engine since.
+        """
+        self.unanswered = max(0, self.unanswered - 1)
+        if self.unanswered:
+            return False
         ends, self._passed = self._probed and not self._passed, self._probed
         return ends

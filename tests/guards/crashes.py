@@ -14,6 +14,12 @@ _FRAMED = "no_poison_gets_the_other_caller_quarantined"
 
 GUARDS = (
     Guard(
+        "A probe that is older than a trial's last request does not end the trial",
+        _TRIALS + "respond",
+        never("unanswered"),
+        _TEST + "an_older_probe_does_not_end_a_later_trial",
+    ),
+    Guard(
         "The author of a second crash is quarantined",
         _JUDGE + "judge",
         drop("blame"),

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from router.errors import CallerQuarantined, EngineFailed, EngineUnavailable
-from router.scheduler import events
+from router.scheduler import actions, events
 from router.scheduler.actions import Fail
 from router.scheduler.state import Limits
 from router.scheduler.suspicion import CALLERS_REMEMBERED, DEATHS_REMEMBERED, Suspicion
@@ -363,3 +363,29 @@ def test_of_requests_that_are_too_late_together_each_gets_one_outcome() -> None:
     done = world.scheduler.handle(events.Tick(), patience)
     assert [one.waiter for one in done if isinstance(one, Fail)] == [1001, 1002]
     assert len(done) == 2
+
+
+def test_an_older_probe_does_not_end_a_later_trial() -> None:
+    """Or a poison that hangs the engine after that probe is taken for its victim's."""
+    world = World()
+    for caller in "ab":
+        world.ask(Ask(caller, takes=1e6, streams=True))
+    world.run(START + 10.0)
+    world.crash(world.scheduler.slots[MODEL.key].generation)
+    world.ask(Ask("a", takes=0.1))
+    world.run(world.now + A_RESTART + 2.0)
+    tell, now = world.scheduler.handle, world.now
+
+    def want(number: int, caller: str) -> list[actions.Action]:
+        return tell(events.Wanted(number, number, MODEL, "", now + 600.0, caller), now)
+
+    generation = world.scheduler.slots[MODEL.key].generation
+    assert want(1001, "b") == [actions.Probe(MODEL.key, generation)]
+    tell(events.Left(1001), now)
+    assert want(1002, "a") == [actions.Grant(1002, MODEL.key, generation)]
+    tell(events.Released(1002, answered=False), now)
+    now += 2.0
+    assert want(1003, "c") == [actions.Probe(MODEL.key, generation)]
+    answer = events.Responded(MODEL.key, generation)
+    assert tell(answer, now) == []
+    assert tell(answer, now) == [actions.Grant(1003, MODEL.key, generation)]
