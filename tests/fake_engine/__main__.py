@@ -19,7 +19,7 @@ from tests.fake_engine.wire import Connection
 
 def main() -> None:
     _, script, files, module, *flags = sys.argv
-    if (script, module) != (entry.__file__, "sglang.launch_server"):
+    if (Path(script).name, module) != ("entry.py", "sglang.launch_server"):
         sys.exit(f"fake engine: expected entry.py FILES sglang.launch_server, got {sys.argv}")
     parser = argparse.ArgumentParser("launch_server", allow_abbrev=False)
     parser.add_argument("--model-path", "--model", required=True)

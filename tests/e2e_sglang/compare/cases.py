@@ -42,7 +42,11 @@ HTTP = [
     Case("with Accept-Encoding", CHAT, BODY, headers={**JSON_BODY, "Accept-Encoding": "gzip"}),
     Case("with a query", f"{CHAT}?api-version=1", BODY),
     Case(
-        "from another origin", CHAT, BODY, headers={**JSON_BODY, "Origin": "http://a.example"}
+        "from another origin",
+        CHAT,
+        BODY,
+        headers={**JSON_BODY, "Origin": "http://a.example"},
+        own=Own(Reason.ORIGIN, 403, "origin_not_allowed"),
     ),
     Case("by GET", CHAT, None, method="GET", own=POST_ONLY),
     Case("by PUT", CHAT, BODY, method="PUT", own=POST_ONLY),

@@ -25,6 +25,8 @@ class Reason(StrEnum):
     READING = "the router reads the body first, and says in its own words what is wrong"
     NULL = "null counts as left out, in every field: many clients send it"
     HEALTH = "health is the worker's, not the engine's"
+    ORIGIN = "pages of other origins are refused"
+    VALUE = "the value would kill or hang an engine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ _ADDED: Mapping[str, str] = {
     "cache-control": "of streams: no proxy is to hold them back",
     "x-accel-buffering": "of streams: no proxy is to hold them back",
     "retry-after": "of an engine's 429 or 503",
+    "x-content-type-options": "a browser is not to guess",
+    "cross-origin-resource-policy": "pages of other origins get nothing",
 }
 # SGLang lets the pages of every origin in; the router lets in none.
 _CORS = frozenset({"vary", "access-control-allow-origin", "access-control-allow-credentials"})
@@ -64,6 +68,8 @@ def unexplained(direct: Answer, routed: Answer) -> Iterator[str]:
     """The differences that nothing here allows."""
     yield from differences(direct.status, routed.status, "status")
     yield from _headers(direct, routed)
+    if direct.status == routed.status == 400 and routed.code == "invalid_request":
+        return  # the router checks values first, and says in its own words what is wrong
     if direct.status == routed.status >= 400:
         yield from _errors(direct.content, routed.content)
     elif _is_stream(direct) and _is_stream(routed):

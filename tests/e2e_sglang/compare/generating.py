@@ -17,6 +17,7 @@ from tests.e2e_sglang.compare.case import (
     respond,
     without,
 )
+from tests.e2e_sglang.compare.expected import Own, Reason
 
 COMPLETED = [
     complete("plain"),
@@ -118,7 +119,10 @@ GENERATED = [
     generate("a sampling parameter that isn't there", sampling_params={"surprise": 1}),
     generate("a temperature below zero", sampling_params={"temperature": -1}),
     generate(
-        "a temperature below zero, streamed", sampling_params={"temperature": -1}, stream=True
+        "a temperature below zero, streamed",
+        sampling_params={"temperature": -1},
+        stream=True,
+        own=Own(Reason.VALUE, 400, "invalid_request"),
     ),
     generate("a text that is too long", text="x" * 6000),
     generate("input embeddings", input_embeds=[[0.1] * 64], own=FIELD),
