@@ -382,7 +382,7 @@ class EngineLife(SharedSlot):
         if not self.running:
             return []
         self.probing = True
-        self.trials.unanswered += 1
+        self.trials.ask()
         return [actions.Probe(self.key, self.generation)]
 
     def shut_down(self, deadline: float, now: float) -> list[Action]:

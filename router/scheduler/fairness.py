@@ -132,6 +132,31 @@ class Holdings:
             if slot.state.claims or slot.queue
         )
         self._held = Counter(caller for caller in held if caller is not None)
+        owned = [
+            (self._holder(slot), slot.held)
+            for slot in slots
+            if slot.state.claims and not slot.spec.pinned
+        ]
+        self._own = Counter(caller for caller, _ in owned)  # engines that it alone uses
+        self._memory: Counter[Caller] = Counter()  # bytes of these
+        for caller, size in owned:
+            self._memory.update({caller: size})
+
+    def may_take(self, slot: Slot, victim: Slot) -> bool:
+        """Whether `victim` may make room for `slot`.
+
+        Callers that have room enough in engines of their own take none from a caller with
+        no more than they have, and none that several callers use.
+        """
+        callers = slot.queue.callers
+        if any(caller is None or self._memory[caller] < slot.claim for caller in callers):
+            return True
+        shared = self._now - victim.shared_at < RECENT
+        if self._is_stale(victim) or not (shared or victim.user is not None):
+            return True
+        holder = self._holder(victim)
+        fewest = min(self._own[caller] for caller in callers)
+        return holder in callers or (self._own[holder] if holder is not None else 1) > fewest
 
     def _holder(self, slot: Slot) -> Caller:
         """The one caller that uses an engine now; None if several do, or the operator."""

@@ -198,6 +198,7 @@ class _Planner:
         draining = [victim for victim in self._evictable if victim.state is State.DRAINING]
         draining.sort(key=self._holdings.eviction_order)
         ready = evictable(self._evictable, self._limits, self._now, self._holdings)
+        ready = [victim for victim in ready if self._holdings.may_take(slot, victim)]
         order = [v for v in draining if v.idle] + [v for v in ready if v.idle]
         if first:
             order += [v for v in draining if not v.idle]

@@ -101,6 +101,10 @@ class Trials:
         """The engine is being probed: the next trial begins when it has answered."""
         self._probed = True
 
+    def ask(self) -> None:
+        """A probe goes out, for whatever reason."""
+        self.unanswered += 1
+
     def respond(self) -> bool:
         """The engine has answered a probe. Whether this ends a trial.
 

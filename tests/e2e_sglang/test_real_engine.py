@@ -180,14 +180,15 @@ async def test_a_caller_who_leaves_ends_the_generation(
 async def test_a_stream_whose_engine_is_killed_says_so_and_a_fresh_one_takes_over(
     http: aiohttp.ClientSession, harness: Harness
 ) -> None:
-    killed = harness.engine(APPLE)
-    async with streaming(http, "/v1/completions", ENDLESS) as events:
+    # A caller that no earlier crash is charged to.
+    eve, killed = harness.hub.add_account("eve"), harness.engine(APPLE)
+    async with streaming(http, "/v1/completions", ENDLESS, eve) as events:
         await anext(events)
         killed.kill()
         *_, error, done = [event async for event in events]
     assert json.loads(error)["error"]["code"] == "engine_failed"
     assert done == "[DONE]"
-    answer = await post(http, "/v1/completions", {"prompt": QUESTION})
+    answer = await post(http, "/v1/completions", {"prompt": QUESTION}, eve)
     assert answer["choices"][0]["text"] == "I am apple."
     assert harness.engine(APPLE).pid != killed.pid
 

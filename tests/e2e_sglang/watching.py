@@ -16,11 +16,12 @@ ENDLESS: Json = {"prompt": "Go on.", "max_tokens": 3500, "ignore_eos": True, "st
 
 @asynccontextmanager
 async def streaming(
-    http: aiohttp.ClientSession, path: str, content: Json
+    http: aiohttp.ClientSession, path: str, content: Json, token: str | None = None
 ) -> AsyncIterator[AsyncIterator[str]]:
     """The data of the events; leaving the block before their end is leaving the worker."""
     asked = {"model": APPLE, "stream": True, **content}
-    async with http.post(path, json=asked) as answer:
+    headers = {} if token is None else {"X-HF-Token": token}
+    async with http.post(path, json=asked, headers=headers) as answer:
         assert answer.status == 200, await answer.text()
         yield (
             line.decode().removeprefix("data: ").strip()

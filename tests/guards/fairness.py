@@ -42,6 +42,13 @@ GUARDS = (
         _POOL + "callers_that_share_an_engine_leave_places_free_for_each_other",
     ),
     Guard(
+        "A caller with an engine of its own takes none from a caller with no more",
+        "router.scheduler.fairness:Holdings.may_take",
+        body("return True"),
+        "tests/scheduler/test_fairness.py::"
+        "test_a_caller_with_an_engine_of_its_own_takes_none_from_a_caller_with_no_more",
+    ),
+    Guard(
         "In a full queue, another caller's request takes a place of the caller with the most",
         "router.scheduler.waiting:QueuePlaces.given_up_for",
         body("return None"),

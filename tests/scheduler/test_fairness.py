@@ -210,6 +210,40 @@ def test_an_engine_that_several_callers_use_counts_as_one_of_a_caller_with_one()
     assert order(shared, *mine)[0] == "shared"
 
 
+def takes(victim: Slot, *others: Slot, caller: str | None = "greedy") -> bool:
+    wanted = slot("wanted", State.FETCHED, (1, caller))
+    return Holdings([wanted, victim, *others], NOW).may_take(wanted, victim)
+
+
+def test_a_caller_with_an_engine_of_its_own_takes_none_from_a_caller_with_no_more() -> None:
+    mine, busy = (slot(n, State.READY, user="greedy") for n in ("mine", "busy"))
+    other, third = (slot(n, State.READY, user="x", used=NOW - 20) for n in ("other", "third"))
+    assert takes(mine, other)
+    assert not takes(other, mine)
+    assert takes(other, mine, third)  # that one has more
+    assert not takes(other, mine, third, busy)
+    other.shared_at = NOW - 90
+    assert not takes(other, mine)
+
+
+def test_others_engines_make_room_where_a_callers_own_can_not() -> None:
+    other = slot("other", State.READY, user="x", used=NOW - 20)
+    assert takes(other)
+    small = slot("small", State.READY, user="greedy")
+    small.claim = 4 * GIB
+    assert takes(other, small)
+    pinned = slot("pinned", State.READY, user="greedy", pinned=True)
+    assert takes(other, pinned)
+
+
+def test_what_nobody_uses_makes_room_for_anyone_and_the_operator_takes_any() -> None:
+    mine = slot("mine", State.READY, user="greedy")
+    assert takes(slot("stale", State.READY, user="x", used=NOW - RECENT), mine)
+    assert takes(slot("preloaded", State.READY), mine)
+    other = slot("other", State.READY, user="x")
+    assert takes(other, slot("own", State.READY), caller=None)
+
+
 def test_engines_that_are_busy_or_starting_count_for_their_callers() -> None:
     mine = slot("mine", State.READY, user="greedy", used=NOW - 10)
     other = slot("other", State.READY, user="x", used=NOW - 20)
