@@ -109,7 +109,7 @@ class SglangLauncher:
         hf_token        the worker's, for engines with `hf_token` in their spec
         start_timeout   seconds, including the loading of the weights
         device          what engines run on
-        user            whom engines run as, where they can; None: the router's own
+        user            the user of the engines, where possible; None: the router's own
         media_domains   hosts from which an engine may load media
         sessions        makes the HTTP sessions for status requests
         log             for the engines' output

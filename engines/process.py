@@ -81,7 +81,7 @@ class EngineProcess:
 
         on_line     is called with each line that the engine prints
         hand_down   open files that the engine's main process inherits under the same numbers
-        user        whom the engine runs as; see `supervisor`
+        user        the engine's user; see `supervisor`
         directory   its working directory; None: this process's own
         kill_after  seconds that a process may survive SIGKILL before `stop` raises
 

@@ -2,7 +2,7 @@
 
 `engines.process` runs it as `python -I -S supervisor.py FILES USER ENGINE-ARGV...`, so it can
 import only the standard library. FILES are the numbers of open files, with commas, that only
-the main process keeps. USER is whom that runs as: `UID:GID`, `bare` (the same user, without
+the main process keeps. USER is that process's user: `UID:GID`, `bare` (the same user, without
 capabilities), or empty. The supervisor leads a new session and process group, in which the
 engine's main process runs too, and keeps the router's user: the engine can't touch it. It
 handles three deaths:

@@ -29,7 +29,7 @@ def check(settings: Settings) -> None:
 
 def append_privately(path: Path) -> TextIO:
     """Open a file at its end that nobody else may read. Raises `OSError`, also for a link:
-    whoever can place one would choose which file is changed."""
+    another user could place one, and so choose which file is changed."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:

@@ -122,9 +122,8 @@ class BodyReader:
 
     async def _read(self, request: web.BaseRequest, step: asyncio.Lock) -> Body:
         pieces: list[bytes] = []
-        last = (
-            bytearray()
-        )  # a chunk can be a byte: a list of these would take 40 times the space
+        # A chunk can be one byte: a list of these would take 40 times the space.
+        last = bytearray()
         size = held = 0
         try:
             async for chunk in request.content.iter_any():
@@ -141,9 +140,7 @@ class BodyReader:
                     pieces.append(bytes(last))
                     last.clear()
                 if size > _WHOLE:
-                    async with (
-                        step
-                    ):  # one chunk of a caller's large bodies in a turn of the loop
+                    async with step:  # a caller's large bodies: one chunk in a turn of the loop
                         await asyncio.sleep(0)
             return (*pieces, bytes(last)) if size > _WHOLE else b"".join((*pieces, last))
         finally:

@@ -1,9 +1,9 @@
 """How many questions each caller may have the worker ask the Hub.
 
 The Hub counts requests in windows of five minutes: one for each account, and one for all that
-a machine asks without a token. Whoever uses up a window that others share takes the Hub from
-them. So what no engine runs and the operator did not name may use a part of a window only, and
-of that each caller as much as it leaves to the others: one caller alone a half, two a third
+a machine asks without a token. A caller that uses up a shared window takes the Hub from the
+others. So what no engine runs and the operator did not name may use a part of a window only,
+and of that each caller as much as it leaves to the others: one caller alone a half, two a third
 each. A caller that has not asked yet always finds something left.
 """
 

@@ -43,8 +43,8 @@ class LastPublic:
     def has_grace(self, repo_id: str, error: HubUnavailable, credential: Token | None) -> bool:
         """Whether it was seen public so lately that it is served in spite of this `error`.
 
-        A Hub that limits this machine is not silent, and whoever asks from the same address
-        can bring that about: then the grace is one of the Hub's own windows.
+        A Hub that limits this machine is not silent, and anyone at the same address can
+        bring that about: then the grace is one of the Hub's own windows.
         """
         since = self._repos.get(repo_id)
         if since is None or credential is not None or not isinstance(error, HubLimited):

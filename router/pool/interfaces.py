@@ -43,7 +43,7 @@ class Downloader(Protocol):
         """Return the directory of the verified snapshot; at once if it is on disk already.
 
         `progress` is called at least once, with the size of the snapshot, before this
-        returns. `callers`: for whom. Downloads that are too many at once take turns by it.
+        returns. `callers`: the callers that wait for it now; downloads take turns by them.
 
         Raises `AccessError` where the Hub refuses the credential; `HubUnavailable`,
         `InsufficientDisk`, `ModelTooLarge` or `UnsupportedModel` where another credential

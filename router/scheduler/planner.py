@@ -2,9 +2,9 @@
 
 The planner reads slots and returns a `Plan`; it changes nothing. Models that are on disk and
 have waiting requests are considered in the order of their oldest request, so that all
-requests for one model are served together; those of callers for whom engines have started
-for long come last. Only one engine at a time takes or frees memory,
-so a plan holds at most one start or one stop.
+requests for one model are served together; models of callers with many start seconds
+come last. Only one engine at a time takes or frees memory, so a plan holds at most one start or
+one stop.
 
 Memory that is freed for one model is reserved for it: models behind it get only what it
 can't use. Idle engines are evicted first; of these, first those of the caller that holds the
