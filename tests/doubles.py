@@ -150,7 +150,7 @@ class FakeUpstream:
         if answer.thinks is not None:
             await answer.thinks.wait()
         if answer.refuses:
-            raise UpstreamLost("connection refused")
+            raise UpstreamLost("connection refused", reached=False)
         self.open_now += 1
         try:
             yield _EngineAnswer(answer)

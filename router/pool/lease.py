@@ -33,7 +33,7 @@ class Lease:
         self.age = age  # of the place in the queue
         self.credential = credential
         self.answered = False  # to be set once the engine's whole answer has arrived
-        self._number, self._taken = number, False
+        self._number, self._taken = number, False  # taken: the engine may see the request
         self._outcome: asyncio.Future[Granted | RouterError] = (
             asyncio.get_running_loop().create_future()
         )
@@ -75,6 +75,10 @@ class Lease:
 
     def deliver(self, outcome: Granted | RouterError) -> None:
         self._outcome.set_result(outcome)
+
+    def forgo(self) -> None:
+        """Record that the engine has not seen the request: it can't have done any harm."""
+        self._taken = False
 
     def end(self) -> events.Event:
         """The event that ends this lease. A grant that was never taken ends like a place in

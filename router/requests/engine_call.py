@@ -104,14 +104,14 @@ class EngineCall:
             self._authorized = await self._authorize()
         try:
             await self._attempt(self._authorized, place=None)
-        except UpstreamLost:
-            place = await self._give_back()
+        except UpstreamLost as lost:
+            place = await self._give_back(lost)
         else:
             return
         try:
             await self._attempt(self._authorized, place)
-        except UpstreamLost:
-            await self._give_back()
+        except UpstreamLost as lost:
+            await self._give_back(lost)
             raise _died_twice(self._authorized.spec) from None
 
     async def read(self) -> bytes:
@@ -121,9 +121,9 @@ class EngineCall:
         """
         try:
             data = await self.answer.read()
-        except UpstreamLost:
+        except UpstreamLost as lost:
             assert self._authorized is not None  # noqa: S101 - reached
-            await self._give_back()
+            await self._give_back(lost)
             raise _died_midway(self._authorized.spec) from None
         if not data and self._lease is not None:
             self._lease.answered = True
@@ -202,9 +202,12 @@ class EngineCall:
             lease.answered = not self.first
         self._answer = answer
 
-    async def _give_back(self) -> int | None:
+    async def _give_back(self, lost: UpstreamLost) -> int | None:
         """End the lease of an engine that may be dead; return its place in the queue."""
         lease, self._lease = self._lease, None
+        if lease is not None and not lost.reached:
+            lease.forgo()
+            await self._stack.aclose()  # so that it is not in flight at the engine's crash
         if lease is not None:
             await self._access.pool.suspect(lease)
         await self._stack.aclose()

@@ -24,7 +24,14 @@ class UpstreamRequest:
 
 
 class UpstreamLost(Exception):
-    """The connection to the engine failed or broke off; the engine may be dead."""
+    """The connection to the engine failed or broke off; the engine may be dead.
+
+    `reached`: whether the engine may have seen the request.
+    """
+
+    def __init__(self, message: str, *, reached: bool = True) -> None:
+        super().__init__(message)
+        self.reached = reached
 
 
 class UpstreamResponse(Protocol):

@@ -19,6 +19,7 @@ _KEEP_ALIVE = 4.0
 _CONNECT_TIMEOUT = 10.0  # loopback: an engine that does not accept by then is stuck
 
 _FAILURES = (aiohttp.ClientError, OSError, TimeoutError)
+_NOT_REACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class HttpUpstream:
@@ -98,4 +99,9 @@ async def _in_pieces(body: tuple[bytes, ...]) -> AsyncIterator[bytes]:
 
 
 def _lost(error: Exception) -> UpstreamLost:
-    return UpstreamLost(f"the connection to the engine failed: {type(error).__name__}")
+    return UpstreamLost(
+        f"the connection to the engine failed: {type(error).__name__}",
+        reached=not isinstance(
+            error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
+        ),
+    )

@@ -95,8 +95,11 @@ class EngineLife(SharedSlot):
             return [*refused, self._begin_fetch(now)]
         return [*refused, *self._grant(now)]
 
-    def release(self, waiter: int, now: float, *, answered: bool) -> list[Action]:
-        """A request stops waiting, or ends its lease. A lease that was cut off is over."""
+    def release(self, waiter: int, now: float, *, answered: bool | None) -> list[Action]:
+        """A request stops waiting, or ends its lease. A lease that was cut off is over.
+
+        `answered`: with a whole answer from the engine; None: the engine never saw it.
+        """
         if waiter in self.queue:
             del self.queue[waiter]
             return self._fewer_wait(now)
@@ -104,7 +107,8 @@ class EngineLife(SharedSlot):
         if request is None:
             return []
         self.shared = now - self.shared_at < RECENT
-        self.suspicion.end(request.caller, now, answered=answered)
+        if answered is not None:
+            self.suspicion.end(request.caller, now, answered=answered)
         self.trials.end(waiter)
         self.last_used = now
         if answered:  # the engine works
@@ -127,7 +131,7 @@ class EngineLife(SharedSlot):
 
     def refuse(self, waiter: int, error: RouterError, now: float) -> list[Action]:
         """Fail one waiting request."""
-        return [actions.Fail(waiter, error), *self.release(waiter, now, answered=False)]
+        return [actions.Fail(waiter, error), *self.release(waiter, now, answered=None)]
 
     def fail(self, error: RouterError, *, digest: str | None = None) -> list[Action]:
         """Fail the waiting requests: all, or those with one credential."""

@@ -84,7 +84,7 @@ class Scheduler:
             case events.Released(waiter, answered):
                 slot, done = self._released(event, waiter, answered=answered)
             case events.Left(waiter):
-                slot, done = self._released(event, waiter, answered=False)
+                slot, done = self._released(event, waiter, answered=None)
             case _:
                 return self._replan(event, self._advance(event))
         if not self._settled or (slot and (slot.queue or slot.state is not State.READY)):
@@ -181,7 +181,7 @@ class Scheduler:
         return slot.refuse(last.waiter, rejections.place_given_up(), self._now)
 
     def _released(
-        self, event: events.Released | events.Left, waiter: int, *, answered: bool
+        self, event: events.Released | events.Left, waiter: int, *, answered: bool | None
     ) -> tuple[EngineLife | None, list[actions.Action]]:
         slot = self._holders.pop(waiter, None)
         if slot is None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -134,6 +135,21 @@ async def test_it_is_sent_to_a_fresh_engine_where_the_old_one_is_dead() -> None:
         await asking
         first, *_, last = (request.url for request in d.upstream.sent)
         assert first != last
+
+
+async def test_a_dead_engine_that_never_saw_a_request_is_not_blamed_on_its_caller() -> None:
+    """The worker noticed the death late, and refused such requests where callers share."""
+    answers = (Answer(), Answer(), Answer(refuses=True), Answer((b"fine",)))
+    async with serving_fakes(*answers) as d:
+        await d.ask(replace(chat(), caller="a"))
+        await d.ask(replace(chat(), caller="b"))
+        d.launcher.engine("model").healthy = False
+        d.clock.advance(60.0)  # so that no earlier request is a suspect
+        asking = asyncio.create_task(d.ask(replace(chat(), caller="a")))
+        await settle()
+        d.clock.advance(1.0)
+        d.pool.tick()
+        assert (await asking).body == b"fine"
 
 
 async def test_a_request_that_no_engine_survives_fails_after_two_tries() -> None:

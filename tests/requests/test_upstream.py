@@ -149,17 +149,19 @@ async def test_no_answer_at_all_is_a_lost_upstream() -> None:
         writer.transport.abort()
 
     async with raw_server(script) as (server, way):
-        with pytest.raises(UpstreamLost):
+        with pytest.raises(UpstreamLost) as lost:
             async with way.open(post(server.url)):
                 pytest.fail("there was no answer")
+        assert lost.value.reached  # perhaps the engine died of it
 
 
 async def test_a_refused_connection_is_a_lost_upstream() -> None:
     async with raw_server(answers(b"")) as (server, way):
         closed = server.url.rsplit(":", 1)[0] + ":1"
-        with pytest.raises(UpstreamLost):
+        with pytest.raises(UpstreamLost) as lost:
             async with way.open(post(closed)):
                 pytest.fail("nothing listens there")
+        assert not lost.value.reached
 
 
 @pytest.mark.parametrize(
