@@ -55,7 +55,7 @@ KNOWN_BY = {
     "pynvml": {"engines"},
     "yaml": {"config"},
     "pydantic": {"config"},
-    "cachetools": {"hub", "access"},
+    "cachetools": {"hub", "http", "access"},
 }
 NEVER = {"torch", "sglang", "transformers", "tests", "examples"}
 

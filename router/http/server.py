@@ -35,6 +35,7 @@ from router.http.incoming import (
     offered_keys,
     request_id_of,
 )
+from router.http.refusals import Refusals
 from router.http.sites import Sites
 from router.requests.dialects import Problem
 from router.requests.interfaces import Backend, Response
@@ -50,6 +51,7 @@ _READ = ("GET", "HEAD")
 _LAST_MOMENT = 1.0  # seconds for a request that was cut off to clean up
 _SLOW_READER = 10.0  # seconds on top of the service's own deadline
 _CODE = web.RequestKey("code", str)  # of the error that the caller got
+_CALLER = web.RequestKey("caller", str)  # by its API key
 # In the log only, as nginx has them.
 _CALLER_LEFT = 499
 _NOT_READ = 408
@@ -87,6 +89,7 @@ class HttpServer:
         self._bodies = BodyReader(max_body, min(upload_timeout, request_timeout))
         self._max_connections, self._read_timeout = max_connections, read_timeout
         self._sites = sites or Sites()
+        self._refusals = Refusals()
         self._servers: list[QuietServer] = []
         self._listeners: list[asyncio.Server] = []
         self._active: set[asyncio.Task[Any]] = set()
@@ -143,7 +146,7 @@ class HttpServer:
         }
         try:
             async with asyncio.timeout(self._longest):
-                response = await _guarded(partial(self._admit, serve), request)
+                response = await self._guarded(partial(self._admit, serve), request)
             status = response.status
             return response
         except TimeoutError:
@@ -153,6 +156,23 @@ class HttpServer:
             if status == _CALLER_LEFT and was_given_up(request):
                 status = _NOT_READ
             _log_access(request, status, time.perf_counter() - began)
+
+    async def _guarded(self, serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
+        """Every failure before the head becomes an error in the dialect of its route."""
+        try:
+            return await serve(request)
+        except RouterError as error:
+            refusal = error
+        except Exception as defect:
+            begun = request.writer.output_size > 0 or request.transport is None
+            if begun and isinstance(defect, ConnectionError):
+                raise  # the caller left, or the answer broke off: nobody is left to tell
+            logger.exception("a defect of the router")
+            if begun:
+                raise ConnectionResetError("the answer broke off") from None
+            refusal = InternalError("The router failed on this request. Its log says why.")
+        await self._refusals.hold(request.get(_CALLER, ""))
+        return _refused(request, refusal)
 
     async def _admit(self, serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
         """Serve what no foreign web page sent, and answer browsers that ask first."""
@@ -171,7 +191,7 @@ class HttpServer:
         path = request.path  # decoded, without the query, which means nothing here
         if path in _HEALTH:
             return await self._serve_health(request)
-        caller = self._keys.caller(offered_keys(request))
+        caller = request[_CALLER] = self._keys.caller(offered_keys(request))
         if path == _MODELS or path.startswith(_MODELS + "/"):
             return await self._serve_models(request, path, caller)
         if path not in ROUTES:
@@ -228,24 +248,6 @@ async def _send(response: Response, request: web.BaseRequest) -> web.StreamRespo
         raise ConnectionResetError(f"the answer broke off: {error.code}") from None
     await sent.write_eof()
     return sent
-
-
-async def _guarded(serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
-    """Every failure before the head becomes an error in the dialect of its route."""
-    try:
-        return await serve(request)
-    except RouterError as error:
-        return _refused(request, error)
-    except Exception as defect:
-        begun = request.writer.output_size > 0 or request.transport is None
-        if begun and isinstance(defect, ConnectionError):
-            raise  # the caller left, or the answer broke off: nobody is left to tell
-        logger.exception("a defect of the router")
-        if begun:
-            raise ConnectionResetError("the answer broke off") from None
-        return _refused(
-            request, InternalError("The router failed on this request. Its log says why.")
-        )
 
 
 def _refused(request: web.BaseRequest, error: RouterError, **headers: str) -> web.Response:
