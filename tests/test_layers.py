@@ -27,12 +27,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": BASE | {"logs"},
     "scheduler": {"models", "errors"},
     "pool": BASE | {"scheduler"},
-    "hub": BASE,
+    "hub": BASE | {"repository"},
     "access": BASE | {"config", "hub.interfaces"},
+    "repository": {"models", "errors"},
     "downloads": BASE
     | {"concealment", "hub.errors", "hub.interfaces", "hub.origin", "pool.interfaces"}
-    | {"side_process"},
-    "engines": BASE | {"config", "pool.interfaces", "scheduler.actions"},
+    | {"side_process", "repository"},
+    "engines": BASE | {"config", "pool.interfaces", "scheduler.actions", "repository"},
     "requests": BASE | {"config", "access", "pool", "scheduler", "side_process"},
     "running": {"config", "pool", "requests"},
     "http": BASE | {"config", "requests", "side_process"},

@@ -29,12 +29,10 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
 from router.concealment import hide_memory
-from router.downloads.check_config import check_config
 from router.downloads.child_events import ChildEvents
 from router.downloads.errors import download_error, interrupted
 from router.downloads.request import DownloadRequest
-from router.downloads.select_files import SAFE, UNSAFE, select_files
-from router.downloads.snapshots import DamagedSnapshot, RemoteFile, Snapshots
+from router.downloads.snapshots import DamagedSnapshot, Snapshots
 from router.downloads.source_caches import link_from_caches
 from router.downloads.token_guard import Strayed, TokenGuard
 from router.downloads.volume_lock import (
@@ -45,6 +43,9 @@ from router.downloads.volume_lock import (
 )
 from router.errors import ModelTooLarge, RouterError
 from router.hub.errors import hub_error, not_a_hub
+from router.repository.check_config import check_config
+from router.repository.files import RemoteFile
+from router.repository.select_files import SAFE, UNSAFE, select_files
 
 CHUNK = 1024 * 1024  # bytes
 PROGRESS_INTERVAL = 0.5  # seconds

@@ -11,17 +11,17 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from router.downloads.attempt import DownloadAttempt
-from router.downloads.check_config import check_aside, check_config
 from router.downloads.child_process import ChildProcess
 from router.downloads.last_used import LastUsed
 from router.downloads.places import Place, Places
 from router.downloads.request import DownloadRequest
-from router.downloads.select_files import SAFE
 from router.downloads.snapshots import Snapshots
 from router.downloads.space import DiskSpace, free_space
 from router.errors import HubUnavailable, UnsupportedModel
 from router.models import Access, ResolvedModel
 from router.pool.interfaces import Callers, FetchProgress, the_operator
+from router.repository.check_config import check_aside, check_config
+from router.repository.select_files import SAFE
 from router.secrets import Token
 from router.side_process import Aside, SideProcessDied
 

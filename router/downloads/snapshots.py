@@ -14,20 +14,12 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from router.repository.files import RemoteFile
 
 PARTIAL_SUFFIX = ".incomplete"  # huggingface_hub's name for a blob that is being written
 WITHDRAWN = ".withdrawn"  # a manifest whose snapshot is being removed
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """A file as the Hub lists it."""
-
-    name: str  # path in the repository
-    size: int  # bytes
-    blob: str  # name of its content in the cache: the LFS digest, else git's
 
 
 class DamagedSnapshot(Exception):

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from router.downloads.snapshots import RemoteFile, Snapshots
+from router.downloads.snapshots import Snapshots
+from router.repository.files import RemoteFile
 
 
 def link_from_caches(

@@ -14,11 +14,12 @@ from router.downloads.eviction import ABANDONED_AFTER, JUST_USED, SnapshotEvicti
 from router.downloads.last_used import ALL, UNFINISHED, LastUsed
 from router.downloads.operators import OperatorsSnapshots
 from router.downloads.removal import SnapshotRemoval
-from router.downloads.snapshots import RemoteFile, Snapshots
+from router.downloads.snapshots import Snapshots
 from router.downloads.space import DiskSpace
 from router.downloads.volume_lock import LockContender
 from router.errors import InsufficientDisk
 from router.models import EngineKey, ModelRef
+from router.repository.files import RemoteFile
 from tests.downloads.test_retention import FakeSnapshotUse
 
 COMMIT, OTHER = "a" * 40, "b" * 40

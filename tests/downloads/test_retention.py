@@ -14,9 +14,10 @@ from router.downloads.downloader import SnapshotDownloader
 from router.downloads.last_used import PRIVATE, LastUsed
 from router.downloads.removal import SnapshotRemoval
 from router.downloads.retention import PrivateModelRetention
-from router.downloads.snapshots import RemoteFile, Snapshots
+from router.downloads.snapshots import Snapshots
 from router.downloads.volume_lock import DEAD_AFTER_POLLS, LockContender
 from router.models import EngineKey
+from router.repository.files import RemoteFile
 from tests.pool.fakes import settle
 
 REPO, COMMIT, OTHER = "org/model", "a" * 40, "b" * 40

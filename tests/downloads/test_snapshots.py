@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from router.downloads.select_files import select_files
-from router.downloads.snapshots import DamagedSnapshot, RemoteFile, Snapshots
+from router.downloads.snapshots import DamagedSnapshot, Snapshots
 from router.downloads.space import DiskSpace
 from router.errors import InsufficientDisk, UnsupportedModel
+from router.repository.files import RemoteFile
+from router.repository.select_files import select_files
 
 REPO, COMMIT = "org/model", "a" * 40
 CONFIG = RemoteFile("config.json", 2, "blob-config")

@@ -101,7 +101,7 @@ GUARDS = (
     ),
     Guard(
         "A repository's listing is read up to a limit",
-        "router.downloads.select_files:select_files",
+        "router.repository.select_files:select_files",
         swap("itertools.islice(_1, _)", "_1"),
         _REPOS + "a_repository_of_very_many_files_is_refused_after_some_pages",
     ),
@@ -113,7 +113,7 @@ GUARDS = (
     ),
     Guard(
         "A configuration that is no object starts no engine",
-        "router.downloads.check_config:_read",
+        "router.repository.check_config:_read",
         never("dict"),
         _CONFIG + "[list]",
     ),

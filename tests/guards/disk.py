@@ -62,16 +62,16 @@ GUARDS = (
     ),
     Guard(
         "Dimensions that no model has start no engine",
-        "router.downloads.check_config:check_config",
+        "router.repository.check_config:check_config",
         drop("check_dimensions"),
         "tests/security/test_hostile_repositories.py::"
         "test_it_is_refused_before_an_engine_starts[deep-files7]",
     ),
     Guard(
         "Dimensions that the weights do not bear out are refused",
-        "router.downloads.check_dimensions:check_dimensions",
+        "router.repository.check_dimensions:check_dimensions",
         never("weight_bytes"),
-        "tests/downloads/test_check_dimensions.py::"
+        "tests/repository/test_check_dimensions.py::"
         "test_dimensions_that_the_weights_do_not_bear_out_are_refused",
     ),
     Guard(
@@ -83,21 +83,21 @@ GUARDS = (
     ),
     Guard(
         "A configuration names no other repository that an engine would read",
-        "router.downloads.check_config:check_config",
+        "router.repository.check_config:check_config",
         never("_is_elsewhere"),
         "tests/security/test_hostile_repositories.py::"
         "test_it_is_refused_before_an_engine_starts[borrows-files8]",
     ),
     Guard(
         "An index of weights names files of its own repository",
-        "router.downloads.check_config:check_config",
+        "router.repository.check_config:check_config",
         drop("_check_index"),
         "tests/security/test_hostile_repositories.py::"
         "test_it_is_refused_before_an_engine_starts[points-files9]",
     ),
     Guard(
         "The modules of an embedding model lie in its own repository",
-        "router.downloads.check_config:check_config",
+        "router.repository.check_config:check_config",
         swap("'modules.json'", "'params.json'"),
         "tests/security/test_hostile_repositories.py::"
         "test_the_modules_of_an_embedding_model_are_its_own",

@@ -21,7 +21,7 @@ GUARDS = (
     ),
     Guard(
         "Pickled weights are refused",
-        "router.downloads.select_files:select_files",
+        "router.repository.select_files:select_files",
         without("unsafe_weights"),
         "tests/downloads/test_downloader.py::test_a_model_without_safetensors_is_unsupported",
     ),
@@ -45,40 +45,40 @@ GUARDS = (
     ),
     Guard(
         "A configuration names no file of this machine",
-        "router.downloads.check_config:check_config",
+        "router.repository.check_config:check_config",
         never("_LEADS_OUT"),
-        "tests/downloads/test_check_config.py::"
+        "tests/repository/test_check_config.py::"
         "test_a_value_that_leads_out_of_the_repository_is_refused[vocab_file-/etc/passwd]",
     ),
     Guard(
         "A configuration names no kernel on the Hub",
-        "router.downloads.check_config:check_config",
+        "router.repository.check_config:check_config",
         never("_KERNELS"),
-        "tests/downloads/test_check_config.py::test_a_kernel_from_the_hub_is_code_and_refused",
+        "tests/repository/test_check_config.py::test_a_kernel_from_the_hub_is_code_and_refused",
     ),
     Guard(
         "A huge configuration file is not read",
-        "router.downloads.check_config:_read",
+        "router.repository.check_config:_read",
         never("MAX_FILE_BYTES"),
         "tests/security/test_hostile_repositories.py::"
         "test_it_is_refused_before_an_engine_starts[huge-files5]",
     ),
     Guard(
         "Many large configuration files are not read",
-        "router.downloads.check_config:check_config",
+        "router.repository.check_config:check_config",
         never("MAX_TOTAL_BYTES"),
-        "tests/downloads/test_check_config.py::test_many_large_files_are_not_read",
+        "tests/repository/test_check_config.py::test_many_large_files_are_not_read",
     ),
     Guard(
         "A repository with too many files is refused",
-        "router.downloads.select_files:select_files",
+        "router.repository.select_files:select_files",
         never("MAX_FILES"),
-        "tests/downloads/test_select_files.py::test_a_listing_without_an_end_is_refused",
+        "tests/repository/test_select_files.py::test_a_listing_without_an_end_is_refused",
     ),
     Guard(
         "No file's name leads out of the repository",
-        "router.downloads.select_files:select_files",
+        "router.repository.select_files:select_files",
         never("_is_safe"),
-        "tests/downloads/test_select_files.py::test_a_name_that_is_not_safe_on_disk_is_refused[../config.json]",
+        "tests/repository/test_select_files.py::test_a_name_that_is_not_safe_on_disk_is_refused[../config.json]",
     ),
 )

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from router.downloads.select_files import MAX_FILES
+from router.repository.select_files import MAX_FILES
 from tests.e2e.caller import Caller
 from tests.e2e.harness import Harness
 from tests.e2e.processes import command, resident

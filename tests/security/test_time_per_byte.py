@@ -19,13 +19,13 @@ import pytest
 from router.config import models_file, parsers
 from router.config.errors import SettingsError
 from router.config.patterns import Patterns
-from router.downloads.check_config import check_config
-from router.downloads.select_files import select_files
-from router.downloads.snapshots import RemoteFile
 from router.errors import RouterError
 from router.http.incoming import _PLAUSIBLE_ID, ApiKeys
 from router.logs import redact
 from router.models import ModelRef
+from router.repository.check_config import check_config
+from router.repository.files import RemoteFile
+from router.repository.select_files import select_files
 from router.requests.dialects import OPENAI
 from router.requests.engine_errors import hide_paths, read_engine_error
 from router.requests.event_stream import EventStream

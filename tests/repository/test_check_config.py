@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.downloads.check_config import MAX_FILE_BYTES, MAX_TOTAL_BYTES, check_config
 from router.errors import UnsupportedModel
+from router.repository.check_config import MAX_FILE_BYTES, MAX_TOTAL_BYTES, check_config
 from tests import tiny_models
 from tests.requests.test_routes import json_values
 

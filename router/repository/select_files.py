@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from router.downloads.snapshots import RemoteFile
 from router.errors import UnsupportedModel
+from router.repository.files import RemoteFile
 
 SAFE = ".safetensors"
 # Pickles run code when they are loaded, so the operator has to allow them.

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import orjson
 
-from router.downloads.check_dimensions import check_dimensions
-from router.downloads.select_files import SAFE, UNSAFE
 from router.errors import UnsupportedModel
+from router.repository.check_dimensions import check_dimensions
+from router.repository.select_files import SAFE, UNSAFE
 
 # The largest files in use describe quantization, and are below 1 MB.
 MAX_FILE_BYTES = 4 << 20

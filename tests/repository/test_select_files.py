@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from router.downloads.select_files import MAX_FILES, select_files
-from router.downloads.snapshots import RemoteFile
 from router.errors import UnsupportedModel
+from router.repository.files import RemoteFile
+from router.repository.select_files import MAX_FILES, select_files
 
 WEIGHTS = RemoteFile("model.safetensors", 1, "a" * 64)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from router.downloads.check_dimensions import check_dimensions
 from router.errors import UnsupportedModel
+from router.repository.check_dimensions import check_dimensions
 
 GB = 10**9
 

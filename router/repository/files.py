@@ -1,0 +1,14 @@
+"""The files of a repository, as the Hub lists them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file as the Hub lists it."""
+
+    name: str  # path in the repository
+    size: int  # bytes
+    blob: str  # name of its content in the cache: the LFS digest, else git's
