@@ -185,6 +185,8 @@ class EngineCall:
         """
         call, engine = self._call, lease.engine
         call.demands.check(engine.vocabulary)
+        if not any(map(_truncates, authorized.spec.flags)):
+            call.longest.check(engine.context_length)
         body = call.upstream_body(engine.served_name, authorized.salt)
         request = UpstreamRequest(engine.url + call.route.path, engine.door_key, body)
         answer = await self._stack.enter_async_context(self._access.upstream.open(request))
@@ -233,6 +235,11 @@ class _Bound:
             await self._timeout.__aexit__(*error)  # type: ignore[arg-type]
         except TimeoutError:
             raise out_of_time() from None
+
+
+def _truncates(flag: str) -> bool:
+    """Whether the operator has SGLang cut prompts that are too long."""
+    return flag.replace("_", "-").startswith("--allow-auto")
 
 
 async def _read_error(answer: UpstreamResponse) -> bytes:

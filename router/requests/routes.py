@@ -13,6 +13,7 @@ from router.models import Task
 from router.requests.bounds import check_fields
 from router.requests.dialects import ANTHROPIC, NATIVE, OPENAI, RESPONSES, Dialect
 from router.requests.fields import admit_fields, check_media
+from router.requests.prompt_length import PromptLength, longest_prompt
 from router.requests.reasoning import check_reasoning
 from router.requests.rules import Demands
 from router.secrets import Token
@@ -124,8 +125,8 @@ class Call:
     """A body that was read, freed of what must not reach an engine.
 
     `model`, `hf_token` and `cache_salt` are as written: None where absent or null. `content`
-    is a JSON object that has none of them. `demands` is what the model must have. `repr` shows
-    neither the token nor the content.
+    is a JSON object that has none of them. `demands` is what the model must have, and `longest`
+    what its context must hold. `repr` shows neither the token nor the content.
     """
 
     route: Route
@@ -135,6 +136,7 @@ class Call:
     cache_salt: Salt = field(repr=False)
     content: Body = field(repr=False)
     demands: Demands
+    longest: PromptLength
 
     def upstream_body(self, served_name: str, salt: Salt) -> Body:
         """The JSON for an engine; `salt` keeps prefix caches apart."""
@@ -217,7 +219,8 @@ def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()
     if stream is not None:
         fields["stream"] = stream
     content = orjson.dumps(fields)
-    return Call(route, model, bool(stream) and route.streams, token, salt, content, demands)
+    streams, longest = bool(stream) and route.streams, longest_prompt(fields)
+    return Call(route, model, streams, token, salt, content, demands, longest)
 
 
 def _merged(first: bytes, second: bytes) -> bytes:

@@ -57,6 +57,13 @@ GUARDS = (
         _WRONG,
     ),
     Guard(
+        "A prompt that can't fit in the context is refused",
+        "router.requests.engine_call:EngineCall._send",
+        drop("longest"),
+        "tests/requests/test_prompt_length.py::"
+        "test_a_prompt_beyond_the_context_never_reaches_the_engine",
+    ),
+    Guard(
         "No token id is negative",
         "router.requests.token_rules:_above",
         without("min"),

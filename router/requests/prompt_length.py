@@ -1,0 +1,74 @@
+"""How long a prompt is at least, before any tokenizer has seen it.
+
+An engine parses and tokenizes a prompt between two steps of all other answers, and only then
+refuses it: one of megabytes holds everybody's streams for a second. What can't fit in the
+model's context never gets there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from router.errors import InvalidRequest
+
+# No tokenizer in use has longer tokens: 128 spaces (Llama 3), 128 characters (o200k).
+_LONGEST_TOKEN = 256  # characters
+_PROMPTS = ("prompt", "text", "input_ids", "input", "query", "items", "documents")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLength:
+    """Of the longest prompt in a request."""
+
+    tokens: int = 0  # where it is written as token ids
+    characters: int = 0  # where it is text
+
+    def check(self, context_length: int | None) -> None:
+        """Raise `InvalidRequest` where it can't fit in the context; None: nobody knows."""
+        if context_length is None:
+            return
+        if self.tokens > context_length:
+            raise InvalidRequest(
+                f"The prompt has {self.tokens} tokens, and this model's context is "
+                f"{context_length}: send a shorter one."
+            )
+        if self.characters > context_length * _LONGEST_TOKEN:
+            raise InvalidRequest(
+                f"The prompt has {self.characters} characters, and this model's context is "
+                f"{context_length} tokens: send a shorter one."
+            )
+
+
+def longest_prompt(fields: Mapping[str, object]) -> PromptLength:
+    """The longest of a body's prompts. A conversation is one."""
+    tokens = characters = 0
+    for name in _PROMPTS:
+        for prompt in _prompts(fields.get(name)):
+            if isinstance(prompt, str):
+                characters = max(characters, len(prompt))
+            elif isinstance(prompt, list) and prompt and isinstance(prompt[0], int):
+                tokens = max(tokens, len(prompt))
+    for name in ("messages", "input"):
+        characters = max(characters, sum(map(_characters, _items(fields.get(name)))))
+    return PromptLength(tokens, characters)
+
+
+def _prompts(value: object) -> Iterable[object]:
+    """One prompt, or each of a list: a list of numbers is one prompt of token ids."""
+    if isinstance(value, list) and value and isinstance(value[0], str | list):
+        return value
+    return (value,)
+
+
+def _items(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _characters(message: object) -> int:
+    """Of the text in a message; media do not count."""
+    content = message.get("content") if isinstance(message, dict) else None
+    if isinstance(content, str):
+        return len(content)
+    texts = (part.get("text") for part in _items(content) if isinstance(part, dict))
+    return sum(len(text) for text in texts if isinstance(text, str))
