@@ -62,10 +62,7 @@ def hub_error(error: HfHubHTTPError, request: HubRequest) -> RouterError:
     name, status = request.repo_id, error.response.status_code
     match error:
         case GatedRepoError():
-            return ModelGated(
-                f"The model {name} is gated: ask for access on "
-                f"{request.endpoint}/{name}, then send a token of that account."
-            )
+            return _gated(error.server_message or "", request)
         case DisabledRepoError():
             return ModelDisabled(f"The model {name} was disabled on the Hugging Face Hub.")
         case RevisionNotFoundError():
@@ -79,6 +76,27 @@ def hub_error(error: HfHubHTTPError, request: HubRequest) -> RouterError:
     if status in (408, 429) or status >= 500:
         return _unavailable(status, error.response.headers)
     return _refusal(status, error.response.headers.get("X-Error-Code"), request)
+
+
+def _gated(told: str, request: HubRequest) -> ModelGated:
+    """`told` is the Hub's own sentence, the only place where the state of a request stands."""
+    name, page = request.repo_id, f"{request.endpoint}/{request.repo_id}"
+    if not request.with_token:
+        told = ""  # a request for access is an account's
+    if "awaiting a review" in told:
+        return ModelGated(
+            f"The model {name} is gated, and this token's account is awaiting a review of its "
+            f"request for access: try again once the model's authors have accepted it ({page})."
+        )
+    if "has been rejected" in told:
+        return ModelGated(
+            f"The model {name} is gated, and its authors have rejected the request for access "
+            f"of this token's account: send a token of another account, or ask them ({page})."
+        )
+    return ModelGated(
+        f"The model {name} is gated: ask for access on {page}, then send a token of that "
+        "account."
+    )
 
 
 def not_a_hub() -> HubUnavailable:

@@ -28,6 +28,7 @@ from router.models import Access, ModelRef, ResolvedModel, Task
 from router.secrets import Token
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
+from tests.loopback_hub.repositories import Review
 
 CONFIG = {"config.json": b"{}"}
 LLAMA = {"config.json": b'{"architectures": ["LlamaForCausalLM"]}', "model.safetensors": b"x"}
@@ -129,6 +130,26 @@ async def test_a_gated_model_resolves_for_all_and_is_for_those_accepted(
     for credential in (bob, None):
         with pytest.raises(ModelGated, match=f"{server.endpoint}/org/gated"):
             await hub.entitle(model, credential)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [("pending", "awaiting a review.*try again"), ("rejected", "rejected.*another account")],
+)
+async def test_an_account_is_told_what_became_of_its_request_for_access(
+    server: LoopbackHub, hub: HuggingFaceHub, state: Review, words: str
+) -> None:
+    server.add_repo("org/gated", LLAMA, gated="manual")
+    bob, eve = account(server, "bob"), account(server, "eve")
+    server.review("org/gated", "bob", state)
+    model = await hub.resolve(ModelRef("org/gated"), None)
+    with pytest.raises(ModelGated, match=f"{words}.*{server.endpoint}/org/gated"):
+        await hub.entitle(model, bob)
+    for credential in (eve, None):
+        with pytest.raises(ModelGated, match=r"ask for access"):
+            await hub.entitle(model, credential)
+    server.accept("org/gated", "bob")
+    await hub.entitle(model, bob)
 
 
 async def test_a_private_model_is_for_its_members(

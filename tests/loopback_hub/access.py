@@ -97,12 +97,21 @@ def require_files(repo: Repo, caller: Caller | None) -> None:
             "GatedRepo",
         )
     if caller.account not in repo.accepted | {repo.owner}:
-        raise Refusal(
-            403,
-            f"Access to model {repo.id} is restricted and you are not in the authorized "
-            "list. Ask for access on its page.",
-            "GatedRepo",
-        )
+        raise Refusal(403, _before_the_gate(repo, caller.account), "GatedRepo")
+
+
+def _before_the_gate(repo: Repo, account: str) -> str:
+    match repo.reviews.get(account):
+        case "pending":
+            state = "is awaiting a review from the repo authors."
+        case "rejected":
+            state = "has been rejected by the repo's authors."
+        case None:
+            return (
+                f"Access to model {repo.id} is restricted and you are not in the authorized "
+                "list. Ask for access on its page."
+            )
+    return f"Your request to access model {repo.id} {state}"
 
 
 def _is_member(repo: Repo, caller: Caller | None) -> bool:

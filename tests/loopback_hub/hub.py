@@ -21,7 +21,7 @@ from tests.loopback_hub.faults import Faults
 from tests.loopback_hub.files import Cdn, Resolve
 from tests.loopback_hub.journal import Request
 from tests.loopback_hub.lookup import Lookup
-from tests.loopback_hub.repositories import Gate, Repo, Repositories
+from tests.loopback_hub.repositories import Gate, Repo, Repositories, Review
 from tests.loopback_hub.server import Server
 
 
@@ -128,6 +128,12 @@ class LoopbackHub:
         """Let an account through a repository's gate."""
         self._repositories.change(
             repo_id, lambda repo: replace(repo, accepted=repo.accepted | {account})
+        )
+
+    def review(self, repo_id: str, account: str, state: Review) -> None:
+        """Have an account's request for access to a gated repository pending or rejected."""
+        self._repositories.change(
+            repo_id, lambda repo: replace(repo, reviews={**repo.reviews, account: state})
         )
 
     def share(self, repo_id: str, account: str) -> None:

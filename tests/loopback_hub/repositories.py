@@ -10,6 +10,7 @@ from typing import Literal
 from tests.loopback_hub.contents import Blob, Commit, Files
 
 Gate = Literal[False, "auto", "manual"]
+Review = Literal["pending", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Repo:
     tags: Mapping[str, str] = field(default_factory=dict)
     shared: frozenset[str] = frozenset()  # accounts that may see a private repository
     accepted: frozenset[str] = frozenset()  # accounts that are through the gate
+    reviews: Mapping[str, Review] = field(default_factory=dict)  # of others, by account
 
     def find(self, revision: str) -> Commit | None:
         """The commit behind a branch, a tag or a full hash."""

@@ -10,6 +10,7 @@ import pytest
 from tests.loopback_hub import LoopbackHub
 from tests.loopback_hub.client import Client, Failure
 from tests.loopback_hub.raw import ask
+from tests.loopback_hub.repositories import Review
 
 FILE = "config.json"
 NOT_FOUND = "RepositoryNotFoundError"
@@ -99,6 +100,20 @@ def _failure(client: Client, call: str, repo: str, token: str | bool, cache: Pat
         return client.failure(call, repo, token=token)
     args = [repo, FILE] if call == "hf_hub_download" else [repo]
     return client.failure(call, *args, token=token, cache_dir=cache)
+
+
+@pytest.mark.parametrize("call", ["auth_check", *DOWNLOADS])
+@pytest.mark.parametrize("state", ["pending", "rejected"])
+def test_a_request_for_access_is_told_in_the_hubs_words(
+    hub: LoopbackHub, client: Client, tmp_path: Path, call: str, state: Review
+) -> None:
+    repo = f"acme/{state}-{call}".replace("_", "-")
+    hub.add_repo(repo, {FILE: b"{}"}, gated="manual")
+    hub.review(repo, "dave", state)
+    failure = _failure(client, call, repo, hub.add_account("dave"), tmp_path)
+    assert failure == Failure("GatedRepoError", 403)
+    words = {"pending": "is awaiting a review", "rejected": "has been rejected"}[state]
+    assert f"Your request to access model {repo} {words}" in failure.message
 
 
 @pytest.mark.parametrize("who", ["nobody", "bob", "carol"])
