@@ -4,7 +4,8 @@ A value out of range does not only fail: many kill or hang SGLang 0.5.23, for ev
 looks at a token id beyond the vocabulary, at more of the likeliest tokens than there are, or
 at a number that is infinite as a float32, only where it computes with it. So every field from
 which SGLang reads a number or a list has a rule here. A test reads SGLang's request classes,
-and fails on a field that has neither a rule nor a reason. Other fields pass.
+and fails on a field that has neither a rule nor a reason. Other fields pass, as long as
+they are few and small.
 
 Null passes: it is how clients leave a field out. What depends on the model, which is not known
 yet when a body is read, is collected as `Demands` and checked before the request is sent.
@@ -50,7 +51,9 @@ _ID_LISTS = IdLists(MOST_PROMPTS, _MOST_IDS)
 _FLAG = Flag()
 _TEMPERATURE = Real(0, 100)  # 1e39 is infinite to the engine
 _HIDDEN_STATES = Flag(also=("last",))
-_MESSAGES = Objects(16384)
+# An engine looks at each value, while nobody else is served.
+_MESSAGES = Both(Objects(16384), Nested(1 << 18))
+_OTHERS, _MOST_FIELDS = Nested(1 << 14), 256
 _TOOLS = Both(Objects(1024), Nested(MOST_VALUES))
 _TEXT = Text()
 _SCHEMAS = Schemas()
@@ -209,11 +212,24 @@ SOURCE: Mapping[str, Rule] = {
 
 def check_fields(path: str, fields: Mapping[str, object]) -> Demands:
     """Return what the values ask of the model. Raises `InvalidRequest` for a wrong one."""
-    demands = _demanded(BOUNDS[path], fields)
+    rules = BOUNDS[path]
+    demands = _demanded(rules, fields)
+    _check_others({name: value for name, value in fields.items() if name not in rules})
     if must_call(fields):
         _demanded({"tools": _SCHEMAS}, fields)
     check_together(fields)
     return demands
+
+
+def _check_others(fields: Mapping[str, object]) -> None:
+    """Bound what no rule is about: fields that SGLang reads as they are, or does not know."""
+    if len(fields) > _MOST_FIELDS:
+        raise InvalidRequest(f"The body has too many fields: {_MOST_FIELDS} at most.")
+    for name, value in fields.items():
+        try:
+            _OTHERS.needs(value)
+        except Unfit as unfit:
+            raise InvalidRequest(f"`{name[:64]}` must be {unfit}.", param=name[:64]) from None
 
 
 def check_source(source: Mapping[str, object]) -> None:

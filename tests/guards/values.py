@@ -64,6 +64,12 @@ GUARDS = (
         "test_a_prompt_beyond_the_context_never_reaches_the_engine",
     ),
     Guard(
+        "What no rule is about is bounded",
+        "router.requests.bounds:check_fields",
+        drop("_check_others"),
+        _WRONG,
+    ),
+    Guard(
         "No token id is negative",
         "router.requests.token_rules:_above",
         without("min"),

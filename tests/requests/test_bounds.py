@@ -93,6 +93,9 @@ WRONG: list[tuple[str, Json]] = [
     (CHAT, {"seed": 2**63}),
     (CHAT, {"max_tokens": -1}),
     (CHAT, {"messages": [{}] * 16385}),
+    (CHAT, {"messages": [{"content": [[]] * 300_000}]}),
+    (CHAT, {"nobody_knows_this": [[]] * 20_000}),
+    (CHAT, {"nobody_knows_this": {str(i): 0 for i in range(20_000)}}),
     (CHAT, {"tools": [{}] * 1025}),
     (CHAT, {"chat_template_kwargs.spaces_between_special_tokens": "x"}),
     (CHAT, {"chat_template_kwargs": {"max_length": 10**12}}),
@@ -419,3 +422,10 @@ def test_every_number_among_the_sampling_params_has_a_rule_or_does_not_pass() ->
     for name in offered:
         with pytest.raises(InvalidRequest):
             demands(NATIVE, {"sampling_params": {name: [{}]}})
+
+
+def test_a_body_has_a_bounded_number_of_fields() -> None:
+    fields: Json = {f"k{number}": 0 for number in range(256)}
+    assert parse(orjson.dumps(fields), ROUTES[CHAT])
+    with pytest.raises(InvalidRequest, match="too many fields: 256"):
+        parse(orjson.dumps({**fields, "one": 1}), ROUTES[CHAT])
