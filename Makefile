@@ -2,7 +2,7 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup browser lock hooks test unit demo lint types fast fuzz guards bench compare docs image-check audit clean
+.PHONY: setup browser lock hooks test unit demo lint types fast fuzz guards bench compare docs registry image-check audit clean
 
 setup: .venv/ready .venv-sglang/ready browser
 
@@ -90,6 +90,14 @@ bench: .venv/ready
 # Writes what is generated: settings, RunPod Hub's form, JSON schema, import graph.
 docs: .venv/ready
 	.venv/bin/python -m tests.generated_docs
+
+# Writes what the installed SGLang makes of each architecture, after a new SGLang.
+TABLE = router/repository/architectures.json
+
+registry: .venv-sglang/ready
+	PYTHONPATH=engines/cpu SGLANG_USE_CPU_ENGINE=1 .venv-sglang/bin/python \
+		tests/e2e_sglang/registry.py > $(TABLE).new 2>/dev/null
+	mv $(TABLE).new $(TABLE)
 
 # Every route of the real SGLang, asked directly and through the router: two minutes.
 compare: setup

@@ -75,6 +75,13 @@ def test_it_holds_what_sglang_needs_on_a_cpu(installed: Path) -> None:
     assert {"requirements.txt", "sitecustomize.py"} <= {path.name for path in cpu.iterdir()}
 
 
+def test_it_holds_what_sglang_makes_of_each_architecture(
+    installed: Path, tmp_path: Path
+) -> None:
+    code = "from router.repository.architectures import lookup; print(lookup('BertModel').task)"
+    assert run([installed / "python", "-c", code], cwd=tmp_path) == "embed\n"
+
+
 @pytest.mark.parametrize("start", [["model-router"], ["python", "-m", "router"]])
 def test_it_says_its_version(start: list[str], installed: Path, tmp_path: Path) -> None:
     command = [str(installed / start[0]), *start[1:], "--version"]

@@ -1,0 +1,97 @@
+"""What SGLang makes of a model's architecture, of its configuration and of its quantization.
+
+`architectures.json` holds what the pinned SGLang says (`make registry` writes it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from router.models import Task
+
+_TABLE = Path(__file__).with_name("architectures.json")
+
+# What SGLang itself calls a `Gemma3TextModel` whose attention sees ahead.
+_EMBEDDING_GEMMA = "EmbeddingGemmaModel"
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One that SGLang loads with code of its own."""
+
+    task: Task  # what SGLang makes of it if nothing else tells
+    bidirectional: bool = False  # a token attends to those after it
+    transcribes: bool = False  # speech to text, and nothing else
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """A method that SGLang knows."""
+
+    cpu: bool  # it runs on a CPU
+    # The least CUDA compute capability: 75 is 7.5. None: no GPU runs it under this name
+    # (`gptq` becomes `gptq_marlin` there).
+    capability: int | None = None
+
+
+def lookup(name: str) -> Architecture | None:
+    """None: SGLang has no such architecture. It may still load it with transformers' code."""
+    return _architectures().get(name)
+
+
+def identify(names: Iterable[str], config: Mapping[str, Any]) -> Architecture | None:
+    """The first of `names` that SGLang has, with a model's whole `config.json` in mind."""
+    text = config.get("text_config", config)
+    if (
+        isinstance(text, dict)
+        and text.get("model_type") == "gemma3_text"
+        and text.get("use_bidirectional_attention")
+    ):
+        return lookup(_EMBEDDING_GEMMA)
+    return next((found for name in names if (found := lookup(name)) is not None), None)
+
+
+def knows_model_type(name: str) -> bool:
+    """Whether a configuration of this `model_type` needs no code of its repository."""
+    return name in _model_types()
+
+
+def quantization(method: str) -> Quantization | None:
+    """By the `quant_method` of a configuration; None: SGLang has no such method."""
+    return _quantization().get(method)
+
+
+@cache
+def _architectures() -> Mapping[str, Architecture]:
+    return {
+        name: Architecture(
+            Task(about["task"]),
+            bidirectional=about.get("bidirectional", False),
+            transcribes=about.get("transcribes", False),
+        )
+        for name, about in _table()["architectures"].items()
+    }
+
+
+@cache
+def _model_types() -> frozenset[str]:
+    return frozenset(_table()["model_types"])
+
+
+@cache
+def _quantization() -> Mapping[str, Quantization]:
+    return {
+        name: Quantization(about["cpu"], about.get("capability"))
+        for name, about in _table()["quantization"].items()
+    }
+
+
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = orjson.loads(_TABLE.read_bytes())
+    return table

@@ -1,0 +1,172 @@
+"""What the installed SGLang makes of each architecture: `router/repository/architectures.json`.
+
+Runs in SGLang's environment (`make registry`), and prints the table. SGLang's own functions and
+lists decide. Some models can't be imported on a CPU: their names are read from the source.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from sglang.srt.configs import model_config
+from sglang.srt.configs.embedding_model_spec import resolve_embedding_model_spec
+from sglang.srt.layers import quantization as known
+from sglang.srt.model_loader.utils import _is_sequence_classification_model
+from sglang.srt.models.registry import ModelRegistry
+from sglang.srt.utils.hf_transformers import common  # noqa: F401 - registers configurations
+from transformers import CONFIG_MAPPING
+
+Names = dict[str, ast.Module]  # a module of SGLang's models, by its name
+
+
+def sources() -> Names:
+    folder = Path(importlib.import_module("sglang.srt.models").__path__[0])
+    return {file.stem: ast.parse(file.read_text()) for file in sorted(folder.glob("*.py"))}
+
+
+def entry_classes(modules: Names) -> dict[str, str]:
+    """Each architecture, with the module that holds it."""
+    return {
+        ast.unparse(name): module
+        for module, tree in modules.items()
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EntryClass"
+        for name in (node.value.elts if isinstance(node.value, ast.List) else [node.value])
+    }
+
+
+def pools(tree: ast.Module, architecture: str) -> bool:
+    """Whether the class can do nothing else: its `forward` returns what was pooled."""
+    return any(
+        isinstance(node, ast.FunctionDef)
+        and node.name == "forward"
+        and node.returns is not None
+        and ast.unparse(node.returns) == "EmbeddingPoolerOutput"
+        for cls in tree.body
+        if isinstance(cls, ast.ClassDef) and cls.name == architecture
+        for node in cls.body
+    )
+
+
+def used_by(modules: Names, module: str) -> set[str]:
+    """The module, and those of SGLang's models that it imports, and so on."""
+    found, left = set(), [module]
+    while left:
+        name = left.pop()
+        if name in modules and name not in found:
+            found.add(name)
+            left += [
+                node.module.rpartition(".")[2]
+                for node in ast.walk(modules[name])
+                if isinstance(node, ast.ImportFrom)
+                and node.module is not None
+                and node.module.startswith("sglang.srt.models.")
+            ]
+    return found
+
+
+def sees_ahead(modules: Names, module: str) -> bool:
+    """Whether there is attention of an encoder in what the module is made of."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == "ENCODER_ONLY"
+        for name in used_by(modules, module)
+        for node in ast.walk(modules[name])
+    )
+
+
+def classifies(architecture: str) -> bool:
+    return (
+        spec(architecture).task.value == "classify"
+        or model_config.is_cross_encoding_pooler_model([architecture])
+        or model_config.is_score_and_pool_model([architecture])
+        or _is_sequence_classification_model([architecture])
+        or architecture.endswith("ForClassification")
+    )
+
+
+def spec(architecture: str) -> Any:
+    return resolve_embedding_model_spec(
+        [architecture],
+        is_embedding_requested=False,
+        is_embedding_gemma=architecture == "EmbeddingGemmaModel",
+    )
+
+
+def architectures() -> Iterator[tuple[str, dict[str, object]]]:
+    """A model generates if SGLang says so and it has something to generate with.
+
+    A model that pools sees ahead if SGLang's own specification says so, or if it is built on
+    attention of an encoder. (A model that generates may use such attention in its vision, its
+    draft or a block of a diffusion: SGLang takes care of these.)
+    """
+    modules = sources()
+    found = entry_classes(modules)
+    unknown = set(ModelRegistry.get_supported_archs()) - set(found)
+    assert not unknown, f"not found in the source: {unknown}"
+    for name, module in sorted(found.items()):
+        # A fallback for architectures that SGLang has no code for.
+        generic = name.startswith("Transformers") and "ForCausalLM" not in name
+        pooled = generic or pools(modules[module], name)
+        about: dict[str, object] = {"task": "generate"}
+        if pooled or not model_config.is_generation_model([name]):
+            about = {"task": "classify" if classifies(name) else "embed"}
+            if spec(name).bidirectional_attention or sees_ahead(modules, module):
+                about["bidirectional"] = True
+        if model_config.is_audio_model([name]):
+            about["transcribes"] = True
+        yield name, about
+
+
+def model_types() -> list[str]:
+    """Those whose configuration needs no code of the repository."""
+    return sorted(set(CONFIG_MAPPING.keys()))
+
+
+def quantization() -> Iterator[tuple[str, dict[str, object]]]:
+    """Each method, with the least CUDA compute capability (75 is 7.5), and with CPUs.
+
+    The import ran on a CPU: there the method `gptq` exists beside those of a GPU.
+    """
+    for name, method in sorted(known.BASE_QUANTIZATION_METHODS.items()):
+        about: dict[str, object] = {"cpu": name in known.CPU_QUANTIZATION_METHODS}
+        if name != "gptq":
+            about["capability"] = capability(name, method)
+        yield name, about
+
+
+def capability(name: str, method: Any) -> int:
+    """Some methods ask their own settings, of which only this one matters on CUDA."""
+    if inspect.ismethod(method.get_min_capability):
+        return int(method.get_min_capability())
+    return int(method.get_min_capability(SimpleNamespace(use_mxfp8=name == "mxfp8")))
+
+
+def lines(items: Iterable[tuple[str, object]]) -> str:
+    return ",\n".join(f"    {json.dumps(key)}: {json.dumps(value)}" for key, value in items)
+
+
+def table() -> str:
+    """One entry a line, so that a new SGLang shows in a readable difference."""
+    types = ",\n".join(f"    {json.dumps(name)}" for name in model_types())
+    return (
+        "{\n"
+        f'  "sglang": "{version("sglang")}",\n'
+        f'  "transformers": "{version("transformers")}",\n'
+        f'  "architectures": {{\n{lines(architectures())}\n  }},\n'
+        f'  "quantization": {{\n{lines(quantization())}\n  }},\n'
+        f'  "model_types": [\n{types}\n  ]\n'
+        "}\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table())
