@@ -4,6 +4,7 @@
     ├── RequestError        the request itself is wrong: change it
     │   ├── InvalidRequest, RouteNotFound, MethodNotAllowed
     │   ├── BodyTooLarge, UploadTimeout, UnsupportedEncoding, HeadersTooLarge
+    │   ├── AnswerTooLarge
     │   ├── InvalidModelId, WrongEndpoint
     │   └── HostNotAllowed, OriginNotAllowed, InvalidApiKey
     ├── AccessError         this caller may not use this model: change token or rights
@@ -80,6 +81,12 @@ class UnsupportedEncoding(RequestError):
 
 class HeadersTooLarge(RequestError):
     code, status = "headers_too_large", 431
+
+
+class AnswerTooLarge(RequestError):
+    """The platform in between does not take so large an answer."""
+
+    code, status = "answer_too_large", 413
 
 
 class InvalidModelId(RequestError):

@@ -17,8 +17,10 @@ from router.requests.request import Request
 from router.requests.routes import dialect_of
 from router.runpod.answer import Answer
 from router.runpod.inputs import ListModels, read, route_of
-from router.runpod.outputs import Output, answered, failed, streamed
+from router.runpod.limits import result_limit
+from router.runpod.outputs import Output, failed, streamed
 from router.runpod.progress import ProgressPosts
+from router.runpod.result import StreamedResult, WholeResult
 
 _log = logging.getLogger("router.runpod")
 
@@ -33,6 +35,7 @@ class Jobs:
     def __init__(self, service: Backend, post: PostProgress, patience: float = 10.0) -> None:
         self._service, self._post, self._patience = service, post, patience
         self._closing: set[asyncio.Task[None]] = set()
+        self._whole: set[object] = set()  # ids of jobs whose answer is no stream
 
     def handle(self, job: Job) -> AsyncGenerator[Output, None]:
         """The handler: yields what the SDK is to post. Never raises but `CancelledError`.
@@ -45,7 +48,12 @@ class Jobs:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - the SDK runs each job in a task
         task.add_done_callback(lambda ended: self._close(ended, outputs))
+        task.add_done_callback(lambda _: self._whole.discard(job.get("id")))
         return outputs
+
+    def streams(self, job: Job) -> bool:
+        """Whether what this job yields is a part of a stream; else it is the whole answer."""
+        return job.get("id") not in self._whole
 
     async def closed(self) -> None:
         """Wait until jobs that the SDK is done with have let go of everything."""
@@ -72,7 +80,9 @@ class Jobs:
             # Taken out, because the SDK keeps its last jobs until others come.
             order = read(job.pop("input", None))
             if isinstance(order, ListModels):
-                yield await self._models(order)
+                models = await self._models(order)
+                self._whole.add(job.get("id"))
+                yield models
                 return
             route = order.route  # a bare body names none
             async with aclosing(self._outputs(job, order)) as outputs:
@@ -91,27 +101,38 @@ class Jobs:
         return model_list(await self._service.models(order.hf_token))
 
     async def _outputs(self, job: Job, request: Request) -> AsyncGenerator[Output, None]:
-        """Raises `RouterError` where nothing was yielded and the request is over."""
+        """Raises `RouterError` where the request is over, and nothing was yielded but what
+        RunPod does not take as a result."""
+        limit = result_limit(job.get("id"))
         async with (
             ProgressPosts(partial(self._post, job), self._patience) as progress,
             Answer(self._service.open(request, progress.report)) as answer,
         ):
-            content, begun = bytearray(), False
+            whole, stream = WholeResult(limit, request.route), StreamedResult(limit)
+            events = bytearray()
             async for piece in answer:
-                content += piece
+                if not answer.response.streams:
+                    whole.add(piece)
+                    continue
+                events += piece
                 # Each yield is a post of its own: hand over all that has arrived.
-                if answer.response.streams and not (answer.has_more or answer.fails):
-                    for chunk in streamed(bytes(content)):
+                if not (answer.has_more or answer.fails):
+                    for chunk in streamed(bytes(events)):
+                        stream.add(chunk)
                         yield chunk
-                    content, begun = bytearray(), True
+                    events = bytearray()
             await progress.settled()
             response = answer.response
             if response.status >= 400:
-                yield failed(bytes(content))
-            elif response.failure is not None and not begun:
+                yield whole.refusal()
+            elif response.failure is not None and not stream.begun:
                 yield failed(dialect_of(request.route).body(response.failure))
             elif response.streams:
-                for chunk in streamed(bytes(content)):
+                for chunk in streamed(bytes(events)):
+                    stream.add(chunk)
                     yield chunk
+                stream.check()
             else:
-                yield answered(bytes(content))
+                output = await whole.output()
+                self._whole.add(job.get("id"))
+                yield output

@@ -13,8 +13,8 @@ import orjson
 
 from router.requests.event_stream import split_events
 
-# A stream chunk may have 1 MB as JSON, in which a quote takes two bytes and nothing of an
-# event takes more.
+# A post of a stream may have `limits.MOST_STREAMED` as JSON, in which a quote takes two bytes
+# and nothing of an event takes more.
 MOST = 480_000  # bytes
 _LONGEST_CHARACTER = 4  # bytes
 

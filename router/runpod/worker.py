@@ -10,10 +10,11 @@ import logging
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import runpod
-from runpod.http_client import AsyncClientSession
+from runpod.http_client import AsyncClientSession, ClientSession
+from runpod.serverless.modules import rp_job
 from runpod.serverless.modules.rp_http import send_result
 from runpod.serverless.modules.worker_state import JobsProgress
 
@@ -46,6 +47,7 @@ def take_jobs(worker: OpenableWorker, concurrency: int) -> int:
             yield output
 
     sys.argv = sys.argv[:1]  # the SDK parses it, for options of its own
+    post_whole_answers_once(intake)
     try:
         runpod.serverless.start(
             {
@@ -57,6 +59,21 @@ def take_jobs(worker: OpenableWorker, concurrency: int) -> int:
     except SystemExit:
         _log.debug("the SDK's loop was left")
     return intake.status
+
+
+def post_whole_answers_once(intake: Intake) -> None:
+    """Keep the SDK from posting an answer that is no stream as a part of one.
+
+    It posts all that a generator yields at once, and again as the result. Of a large answer
+    RunPod would refuse the first post.
+    """
+    post = rp_job.stream_result
+
+    async def stream_result(session: ClientSession, output: dict[str, Any], job: Job) -> None:
+        if intake.streams(job):
+            await post(session, output, job)
+
+    rp_job.stream_result = stream_result
 
 
 class Intake:
@@ -87,6 +104,9 @@ class Intake:
     def handle(self, job: Job) -> AsyncGenerator[Output, None]:
         assert self._jobs is not None, "a job before the worker was ready"  # noqa: S101
         return self._jobs.handle(job)
+
+    def streams(self, job: Job) -> bool:
+        return self._jobs is not None and self._jobs.streams(job)
 
     async def _live(self) -> None:
         try:

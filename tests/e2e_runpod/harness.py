@@ -40,6 +40,9 @@ class Endpoint:
     def submit(self, **job_input: Any) -> Job:
         return self.platform.submit(job_input)
 
+    def submit_synchronous(self, **job_input: Any) -> Job:
+        return self.platform.submit(job_input, synchronous=True)
+
     def run(self, **job_input: Any) -> Outcome:
         return self.submit(**job_input).wait()
 

@@ -69,7 +69,7 @@ def test_a_slow_download_is_reported_with_its_bytes(waits: Waits) -> None:
 
 def assert_told_before_the_answer(job: Job) -> list[Json]:
     assert len(job.finals) == 1
-    assert all(report.at < job.chunks[0].at for report in job.progress)
+    assert all(report.at < job.wait().at for report in job.progress)
     return [report.output for report in job.progress]
 
 

@@ -28,6 +28,7 @@ GENERATION: dict[str, type[Dialect]] = {
     "/v1/messages": Messages,
     "/generate": Dialect,
 }
+_VECTOR = (0.6, 0.8, -0.020408163265306, 0.0714285714285714)
 _EMBEDDING = {"/v1/embeddings", "/v1/rerank", "/v1/classify"}
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "max_new_tokens")
 
@@ -198,8 +199,9 @@ class Api:
 
     def _embeddings(self, body: Json, reply: Reply) -> None:
         texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
+        vector = list(islice(cycle(_VECTOR), self._behaviour.dimensions))
         data = [
-            {"object": "embedding", "index": index, "embedding": [0.6, 0.8]}
+            {"object": "embedding", "index": index, "embedding": vector}
             for index in range(len(texts))
         ]
         usage = {"prompt_tokens": _count_words(body), "total_tokens": _count_words(body)}

@@ -18,6 +18,7 @@ class Behaviour:
     answer: str | None = None  # what it says; else "I am <served name>"
     tokens: int | None = None  # how many it generates; else one for each word of the answer
     interval: float = 0.0  # from one token to the next
+    dimensions: int = 2  # of an embedding
 
     start_delay: float = 0.0  # the port refuses
     warm_up: float = 0.0  # then it answers 503

@@ -68,6 +68,7 @@ class Job:
         self.chunks: list[Chunk] = []
         self.progress: list[Chunk] = []
         self.finals: list[dict[str, Any]] = []  # a sound worker posts one, cancelled: none
+        self.refused: list[int] = []  # bytes of POSTs that were too large
         self.stream_holds: deque[Hold] = deque()  # for its next stream POSTs
         self.output_holds: deque[Hold] = deque()  # for its next progress or final POSTs
         self.taken = threading.Event()

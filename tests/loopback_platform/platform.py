@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from tests.loopback_platform.jobs import Hold, Job
 from tests.loopback_platform.records import Ping, Take
-from tests.loopback_platform.routes import BREAK_OFF, Routes
+from tests.loopback_platform.routes import BREAK_OFF, SYNCHRONOUS, Routes
 from tests.loopback_platform.server import Server
 
 _ENDPOINT = "loopback"
@@ -71,9 +71,11 @@ class LoopbackPlatform:
     def pings(self) -> list[Ping]:
         return self._routes.pings
 
-    def submit(self, job_input: Any) -> Job:
-        """Queue a job for the worker; `/run` and `/stream` are the same to it."""
-        job = Job(f"job-{next(self._numbers)}", job_input)
+    def submit(self, job_input: Any, *, synchronous: bool = False) -> Job:
+        """Queue a job for the worker, as `/run` does, or `/runsync`: all that the worker sees
+        of it is the id. Streams are read of either."""
+        begin = SYNCHRONOUS if synchronous else ""
+        job = Job(f"{begin}job-{next(self._numbers)}", job_input)
         self._server.loop.call_soon_threadsafe(self._routes.enqueue, job)
         return job
 

@@ -17,8 +17,11 @@ from tests.loopback_platform.jobs import Chunk, Job
 from tests.loopback_platform.poll import Line
 from tests.loopback_platform.records import Ping, Take
 
-STREAM_LIMIT = 1 << 20  # bytes of one POST
-OUTPUT_LIMIT = 20 << 20
+# Bytes of one POST. More is answered with 400, and the job goes on.
+STREAM_LIMIT = 1_000_000
+OUTPUT_LIMIT = 10_000_000
+SYNCHRONOUS_OUTPUT_LIMIT = 20_000_000
+SYNCHRONOUS = "sync-"  # how the ids of /runsync begin
 BREAK_OFF = 0  # in place of a status: the connection breaks
 
 
@@ -37,7 +40,7 @@ class Routes:
         self._stops: Line[str] = Line()
 
     def application(self) -> web.Application:
-        app = web.Application(middlewares=[self._gate], client_max_size=OUTPUT_LIMIT)
+        app = web.Application(middlewares=[self._gate], client_max_size=1 << 30)
         app.router.add_get(self._prefix + "/job-take/{worker}", self.take)
         app.router.add_get(self._prefix + "/job-take-batch/{worker}", self.take)
         app.router.add_get(self._prefix + "/job-stop/{worker}", self.stop)
@@ -87,7 +90,9 @@ class Routes:
 
     async def done(self, request: web.Request) -> web.Response:
         """A job's end, or its progress: they share an address."""
-        job, posted = await self._read(request, OUTPUT_LIMIT)
+        synchronous = request.match_info["job"].startswith(SYNCHRONOUS)
+        limit = SYNCHRONOUS_OUTPUT_LIMIT if synchronous else OUTPUT_LIMIT
+        job, posted = await self._read(request, limit)
         if job.output_holds:
             await job.output_holds.popleft().hang()
         if posted.get("status") == "IN_PROGRESS":
@@ -121,7 +126,8 @@ class Routes:
             raise web.HTTPNotFound
         body = await request.read()
         if len(body) > limit:
-            raise web.HTTPRequestEntityTooLarge(limit, len(body))
+            job.refused.append(len(body))
+            raise web.HTTPBadRequest(text=f"{len(body)} bytes, of {limit}")
         try:
             return job, json.loads(body, parse_constant=_refuse)
         except ValueError as error:

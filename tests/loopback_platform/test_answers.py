@@ -110,9 +110,23 @@ def test_a_chunk_is_posted_again_after_a_server_error(generator: Harness) -> Non
 
 
 def test_a_chunk_over_a_megabyte_is_too_large(generator: Harness) -> None:
-    job = generator.platform.submit(job_input(["yield", "x" * (1 << 20)], ["yield", 2]))
+    job = generator.platform.submit(job_input(["yield", "x" * 1_000_000], ["yield", 2]))
     assert len(job.wait().output) == 2
     assert job.outputs == [2]
+    assert len(job.refused) == 1
+
+
+async def test_a_job_with_too_large_a_result_never_ends_unless_it_is_synchronous(
+    generator: Harness,
+) -> None:
+    steps = job_input(*[["yield", "x" * 900_000]] * 12)
+    assert len(generator.platform.submit(steps, synchronous=True).wait().output) == 12
+    job = generator.platform.submit(steps)
+    await has_ended(generator, job)
+    assert len(job.chunks) == 12
+    assert job.finals == []
+    (size,) = job.refused
+    assert size > 12 * 900_000
 
 
 def test_progress_can_arrive_after_the_end(generator: Harness, tmp_path: Path) -> None:
