@@ -2,6 +2,7 @@
 
     {"openai_route": "/v1/chat/completions", "openai_input": {...}}   RunPod's /openai/v1
     {"openai_route": "/v1/models"}
+    {"route": "/v1/score", "body": {...}, "method": "POST"}           as worker-vllm has them
     {"messages": [...]}, {"prompt": ...}, {"input": ...}              bare OpenAI bodies
     {"prompt": ..., "sampling_params": {...}}                         as RunPod's docs show them
     {"text": ..., "sampling_params": {...}}, {"input_ids": ...}       SGLang's own
@@ -17,11 +18,13 @@ from urllib.parse import unquote
 
 import orjson
 
-from router.errors import InvalidHfToken, InvalidRequest
+from router.errors import InvalidHfToken, InvalidRequest, MethodNotAllowed
 from router.requests.request import Request
+from router.requests.routes import ROUTES
 
 _MODELS = "/v1/models"
 _GENERATE = "/generate"
+_BESIDE = ("model", "hf_token")  # fields that count where the body has none
 _LONGEST_ROUTE = 2048  # characters; the job has megabytes
 
 # The first of these fields that a bare body has decides its route.
@@ -42,33 +45,79 @@ class ListModels:
     hf_token: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The fields of a job that names its route. `method`: None where it has no such field."""
+
+    route: str
+    body: str
+    method: str | None = None
+
+
+_OPENAI = _Form("openai_route", "openai_input")
+_ANY = _Form("route", "body", "method")
+
+
 def read(content: object) -> Request | ListModels:
-    """Understand a job's `input`. Raises `InvalidRequest`, `InvalidHfToken`."""
+    """Understand a job's `input`. Raises `InvalidRequest`, `InvalidHfToken`, and
+    `MethodNotAllowed`."""
     if not isinstance(content, dict):
         raise InvalidRequest("The job's `input` must be an object.", param="input")
-    route = content.get("openai_route")
-    if route is None:
-        return _bare(content)
-    if not isinstance(route, str):
-        raise InvalidRequest(
-            "`openai_route` must be a string, such as /v1/chat/completions.",
-            param="openai_route",
-        )
-    body = content.get("openai_input") or {}
-    if not isinstance(body, dict):
-        raise InvalidRequest("`openai_input` must be an object.", param="openai_input")
-    beside = {name: content[name] for name in ("model", "hf_token") if name in content}
-    body = beside | body
-    path = _path(route)
-    if path == _MODELS or path.startswith(_MODELS + "/"):
-        return ListModels(path[len(_MODELS) + 1 :], _token(body.get("hf_token")))
-    return _request(path, body)
+    form = _form_of(content)
+    if form is not None:
+        return _routed(content, form)
+    if content.get(_OPENAI.body):
+        return _bare(_body(content, _OPENAI))
+    return _bare(content)
 
 
 def route_of(content: object) -> str:
     """The route that a job names, or "": its errors are told in that route's dialect."""
-    route = content.get("openai_route") if isinstance(content, dict) else None
+    form = _form_of(content) if isinstance(content, dict) else None
+    route = content[form.route] if form is not None and isinstance(content, dict) else None
     return _path(route) if isinstance(route, str) else ""
+
+
+def _form_of(content: dict[str, object]) -> _Form | None:
+    if content.get(_OPENAI.route) is not None:
+        return _OPENAI
+    # Clients of other APIs send a `route` in a bare body.
+    is_bare = _ANY.body not in content and any(field in content for field in _BARE)
+    return _ANY if content.get(_ANY.route) is not None and not is_bare else None
+
+
+def _routed(content: dict[str, object], form: _Form) -> Request | ListModels:
+    route = content[form.route]
+    if not isinstance(route, str):
+        raise InvalidRequest(
+            f"`{form.route}` must be a string, such as /v1/chat/completions.", param=form.route
+        )
+    body, path = _body(content, form), _path(route)
+    lists = path == _MODELS or path.startswith(_MODELS + "/")
+    if lists or path in ROUTES:
+        method = content.get(form.method) if form.method else None
+        _check_method(method, "GET" if lists else "POST")
+    if lists:
+        return ListModels(path[len(_MODELS) + 1 :], _token(body.get("hf_token")))
+    return _request(path, body)
+
+
+def _body(content: dict[str, object], form: _Form) -> dict[str, object]:
+    """The body, with what stands beside it where it has none of its own."""
+    body = content.get(form.body) or {}
+    if not isinstance(body, dict):
+        raise InvalidRequest(f"`{form.body}` must be an object.", param=form.body)
+    beside: dict[str, object] = {name: content[name] for name in _BESIDE if name in content}
+    return beside | body
+
+
+def _check_method(method: object, allowed: str) -> None:
+    if method is None or method == "":
+        return
+    if not isinstance(method, str):
+        raise InvalidRequest("`method` must be a string, such as POST.", param="method")
+    if method.upper() != allowed:
+        raise MethodNotAllowed(f"This route takes {allowed}.")
 
 
 def _path(route: str) -> str:
@@ -76,7 +125,10 @@ def _path(route: str) -> str:
     if len(route) > _LONGEST_ROUTE:
         return ""  # no route
     path, _, _query = route.partition("?")
-    return "/" + unquote(path).strip("/").removeprefix("openai/")
+    path = "/" + unquote(path).strip("/").removeprefix("openai/")
+    versioned = "/v1" + path
+    known = versioned in ROUTES or versioned.startswith(_MODELS + "/") or versioned == _MODELS
+    return versioned if known and path not in ROUTES else path
 
 
 def _bare(content: dict[str, object]) -> Request:
@@ -84,8 +136,8 @@ def _bare(content: dict[str, object]) -> Request:
         if field in content:
             return _request(route, content if route == _GENERATE else _merged(content))
     raise InvalidRequest(
-        "The job's `input` must have `openai_route` and `openai_input`, or one of "
-        f"{', '.join(f'`{field}`' for field in _BARE)}."
+        "The job's `input` must have `openai_route` and `openai_input`, `route` and `body`, or "
+        f"one of {', '.join(f'`{field}`' for field in _BARE)}."
     )
 
 

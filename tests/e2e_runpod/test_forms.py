@@ -26,6 +26,10 @@ def by_route(route: str, body: dict[str, Any]) -> dict[str, Any]:
     return {"openai_route": route, "openai_input": body}
 
 
+def as_vllm(route: str, body: dict[str, Any], **more: str) -> dict[str, Any]:
+    return {"route": route, "body": body, **more}
+
+
 FORMS = [
     (by_route("/v1/chat/completions", CHAT_BODY), CHAT),
     (by_route("v1/chat/completions", CHAT_BODY), CHAT),
@@ -33,6 +37,9 @@ FORMS = [
     (by_route("v1/completions", PROMPT), "/v1/completions"),
     (by_route("/v1/responses", {"input": "Who are you?"}), "/v1/responses"),
     (by_route("/v1/messages", {**CHAT_BODY, "max_tokens": 9}), "/v1/messages"),
+    (as_vllm("/v1/chat/completions", CHAT_BODY), CHAT),
+    (as_vllm("/openai/v1/completions", PROMPT, method="POST"), "/v1/completions"),
+    (as_vllm("generate", TEXT), "/generate"),
     (CHAT_BODY, CHAT),
     (PROMPT, "/v1/completions"),
     (TEXT, "/generate"),
@@ -52,8 +59,9 @@ def endpoint(harness: QueueHarness) -> Iterator[Endpoint]:
 
 def with_fields(job_input: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """Put into the OpenAI body, where there is one of its own."""
-    if "openai_input" in job_input:
-        return {**job_input, "openai_input": {**job_input["openai_input"], **fields}}
+    for own in ("openai_input", "body"):
+        if own in job_input:
+            return {**job_input, own: {**job_input[own], **fields}}
     return {**job_input, **fields}
 
 
@@ -116,6 +124,14 @@ def test_models_are_listed(endpoint: Endpoint) -> None:
         listing = answer(job.wait())
         assert listing["object"] == "list"
         assert {"id": DEFAULT, "loaded": True}.items() <= listing["data"][0].items()
+
+
+def test_a_wrong_method_or_route_is_told_in_the_envelope(endpoint: Endpoint) -> None:
+    listing = answer(endpoint.run(route="/v1/models", method="GET"))
+    assert listing["object"] == "list"
+    wrong = {"route": CHAT, "method": "GET", "body": CHAT_BODY}
+    assert refusal(endpoint.run(**wrong)) == "method_not_allowed"
+    assert refusal(endpoint.run(route="/health", method="GET")) == "route_not_found"
 
 
 def test_one_model_is_told_of_by_its_name(endpoint: Endpoint) -> None:

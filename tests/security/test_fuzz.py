@@ -43,6 +43,9 @@ _jobs = st.fixed_dictionaries(
     optional={
         "openai_route": _texts | json_values,
         "openai_input": _bodies | json_values,
+        "route": _texts | json_values,
+        "body": _bodies | json_values,
+        "method": _texts | json_values,
         "model": _texts | json_values,
         "hf_token": _tokens,
         "prompt": json_values,

@@ -7,6 +7,7 @@ times as long, not sixteen.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from router.requests.event_stream import EventStream
 from router.requests.manifests import holds_media
 from router.requests.routes import ROUTES, burden, caller_token, parse
 from router.runpod.inputs import read
+from router.runpod.limits import size
 from router.runpod.outputs import answered, streamed
 from router.secrets import Token
 from tests.bench.shapes import SHAPES
@@ -190,6 +192,7 @@ TEXTS: dict[str, Parser] = {
     ),
     "media": text(lambda data: parse(orjson.dumps({"image_data": data}), ROUTES["/generate"])),
     "an answer for a job": answered,
+    "the size of an answer for a job": lambda content: asyncio.run(size(answered(content))),
     "a stream for a job": lambda events: list(streamed(events)),
     "patterns of names": text(Patterns.parse),
     "a size": text(parsers.as_size),
