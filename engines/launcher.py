@@ -153,7 +153,7 @@ class SglangLauncher:
         on_line: Callable[[str], None],
     ) -> tuple[EngineProcess, Door, Lodging]:
         try:
-            lodging = await asyncio.to_thread(self._lodgings.new, snapshot)
+            lodging = await self._lodge(snapshot)
         except OSError as error:
             raise EngineStartError(f"the engine has no place to run in: {error}") from error
         environment = command.environment(
@@ -187,6 +187,21 @@ class SglangLauncher:
             lodging.clear()
             raise EngineStartError(f"the engine could not be started: {error}") from error
         return process, door, lodging
+
+    async def _lodge(self, snapshot: Path) -> Lodging:
+        """Make the engine's directories; none is left where this is cancelled."""
+        made: list[Lodging] = []
+
+        async def make() -> None:
+            made.append(await asyncio.to_thread(self._lodgings.new, snapshot))
+
+        try:
+            await finish(make())
+        except asyncio.CancelledError:
+            for lodging in made:
+                await finish(asyncio.to_thread(lodging.clear))
+            raise
+        return made[0]
 
     async def _wait_until_ready(
         self, engine: SglangEngine, model_path: str, failure: FailureReason

@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -325,6 +326,24 @@ async def test_a_start_cancelled_before_it_began_starts_nothing(workshop: Worksh
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start
+
+
+def _below(directory: Path, pattern: str) -> list[Path]:
+    return list(directory.glob(pattern))
+
+
+async def test_a_start_cancelled_while_its_directories_are_made_leaves_none(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    launcher = workshop.launcher()
+    start = asyncio.create_task(workshop.start(launcher))
+    await asyncio.sleep(0)  # they are being made in a thread
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert not _below(tmp_path, "engines-*/*")
 
 
 async def test_a_start_leaves_no_task_behind(workshop: Workshop) -> None:
