@@ -8,6 +8,10 @@ from typing import Any
 
 from router.config.setting import Setting
 
+# The form's type for tokens and keys. RunPod's guide does not list it: `string` would show what
+# is typed.
+SECRET_INPUT = "password"  # noqa: S105 - a type
+
 
 def table(settings: Iterable[Setting[Any]]) -> str:
     """A table in Markdown: one row for each setting."""
@@ -71,7 +75,7 @@ def _input(one: Setting[Any]) -> dict[str, Any]:
     default = _form_default(one)
     shown: dict[str, Any] = {
         "name": one.label,
-        "type": "password" if one.secret else one.form_type or kind.form,
+        "type": SECRET_INPUT if one.secret else one.form_type or kind.form,
         "description": _description(one),
         "required": False,
         "default": default,

@@ -12,6 +12,8 @@ import pytest
 
 from engines import flags as engine_flags
 from engines.flags import GONE_VALUES, flags
+from router.config import models_file
+from router.config.listing import SECRET_INPUT
 from router.config.settings import SETTINGS, Settings, SettingsError
 from tests.engines.test_flags import EXAMPLES, SWITCHES, VALUES, sglang_says
 from tests.generated_docs import README, REFERENCE, between, generated, with_form
@@ -22,8 +24,10 @@ TESTS: dict[str, Any] = json.loads((ROOT / ".runpod/tests.json").read_text())
 CONFIG: dict[str, Any] = HUB["config"]
 INPUTS: dict[str, dict[str, Any]] = {item["key"]: item["input"] for item in CONFIG["env"]}
 
+SMALLEST_GPU = 22 << 30  # bytes of ADA_24 that engines can have
+
 # By what the operator writes: everything else is text to the form, and to the code.
-LIKE_TEXT = {"string", "password", "huggingface"}
+LIKE_TEXT = {"string", SECRET_INPUT, "huggingface"}
 
 
 def image_environ() -> dict[str, str]:
@@ -134,15 +138,22 @@ def test_the_token_is_masked_optional_and_stands_beside_the_model() -> None:
     keys = list(INPUTS)
     assert keys.index("HF_TOKEN") == keys.index("MODEL_NAME") + 1
     token = INPUTS["HF_TOKEN"]
-    assert (token["name"], token["type"]) == ("HuggingFace Token", "password")
+    assert (token["name"], token["type"]) == ("HuggingFace Token", SECRET_INPUT)
     assert (token["required"], token["default"]) == (False, "")
     assert not token["advanced"]
     assert "gated and private models" in token["description"]
 
 
+def test_tokens_and_keys_are_masked_and_all_other_types_are_those_of_runpods_guide() -> None:
+    masked = {name for name, field in INPUTS.items() if field["type"] == "password"}
+    assert masked == {"HF_TOKEN", "API_KEYS"}
+    documented = {"string", "number", "boolean", "huggingface"}
+    assert {INPUTS[name]["type"] for name in INPUTS.keys() - masked} == documented
+
+
 @pytest.mark.parametrize("name", [v.name for v in SETTINGS.values() if v.secret])
 def test_a_secret_is_masked_and_has_no_value_anywhere(name: str) -> None:
-    assert INPUTS[name]["type"] == "password"
+    assert INPUTS[name]["type"] == SECRET_INPUT
     assert INPUTS[name]["default"] == ""
     assert not any(name in preset["defaults"] for preset in CONFIG["presets"])
     assert name not in {item["key"] for item in TESTS["config"]["env"]}
@@ -187,11 +198,25 @@ def test_every_field_is_described() -> None:
 
 
 def test_presets_set_variables_that_exist() -> None:
-    assert 2 <= len(CONFIG["presets"]) <= 3
     for preset in CONFIG["presets"]:
         assert preset["name"]
         assert set(preset["defaults"]) <= set(INPUTS)
         Settings.from_environ(preset["defaults"])
+
+
+def test_the_presets_are_a_chat_model_several_models_and_an_embedder_with_a_reranker() -> None:
+    offered = [Settings.from_environ(preset["defaults"]) for preset in CONFIG["presets"]]
+    catalogs = [models_file.catalog(settings) for settings in offered]
+    chat, several, search = [[str(m.source) for m in one.models] for one in catalogs]
+    assert len(chat) == 1
+    assert len(several) == 3
+    assert any("Embedding" in name for name in search)
+    assert any("reranker" in name for name in search)
+    for catalog in catalogs:
+        assert catalog.default is not None
+        claims = [model.memory or 0 for model in catalog.models]
+        assert sum(claims) <= SMALLEST_GPU
+        assert len(claims) == 1 or all(claims)
 
 
 def test_the_listing_has_what_runpod_asks_for() -> None:
