@@ -99,6 +99,10 @@ registry: .venv-sglang/ready
 		tests/e2e_sglang/registry.py > $(TABLE).new 2>/dev/null
 	mv $(TABLE).new $(TABLE)
 
+# Checks that version, changelog, image and tag agree, and prints the release's notes. Tags nothing.
+release-notes: .venv/ready
+	@.venv/bin/python -m tests.release $(TAG)
+
 # Every route of the real SGLang, asked directly and through the router: two minutes.
 compare: setup
 	.venv/bin/python -m tests.e2e_sglang.compare
