@@ -7,10 +7,13 @@ import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from engines.door import Door
 from engines.lodging import Lodging
 from router.models import EngineSpec, ResolvedModel, Task
+from router.repository.engine_flags import PREFILL, engine_flags
 from router.scheduler.actions import Allotment
 from router.secrets import Token
 
@@ -21,12 +24,16 @@ _GIB = 1 << 30
 
 # An engine that shares its GPU gets the smallest prefill chunk that SGLang uses; by default
 # SGLang sizes the chunk for the whole GPU.
-_SHARED_CHUNK = 2048  # tokens
+# An encoder has no chunks, and computes as much at once.
+_SHARED_CHUNK = PREFILL  # tokens
 # SGLang's own estimate of the memory beside weights and KV cache: 512 MiB, and 1.5 MiB per
 # token of the prefill chunk (sglang 0.5.23, arg_groups/memory_hook.py).
 _RESERVE = _GIB // 2 + _SHARED_CHUNK * 3 * (1 << 19)  # bytes
 _MAX_RESERVE = 0.25  # of the claim, so that a small claim is not all reserve
 _SMALLER = 0.85
+
+_CPU_CACHE = 4096  # tokens
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 # To SGLang, an empty list of domains means any domain. `.invalid` never resolves (RFC 2606).
 _NO_DOMAIN = "none.invalid"
@@ -73,12 +80,16 @@ def argv(
     *,
     python: str,
     device: Device,
+    config: Mapping[str, Any] = _NOTHING,
     media_domains: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """The engine's command line.
+    """The engine's command line; `config` is the model's config.json.
 
-    The spec's flags come last, because the last of two equal flags counts.
+    The last of two equal flags counts. So the spec's flags come last, but for those that
+    would make the model's numbers wrong: `ENGINE_ARGS` speaks of all models.
     """
+    cache = _CPU_CACHE if device is Device.CPU else None
+    own = engine_flags(config, spec.model.task, cache=cache)
     return (
         python,
         *(str(ENTRY), ",".join(map(str, door.files)), "sglang.launch_server"),
@@ -89,7 +100,9 @@ def argv(
         *("--log-level-http", "warning"),  # otherwise each poll of /ready is logged
         *("--allowed-media-domains", *(media_domains or (_NO_DOMAIN,))),
         *(_cpu_flags() if device is Device.CPU else memory_flags(allotment)),
+        *own.usual,
         *spec.flags,
+        *own.needed,
     )
 
 
@@ -124,7 +137,13 @@ def _cpu_flags() -> tuple[str, ...]:
         *("--sampling-backend", "pytorch", "--grammar-backend", "xgrammar"),
         *("--cuda-graph-backend-decode", "disabled"),
         *("--cuda-graph-backend-prefill", "disabled"),
-        *("--max-total-tokens", "4096", "--max-running-requests", "4", "--sleep-on-idle"),
+        *(
+            "--max-total-tokens",
+            str(_CPU_CACHE),
+            "--max-running-requests",
+            "4",
+            "--sleep-on-idle",
+        ),
     )
 
 

@@ -20,6 +20,7 @@ from engines import command
 from engines.door import Door, new_door
 from engines.failure import FailureReason, clean
 from engines.lodging import Lodging, Lodgings, User
+from engines.model_config import model_config
 from engines.process import EngineProcess
 from engines.vocabulary import vocabulary
 from router.models import EngineSpec
@@ -152,6 +153,7 @@ class SglangLauncher:
         allotment: Allotment,
         on_line: Callable[[str], None],
     ) -> tuple[EngineProcess, Door, Lodging]:
+        config = await asyncio.to_thread(model_config, snapshot)
         try:
             lodging = await self._lodge(snapshot)
         except OSError as error:
@@ -172,6 +174,7 @@ class SglangLauncher:
                     allotment,
                     python=self._python,
                     device=self._device,
+                    config=config,
                     media_domains=self._media_domains,
                 )
                 process = await EngineProcess.spawn(

@@ -80,6 +80,43 @@ def test_the_operators_flags_come_last() -> None:
     assert line[-2:] == ("--max-total-tokens", "64")
 
 
+ENCODER = {"architectures": ["BertModel"], "max_position_embeddings": 512}
+
+
+def of_encoder(*flags: str, device: Device = Device.CUDA) -> tuple[str, ...]:
+    return argv(
+        spec(Task.EMBED, *flags),
+        SNAPSHOT,
+        DOOR,
+        Allotment(claim=20 * GIB, free=60 * GIB, whole=False),
+        python="python3",
+        device=device,
+        config=ENCODER,
+    )
+
+
+def test_an_encoder_has_no_chunks_whatever_the_operator_gives_to_all_models() -> None:
+    line = of_encoder("--chunked-prefill-size", "4096")
+    assert line[-3:] == ("--disable-radix-cache", "--chunked-prefill-size", "-1")
+
+
+def test_the_operator_says_how_much_an_encoder_computes_at_once() -> None:
+    line = of_encoder("--max-prefill-tokens", "8192")
+    assert [line[at + 1] for at, flag in enumerate(line) if flag == "--max-prefill-tokens"] == [
+        "2048",
+        "8192",
+    ]
+
+
+def test_an_encoder_on_the_cpu_takes_no_text_that_its_cache_can_not_hold() -> None:
+    long = ENCODER | {"max_position_embeddings": 8192}
+    line = argv(
+        spec(Task.EMBED), SNAPSHOT, DOOR, WHOLE, python="", device=Device.CPU, config=long
+    )
+    assert option(line, "--context-length") == "4095"
+    assert option(line, "--max-total-tokens") == "4096"
+
+
 def test_without_media_domains_none_is_allowed() -> None:
     assert option(command(spec()), "--allowed-media-domains") == "none.invalid"
 

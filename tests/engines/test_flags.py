@@ -175,6 +175,10 @@ def sglang_says(lines: list[tuple[str, ...]]) -> list[str | None]:
     return verdicts
 
 
+LLAMA = {"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 8192}
+ROBERTA = {"architectures": ["XLMRobertaModel"], "max_position_embeddings": 514}
+
+
 @pytest.mark.sglang
 def test_sglang_knows_every_flag_that_the_worker_can_emit() -> None:
     assert set(EXAMPLES) == set(VALUES)
@@ -190,9 +194,11 @@ def test_sglang_knows_every_flag_that_the_worker_can_emit() -> None:
             Allotment(claim=gib, free=2 * gib, whole=False, smaller=True),
             python="python3",
             device=device,
+            config=config,
         )[4:]
         for device in Device
         for task in Task
+        for config in (LLAMA, ROBERTA)
     ]
     verdicts = sglang_says(lines)
     assert [(l, v) for l, v in zip(lines, verdicts, strict=True) if v is not None] == []  # noqa: E741

@@ -1,0 +1,42 @@
+"""Guards of what a model answers: the numbers that its weights give, and no others."""
+
+from __future__ import annotations
+
+from tests.guards.guard import Guard
+from tests.guards.mutations import drop, never, swap, without
+
+_FLAGS = "tests/repository/test_engine_flags.py::"
+
+GUARDS = (
+    Guard(
+        "An encoder computes no text in parts",
+        "router.repository.engine_flags:engine_flags",
+        swap("'-1'", "'2048'"),
+        _FLAGS + "test_an_encoder_sees_each_text_whole[BertModel]",
+    ),
+    Guard(
+        "An encoder takes nothing from another text's cache",
+        "router.repository.engine_flags:engine_flags",
+        without("--disable-radix-cache"),
+        _FLAGS + "test_an_encoder_sees_each_text_whole[BertModel]",
+    ),
+    Guard(
+        "No flag for all models makes an encoder's numbers wrong",
+        "engines.command:argv",
+        swap("own.needed", "()"),
+        "tests/engines/test_command.py::"
+        "test_an_encoder_has_no_chunks_whatever_the_operator_gives_to_all_models",
+    ),
+    Guard(
+        "No text goes beyond a table of positions, which kills the engine",
+        "router.repository.engine_flags:_context_flags",
+        never("_ENCODERS"),
+        _FLAGS + "test_a_roberta_takes_no_text_beyond_its_table_of_positions",
+    ),
+    Guard(
+        "No text waits forever for a cache that can't hold it",
+        "router.repository.engine_flags:_context_flags",
+        drop("cache", "limits"),
+        _FLAGS + "test_a_text_that_the_cache_can_not_hold_is_too_long[BertModel-embed]",
+    ),
+)
