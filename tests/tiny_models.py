@@ -16,7 +16,7 @@ import json
 import random
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
@@ -62,12 +62,12 @@ def make(directory: Path, name: str, kind: Kind = Kind.CHAT) -> Path:
     if kind is Kind.CHAT:
         _teach(tensors, [vocabulary[_spell(word)] for word in _words(name)])
     else:
-        _write_pooling(model)
-    _write_json(model / "config.json", _config())
-    _write_json(model / "generation_config.json", {"eos_token_id": 2, "pad_token_id": 0})
-    _write_json(model / "tokenizer.json", _tokenizer(vocabulary))
-    _write_json(model / "tokenizer_config.json", _tokenizer_config())
-    (model / "model.safetensors").write_bytes(_safetensors(tensors))
+        write_pooling(model, "lasttoken")
+    write_json(model / "config.json", _config())
+    write_json(model / "generation_config.json", {"eos_token_id": 2, "pad_token_id": 0})
+    write_json(model / "tokenizer.json", tokenizer(vocabulary, SPECIAL))
+    write_json(model / "tokenizer_config.json", _tokenizer_config())
+    (model / "model.safetensors").write_bytes(safetensors(tensors))
     return model
 
 
@@ -144,7 +144,7 @@ def _teach(tensors: Tensors, said: list[int]) -> None:
         lead[following * HIDDEN + directions[token]] = 4.0
 
 
-def _safetensors(tensors: Tensors) -> bytes:
+def safetensors(tensors: Tensors) -> bytes:
     """The format: the header's length, the header (JSON), the tensors' bytes."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     data = b""
@@ -159,9 +159,14 @@ def _safetensors(tensors: Tensors) -> bytes:
 
 def _vocabulary(words: tuple[str, ...]) -> dict[str, int]:
     """One token for a byte, so that any text can be written; and those of the answer."""
-    tokens = [*SPECIAL, *map(_letter, range(256))]
+    tokens = [*SPECIAL, *letters()]
     tokens += [spelt for word in words if (spelt := _spell(word)) not in tokens]
     return {token: number for number, token in enumerate(tokens)}
+
+
+def letters() -> Iterator[str]:
+    """How a byte-level tokenizer writes each byte."""
+    return map(_letter, range(256))
 
 
 def _letter(byte: int) -> str:
@@ -179,7 +184,8 @@ def _spell(text: str) -> str:
     return "".join(map(_letter, text.encode()))
 
 
-def _tokenizer(vocabulary: dict[str, int]) -> dict[str, object]:
+def tokenizer(vocabulary: dict[str, int], special: Sequence[str]) -> dict[str, object]:
+    """The content of a tokenizer.json: byte-level, with marks that begin with number 0."""
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {
@@ -188,7 +194,7 @@ def _tokenizer(vocabulary: dict[str, int]) -> dict[str, object]:
         "padding": None,
         "added_tokens": [
             {"id": number, "content": token, "special": True, **flags}
-            for number, token in enumerate(SPECIAL)
+            for number, token in enumerate(special)
         ],
         "normalizer": None,
         "pre_tokenizer": {**byte_level, "use_regex": True},
@@ -208,17 +214,18 @@ def _tokenizer_config() -> dict[str, object]:
     }
 
 
-def _write_pooling(model: Path) -> None:
+def write_pooling(model: Path, mode: str) -> None:
+    """The files of sentence-transformers; `mode` is `cls_token`, `mean_tokens`, `lasttoken`."""
     modules = {"Transformer": "", "Pooling": "1_Pooling"}
     listed = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
         for i, (name, path) in enumerate(modules.items())
     ]
-    _write_json(model / "modules.json", listed)
+    write_json(model / "modules.json", listed)
     (model / "1_Pooling").mkdir(exist_ok=True)
-    pooling = {"word_embedding_dimension": HIDDEN, "pooling_mode_lasttoken": True}
-    _write_json(model / "1_Pooling" / "config.json", pooling)
+    pooling = {"word_embedding_dimension": HIDDEN, f"pooling_mode_{mode}": True}
+    write_json(model / "1_Pooling" / "config.json", pooling)
 
 
-def _write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n")

@@ -1,0 +1,49 @@
+"""What transformers makes of the same weights: run by SGLang's Python, which has it.
+
+Reads `{"model": path, "inputs": [text or [text, text], ...]}` for each line, and writes the
+vectors of an embedder, of length 1, or a classifier's logits: one line of JSON for each.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        asked = json.loads(line)
+        print(json.dumps(_vectors(asked["model"], asked["inputs"])), flush=True)
+
+
+def _vectors(path: str, inputs: list[Any]) -> list[list[float]]:
+    classifies = "Classification" in AutoConfig.from_pretrained(path).architectures[0]
+    kind = AutoModelForSequenceClassification if classifies else AutoModel
+    model = kind.from_pretrained(path, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    found = []
+    for given in inputs:
+        texts = given if isinstance(given, list) else [given]
+        with torch.no_grad():
+            output = model(**tokenizer(*texts, return_tensors="pt"))
+        found.append(output.logits[0] if classifies else _pooled(output, model))
+    return [vector.tolist() for vector in found]
+
+
+def _pooled(output: Any, model: Any) -> Any:
+    """As SGLang pools: an encoder's first token, and a decoder's last."""
+    place = -1 if model.config.model_type == "llama" else 0
+    return torch.nn.functional.normalize(output.last_hidden_state[0, place], dim=0)
+
+
+if __name__ == "__main__":
+    main()
