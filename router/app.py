@@ -31,6 +31,7 @@ from router.downloads.places import Places
 from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
 from router.pool.pool import EnginePool
+from router.repository.directory import task_of_directory
 from router.requests.service import Service
 from router.requests.upstream import HttpUpstream
 from router.running import Run, Work, drain, in_background
@@ -62,7 +63,7 @@ class Configuration:
         """Raises `SettingsError`."""
         settings = Settings.from_environ(environ, platform)
         files.check(settings)
-        catalog = models_file.catalog(settings)
+        catalog = models_file.catalog(settings).judged(task_of_directory)
         credentials = Credentials.read(settings, catalog, environ)
         for model in catalog.models:
             flags.refuse_reserved(f"MODELS_CONFIG: flags of {model.name}", model.flags)

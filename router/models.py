@@ -23,6 +23,7 @@ class Task(StrEnum):
     GENERATE = "generate"
     EMBED = "embed"
     CLASSIFY = "classify"
+    TRANSCRIBE = "transcribe"  # speech to text: no route serves it
 
 
 class Access(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,13 +43,12 @@ class OperatorModel:
         """What to ask the Hub for; None for a local directory."""
         return self.source if isinstance(self.source, ModelRef) else None
 
-    def local(self, task: Task = Task.GENERATE) -> ResolvedModel | None:
+    def local(self) -> ResolvedModel | None:
         """The directory as a model, for which the Hub is not asked; None for a Hub model."""
         if isinstance(self.source, ModelRef):
             return None
-        return ResolvedModel(
-            self.name, LOCAL_COMMIT, self.task or task, Access.LOCAL, self.source
-        )
+        task = self.task or Task.GENERATE
+        return ResolvedModel(self.name, LOCAL_COMMIT, task, Access.LOCAL, self.source)
 
 
 class Catalog:
@@ -68,6 +67,17 @@ class Catalog:
                 _claim(revisions, model.ref.revision or DEFAULT_REVISION, model)
             for alias in model.aliases or (model.name,):
                 _claim(self._aliases, alias, model)
+
+    def judged(self, judge: Callable[[Path], Task]) -> Catalog:
+        """With the task of each directory for which the operator named none."""
+        tasks = {
+            model: judge(model.source)
+            for model in self.models
+            if model.task is None and isinstance(model.source, Path)
+        }
+        known = {model: replace(model, task=task) for model, task in tasks.items()}
+        default = None if self.default is None else known.get(self.default, self.default)
+        return Catalog((known.get(model, model) for model in self.models), default)
 
     def lookup(self, name: str) -> OperatorModel | None:
         """Find by the name as a request wrote it, before the Hub is asked anything.

@@ -16,6 +16,8 @@ from router.models import Task
 
 T = TypeVar("T")
 
+_SERVED = [task for task in Task if task is not Task.TRANSCRIBE]
+
 _Word = str | int | float
 _SIZE = r"^[0-9]+(\.[0-9]+)? ?([KMGTkmgt]([Ii]?[Bb])?|[Bb])$"  # what `as_size` takes
 
@@ -38,7 +40,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _task(value: object) -> Task:
-    return Task(as_one_of(*Task)(_text(value)))
+    return Task(as_one_of(*_SERVED)(_text(value)))
 
 
 def _scalar(parse: Callable[[str], T]) -> Callable[[object], T]:
@@ -110,7 +112,7 @@ _Ttl = Annotated[
     float | None,
     PlainValidator(_scalar(as_ttl), json_schema_input_type=float | Literal["off"]),
 ]
-_TASKS = WithJsonSchema({"type": "string", "enum": [*Task]})
+_TASKS = WithJsonSchema({"type": "string", "enum": [*_SERVED]})
 _Task = Annotated[Task, PlainValidator(_task, json_schema_input_type=Annotated[str, _TASKS])]
 
 
@@ -132,7 +134,7 @@ class ModelEntry(BaseModel):
         "text as for a shell.",
     )
     task: _Task | None = Field(
-        None, description="What it does. Absent: what its repository suggests."
+        None, description="What it does. Absent: what its architecture and its files say."
     )
     pin: _Flag = Field(default=False, description="Never evict it.")
     preload: _Flag = Field(default=False, description="Start it before the first request.")

@@ -10,25 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
 from urllib.parse import quote
 
 import httpx2
+import orjson
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
-from router.errors import HubUnavailable, InvalidModelId, ModelDisabled, UnsupportedModel
+from router.errors import HubUnavailable
 from router.hub.errors import DEFAULT_RETRY_AFTER, HubRequest, hub_error, not_a_hub
+from router.hub.metadata import parse_info
 from router.hub.origin import HubOrigin
-from router.models import Access, ModelRef, ResolvedModel, Task
+from router.hub.small_file import MAX_REDIRECTS, read_small_file
+from router.models import Access, ModelRef, ResolvedModel
+from router.repository import task
 from router.secrets import Token
 
-MAX_REDIRECTS = 5
-_EMBEDDING_FILES = ("modules.json", "config_sentence_transformers.json")
+_PATIENCE = 5.0  # seconds for a file that may tell a model's task
 
 
 class HuggingFaceHub:
@@ -69,7 +70,8 @@ class HuggingFaceHub:
         await self._client.aclose()
 
     async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
-        """Implements `Hub.resolve`. Reads metadata only, which a gated model shows to all."""
+        """Implements `Hub.resolve`. Reads metadata, which a gated model shows to all, and up to
+        two small files where the task depends on them."""
         path = f"/api/models/{quote(ref.repo_id)}"
         if ref.revision is not None:
             path += f"/revision/{quote(ref.revision, safe='')}"
@@ -78,7 +80,11 @@ class HuggingFaceHub:
         )
         response = await self._ask("GET", path, credential)
         _check(response, request)
-        return _parse(response)
+        model, signs = parse_info(response)
+        while (name := task.unread(signs)) is not None:
+            content = await self._read(model, name, credential)
+            signs = replace(signs, contents={**signs.contents, name: content})
+        return replace(model, task=task.task_of(signs))
 
     async def entitle(self, model: ResolvedModel, credential: Token | None) -> None:
         """Implements `Hub.entitle`: asks for auth-check, then for config.json at this commit.
@@ -104,21 +110,36 @@ class HuggingFaceHub:
         if response.headers.get("X-Repo-Commit") != model.commit:
             raise not_a_hub()
 
+    async def _read(
+        self, model: ResolvedModel, name: str, credential: Token | None
+    ) -> object | None:
+        """A small JSON file, parsed; None where it can't be read: the model may do without."""
+        path = f"/{quote(model.repo_id)}/resolve/{quote(model.commit)}/{name}"
+        with suppress(httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, ValueError):
+            async with asyncio.timeout(min(_PATIENCE, self._timeout)):
+                content = await read_small_file(
+                    self._client, self._origin, self._url(path), _headers(credential)
+                )
+            return None if content is None else orjson.loads(content)
+        return None
+
     async def _ask(self, method: str, path: str, credential: Token | None) -> httpx2.Response:
         """Send a request; follow redirects (of a renamed model) within the Hub's own origin.
 
         A redirect to another origin is returned as the response, so that the token does not
         go there. Raises `HubUnavailable`.
         """
-        headers = {"Authorization": f"Bearer {credential.reveal()}"} if credential else {}
         # The error is raised outside of `except`: the client's exceptions hold the token.
         with suppress(httpx2.HTTPError, httpx2.InvalidURL, TimeoutError):
             async with asyncio.timeout(self._timeout):
-                return await self._follow(method, httpx2.URL(self._endpoint + path), headers)
+                return await self._follow(method, self._url(path), _headers(credential))
         raise HubUnavailable(
             "The Hugging Face Hub can't be reached now: try again later.",
             retry_after=DEFAULT_RETRY_AFTER,
         )
+
+    def _url(self, path: str) -> httpx2.URL:
+        return httpx2.URL(self._endpoint + path)
 
     async def _follow(
         self, method: str, url: httpx2.URL, headers: dict[str, str]
@@ -141,6 +162,10 @@ class HuggingFaceHub:
         return await self._client.request(method, url, headers=headers)
 
 
+def _headers(credential: Token | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {credential.reveal()}"} if credential else {}
+
+
 def _check(response: httpx2.Response, request: HubRequest, *, elsewhere: bool = False) -> None:
     """Raise the router's error for an error response.
 
@@ -155,49 +180,3 @@ def _check(response: httpx2.Response, request: HubRequest, *, elsewhere: bool = 
             return
         refusal = not_a_hub()
     raise refusal  # outside of `except`: the original error holds the token
-
-
-def _parse(response: httpx2.Response) -> ResolvedModel:
-    try:
-        info = response.json()
-        name, commit = ModelRef.parse(info["id"]).repo_id, info["sha"]
-        files = [file["rfilename"] for file in info.get("siblings") or ()]
-        task = _task(files, _architectures(info))
-    except (ValueError, KeyError, TypeError, AttributeError, InvalidModelId):
-        raise not_a_hub() from None
-    if info.get("disabled"):
-        raise ModelDisabled(f"The model {name} was disabled on the Hugging Face Hub.")
-    if not ModelRef(name, commit).is_commit:
-        raise UnsupportedModel(f"The model {name} has no commit.")
-    return ResolvedModel(name, commit, task, _access(info), created=_created(info))
-
-
-def _access(info: dict[str, Any]) -> Access:
-    if info.get("private"):
-        return Access.PRIVATE
-    return Access.GATED if info.get("gated") else Access.PUBLIC
-
-
-def _created(info: dict[str, Any]) -> int:
-    """When the repository was created, in seconds since 1970; 0 if the Hub does not say."""
-    with suppress(KeyError, TypeError, ValueError, OverflowError):
-        return int(datetime.fromisoformat(info["createdAt"]).timestamp())
-    return 0
-
-
-def _architectures(info: dict[str, Any]) -> list[str]:
-    """From the repository's config.json, which may hold anything."""
-    named = (info.get("config") or {}).get("architectures")
-    return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
-
-
-def _task(files: Iterable[str], architectures: Iterable[str]) -> Task:
-    """What the repository is for, judged by its files and its architectures."""
-    if any(name in _EMBEDDING_FILES or name.startswith("1_Pooling/") for name in files):
-        return Task.EMBED
-    if any(
-        name.endswith("ForSequenceClassification") or "RewardModel" in name
-        for name in architectures
-    ):
-        return Task.CLASSIFY
-    return Task.GENERATE

@@ -45,6 +45,11 @@ def lookup(name: str) -> Architecture | None:
     return _architectures().get(name)
 
 
+def names() -> Iterable[str]:
+    """Of all architectures that SGLang has, sorted."""
+    return sorted(_architectures())
+
+
 def identify(names: Iterable[str], config: Mapping[str, Any]) -> Architecture | None:
     """The first of `names` that SGLang has, with a model's whole `config.json` in mind."""
     text = config.get("text_config", config)

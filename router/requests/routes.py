@@ -40,7 +40,7 @@ _COUNTED = 1 << 20  # bytes; longer bodies are long in any case
 
 _GENERATE = frozenset({Task.GENERATE})
 _JUDGES = frozenset({Task.CLASSIFY, Task.GENERATE})
-_ANY = frozenset(Task)
+_ANY = frozenset({Task.GENERATE, Task.EMBED, Task.CLASSIFY})
 
 Salt = str | list[str] | None
 

@@ -15,8 +15,14 @@ from router.access.decision import Admitted
 from router.clock import Clock
 from router.config.catalog import Catalog, OperatorModel, engine_spec
 from router.config.settings import Settings
-from router.errors import InvalidModelId, ModelNotFound, RouteNotFound, WrongEndpoint
-from router.models import EngineSpec, ResolvedModel
+from router.errors import (
+    InvalidModelId,
+    ModelNotFound,
+    RouteNotFound,
+    UnsupportedModel,
+    WrongEndpoint,
+)
+from router.models import EngineSpec, ResolvedModel, Task
 from router.pool.pool import EnginePool
 from router.requests.engine_call import Authorized, Deadlines, EngineAccess, EngineCall
 from router.requests.engine_errors import hide_paths
@@ -123,6 +129,7 @@ class Service:
         admitted = await self._admission.admit(model.name, None)
         deadline = self._clock() + self._settings.queue_timeout
         spec = self._spec(admitted)
+        _check_served(spec.model)
         with self._pool.lease(spec, admitted.download_credential, deadline=deadline) as lease:
             await lease.granted()
 
@@ -146,6 +153,7 @@ class Service:
         token = caller_token(hf_token, call.hf_token)
         admitted = await self._admission.admit(call.model, token, caller)
         spec = self._spec(admitted)
+        _check_served(spec.model)
         if spec.model.task not in call.route.tasks:
             raise _wrong_endpoint(spec.model, call.route.path)
         if self._settings.strict_cache_isolation and call.route.shares_cache_of(
@@ -204,6 +212,14 @@ class Service:
             root=root,
             created=spec.model.created,
             max_model_len=length,
+        )
+
+
+def _check_served(model: ResolvedModel) -> None:
+    if model.task is Task.TRANSCRIBE:
+        raise UnsupportedModel(
+            f"{model.repo_id} only turns speech into text, and this worker has no "
+            "/v1/audio/transcriptions. Use a model that takes audio in a chat."
         )
 
 

@@ -223,6 +223,24 @@ def test_only_the_operator_can_name_a_path(tmp_path: Path) -> None:
     assert str(tmp_path) not in str(local)
 
 
+def test_a_directory_is_judged_unless_the_operator_names_its_task(tmp_path: Path) -> None:
+    models = read(
+        f"[{{model: {tmp_path}}}, {{model: /x, task: classify}}, {{model: org/name}}]"
+    )
+    judged = Catalog(models.models, models.models[0]).judged(
+        lambda path: Task.EMBED if path == tmp_path else Task.GENERATE
+    )
+    assert [model.task for model in judged.models] == [Task.EMBED, Task.CLASSIFY, None]
+    assert judged.default is judged.models[0]
+    assert (local := judged.models[0].local()) is not None
+    assert local.task is Task.EMBED
+
+
+def test_no_operator_can_name_a_task_that_no_route_serves() -> None:
+    with pytest.raises(SettingsError, match="must be one of generate, embed, classify"):
+        read("[{model: org/name, task: transcribe}]")
+
+
 @given(st.text())
 def test_looking_up_any_text_is_safe(name: str) -> None:
     models = Catalog([OperatorModel(source=ModelRef("org/name"))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.e2e.caller import calling
@@ -25,3 +26,18 @@ async def test_a_directory_is_served_by_its_name_and_can_not_be_named_as_a_path(
             assert refused.refusal == (400, "invalid_model_id")
             assert str(tmp_path) not in str((await caller.get("/v1/models")).body)
     assert not harness.hub.requests
+
+
+async def test_a_directory_is_served_for_what_its_files_say(
+    harness: Harness, tmp_path: Path
+) -> None:
+    directory = tmp_path / "vectors"
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps({"architectures": ["BertModel"]}))
+    (directory / FILE).write_bytes(behaviour())
+    with harness.worker(MODEL_NAME=str(directory)) as worker:
+        async with calling(worker.url) as caller:
+            refused = await caller.chat(None)
+            assert refused.refusal == (400, "wrong_endpoint")
+            answer = await caller.post("/v1/embeddings", {"input": "text"})
+            assert answer.status == 200

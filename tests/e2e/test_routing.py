@@ -29,6 +29,7 @@ def worker(harness: Harness) -> Iterator[Worker]:
     harness.model("acme/clerk")
     harness.model("acme/embedder", further=("modules.json",))
     harness.model("acme/judge", architecture="LlamaForSequenceClassification")
+    harness.model("acme/scribe", architecture="WhisperForConditionalGeneration")
     harness.model("acme/endless", **ENDLESS)
     harness.model("acme/broken", error=500)
     harness.model("acme/secret", private=True)
@@ -94,6 +95,16 @@ async def test_each_other_route_is_answered_by_the_engine_of_its_model(
     answer = await caller.post(route, {**content, "model": model})
     assert answer.status == 200
     assert last_request(harness, model)["path"] == route
+
+
+async def test_a_speech_model_is_refused_before_any_download(
+    harness: Harness, caller: Caller
+) -> None:
+    before = len(harness.hub.requests)
+    answer = await caller.chat("acme/scribe")
+    assert answer.refusal == (422, "unsupported_model")
+    assert b"/v1/audio/transcriptions" in answer.body
+    assert not [one for one in harness.hub.requests[before:] if "/tree/" in one.path]
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ GUARDS = (
     ),
     Guard(
         "An odd config.json does not count as a failure of the Hub",
-        "router.hub.client:_architectures",
+        "router.hub.metadata:_architectures",
         swap("isinstance(_1, list)", "_1"),
         _CONFIG + "[number]",
     ),

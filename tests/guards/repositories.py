@@ -81,4 +81,30 @@ GUARDS = (
         never("_is_safe"),
         "tests/repository/test_select_files.py::test_a_name_that_is_not_safe_on_disk_is_refused[../config.json]",
     ),
+    Guard(
+        "A file that tells a model's task is asked for at the Hub alone, as is its token",
+        "router.hub.small_file:read_small_file",
+        never("owns"),
+        "tests/hub/test_tasks.py::"
+        "test_a_file_elsewhere_is_not_fetched_and_the_token_stays_home",
+    ),
+    Guard(
+        "Such a file is small",
+        "router.hub.small_file:_read",
+        never("MAX_BYTES"),
+        "tests/hub/test_tasks.py::test_only_a_small_file_is_read",
+    ),
+    Guard(
+        "It is not unpacked",
+        "router.hub.small_file:_read",
+        never("Content-Encoding"),
+        "tests/hub/test_tasks.py::test_a_compressed_file_is_not_read",
+    ),
+    Guard(
+        "A model that only transcribes is not downloaded",
+        "router.requests.service:Service._authorize",
+        drop("_check_served"),
+        "tests/requests/test_service.py::"
+        "test_a_speech_model_is_refused_with_the_reason_before_anything_starts",
+    ),
 )

@@ -23,7 +23,8 @@ from router.errors import (
     RouterError,
     UnsupportedModel,
 )
-from router.hub.client import MAX_REDIRECTS, HuggingFaceHub
+from router.hub.client import HuggingFaceHub
+from router.hub.small_file import MAX_REDIRECTS
 from router.models import Access, ModelRef, ResolvedModel, Task
 from router.secrets import Token
 from tests.eventually import eventually

@@ -18,6 +18,7 @@ from router.errors import (
     RateLimited,
     RouteNotFound,
     RouterError,
+    UnsupportedModel,
     WrongEndpoint,
 )
 from router.models import Task
@@ -83,6 +84,34 @@ async def test_a_model_that_does_not_fit_the_route_is_refused_before_anything_st
         d.hub.add("org/embedder", task=Task.EMBED)
         with pytest.raises(WrongEndpoint, match="/v1/embeddings"):
             await d.ask(chat("org/embedder"))
+        assert not d.downloader.calls
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/tokenize"])
+async def test_a_speech_model_is_refused_with_the_reason_before_anything_starts(
+    path: str,
+) -> None:
+    async with serving_fakes() as d:
+        d.hub.add("org/whisper", task=Task.TRANSCRIBE)
+        with pytest.raises(UnsupportedModel, match="no /v1/audio/transcriptions"):
+            await d.ask(Request(path, b'{"model": "org/whisper"}'))
+        assert not d.downloader.calls
+
+
+async def test_a_speech_model_is_a_secret_to_a_caller_without_rights() -> None:
+    async with serving_fakes() as d:
+        d.hub.add("org/whisper", token(), task=Task.TRANSCRIBE)
+        with pytest.raises(ModelNotFound):
+            await d.ask(chat("org/whisper"))
+
+
+async def test_a_speech_model_is_not_preloaded() -> None:
+    default = catalog(Settings.from_environ({"MODEL_NAME": "org/whisper"})).default
+    assert default is not None
+    async with serving_fakes(MODEL_NAME="org/whisper") as d:
+        d.hub.add("org/whisper", task=Task.TRANSCRIBE)
+        with pytest.raises(UnsupportedModel, match="speech"):
+            await d.service.preload(default)
         assert not d.downloader.calls
 
 

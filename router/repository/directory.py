@@ -1,0 +1,46 @@
+"""Judges a directory that the operator put a model in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from router.models import Task
+from router.repository.task import Signs, task_of, unread
+
+_MAX_BYTES = 4 << 20  # of a configuration file
+_MAX_NAMES = 10_000
+
+
+def task_of_directory(directory: Path) -> Task:
+    """By the same signs as a repository's. One that can't be read generates."""
+    config = _parsed(directory / "config.json")
+    named = config.get("architectures") if isinstance(config, dict) else None
+    architectures = named if isinstance(named, list) else []
+    signs = Signs(
+        tuple(name for name in architectures if isinstance(name, str)),
+        frozenset(islice(_names(directory), _MAX_NAMES)),
+    )
+    while (name := unread(signs)) is not None:
+        contents = {**signs.contents, name: _parsed(directory / name)}
+        signs = replace(signs, contents=contents)
+    return task_of(signs)
+
+
+def _names(directory: Path) -> Iterator[str]:
+    """A folder's name ends in a slash, which begins the names of the files in it."""
+    with suppress(OSError):
+        for entry in directory.iterdir():
+            yield f"{entry.name}/" if entry.is_dir() else entry.name
+
+
+def _parsed(file: Path) -> object | None:
+    with suppress(OSError, ValueError, RecursionError):
+        if file.stat().st_size <= _MAX_BYTES:
+            content: object = json.loads(file.read_bytes())
+            return content
+    return None

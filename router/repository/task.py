@@ -1,0 +1,109 @@
+"""What a repository is for, judged by its architectures and by its sentence-transformers files.
+
+SGLang's own lists come first: what only embeds or classifies does nothing else. A model that
+could generate is told apart by those files. Most of them are told by their names; the few that
+have to be read are small.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from router.models import Task
+from router.repository.architectures import lookup
+
+MODULES = "modules.json"
+SENTENCES = "config_sentence_transformers.json"
+
+# Each module has a folder of its own, named by its place in the chain.
+_POOLS = re.compile(r"[0-9]{1,2}_(?:\w*Pooling|Normalize)/")
+_RERANKS = re.compile(r"[0-9]{1,2}_LogitScore/")
+
+# As SGLang itself judges an architecture for which it takes transformers' code.
+_CLASSIFIES = re.compile(r"(?i)sequenceclassification|rewardmodel|fortokenclassification")
+# A model without a head, or with one that guesses masked words.
+_EMBEDS = re.compile(r".*(?<!LMHead)(?<!Chat)Model|.*ForMaskedLM|.*ForPreTraining")
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What is known of a repository.
+
+    * `files`: the names of its files, or of those at the top and in folders of modules.
+    * `contents`: of `MODULES` and `SENTENCES` as parsed, so far as they were read; None where
+      one could not be.
+    """
+
+    architectures: tuple[str, ...]
+    files: Collection[str]
+    contents: Mapping[str, object] = field(default_factory=dict)
+
+    @cached_property
+    def has_pooling(self) -> bool:
+        return any(map(_POOLS.match, self.files))
+
+    @cached_property
+    def has_logit_score(self) -> bool:
+        return any(map(_RERANKS.match, self.files))
+
+
+def task_of(signs: Signs) -> Task:
+    """A file that could not be read leaves what its presence says: an embedder has it."""
+    decided = _by_architecture(signs.architectures)
+    if decided is not None:
+        return decided
+    if _reranks(signs):
+        # SGLang asks a decoder for the odds of its next token.
+        return Task.GENERATE
+    if signs.has_pooling or MODULES in signs.files or SENTENCES in signs.files:
+        return Task.EMBED
+    return Task.GENERATE
+
+
+def unread(signs: Signs) -> str | None:
+    """The next file whose content could change the task; None: there is none."""
+    if _by_architecture(signs.architectures) is not None:
+        return None
+    if signs.has_pooling or _reranks(signs) or _pools(signs):
+        return None
+    left = (name for name in (MODULES, SENTENCES) if name in signs.files)
+    return next((name for name in left if name not in signs.contents), None)
+
+
+def _by_architecture(names: Iterable[str]) -> Task | None:
+    """None: it could generate, or nothing is known of it."""
+    for name in names:
+        if (found := lookup(name)) is not None:
+            if found.transcribes:
+                return Task.TRANSCRIBE
+            return None if found.task is Task.GENERATE else found.task
+    for name in names:
+        if _CLASSIFIES.search(name):
+            return Task.CLASSIFY
+        if _EMBEDS.fullmatch(name):
+            return Task.EMBED
+    return None
+
+
+def _reranks(signs: Signs) -> bool:
+    sentences = signs.contents.get(SENTENCES)
+    return (
+        signs.has_logit_score
+        or any(".cross_encoder." in each for each in _types(signs))
+        or (isinstance(sentences, dict) and sentences.get("model_type") == "CrossEncoder")
+    )
+
+
+def _pools(signs: Signs) -> bool:
+    return any(each.endswith(("Pooling", ".Normalize")) for each in _types(signs))
+
+
+def _types(signs: Signs) -> Iterator[str]:
+    """The classes that sentence-transformers would make a chain of."""
+    modules = signs.contents.get(MODULES)
+    for module in modules if isinstance(modules, list) else ():
+        if isinstance(module, dict) and isinstance(module.get("type"), str):
+            yield module["type"]
