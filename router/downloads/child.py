@@ -32,7 +32,7 @@ from router.concealment import hide_memory
 from router.downloads.child_events import ChildEvents
 from router.downloads.errors import download_error, interrupted
 from router.downloads.request import DownloadRequest
-from router.downloads.snapshots import DamagedSnapshot, Snapshots
+from router.downloads.snapshots import DamagedSnapshot, Snapshots, has_safe_weights
 from router.downloads.source_caches import link_from_caches
 from router.downloads.token_guard import Strayed, TokenGuard
 from router.downloads.volume_lock import (
@@ -43,9 +43,12 @@ from router.downloads.volume_lock import (
 )
 from router.errors import ModelTooLarge, RouterError
 from router.hub.errors import hub_error, not_a_hub
+from router.repository.adapters import adapter_refused
 from router.repository.check_config import check_config
 from router.repository.files import RemoteFile
-from router.repository.select_files import SAFE, UNSAFE, select_files
+from router.repository.listing import Listing
+from router.repository.read_facts import read_adapter, read_facts
+from router.repository.select_files import Selection
 
 CHUNK = 1024 * 1024  # bytes
 PROGRESS_INTERVAL = 0.5  # seconds
@@ -62,6 +65,7 @@ class SnapshotDownload:
         self._snapshots = Snapshots(Path(request.cache))
         self._start = threading.Event()
         self._reporting = False
+        self._files: list[RemoteFile] = []  # what is to be on disk, as far as it is known
 
     def run(self) -> NoReturn:
         sys.addaudithook(self._events.audit)
@@ -83,38 +87,68 @@ class SnapshotDownload:
     def _download(self) -> None:
         request = self._request
         Path(request.cache).mkdir(parents=True, exist_ok=True)
-        files = select_files(self._list_files(), unsafe_weights=request.unsafe_weights)
-        total = sum(file.size for file in files)
-        if request.max_bytes is not None and total > request.max_bytes:
-            raise ModelTooLarge(
-                f"The model {request.repo_id} has {total:,} bytes; this worker takes models "
-                f"of at most {request.max_bytes:,} bytes."
-            )
-        lock = self._acquire_lock(files, total)
+        selection = Selection(
+            Listing.of(self._list_files()), request.repo_id, request.unsafe_weights
+        )
+        small = selection.small()
+        if selection.is_adapter_alone and not small:
+            raise adapter_refused(None)
+        weights = [] if selection.is_adapter_alone else selection.likely_weights()
+        if selection.index is None:  # else these may be more than the index names
+            self._check_size(small + weights)
+        lock = self._acquire_lock(small + weights)
         if lock is None:
             return
-        self._prepare(lock, files)
-        weights = [file for file in files if file.name.endswith((SAFE, UNSAFE))]
-        small = [file for file in files if not file.name.endswith((SAFE, UNSAFE))]
-        self._fetch(small, files)
-        # Before the weights come, and before others' models leave to make room for them.
-        snapshot = self._snapshots.path(request.repo_id, request.commit)
-        check_config(snapshot, sum(file.size for file in weights))
-        self._fetch(weights, files)
-        self._snapshots.seal(request.repo_id, request.commit, files)
+        self._files = small + weights
+        small, weights = self._settle(selection, lock, small)
+        self._fetch(weights)
+        self._snapshots.seal(request.repo_id, request.commit, small + weights)
 
-    def _fetch(self, files: list[RemoteFile], of: list[RemoteFile]) -> None:
-        """Download some of the files, once the router has the space for them."""
+    def _settle(
+        self, selection: Selection, lock: VolumeLock, small: list[RemoteFile]
+    ) -> tuple[list[RemoteFile], list[RemoteFile]]:
+        """Download the small files; decide by them, before the weights come, and before others'
+        models leave to make room for them."""
+        snapshot = self._snapshots.path(self._request.repo_id, self._request.commit)
+        self._prepare(lock, small)
+        self._fetch(small)
+        if selection.is_adapter_alone:
+            raise adapter_refused(read_adapter(snapshot))
+        facts = read_facts(snapshot, selection.index)
+        if more := [file for file in selection.of_modules(facts) if file not in small]:
+            self._use_present(more)
+            self._files = small + more + self._files[len(small) :]
+            self._fetch(more)
+        small, weights = small + more, selection.weights(facts)
+        self._files = small + weights
+        self._check_size(self._files)
+        check_config(snapshot, sum(file.size for file in weights))
+        self._use_present(weights)
+        return small, weights
+
+    def _check_size(self, files: list[RemoteFile]) -> None:
+        total, most = sum(file.size for file in files), self._request.max_bytes
+        if most is not None and total > most:
+            raise ModelTooLarge(
+                f"The model {self._request.repo_id} has {total:,} bytes; this worker takes "
+                f"models of at most {most:,} bytes."
+            )
+
+    def _fetch(self, files: list[RemoteFile]) -> None:
+        """Download some of `self._files`, once the router has the space for them."""
         request = self._request
         needed = sum(file.size for file in files) - self._done(files, ())
         self._start.clear()
         self._events.send(
-            "plan", total=sum(file.size for file in of), done=self._done(of, ()), next=needed
+            "plan",
+            total=sum(file.size for file in self._files),
+            done=self._done(self._files, ()),
+            next=needed,
         )
         self._start.wait()
         if not self._reporting:
             self._reporting = True
-            threading.Thread(target=self._report, args=(of,), daemon=True).start()
+            threading.Thread(target=self._report, daemon=True).start()
         snapshot_download(
             request.repo_id,
             revision=request.commit,
@@ -134,16 +168,18 @@ class SnapshotDownload:
                 blob = file.lfs.sha256 if file.lfs else file.blob_id
                 yield RemoteFile(file.path, file.size, blob)
 
-    def _acquire_lock(self, files: list[RemoteFile], total: int) -> VolumeLock | None:
+    def _acquire_lock(self, files: list[RemoteFile]) -> VolumeLock | None:
         """Wait for the lock. None if another worker completed the snapshot meanwhile."""
         request = self._request
         folder = self._snapshots.lock_folder(request.repo_id)
+        total = sum(file.size for file in files)
         contender = LockContender(folder, request.owner)
         while True:
             lock = contender.poll()
             if lock is not None:
                 self._events.hold(lock)
-            if self._snapshots.find(request.repo_id, request.commit) is not None:
+            found = self._snapshots.find(request.repo_id, request.commit)
+            if found and (request.unsafe_weights or has_safe_weights(found)):
                 if lock is not None:
                     lock.release()
                 return None
@@ -166,9 +202,12 @@ class SnapshotDownload:
 
     def _prepare(self, lock: VolumeLock, files: list[RemoteFile]) -> None:
         """Clean up after others, and use what is there."""
-        repo_id, commit = self._request.repo_id, self._request.commit
-        self._snapshots.remove_client_locks(repo_id)
+        self._snapshots.remove_client_locks(self._request.repo_id)
         self._remove_abandoned(lock)
+        self._use_present(files)
+
+    def _use_present(self, files: list[RemoteFile]) -> None:
+        repo_id, commit = self._request.repo_id, self._request.commit
         self._snapshots.remove_damaged(repo_id, commit, files)
         sources = map(Path, self._request.source_caches)
         link_from_caches(self._snapshots, repo_id, commit, files, sources)
@@ -191,10 +230,10 @@ class SnapshotDownload:
             self._start.set()
         self._events.end()
 
-    def _report(self, files: list[RemoteFile]) -> None:
+    def _report(self) -> None:
         before = -1
         while True:
-            done = self._done(files, self._events.partials)
+            done = self._done(self._files, self._events.partials)
             if done != before:
                 self._events.send("progress", done=done)
             before = done

@@ -7,7 +7,7 @@ waiting     another worker holds the lock; `done` and `total` are its progress, 
 partial     the file `name` is about to be written; announced first, so that the router can
             remove it however the child ends
 plan        of `total` bytes `done` are on disk, and `next` are to be downloaded now; the child
-            waits for `start`. Sent twice: for the small files, and for the weights
+            waits for `start`. Sent for the small files, what these name, and the weights
 progress    `done` bytes are on disk
 done        the snapshot is complete
 lock_lost   another worker declared this one dead and took the lock

@@ -15,13 +15,12 @@ from router.downloads.child_process import ChildProcess
 from router.downloads.last_used import LastUsed
 from router.downloads.places import Place, Places
 from router.downloads.request import DownloadRequest
-from router.downloads.snapshots import Snapshots
+from router.downloads.snapshots import Snapshots, has_safe_weights
 from router.downloads.space import DiskSpace, free_space
 from router.errors import HubUnavailable, UnsupportedModel
 from router.models import Access, ResolvedModel
 from router.pool.interfaces import Callers, FetchProgress, the_operator
 from router.repository.check_config import check_aside, check_config
-from router.repository.select_files import SAFE
 from router.secrets import Token
 from router.side_process import Aside, SideProcessDied
 
@@ -144,7 +143,7 @@ class SnapshotDownloader:
         for cache in self._caches:
             found = Snapshots(cache).find(model.repo_id, model.commit)
             # Weights that were allowed when they were downloaded may not be allowed now.
-            if found and (self._allow_unsafe_weights or any(found.rglob(f"*{SAFE}"))):
+            if found and (self._allow_unsafe_weights or has_safe_weights(found)):
                 if cache != self._cache or self._last_used is None:
                     return found
                 self._last_used.record(model.repo_id, model.commit)

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from router.repository.files import RemoteFile
+from router.repository.weights import SAFE, UNSAFE
 
 PARTIAL_SUFFIX = ".incomplete"  # huggingface_hub's name for a blob that is being written
 WITHDRAWN = ".withdrawn"  # a manifest whose snapshot is being removed
@@ -195,6 +196,13 @@ class Snapshots:
             self.path(repo_id, commit) / file.name,
             self.repo(repo_id) / "blobs" / file.blob,
         )
+
+
+def has_safe_weights(snapshot: Path) -> bool:
+    """Whether an engine loads no pickles. It loads them if nothing else lies beside them."""
+    if any(snapshot.glob(f"*{UNSAFE}")):
+        return any(snapshot.glob(f"*{SAFE}"))
+    return any(snapshot.rglob(f"*{SAFE}"))
 
 
 def _size(path: Path) -> int | None:

@@ -12,20 +12,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
-
 from router.errors import UnsupportedModel
 from router.repository.check_dimensions import check_dimensions
-from router.repository.select_files import SAFE, UNSAFE
+from router.repository.read_json import printable, read_json
+from router.repository.small_files import MODULES, is_configuration
+from router.repository.weight_index import check_index
+from router.repository.weights import SAFE, UNSAFE
 
-# The largest files in use describe quantization, and are below 1 MB.
-MAX_FILE_BYTES = 4 << 20
 # Each megabyte blocks the whole worker for some milliseconds.
 MAX_TOTAL_BYTES = 8 << 20
-
-# A megabyte takes a millisecond. DeepSeek-V3's index has 9 MB.
-MAX_INDEX_BYTES = 128 << 20
-_CHUNK = 1 << 20  # bytes; between two, the other threads get their turn
 
 # transformers and SGLang take the values of such keys for files or for further models.
 _NAMES_A_PATH = re.compile(
@@ -41,15 +36,16 @@ _REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _NEVER_READ = frozenset(
     {"_name_or_path", "name_or_path", "special_tokens_map_file", "tokenizer_file"}
 )
+# AutoGPTQ's notes on where it found the model; SGLang reads only the numbers beside them.
+_NEVER_READ_IN = {
+    "quantize_config.json": frozenset({"model_name_or_path", "model_file_base_name"}),
+}
 # Kernels are code, and `org/name` loads one from the Hub (CVE-2026-4372).
 _KERNELS = re.compile(r"_?(attn|experts)_implementation(_internal)?")
 
 _LEADS_OUT = re.compile(
     r"/|\\|~|file:|[A-Za-z]:\\|[A-Za-z][A-Za-z0-9+.-]*://|(.*[/\\])?\.\.([/\\]|$)"
 )
-# In an index of weights: a name that begins with a slash, goes up, or hides either.
-_INDEX_LEADS_OUT = re.compile(rb'"[/~]|\.\.[/"]|\\')
-_OVERLAP = 2  # bytes: one less than the longest match
 
 
 def check_config(snapshot: Path, weight_bytes: int | None = None) -> None:
@@ -58,18 +54,14 @@ def check_config(snapshot: Path, weight_bytes: int | None = None) -> None:
     `weight_bytes`: of the weights, where they are not downloaded yet.
     """
     for index in sorted(snapshot.rglob("*.index.json")):
-        _check_index(index, str(index.relative_to(snapshot)))
+        check_index(index, str(index.relative_to(snapshot)))
     if weight_bytes is None:
         weight_bytes = sum(
             file.stat().st_size
             for each in (SAFE, UNSAFE)
             for file in snapshot.rglob(f"*{each}")
         )
-    files = sorted(
-        file
-        for pattern in ("*config*.json", "modules.json", "params.json")
-        for file in snapshot.rglob(pattern)
-    )
+    files = sorted(file for file in snapshot.rglob("*.json") if is_configuration(file.name))
     if sum(file.stat().st_size for file in files) > MAX_TOTAL_BYTES:
         raise UnsupportedModel(
             f"The model's configuration files have more than {MAX_TOTAL_BYTES} bytes in all."
@@ -78,10 +70,11 @@ def check_config(snapshot: Path, weight_bytes: int | None = None) -> None:
         name = str(file.relative_to(snapshot))
         content = _read(file, name)
         check_dimensions(name, content, weight_bytes)
+        never_read = _NEVER_READ | _NEVER_READ_IN.get(file.name, frozenset())
         for key, value in _strings(content):
             if _KERNELS.fullmatch(key) and "/" in value:
                 raise _refused(name, key, "names code on the Hub")
-            if key not in _NEVER_READ and _NAMES_A_PATH.search(key) and _LEADS_OUT.match(value):
+            if key not in never_read and _NAMES_A_PATH.search(key) and _LEADS_OUT.match(value):
                 raise _refused(name, key, "leads out of the repository")
             if key in _NAMES_A_REPOSITORY and _is_elsewhere(value, snapshot):
                 raise _refused(name, key, "names another repository")
@@ -97,26 +90,9 @@ def _is_elsewhere(value: str, snapshot: Path) -> bool:
     return bool(_REPOSITORY.fullmatch(value)) and not (snapshot / value).exists()
 
 
-def _check_index(file: Path, name: str) -> None:
-    """Which file of the repository holds which weight. Scanned and not parsed: it is large."""
-    if file.stat().st_size > MAX_INDEX_BYTES:
-        raise UnsupportedModel(f"The model's {name} has more than {MAX_INDEX_BYTES} bytes.")
-    with file.open("rb") as stream:
-        before = b""
-        while chunk := stream.read(_CHUNK):
-            if _INDEX_LEADS_OUT.search(before + chunk):
-                raise _refused(name, "weight_map", "leads out of the repository")
-            before = chunk[-_OVERLAP:]
-
-
 def _read(file: Path, name: str) -> object:
-    if file.stat().st_size > MAX_FILE_BYTES:
-        raise UnsupportedModel(f"The model's {name} has more than {MAX_FILE_BYTES} bytes.")
-    try:
-        content = orjson.loads(file.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise UnsupportedModel(f"The model's {name} is not valid JSON: {error.msg}.") from None
-    if not isinstance(content, list if file.name == "modules.json" else dict):
+    content = read_json(file, name)
+    if not isinstance(content, list if file.name == MODULES else dict):
         raise UnsupportedModel(f"The model's {name} is not a JSON object.")
     return content
 
@@ -136,6 +112,6 @@ def _strings(content: object) -> Iterator[tuple[str, str]]:
 
 def _refused(name: str, key: str, why: str) -> UnsupportedModel:
     return UnsupportedModel(
-        f"The model's {name} is not safe to load: `{key[:64]}` {why}. Ask its owner to "
-        "correct it."
+        f"The model's {name} is not safe to load: `{printable(key[:64])}` {why}. Ask "
+        "its owner to correct it."
     )

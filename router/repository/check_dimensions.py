@@ -9,14 +9,17 @@ width of 20,480, 901,629 words (XLM-V), 10,485,760 positions (Llama 4 Scout), 16
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from router.errors import UnsupportedModel
+from router.repository.read_json import printable
 
 MAX_LAYERS = 512
 MAX_POSITIONS = 4 * 10_485_760
 MAX_ITEMS = 4096  # of a list of dimensions; one for each layer, or for each frequency
+_LIST_AS_TEXT = re.compile(r"\d{1,9}([-,]\d{1,9}){0,255}")
 MAX_KEY = 64  # characters; no longer key is a dimension
 
 
@@ -157,7 +160,10 @@ def _check(name: str, key: str, value: object) -> None:
 
 
 def _items(value: object) -> list[object] | None:
-    """The items of a list, or the sides in `{"height": 1, "width": 2}`; None for a scalar."""
+    """The items of a list, also of one as text (`1025-1025-129`), or the sides in
+    `{"height": 1, "width": 2}`; None for a scalar."""
+    if isinstance(value, str) and _LIST_AS_TEXT.fullmatch(value):
+        return [int(item) for item in re.split("[-,]", value)]
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else None
@@ -222,5 +228,5 @@ def _first(part: Mapping[str, object], keys: Iterable[str]) -> float:
 
 def _refused(name: str, key: str, why: str) -> UnsupportedModel:
     return UnsupportedModel(
-        f"The model's {name} is absurd: `{key}` {why}. Ask its owner to correct it."
+        f"The model's {name} is absurd: `{printable(key)}` {why}. Ask its owner to correct it."
     )

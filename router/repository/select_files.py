@@ -1,69 +1,99 @@
-"""Selects the files of a repository that an engine needs."""
+"""Selects the files of a repository that an engine needs.
+
+In two steps, because the small files say which weights there are: the index, the architecture
+and the modules.
+"""
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from router.errors import UnsupportedModel
+from router.repository.adapters import ADAPTER_CONFIG, is_adapter_alone
 from router.repository.files import RemoteFile
+from router.repository.listing import Listing
+from router.repository.small_files import module_files, small_files
+from router.repository.weights import SAFE, UNSAFE, Facts, choose_weights, index_name
 
-SAFE = ".safetensors"
-# Pickles run code when they are loaded, so the operator has to allow them.
-UNSAFE = ".bin"
-_OTHER_WEIGHTS = (".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".h5", ".msgpack")
-_BESIDE_WEIGHTS = frozenset(
-    (".json", ".txt", ".model", ".jinja", ".tiktoken", ".spm", ".bpe", ".vocab", ".py")
-)
-
-MAX_FILES = 10_000
-_SAFE_NAME = re.compile(r"[^\x00-\x1f\\\x7f]{1,512}")
+_OTHER_WEIGHTS = (".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".h5", ".msgpack", ".npz")
+_MAX_FOLDERS = 5  # in a message
 
 
-def select_files(files: Iterable[RemoteFile], *, unsafe_weights: bool) -> list[RemoteFile]:
-    """The weights in one format, and the configuration, tokenizer and code beside them.
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to download of one repository."""
 
-    Raises `UnsupportedModel` if the repository has no weights, or none in a safe format;
-    if it has too many files; or if a file's name leads out of the repository.
-    """
-    files = list(itertools.islice(files, MAX_FILES + 1))  # the listing may be endless
-    if len(files) > MAX_FILES:
-        raise UnsupportedModel(f"The repository has more than {MAX_FILES} files.")
-    if not all(_is_safe(file.name) for file in files):
-        raise UnsupportedModel(
-            "The repository has a file with a name that is not safe on disk."
+    listing: Listing
+    repo_id: str
+    unsafe_weights: bool
+
+    @property
+    def is_adapter_alone(self) -> bool:
+        return is_adapter_alone(self.listing)
+
+    @property
+    def index(self) -> str | None:
+        """The name of the index that says which weights there are, if there is one."""
+        return index_name(self.listing, self.repo_id)
+
+    def small(self) -> list[RemoteFile]:
+        """The files to read first. Raises `UnsupportedModel` for too many bytes."""
+        if self.is_adapter_alone:
+            return self.listing.take({ADAPTER_CONFIG} & self.listing.files.keys())
+        return small_files(self.listing, self.index)
+
+    def of_modules(self, facts: Facts) -> list[RemoteFile]:
+        """The configuration of modules. It may be among the small files already."""
+        return module_files(self.listing, facts.module_folders)
+
+    def likely_weights(self) -> list[RemoteFile]:
+        """What `weights` is likely to return, by the names alone; without an index, no
+        less than that. Raises `UnsupportedModel` where the names show that there are none."""
+        try:
+            return self.weights(Facts())
+        except UnsupportedModel:
+            if any(name.endswith(SAFE) for name in self.listing.files) and (
+                self.index is not None or "config.json" in self.listing
+            ):
+                return []  # the index, or the architecture, decides
+            raise
+
+    def weights(self, facts: Facts) -> list[RemoteFile]:
+        """The weights. Raises `UnsupportedModel` if there are none, or not all."""
+        names = choose_weights(
+            self.listing, facts, self.repo_id, unsafe_weights=self.unsafe_weights
         )
-    # `original/` holds the same weights in the publisher's own layout.
-    files = [file for file in files if not file.name.startswith("original/")]
-    weights = _weights(files, SAFE)
-    if not weights and unsafe_weights:
-        weights = _weights(files, UNSAFE)
-    if not weights:
-        raise UnsupportedModel(_reason(files))
-    return weights + [
-        file for file in files if PurePosixPath(file.name).suffix in _BESIDE_WEIGHTS
-    ]
+        if not names:
+            raise UnsupportedModel(_reason(self.listing))
+        return self.listing.take(names)
 
 
-def _is_safe(name: str) -> bool:
-    return bool(_SAFE_NAME.fullmatch(name)) and not {"", ".", ".."} & set(name.split("/"))
-
-
-def _weights(files: list[RemoteFile], suffix: str) -> list[RemoteFile]:
-    found = [file for file in files if file.name.endswith(suffix)]
-    # Mistral's repositories hold all weights twice: as `consolidated*` and as `model*`.
-    without_copies = [file for file in found if not file.name.startswith("consolidated")]
-    return without_copies if any("/" not in file.name for file in without_copies) else found
-
-
-def _reason(files: list[RemoteFile]) -> str:
-    formats = (UNSAFE, *_OTHER_WEIGHTS)
-    present = sorted({PurePosixPath(file.name).suffix for file in files} & set(formats))
-    if not present:
-        return "The repository holds no weights."
-    return (
-        f"The repository holds weights only as {', '.join(present)}; this worker loads "
-        "safetensors. Ask its owner for a conversion."
+def _reason(listing: Listing) -> str:
+    if "model_index.json" in listing:
+        return (
+            "The repository holds a pipeline of several models (diffusion), and this worker "
+            "serves language models. Ask for another model."
+        )
+    beside = _formats(listing.top()) - {SAFE}
+    folders = sorted(
+        {name.split("/")[0] for name in listing.files if name.endswith(SAFE) and "/" in name}
     )
+    if folders and not beside:
+        named = ", ".join(folders[:_MAX_FOLDERS])
+        return (
+            f"The repository holds weights only in folders ({named}), and none beside "
+            "its config.json. Ask for a repository that has them there."
+        )
+    if formats := sorted(beside or _formats(listing.files)):
+        return (
+            f"The repository holds weights only as {', '.join(formats)}; this worker loads "
+            "safetensors. Ask its owner for a conversion."
+        )
+    return "The repository holds no weights."
+
+
+def _formats(names: Iterable[str]) -> set[str]:
+    suffixes = {PurePosixPath(name).suffix for name in names}
+    return suffixes & {SAFE, UNSAFE, *_OTHER_WEIGHTS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import secrets
 import subprocess
@@ -310,6 +311,72 @@ async def test_a_model_without_safetensors_is_unsupported(site: Site) -> None:
     assert (path / "pytorch_model.bin").exists()
 
 
+async def test_an_adapter_is_refused_before_its_weights(site: Site) -> None:
+    adapter = {"base_model_name_or_path": "org/base", "peft_type": "LORA"}
+    files = {
+        "config.json": b"{}",
+        "adapter_config.json": json.dumps(adapter).encode(),
+        "adapter_model.safetensors": b"x" * 1000,
+    }
+    with pytest.raises(UnsupportedModel, match="base model, org/base, or"):
+        await site.fetch(site.model("org/adapter", files))
+    assert not any("safetensors" in request.path for request in site.hub.requests)
+    assert not site.files()
+
+
+async def test_the_index_decides_what_is_fetched_and_counts(site: Site) -> None:
+    index = json.dumps({"weight_map": {"a": "model-00001-of-00001.safetensors"}}).encode()
+    files = {
+        "config.json": b"{}",
+        "model.safetensors.index.json": index,
+        "model-00001-of-00001.safetensors": b"x" * 1000,
+        "model.fp32-00001-of-00001.safetensors": b"x" * 9000,
+        "checkpoint-1/model.safetensors": b"x" * 9000,
+        "training_config.json": b'{"data_path": "/data"}',
+    }
+    model, size = site.model("org/model", files), 1002 + len(index)
+    with pytest.raises(ModelTooLarge, match=f"{size:,} bytes"):
+        await site.fetch(model, max_model_bytes=size - 1)
+    assert not any(request.path.endswith(".safetensors") for request in site.hub.requests)
+    snapshot = await site.fetch(model, max_model_bytes=size)
+    assert {file.name for file in snapshot.iterdir()} == {
+        *("config.json", "model.safetensors.index.json", "model-00001-of-00001.safetensors")
+    }
+
+
+async def test_an_index_that_names_a_missing_file_costs_no_weights(site: Site) -> None:
+    index = json.dumps({"weight_map": {"a": "a.safetensors", "b": "b.safetensors"}}).encode()
+    files = {"config.json": b"{}", "model.safetensors.index.json": index}
+    with pytest.raises(UnsupportedModel, match=r"names b\.safetensors"):
+        await site.fetch(site.model("org/model", files | {"a.safetensors": b"x" * 1000}))
+    assert not site.files()
+
+
+async def test_an_oddly_named_module_comes_with_its_configuration(site: Site) -> None:
+    files = {
+        "config.json": b"{}",
+        "modules.json": b'[{"path": ""}, {"path": "dense"}]',
+        "dense/config.json": b'{"in_features": 5}',
+        "dense/model.safetensors": b"x" * 100,
+        "model.safetensors": b"x" * 1000,
+    }
+    snapshot = await site.fetch(site.model("org/model", files))
+    assert {str(each.relative_to(snapshot)) for each in snapshot.rglob("*.*")} == files.keys()
+
+
+async def test_pickles_that_were_allowed_once_are_not_found_any_more(site: Site) -> None:
+    files = {
+        "config.json": b"{}",
+        "modules.json": b'[{"path": "2_Dense"}]',
+        "2_Dense/model.safetensors": b"x",
+        "pytorch_model.bin": b"pickle",
+    }
+    model = site.model("org/model", files)
+    await site.fetch(model, allow_unsafe_weights=True)
+    with pytest.raises(UnsupportedModel, match=r"\.bin"):
+        await site.fetch(model)
+
+
 async def test_a_model_over_the_limit_is_refused_before_a_byte(site: Site) -> None:
     model = site.model("org/model", SMALL)
     with pytest.raises(ModelTooLarge, match="1,002 bytes"):
@@ -576,8 +643,8 @@ async def test_a_configuration_is_checked_aside(
 async def test_what_is_refused_aside_is_refused(site: Site) -> None:
     model = site.model("org/model", SMALL)
     snapshot = await site.fetch(model)
-    (snapshot / "more_config.json").write_text('{"tokenizer": "/etc/passwd"}')
+    (snapshot / "generation_config.json").write_text('{"tokenizer": "/etc/passwd"}')
     aside = SideProcesses()
-    with pytest.raises(UnsupportedModel, match="more_config"):
+    with pytest.raises(UnsupportedModel, match="generation_config"):
         await site.fetch(model, aside=aside)
     await aside.close()

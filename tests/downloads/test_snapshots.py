@@ -9,9 +9,8 @@ import pytest
 
 from router.downloads.snapshots import DamagedSnapshot, Snapshots
 from router.downloads.space import DiskSpace
-from router.errors import InsufficientDisk, UnsupportedModel
+from router.errors import InsufficientDisk
 from router.repository.files import RemoteFile
-from router.repository.select_files import select_files
 
 REPO, COMMIT = "org/model", "a" * 40
 CONFIG = RemoteFile("config.json", 2, "blob-config")
@@ -138,59 +137,3 @@ async def test_the_reserve_stays_free() -> None:
         with pytest.raises(InsufficientDisk, match="1 bytes are missing"):
             await only.reserve((REPO, COMMIT), 71, 0, 71)
         await only.reserve((REPO, COMMIT), 70, 0, 70)
-
-
-def remote(*names: str) -> list[RemoteFile]:
-    return [RemoteFile(name, 1, name) for name in names]
-
-
-def names(files: list[RemoteFile], *, unsafe: bool = False) -> set[str]:
-    return {file.name for file in select_files(files, unsafe_weights=unsafe)}
-
-
-def test_the_engine_gets_safetensors_and_the_files_beside_them() -> None:
-    needed = (
-        "config.json",
-        "model-00001-of-00001.safetensors",
-        "model.safetensors.index.json",
-        "tokenizer.model",
-        "merges.txt",
-        "chat_template.jinja",
-        "modeling_own.py",
-        "1_Pooling/config.json",
-        "2_Dense/model.safetensors",
-    )
-    needless = (
-        "README.md",
-        ".gitattributes",
-        "pytorch_model.bin",
-        "model.gguf",
-        "onnx/model.onnx",
-        "tf_model.h5",
-        "flax_model.msgpack",
-        "consolidated.00.pth",
-        "consolidated.safetensors",
-        "original/params.json",
-        "original/model.safetensors",
-    )
-    assert names(remote(*needed, *needless)) == set(needed)
-
-
-def test_consolidated_weights_are_taken_where_there_are_no_others() -> None:
-    assert "consolidated.safetensors" in names(
-        remote("consolidated.safetensors", "params.json")
-    )
-
-
-def test_pickled_weights_need_the_operators_permission() -> None:
-    files = remote("config.json", "pytorch_model.bin")
-    with pytest.raises(UnsupportedModel, match=r"only as \.bin"):
-        names(files)
-    assert names(files, unsafe=True) == {"config.json", "pytorch_model.bin"}
-    both = remote("model.safetensors", "pytorch_model.bin")
-    assert names(both, unsafe=True) == {"model.safetensors"}
-
-
-def test_a_repository_without_weights_is_no_model() -> None:
-    with pytest.raises(UnsupportedModel, match="holds no weights"):
-        names(remote("config.json", "README.md"))

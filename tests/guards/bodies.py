@@ -101,7 +101,7 @@ GUARDS = (
     ),
     Guard(
         "A repository's listing is read up to a limit",
-        "router.repository.select_files:select_files",
+        "router.repository.listing:Listing.of",
         swap("itertools.islice(_1, _)", "_1"),
         _REPOS + "a_repository_of_very_many_files_is_refused_after_some_pages",
     ),
@@ -119,8 +119,8 @@ GUARDS = (
     ),
     Guard(
         "A model above the size limit is not downloaded",
-        "router.downloads.child:SnapshotDownload._download",
-        never("max_bytes"),
+        "router.downloads.child:SnapshotDownload._check_size",
+        never("most"),
         _REPOS + "weights_that_lie_are_the_engines_matter_or_refused[size]",
     ),
     Guard(

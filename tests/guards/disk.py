@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
-from tests.guards.mutations import always, body, drop, never, swap, without
+from tests.guards.mutations import always, body, drop, never, swap, text, without
 
 _PLACES = "tests/downloads/test_places.py::test_"
 _EVICTION = "tests/downloads/test_eviction.py::test_"
@@ -76,7 +76,7 @@ GUARDS = (
     ),
     Guard(
         "A configuration that is refused costs no download of weights",
-        "router.downloads.child:SnapshotDownload._download",
+        "router.downloads.child:SnapshotDownload._settle",
         drop("check_config"),
         "tests/security/test_abuse_by_repositories.py::"
         "test_an_absurd_configuration_is_the_engines_matter_or_refused[layers]",
@@ -90,15 +90,15 @@ GUARDS = (
     ),
     Guard(
         "An index of weights names files of its own repository",
-        "router.repository.check_config:check_config",
-        drop("_check_index"),
+        "router.repository.weight_index:check_index",
+        never("_LEADS_OUT"),
         "tests/security/test_hostile_repositories.py::"
         "test_it_is_refused_before_an_engine_starts[points-files9]",
     ),
     Guard(
         "The modules of an embedding model lie in its own repository",
-        "router.repository.check_config:check_config",
-        swap("'modules.json'", "'params.json'"),
+        "router.repository.small_files:_CONFIGURATION",
+        text("|modules\\.json", ""),
         "tests/security/test_hostile_repositories.py::"
         "test_the_modules_of_an_embedding_model_are_its_own",
     ),
@@ -160,7 +160,7 @@ GUARDS = (
     ),
     Guard(
         "A model that can't be served costs nobody a model",
-        "router.downloads.child:SnapshotDownload._download",
+        "router.downloads.child:SnapshotDownload._settle",
         drop("check_config"),
         "tests/security/test_disk_budget.py::"
         "test_a_model_that_can_not_be_served_costs_nobody_a_model[http]",

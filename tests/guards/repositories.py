@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
-from tests.guards.mutations import drop, never, set_to, without
+from tests.guards.mutations import body, drop, never, set_to, swap, without
 
 GUARDS = (
     Guard(
@@ -21,8 +21,8 @@ GUARDS = (
     ),
     Guard(
         "Pickled weights are refused",
-        "router.repository.select_files:select_files",
-        without("unsafe_weights"),
+        "router.repository.weights:_without_index",
+        never("unsafe_weights"),
         "tests/downloads/test_downloader.py::test_a_model_without_safetensors_is_unsupported",
     ),
     Guard(
@@ -58,7 +58,7 @@ GUARDS = (
     ),
     Guard(
         "A huge configuration file is not read",
-        "router.repository.check_config:_read",
+        "router.repository.read_json:read_json",
         never("MAX_FILE_BYTES"),
         "tests/security/test_hostile_repositories.py::"
         "test_it_is_refused_before_an_engine_starts[huge-files5]",
@@ -71,15 +71,60 @@ GUARDS = (
     ),
     Guard(
         "A repository with too many files is refused",
-        "router.repository.select_files:select_files",
+        "router.repository.listing:Listing.of",
         never("MAX_FILES"),
-        "tests/repository/test_select_files.py::test_a_listing_without_an_end_is_refused",
+        "tests/repository/test_listing.py::test_a_listing_without_an_end_is_refused",
     ),
     Guard(
         "No file's name leads out of the repository",
-        "router.repository.select_files:select_files",
+        "router.repository.listing:Listing.of",
         never("_is_safe"),
-        "tests/repository/test_select_files.py::test_a_name_that_is_not_safe_on_disk_is_refused[../config.json]",
+        "tests/repository/test_listing.py::test_a_name_that_is_not_safe_on_disk_is_refused[../config.json]",
+    ),
+    Guard(
+        "An adapter alone is not served as its base model",
+        "router.downloads.child:SnapshotDownload._settle",
+        never("is_adapter_alone"),
+        "tests/downloads/test_downloader.py::test_an_adapter_is_refused_before_its_weights",
+    ),
+    Guard(
+        "An adapter's refusal repeats only the name of a repository",
+        "router.repository.adapters:adapter_refused",
+        without("_REPOSITORY"),
+        "tests/repository/test_adapters.py::"
+        "test_only_a_well_formed_name_is_repeated[/home/me/llama]",
+    ),
+    Guard(
+        "Pickles that were allowed once are not found any more",
+        "router.downloads.snapshots:has_safe_weights",
+        never("UNSAFE"),
+        "tests/downloads/test_downloader.py::"
+        "test_pickles_that_were_allowed_once_are_not_found_any_more",
+    ),
+    Guard(
+        "A repository's small files have a limit",
+        "router.repository.small_files:bounded",
+        never("MAX_SMALL_BYTES"),
+        "tests/repository/test_select_files.py::test_small_files_have_a_limit",
+    ),
+    Guard(
+        "A huge index of weights is not read",
+        "router.repository.weight_index:check_index",
+        never("MAX_INDEX_BYTES"),
+        "tests/repository/test_read_facts.py::test_an_index_that_is_too_large_is_refused",
+    ),
+    Guard(
+        "An index names a limited number of files",
+        "router.repository.weight_index:indexed_files",
+        swap("0 < _1 <= MAX_FILES", "0 < _1"),
+        "tests/repository/test_read_facts.py::"
+        "test_an_index_that_names_too_many_files_is_refused",
+    ),
+    Guard(
+        "No file comes that an engine would not open",
+        "router.repository.small_files:_is_opened",
+        body("return name.endswith('.json')"),
+        "tests/repository/test_select_files.py::test_only_what_an_engine_opens_is_downloaded",
     ),
     Guard(
         "A file that tells a model's task is asked for at the Hub alone, as is its token",

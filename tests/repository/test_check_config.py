@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import UnsupportedModel
-from router.repository.check_config import MAX_FILE_BYTES, MAX_TOTAL_BYTES, check_config
+from router.repository.check_config import MAX_TOTAL_BYTES, check_config
+from router.repository.read_json import MAX_FILE_BYTES
 from tests import tiny_models
 from tests.requests.test_routes import json_values
 
@@ -89,7 +90,8 @@ def test_a_kernel_from_the_hub_is_code_and_refused(tmp_path: Path, key: str) -> 
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"", b"[]", b"null", b"{", b'{"a": NaN}', b'{"a": "\xff"}', b'{"a": "\\ud800"}'),
+        *(b"", b"[]", b"null", b"{", b'{"a": "\xff"}', b"\xef\xbb\xbf{}", b'{"a": nan}'),
+        b'{"a": ' + b"9" * 5000 + b"}",
         b'{"a":' * 5000,
         b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}",
         b'{"a": "' + b"x" * MAX_FILE_BYTES + b'"}',
@@ -107,6 +109,51 @@ def test_any_configuration_passes_or_is_refused(
     directory = snapshot(tmp_path_factory.mktemp("any"), content)
     with suppress(UnsupportedModel):
         check_config(directory)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"time_step_limit": [0.0, Infinity], "scale": -Infinity, "x": NaN}',
+        b'{"a": 1, "a": 2}',
+        b'{"a": "\\ud800"}',
+    ],
+)
+def test_what_pythons_json_accepts_is_accepted(tmp_path: Path, content: bytes) -> None:
+    check_config(snapshot(tmp_path, content))
+
+
+def test_the_last_of_several_keys_counts(tmp_path: Path) -> None:
+    check_config(snapshot(tmp_path, b'{"vocab_file": "/etc/x", "vocab_file": "x"}'))
+    with pytest.raises(UnsupportedModel, match="vocab_file"):
+        check_config(snapshot(tmp_path, b'{"vocab_file": "x", "vocab_file": "/etc/x"}'))
+
+
+def test_no_number_is_no_dimension(tmp_path: Path) -> None:
+    for content in (b'{"hidden_size": NaN}', b'{"intermediate_size": [Infinity]}'):
+        with pytest.raises(UnsupportedModel, match="_size"):
+            check_config(snapshot(tmp_path, content))
+
+
+def test_half_a_character_in_a_key_can_be_told(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel) as caught:
+        check_config(snapshot(tmp_path, b'{"\\ud800_file": "/etc/x", "\\udfff_layers": -5}'))
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data_config.json", [1]),
+        ("training_config.json", {"data_path": "/data", "output_dir": "/out"}),
+        ("eval_config.json", {"model_path": "/models/x"}),
+        ("quantize_config.json", {"model_name_or_path": "/workspace/x", "bits": 4}),
+    ],
+)
+def test_what_no_engine_reads_is_not_checked(
+    tmp_path: Path, name: str, content: object
+) -> None:
+    check_config(snapshot(tmp_path, content, name))
 
 
 def test_many_large_files_are_not_read(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,7 +26,8 @@ from router.logs import redact
 from router.models import ModelRef
 from router.repository.check_config import check_config
 from router.repository.files import RemoteFile
-from router.repository.select_files import select_files
+from router.repository.listing import Listing
+from router.repository.select_files import Selection
 from router.requests.dialects import OPENAI
 from router.requests.engine_errors import hide_paths, read_engine_error
 from router.requests.event_stream import EventStream
@@ -284,20 +285,30 @@ def test_a_configuration(unit: str, tmp_path: Path) -> None:
     check(write_and_check, made)
 
 
+def select(files: Iterable[RemoteFile]) -> None:
+    selection = Selection(Listing.of(files), "org/model", unsafe_weights=True)
+    selection.small()
+    selection.likely_weights()
+
+
 @pytest.mark.parametrize(
-    "name", ["{}.json", "original/{}.bin", "a/{}", "consolidated{}.safetensors"]
+    "name",
+    [
+        *("{}.json", "original/{}.bin", "a/{}", "consolidated{}.safetensors"),
+        *("model-{}-of-2.safetensors", "vocabvocab{}", "{}.py"),
+    ],
 )
 def test_a_listing(name: str) -> None:
-    def select(content: bytes) -> None:
+    def chosen(content: bytes) -> None:
         files = (RemoteFile(name.format(n), 1, "b") for n in range(len(content) // 100))
-        select_files(files, unsafe_weights=True)
+        select(files)
 
-    check(select, lambda size: b"x" * size)
+    check(chosen, lambda size: b"x" * size)
 
 
 @pytest.mark.parametrize("unit", ["a/", "./", "../", "a", "\\", " "])
 def test_a_long_name_in_a_listing(unit: str) -> None:
     check(
-        text(lambda name: select_files([RemoteFile(name, 1, "b")], unsafe_weights=True)),
+        text(lambda name: select([RemoteFile(name, 1, "b")])),
         repeated(unit),
     )

@@ -1,0 +1,40 @@
+"""Reads a repository's JSON as an engine does: with Python's `json`, from UTF-8."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from router.errors import UnsupportedModel
+
+# The largest files in use describe quantization, and are below 1 MB.
+MAX_FILE_BYTES = 4 << 20
+
+
+def read_json(file: Path, name: str) -> object:
+    """The content of a file. `name` is the file's, in the repository.
+
+    Raises `UnsupportedModel` if it is too large or too deep, or no JSON. `NaN`, `Infinity` and
+    duplicate keys are accepted: an engine reads them, and the last of several keys counts.
+    """
+    if file.stat().st_size > MAX_FILE_BYTES:
+        raise UnsupportedModel(f"The model's {name} has more than {MAX_FILE_BYTES} bytes.")
+    try:
+        return json.loads(file.read_bytes().decode())
+    except RecursionError:
+        raise UnsupportedModel(f"The model's {name} is nested too deeply.") from None
+    except ValueError as error:
+        raise UnsupportedModel(
+            f"The model's {name} is not valid JSON: {_why(error)}."
+        ) from None
+
+
+def _why(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at line {error.lineno}"
+    return "it is not UTF-8" if isinstance(error, UnicodeError) else "a number is too long"
+
+
+def printable(key: str) -> str:
+    """A key for a message. JSON may hold halves of characters, which can't be sent."""
+    return key.encode(errors="backslashreplace").decode()

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from router.repository.adapters import adapter_refused, is_adapter_alone
+from router.repository.files import RemoteFile
+from router.repository.listing import Listing
+
+
+def listing(*names: str) -> Listing:
+    return Listing.of(RemoteFile(name, 1, name) for name in names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("adapter_config.json", "adapter_model.safetensors"),
+        ("adapter_config.json", "adapter_model.safetensors", "config.json", "tokenizer.json"),
+        ("adapter_config.json", "adapter_model.bin", "non_lora_trainables.bin"),
+        ("adapter_config.json", "adapter_model.safetensors", "checkpoint-1/model.safetensors"),
+        ("adapter_model.safetensors", "config.json"),
+    ],
+)
+def test_an_adapter_alone_is_told_from_a_model(names: tuple[str, ...]) -> None:
+    assert is_adapter_alone(listing(*names))
+
+
+@pytest.mark.parametrize(
+    "weights", ["model.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.bin"]
+)
+def test_a_model_that_ships_an_adapter_is_a_model(weights: str) -> None:
+    names = ("adapter_config.json", "adapter_model.safetensors", "config.json", weights)
+    assert not is_adapter_alone(listing(*names))
+    assert not is_adapter_alone(listing("config.json", weights))
+
+
+def test_an_adapter_alone_is_refused_with_its_base_model() -> None:
+    refused = adapter_refused({"base_model_name_or_path": "meta-llama/Llama-3.1-8B-Instruct"})
+    assert "base model, meta-llama/Llama-3.1-8B-Instruct, or" in str(refused)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        *("/home/me/llama", "../other/model", "a/b/c", "llama", "a/..", "a/b--c", "-a/b"),
+        *("a/b\n", "a/b c", "<b>/x", "a/" + "b" * 97, "é/b", None, 5, ["a/b"]),
+    ],
+)
+def test_only_a_well_formed_name_is_repeated(base: object) -> None:
+    refused = adapter_refused({"base_model_name_or_path": base})
+    assert "its base model or ask" in str(refused)
+
+
+@pytest.mark.parametrize("config", [None, [], "a/b", {}])
+def test_any_adapter_configuration_is_refused(config: object) -> None:
+    assert adapter_refused(config).code == "unsupported_model"
