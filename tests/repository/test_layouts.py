@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from router.errors import UnsupportedModel
+from router.repository.adapters import adapter_refused
+from router.repository.check_config import check_config
+from router.repository.files import RemoteFile
+from router.repository.listing import Listing
+from router.repository.read_facts import read_adapter, read_facts
+from router.repository.select_files import Selection
+from tests.repository.layout import NAMES, Layout
+
+
+def select(layout: Layout, snapshot: Path) -> tuple[list[RemoteFile], list[RemoteFile]]:
+    """The small files and the weights, decided as a download decides."""
+    selection = Selection(Listing.of(layout.listing()), layout.repo, layout.unsafe_weights)
+    layout.write(snapshot, selection.index)
+    small = selection.small()
+    if selection.is_adapter_alone:
+        raise adapter_refused(read_adapter(snapshot))
+    selection.likely_weights()
+    facts = read_facts(snapshot, selection.index)
+    small += [file for file in selection.of_modules(facts) if file not in small]
+    weights = selection.weights(facts)
+    for file in snapshot.rglob("*.json"):
+        name = str(file.relative_to(snapshot))
+        if name not in {each.name for each in small}:
+            file.unlink()  # it is not downloaded
+    check_config(snapshot, sum(file.size for file in weights))
+    return small, weights
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_layout_is_read_as_its_family_needs(name: str, tmp_path: Path) -> None:
+    layout = Layout.read(name)
+    if refused := layout.entry.get("refused"):
+        with pytest.raises(UnsupportedModel) as caught:
+            select(layout, tmp_path)
+        assert refused in str(caught.value)
+        return
+    small, weights = select(layout, tmp_path)
+    assert {file.name for file in weights} == layout.sizes("weights").keys()
+    assert {file.name for file in small} == layout.sizes("small").keys()
+    assert sum(file.size for file in weights) == layout.entry["memory"]
+    assert sum(file.size for file in small + weights) == layout.entry["bytes"]
+
+
+def test_there_are_layouts_of_many_families() -> None:
+    assert len(NAMES) >= 45
