@@ -14,6 +14,7 @@ from router.errors import InvalidModelId
 # the rest of the URL becomes a query.
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
+DEFAULT_REVISION = "main"  # the Hub's name for it
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -63,6 +64,11 @@ class ModelRef:
         """True if the revision is a full commit hash, which can't change its meaning."""
         return self.revision is not None and bool(_COMMIT.fullmatch(self.revision))
 
+    @property
+    def branch(self) -> str | None:
+        """The branch or the tag that is meant; None for a commit."""
+        return None if self.is_commit else self.revision or DEFAULT_REVISION
+
     def __str__(self) -> str:
         return self.repo_id if self.revision is None else f"{self.repo_id}@{self.revision}"
 
@@ -94,6 +100,7 @@ class ResolvedModel:
     access: Access = Access.PUBLIC
     path: Path | None = field(default=None, compare=False)  # Access.LOCAL only
     created: int = field(default=0, compare=False)  # seconds since 1970; 0: unknown
+    branch: str | None = field(default=None, compare=False)  # or tag, that led here
 
     def __str__(self) -> str:
         return f"{self.repo_id}@{self.commit[:12]}"

@@ -7,10 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from router.config.errors import SettingsError
-from router.config.patterns import DEFAULT_REVISION
 from router.config.settings import Settings
 from router.errors import InvalidModelId
-from router.models import Access, EngineSpec, ModelRef, ResolvedModel, Task, trusts
+from router.models import (
+    DEFAULT_REVISION,
+    Access,
+    EngineSpec,
+    ModelRef,
+    ResolvedModel,
+    Task,
+    trusts,
+)
 
 # Stands for the commit of a directory, which has none; no Hub commit looks like it.
 LOCAL_COMMIT = "local"

@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from router.models import ModelRef
+from router.models import DEFAULT_REVISION, ModelRef
 
 _PATTERN = re.compile(r"(?:\*|[\w.*-]+/[\w.*-]+)(?:@[\w./*-]+)?", re.ASCII)
 _EXPLAINED = "a comma-separated list of `org/name`, `org/*`, `org/name@*` or `*`, or `none`"
-
-# The Hub's name for a model's default revision.
-DEFAULT_REVISION = "main"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -23,6 +24,8 @@ from router.pool.interfaces import Callers, FetchProgress, the_operator
 from router.repository.check_config import check_aside, check_config
 from router.secrets import Token
 from router.side_process import Aside, SideProcessDied
+
+_log = logging.getLogger(__name__)
 
 MAX_DOWNLOADS = 2  # at once, where no setting says otherwise
 
@@ -105,9 +108,17 @@ class SnapshotDownloader:
         if found is None:
             raise HubUnavailable("The download was damaged on its way to the disk: try again.")
         await self._check(found)
+        if found == self._snapshots.path(model.repo_id, model.commit):
+            await asyncio.to_thread(self._note_ref, model)
         size = await asyncio.to_thread(_size, found)
         progress(FetchProgress(size, size))
         return found
+
+    def _note_ref(self, model: ResolvedModel) -> None:
+        try:
+            self._snapshots.refs.note(model.repo_id, model.commit, model.branch)
+        except OSError as error:  # a read-only cache; or a branch `a` that became `a/b`
+            _log.warning("%s gets no ref in the cache: %s", model, error)
 
     async def _check(self, snapshot: Path) -> None:
         if self._aside is None:

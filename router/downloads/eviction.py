@@ -103,6 +103,14 @@ class SnapshotEviction:
             model = (key.repo_id, key.commit)
             # To the other workers, an idle engine uses its files as well.
             self._last_used.update(*model, 0.0 if model in self._in_use else seconds)
+        self._release()
+
+    def _release(self) -> None:
+        """Let `hf cache prune` have what no worker uses now, and no branch leads to."""
+        for model in self._snapshots.refs.in_use():
+            unused = self._last_used.seconds_ago(*model) >= JUST_USED
+            if unused and model not in self._in_use and not self._operators.include(*model):
+                self._snapshots.refs.release(*model)
 
     def _chosen(self, needed: int, comes: Commit, spared: Collection[str]) -> list[Stored]:
         """All that may leave, the least recently used first; none if they free too little."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from router.downloads.refs import Refs
 from router.repository.files import RemoteFile
 from router.repository.weights import SAFE, UNSAFE
 
@@ -32,6 +33,7 @@ class Snapshots:
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
+        self.refs = Refs(cache)
 
     def repo(self, repo_id: str) -> Path:
         return self._cache / f"models--{repo_id.replace('/', '--')}"
@@ -162,6 +164,7 @@ class Snapshots:
             if not any(Path(folder).iterdir()):
                 Path(folder).rmdir()
         if not snapshot.exists():
+            self.refs.forget(repo_id, commit)
             (repo / "trees" / f"{commit}.json").unlink(missing_ok=True)
 
     def remove(self, repo_id: str, commit: str, unless: Callable[[], bool]) -> bool:
@@ -179,10 +182,12 @@ class Snapshots:
             with suppress(FileNotFoundError):
                 withdrawn.replace(manifest)
             return False
+        self.refs.forget(repo_id, commit)
         self.discard(repo_id, commit, frozenset())
         repo, snapshot = self.repo(repo_id), self.path(repo_id, commit)
         shutil.rmtree(snapshot, ignore_errors=True)  # what is left links to shared blobs
         (repo / "trees" / f"{commit}.json").unlink(missing_ok=True)
+        self.refs.forget(repo_id, commit)  # another worker may have written one meanwhile
         withdrawn.unlink(missing_ok=True)
         self.remove_client_locks(repo_id)
         folders = [repo / name for name in ("blobs", "snapshots", "trees")]

@@ -84,7 +84,7 @@ class HuggingFaceHub:
         while (name := task.unread(signs)) is not None:
             content = await self._read(model, name, credential)
             signs = replace(signs, contents={**signs.contents, name: content})
-        return replace(model, task=task.task_of(signs))
+        return replace(model, task=task.task_of(signs), branch=ref.branch)
 
     async def entitle(self, model: ResolvedModel, credential: Token | None) -> None:
         """Implements `Hub.entitle`: asks for auth-check, then for config.json at this commit.

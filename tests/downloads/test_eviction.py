@@ -121,6 +121,30 @@ async def test_the_least_recently_used_leave_and_no_more_than_needed(house: Hous
     assert not house.last_used.path("org/9", COMMIT).exists()
 
 
+async def test_what_leaves_takes_its_refs_along_and_leaves_the_others(house: House) -> None:
+    for number in range(10):
+        house.put("a", str(number) * 40, idle=1000.0 + number)
+        house.snapshots.refs.note("org/a", str(number) * 40, f"v{number}")
+    await house.need(SIZE)
+    refs = house.snapshots.repo("org/a") / "refs"
+    assert sorted(ref.name for ref in refs.glob("v*")) == [f"v{n}" for n in range(9)]
+
+
+async def test_what_no_worker_uses_any_more_is_in_use_no_more(house: House) -> None:
+    house.put("idle", idle=JUST_USED)
+    house.put("loaded", idle=1000.0)
+    house.put("elsewhere", idle=JUST_USED - 1, by=house.other_worker)
+    for name in ("idle", "loaded", "elsewhere"):
+        house.snapshots.refs.note(f"org/{name}", COMMIT, "main")
+    house.pool.used = {("org/loaded", COMMIT)}
+    await house.eviction.can_free(0, NEW, ())
+    assert sorted(house.snapshots.refs.in_use()) == [
+        ("org/elsewhere", COMMIT),
+        ("org/loaded", COMMIT),
+    ]
+    assert (house.snapshots.repo("org/idle") / "refs" / "main").read_text() == COMMIT
+
+
 async def test_nothing_leaves_while_there_is_room(house: House) -> None:
     house.put("a", idle=1e6)
     await house.need(9 * SIZE)

@@ -166,6 +166,25 @@ GUARDS = (
         "test_a_model_that_can_not_be_served_costs_nobody_a_model[http]",
     ),
     Guard(
+        "What an engine uses is not offered for pruning",
+        "router.downloads.refs:Refs.note",
+        drop("_point").nth(2, of=2),
+        "tests/downloads/test_refs.py::test_a_branch_moves_on_and_what_is_in_use_keeps_a_ref",
+    ),
+    Guard(
+        "What an engine uses does not lose its ref",
+        "router.downloads.eviction:SnapshotEviction._release",
+        without("_in_use"),
+        _EVICTION + "what_no_worker_uses_any_more_is_in_use_no_more",
+    ),
+    Guard(
+        "A repository is not left with a ref to what is gone",
+        "router.downloads.refs:Refs.note",
+        drop("forget"),
+        "tests/downloads/test_refs.py::"
+        "test_a_ref_to_what_another_worker_has_just_removed_does_not_stay",
+    ),
+    Guard(
         "Files that others put into the cache stay",
         "router.downloads.eviction:SnapshotEviction._stored",
         swap("set(self._snapshots.all())", "{('org/a', 'a' * 40)}"),
