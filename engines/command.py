@@ -160,7 +160,7 @@ def environment(
     The engine is offline. Its snapshot is complete, and it must not ask the Hub for a
     repository that is named in a model's files.
     """
-    passed = {name: value for name, value in environ.items() if _may_see(name)}
+    passed = worker_part(environ)
     if lodging.home is not None:
         passed.pop("XDG_CACHE_HOME", None)  # of another user
         passed |= {"HOME": str(lodging.home), "USER": "engine"}
@@ -192,6 +192,11 @@ def environment(
     if device is Device.CPU:
         chosen |= _cpu_environment(passed)
     return passed | chosen
+
+
+def worker_part(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the engines' interpreter may see of the worker's environment."""
+    return {name: value for name, value in environ.items() if _may_see(name)}
 
 
 def _cpu_environment(passed: Mapping[str, str]) -> dict[str, str]:

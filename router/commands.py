@@ -16,6 +16,7 @@ from pathlib import Path
 import uvloop
 
 from engines import flags
+from engines.interpreter import InterpreterCheck
 from router import logs
 from router.app import Configuration, Worker, make_hub
 from router.config import files
@@ -56,6 +57,7 @@ def run(chosen: argparse.Namespace) -> int:
 def _run(environ: Mapping[str, str], *, queue: bool) -> int:
     try:
         configuration = Configuration.read(environ, _platform(environ, queue=queue))
+        check = InterpreterCheck.begin(configuration.settings.engine_python, environ)
     except SettingsError as error:
         print(f"The settings can't be used: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -65,6 +67,12 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
         os.environ["RUNPOD_LOG_LEVEL"] = environ.get("RUNPOD_LOG_LEVEL") or "INFO"
         from router.runpod import worker as runpod_worker  # noqa: PLC0415 - 1.5 s, for the queue alone
     logs.configure(settings.log_level, settings.log_format, configuration.secrets, sys.stderr)
+    try:
+        found = check.finish()
+    except SettingsError as error:
+        _log.critical("the settings can't be used: %s", error)
+        return 2
+    _log.log(logging.WARNING if found.is_warning else logging.INFO, "%s", found.text)
     for warning in (*flags.warnings(environ), *_misspelled(configuration)):
         _log.warning("%s", warning)
     _log.info("%s", configuration.credentials.summary())

@@ -18,6 +18,7 @@ from router.config.settings import SETTINGS
 from router.scheduler import events
 from router.scheduler.state import Limits
 from router.scheduler.trace import Journal, replay
+from tests.fake_engine import PYTHON
 from tests.pool.fakes import spec
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +46,27 @@ def test_settings_that_can_not_be_used_are_named_and_nothing_starts(
     monkeypatch.setenv("MAX_QUEUE", "many")
     assert main(["serve"]) == 2
     assert "MAX_QUEUE='many': must be a whole number" in capsys.readouterr().err
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("command", ["serve", "runpod"])
+def test_a_worker_without_sglang_ends_with_a_hint(tmp_path: Path, command: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "router", command],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "ENGINE_PYTHON": sys.executable,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert "ENGINE_PYTHON" in ended.stderr
+    assert "must be a Python that has SGLang" in ended.stderr
 
 
 @pytest.mark.process
@@ -121,6 +143,7 @@ def test_the_log_tells_of_a_misspelled_variable_at_start(tmp_path: Path) -> None
                 "PATH": os.environ["PATH"],
                 "HOME": str(tmp_path),
                 "PORT": str(taken.getsockname()[1]),
+                "ENGINE_PYTHON": str(PYTHON),
                 "HF_TOKN": token,
             },
             capture_output=True,

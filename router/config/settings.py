@@ -157,7 +157,7 @@ class Settings:
     )
     engine_python: str = setting(
         kinds.TEXT,
-        "Python interpreter that has SGLang.",
+        "Python interpreter that has SGLang. The log names its version at start.",
         label="Engine's Python",
         default="python3",
         in_readme=True,

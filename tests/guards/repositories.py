@@ -27,7 +27,7 @@ GUARDS = (
     ),
     Guard(
         "An engine sees none of the worker's secrets",
-        "engines.command:environment",
+        "engines.command:worker_part",
         without("_may_see"),
         "tests/engines/test_command.py::test_an_engine_sees_nothing_else",
     ),

@@ -1,0 +1,115 @@
+"""Finds out at the start whether `ENGINE_PYTHON` can run SGLang, and which version it has."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from engines.command import worker_part
+from engines.failure import clean
+from router.config.errors import SettingsError
+
+VERIFIED = "0.5.23"  # the version that the tests run
+PATIENCE = 20.0  # seconds; on a cold network disk, Python itself takes some
+
+_SCRIPT = Path(__file__).with_name("tell_version.py")
+_CANNOT_RUN = (126, 127)  # a shell's and the loader's: not executable, not found
+_MOST = 4096  # bytes of its answer
+_NEEDED = "a Python that has SGLang"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line for the log."""
+
+    text: str
+    is_warning: bool
+
+
+class InterpreterCheck:
+    """Runs beside the rest of the start, until `finish` is called."""
+
+    def __init__(self, python: str, process: subprocess.Popen[bytes], output: BinaryIO) -> None:
+        self._python, self._process, self._output = python, process, output
+
+    @classmethod
+    def begin(cls, python: str, environ: Mapping[str, str]) -> Self:
+        """Raises `SettingsError` where there is no such program."""
+        if shutil.which(python, path=environ.get("PATH")) is None:
+            exists = os.path.sep in python and Path(python).exists()
+            why = "this file is not executable" if exists else "there is no such file"
+            raise SettingsError("ENGINE_PYTHON", python, f"{_NEEDED}: {why}")
+        output = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe could be held open by others
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the operator names it
+                [python, str(_SCRIPT)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=worker_part(environ),
+                start_new_session=True,
+            )
+        except OSError as error:
+            output.close()
+            why = error.strerror or "it can't be run"
+            raise SettingsError("ENGINE_PYTHON", python, f"{_NEEDED}: {why}") from None
+        return cls(python, process, output)
+
+    def finish(self, patience: float = PATIENCE) -> Finding:
+        """Wait at most `patience` seconds. Raises `SettingsError` if it has no SGLang.
+
+        A wrapper that knows only how to start an engine is no reason not to start.
+        """
+        with self._output:
+            try:
+                status = self._process.wait(patience)
+            except subprocess.TimeoutExpired:
+                self._kill()
+                return Finding(
+                    f"ENGINE_PYTHON did not tell its SGLang within {patience:g} s",
+                    is_warning=True,
+                )
+            self._output.seek(0)
+            said = clean(self._output.read(_MOST).decode(errors="replace")).strip()
+        return self._judge(status, said.rpartition("\n")[2])
+
+    def _judge(self, status: int, last: str) -> Finding:
+        if status in _CANNOT_RUN:
+            raise SettingsError("ENGINE_PYTHON", self._python, f"{_NEEDED}: {last}")
+        found: object = None
+        with suppress(ValueError, RecursionError):
+            found = json.loads(last)
+        match found:
+            case {"sglang": False}:
+                raise SettingsError(
+                    "ENGINE_PYTHON",
+                    self._python,
+                    f"{_NEEDED}, as in SGLang's own image or after `pip install sglang`; "
+                    "this one has none",
+                )
+            case {"sglang": True, "version": str(version)} if version == VERIFIED:
+                return Finding(f"engines run SGLang {version}", is_warning=False)
+            case {"sglang": True, "version": version}:
+                return Finding(
+                    f"engines run SGLang {version or 'of an unknown version'}; this worker was "
+                    f"tested with {VERIFIED}",
+                    is_warning=True,
+                )
+        return Finding(
+            f"ENGINE_PYTHON does not tell its SGLang (status {status}): {last[:200]}",
+            is_warning=True,
+        )
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()

@@ -1,0 +1,121 @@
+"""What is found out about `ENGINE_PYTHON` before anything starts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from engines.interpreter import VERIFIED, Finding, InterpreterCheck
+from router.config.errors import SettingsError
+from tests.e2e_sglang.harness import PYTHON as REAL
+from tests.fake_engine import PYTHON as FAKE
+
+ENVIRON = {"PATH": os.environ["PATH"]}
+
+Script = Callable[[str], str]
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    """Make an interpreter of a few lines for a shell."""
+
+    def make(lines: str) -> str:
+        path = tmp_path / "python"
+        path.write_text(f"#!/bin/sh\n{lines}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+def check(python: str, patience: float = 20.0, **environ: str) -> Finding:
+    return InterpreterCheck.begin(python, ENVIRON | environ).finish(patience)
+
+
+def test_an_interpreter_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    for python in ("/no/such/python", str(tmp_path / "none"), "no-such-python"):
+        with pytest.raises(SettingsError, match=r"ENGINE_PYTHON='.*there is no such file"):
+            check(python)
+
+
+def test_a_file_that_is_not_executable_is_named(tmp_path: Path) -> None:
+    (tmp_path / "python").write_text("#!/bin/sh\n")
+    with pytest.raises(SettingsError, match="this file is not executable"):
+        check(str(tmp_path / "python"))
+
+
+@pytest.mark.process
+def test_a_file_that_is_no_program_is_named(tmp_path: Path) -> None:
+    (tmp_path / "python").write_bytes(b"\x00\x01")
+    (tmp_path / "python").chmod(0o755)
+    with pytest.raises(SettingsError, match="Exec format error"):
+        check(str(tmp_path / "python"))
+
+
+@pytest.mark.process
+def test_a_python_without_sglang_is_named_with_what_helps() -> None:
+    with pytest.raises(SettingsError, match="this one has none"):
+        check(sys.executable)
+
+
+@pytest.mark.process
+def test_a_wrapper_around_nothing_is_named(script: Script) -> None:
+    with pytest.raises(SettingsError, match="not found"):
+        check(script("exec /no/such/python"))
+
+
+@pytest.mark.process
+def test_a_package_on_the_path_counts_without_a_version(tmp_path: Path) -> None:
+    (tmp_path / "sglang").mkdir()
+    (tmp_path / "sglang" / "__init__.py").write_text("raise SystemExit('not imported')")
+    found = check(sys.executable, PYTHONPATH=str(tmp_path))
+    assert (found.is_warning, "an unknown version" in found.text) == (True, True)
+
+
+@pytest.mark.process
+def test_another_version_is_a_warning_that_names_both(script: Script) -> None:
+    found = check(script("""echo '{"sglang": true, "version": "0.6.1"}'"""))
+    assert found == Finding(
+        f"engines run SGLang 0.6.1; this worker was tested with {VERIFIED}", is_warning=True
+    )
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("lines", ["exit 3", "echo hello", "echo '[1, 2]'", "echo '{}'"])
+def test_a_wrapper_that_can_only_start_engines_is_a_warning(script: Script, lines: str) -> None:
+    assert check(script(lines)).is_warning
+
+
+@pytest.mark.process
+def test_an_interpreter_that_hangs_holds_up_the_start_for_a_bounded_time(
+    script: Script, tmp_path: Path
+) -> None:
+    found = check(script(f"echo $$ > {tmp_path}/pid; sleep 600 & wait"), patience=0.5)
+    assert found == Finding("ENGINE_PYTHON did not tell its SGLang within 0.5 s", True)
+    group = int((tmp_path / "pid").read_text())
+    assert not [p for p in psutil.process_iter() if _is_alive_in(group, p)]
+
+
+def _is_alive_in(group: int, process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess, ProcessLookupError):
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+@pytest.mark.process
+def test_it_sees_no_secret_of_the_worker(script: Script, tmp_path: Path) -> None:
+    check(script(f"env > {tmp_path}/env"), HF_TOKEN="secret", API_KEYS="secret")
+    assert "secret" not in (tmp_path / "env").read_text()
+
+
+@pytest.mark.process
+def test_the_tests_own_interpreters_are_known() -> None:
+    known = Finding(f"engines run SGLang {VERIFIED}", is_warning=False)
+    assert check(str(FAKE)) == known
+    assert check(str(REAL)) == known
