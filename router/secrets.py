@@ -11,7 +11,27 @@ from router.errors import InvalidHfToken
 
 # huggingface_hub repeats a malformed token in its exceptions and its debug log, so it must
 # only get tokens of this shape.
+_QUOTES = ('"', "'", "`", "\u201c", "\u201d", "\u2018", "\u2019")
 _SHAPE = re.compile(r"[A-Za-z0-9_.-]{8,512}")
+
+
+def flaw_of(secret: str) -> str | None:
+    """What was likely done wrong with a secret before it came here; None: nothing known.
+
+    Never holds any of it. Reads as the end of a sentence about it.
+    """
+    text = secret.strip()
+    if text.startswith(("{{", "${")) or text.endswith("}}"):
+        return (
+            "this one is an unresolved reference: the secret that it names does not exist here"
+        )
+    if text.startswith(_QUOTES) or text.endswith(_QUOTES):
+        return "this one stands in quotes: leave them out"
+    if text[:7].lower() == "bearer ":
+        return "this one begins with `Bearer `: leave that out"
+    if any(character.isspace() for character in secret):
+        return "this one has spaces or line breaks: leave them out"
+    return None
 
 
 # Digests get into journals, logs and errors, and a weak API key could be guessed from a plain
@@ -75,8 +95,9 @@ class Token(Secret):
     def __init__(self, secret: str) -> None:
         """Raises `InvalidHfToken`, without the value, if the shape is wrong."""
         if not _SHAPE.fullmatch(secret):
+            flaw = flaw_of(secret) or "this one has other characters, or another length"
             raise InvalidHfToken(
-                "The Hugging Face token is malformed: send the bare token (hf_...), "
-                "without a `Bearer ` prefix, spaces or line breaks."
+                "The Hugging Face token is malformed: send the bare token (hf_...), 8 to 512 "
+                f"letters, digits, `_`, `.` and `-`; {flaw}."
             )
         super().__init__(secret)

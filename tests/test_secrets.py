@@ -80,6 +80,26 @@ def test_a_malformed_token_is_refused_without_its_value(spoil: str) -> None:
     assert text not in repr(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "flaw"),
+    [
+        *(('"{}"', "in quotes"), ("'{}'", "in quotes"), ("\u201c{}\u201d", "in quotes")),
+        *((' "{}"', "in quotes"), ("{}'", "in quotes")),
+        *(("Bearer {}", "`Bearer `"), ("bearer {}", "`Bearer `")),
+        *(("{{{{ RUNPOD_SECRET_{} }}}}", "unresolved"), ("${{{}}}", "unresolved")),
+        *(("{}\n", "line breaks"), (" {}", "spaces"), ("{} x", "spaces")),
+        *(("{}é", "other characters"), ("{},x", "other characters")),
+    ],
+)
+def test_what_was_done_wrong_with_a_token_is_named_without_its_value(
+    spoil: str, flaw: str
+) -> None:
+    text = a_token()
+    with pytest.raises(InvalidHfToken, match=flaw) as refused:
+        Token(spoil.format(text))
+    assert text not in str(refused.value)
+
+
 @pytest.mark.parametrize("text", ["", "short", "x" * 513])
 def test_a_token_has_a_bounded_length(text: str) -> None:
     with pytest.raises(InvalidHfToken):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from router.config.hosts import Authority, Origin
 from router.errors import InvalidHfToken
-from router.secrets import Secret, Token
+from router.secrets import Secret, Token, flaw_of
 
 # As coreutils have it: GB is 10^9 bytes, G and GiB are 2^30.
 _UNITS = {
@@ -94,8 +94,9 @@ def as_token(text: str) -> Token:
     try:
         return Token(text)
     except InvalidHfToken:
+        flaw = flaw_of(text) or "this one has other characters, or another length"
         raise ValueError(
-            "a bare token (hf_...), without spaces or a `Bearer ` prefix"
+            f"a bare token (hf_...), without spaces or a `Bearer ` prefix; {flaw}"
         ) from None
 
 
@@ -106,6 +107,9 @@ def as_names(text: str) -> tuple[str, ...]:
 
 def as_keys(text: str) -> tuple[Secret, ...]:
     keys = as_names(text)
+    flaw = next(filter(None, map(flaw_of, keys)), None)
+    if flaw is not None:
+        raise ValueError(f"comma-separated keys; {flaw}")
     # Shorter ones could be guessed, and redaction would remove common words from the log.
     if not all(re.fullmatch(r"[!-~]{8,512}", key) for key in keys):
         raise ValueError("comma-separated keys of 8 or more ASCII characters, without spaces")

@@ -90,6 +90,15 @@ def test_a_missing_or_malformed_token_of_a_model_is_an_error(value: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("spoil", "flaw"), [('"{}"', "in quotes"), ("{{{{ RUNPOD_SECRET_{} }}}}", "unresolved")]
+)
+def test_what_was_done_wrong_with_a_token_of_a_model_is_named(spoil: str, flaw: str) -> None:
+    with pytest.raises(SettingsError, match=f"^OWN=.*{flaw}") as refused:
+        credentials(OWN=spoil.format(OWN.reveal()))
+    assert OWN.reveal() not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("environ", "says"),
     [
         ({}, "all models: only this machine"),

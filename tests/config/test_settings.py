@@ -235,6 +235,28 @@ def test_an_error_about_a_secret_does_not_repeat_it(key: str) -> None:
     assert refused.value.__cause__ is None
 
 
+@pytest.mark.parametrize("key", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "API_KEYS"])
+@pytest.mark.parametrize(
+    ("spoil", "flaw"),
+    [
+        *(('"{}"', "in quotes"), ("'{}'", "in quotes")),
+        *(("{{{{ RUNPOD_SECRET_{} }}}}", "unresolved"), ("Bearer {}", "begins with `Bearer `")),
+    ],
+)
+def test_a_secret_that_was_written_wrongly_is_told_so_and_not_repeated(
+    key: str, spoil: str, flaw: str
+) -> None:
+    secret = secrets.token_hex(16)
+    with pytest.raises(SettingsError, match=f"^{key}=.*{flaw}") as refused:
+        Settings.from_environ({key: spoil.format(secret)})
+    assert secret not in str(refused.value)
+
+
+def test_keys_in_one_pair_of_quotes_are_told_so() -> None:
+    with pytest.raises(SettingsError, match="in quotes"):
+        Settings.from_environ({"API_KEYS": '"first-long-key,second-long-key"'})
+
+
 def test_a_token_put_into_the_wrong_variable_is_not_repeated_either() -> None:
     token = "hf_" + secrets.token_hex(16)
     with pytest.raises(SettingsError) as refused:
