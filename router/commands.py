@@ -23,6 +23,7 @@ from router.config import files
 from router.config.platform import Platform, detect
 from router.config.settings import SETTINGS, Settings, SettingsError
 from router.config.typos import misspelled
+from router.downloads.cache_check import cache_problem, is_full, is_on_disk
 from router.downloads.downloader import SnapshotDownloader
 from router.downloads.prefetch import prefetch, read_token
 from router.errors import RouterError
@@ -57,6 +58,7 @@ def run(chosen: argparse.Namespace) -> int:
 def _run(environ: Mapping[str, str], *, queue: bool) -> int:
     try:
         configuration = Configuration.read(environ, _platform(environ, queue=queue))
+        cache_warning = _check_cache(configuration)
         check = InterpreterCheck.begin(configuration.settings.engine_python, environ)
     except SettingsError as error:
         print(f"The settings can't be used: {error}", file=sys.stderr)  # noqa: T201
@@ -73,7 +75,7 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
         _log.critical("the settings can't be used: %s", error)
         return 2
     _log.log(logging.WARNING if found.is_warning else logging.INFO, "%s", found.text)
-    for warning in (*flags.warnings(environ), *_misspelled(configuration)):
+    for warning in (*flags.warnings(environ), *_misspelled(configuration), *cache_warning):
         _log.warning("%s", warning)
     _log.info("%s", configuration.credentials.summary())
     worker = Worker(configuration)
@@ -81,6 +83,24 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
         return runpod_worker.take_jobs(worker, settings.max_concurrency)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(worker, settings))
+
+
+def _check_cache(configuration: Configuration) -> tuple[str, ...]:
+    """Warnings about a cache that can't be written. Raises `SettingsError`, unless the default
+    model needs no download: a worker may serve what a read-only volume holds."""
+    settings, default = configuration.settings, configuration.catalog.default
+    problem = cache_problem(settings.hf_hub_cache)
+    if problem is None:
+        return ()
+    reason = problem.strerror or str(problem)
+    is_there = default is not None and (
+        default.ref is None or is_on_disk(default.ref, settings.hub_caches)
+    )
+    if not is_there and not is_full(problem):
+        raise SettingsError(
+            "HF_HUB_CACHE", str(settings.hf_hub_cache), f"a directory to write to: {reason}"
+        )
+    return (f"nothing can be downloaded to {settings.hf_hub_cache}: {reason}",)
 
 
 def _misspelled(configuration: Configuration) -> Iterator[str]:

@@ -19,6 +19,7 @@
     │   └── ModelLoading, EngineUnavailable, HubUnavailable (HubLimited)
     ├── DeadlineExceeded    the request took longer than it may
     ├── EngineFailed        the engine died under the request
+    ├── StorageFailed       the worker's disk can't be used: the operator has to act
     └── InternalError       a defect of the router
 
 A class defines the `code` and the HTTP `status` of OpenAI's error envelope. The `message` of
@@ -246,6 +247,13 @@ class DeadlineExceeded(RouterError):
 
 class EngineFailed(RouterError):
     code, status = "engine_failed", 502
+    type = "server_error"
+
+
+class StorageFailed(RouterError):
+    """The cache of models can't be read or written. The log names path and reason."""
+
+    code, status = "storage_failed", 500
     type = "server_error"
 
 

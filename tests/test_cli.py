@@ -13,8 +13,16 @@ import pytest
 from engines import flags
 from router.app import Configuration
 from router.cli import main
-from router.commands import _MOST_CONNECTIONS, _forget_empty, _misspelled, _open_files
+from router.commands import (
+    _MOST_CONNECTIONS,
+    _check_cache,
+    _forget_empty,
+    _misspelled,
+    _open_files,
+)
+from router.config.errors import SettingsError
 from router.config.settings import SETTINGS
+from router.downloads.snapshots import Snapshots
 from router.scheduler import events
 from router.scheduler.state import Limits
 from router.scheduler.trace import Journal, replay
@@ -46,6 +54,34 @@ def test_settings_that_can_not_be_used_are_named_and_nothing_starts(
     monkeypatch.setenv("MAX_QUEUE", "many")
     assert main(["serve"]) == 2
     assert "MAX_QUEUE='many': must be a whole number" in capsys.readouterr().err
+
+
+def test_a_cache_that_can_not_be_written_ends_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
+    assert main(["serve"]) == 2
+    assert "HF_HUB_CACHE" in (said := capsys.readouterr().err)
+    assert "a directory to write to: Not a directory" in said
+
+
+def test_a_default_model_on_the_disk_needs_no_cache_to_write_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    baked, commit = tmp_path / "models", "a" * 40
+    Snapshots(baked).path("org/model", commit).mkdir(parents=True)
+    Snapshots(baked).seal("org/model", commit, ())
+    environ = {
+        "HOME": str(tmp_path),
+        "HF_HUB_CACHE": str(tmp_path / "file"),
+        "BAKED_MODELS": str(baked),
+    }
+    for name in ("org/model", f"org/model@{commit}", str(baked)):
+        [warning] = _check_cache(Configuration.read(environ | {"MODEL_NAME": name}))
+        assert f"nothing can be downloaded to {tmp_path}/file: File exists" in warning
+    for name in ("org/other", f"org/model@{'b' * 40}"):
+        with pytest.raises(SettingsError, match="File exists"):
+            _check_cache(Configuration.read(environ | {"MODEL_NAME": name}))
 
 
 @pytest.mark.process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
@@ -18,6 +19,8 @@ from router.downloads.volume_lock import LockLost, VolumeLock
 from router.errors import HubUnavailable, InsufficientDisk, UnsupportedModel
 from router.pool.interfaces import FetchProgress
 from router.tasks import finish
+
+_log = logging.getLogger(__name__)
 
 START_TIMEOUT = 60.0  # seconds for a Python process to start on a busy machine
 GLANCE = 1.0  # seconds between two looks at whether another download needs the place
@@ -99,7 +102,15 @@ class DownloadAttempt:
                     return True
                 case {"event": "lock_lost"}:
                     return False
-                case {"event": "failed", "code": code, "message": text, "retry_after": delay}:
+                case {
+                    "event": "failed",
+                    "code": code,
+                    "message": text,
+                    "retry_after": delay,
+                    "cause": cause,
+                }:
+                    if cause:
+                        _log.error("the cache can't be used: %s", cause)
                     raise from_fields(code, text, delay)
                 case None:
                     raise HubUnavailable("The download ended unexpectedly: try again.")
@@ -130,7 +141,10 @@ class DownloadAttempt:
 
     async def _clean_up(self, *, discard: bool) -> None:
         partials = await self._child.end()
-        await asyncio.to_thread(self._remove_files, partials, discard=discard)
+        try:
+            await asyncio.to_thread(self._remove_files, partials, discard=discard)
+        except OSError as error:  # what the download itself met says more
+            _log.error("an unfinished download could not be removed: %s", error)
 
     def _remove_files(self, partials: Iterable[str], *, discard: bool) -> None:
         repo_id, commit = self._request.repo_id, self._request.commit

@@ -30,7 +30,7 @@ from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defin
 
 from router.concealment import hide_memory
 from router.downloads.child_events import ChildEvents
-from router.downloads.errors import download_error, interrupted
+from router.downloads.errors import download_error, interrupted, storage_cause
 from router.downloads.request import DownloadRequest
 from router.downloads.snapshots import DamagedSnapshot, Snapshots, has_safe_weights
 from router.downloads.source_caches import link_from_caches
@@ -81,7 +81,8 @@ class SnapshotDownload:
         except RouterError as error:
             self._events.fail(error)
         except (OSError, RuntimeError, ValueError, httpx2.HTTPError, DamagedSnapshot) as error:
-            self._events.fail(download_error(error, self._request.on_hub(constants.ENDPOINT)))
+            request = self._request.on_hub(constants.ENDPOINT)
+            self._events.fail(download_error(error, request), storage_cause(error))
         self._events.end("done")
 
     def _download(self) -> None:

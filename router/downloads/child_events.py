@@ -11,7 +11,8 @@ plan        of `total` bytes `done` are on disk, and `next` are to be downloaded
 progress    `done` bytes are on disk
 done        the snapshot is complete
 lock_lost   another worker declared this one dead and took the lock
-failed      `code`, `message` and `retry_after` of a `RouterError`
+failed      `code`, `message` and `retry_after` of a `RouterError`; `cause`, for the log, names
+            the place on the disk that is at fault
 
 The last three end the process. No event holds a token.
 """
@@ -66,8 +67,9 @@ class ChildEvents:
         line = json.dumps({"event": event, **fields}).encode() + b"\n"
         os.write(self._out, line)  # atomic: shorter than PIPE_BUF
 
-    def fail(self, error: RouterError) -> NoReturn:
-        self.end("failed", **to_fields(error))
+    def fail(self, error: RouterError, cause: str = "") -> NoReturn:
+        """`cause` is for the operator's log."""
+        self.end("failed", **to_fields(error), cause=cause)
 
     def end(self, event: str | None = None, **fields: object) -> NoReturn:
         """Remove partial files, send the last event, and exit.

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from router.downloads.attempt import DownloadAttempt
 from router.downloads.child_process import ChildProcess
+from router.downloads.errors import storage_error
 from router.downloads.last_used import LastUsed
 from router.downloads.places import Place, Places
 from router.downloads.request import DownloadRequest
@@ -95,6 +96,22 @@ class SnapshotDownloader:
         If another call downloads the same snapshot, this one reports its progress and waits
         for it. If that download fails, for its token say, this one tries with its own.
         """
+        try:
+            return await self._fetch(model, credential, progress, callers)
+        except OSError as error:
+            failure = storage_error(error, model.repo_id)
+            if failure is None:
+                raise
+            _log.error("the cache can't be used for %s: %s", model, error)
+        raise failure
+
+    async def _fetch(
+        self,
+        model: ResolvedModel,
+        credential: Token | None,
+        progress: Callable[[FetchProgress], None],
+        callers: Callers,
+    ) -> Path:
         if model.path is not None:
             return await asyncio.to_thread(_local, model.path)
         if self._private is not None and model.access is Access.PRIVATE:

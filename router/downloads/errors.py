@@ -6,29 +6,72 @@ the result to the router as an event.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
-from errno import EACCES, EDQUOT, ENOSPC, EROFS
+from errno import (
+    EACCES,
+    EDQUOT,
+    EEXIST,
+    EFBIG,
+    EIO,
+    EISDIR,
+    ELOOP,
+    ENAMETOOLONG,
+    ENOSPC,
+    ENOTDIR,
+    EPERM,
+    EROFS,
+    ESTALE,
+)
 
 from huggingface_hub.errors import HfHubHTTPError
 
-from router.errors import HubUnavailable, InsufficientDisk, InternalError, RouterError
+from router.errors import HubUnavailable, InsufficientDisk, RouterError, StorageFailed
 from router.hub.errors import HubRequest, hub_error
+
+_FULL = frozenset({ENOSPC, EDQUOT})
+# What the network never answers with.
+_OF_THE_DISK = (
+    _FULL
+    | {EACCES, EEXIST, EFBIG, EIO, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR}
+    | {
+        *(EPERM, EROFS, ESTALE),
+    }
+)
+_OS_ERROR = re.compile(r"\(os error ([0-9]{1,5})\)")
 
 
 def download_error(error: BaseException, request: HubRequest) -> RouterError:
     """Translate an exception raised by a download, or the first known one that caused it."""
-    causes = list(_causes(error))
-    if any(_disk_full(cause) for cause in causes):
-        return InsufficientDisk(
-            f"The disk filled up during the download of {request.repo_id}. Use a worker "
-            "with a larger disk, or a smaller model."
-        )
-    if any(isinstance(cause, OSError) and cause.errno in (EACCES, EROFS) for cause in causes):
-        return InternalError("The model cache is not writable.")
-    for cause in causes:
+    storage = storage_error(error, request.repo_id)
+    if storage is not None:
+        return storage
+    for cause in _causes(error):
         if isinstance(cause, HfHubHTTPError):
             return hub_error(cause, request)
     return interrupted()
+
+
+def storage_error(error: BaseException, name: str) -> RouterError | None:
+    """What an error of the disk means to the caller of the model `name`; None for others."""
+    number = next(filter(None, map(_number, _causes(error))), 0)
+    if number in _FULL:
+        return InsufficientDisk(
+            f"The disk filled up during the download of {name}. Use a worker "
+            "with a larger disk, or a smaller model."
+        )
+    if number:
+        return StorageFailed(
+            f"The worker's cache of models can't be used ({os.strerror(number)}): its operator "
+            "has to act. The log names the place."
+        )
+    return None
+
+
+def storage_cause(error: BaseException) -> str:
+    """Path and reason, for the operator's log; empty if the disk is not at fault."""
+    return next((str(cause)[:1000] for cause in _causes(error) if _number(cause)), "")
 
 
 def interrupted() -> HubUnavailable:
@@ -61,7 +104,14 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _disk_full(error: BaseException) -> bool:
-    # hf-xet, written in Rust, reports I/O errors in the text of a RuntimeError.
-    is_full = isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT)
-    return is_full or "No space left on device" in str(error)
+def _number(error: BaseException) -> int:
+    """The number of an error of the disk; 0 for any other."""
+    if isinstance(error, HfHubHTTPError):  # an `OSError` by descent
+        return 0
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None:
+        # hf-xet, written in Rust, reports errors of the disk in the text of a RuntimeError.
+        found = _OS_ERROR.search(text := str(error)[:10_000])
+        full = ENOSPC if "No space left on device" in text else 0
+        number = int(found[1]) if found else full
+    return number if number in _OF_THE_DISK else 0

@@ -69,7 +69,7 @@ class SnapshotEviction:
             try:
                 await self._record()
             except OSError as error:  # a faulty volume must not end the worker
-                _log.error("the use of models could not be recorded: %s", error.strerror)
+                _log.error("the use of models could not be recorded: %s", error)
 
     async def total(self) -> int:
         """Bytes of all the snapshots. Files that several of them share count once."""
@@ -167,7 +167,7 @@ class SnapshotEviction:
                 *model, used_meanwhile, abandoned_after=ABANDONED_AFTER, locked=locked
             )
         except OSError as error:  # another one may be removed
-            _log.error("%s could not be removed: %s", one, error.strerror)
+            _log.error("%s could not be removed: %s", one, error)
             return False
         if gone:
             _log.info("removed %s from the disk, to make room", one)

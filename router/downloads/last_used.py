@@ -44,7 +44,7 @@ class LastUsed:
             os.utime(path)  # an empty file that stays empty keeps its time
         except OSError as error:
             # A cache that can't be written holds no downloads either.
-            _log.warning("can't record the use of a model: %s", error.strerror)
+            _log.warning("can't record the use of a model: %s", error)
 
     def update(self, repo_id: str, commit: str, ago: float) -> None:
         """Record a use `ago` seconds ago, if that is later than the recorded one.
@@ -58,8 +58,12 @@ class LastUsed:
                 os.utime(path, (then, then))
 
     def forget(self, repo_id: str, commit: str) -> None:
+        """Remove the record. A failure is logged, not raised."""
         # The folder stays: another worker may be about to write a record there.
-        self.path(repo_id, commit).unlink(missing_ok=True)
+        try:
+            self.path(repo_id, commit).unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("can't forget the use of a model: %s", error)
 
     def seconds_ago(self, repo_id: str, commit: str, or_since: Iterable[Path] = ()) -> float:
         """Seconds since the last use, else since the first of these files that there is was

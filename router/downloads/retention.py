@@ -42,7 +42,7 @@ class PrivateModelRetention:
             try:
                 await self.sweep()
             except OSError as error:  # a faulty volume must not end the worker
-                _log.error("private files could not be removed: %s", error.strerror)
+                _log.error("private files could not be removed: %s", error)
 
     async def sweep(self) -> None:
         """Remove every model that is due. Raises `OSError`."""

@@ -77,7 +77,7 @@ class Snapshots:
         """The snapshot's directory if it is complete, else None. Never writes."""
         try:
             sizes = json.loads(self.manifest(repo_id, commit).read_bytes())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+        except (OSError, ValueError):  # missing, or not for this user
             return None
         snapshot = self.path(repo_id, commit)
         complete = all(_size(snapshot / name) == size for name, size in sizes.items())
@@ -213,7 +213,7 @@ def has_safe_weights(snapshot: Path) -> bool:
 def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # missing, or not for this user
         return None
 
 

@@ -23,7 +23,6 @@ from router.errors import (
     HfTokenScope,
     HubUnavailable,
     InsufficientDisk,
-    InternalError,
     InvalidHfToken,
     ModelDisabled,
     ModelGated,
@@ -31,6 +30,7 @@ from router.errors import (
     ModelTooLarge,
     RevisionNotFound,
     RouterError,
+    StorageFailed,
     UnsupportedModel,
 )
 from router.hub.errors import HubRequest
@@ -529,7 +529,14 @@ async def test_a_disk_that_fills_up_in_the_middle_is_emptied_again(
     [
         (OSError(errno.ENOSPC, "No space left on device"), InsufficientDisk),
         (RuntimeError("IO Error: No space left on device (os error 28)"), InsufficientDisk),
-        (OSError(errno.EROFS, "Read-only file system"), InternalError),
+        (RuntimeError("Disk quota exceeded (os error 122)"), InsufficientDisk),
+        *(
+            (OSError(number, os.strerror(number), "/cache"), StorageFailed)
+            for number in (errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.ENAMETOOLONG)
+        ),
+        (RuntimeError("IO Error: Read-only file system (os error 30)"), StorageFailed),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), HubUnavailable),
+        (RuntimeError("Connection refused (os error 111)"), HubUnavailable),
         (RuntimeError("Data processing error"), HubUnavailable),
     ],
 )
@@ -540,6 +547,39 @@ def test_causes_of_a_broken_download_are_distinguished(
     wrapped.__cause__ = error
     request = HubRequest("https://hub", "org/model", None, with_token=False)
     assert type(download_error(wrapped, request)) is kind
+
+
+@pytest.mark.parametrize("obstacle", ["a file", "a file below", "a long name"])
+async def test_a_cache_that_can_not_be_used_is_named_to_the_operator_alone(
+    site: Site, caplog: pytest.LogCaptureFixture, obstacle: str
+) -> None:
+    model = site.model("org/model", SMALL)
+    home = site.cache.parent
+    (home / "file").write_text("")
+    below = {"a file": "file", "a file below": "file/hub", "a long name": "x" * 300}
+    site.cache = home / below[obstacle]
+    with pytest.raises(StorageFailed, match="operator has to act") as caught:
+        await site.fetch(model)
+    assert str(home) not in caught.value.message
+    assert str(home / below[obstacle].partition("/")[0]) in caplog.text
+    assert not children()
+
+
+def _make_read_only(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+
+
+async def test_a_cache_that_becomes_read_only_is_named(
+    site: Site, small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.cache = small_disk / "hub"
+    first, second = site.model("org/first", SMALL), site.model("org/second", SMALL)
+    path = await site.fetch(first)
+    await asyncio.to_thread(_make_read_only, small_disk)
+    with pytest.raises(StorageFailed, match="Read-only file system"):
+        await site.fetch(second)
+    assert str(small_disk) in caplog.text
+    assert await site.fetch(first) == path
 
 
 @pytest.mark.parametrize("where", [r"/api/.*", r"/org/model/resolve/.*", CDN_WEIGHTS])

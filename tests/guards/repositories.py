@@ -39,7 +39,7 @@ GUARDS = (
     ),
     Guard(
         "A configuration that leads out of the repository starts no engine",
-        "router.downloads.downloader:SnapshotDownloader.fetch",
+        "router.downloads.downloader:SnapshotDownloader._fetch",
         drop("_check"),
         "tests/downloads/test_downloader.py::test_what_is_refused_aside_is_refused",
     ),
