@@ -29,6 +29,7 @@ from router.downloads.prefetch import prefetch, read_token
 from router.errors import RouterError
 from router.http.server import HttpServer
 from router.http.sites import Sites
+from router.scheduler.state import left_free
 from router.scheduler.trace import replay
 
 _log = logging.getLogger("router")
@@ -80,7 +81,10 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
     _log.info("%s", configuration.credentials.summary())
     worker = Worker(configuration)
     if queue:
-        return runpod_worker.take_jobs(worker, settings.max_concurrency)
+        # A few more than one engine's places: where one caller's jobs hold all that they may,
+        # another caller's still reach the places that are left.
+        places = settings.max_concurrency
+        return runpod_worker.take_jobs(worker, places + left_free(places))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(worker, settings))
 

@@ -23,6 +23,11 @@ FEW_PLACES = 4  # an engine with fewer has none to leave free
 STORY_LENGTH = 20  # each event moves an engine once or not at all: ten events or more
 
 
+def left_free(places: int) -> int:
+    """How many of an engine's places one caller leaves to the others."""
+    return max(1, places // LEFT_FREE) if places >= FEW_PLACES else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the operator allows. Times in seconds, memory in bytes."""
@@ -147,8 +152,8 @@ class Slot:
         """How many requests one caller may have in flight here. Where several callers use an
         engine, each leaves some places free: a long answer gives none back for minutes."""
         most = limits.max_concurrency
-        if self.shared and most >= FEW_PLACES:
-            most -= max(1, most // LEFT_FREE)
+        if self.shared:
+            most -= left_free(most)
         own = limits.max_concurrency_per_caller
         return most if own is None else min(most, own)
 

@@ -90,7 +90,7 @@ def _ours(directory: Path) -> Iterator[LoopbackPlatform]:
             "ENGINE_PYTHON": str(PYTHON),
             "MODEL_NAME": MODEL,
         }
-        with _process([sys.executable, "-m", "router", "runpod"], environ, directory):
+        with process([sys.executable, "-m", "router", "runpod"], environ, directory):
             yield platform
 
 
@@ -108,8 +108,8 @@ def _old(directory: Path) -> Iterator[LoopbackPlatform]:
     engine += ["--host", "127.0.0.1", "--port", port]
     with (
         LoopbackPlatform() as platform,
-        _process(engine, {}, directory),
-        _process(
+        process(engine, {}, directory),
+        process(
             [sys.executable, "-P", str(OLD)],
             {**platform.environment(), "RUNPOD_LOG_LEVEL": "INFO", "ENGINE_URL": url},
             directory,
@@ -120,7 +120,7 @@ def _old(directory: Path) -> Iterator[LoopbackPlatform]:
 
 
 @contextmanager
-def _process(command: list[str], environ: Mapping[str, str], home: Path) -> Iterator[None]:
+def process(command: list[str], environ: Mapping[str, str], home: Path) -> Iterator[None]:
     process = subprocess.Popen(
         command,
         cwd=ROOT,

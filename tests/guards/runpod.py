@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
-from tests.guards.mutations import body, never
+from tests.guards.mutations import body, never, swap
 
 _LIMITS = "tests/runpod/test_limits.py::test_"
 
@@ -37,5 +37,12 @@ GUARDS = (
         "router.runpod.limits:result_limit",
         body("return _MOST_SYNCHRONOUS"),
         _LIMITS + "the_id_tells_what_runpod_takes_and_the_least_holds_where_it_does_not",
+    ),
+    Guard(
+        "A queue worker takes jobs beyond those that one caller may have in flight",
+        "router.commands:_run",
+        swap("places + left_free(places)", "places"),
+        "tests/e2e_runpod/test_fair_places.py::"
+        "test_long_jobs_of_one_caller_leave_another_one_a_place",
     ),
 )

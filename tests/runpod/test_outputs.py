@@ -4,6 +4,7 @@ import itertools
 import json
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,13 @@ def test_an_answer_in_one_piece_is_given_as_the_object_that_it_is() -> None:
     assert answered(b'{"id": "1", "error": null}') == {"id": "1", "error": None}
     assert answered(b"[1, 2]") == [1, 2]
     assert answered(b"plain \xff") == "plain \ufffd"
+
+
+@pytest.mark.parametrize("content", [b'{"a": [1, "secret"]}', b'[{"a": "secret"}]'])
+def test_an_answer_is_posted_whole_but_does_not_show_itself_to_a_log(content: bytes) -> None:
+    output = answered(content)
+    assert json.dumps({"output": [output]}) == f'{{"output": [{content.decode()}]}}'
+    assert "secret" not in f"{output} { {'output': output} }"
 
 
 def test_a_failed_job_has_its_error_as_a_string() -> None:
