@@ -27,6 +27,7 @@ from router.config.catalog import Catalog
 from router.config.settings import Platform, Settings
 from router.downloads.disk import Disk
 from router.downloads.downloader import SnapshotDownloader
+from router.downloads.offline import OfflineHub
 from router.downloads.places import Places
 from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
@@ -101,7 +102,7 @@ class Assembly:
         self._stack.push_async_callback(aside.close)
         downloads = self._downloads(memory, disk, aside)
         pool = self._pool(memory, downloads)
-        direct = make_hub(self._settings)
+        direct = self._hub(disk)
         self._stack.push_async_callback(direct.close)
         hub = CachedHub(
             direct,
@@ -133,6 +134,20 @@ class Assembly:
             private_ttl=settings.private_idle_ttl if settings.remove_private_files else None,
         )
 
+    def _hub(self, disk: Disk) -> HuggingFaceHub | OfflineHub:
+        configuration, settings = self._configuration, self._settings
+        if not settings.hf_hub_offline:
+            return make_hub(settings)
+        models, own = configuration.catalog.models, configuration.credentials.secrets
+        return OfflineHub(
+            settings.hub_caches,
+            operators=[model.ref for model in models if model.ref is not None],
+            own_tokens=(*own, *([settings.hf_token] if settings.hf_token else [])),
+            public=disk.public,
+            grace=settings.public_grace,
+            task_of=task_of_directory,
+        )
+
     def _downloads(self, memory: Gauge, disk: Disk, aside: SideProcesses) -> SnapshotDownloader:
         settings = self._settings
         return SnapshotDownloader(
@@ -143,6 +158,8 @@ class Assembly:
             aside=aside,
             last_used=disk.last_used,
             unfinished=disk.unfinished,
+            public=disk.public,
+            offline=settings.hf_hub_offline,
             space=disk.space,
             places=Places(settings.max_downloads),
             max_model_bytes=settings.max_model_bytes or memory.total(),

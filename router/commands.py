@@ -79,6 +79,11 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
     for warning in (*flags.warnings(environ), *_misspelled(configuration), *cache_warning):
         _log.warning("%s", warning)
     _log.info("%s", configuration.credentials.summary())
+    if settings.hf_hub_offline:
+        _log.warning(
+            "offline (HF_HUB_OFFLINE): the Hub is never asked, nothing is downloaded, and "
+            "callers with tokens of their own are refused"
+        )
     worker = Worker(configuration)
     if queue:
         # A few more than one engine's places: where one caller's jobs hold all that they may,
@@ -100,7 +105,8 @@ def _check_cache(configuration: Configuration) -> tuple[str, ...]:
     is_there = default is not None and (
         default.ref is None or is_on_disk(default.ref, settings.hub_caches)
     )
-    if not is_there and not is_full(problem):
+    needed = not (is_there or is_full(problem) or settings.hf_hub_offline)
+    if needed:
         raise SettingsError(
             "HF_HUB_CACHE", str(settings.hf_hub_cache), f"a directory to write to: {reason}"
         )
@@ -178,11 +184,17 @@ async def _serve(worker: Worker, settings: Settings) -> int:
         return status
 
 
+def _online(settings: Settings) -> Settings:
+    if settings.hf_hub_offline:
+        raise SettingsError("HF_HUB_OFFLINE", "true", "off, to download a model")
+    return settings
+
+
 def _prefetch(
     name: str, into: Path, token_file: Path | None, environ: Mapping[str, str]
 ) -> int:
     try:
-        settings = Settings.from_environ(environ)
+        settings = _online(Settings.from_environ(environ))
         files.check(settings)
         token = read_token(token_file, settings.hf_token)
     except (SettingsError, RouterError, OSError) as error:

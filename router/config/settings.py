@@ -385,6 +385,14 @@ class Settings:
         label="Hub",
         default="https://huggingface.co",
     )
+    hf_hub_offline: bool = setting(
+        kinds.FLAG,
+        "Never ask the Hub: serve your models from the disk, and public ones that were seen "
+        "public within PUBLIC_GRACE.",
+        label="Offline",
+        default="false",
+        aliases=("TRANSFORMERS_OFFLINE",),
+    )
     baked_models: Path = setting(
         kinds.PATH,
         "Models in the image, as `model-router prefetch` puts them there.",

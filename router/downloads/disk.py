@@ -8,7 +8,7 @@ from pathlib import Path
 
 from router.downloads.downloader import SnapshotDownloader
 from router.downloads.eviction import SnapshotEviction
-from router.downloads.last_used import ALL, PRIVATE, UNFINISHED, LastUsed
+from router.downloads.last_used import ALL, PRIVATE, PUBLIC, UNFINISHED, LastUsed
 from router.downloads.operators import OperatorsSnapshots
 from router.downloads.removal import SnapshotRemoval, SnapshotUse
 from router.downloads.retention import PrivateModelRetention
@@ -36,6 +36,7 @@ class Disk:
         self.private = LastUsed(cache, PRIVATE)
         self.last_used = LastUsed(cache, ALL, owner=secrets.token_hex(16))
         self.unfinished = LastUsed(cache, UNFINISHED)
+        self.public = LastUsed(cache, PUBLIC)
         self.space = DiskSpace(
             lambda: free_space(cache), reserve=reserve_of(cache), budget=budget
         )
@@ -45,7 +46,7 @@ class Disk:
     ) -> Iterator[Callable[[], Awaitable[None]]]:
         """The work that goes on in the background."""
         cache = self._cache
-        records = (self.private, self.last_used, self.unfinished)
+        records = (self.private, self.last_used, self.unfinished, self.public)
         removal = SnapshotRemoval(cache, pool=pool, downloads=downloads, records=records)
         self.space.room_maker = eviction = SnapshotEviction(
             cache,

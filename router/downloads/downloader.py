@@ -19,7 +19,7 @@ from router.downloads.places import Place, Places
 from router.downloads.request import DownloadRequest
 from router.downloads.snapshots import Snapshots, has_safe_weights
 from router.downloads.space import DiskSpace, free_space
-from router.errors import HubUnavailable, UnsupportedModel
+from router.errors import HubUnavailable, ModelNotAllowed, UnsupportedModel
 from router.models import Access, ResolvedModel
 from router.pool.interfaces import Callers, FetchProgress, the_operator
 from router.repository.check_config import check_aside, check_config
@@ -45,6 +45,8 @@ class SnapshotDownloader:
         private: LastUsed | None = None,
         last_used: LastUsed | None = None,
         unfinished: LastUsed | None = None,
+        public: LastUsed | None = None,
+        offline: bool = False,
         space: DiskSpace | None = None,
         places: Places | None = None,
         stall_timeout: float = 60.0,
@@ -60,6 +62,8 @@ class SnapshotDownloader:
         private         records each use of a private model, before its files are written
         last_used       records each use of a snapshot in `cache`
         unfinished      records each download that has begun and did not end
+        public          records that a model is public, each time it is fetched
+        offline         nothing may be downloaded, and nothing new be recorded as public
         space           shares the disk among downloads; by default, as much as is free
         places          how many downloads run at once; by default two
         stall_timeout   seconds that a download may go without a byte
@@ -72,6 +76,7 @@ class SnapshotDownloader:
         self._caches = tuple(dict.fromkeys((*caches, cache)))
         self._environment = environment
         self._private, self._last_used, self._unfinished = private, last_used, unfinished
+        self._public, self._offline = public, offline
         self._max_model_bytes = max_model_bytes
         self._allow_unsafe_weights = allow_unsafe_weights
         self._aside = aside
@@ -124,12 +129,19 @@ class SnapshotDownloader:
                     found = await self._download(model, credential, shared)
         if found is None:
             raise HubUnavailable("The download was damaged on its way to the disk: try again.")
+        if self._public is not None and not self._offline:
+            await asyncio.to_thread(self._note_access, self._public, model)
         await self._check(found)
         if found == self._snapshots.path(model.repo_id, model.commit):
             await asyncio.to_thread(self._note_ref, model)
         size = await asyncio.to_thread(_size, found)
         progress(FetchProgress(size, size))
         return found
+
+    @staticmethod
+    def _note_access(public: LastUsed, model: ResolvedModel) -> None:
+        note = public.record if model.access is Access.PUBLIC else public.forget
+        note(model.repo_id, model.commit)
 
     def _note_ref(self, model: ResolvedModel) -> None:
         try:
@@ -183,6 +195,11 @@ class SnapshotDownloader:
         self, model: ResolvedModel, credential: Token | None, shared: _SharedDownload
     ) -> Path | None:
         """Download, in as many turns as it takes. None if it was damaged."""
+        if self._offline:
+            raise ModelNotAllowed(
+                f"The files of {model.repo_id} are not all on the disk of this worker, and it "
+                "is offline (HF_HUB_OFFLINE): ask the operator."
+            )
         for turn in itertools.count():
             if self._places.full:
                 shared.report(FetchProgress(0, 0, queued=True))

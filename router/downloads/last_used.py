@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 PRIVATE = "router-private"
 ALL = "router-used"
 UNFINISHED = "router-unfinished"
+PUBLIC = "router-public"
 
 
 class LastUsed:
@@ -31,7 +32,7 @@ class LastUsed:
         wall: Callable[[], float] = time.time,
         owner: str = "",
     ) -> None:
-        """`folder`: PRIVATE, ALL or UNFINISHED. `wall` returns seconds since the epoch.
+        """`folder`: PRIVATE, ALL, UNFINISHED or PUBLIC. `wall` returns seconds since the epoch.
         `owner` is a name of this worker alone."""
         self._folder, self._wall, self._owner = cache / folder, wall, owner
 

@@ -34,6 +34,10 @@ class Refs:
         if not (self._repo(repo_id) / "snapshots" / commit).exists():
             self.forget(repo_id, commit)  # another worker has just removed it
 
+    def commit(self, repo_id: str, revision: str) -> str | None:
+        """The commit to which a branch or a tag last led; None if that is not known."""
+        return _read(self._folder(repo_id) / revision)
+
     def in_use(self) -> Iterator[tuple[str, str]]:
         """The repository and commit of each snapshot that was noted and not released."""
         for ref in self._cache.glob(f"models--*--*/refs/{IN_USE}/*"):

@@ -1,0 +1,172 @@
+"""What stands in for the Hub where the operator has it asked nothing (`HF_HUB_OFFLINE`).
+
+Nothing can be checked then, so nothing is served that would need a check:
+
+The operator's models    to callers without a token of their own, as they lie on the disk
+Other public models      if the Hub said so no longer than `PUBLIC_GRACE` before they were last
+                         brought to the disk or started
+All else                 to nobody: a private model on the disk looks like a missing one
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from router.downloads.last_used import LastUsed
+from router.downloads.snapshots import Snapshots
+from router.errors import ModelNotAllowed
+from router.models import Access, ModelRef, ResolvedModel, Task
+from router.secrets import Token
+
+_MAX_INDEX = 64 << 20  # bytes
+
+
+class OfflineHub:
+    """Implements `router.hub.interfaces.Hub`. Asks nobody."""
+
+    def __init__(
+        self,
+        caches: Sequence[Path],
+        *,
+        operators: Collection[ModelRef],
+        own_tokens: Collection[Token],
+        public: LastUsed,
+        grace: float,
+        task_of: Callable[[Path], Task],
+    ) -> None:
+        """Arguments:
+
+        caches      where a snapshot may lie, in order of preference
+        operators   the models that the operator named
+        own_tokens  the operator's: only these stand for nobody else
+        public      records when a model was last seen public
+        grace       seconds for which that holds
+        task_of     tells what a directory's model is for
+        """
+        self._caches, self._public, self._grace = caches, public, grace
+        self._own_tokens, self._task_of = frozenset(own_tokens), task_of
+        self._operators = {_key(ref): ref for ref in operators}
+        self._granted: set[tuple[str, str]] = set()  # repository and commit
+
+    async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
+        self._refuse_callers(credential)
+        return await asyncio.to_thread(self._resolve, ref)
+
+    async def entitle(self, model: ResolvedModel, credential: Token | None) -> None:
+        self._refuse_callers(credential)
+        commit = (model.repo_id, model.commit)
+        if commit not in self._granted and not await asyncio.to_thread(
+            self._is_public, *commit
+        ):
+            raise _not_served(ModelRef(model.repo_id))
+
+    async def reconnect(self) -> None:
+        """There are no connections."""
+
+    async def close(self) -> None:
+        """There are no connections."""
+
+    def _refuse_callers(self, credential: Token | None) -> None:
+        if credential is not None and credential not in self._own_tokens:
+            raise ModelNotAllowed(
+                "This worker is offline (HF_HUB_OFFLINE) and can't check a Hugging Face token: "
+                "send none."
+            )
+
+    def _resolve(self, ref: ModelRef) -> ResolvedModel:
+        operators = self._operators.get(_key(ref))
+        found = self._operators_snapshot(operators) if operators else self._public_one(ref)
+        if found is None:
+            raise _not_served(ref)
+        repo_id, snapshot, sealed = found
+        commit = snapshot.name
+        if operators:
+            self._granted.add((repo_id, commit))
+        return ResolvedModel(
+            repo_id,
+            commit,
+            self._task_of(snapshot),
+            Access.PUBLIC if self._is_public(repo_id, commit) else Access.PRIVATE,
+            # What has no manifest would be downloaded anew.
+            path=None if sealed else snapshot,
+            branch=ref.branch,
+        )
+
+    def _public_one(self, ref: ModelRef) -> tuple[str, Path, bool] | None:
+        """Looks at no snapshot of a model that is not known to be public."""
+        for repo_id, commit in self._public.all():
+            if repo_id.casefold() != ref.repo_id.casefold():
+                continue
+            if not self._is_public(repo_id, commit):
+                continue
+            for cache in self._caches:
+                snapshots = Snapshots(cache)
+                means = commit == ref.revision or (
+                    ref.branch is not None
+                    and snapshots.refs.commit(repo_id, ref.branch) == commit
+                )
+                if means and (found := snapshots.find(repo_id, commit)) is not None:
+                    return repo_id, found, True
+        return None
+
+    def _operators_snapshot(self, ref: ModelRef) -> tuple[str, Path, bool] | None:
+        """Also one that another program of the Hub's client has put there."""
+        for cache in self._caches:
+            snapshots = Snapshots(cache)
+            for repo_id in _spellings(cache, ref.repo_id):
+                commit = ref.revision if ref.branch is None else None
+                if ref.branch is not None:
+                    commit = snapshots.refs.commit(repo_id, ref.branch)
+                if commit is None or not ModelRef(repo_id, commit).is_commit:
+                    continue
+                if (found := snapshots.find(repo_id, commit)) is not None:
+                    return repo_id, found, True
+                if _looks_whole(path := snapshots.path(repo_id, commit)):
+                    return repo_id, path, False
+        return None
+
+    def _is_public(self, repo_id: str, commit: str) -> bool:
+        if not self._public.path(repo_id, commit).is_file():
+            return False
+        return self._public.seconds_ago(repo_id, commit) < self._grace
+
+
+def _key(ref: ModelRef) -> tuple[str, str | None]:
+    return ref.repo_id.casefold(), ref.branch or ref.revision
+
+
+def _spellings(cache: Path, repo_id: str) -> Iterator[str]:
+    """The repository's id as the cache has it: RunPod's may be in lower case."""
+    wanted = f"models--{repo_id.replace('/', '--')}".casefold()
+    with suppress(OSError):
+        for folder in sorted(cache.iterdir()):
+            if folder.name.casefold() == wanted:
+                yield folder.name.removeprefix("models--").replace("--", "/", 1)
+
+
+def _looks_whole(snapshot: Path) -> bool:
+    """Whether a snapshot without a manifest has its configuration and its weights."""
+    if not (snapshot / "config.json").is_file():
+        return False
+    weights = {path.name for path in snapshot.glob("*.safetensors") if path.is_file()}
+    indices = list(snapshot.glob("*.safetensors.index.json"))
+    with suppress(OSError, ValueError, RecursionError, LookupError, AttributeError, TypeError):
+        for index in indices:
+            if index.stat().st_size > _MAX_INDEX:
+                return False
+            if not weights.issuperset(json.loads(index.read_bytes())["weight_map"].values()):
+                return False
+        return bool(weights)
+    return False
+
+
+def _not_served(ref: ModelRef) -> ModelNotAllowed:
+    return ModelNotAllowed(
+        f"This worker is offline (HF_HUB_OFFLINE). {ref} is neither one of its operator's "
+        "models nor a public one that it has on its disk: choose one of /v1/models, or ask the "
+        "operator."
+    )
