@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +26,10 @@ def reserve_of(cache: Path) -> int:
 
 
 def _existing(path: Path) -> Path:
-    return path if path.exists() or path == path.parent else _existing(path.parent)
+    with suppress(OSError):  # a name that is too long, or a folder that is not for this user
+        if path.exists() or path == path.parent:
+            return path
+    return _existing(path.parent)
 
 
 Commit = tuple[str, str]  # a repository's id, and the commit

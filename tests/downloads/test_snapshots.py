@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from router.downloads.snapshots import DamagedSnapshot, Snapshots
-from router.downloads.space import DiskSpace
+from router.downloads.space import DiskSpace, free_space
 from router.errors import InsufficientDisk
 from router.repository.files import RemoteFile
 
@@ -37,6 +37,10 @@ def put(snapshots: Snapshots, file: RemoteFile, data: bytes, commit: str = COMMI
 def put_whole(snapshots: Snapshots) -> None:
     put(snapshots, CONFIG, b"{}")
     put(snapshots, WEIGHTS, b"xxxxx")
+
+
+def test_a_disk_is_measured_where_the_cache_has_no_possible_name(tmp_path: Path) -> None:
+    assert free_space(tmp_path / ("x" * 300) / "hub") > 0
 
 
 def test_nothing_is_on_disk_without_a_manifest(snapshots: Snapshots) -> None:
