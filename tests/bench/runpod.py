@@ -31,7 +31,7 @@ MODEL = "bench/model"
 FILES = {
     "config.json": b'{"architectures": ["LlamaForCausalLM"]}',
     "model.safetensors": bytes(1000),
-    "fake_engine.json": behaviour(tokens=20, interval=0.02),
+    "tokenizer.fake_engine.json": behaviour(tokens=20, interval=0.02),
 }
 CHAT = {"stream": True, "messages": [{"role": "user", "content": "Hi"}]}
 OLD = Path(__file__).with_name("old_shape.py")

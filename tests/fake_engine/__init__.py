@@ -1,7 +1,7 @@
 """A real process that speaks SGLang's protocol and misbehaves on request.
 
 `ENGINE_PYTHON=PYTHON` starts it in SGLang's place. What a model's engine is like stands in
-its repository, in `fake_engine.json`, written by `behaviour(...)`.
+its repository, in `tokenizer.fake_engine.json`, written by `behaviour(...)`.
 """
 
 from __future__ import annotations
@@ -25,5 +25,5 @@ __all__ = ["FILE", "OUT_OF_MEMORY", "PYTHON", "Behaviour", "behaviour"]
 
 
 def behaviour(**options: Any) -> bytes:
-    """Give the content of `fake_engine.json`. Raises `TypeError` for what it can't do."""
+    """Give the content of that file. Raises `TypeError` for what it can't do."""
     return json.dumps(asdict(Behaviour(**options))).encode()

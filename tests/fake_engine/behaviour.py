@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-FILE = "fake_engine.json"
+# Among the files that the router downloads: it takes this one for a tokenizer.
+FILE = "tokenizer.fake_engine.json"
 
 
 @dataclass(frozen=True, slots=True)
