@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ _EMBEDDING_GEMMA = "EmbeddingGemmaModel"
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """One that SGLang loads with code of its own."""
+    """What SGLang makes of a model."""
 
     task: Task  # what SGLang makes of it if nothing else tells
     bidirectional: bool = False  # a token attends to those after it
@@ -42,16 +42,19 @@ class Quantization:
 
 def lookup(name: str) -> Architecture | None:
     """None: SGLang has no such architecture. It may still load it with transformers' code."""
-    return _architectures().get(name)
+    return _architectures("architectures").get(name)
 
 
 def names() -> Iterable[str]:
     """Of all architectures that SGLang has, sorted."""
-    return sorted(_architectures())
+    return sorted(_architectures("architectures"))
 
 
-def identify(names: Iterable[str], config: Mapping[str, Any]) -> Architecture | None:
-    """The first of `names` that SGLang has, with a model's whole `config.json` in mind."""
+def identify(names: Sequence[str], config: Mapping[str, Any]) -> Architecture | None:
+    """The first of `names` that SGLang has, with a model's whole `config.json` in mind.
+
+    Else the first encoder that SGLang loads with transformers' code.
+    """
     text = config.get("text_config", config)
     if (
         isinstance(text, dict)
@@ -59,7 +62,9 @@ def identify(names: Iterable[str], config: Mapping[str, Any]) -> Architecture | 
         and text.get("use_bidirectional_attention")
     ):
         return lookup(_EMBEDDING_GEMMA)
-    return next((found for name in names if (found := lookup(name)) is not None), None)
+    own = _architectures("architectures")
+    known = own if any(name in own for name in names) else _architectures("encoders")
+    return next((known[name] for name in names if name in known), None)
 
 
 def knows_model_type(name: str) -> bool:
@@ -73,14 +78,14 @@ def quantization(method: str) -> Quantization | None:
 
 
 @cache
-def _architectures() -> Mapping[str, Architecture]:
+def _architectures(key: str) -> Mapping[str, Architecture]:
     return {
         name: Architecture(
             Task(about["task"]),
             bidirectional=about.get("bidirectional", False),
             transcribes=about.get("transcribes", False),
         )
-        for name, about in _table()["architectures"].items()
+        for name, about in _table()[key].items()
     }
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import transformers
 from sglang.srt.configs import model_config
 from sglang.srt.configs.embedding_model_spec import resolve_embedding_model_spec
 from sglang.srt.layers import quantization as known
@@ -24,6 +25,13 @@ from sglang.srt.model_loader.utils import _is_sequence_classification_model
 from sglang.srt.models.registry import ModelRegistry
 from sglang.srt.utils.hf_transformers import common  # noqa: F401 - registers configurations
 from transformers import CONFIG_MAPPING
+from transformers.models.auto import modeling_auto
+
+_OF_ENCODERS = (
+    modeling_auto.MODEL_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+)
 
 Names = dict[str, ast.Module]  # a module of SGLang's models, by its name
 
@@ -126,6 +134,23 @@ def architectures() -> Iterator[tuple[str, dict[str, object]]]:
         yield name, about
 
 
+def encoders() -> Iterator[tuple[str, dict[str, object]]]:
+    """Further architectures that see ahead, for which SGLang takes transformers' code.
+
+    Their families guess masked words, and have no decoder.
+    """
+    native = entry_classes(sources())
+    for kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        if CONFIG_MAPPING[kind]().is_encoder_decoder:
+            continue
+        listed = [mapping.get(kind, ()) for mapping in _OF_ENCODERS]
+        for name in (name for name in listed if isinstance(name, str)):  # else it has several
+            found = getattr(transformers, name)
+            if name not in native and found.is_backend_compatible():
+                task = "classify" if _is_sequence_classification_model([name]) else "embed"
+                yield name, {"task": task, "bidirectional": True}
+
+
 def model_types() -> list[str]:
     """Those whose configuration needs no code of the repository."""
     return sorted(set(CONFIG_MAPPING.keys()))
@@ -162,6 +187,7 @@ def table() -> str:
         f'  "sglang": "{version("sglang")}",\n'
         f'  "transformers": "{version("transformers")}",\n'
         f'  "architectures": {{\n{lines(architectures())}\n  }},\n'
+        f'  "encoders": {{\n{lines(encoders())}\n  }},\n'
         f'  "quantization": {{\n{lines(quantization())}\n  }},\n'
         f'  "model_types": [\n{types}\n  ]\n'
         "}\n"

@@ -64,6 +64,20 @@ def test_the_first_architecture_that_sglang_has_counts() -> None:
     assert identify(["Mine"], {"text_config": ["odd"]}) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("ModernBertModel", Task.EMBED),
+        ("RobertaForMaskedLM", Task.EMBED),
+        ("ModernBertForSequenceClassification", Task.CLASSIFY),
+    ],
+)
+def test_an_encoder_sees_ahead_with_the_code_of_transformers_too(name: str, task: Task) -> None:
+    assert lookup(name) is None
+    assert identify([name], {}) == Architecture(task, bidirectional=True)
+    assert identify([name, "LlamaForCausalLM"], {}) == lookup("LlamaForCausalLM")
+
+
 def test_a_configuration_that_sglang_or_transformers_has_needs_no_code() -> None:
     assert architectures.knows_model_type("llama")
     assert architectures.knows_model_type("deepseek_vl_v2")
