@@ -8,7 +8,7 @@ have to be read are small.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -26,6 +26,8 @@ _RERANKS = re.compile(r"[0-9]{1,2}_LogitScore/")
 _CLASSIFIES = re.compile(r"(?i)sequenceclassification|rewardmodel|fortokenclassification")
 # A model without a head, or with one that guesses masked words.
 _EMBEDS = re.compile(r".*(?<!LMHead)(?<!Chat)Model|.*ForMaskedLM|.*ForPreTraining")
+# With this file, SGLang puts a readout in the place of the head, and generates.
+_READOUT = ("Qwen3_5Model", "decision_config.json")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Signs:
 
 def task_of(signs: Signs) -> Task:
     """A file that could not be read leaves what its presence says: an embedder has it."""
-    decided = _by_architecture(signs.architectures)
+    decided = _by_architecture(signs)
     if decided is not None:
         return decided
     if _reranks(signs):
@@ -65,7 +67,7 @@ def task_of(signs: Signs) -> Task:
 
 def unread(signs: Signs) -> str | None:
     """The next file whose content could change the task; None: there is none."""
-    if _by_architecture(signs.architectures) is not None:
+    if _by_architecture(signs) is not None:
         return None
     if signs.has_pooling or _reranks(signs) or _pools(signs):
         return None
@@ -73,8 +75,11 @@ def unread(signs: Signs) -> str | None:
     return next((name for name in left if name not in signs.contents), None)
 
 
-def _by_architecture(names: Iterable[str]) -> Task | None:
+def _by_architecture(signs: Signs) -> Task | None:
     """None: it could generate, or nothing is known of it."""
+    names = signs.architectures
+    if names[:1] == _READOUT[:1] and _READOUT[1] in signs.files:
+        return Task.GENERATE
     for name in names:
         if (found := lookup(name)) is not None:
             if found.transcribes:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.read_facts import read_adapter, read_facts
 from router.repository.select_files import Selection
+from router.repository.task import Signs, task_of, unread
 from tests.repository.layout import NAMES, Layout
 
 
@@ -46,6 +48,22 @@ def test_a_layout_is_read_as_its_family_needs(name: str, tmp_path: Path) -> None
     assert {file.name for file in small} == layout.sizes("small").keys()
     assert sum(file.size for file in weights) == layout.entry["memory"]
     assert sum(file.size for file in small + weights) == layout.entry["bytes"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_layout_serves_what_its_family_is_for(name: str) -> None:
+    layout = Layout.read(name)
+    assert layout.entry.get("task") == (None if "refused" in layout.entry else task(layout))
+
+
+def task(layout: Layout) -> str:
+    """As a resolution judges it: by the listing and by what is read besides."""
+    documents = {**layout.entry.get("documents", {}), **layout.entry.get("lists", {})}
+    named = documents.get("config.json", {}).get("architectures") or ()
+    signs = Signs(tuple(named), {file.name for file in layout.listing()})
+    while (name := unread(signs)) is not None:
+        signs = replace(signs, contents={**signs.contents, name: documents.get(name)})
+    return str(task_of(signs))
 
 
 def test_there_are_layouts_of_many_families() -> None:

@@ -50,6 +50,8 @@ def chain(*types: str) -> list[dict[str, object]]:
         (signs("WhisperForConditionalGeneration"), Task.TRANSCRIBE),
         (signs("GPT2LMHeadModel"), Task.GENERATE),
         (signs("InternVLChatModel"), Task.GENERATE),
+        (signs("Qwen3_5Model", "decision_config.json"), Task.GENERATE),
+        (signs("Qwen3_5Model"), Task.EMBED),
         # A decoder is an embedder by its modules.
         (signs("Qwen3ForCausalLM", "1_Pooling/config.json", MODULES), Task.EMBED),
         (signs("Qwen3ForCausalLM", "1_Pooling/"), Task.EMBED),
