@@ -7,6 +7,7 @@ because transformers knows the number by heart (Gemma 3), the embedding's rows t
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import orjson
 
 _MOST_BYTES = 64 << 20  # of a header or an index: those of the largest models have some 20 MB
+_MOST_OF_CONFIG = 4 << 20  # bytes; no larger one is served
 # Where the text part's configuration is, the first that exists; as SGLang's
 # `get_hf_text_config`.
 _TEXT_PARTS = ("thinker_config", "llm_config", "language_config", "text_config")
@@ -78,5 +80,13 @@ def _parsed(content: bytes) -> Json:
     try:
         parsed = orjson.loads(content)
     except orjson.JSONDecodeError:
-        return {}
+        parsed = _as_python_reads_it(content)
     return parsed if isinstance(parsed, dict) else {}
+
+
+def _as_python_reads_it(content: bytes) -> object:
+    """`Infinity` and the like, which an engine accepts. Slow: for a configuration alone."""
+    try:
+        return json.loads(content) if len(content) <= _MOST_OF_CONFIG else None
+    except (ValueError, RecursionError):
+        return None

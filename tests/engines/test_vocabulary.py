@@ -30,6 +30,7 @@ def snapshot(directory: Path, config: Json, header: Json | None = None) -> Path:
         {"text_config": {"vocab_size": 500}, "vocab_size": 7},
         {"llm_config": {"vocab_size": 500}},
         {"thinker_config": {"text_config": {"vocab_size": 500}}},
+        {"vocab_size": 500, "time_step_limit": [0.0, float("inf")], "x": float("nan")},
     ],
 )
 def test_the_configuration_of_the_text_part_tells(tmp_path: Path, config: Json) -> None:
