@@ -51,6 +51,11 @@ class Layout:
     def unsafe_weights(self) -> bool:
         return bool(self.entry.get("unsafe_weights", False))
 
+    @property
+    def documents(self) -> dict[str, Any]:
+        """The content of small files, by name."""
+        return {**self.entry.get("documents", {}), **self.entry.get("lists", {})}
+
     def sizes(self, *tables: str) -> dict[str, int]:
         """By name, of the files in these tables."""
         return {
@@ -69,7 +74,7 @@ class Layout:
 
     def write(self, snapshot: Path, index: str | None) -> None:
         """Put the documents into a directory, and the index under its name."""
-        documents = {**self.entry.get("documents", {}), **self.entry.get("lists", {})}
+        documents = self.documents
         if index is not None:
             shards = sorted(self.names("index"))
             documents[index] = {

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from router.errors import UnsupportedModel
+from router.models import Task
 from router.repository.adapters import adapter_refused
 from router.repository.check_config import check_config
+from router.repository.engine_flags import engine_flags
 from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.read_facts import read_adapter, read_facts
@@ -56,9 +58,17 @@ def test_a_layout_serves_what_its_family_is_for(name: str) -> None:
     assert layout.entry.get("task") == (None if "refused" in layout.entry else task(layout))
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if "task" in Layout.read(name).entry])
+def test_an_engine_gets_the_flags_that_its_family_needs(name: str) -> None:
+    layout = Layout.read(name)
+    config = layout.documents.get("config.json", {})
+    flags = engine_flags(config, Task(layout.entry["task"]))
+    assert [*flags.usual, *flags.needed] == layout.entry["flags"]
+
+
 def task(layout: Layout) -> str:
     """As a resolution judges it: by the listing and by what is read besides."""
-    documents = {**layout.entry.get("documents", {}), **layout.entry.get("lists", {})}
+    documents = layout.documents
     named = documents.get("config.json", {}).get("architectures") or ()
     signs = Signs(tuple(named), {file.name for file in layout.listing()})
     while (name := unread(signs)) is not None:

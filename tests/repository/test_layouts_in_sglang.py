@@ -31,8 +31,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], se
         for kind, names in tables.items():
             directory = root / layout.name / kind / f"models--{layout.repo.replace('/', '--')}"
             build(layout, directory, layout.sizes(*names))
-            documents = layout.entry.get("documents", {})
-            config = documents.get("config.json", {})
+            config = layout.documents.get("config.json", {})
             questions.append({"directory": str(directory), "config": config})
             keys.append((layout.name, kind))
     answers = ask(questions)
