@@ -19,6 +19,7 @@ import pytest
 from router.downloads.downloader import SnapshotDownloader
 from router.downloads.errors import download_error
 from router.downloads.places import Places
+from router.downloads.snapshots import Snapshots
 from router.errors import (
     HfTokenScope,
     HubUnavailable,
@@ -362,6 +363,21 @@ async def test_an_oddly_named_module_comes_with_its_configuration(site: Site) ->
     }
     snapshot = await site.fetch(site.model("org/model", files))
     assert {str(each.relative_to(snapshot)) for each in snapshot.rglob("*.*")} == files.keys()
+
+
+async def test_a_snapshot_with_more_files_than_would_be_fetched_today_stays(site: Site) -> None:
+    model = site.model("org/model", SMALL)
+    snapshot = await site.fetch(model)
+    (snapshot / "checkpoint-1").mkdir()
+    more = {"checkpoint-1/model.safetensors": b"x" * 5, "training_config.json": b"[1]"}
+    for name, content in more.items():
+        (snapshot / name).write_bytes(content)
+    manifest = Snapshots(site.cache).manifest(model.repo_id, model.commit)
+    sizes = json.loads(manifest.read_bytes()) | {name: len(more[name]) for name in more}
+    manifest.write_text(json.dumps(sizes))
+    asked = len(site.hub.requests)
+    assert await site.fetch(model) == snapshot
+    assert len(site.hub.requests) == asked
 
 
 async def test_pickles_that_were_allowed_once_are_not_found_any_more(site: Site) -> None:
