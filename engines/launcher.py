@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -25,6 +26,7 @@ from engines.process import EngineProcess
 from engines.vocabulary import vocabulary
 from router.models import EngineSpec
 from router.pool.interfaces import EngineStartError
+from router.repository.pairs import scores_pairs
 from router.scheduler.actions import Allotment
 from router.secrets import Token
 from router.tasks import finish
@@ -59,6 +61,7 @@ class SglangEngine:
         self.served_name = served_name
         self.context_length: int | None = None
         self.vocabulary: int | None = None
+        self.scores_pairs: bool | None = None
         self._sessions = sessions
 
     @property
@@ -135,8 +138,10 @@ class SglangLauncher:
             failure.add(line)
             self._log.info("engine[%s] %s", name, clean(line))
 
-        process, door, lodging = await self._spawn(spec, snapshot, allotment, on_line)
+        config = await asyncio.to_thread(model_config, snapshot)
+        process, door, lodging = await self._spawn(spec, snapshot, config, allotment, on_line)
         engine = SglangEngine(process, failure, door, name, lodging, sessions=self._sessions)
+        engine.scores_pairs = scores_pairs(config)
         try:
             await self._wait_until_ready(engine, command.model_path(snapshot), failure)
             engine.vocabulary = await asyncio.to_thread(vocabulary, snapshot)
@@ -150,10 +155,10 @@ class SglangLauncher:
         self,
         spec: EngineSpec,
         snapshot: Path,
+        config: Mapping[str, Any],
         allotment: Allotment,
         on_line: Callable[[str], None],
     ) -> tuple[EngineProcess, Door, Lodging]:
-        config = await asyncio.to_thread(model_config, snapshot)
         try:
             lodging = await self._lodge(snapshot)
         except OSError as error:

@@ -94,6 +94,11 @@ class Engine(Protocol):
         """How many tokens the model knows, 0 being the first; None if nothing tells."""
         ...
 
+    @property
+    def scores_pairs(self) -> bool | None:
+        """Whether a classifier takes pairs of texts alone, or no pairs; None: it takes both."""
+        ...
+
     async def exited(self) -> str:
         """Wait until the process has ended by itself. Returns how, for the log."""
         ...

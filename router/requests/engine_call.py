@@ -184,6 +184,7 @@ class EngineCall:
         between has said nothing yet.
         """
         call, engine = self._call, lease.engine
+        call.route.check(authorized.spec.model, scores_pairs=engine.scores_pairs)
         call.demands.check(engine.vocabulary)
         if not any(map(_truncates, authorized.spec.flags)):
             call.longest.check(engine.context_length)

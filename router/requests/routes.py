@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-from router.errors import InvalidHfToken, InvalidModelId, InvalidRequest
-from router.models import Task
+from router.errors import InvalidHfToken, InvalidModelId, InvalidRequest, WrongEndpoint
+from router.models import ResolvedModel, Task
 from router.requests.bounds import check_fields
 from router.requests.dialects import ANTHROPIC, NATIVE, OPENAI, RESPONSES, Dialect
 from router.requests.fields import admit_fields, check_media
@@ -57,6 +57,7 @@ class Route:
     * `salted`: SGLang takes `cache_salt` here.
     * `shares`: it does not, and a generation engine's prefix cache is used, so that its
       callers could time each other's prompts.
+    * `pairs`: a classifier is asked about pairs of texts (True) or about single ones (False).
     """
 
     path: str
@@ -66,11 +67,24 @@ class Route:
     has_model: bool = True
     salted: bool = False
     shares: bool = False
+    pairs: bool | None = None
 
     def shares_cache_of(self, task: Task) -> bool:
         """Whether callers share the prefix cache of an engine for `task` here. Engines that
         embed or classify have none where that matters (`catalog.engine_spec`)."""
         return self.shares and task is Task.GENERATE
+
+    def check(self, model: ResolvedModel, *, scores_pairs: bool | None) -> None:
+        """Raise `WrongEndpoint` where a reranker would have to classify, or the reverse."""
+        if None not in (self.pairs, scores_pairs) and self.pairs is not scores_pairs:
+            raise WrongEndpoint(
+                f"{model.repo_id} "
+                + (
+                    "scores pairs of texts: use /v1/rerank."
+                    if scores_pairs
+                    else "classifies single texts: use /v1/classify or /v1/score."
+                )
+            )
 
     def __reduce__(self) -> tuple[Callable[[str], Route], tuple[str]]:
         """In another process, a route is that process's own."""
@@ -80,7 +94,7 @@ class Route:
 # `/v1/rerank` and `/v1/score` ask generation models (Qwen3-Reranker) and cross-encoders.
 # SGLang looks at the model before it chooses the kind of request to make of either, so both
 # tasks are safe. A plain embedder can do neither.
-_RERANK = Route("/v1/rerank", _JUDGES, has_model=False, shares=True)
+_RERANK = Route("/v1/rerank", _JUDGES, has_model=False, shares=True, pairs=True)
 _TOKENIZE = Route("/v1/tokenize", _ANY)
 _DETOKENIZE = Route("/v1/detokenize", _ANY)
 # As clients of Jina, Cohere and SGLang name them.
@@ -101,9 +115,9 @@ ROUTES: Mapping[str, Route] = {
         Route("/v1/messages/count_tokens", _GENERATE, ANTHROPIC),
         Route("/generate", _GENERATE, NATIVE, streams=True, has_model=False, salted=True),
         Route("/v1/embeddings", frozenset({Task.EMBED})),
-        Route("/v1/classify", frozenset({Task.CLASSIFY})),
+        Route("/v1/classify", frozenset({Task.CLASSIFY}), pairs=False),
         _RERANK,
-        Route("/v1/score", _JUDGES, shares=True),
+        Route("/v1/score", _JUDGES, shares=True, pairs=False),
         _TOKENIZE,
         _DETOKENIZE,
     )

@@ -110,6 +110,7 @@ class FakeEngine:
     healthy: bool = True
     context_length: int | None = 4096
     vocabulary: int | None = 32000
+    scores_pairs: bool | None = None
     killable: bool = True
     stopped_at_once: bool | None = None
     defect: Exception | None = None  # raised by a probe
