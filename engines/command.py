@@ -18,6 +18,7 @@ from router.scheduler.actions import Allotment
 from router.secrets import Token
 
 CPU_MODULES = Path(__file__).with_name("cpu")  # see sitecustomize.py there
+POOLING_MODULES = Path(__file__).with_name("pooling")
 ENTRY = Path(__file__).with_name("entry.py")
 
 _GIB = 1 << 30
@@ -154,8 +155,11 @@ def environment(
     lodging: Lodging,
     device: Device,
     hf_token: Token | None,
+    pools_mean: bool = False,
 ) -> dict[str, str]:
     """The engine's environment: the allowed part of the worker's, and the router's settings.
+
+    `pools_mean`: SGLang is to take the mean of an encoder's tokens.
 
     The engine is offline. Its snapshot is complete, and it must not ask the Hub for a
     repository that is named in a model's files.
@@ -191,6 +195,10 @@ def environment(
         chosen["HF_TOKEN"] = hf_token.reveal()
     if device is Device.CPU:
         chosen |= _cpu_environment(passed)
+    if pools_mean:
+        path = (passed | chosen).get("PYTHONPATH")
+        chosen["PYTHONPATH"] = os.pathsep.join(filter(None, (str(POOLING_MODULES), path)))
+        chosen["SGLANG_EXTERNAL_MODEL_PACKAGE"] = "mean_pooling"
     return passed | chosen
 
 

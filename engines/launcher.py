@@ -21,11 +21,12 @@ from engines import command
 from engines.door import Door, new_door
 from engines.failure import FailureReason, clean
 from engines.lodging import Lodging, Lodgings, User
-from engines.model_config import model_config
 from engines.process import EngineProcess
 from engines.vocabulary import vocabulary
 from router.models import EngineSpec
 from router.pool.interfaces import EngineStartError
+from router.repository.check_vectors import pools_mean
+from router.repository.model_config import model_config
 from router.repository.pairs import scores_pairs
 from router.scheduler.actions import Allotment
 from router.secrets import Token
@@ -169,6 +170,7 @@ class SglangLauncher:
             lodging=lodging,
             device=self._device,
             hf_token=self._hf_token,
+            pools_mean=await asyncio.to_thread(pools_mean, snapshot),
         )
         try:
             with new_door() as door:

@@ -45,6 +45,7 @@ from router.errors import ModelTooLarge, RouterError
 from router.hub.errors import hub_error, not_a_hub
 from router.repository.adapters import adapter_refused
 from router.repository.check_config import check_config
+from router.repository.check_vectors import check_vectors
 from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.read_facts import read_adapter, read_facts
@@ -124,6 +125,7 @@ class SnapshotDownload:
         self._files = small + weights
         self._check_size(self._files)
         check_config(snapshot, sum(file.size for file in weights))
+        check_vectors(snapshot)
         self._use_present(weights)
         return small, weights
 

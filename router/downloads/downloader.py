@@ -22,7 +22,7 @@ from router.downloads.space import DiskSpace, free_space
 from router.errors import HubUnavailable, ModelNotAllowed, UnsupportedModel
 from router.models import Access, ResolvedModel
 from router.pool.interfaces import Callers, FetchProgress, the_operator
-from router.repository.check_config import check_aside, check_config
+from router.repository.check_config import check_aside
 from router.secrets import Token
 from router.side_process import Aside, SideProcessDied
 
@@ -151,7 +151,7 @@ class SnapshotDownloader:
 
     async def _check(self, snapshot: Path) -> None:
         if self._aside is None:
-            await asyncio.to_thread(check_config, snapshot)
+            await asyncio.to_thread(check_aside, b"", snapshot)
             return
         try:
             await self._aside.run(check_aside, snapshot)

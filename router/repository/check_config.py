@@ -14,6 +14,7 @@ from pathlib import Path
 
 from router.errors import UnsupportedModel
 from router.repository.check_dimensions import check_dimensions
+from router.repository.check_vectors import check_vectors
 from router.repository.read_json import printable, read_json
 from router.repository.small_files import MODULES, is_configuration
 from router.repository.weight_index import check_index
@@ -81,8 +82,9 @@ def check_config(snapshot: Path, weight_bytes: int | None = None) -> None:
 
 
 def check_aside(_data: bytes, snapshot: Path) -> tuple[None, bytes]:
-    """`check_config` in a side process: 64 MiB of JSON hold Python's lock for seconds."""
+    """All checks in a side process: 64 MiB of JSON hold Python's lock for seconds."""
     check_config(snapshot)
+    check_vectors(snapshot)
     return None, b""
 
 

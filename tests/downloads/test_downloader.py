@@ -325,6 +325,20 @@ async def test_an_adapter_is_refused_before_its_weights(site: Site) -> None:
     assert not site.files()
 
 
+async def test_an_embedder_that_sglang_gets_wrong_is_refused_before_its_weights(
+    site: Site,
+) -> None:
+    files = {
+        "config.json": b'{"architectures": ["BertModel"]}',
+        "modules.json": b'[{"type": "a.Pooling", "path": "1_Pooling"}, {"type": "a.Dense"}]',
+        "1_Pooling/config.json": b'{"pooling_mode_cls_token": true}',
+        "model.safetensors": b"x" * 1000,
+    }
+    with pytest.raises(UnsupportedModel, match="Dense"):
+        await site.fetch(site.model("org/embedder", files))
+    assert not any("safetensors" in request.path for request in site.hub.requests)
+
+
 async def test_the_index_decides_what_is_fetched_and_counts(site: Site) -> None:
     index = json.dumps({"weight_map": {"a": "model-00001-of-00001.safetensors"}}).encode()
     files = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,14 +36,19 @@ def _vectors(path: str, inputs: list[Any]) -> list[list[float]]:
         texts = given if isinstance(given, list) else [given]
         with torch.no_grad():
             output = model(**tokenizer(*texts, return_tensors="pt"))
-        found.append(output.logits[0] if classifies else _pooled(output, model))
+        found.append(output.logits[0] if classifies else _pooled(output, Path(path)))
     return [vector.tolist() for vector in found]
 
 
-def _pooled(output: Any, model: Any) -> Any:
-    """As SGLang pools: an encoder's first token, and a decoder's last."""
-    place = -1 if model.config.model_type == "llama" else 0
-    return torch.nn.functional.normalize(output.last_hidden_state[0, place], dim=0)
+def _pooled(output: Any, path: Path) -> Any:
+    """One vector of those of all tokens, as sentence-transformers makes it."""
+    tokens = output.last_hidden_state[0]
+    mode = json.loads((path / "1_Pooling/config.json").read_text())
+    if mode.get("pooling_mode_mean_tokens"):
+        pooled = tokens.mean(0)
+    else:
+        pooled = tokens[-1 if mode.get("pooling_mode_lasttoken") else 0]
+    return torch.nn.functional.normalize(pooled, dim=0)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from engines.command import ENTRY, Device, argv, environment, memory_flags, served_name
+from engines.command import (
+    CPU_MODULES,
+    ENTRY,
+    POOLING_MODULES,
+    Device,
+    argv,
+    environment,
+    memory_flags,
+    served_name,
+)
 from engines.door import Door
 from engines.lodging import Lodging
 from router.models import EngineSpec, ResolvedModel, Task
@@ -229,3 +238,17 @@ def test_the_startup_module_is_for_the_cpu_only() -> None:
     assert (Path(first) / "sitecustomize.py").exists()
     assert second == "/image"
     assert "PYTHONPATH" not in seen({}, Device.CUDA)
+
+
+def test_sglang_is_taught_to_take_the_mean() -> None:
+    asked = environment(
+        {"PYTHONPATH": "/own"},
+        spec(Task.EMBED),
+        lodging=LODGING,
+        device=Device.CPU,
+        hf_token=None,
+        pools_mean=True,
+    )
+    assert asked["SGLANG_EXTERNAL_MODEL_PACKAGE"] == "mean_pooling"
+    assert asked["PYTHONPATH"] == f"{POOLING_MODULES}:{CPU_MODULES}:/own"
+    assert (POOLING_MODULES / "mean_pooling/encoders.py").is_file()

@@ -46,4 +46,11 @@ GUARDS = (
         "tests/requests/test_pairs.py::"
         "test_an_encoder_is_asked_about_pairs_or_about_texts[True-/v1/rerank-wrong0]",
     ),
+    Guard(
+        "A model whose vectors SGLang would get wrong is refused before its weights come",
+        "router.repository.check_vectors:check_vectors",
+        never("reason"),
+        "tests/downloads/test_downloader.py::"
+        "test_an_embedder_that_sglang_gets_wrong_is_refused_before_its_weights",
+    ),
 )

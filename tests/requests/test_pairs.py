@@ -11,7 +11,7 @@ from router.requests.request import Request
 from tests.requests.harness import ServiceHarness, serving_fakes
 
 RERANK, CLASSIFY, SCORE = "/v1/rerank", "/v1/classify", "/v1/score"
-BODIES = {
+BODIES: dict[str, dict[str, object]] = {
     RERANK: {"query": "which?", "documents": ["this"]},
     CLASSIFY: {"input": "this"},
     SCORE: {"query": "which?", "items": ["this"]},

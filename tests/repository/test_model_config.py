@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.model_config import model_config
+from router.repository.model_config import model_config
 
 
 @pytest.mark.parametrize(
