@@ -92,8 +92,8 @@ GUARDS = (
         "An index of weights names files of its own repository",
         "router.repository.weight_index:check_index",
         never("_LEADS_OUT"),
-        "tests/security/test_hostile_repositories.py::"
-        "test_it_is_refused_before_an_engine_starts[points-files9]",
+        "tests/repository/test_check_config.py::"
+        "test_an_index_names_files_of_its_own_repository",
     ),
     Guard(
         "The modules of an embedding model lie in its own repository",
