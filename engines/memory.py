@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from types import ModuleType
 
 import pynvml
 
@@ -13,23 +15,38 @@ POLL = 0.1  # seconds
 
 
 class NvmlGauge:
-    """The memory of one GPU, for all processes together. Implements `MemoryGauge`.
+    """The memory of the GPUs that one engine spans, for all processes together.
 
-    With tensor parallelism all GPUs of an engine fill equally, so the first one is measured.
+    Counted for each GPU: an engine takes as much of each of its GPUs, so the one with the
+    least decides. Implements `MemoryGauge`.
     """
 
     device = "cuda"
 
-    def __init__(self, handle: object, *, patience: float = PATIENCE) -> None:
-        """`handle` is NVML's, from `find_gpu`; `patience` is in seconds."""
-        self._handle = handle
+    def __init__(
+        self,
+        handles: Sequence[object],
+        *,
+        patience: float = PATIENCE,
+        nvml: ModuleType = pynvml,
+    ) -> None:
+        """`handles` are NVML's, from `find_gpus`; `patience` is in seconds."""
+        self._handles, self._nvml = handles, nvml
         self._patience = patience
 
     def total(self) -> int:
-        return int(pynvml.nvmlDeviceGetMemoryInfo(self._handle).total)
+        return min(int(self._nvml.nvmlDeviceGetMemoryInfo(one).total) for one in self._handles)
 
     def free(self) -> int:
-        return int(pynvml.nvmlDeviceGetMemoryInfo(self._handle).free)
+        return min(int(self._nvml.nvmlDeviceGetMemoryInfo(one).free) for one in self._handles)
+
+    def capability(self) -> int | None:
+        """The CUDA compute capability, 89 for 8.9; None if the driver does not tell."""
+        try:
+            found = [self._nvml.nvmlDeviceGetCudaComputeCapability(h) for h in self._handles]
+        except pynvml.NVMLError:
+            return None
+        return int(min(major * 10 + minor for major, minor in found))
 
     async def recovered(self, target: int) -> int:
         """Wait: the driver frees a process's memory some time after its exit."""
@@ -70,6 +87,9 @@ class HostGauge:
         """
         return max(target, self.free())
 
+    def capability(self) -> None:
+        """A CPU has none."""
+
     def _limit(self) -> int | None:
         for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1
             text = _read(self._cgroup / name)
@@ -92,33 +112,38 @@ class HostGauge:
 Gauge = NvmlGauge | HostGauge
 
 
-def gauge(environ: Mapping[str, str]) -> Gauge:
-    """A gauge for the first GPU that engines may use, or for the host if there is none."""
-    handle = find_gpu(environ)
-    return HostGauge() if handle is None else NvmlGauge(handle)
+def gauge(environ: Mapping[str, str], gpus: int = 1) -> Gauge:
+    """A gauge for the first `gpus` that engines may use, or for the host if there is none."""
+    handles = find_gpus(environ, gpus)
+    return NvmlGauge(handles) if handles else HostGauge()
 
 
-def find_gpu(environ: Mapping[str, str]) -> object | None:
-    """NVML's handle of the first GPU in `CUDA_VISIBLE_DEVICES`; None without a GPU.
+def find_gpus(
+    environ: Mapping[str, str], most: int, nvml: ModuleType = pynvml
+) -> Sequence[object]:
+    """NVML's handles of the first GPUs in `CUDA_VISIBLE_DEVICES`; none without a GPU.
 
     NVML itself ignores that variable. Raises `pynvml.NVMLError` if the driver is installed
     but broken: a fallback to the CPU would hide that.
     """
-    visible = environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
-    if visible in ("", "-1"):
-        return None
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    named = None if visible is None else [name.strip() for name in visible.split(",")]
+    if named is not None and named[0] in ("", "-1"):
+        return ()
     try:
-        pynvml.nvmlInit()
+        nvml.nvmlInit()
     except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
-        return None
-    if pynvml.nvmlDeviceGetCount() == 0:
-        return None
-    found: object = (
-        pynvml.nvmlDeviceGetHandleByIndex(int(visible))
-        if visible.isdigit()
-        else pynvml.nvmlDeviceGetHandleByUUID(visible)
+        return ()
+    count = int(nvml.nvmlDeviceGetCount())
+    if count == 0:
+        return ()
+    names = map(str, range(count)) if named is None else iter(named)
+    return tuple(
+        nvml.nvmlDeviceGetHandleByIndex(int(name))
+        if name.isdigit()
+        else nvml.nvmlDeviceGetHandleByUUID(name)
+        for name in islice(names, most)
     )
-    return found
 
 
 def _meminfo(proc: Path) -> dict[str, int]:

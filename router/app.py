@@ -32,6 +32,7 @@ from router.downloads.places import Places
 from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
 from router.pool.pool import EnginePool
+from router.repository.conditions import Machine, gpus
 from router.repository.directory import task_of_directory
 from router.requests.service import Service
 from router.requests.upstream import HttpUpstream
@@ -45,6 +46,8 @@ from router.tasks import cancel
 
 _log = logging.getLogger("router")
 
+_MORE_MODELS = "SGLANG_EXTERNAL_MODEL_PACKAGE"  # SGLang's: architectures from elsewhere
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -56,6 +59,7 @@ class Configuration:
     credentials: Credentials
     engine_flags: tuple[str, ...]
     engine_user: User | None
+    knows_sglang: bool = True  # the engines run the release that the tables are about
 
     @classmethod
     def read(
@@ -70,6 +74,12 @@ class Configuration:
             flags.refuse_reserved(f"MODELS_CONFIG: flags of {model.name}", model.flags)
         user = engine_user(settings.engine_user)
         return cls(environ, settings, catalog, credentials, flags.flags(environ), user)
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs the largest engine spans."""
+        own = [(), *(model.flags for model in self.catalog.models)]
+        return max(gpus((*self.engine_flags, *flags)) for flags in own)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -96,7 +106,7 @@ class Assembly:
         self._clock, self._stack = clock, stack
 
     def build(self) -> Parts:
-        memory = gauge(self._configuration.environ)
+        memory = gauge(self._configuration.environ, self._configuration.gpus)
         disk = self._disk()
         aside = SideProcesses()
         self._stack.push_async_callback(aside.close)
@@ -162,8 +172,15 @@ class Assembly:
             offline=settings.hf_hub_offline,
             space=disk.space,
             places=Places(settings.max_downloads),
-            max_model_bytes=settings.max_model_bytes or memory.total(),
+            max_model_bytes=settings.max_model_bytes,
             allow_unsafe_weights=settings.allow_unsafe_weights,
+            machine=Machine(
+                memory=memory.total(),
+                cpu=memory.device == "cpu",
+                capability=memory.capability(),
+                plain=self._configuration.knows_sglang
+                and not self._configuration.environ.get(_MORE_MODELS),
+            ),
         )
 
     def _pool(self, memory: Gauge, downloads: SnapshotDownloader) -> EnginePool:

@@ -11,6 +11,7 @@ import resource
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -84,7 +85,7 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
             "offline (HF_HUB_OFFLINE): the Hub is never asked, nothing is downloaded, and "
             "callers with tokens of their own are refused"
         )
-    worker = Worker(configuration)
+    worker = Worker(replace(configuration, knows_sglang=not found.is_warning))
     if queue:
         # A few more than one engine's places: where one caller's jobs hold all that they may,
         # another caller's still reach the places that are left.

@@ -16,6 +16,7 @@ import router
 from tests.fake_engine import FILE, PYTHON, behaviour
 from tests.image.client import chat
 from tests.loopback_hub import LoopbackHub
+from tests.servable import servable
 from tests.worker import ROOT, Worker
 
 pytestmark = pytest.mark.process
@@ -100,7 +101,7 @@ def test_the_console_script_serves(installed: Path, tmp_path: Path) -> None:
         hub.add_repo(
             "maker/model",
             {
-                "config.json": json.dumps({"architectures": ["LlamaForCausalLM"]}).encode(),
+                **servable(),
                 "model.safetensors": b"weights" * 1000,
                 FILE: behaviour(answer="I am installed."),
             },

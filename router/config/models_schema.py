@@ -145,7 +145,7 @@ class ModelEntry(BaseModel):
     memory: _Size | None = Field(
         None,
         description="Its claim on GPU_MEMORY_BUDGET, with a unit, such as 20GiB: weights, KV "
-        "cache and activations.",
+        "cache and activations. For an engine of several GPUs: on each.",
     )
     token_env: _Text | None = Field(
         None, description="The environment variable that holds this model's own Hub token."

@@ -112,7 +112,7 @@ class Settings:
         kinds.SIZE,
         "Largest model to download.",
         label="Largest Model",
-        unset="the GPU's memory",
+        unset="the memory of an engine's GPUs",
     )
     disk_budget: int | None = setting(
         kinds.SIZE,
@@ -138,7 +138,7 @@ class Settings:
     )
     gpu_memory_budget: int | None = setting(
         kinds.SIZE,
-        "GPU memory for all engines together.",
+        "GPU memory for all engines together; of each GPU, where engines span several.",
         label="GPU Memory",
         unset="all",
         in_readme=True,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import glob
-import json
 import os
 import signal
 import sys
@@ -44,8 +43,7 @@ from router.downloads.volume_lock import (
 from router.errors import ModelTooLarge, RouterError
 from router.hub.errors import hub_error, not_a_hub
 from router.repository.adapters import adapter_refused
-from router.repository.check_config import check_config
-from router.repository.check_vectors import check_vectors
+from router.repository.check_snapshot import check_snapshot
 from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.read_facts import read_adapter, read_facts
@@ -124,8 +122,8 @@ class SnapshotDownload:
         small, weights = small + more, selection.weights(facts)
         self._files = small + weights
         self._check_size(self._files)
-        check_config(snapshot, sum(file.size for file in weights))
-        check_vectors(snapshot)
+        weight_bytes = sum(file.size for file in weights)
+        check_snapshot(snapshot, self._request.conditions, weight_bytes)
         self._use_present(weights)
         return small, weights
 
@@ -300,7 +298,7 @@ def main() -> NoReturn:
     line = sys.stdin.buffer.readline()
     if not line:
         os._exit(1)
-    SnapshotDownload(DownloadRequest(**json.loads(line)), ChildEvents(out)).run()
+    SnapshotDownload(DownloadRequest.parse(line), ChildEvents(out)).run()
 
 
 if __name__ == "__main__":

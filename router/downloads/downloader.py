@@ -22,7 +22,9 @@ from router.downloads.space import DiskSpace, free_space
 from router.errors import HubUnavailable, ModelNotAllowed, UnsupportedModel
 from router.models import Access, ResolvedModel
 from router.pool.interfaces import Callers, FetchProgress, the_operator
-from router.repository.check_config import check_aside
+from router.repository.check_snapshot import check_aside, check_snapshot, read_layout
+from router.repository.conditions import Conditions, Machine, gpus
+from router.repository.fitness import check_fitness
 from router.secrets import Token
 from router.side_process import Aside, SideProcessDied
 
@@ -53,6 +55,7 @@ class SnapshotDownloader:
         heartbeat: float = 2.0,
         free: Callable[[Path], int] = free_space,
         aside: Aside | None = None,
+        machine: Machine | None = None,
     ) -> None:
         """Arguments:
 
@@ -71,6 +74,8 @@ class SnapshotDownloader:
                         it was silent for 15 times as long
         free            measures the free bytes of the disk below a directory
         aside           checks configurations, where there is an event loop to be kept free
+        machine         what engines run on; None: unknown, so any model may be served. Bounds
+                        the bytes of a model, unless `max_model_bytes` does
         """
         self._cache = cache
         self._caches = tuple(dict.fromkeys((*caches, cache)))
@@ -79,7 +84,7 @@ class SnapshotDownloader:
         self._public, self._offline = public, offline
         self._max_model_bytes = max_model_bytes
         self._allow_unsafe_weights = allow_unsafe_weights
-        self._aside = aside
+        self._aside, self._machine = aside, machine
         self._places = places or Places(MAX_DOWNLOADS)
         self._stall_timeout = stall_timeout
         self._heartbeat = heartbeat
@@ -95,6 +100,7 @@ class SnapshotDownloader:
         credential: Token | None,
         progress: Callable[[FetchProgress], None],
         callers: Callers = the_operator,
+        flags: tuple[str, ...] = (),
     ) -> Path:
         """Implements `Downloader.fetch`.
 
@@ -102,7 +108,7 @@ class SnapshotDownloader:
         for it. If that download fails, for its token say, this one tries with its own.
         """
         try:
-            return await self._fetch(model, credential, progress, callers)
+            return await self._fetch(model, credential, progress, callers, flags)
         except OSError as error:
             failure = storage_error(error, model.repo_id)
             if failure is None:
@@ -116,9 +122,11 @@ class SnapshotDownloader:
         credential: Token | None,
         progress: Callable[[FetchProgress], None],
         callers: Callers,
+        flags: tuple[str, ...],
     ) -> Path:
+        conditions = Conditions.on(self._machine, flags) if self._machine else None
         if model.path is not None:
-            return await asyncio.to_thread(_local, model.path)
+            return await asyncio.to_thread(_local, model.path, conditions)
         if self._private is not None and model.access is Access.PRIVATE:
             await asyncio.to_thread(self._private.record, model.repo_id, model.commit)
         shared = self._shared_download(model.repo_id, model.commit)
@@ -126,12 +134,12 @@ class SnapshotDownloader:
             async with shared.lock:
                 found = await asyncio.to_thread(self._find, model)
                 if found is None:
-                    found = await self._download(model, credential, shared)
+                    found = await self._download(model, credential, shared, conditions)
         if found is None:
             raise HubUnavailable("The download was damaged on its way to the disk: try again.")
         if self._public is not None and not self._offline:
             await asyncio.to_thread(self._note_access, self._public, model)
-        await self._check(found)
+        await self._check(found, conditions)
         if found == self._snapshots.path(model.repo_id, model.commit):
             await asyncio.to_thread(self._note_ref, model)
         size = await asyncio.to_thread(_size, found)
@@ -149,12 +157,12 @@ class SnapshotDownloader:
         except OSError as error:  # a read-only cache; or a branch `a` that became `a/b`
             _log.warning("%s gets no ref in the cache: %s", model, error)
 
-    async def _check(self, snapshot: Path) -> None:
+    async def _check(self, snapshot: Path, conditions: Conditions | None) -> None:
         if self._aside is None:
-            await asyncio.to_thread(check_aside, b"", snapshot)
+            await asyncio.to_thread(check_snapshot, snapshot, conditions)
             return
         try:
-            await self._aside.run(check_aside, snapshot)
+            await self._aside.run(check_aside, snapshot, conditions)
         except TimeoutError:
             raise UnsupportedModel(
                 "The model's configuration takes too long to read."
@@ -192,7 +200,11 @@ class SnapshotDownloader:
         return None
 
     async def _download(
-        self, model: ResolvedModel, credential: Token | None, shared: _SharedDownload
+        self,
+        model: ResolvedModel,
+        credential: Token | None,
+        shared: _SharedDownload,
+        conditions: Conditions | None,
     ) -> Path | None:
         """Download, in as many turns as it takes. None if it was damaged."""
         if self._offline:
@@ -206,20 +218,21 @@ class SnapshotDownloader:
             async with self._places.place(shared.callers, turn) as place:
                 # Another worker may have brought it meanwhile.
                 found = await asyncio.to_thread(self._find, model)
-                if found or await self._attempt(model, credential, shared.report, place):
+                request = self._request(model, credential, conditions)
+                if found or await self._attempt(model, request, shared.report, place):
                     break
         return found or await asyncio.to_thread(self._find, model)
 
     async def _attempt(
         self,
         model: ResolvedModel,
-        credential: Token | None,
+        request: DownloadRequest,
         progress: Callable[[FetchProgress], None],
         place: Place,
     ) -> bool:
         await asyncio.to_thread(self._begin, model)
         attempt = DownloadAttempt(
-            self._request(model, credential),
+            request,
             await ChildProcess.start(self._cache, self._environment),
             self._snapshots,
             self._space,
@@ -249,18 +262,27 @@ class SnapshotDownloader:
         ):
             self._unfinished.forget(repo_id, commit)
 
-    def _request(self, model: ResolvedModel, credential: Token | None) -> DownloadRequest:
+    def _most_bytes(self, flags: tuple[str, ...]) -> int | None:
+        """Of a model's files. What its GPUs hold together, where no setting says otherwise."""
+        if self._max_model_bytes is not None or self._machine is None:
+            return self._max_model_bytes
+        return self._machine.memory * gpus(flags)
+
+    def _request(
+        self, model: ResolvedModel, credential: Token | None, conditions: Conditions | None
+    ) -> DownloadRequest:
         return DownloadRequest(
             repo_id=model.repo_id,
             commit=model.commit,
             token=credential.reveal() if credential else None,
             cache=str(self._cache),
             visible=model.access in (Access.PUBLIC, Access.GATED),
-            max_bytes=self._max_model_bytes,
+            max_bytes=self._most_bytes(conditions.flags if conditions else ()),
             unsafe_weights=self._allow_unsafe_weights,
             owner=secrets.token_hex(16),
             heartbeat=self._heartbeat,
             source_caches=tuple(map(str, self._caches)),
+            conditions=conditions,
         )
 
 
@@ -296,11 +318,13 @@ def _size(snapshot: Path) -> int:
     return sum(file.stat().st_size for file in snapshot.rglob("*") if file.is_file())
 
 
-def _local(directory: Path) -> Path:
+def _local(directory: Path, conditions: Conditions | None) -> Path:
     """The operator's own directory, unchanged. Raises `UnsupportedModel`."""
     if not (directory / "config.json").is_file():
         raise UnsupportedModel(
             "The operator's directory for this model does not exist, or has no config.json. "
             "Ask the operator."
         )
+    if conditions is not None:
+        check_fitness(read_layout(directory), conditions)
     return directory

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from typing import Self
 
 from router.hub.errors import HubRequest
+from router.repository.conditions import Conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,15 @@ class DownloadRequest:
     owner: str  # holds the volume lock under this name
     heartbeat: float  # seconds
     source_caches: tuple[str, ...]  # Hub caches that may have files already
+    conditions: Conditions | None  # of the start that it is for; None: unknown
+
+    @classmethod
+    def parse(cls, line: bytes) -> Self:
+        """Read what `dataclasses.asdict` made, as JSON."""
+        fields = json.loads(line)
+        if found := fields["conditions"]:
+            fields["conditions"] = Conditions(**found | {"flags": tuple(found["flags"])})
+        return cls(**fields)
 
     def on_hub(self, endpoint: str) -> HubRequest:
         """The same request in the terms of the Hub's errors."""

@@ -132,7 +132,9 @@ class Executor:
         self.progress.begin(attempt)
         meter = FetchMeter(action, self.progress, self._report, self._clock)
         try:
-            snapshot = await self._downloader.fetch(model, credential, meter.note, callers)
+            snapshot = await self._downloader.fetch(
+                model, credential, meter.note, callers, action.spec.flags
+            )
         except RouterError as error:
             refused = isinstance(error, AccessError)
             # A copy has no traceback, whose frames would keep the token in memory.

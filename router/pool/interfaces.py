@@ -39,11 +39,13 @@ class Downloader(Protocol):
         credential: Token | None,
         progress: Callable[[FetchProgress], None],
         callers: Callers = the_operator,
+        flags: tuple[str, ...] = (),
     ) -> Path:
         """Return the directory of the verified snapshot; at once if it is on disk already.
 
         `progress` is called at least once, with the size of the snapshot, before this
         returns. `callers`: the callers that wait for it now; downloads take turns by them.
+        `flags`: of the engine that it is for, which decide whether it can be served.
 
         Raises `AccessError` where the Hub refuses the credential; `HubUnavailable`,
         `InsufficientDisk`, `ModelTooLarge` or `UnsupportedModel` where another credential

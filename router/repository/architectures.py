@@ -69,7 +69,32 @@ def identify(names: Sequence[str], config: Mapping[str, Any]) -> Architecture | 
 
 def knows_model_type(name: str) -> bool:
     """Whether a configuration of this `model_type` needs no code of its repository."""
-    return name in _model_types()
+    return name in _names("model_types")
+
+
+def falls_back(name: str) -> bool:
+    """Whether SGLang, which has no code for this architecture, loads it with transformers'."""
+    return name in _names("fallback")
+
+
+def is_renamed(model_type: str) -> bool:
+    """Whether SGLang may put architectures of its own in the place of the configuration's."""
+    return model_type in _names("named_by_sglang")
+
+
+def has_tokenizer_code(model_type: object, tokenizer_class: object) -> bool:
+    """Whether transformers has code for the tokenizer, by what the two configurations name."""
+    if isinstance(model_type, str) and model_type in _names("tokenizer_types"):
+        return True
+    name = tokenizer_class if isinstance(tokenizer_class, str) else ""
+    known = _names("tokenizer_classes")
+    return name in known or name.removesuffix("Fast") in known or f"{name}Fast" in known
+
+
+def version() -> str:
+    """The release of SGLang that all this is about."""
+    release: str = _table()["sglang"]
+    return release
 
 
 def quantization(method: str) -> Quantization | None:
@@ -90,8 +115,8 @@ def _architectures(key: str) -> Mapping[str, Architecture]:
 
 
 @cache
-def _model_types() -> frozenset[str]:
-    return frozenset(_table()["model_types"])
+def _names(key: str) -> frozenset[str]:
+    return frozenset(_table()[key])
 
 
 @cache
@@ -102,6 +127,7 @@ def _quantization() -> Mapping[str, Quantization]:
     }
 
 
+@cache
 def _table() -> dict[str, Any]:
     table: dict[str, Any] = orjson.loads(_TABLE.read_bytes())
     return table

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from router.errors import UnsupportedModel
 from router.repository.check_dimensions import check_dimensions
-from router.repository.check_vectors import check_vectors
 from router.repository.read_json import printable, read_json
 from router.repository.small_files import MODULES, is_configuration
 from router.repository.weight_index import check_index
@@ -79,13 +78,6 @@ def check_config(snapshot: Path, weight_bytes: int | None = None) -> None:
                 raise _refused(name, key, "leads out of the repository")
             if key in _NAMES_A_REPOSITORY and _is_elsewhere(value, snapshot):
                 raise _refused(name, key, "names another repository")
-
-
-def check_aside(_data: bytes, snapshot: Path) -> tuple[None, bytes]:
-    """All checks in a side process: 64 MiB of JSON hold Python's lock for seconds."""
-    check_config(snapshot)
-    check_vectors(snapshot)
-    return None, b""
 
 
 def _is_elsewhere(value: str, snapshot: Path) -> bool:

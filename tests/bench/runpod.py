@@ -24,12 +24,13 @@ from pathlib import Path
 from tests.fake_engine import PYTHON, behaviour
 from tests.loopback_hub import LoopbackHub
 from tests.loopback_platform import LoopbackPlatform
+from tests.servable import servable
 from tests.worker import ROOT
 
 JOBS = (1, 16, 64)
 MODEL = "bench/model"
 FILES = {
-    "config.json": b'{"architectures": ["LlamaForCausalLM"]}',
+    **servable(),
     "model.safetensors": bytes(1000),
     "tokenizer.fake_engine.json": behaviour(tokens=20, interval=0.02),
 }

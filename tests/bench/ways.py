@@ -14,13 +14,14 @@ from pathlib import Path
 
 from tests.bench.engine import PYTHON
 from tests.loopback_hub import LoopbackHub
+from tests.servable import servable
 from tests.worker import ROOT, Worker
 
 CHAT = "/v1/chat/completions"
 PUBLIC = "bench/model"
 GATED = "bench/gated"
 _FILES = {
-    "config.json": b'{"architectures": ["LlamaForCausalLM"]}',
+    **servable(),
     "model.safetensors": bytes(1000),
 }
 

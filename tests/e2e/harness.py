@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from tests.fake_engine import FILE, PYTHON, behaviour
 from tests.loopback_hub import LoopbackHub
+from tests.servable import servable
 from tests.worker import Worker
 
 Event = dict[str, Any]
@@ -41,9 +42,7 @@ class Harness:
     ) -> str:
         """Put a model on the Hub, owned by its organisation; `engine` is its behaviour."""
         files = {
-            "config.json": json.dumps(
-                {"architectures": [architecture], "vocab_size": VOCABULARY}
-            ).encode(),
+            **servable(architectures=[architecture], vocab_size=VOCABULARY),
             "model.safetensors": name.encode().ljust(1000),
             FILE: behaviour(journal=str(self.journal.path), **engine),
             **{name: b"[]" if name == "modules.json" else b"{}" for name in further},

@@ -20,6 +20,7 @@ from engines.lodging import DEFAULT_USER
 from tests.e2e.caller import calling
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
+from tests.servable import servable
 from tests.worker import ROOT, Worker
 
 NOBODY = 65534
@@ -108,7 +109,7 @@ def hub() -> Iterator[LoopbackHub]:
     with LoopbackHub() as hub:
         for name in (SEEING, LOADING):
             files = {
-                "config.json": b'{"architectures": ["LlamaForCausalLM"]}',
+                **servable(),
                 "model.safetensors": name.encode().ljust(1000),
             }
             hub.add_repo(name, files)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tests.e2e.caller import calling
 from tests.e2e.harness import Harness
 from tests.fake_engine import FILE, behaviour
+from tests.servable import servable
+
+
+def write(directory: Path, **config: object) -> None:
+    for name, content in servable(**config).items():
+        (directory / name).write_bytes(content)
 
 
 async def test_a_directory_is_served_by_its_name_and_can_not_be_named_as_a_path(
@@ -15,7 +20,7 @@ async def test_a_directory_is_served_by_its_name_and_can_not_be_named_as_a_path(
 ) -> None:
     directory = tmp_path / "weights"
     directory.mkdir()
-    (directory / "config.json").write_text("{}")
+    write(directory)
     (directory / FILE).write_bytes(behaviour(answer="I am local."))
     harness.hub.requests.clear()
     with harness.worker(MODEL_NAME=str(directory)) as worker:
@@ -33,7 +38,7 @@ async def test_a_directory_is_served_for_what_its_files_say(
 ) -> None:
     directory = tmp_path / "vectors"
     directory.mkdir()
-    (directory / "config.json").write_text(json.dumps({"architectures": ["BertModel"]}))
+    write(directory, architectures=["BertModel"], model_type="bert")
     (directory / FILE).write_bytes(behaviour())
     with harness.worker(MODEL_NAME=str(directory)) as worker:
         async with calling(worker.url) as caller:

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -24,13 +25,18 @@ from sglang.srt.layers import quantization as known
 from sglang.srt.model_loader.utils import _is_sequence_classification_model
 from sglang.srt.models.registry import ModelRegistry
 from sglang.srt.utils.hf_transformers import common  # noqa: F401 - registers configurations
-from transformers import CONFIG_MAPPING
-from transformers.models.auto import modeling_auto
+from transformers import CONFIG_MAPPING, TOKENIZER_MAPPING
+from transformers.models.auto import modeling_auto, tokenization_auto
 
 _OF_ENCODERS = (
     modeling_auto.MODEL_MAPPING_NAMES,
     modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+)
+# How the names of transformers' models end, and hardly any other.
+_MODELS = (
+    *("Model", "ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ForMaskedLM"),
+    *("Classification", "ForPreTraining", "ForTextEncoding", "Encoder", "Decoder"),
 )
 
 Names = dict[str, ast.Module]  # a module of SGLang's models, by its name
@@ -156,6 +162,59 @@ def model_types() -> list[str]:
     return sorted(set(CONFIG_MAPPING.keys()))
 
 
+def fallback() -> Iterator[str]:
+    """Architectures that SGLang has no code for, and loads with transformers' own.
+
+    Those that can't be imported here, for want of a library, are counted in.
+    """
+    own = entry_classes(sources())
+    for name in dir(transformers):
+        if name in own or not name.endswith(_MODELS):
+            continue
+        try:
+            found = getattr(transformers, name)
+            compatible = found is not None and found.is_backend_compatible()
+        except AttributeError:
+            continue  # no model
+        except ImportError:
+            compatible = True
+        if compatible:
+            yield name
+
+
+def named_by_sglang() -> list[str]:
+    """The types of model for which SGLang's own code may set or change the architectures."""
+    # utils/hf_transformers/config.py sets these.
+    found = {"multi_modality", "longcat_flash"}
+    for name in CONFIG_MAPPING:
+        module = CONFIG_MAPPING[name].__module__
+        if module.startswith("sglang.") and "architectures" in source_of(module):
+            found.add(name)
+    return sorted(found)
+
+
+def source_of(module: str) -> str:
+    return inspect.getsource(importlib.import_module(module))
+
+
+def tokenizer_types() -> list[str]:
+    """The types of model whose tokenizer needs no code of the repository."""
+    wrong = tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS
+    return sorted(
+        {name for name in CONFIG_MAPPING if CONFIG_MAPPING[name] in TOKENIZER_MAPPING} | wrong
+    )
+
+
+def tokenizer_classes() -> list[str]:
+    """The same by the class that `tokenizer_config.json` names."""
+    return [
+        name
+        for name in dir(transformers)
+        if name.endswith(("Tokenizer", "TokenizerFast", "Backend"))
+        and tokenization_auto.tokenizer_class_from_name(name) is not None
+    ]
+
+
 def quantization() -> Iterator[tuple[str, dict[str, object]]]:
     """Each method, with the least CUDA compute capability (75 is 7.5), and with CPUs.
 
@@ -181,7 +240,6 @@ def lines(items: Iterable[tuple[str, object]]) -> str:
 
 def table() -> str:
     """One entry a line, so that a new SGLang shows in a readable difference."""
-    types = ",\n".join(f"    {json.dumps(name)}" for name in model_types())
     return (
         "{\n"
         f'  "sglang": "{version("sglang")}",\n'
@@ -189,10 +247,19 @@ def table() -> str:
         f'  "architectures": {{\n{lines(architectures())}\n  }},\n'
         f'  "encoders": {{\n{lines(encoders())}\n  }},\n'
         f'  "quantization": {{\n{lines(quantization())}\n  }},\n'
-        f'  "model_types": [\n{types}\n  ]\n'
+        f'  "model_types": [\n{names(model_types())}\n  ],\n'
+        f'  "fallback": [\n{names(fallback())}\n  ],\n'
+        f'  "named_by_sglang": [\n{names(named_by_sglang())}\n  ],\n'
+        f'  "tokenizer_types": [\n{names(tokenizer_types())}\n  ],\n'
+        f'  "tokenizer_classes": [\n{names(tokenizer_classes())}\n  ]\n'
         "}\n"
     )
 
 
+def names(items: Iterable[str]) -> str:
+    return ",\n".join(f"    {json.dumps(name)}" for name in items)
+
+
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")
     sys.stdout.write(table())

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
+import pynvml
 import pytest
 
-from engines.memory import HostGauge, NvmlGauge, find_gpu, gauge
+from engines.memory import HostGauge, NvmlGauge, find_gpus, gauge
 
 MIB = 1 << 20
 MEMINFO = "MemTotal:        1048576 kB\nMemAvailable:     524288 kB\nHugePages_Total:       0\n"
@@ -69,7 +71,7 @@ class Filling(NvmlGauge):
     """A GPU on which more memory is free at each measurement."""
 
     def __init__(self, *free: int, patience: float) -> None:
-        super().__init__(None, patience=patience)
+        super().__init__((), patience=patience)
         self._left = list(free)
 
     def free(self) -> int:
@@ -91,15 +93,64 @@ def test_this_machine_can_be_measured() -> None:
 
 @pytest.mark.parametrize("hidden", ["", "-1"])
 def test_a_hidden_gpu_is_not_used(hidden: str) -> None:
-    assert find_gpu({"CUDA_VISIBLE_DEVICES": hidden}) is None
+    assert find_gpus({"CUDA_VISIBLE_DEVICES": hidden}, 1) == ()
+
+
+class FakeNvml(ModuleType):
+    """Four GPUs; the third has less memory, and the fourth is older."""
+
+    def __init__(self) -> None:
+        super().__init__("nvml")
+        self.nvmlInit = lambda: None
+        self.nvmlDeviceGetCount = lambda: 4
+        self.nvmlDeviceGetHandleByIndex = lambda index: index
+        self.nvmlDeviceGetHandleByUUID = lambda name: int(name.removeprefix("GPU-"))
+        self.nvmlDeviceGetMemoryInfo = lambda handle: SimpleNamespace(
+            total=(80, 80, 48, 80)[handle], free=(70, 60, 40, 75)[handle]
+        )
+        capabilities = ((9, 0), (9, 0), (8, 9), (7, 5))
+        self.nvmlDeviceGetCudaComputeCapability = lambda handle: capabilities[handle]
+
+
+@pytest.mark.parametrize(
+    ("visible", "most", "expected"),
+    [
+        (None, 1, (0,)),
+        (None, 2, (0, 1)),
+        (None, 8, (0, 1, 2, 3)),
+        ("2", 1, (2,)),
+        ("1, GPU-3", 2, (1, 3)),
+    ],
+)
+def test_the_gpus_of_an_engine_are_the_first_visible_ones(
+    visible: str | None, most: int, expected: tuple[int, ...]
+) -> None:
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert find_gpus(environ, most, FakeNvml()) == expected
+
+
+def test_of_several_gpus_the_one_with_the_least_decides() -> None:
+    one, three = NvmlGauge((0,), nvml=FakeNvml()), NvmlGauge((0, 1, 2), nvml=FakeNvml())
+    assert (one.total(), one.free(), one.capability()) == (80, 70, 90)
+    assert (three.total(), three.free(), three.capability()) == (48, 40, 89)
+
+
+def test_a_driver_that_does_not_tell_the_capability_is_no_reason_not_to_start() -> None:
+    def refuse(_: object) -> None:
+        raise pynvml.NVMLError_NotSupported
+
+    nvml = FakeNvml()
+    nvml.nvmlDeviceGetCudaComputeCapability = refuse  # type: ignore[assignment]
+    assert NvmlGauge((0,), nvml=nvml).capability() is None
 
 
 @pytest.mark.gpu
 async def test_a_gpus_memory_is_measured() -> None:
-    handle = find_gpu(os.environ)
-    if handle is None:
+    handles = find_gpus(os.environ, 1)
+    if not handles:
         pytest.skip("no NVIDIA GPU")
-    gpu = NvmlGauge(handle, patience=0.2)
+    gpu = NvmlGauge(handles, patience=0.2)
+    assert (gpu.capability() or 0) >= 50
     assert 0 < gpu.free() <= gpu.total()
     assert await gpu.recovered(1) > 0
     assert await gpu.recovered(gpu.total() + 1) <= gpu.total()

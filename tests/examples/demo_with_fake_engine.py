@@ -12,6 +12,7 @@ from typing import Any
 from examples.demo import show
 from examples.demo.accounts import MODELS, Model
 from tests.fake_engine import FILE, PYTHON, behaviour
+from tests.servable import servable
 
 
 def show_with_fake_engine(*, keep: bool = False, **engines: dict[str, Any]) -> int:
@@ -21,7 +22,7 @@ def show_with_fake_engine(*, keep: bool = False, **engines: dict[str, Any]) -> i
 
 def _files(model: Model, engine: dict[str, Any]) -> dict[str, bytes]:
     return {
-        "config.json": json.dumps({"architectures": ["LlamaForCausalLM"]}).encode(),
+        **servable(),
         "model.safetensors": model.name.encode() * 1000,
         FILE: behaviour(**{"answer": model.says} | engine),
     }

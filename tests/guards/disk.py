@@ -77,7 +77,7 @@ GUARDS = (
     Guard(
         "A configuration that is refused costs no download of weights",
         "router.downloads.child:SnapshotDownload._settle",
-        drop("check_config"),
+        drop("check_snapshot"),
         "tests/security/test_abuse_by_repositories.py::"
         "test_an_absurd_configuration_is_the_engines_matter_or_refused[layers]",
     ),
@@ -161,7 +161,7 @@ GUARDS = (
     Guard(
         "A model that can't be served costs nobody a model",
         "router.downloads.child:SnapshotDownload._settle",
-        drop("check_config"),
+        drop("check_snapshot"),
         "tests/security/test_disk_budget.py::"
         "test_a_model_that_can_not_be_served_costs_nobody_a_model[http]",
     ),

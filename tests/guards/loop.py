@@ -112,7 +112,7 @@ GUARDS = (
     Guard(
         "A repository's configuration is checked in a side process",
         "router.downloads.downloader:SnapshotDownloader._check",
-        body("return await asyncio.to_thread(check_aside, b'', snapshot)"),
+        body("return await asyncio.to_thread(check_snapshot, snapshot, conditions)"),
         "tests/downloads/test_downloader.py::test_a_configuration_is_checked_aside"
         "[failure0-UnsupportedModel]",
     ),

@@ -152,4 +152,18 @@ GUARDS = (
         "tests/requests/test_service.py::"
         "test_a_speech_model_is_refused_with_the_reason_before_anything_starts",
     ),
+    Guard(
+        "A model that no engine can serve costs no download of weights",
+        "router.repository.check_snapshot:check_snapshot",
+        drop("check_fitness"),
+        "tests/e2e/test_fitness.py::"
+        "test_an_unfit_model_is_refused_with_the_reason_before_its_weights_come",
+    ),
+    Guard(
+        "A snapshot on the disk is judged by the permission of each entry that uses it",
+        "router.downloads.downloader:SnapshotDownloader._fetch",
+        swap("self._check(found, conditions)", "self._check(found, None)"),
+        "tests/e2e/test_fitness.py::"
+        "test_code_of_its_own_is_judged_by_each_entrys_own_permission",
+    ),
 )

@@ -23,6 +23,7 @@ from tests.image.container import LISTENING, Container, Running
 from tests.image.layers import Image, leaks
 from tests.loopback_hub import LoopbackHub
 from tests.loopback_platform import LoopbackPlatform
+from tests.servable import servable
 
 ROOT = Path(__file__).parents[2]
 BASE, WORKER, LEAKY, USED = (
@@ -196,7 +197,7 @@ class Check:
 
 def _model(name: str) -> dict[str, bytes]:
     return {
-        "config.json": json.dumps({"architectures": ["LlamaForCausalLM"]}).encode(),
+        **servable(),
         "model.safetensors": name.encode() * 1000,
     }
 

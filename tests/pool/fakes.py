@@ -77,6 +77,7 @@ class FakeDownloader:
         credential: Token | None,
         progress: Callable[[FetchProgress], None],
         callers: Callers = the_operator,
+        flags: tuple[str, ...] = (),
     ) -> Path:
         self.calls.append((model.repo_id, name_on(credential)))
         if self.instant:

@@ -14,6 +14,7 @@ from tests.e2e.caller import Caller, calling
 from tests.e2e.harness import Harness
 from tests.e2e_runpod.harness import QueueHarness
 from tests.security.harness import Client, Site, site
+from tests.servable import servable
 from tests.worker import Worker
 
 SIZE = 100_000  # bytes of each model's weights
@@ -35,8 +36,7 @@ async def client(place: Site) -> AsyncIterator[Client]:
 
 def model(harness: Harness, name: str = "", size: int = SIZE) -> str:
     name = name or f"acme/{secrets.token_hex(4)}"
-    config = json.dumps({"architectures": ["LlamaForCausalLM"]}).encode()
-    files = {"config.json": config, "model.safetensors": name.encode().ljust(size)}
+    files = {**servable(), "model.safetensors": name.encode().ljust(size)}
     harness.hub.add_repo(name, files)
     return name
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.caller import CHAT, Caller, chat
 from tests.e2e.harness import Harness
+from tests.servable import servable
 from tests.worker import Worker
 
 UNSUPPORTED = (422, "unsupported_model")
@@ -40,7 +40,7 @@ async def test_it_is_refused_before_an_engine_starts(
     harness: Harness, caller: Caller, name: str, files: dict[str, bytes | None]
 ) -> None:
     usual = {
-        "config.json": json.dumps({"architectures": ["LlamaForCausalLM"]}).encode(),
+        **servable(),
         "model.safetensors": b"weights",
     }
     model = f"mallory/{name}"
@@ -56,7 +56,7 @@ async def test_the_modules_of_an_embedding_model_are_its_own(
     harness: Harness, caller: Caller
 ) -> None:
     files = {
-        "config.json": json.dumps({"architectures": ["Gemma3TextModel"]}).encode(),
+        **servable(architectures=["Gemma3TextModel"]),
         "modules.json": b'[{"path": "../../../models--acme--hidden/snapshots/x/2_Dense"}]',
         "model.safetensors": b"weights",
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.fake_engine import FILE, PYTHON, behaviour
 from tests.loopback_hub import LoopbackHub
+from tests.servable import servable
 from tests.worker import Worker
 
 SHARED = "bench/shared"  # the model that everybody uses
@@ -47,7 +48,7 @@ def stock(hub: LoopbackHub) -> str:
 
 def _add(hub: LoopbackHub, name: str, *, weights: int = 1000, **engine: object) -> None:
     files = {
-        "config.json": b'{"architectures": ["LlamaForCausalLM"]}',
+        **servable(),
         "model.safetensors": secrets.token_bytes(weights),
         FILE: behaviour(**engine),
     }

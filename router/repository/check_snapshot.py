@@ -1,0 +1,55 @@
+"""Checks the small files of a snapshot, before its weights come and before an engine starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from router.errors import UnsupportedModel
+from router.repository.check_config import check_config
+from router.repository.check_vectors import check_vectors
+from router.repository.conditions import Conditions
+from router.repository.fitness import Layout, check_fitness
+from router.repository.read_json import read_json
+
+
+def check_snapshot(
+    snapshot: Path, conditions: Conditions | None, weight_bytes: int | None = None
+) -> None:
+    """Raises `UnsupportedModel`.
+
+    `conditions`: of the start that it is for; None: unknown, so anything may be served.
+    `weight_bytes`: of the weights, where they are not downloaded yet.
+    """
+    check_config(snapshot, weight_bytes)
+    if conditions is not None:
+        check_fitness(read_layout(snapshot), conditions)
+    check_vectors(snapshot)
+
+
+def check_aside(
+    _data: bytes, snapshot: Path, conditions: Conditions | None
+) -> tuple[None, bytes]:
+    """`check_snapshot` in a side process: 64 MiB of JSON hold Python's lock for seconds."""
+    check_snapshot(snapshot, conditions)
+    return None, b""
+
+
+def read_layout(snapshot: Path) -> Layout:
+    """Raises `UnsupportedModel` for a file that no engine could read either."""
+    return Layout(
+        str(snapshot),
+        frozenset(file.name for file in snapshot.iterdir()),
+        _object(snapshot / "config.json"),
+        _object(snapshot / "tokenizer_config.json") or {},
+    )
+
+
+def _object(file: Path) -> dict[str, Any] | None:
+    """None: there is no such file."""
+    if not file.is_file():
+        return None
+    content = read_json(file, file.name)
+    if not isinstance(content, dict):
+        raise UnsupportedModel(f"The model's {file.name} is not a JSON object.")
+    return content

@@ -1,0 +1,238 @@
+"""Reasons why no engine could serve a model, told before its weights are downloaded.
+
+Only what is certain to fail is refused: SGLang's source says when. Where a flag of the operator
+changes what SGLang reads, the checks of that are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from router.errors import UnsupportedModel
+from router.repository import architectures as sglang
+from router.repository.conditions import Conditions
+
+Json = Mapping[str, Any]
+
+# What holds a vocabulary, by the names that transformers and SGLang look for.
+_VOCABULARY = re.compile(
+    r"tokenizer[\w.-]*\.(json|model)|tekken\.json|.*\.(model(\.v\w+)?|tiktoken|spm|bpe|codes|tokenizer)"
+    r"|.*vocab[\w.-]*|merges[\w.-]*\.txt|dict\.txt|byte_maps\.json"
+)
+_NO_VOCABULARY = frozenset({"tokenizer_config.json"})
+# These read bytes or characters.
+_NEEDS_NONE = ("ByT5", "Canine", "Perceiver", "MyT5", "Character")
+# Models that read more than text have their tokenizer from a processor.
+_PROCESSORS = frozenset({"processor_config.json", "preprocessor_config.json"})
+
+# SGLang reads these without a `model_type` (utils/hf_transformers/config.py).
+_LONGCAT = frozenset(
+    {"LongcatCausalLM", "LongcatFlashForCausalLM", "LongcatFlashNgramForCausalLM"}
+)
+_RAW_MAMBA = frozenset({"d_model", "ssm_cfg"})
+# Of these SGLang makes other architectures, by further files (configs/model_config.py).
+_RENAMED = frozenset({"Qwen3_5Model", "Qwen3_5TextModel"})
+# By such names SGLang knows models whose configuration is in `params.json`
+# (utils/hf_transformers/mistral_utils.py).
+_MISTRAL = re.compile(
+    r"mistral-large-3|mistral-small-4|leanstral|eagle.*mistral|mistral.*eagle"
+)
+
+_ALLOW = (
+    "Only the operator can allow that, with --trust-remote-code for this model in the models "
+    "file. Use another model, or ask the operator."
+)
+_PRINTABLE = re.compile(r"[^\w.-]")
+_LONGEST = 64  # characters of what a repository says, in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What is known of a repository before its weights come."""
+
+    path: str  # of the snapshot: SGLang knows some models by it
+    files: Collection[str]  # names of those in no folder
+    config: Json | None  # of config.json; None: there is none
+    tokenizer: Json = field(default_factory=dict)  # of tokenizer_config.json
+
+
+def check_fitness(model: Layout, on: Conditions) -> None:
+    """Raises `UnsupportedModel`, with the reason and what to do."""
+    _check_configuration(model, on)
+    _check_tokenizer(model, on)
+    _check_quantization(model.config or {}, model.files, on)
+
+
+def _check_configuration(model: Layout, on: Conditions) -> None:
+    if on.sets("--load-format", "--model-config-parser", "--decrypted-config-file"):
+        return
+    if _MISTRAL.search(model.path.lower()) and "params.json" in model.files:
+        return
+    if model.config is None:
+        raise UnsupportedModel(
+            "The repository has no config.json, so it is no model that SGLang can load. Use "
+            "another, or ask its owner to convert it."
+        )
+    if "configuration_files" in model.config:
+        return  # the configuration is in one of those
+    names = _architectures(model.config)
+    if _LONGCAT.isdisjoint(names) and not (
+        not names and "model_type" not in model.config and model.config.keys() >= _RAW_MAMBA
+    ):
+        _check_model_type(model.config, on)
+        _check_architectures(model.config, names, on)
+
+
+def _check_model_type(config: Json, on: Conditions) -> None:
+    kind = config.get("model_type")
+    if not on.plain or (isinstance(kind, str) and sglang.knows_model_type(kind)):
+        return
+    if _code_for(config, "AutoConfig"):
+        if on.trusted:
+            return
+        raise UnsupportedModel(f"The model needs code of its own to be loaded. {_ALLOW}")
+    if kind is None:
+        raise UnsupportedModel(
+            "The model's config.json has no `model_type`, so SGLang can't tell what it is. Ask "
+            "its owner to correct it."
+        )
+    raise UnsupportedModel(
+        f"SGLang {sglang.version()} knows no model of the type {_shown(kind)}, which the "
+        "model's config.json names. Use another model, or a worker with a newer SGLang."
+    )
+
+
+def _check_architectures(config: Json, names: tuple[str, ...], on: Conditions) -> None:
+    kind = config.get("model_type")
+    if on.sets("--json-model-override-args", "--model-impl") or not on.plain:
+        return
+    if (isinstance(kind, str) and sglang.is_renamed(kind)) or not _RENAMED.isdisjoint(names):
+        return
+    if on.trusted and _code_for(config, "AutoConfig"):
+        return  # that code may say anything
+    if not names:
+        raise UnsupportedModel(
+            "The model's config.json lists no `architectures`, so SGLang can't tell how to run "
+            "it. Ask its owner to correct it."
+        )
+    if sglang.identify(names, config) is not None:
+        return
+    for name in names:
+        if not (name.startswith("Transformers") or sglang.falls_back(name)):
+            _check_own_code(name, config, on)
+
+
+def _check_own_code(name: str, config: Json, on: Conditions) -> None:
+    """Of a model whose architecture neither SGLang nor transformers can serve."""
+    if not _code_for(config, "AutoModel"):
+        raise UnsupportedModel(
+            f"SGLang {sglang.version()} does not support the architecture {_shown(name)}. Use "
+            "another model, or a worker with a newer SGLang."
+        )
+    if not on.trusted:
+        raise UnsupportedModel(
+            f"SGLang {sglang.version()} does not support the architecture {_shown(name)}, and "
+            f"the model brings code of its own for it. {_ALLOW}"
+        )
+
+
+def _check_tokenizer(model: Layout, on: Conditions) -> None:
+    if on.sets("--skip-tokenizer-init", "--tokenizer-path", "--load-format"):
+        return
+    named = model.tokenizer.get("tokenizer_class")
+    own_code = _code_for(model.tokenizer, "AutoTokenizer")
+    if own_code and on.trusted:
+        return
+    files = set(model.files)
+    if not any(_VOCABULARY.fullmatch(name) for name in files - _NO_VOCABULARY):
+        if not (isinstance(named, str) and named.startswith(_NEEDS_NONE)):
+            raise UnsupportedModel(
+                "The repository has no tokenizer (tokenizer.json, tokenizer.model, vocab.json "
+                "and the like), so SGLang can't read text for it. Ask its owner to add one."
+            )
+        return
+    if not own_code or not on.plain or not files.isdisjoint({*_PROCESSORS, "tekken.json"}):
+        return
+    kind = (model.config or {}).get("model_type")
+    if not sglang.has_tokenizer_code(kind, named):
+        raise UnsupportedModel(f"The model's tokenizer needs code of its own. {_ALLOW}")
+
+
+def _check_quantization(config: Json, files: Collection[str], on: Conditions) -> None:
+    if on.sets("--quantization", "--load-format", "--json-model-override-args") or not on.plain:
+        return
+    if "quant_model_description.json" in files:
+        return  # for another make of devices, and SGLang reads it first
+    method = _quantization(config)
+    if method is None:
+        return
+    known = sglang.quantization(method)
+    if known is None:
+        raise UnsupportedModel(
+            f"SGLang {sglang.version()} does not support the quantization {_shown(method)} of "
+            "this model. Use the model in another format (FP8, AWQ, GPTQ, or unquantized)."
+        )
+    if on.cpu:
+        if not known.cpu:
+            raise UnsupportedModel(
+                f"This worker runs models on a CPU, which can't compute with the quantization "
+                f"{_shown(method)} of this model. Use an unquantized model, or a worker with a "
+                "GPU."
+            )
+        return
+    # What SGLang uses for it on a GPU.
+    if method == "gptq":
+        known = sglang.quantization("gptq_marlin") or known
+    needed = known.capability
+    has = on.capability
+    if has is not None and needed is not None and has < needed:
+        raise UnsupportedModel(
+            f"The quantization {_shown(method)} of this model needs a GPU of compute "
+            f"capability {_dotted(needed)}, and this worker's has {_dotted(has)}. Use the "
+            "model in another format, or a worker with a newer GPU."
+        )
+
+
+def _quantization(config: Json) -> str | None:
+    """The method as SGLang finds it; None where there is none, or it is not that simple."""
+    found: object = None
+    for part in _text_parts(config):
+        found = found or part.get("quantization_config")
+    found = found or config.get("compression_config")
+    if not isinstance(found, dict) or "quant_algo" in found:
+        return None  # of ModelOpt, which has a name for each algorithm
+    method = found.get("quant_method")
+    return method.lower() if isinstance(method, str) and method.lower() != "modelopt" else None
+
+
+def _text_parts(config: Json) -> Iterator[Json]:
+    yield config
+    text = config.get("text_config")
+    if isinstance(text, dict):
+        yield text
+
+
+def _architectures(config: Json) -> tuple[str, ...]:
+    named = config.get("architectures")
+    listed = named if isinstance(named, list) else ()
+    return tuple(name for name in listed if isinstance(name, str))
+
+
+def _code_for(config: Json, role: str) -> bool:
+    """Whether the repository has code of its own for this."""
+    named = config.get("auto_map")
+    if role == "AutoTokenizer" and isinstance(named, list):
+        return True
+    return isinstance(named, dict) and bool(named.get(role))
+
+
+def _dotted(capability: int) -> str:
+    return f"{capability // 10}.{capability % 10}"
+
+
+def _shown(value: object) -> str:
+    """What a repository calls something, as a message may repeat it."""
+    return f"`{_PRINTABLE.sub('?', str(value)[:_LONGEST])}`"

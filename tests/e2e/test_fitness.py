@@ -1,0 +1,94 @@
+"""A model that no engine could serve is refused before a byte of its weights comes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.caller import Caller, calling
+from tests.e2e.harness import Harness
+from tests.fake_engine import FILE, behaviour
+from tests.servable import servable
+from tests.worker import Worker
+
+UNSUPPORTED = (422, "unsupported_model")
+OWN_CODE = {
+    "architectures": ["OwnForCausalLM"],
+    "model_type": "own",
+    "auto_map": {"AutoConfig": "configuration_own.Own", "AutoModel": "modeling_own.Own"},
+}
+CODE = {"configuration_own.py": b"", "modeling_own.py": b""}
+
+
+@pytest.fixture(scope="module")
+def worker(harness: Harness) -> Iterator[Worker]:
+    with harness.worker() as worker:
+        yield worker
+
+
+def weights_asked_for(harness: Harness, model: str) -> int:
+    return sum(
+        f"/{model}/resolve/" in one.path and one.path.endswith(".safetensors")
+        for one in harness.hub.requests
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "reason"),
+    [
+        ("unheard", servable(architectures=["UnheardForCausalLM"]), "`UnheardForCausalLM`"),
+        ("t5", servable(architectures=["T5ForConditionalGeneration"]), "`T5ForCond"),
+        ("null", servable(architectures=None), "no `architectures`"),
+        ("type", servable(model_type="unheard"), "type `unheard`"),
+        ("code", {**servable(**OWN_CODE), **CODE}, "--trust-remote-code"),
+        ("mute", {"config.json": servable()["config.json"]}, "no tokenizer"),
+        ("empty", {"tokenizer.json": b"{}"}, "config.json"),
+        ("small", servable(quantization_config={"quant_method": "bitsandbytes"}), "CPU"),
+    ],
+)
+async def test_an_unfit_model_is_refused_with_the_reason_before_its_weights_come(
+    harness: Harness, caller: Caller, name: str, files: dict[str, bytes], reason: str
+) -> None:
+    model = f"acme/{name}"
+    harness.hub.add_repo(model, {**files, "model.safetensors": bytes(1000)})
+    refused = await caller.chat(model)
+    assert refused.refusal == UNSUPPORTED
+    assert reason in refused.json["error"]["message"]
+    assert weights_asked_for(harness, model) == 0
+    assert not harness.journal.events("start", model)
+
+
+async def test_an_unfit_directory_of_the_operator_is_refused_with_the_reason(
+    harness: Harness, tmp_path: Path
+) -> None:
+    for name, content in servable(architectures=["UnheardForCausalLM"]).items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / FILE).write_bytes(behaviour(answer="I am new."))
+    with harness.worker(MODEL_NAME=str(tmp_path)) as worker:
+        async with calling(worker.url) as caller:
+            refused = await caller.chat(None)
+    assert refused.refusal == UNSUPPORTED
+    assert "`UnheardForCausalLM`" in refused.json["error"]["message"]
+    flags = "--model-impl transformers"
+    with harness.worker(MODEL_NAME=str(tmp_path), ENGINE_ARGS=flags) as worker:
+        async with calling(worker.url) as caller:
+            assert (await caller.chat(None)).text == "I am new."
+
+
+async def test_code_of_its_own_is_judged_by_each_entrys_own_permission(
+    harness: Harness,
+) -> None:
+    """Also where the snapshot is on disk for an entry that may run it."""
+    model = "acme/coded"
+    files = {**servable(**OWN_CODE), **CODE, "model.safetensors": bytes(1000)}
+    commit = harness.hub.add_repo(model, files)
+    models = json.dumps([{"model": model, "trust_remote_code": True}])
+    with harness.worker(MODELS_CONFIG=models) as worker:
+        async with calling(worker.url) as caller:
+            assert (await caller.chat(model)).text == f"I am {model}"
+            refused = await caller.chat(f"{model}@{commit}")
+    assert refused.refusal == UNSUPPORTED
+    assert "--trust-remote-code" in refused.json["error"]["message"]
