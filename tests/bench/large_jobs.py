@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.runpod import process
-from tests.fake_engine import PYTHON, behaviour
+from tests.fake_engine import FILE, PYTHON, behaviour
 from tests.loopback_hub import LoopbackHub
 from tests.loopback_platform import Job, LoopbackPlatform
 
@@ -92,9 +92,9 @@ def _serving(directory: Path) -> Iterator[LoopbackPlatform]:
     with LoopbackHub() as hub, LoopbackPlatform() as platform:
         hub.add_account("bench")
         for name, files in {
-            STEADY: {"fake_engine.json": behaviour(tokens=10**6, interval=0.01)},
-            WRITER: {"fake_engine.json": behaviour(answer="x" * LETTERS)},
-            EMBEDDER: {"fake_engine.json": behaviour(dimensions=1024), "modules.json": b"[]"},
+            STEADY: {FILE: behaviour(tokens=10**6, interval=0.01)},
+            WRITER: {FILE: behaviour(answer="x" * LETTERS)},
+            EMBEDDER: {FILE: behaviour(dimensions=1024), "modules.json": b"[]"},
         }.items():
             common = {
                 "config.json": b'{"architectures": ["LlamaForCausalLM"]}',

@@ -39,6 +39,12 @@ GUARDS = (
         _LIMITS + "the_id_tells_what_runpod_takes_and_the_least_holds_where_it_does_not",
     ),
     Guard(
+        "An answer that is no stream is posted once",
+        "router.runpod.worker:post_whole_answers_once.stream_result",
+        body("await post(session, output, job)"),
+        "tests/e2e_runpod/test_limits.py::test_embeddings_that_fit_are_posted_once",
+    ),
+    Guard(
         "A queue worker takes jobs beyond those that one caller may have in flight",
         "router.commands:_run",
         swap("places + left_free(places)", "places"),
