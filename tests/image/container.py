@@ -90,7 +90,11 @@ class Container:
         try:
             if not up.wait(120) or process.poll() is not None:
                 raise RuntimeError(f"the worker did not start:\n{running.log}")
-            yield running
+            try:
+                yield running
+            except Exception:
+                print(running.log, flush=True)
+                raise
             _signal(running.processes()[:1], signal.SIGTERM)
             status = process.wait(60)
             if status or running.processes():
