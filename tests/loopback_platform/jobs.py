@@ -85,7 +85,7 @@ class Job:
         """What was streamed so far."""
         return [chunk.output for chunk in self.chunks]
 
-    def wait(self, timeout: float = 20.0) -> Outcome:
+    def wait(self, timeout: float = 60.0) -> Outcome:
         """How it ended. Raises `TimeoutError` if it has not within so many seconds."""
         self._ended.wait(timeout)
         if self._outcome is None:
