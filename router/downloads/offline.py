@@ -81,7 +81,7 @@ class OfflineHub:
         operators = self._operators.get(_key(ref))
         found = self._operators_snapshot(operators) if operators else self._public_one(ref)
         if found is None:
-            raise _not_served(ref)
+            raise _not_on_disk(ref) if operators else _not_served(ref)
         repo_id, snapshot, sealed = found
         commit = snapshot.name
         if operators:
@@ -162,6 +162,14 @@ def _looks_whole(snapshot: Path) -> bool:
                 return False
         return bool(weights)
     return False
+
+
+def _not_on_disk(ref: ModelRef) -> ModelNotAllowed:
+    """Of the operator's models alone: of others, nobody learns what the disk holds."""
+    return ModelNotAllowed(
+        f"This worker is offline (HF_HUB_OFFLINE), and {ref} is not on its disk, or not all of "
+        "it. Its operator can bring it there: `hf download`."
+    )
 
 
 def _not_served(ref: ModelRef) -> ModelNotAllowed:

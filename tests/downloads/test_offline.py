@@ -142,7 +142,15 @@ async def test_an_unfinished_download_of_another_program_is_not_served(
         (snapshot / "model.safetensors.index.json").write_text(json.dumps(index))
     else:
         (snapshot / lacks).unlink()
-    await refused(house.hub("org/own"), "org/own")
+    assert "is not on its disk, or not all" in await refused(house.hub("org/own"), "org/own")
+
+
+async def test_a_model_of_the_operators_that_is_missing_is_not_said_to_be_a_strangers(
+    house: House,
+) -> None:
+    hub = house.hub("org/own")
+    assert "org/own is not on its disk" in await refused(hub, "org/own")
+    assert "neither one of its operator's" in await refused(hub, "org/own@v2")
 
 
 async def test_a_file_that_is_gone_is_not_downloaded(house: House) -> None:
