@@ -63,7 +63,7 @@ unit: .venv/ready
 fast: .venv/ready lint types
 	.venv/bin/python -m pytest -m "not sglang"
 
-demo: setup
+demo: .venv/ready .venv-sglang/ready
 	@.venv/bin/python -m router demo $(if $(KEEP),--keep)
 
 # Everything that parses callers' bytes: names, tokens, bodies, jobs, streams. Each file takes
@@ -104,7 +104,7 @@ release-notes: .venv/ready
 	@.venv/bin/python -m tests.release $(TAG)
 
 # Every route of the real SGLang, asked directly and through the router: two minutes.
-compare: setup
+compare: .venv/ready .venv-sglang/ready
 	.venv/bin/python -m tests.e2e_sglang.compare
 
 # Builds the Dockerfile and runs the worker in it, without a daemon. Needs root and Debian.
