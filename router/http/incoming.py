@@ -20,7 +20,7 @@ from router.errors import (
     UnsupportedEncoding,
     UploadTimeout,
 )
-from router.secrets import digest_of
+from router.secrets import digest_of, flaw_of
 from router.side_process import Body
 
 REQUEST_ID = "X-Request-Id"
@@ -41,14 +41,18 @@ class ApiKeys:
         """Name the caller by the first key that is right. Raises `InvalidApiKey`."""
         if not self._digests:
             return ""
+        flaws: list[str] = []
         for key in offered:
+            flaws += filter(None, [flaw_of(key)])
             digest = digest_of(key)
             # Compare with every key, so that the time tells nothing.
             if sum(hmac.compare_digest(digest, known) for known in self._digests):
                 return digest[:16]
         raise InvalidApiKey(
-            "The API key is missing or wrong: send `Authorization: Bearer <key>`. A Hugging "
-            "Face token goes into `X-HF-Token`."
+            "The API key is missing or wrong"
+            + "".join(f" ({flaw})" for flaw in flaws[:1])
+            + ": send `Authorization: Bearer <key>`. A Hugging Face token goes into "
+            "`X-HF-Token`."
         )
 
 

@@ -448,6 +448,25 @@ async def test_a_key_opens_every_route(path: str, headers: dict[str, str], statu
             assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        (
+            {"Authorization": 'Bearer "one"'},
+            "wrong (this one stands in quotes: leave them out):",
+        ),
+        ({"x-api-key": "Bearer one"}, "(this one begins with `Bearer `: leave that out):"),
+        ({"x-api-key": "three"}, "missing or wrong: send"),
+    ],
+)
+async def test_what_was_done_wrong_with_a_key_is_named(
+    headers: dict[str, str], says: str
+) -> None:
+    async with serving(api_keys={"one"}) as running, running.post(headers=headers) as response:
+        assert response.status == 401
+        assert says in await response.text()
+
+
 async def test_callers_are_told_apart_without_showing_their_keys() -> None:
     async with serving(api_keys={"one", "two"}) as running:
         for key in ("one", "two", "one"):
