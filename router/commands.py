@@ -79,12 +79,13 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
     _log.log(logging.WARNING if found.is_warning else logging.INFO, "%s", found.text)
     for warning in (*flags.warnings(environ), *_misspelled(configuration), *cache_warning):
         _log.warning("%s", warning)
-    _log.info("%s", configuration.credentials.summary())
     if settings.hf_hub_offline:
         _log.warning(
             "offline (HF_HUB_OFFLINE): the Hub is never asked, nothing is downloaded, and "
             "callers with tokens of their own are refused"
         )
+    else:
+        _log.info("%s", configuration.credentials.summary())
     worker = Worker(replace(configuration, knows_sglang=not found.is_warning))
     if queue:
         # A few more than one engine's places: where one caller's jobs hold all that they may,
