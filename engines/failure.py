@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from router.local_paths import hide_paths
+from router.logs import one_line, redact
+
 # `[2026-01-31 12:00:00 TP0] `
 _STAMP = re.compile(r"^\[\d{4}-\d\d-\d\d [^\]]*\] ")
 # Colors, and control characters that could garble the log.
@@ -22,7 +25,25 @@ _OUT_OF_MEMORY = re.compile(
     r"|CUBLAS_STATUS_ALLOC_FAILED"
 )
 
-_MAX_REASON = 500  # characters
+# SGLang and transformers say so of a model that no further start would help
+# (model_loader/utils.py, models/registry.py, configs/model_config.py; transformers'
+# configuration_auto.py and dynamic_module_utils.py).
+_UNSUPPORTED = re.compile(
+    r"^ValueError: (?:Model architectures \[.* are not supported for now\."
+    r"|\S+ has no SGlang implementation and the Transformers implementation is not compatible"
+    r"|Cannot find model module\."
+    r"|The checkpoint you are trying to load has model type "
+    r"|Unrecognized model in "
+    r"|Unknown quantization method: "
+    r"|The quantization method \S+ is not supported for the current GPU\."
+    r"|The repository \S+ (?:contains|references) custom code )"
+)
+
+_MAX_LINE = 4096  # characters
+_MAX_REASON = 500
+_MAX_TOLD = 300
+# The last line of a traceback: the others are about flags, or this worker.
+_EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception)\b:")
 
 
 class FailureReason:
@@ -38,7 +59,8 @@ class FailureReason:
             self.out_of_memory = True
         text = _STAMP.sub("", clean(line)).strip()
         if _ERROR.search(text):
-            self._error = text[:_MAX_REASON]
+            # In this order: half of a token is no longer known by its shape.
+            self._error = redact(text[:_MAX_LINE])[:_MAX_REASON]
         if text:
             self._last = text[:_MAX_REASON]
 
@@ -48,6 +70,21 @@ class FailureReason:
         Only for the operator's log, because it may contain local paths.
         """
         return self._error or self._last
+
+    @property
+    def told(self) -> str:
+        """What a caller may hear of it: the last exception, in one line, without paths or
+        tokens; empty if there was none. A repository can make it say anything."""
+        if not _EXCEPTION.match(self._error):
+            return ""
+        text = one_line(hide_paths(" ".join(self._error.split())))
+        short = text if len(text) <= _MAX_TOLD else f"{text[: _MAX_TOLD - 3]}..."
+        return short.rstrip(".") if short is text else short
+
+    @property
+    def unsupported(self) -> bool:
+        """SGLang said that it can't serve this model, whenever it is started."""
+        return bool(_UNSUPPORTED.match(self._error))
 
 
 def clean(line: str) -> str:

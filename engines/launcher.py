@@ -227,7 +227,12 @@ class SglangLauncher:
             )
             # The exit first: it says more than a connection that broke off.
             if exited.done():
-                raise EngineStartError(exited.result(), out_of_memory=failure.out_of_memory)
+                raise EngineStartError(
+                    exited.result(),
+                    told=failure.told,
+                    out_of_memory=failure.out_of_memory,
+                    unsupported=failure.unsupported,
+                )
             if not ready.done():
                 raise EngineStartError(
                     f"not ready after {self._start_timeout:g} s; last output: {failure}"

@@ -160,7 +160,14 @@ class Executor:
         except EngineStartError as failure:
             _log.error("%s did not start: %s", key, failure.reason)
             self._report(
-                events.StartFailed(key, generation, failure.reason, failure.out_of_memory)
+                events.StartFailed(
+                    key,
+                    generation,
+                    failure.reason,
+                    failure.out_of_memory,
+                    failure.told,
+                    failure.unsupported,
+                )
             )
             return
         except Exception as defect:  # noqa: BLE001

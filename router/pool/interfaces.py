@@ -56,12 +56,23 @@ class Downloader(Protocol):
 
 
 class EngineStartError(Exception):
-    """An engine did not become ready. `reason` is for the operator's log."""
+    """An engine did not become ready.
 
-    def __init__(self, reason: str, *, out_of_memory: bool = False) -> None:
+    * `reason` is for the operator's log, and `told` for callers; empty: nothing.
+    * `unsupported`: no further start would help.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        told: str = "",
+        out_of_memory: bool = False,
+        unsupported: bool = False,
+    ) -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.out_of_memory = out_of_memory
+        self.reason, self.told = reason, told
+        self.out_of_memory, self.unsupported = out_of_memory, unsupported
 
 
 class Unkillable(Exception):

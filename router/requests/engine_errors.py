@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import orjson
 
@@ -12,16 +11,6 @@ from router.requests.dialects import Problem
 _LONGEST_MESSAGE = 2000  # SGLang repeats the input in its validation errors
 _RETRY_LATER = (429, 503)
 _PATIENCE = 1.0  # seconds, where the engine does not say how long to wait
-
-# What starts like an absolute path, but not the tail of a word or of a URL, nor a closing tag.
-# Engines print lists of errors, so a line break may be written as `\n`.
-_PATH = re.compile(
-    r"(?:file:/*|(?<![\w/<>:])/+|(?<=:)/(?!/)|(?<=\\[nrt])/+)[\w.@+~%-][^\s'\"`,;)\]}>]*"
-)
-# SGLang ends a validation error with the place in its own code that read the request.
-# It is looked for only where a run of white space begins: a run can be a caller's, and long.
-_FRAME = re.compile(r"""(?<!\s)\s*+File \\?"[^"\n]{0,500}", line [0-9]+, in [\w<>.]+""")
-_ROUTE = re.compile(r"/(?:v1(?:/[\w/]*)?|generate)[.:]?")
 
 
 def read_engine_error(
@@ -72,18 +61,3 @@ def _text(value: object) -> str | None:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:  # a validation error around a body of many levels
         return None
-
-
-def hide_paths(text: str, local_paths: Iterable[str] = ()) -> str:
-    """Return `text` with `<path>` in place of everything that looks like a local path.
-
-    `local_paths` are directories known to be in use, hidden wherever they stand.
-    """
-    text = _FRAME.sub("", text)
-    for known in sorted(local_paths, key=len, reverse=True):
-        text = text.replace(known, "<path>")
-    return _PATH.sub(_hide, text)
-
-
-def _hide(match: re.Match[str]) -> str:
-    return match[0] if _ROUTE.fullmatch(match[0]) else "<path>"

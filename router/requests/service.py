@@ -22,10 +22,10 @@ from router.errors import (
     UnsupportedModel,
     WrongEndpoint,
 )
+from router.local_paths import hide_paths
 from router.models import EngineSpec, ResolvedModel, Task
 from router.pool.pool import EnginePool
 from router.requests.engine_call import Authorized, Deadlines, EngineAccess, EngineCall
-from router.requests.engine_errors import hide_paths
 from router.requests.event_stream import EventStream
 from router.requests.interfaces import Health, Response, Upstream
 from router.requests.model_list import ModelCard

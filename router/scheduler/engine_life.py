@@ -324,7 +324,7 @@ class EngineLife(SharedSlot):
         if event.out_of_memory and not self.smaller:
             self.smaller = True  # the same requests get another start
         else:
-            self._cool_down(now)
+            self._cool_down(now, event)
             self.verify_files = True
             failed = self.fail(rejections.did_not_start(self))
         return [*failed, self._stop(Cause.START_FAILED, now, event.reason)]
@@ -348,9 +348,15 @@ class EngineLife(SharedSlot):
             done += self.fail(rejections.cooling_down(self, now))
         return done
 
-    def _cool_down(self, now: float) -> None:
-        """Count a failed start or a crash, and set when the engine may start again."""
-        self.retry_at = now + min(FIRST_BACKOFF * 2**self.failures, LONGEST_BACKOFF)
+    def _cool_down(self, now: float, start: events.StartFailed | None = None) -> None:
+        """Count a failed start or a crash, and set when the engine may start again.
+
+        `start`: what is known of the start that failed by itself.
+        """
+        self.told = start.told if start else ""
+        self.unsupported = start is not None and start.unsupported
+        backoff = min(FIRST_BACKOFF * 2**self.failures, LONGEST_BACKOFF)
+        self.retry_at = now + (LONGEST_BACKOFF if self.unsupported else backoff)
         self.failures, self.cools_for = min(self.failures + 1, 32), None
 
     def _gone(self, now: float) -> list[Action]:

@@ -96,8 +96,10 @@ class Healthy:
 class StartFailed:
     key: EngineKey
     generation: int
-    reason: str
+    reason: str  # for the operator
     out_of_memory: bool
+    told: str = ""  # what callers may hear of it
+    unsupported: bool = False  # no further start would help
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from router.errors import (
     QueueFull,
     RateLimited,
     RouterError,
+    UnsupportedModel,
 )
 from router.scheduler.lifecycle import State
 from router.scheduler.state import Slot
@@ -76,9 +77,12 @@ def over_download(retry_after: float) -> RouterError:
 
 
 def cooling_down(slot: Slot, now: float) -> RouterError:
+    if slot.unsupported:
+        return _unsupported(slot)
+    why = f" It did not start: {slot.told}." if slot.told else ""
     return EngineUnavailable(
         f"The engine for {slot.key} failed {slot.failures} times in a row and is left to "
-        "cool down. Retry later; if it keeps failing, the operator's log says why.",
+        f"cool down.{why} Retry later; if it keeps failing, the operator's log says why.",
         retry_after=slot.retry_at - now,
     )
 
@@ -103,9 +107,18 @@ def not_tried_again(slot: Slot) -> RouterError:
 
 
 def did_not_start(slot: Slot) -> RouterError:
+    if slot.unsupported:
+        return _unsupported(slot)
+    why = f": {slot.told}." if slot.told else "."
     return EngineFailed(
-        f"The engine for {slot.key} did not start. Check that SGLang supports this model "
-        "and its size; the operator's log says why it failed."
+        f"The engine for {slot.key} did not start{why} Check that SGLang supports this model "
+        "and its size; the operator's log says more."
+    )
+
+
+def _unsupported(slot: Slot) -> RouterError:
+    return UnsupportedModel(
+        f"SGLang can't serve {slot.key}: {slot.told}. Use another model, or ask the operator."
     )
 
 

@@ -100,6 +100,8 @@ class Slot:
     # failures in a row
     failures: int = 0
     retry_at: float = 0.0
+    told: str = ""  # why the last start failed, for callers
+    unsupported: bool = False  # as SGLang said at the last start: no other would help
     cools_for: str | None = None  # the only caller that crashed it; None: nobody, or any
     suspicion: Suspicion = field(default_factory=Suspicion)
     trials: Trials = field(default_factory=Trials)  # of this generation

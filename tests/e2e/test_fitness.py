@@ -61,6 +61,29 @@ async def test_an_unfit_model_is_refused_with_the_reason_before_its_weights_come
     assert not harness.journal.events("start", model)
 
 
+async def test_a_caller_hears_why_an_engine_did_not_start(
+    harness: Harness, caller: Caller
+) -> None:
+    words = "OSError: /root/model/weights.bin is broken"
+    model = harness.model("acme/broken", die_at_start=1, last_words=words)
+    for code in ((502, "engine_failed"), (502, "engine_failed"), (503, "engine_unavailable")):
+        refused = await caller.chat(model)
+        assert refused.refusal == code
+        assert "OSError: <path> is broken" in refused.json["error"]["message"]
+
+
+async def test_what_sglang_does_not_support_is_started_once(
+    harness: Harness, caller: Caller
+) -> None:
+    words = "ValueError: Unknown quantization method: odd. Must be one of ['fp8']."
+    model = harness.model("acme/odd", die_at_start=1, last_words=words)
+    for _ in range(3):
+        refused = await caller.chat(model)
+        assert refused.refusal == UNSUPPORTED
+        assert "Unknown quantization method: odd" in refused.json["error"]["message"]
+    assert len(harness.journal.events("start", model)) == 1
+
+
 async def test_an_unfit_directory_of_the_operator_is_refused_with_the_reason(
     harness: Harness, tmp_path: Path
 ) -> None:

@@ -27,6 +27,11 @@ RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.
 [2026-01-31 12:00:01] Received sigquit from a child process. It usually means the child failed.
 """
 
+NO_IMPLEMENTATION = (
+    "ValueError: BloomForCausalLM has no SGlang implementation and the Transformers "
+    "implementation is not compatible with SGLang."
+)
+
 BAD_FLAG = """\
 usage: launch_server.py [-h] --model-path MODEL_PATH
 launch_server.py: error: unrecognized arguments: --no-such-flag
@@ -63,6 +68,56 @@ def test_what_a_smaller_start_would_not_cure_is_not_out_of_memory(log: str) -> N
 
 def test_an_endless_line_does_not_become_an_endless_reason() -> None:
     assert len(str(failure_of("ValueError: " + "x" * 100_000))) < 1000
+
+
+def test_a_caller_hears_the_last_exception() -> None:
+    assert failure_of(OUT_OF_MEMORY).told == (
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+    )
+
+
+@pytest.mark.parametrize("log", ["", BAD_FLAG, "[2026-01-31 12:00:00] GET /v1", "Killed"])
+def test_a_caller_hears_nothing_that_is_no_exception(log: str) -> None:
+    assert failure_of(log).told == ""
+
+
+def test_a_caller_hears_no_path_no_token_and_one_short_line() -> None:
+    token = "hf_" + "a" * 34
+    failure = FailureReason()
+    failure.add(f"OSError: no file at /root/.cache/hub/x \u2028\x1b[31m {token}, {'y' * 5000}")
+    told = failure.told
+    assert told.startswith("OSError: no file at <path>")
+    assert token not in told
+    assert told.isprintable()
+    assert len(told) == 300
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ValueError: Model architectures ['X'] are not supported for now. Supported: {...}",
+        NO_IMPLEMENTATION,
+        "ValueError: Cannot find model module. 'X' is not a registered model in the ...",
+        "ValueError: The checkpoint you are trying to load has model type `x` but ...",
+        "ValueError: Unrecognized model in /snapshots/x. Should have a `model_type` key ...",
+        "ValueError: Unknown quantization method: hqq. Must be one of ['fp8'].",
+        "ValueError: The quantization method fp8 is not supported for the current GPU. Minimum",
+        "ValueError: The repository /snapshots/x contains custom code which must be executed",
+    ],
+)
+def test_what_no_further_start_would_help_is_recognized(line: str) -> None:
+    assert failure_of(line).unsupported
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("ValueError: bad", "RuntimeError: Unknown quantization method: hqq.", "Killed", ""),
+        "ValueError: it says: Unknown quantization method: hqq.",
+    ],
+)
+def test_everything_else_may_be_better_at_the_next_start(line: str) -> None:
+    assert not failure_of(line).unsupported
 
 
 def test_an_engine_can_not_color_or_rewrite_the_log() -> None:

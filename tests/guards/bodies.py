@@ -144,7 +144,7 @@ GUARDS = (
     ),
     Guard(
         "An engine's message is freed of paths in linear time",
-        "router.requests.engine_errors:_FRAME",
+        "router.local_paths:_FRAME",
         text(r"(?<!\s)\s*+", r"\s*"),
         "tests/requests/test_engine_errors.py::"
         "test_a_long_run_of_white_space_takes_no_long_time",

@@ -7,6 +7,7 @@ from tests.guards.mutations import absent, body, drop, insert, never, set_to, sw
 
 _TOKENS = "tests/test_secrets.py::test_"
 _HUB = "tests/hub/test_client.py::test_"
+_FAILURE = "tests/engines/test_failure.py::test_"
 _LEAKS = "tests/security/test_leaks.py::test_"
 
 GUARDS = (
@@ -122,5 +123,23 @@ GUARDS = (
         swap("_1.with_traceback(None)", "_1"),
         "tests/security/test_memory_of_tokens.py::"
         "test_it_is_gone_when_its_request_was_refused[http]",
+    ),
+    Guard(
+        "What a caller hears of a failed start names no path of this machine",
+        "engines.failure:FailureReason.told",
+        swap("hide_paths(_1)", "_1"),
+        _FAILURE + "a_caller_hears_no_path_no_token_and_one_short_line",
+    ),
+    Guard(
+        "What a caller hears of a failed start holds no token",
+        "engines.failure:FailureReason.add",
+        swap("redact(_1)", "_1"),
+        _FAILURE + "a_caller_hears_no_path_no_token_and_one_short_line",
+    ),
+    Guard(
+        "A caller hears of a failed start only what an exception said",
+        "engines.failure:FailureReason.told",
+        never("_EXCEPTION"),
+        _FAILURE + "a_caller_hears_nothing_that_is_no_exception",
     ),
 )

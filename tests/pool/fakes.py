@@ -188,9 +188,21 @@ class FakeLauncher:
     def ready(self, name: str = "a") -> None:
         self._pending.pop(f"org/{name}").set_result(None)
 
-    def fail(self, name: str = "a", *, out_of_memory: bool = False) -> None:
+    def fail(
+        self,
+        name: str = "a",
+        *,
+        told: str = "",
+        out_of_memory: bool = False,
+        unsupported: bool = False,
+    ) -> None:
         self._pending.pop(f"org/{name}").set_exception(
-            EngineStartError("exit status 1", out_of_memory=out_of_memory)
+            EngineStartError(
+                "exit status 1",
+                told=told,
+                out_of_memory=out_of_memory,
+                unsupported=unsupported,
+            )
         )
 
     def engine(self, name: str = "a") -> FakeEngine:

@@ -8,6 +8,7 @@ import pytest
 from router.errors import (
     EngineFailed,
     EngineUnavailable,
+    UnsupportedModel,
 )
 from router.scheduler.lifecycle import State
 from tests.pool.fakes import (
@@ -33,6 +34,66 @@ async def test_a_failed_start_fails_the_waiting_requests_and_cools_down(
     await settle()
     assert isinstance(refused.error, EngineUnavailable)
     assert refused.error.retry_after == pytest.approx(2.0)
+    assert len(harness.launcher.starts) == 2
+
+
+async def test_the_reason_of_a_failed_start_is_told_and_repeated(stack: AsyncExitStack) -> None:
+    harness = pool_harness(stack)
+    harness.downloader.instant = True
+    for _ in range(2):
+        caller = harness.call(spec("a"))
+        await settle()
+        await harness.later(1.0)
+        harness.launcher.fail("a", told="ValueError: too odd")
+        await settle()
+        assert "did not start: ValueError: too odd. Check" in str(caller.error)
+    refused = harness.call(spec("a"))
+    await settle()
+    assert isinstance(refused.error, EngineUnavailable)
+    assert "It did not start: ValueError: too odd." in refused.error.message
+
+
+async def test_the_reason_of_a_start_says_nothing_about_a_later_crash(
+    stack: AsyncExitStack,
+) -> None:
+    harness = pool_harness(stack)
+    harness.downloader.instant = True
+    harness.call(spec("a"))
+    await settle()
+    harness.launcher.fail("a", told="ValueError: too odd")
+    await settle()
+    await harness.later(1.0)
+    harness.call(spec("a"))
+    await settle()
+    harness.launcher.ready("a")
+    await settle()
+    harness.launcher.engine("a").die()
+    await settle()
+    refused = harness.call(spec("a"))
+    await settle()
+    assert isinstance(refused.error, EngineUnavailable)
+    assert "too odd" not in refused.error.message
+
+
+async def test_a_model_that_sglang_does_not_support_is_not_started_again_and_again(
+    stack: AsyncExitStack,
+) -> None:
+    harness = pool_harness(stack)
+    harness.downloader.instant = True
+    first = harness.call(spec("a"))
+    await settle()
+    harness.launcher.fail("a", told="ValueError: no such thing", unsupported=True)
+    await settle()
+    await harness.later(250.0)
+    second = harness.call(spec("a"))
+    await settle()
+    for refused in (first, second):
+        assert isinstance(refused.error, UnsupportedModel)
+        assert "ValueError: no such thing. Use another" in refused.error.message
+    assert len(harness.launcher.starts) == 1
+    await harness.later(50.0)
+    harness.call(spec("a"))
+    await settle()
     assert len(harness.launcher.starts) == 2
 
 

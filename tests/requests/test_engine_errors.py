@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.local_paths import hide_paths
 from router.requests.dialects import OPENAI, Problem
-from router.requests.engine_errors import hide_paths, read_engine_error
+from router.requests.engine_errors import read_engine_error
 
 
 def read(status: int, body: bytes) -> Problem:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import EngineFailed
+from router.local_paths import hide_paths
 from router.requests import event_stream
 from router.requests.dialects import OPENAI, RESPONSES, Problem
-from router.requests.engine_errors import hide_paths
 from router.requests.event_stream import EventStream, comment, split_events
 
 EVENT = b'data: {"n": 1}\n\n'

@@ -22,6 +22,7 @@ from router.config.errors import SettingsError
 from router.config.patterns import Patterns
 from router.errors import RouterError
 from router.http.incoming import _PLAUSIBLE_ID, ApiKeys
+from router.local_paths import hide_paths
 from router.logs import redact
 from router.models import ModelRef
 from router.repository.check_config import check_config
@@ -29,7 +30,7 @@ from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.select_files import Selection
 from router.requests.dialects import OPENAI
-from router.requests.engine_errors import hide_paths, read_engine_error
+from router.requests.engine_errors import read_engine_error
 from router.requests.event_stream import EventStream
 from router.requests.manifests import holds_media
 from router.requests.routes import ROUTES, burden, caller_token, parse
