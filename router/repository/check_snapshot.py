@@ -10,6 +10,7 @@ from router.repository.check_config import check_config
 from router.repository.check_vectors import check_vectors
 from router.repository.conditions import Conditions
 from router.repository.fitness import Layout, check_fitness
+from router.repository.quantization import BESIDE, MODELOPT
 from router.repository.read_json import read_json
 
 
@@ -42,6 +43,11 @@ def read_layout(snapshot: Path) -> Layout:
         frozenset(file.name for file in snapshot.iterdir()),
         _object(snapshot / "config.json"),
         _object(snapshot / "tokenizer_config.json") or {},
+        {
+            name: content
+            for name in (MODELOPT, *BESIDE)
+            if (content := _object(snapshot / name)) is not None
+        },
     )
 
 

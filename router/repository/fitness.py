@@ -7,13 +7,14 @@ changes what SGLang reads, the checks of that are left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from router.errors import UnsupportedModel
 from router.repository import architectures as sglang
 from router.repository.conditions import Conditions
+from router.repository.quantization import check_quantization
 
 Json = Mapping[str, Any]
 
@@ -41,6 +42,14 @@ _MISTRAL = re.compile(
     r"mistral-large-3|mistral-small-4|leanstral|eagle.*mistral|mistral.*eagle"
 )
 
+# Of these SGLang has code of its own that reads `position_embedding_type`
+# (models/bert.py, models/roberta.py).
+_ENCODERS = frozenset(
+    {"BertModel", "BertForSequenceClassification", "Contriever"}
+    | {"XLMRobertaModel", "XLMRobertaForSequenceClassification"}
+)
+_POSITIONS = "absolute"
+
 _ALLOW = (
     "Only the operator can allow that, with --trust-remote-code for this model in the models "
     "file. Use another model, or ask the operator."
@@ -57,13 +66,17 @@ class Layout:
     files: Collection[str]  # names of those in no folder
     config: Json | None  # of config.json; None: there is none
     tokenizer: Json = field(default_factory=dict)  # of tokenizer_config.json
+    quantization: Mapping[str, Json] = field(
+        default_factory=dict
+    )  # of files beside config.json
 
 
 def check_fitness(model: Layout, on: Conditions) -> None:
     """Raises `UnsupportedModel`, with the reason and what to do."""
     _check_configuration(model, on)
+    _check_positions(model.config or {}, on)
     _check_tokenizer(model, on)
-    _check_quantization(model.config or {}, model.files, on)
+    check_quantization(model.config or {}, model.quantization, model.files, on)
 
 
 def _check_configuration(model: Layout, on: Conditions) -> None:
@@ -139,6 +152,20 @@ def _check_own_code(name: str, config: Json, on: Conditions) -> None:
         )
 
 
+def _check_positions(config: Json, on: Conditions) -> None:
+    """SGLang's own encoders raise an error for all but one way to tell positions."""
+    kind = config.get("position_embedding_type", _POSITIONS)
+    names = _architectures(config)
+    if on.sets("--json-model-override-args", "--model-impl") or not on.plain:
+        return
+    if kind != _POSITIONS and not _ENCODERS.isdisjoint(names):
+        raise UnsupportedModel(
+            f"The model tells positions by {_shown(kind)}, and SGLang {sglang.version()} "
+            f"supports only {_shown(_POSITIONS)} of the architecture {_shown(names[0])}. Use "
+            "another model."
+        )
+
+
 def _check_tokenizer(model: Layout, on: Conditions) -> None:
     if on.sets("--skip-tokenizer-init", "--tokenizer-path", "--load-format"):
         return
@@ -161,60 +188,6 @@ def _check_tokenizer(model: Layout, on: Conditions) -> None:
         raise UnsupportedModel(f"The model's tokenizer needs code of its own. {_ALLOW}")
 
 
-def _check_quantization(config: Json, files: Collection[str], on: Conditions) -> None:
-    if on.sets("--quantization", "--load-format", "--json-model-override-args") or not on.plain:
-        return
-    if "quant_model_description.json" in files:
-        return  # for another make of devices, and SGLang reads it first
-    method = _quantization(config)
-    if method is None:
-        return
-    known = sglang.quantization(method)
-    if known is None:
-        raise UnsupportedModel(
-            f"SGLang {sglang.version()} does not support the quantization {_shown(method)} of "
-            "this model. Use the model in another format (FP8, AWQ, GPTQ, or unquantized)."
-        )
-    if on.cpu:
-        if not known.cpu:
-            raise UnsupportedModel(
-                f"This worker runs models on a CPU, which can't compute with the quantization "
-                f"{_shown(method)} of this model. Use an unquantized model, or a worker with a "
-                "GPU."
-            )
-        return
-    # What SGLang uses for it on a GPU.
-    if method == "gptq":
-        known = sglang.quantization("gptq_marlin") or known
-    needed = known.capability
-    has = on.capability
-    if has is not None and needed is not None and has < needed:
-        raise UnsupportedModel(
-            f"The quantization {_shown(method)} of this model needs a GPU of compute "
-            f"capability {_dotted(needed)}, and this worker's has {_dotted(has)}. Use the "
-            "model in another format, or a worker with a newer GPU."
-        )
-
-
-def _quantization(config: Json) -> str | None:
-    """The method as SGLang finds it; None where there is none, or it is not that simple."""
-    found: object = None
-    for part in _text_parts(config):
-        found = found or part.get("quantization_config")
-    found = found or config.get("compression_config")
-    if not isinstance(found, dict) or "quant_algo" in found:
-        return None  # of ModelOpt, which has a name for each algorithm
-    method = found.get("quant_method")
-    return method.lower() if isinstance(method, str) and method.lower() != "modelopt" else None
-
-
-def _text_parts(config: Json) -> Iterator[Json]:
-    yield config
-    text = config.get("text_config")
-    if isinstance(text, dict):
-        yield text
-
-
 def _architectures(config: Json) -> tuple[str, ...]:
     named = config.get("architectures")
     listed = named if isinstance(named, list) else ()
@@ -227,10 +200,6 @@ def _code_for(config: Json, role: str) -> bool:
     if role == "AutoTokenizer" and isinstance(named, list):
         return True
     return isinstance(named, dict) and bool(named.get(role))
-
-
-def _dotted(capability: int) -> str:
-    return f"{capability // 10}.{capability % 10}"
 
 
 def _shown(value: object) -> str:

@@ -160,6 +160,20 @@ GUARDS = (
         "test_an_unfit_model_is_refused_with_the_reason_before_its_weights_come",
     ),
     Guard(
+        "Weights that SGLang would leave out are never answered from",
+        "router.repository.quantization:check_quantization",
+        drop("_check_seen"),
+        "tests/repository/test_fitness.py::"
+        "test_quantized_weights_that_config_json_does_not_mention_are_refused",
+    ),
+    Guard(
+        "A position table that SGLang can't compute costs no download of weights",
+        "router.repository.fitness:check_fitness",
+        drop("_check_positions"),
+        "tests/repository/test_fitness.py::"
+        "test_an_encoder_whose_positions_sglang_can_not_compute_is_refused",
+    ),
+    Guard(
         "A snapshot on the disk is judged by the permission of each entry that uses it",
         "router.downloads.downloader:SnapshotDownloader._fetch",
         swap("self._check(found, conditions)", "self._check(found, None)"),

@@ -25,9 +25,10 @@ def refusal(
     files: tuple[str, ...] = ("tokenizer.json",),
     tokenizer: dict[str, Any] | None = None,
     path: str = "/cache/models--org--name/snapshots/x",
+    quantization: dict[str, Any] | None = None,
 ) -> str:
     """What is said of the model; "" if it is served."""
-    model = Layout(path, files, config, tokenizer or {})
+    model = Layout(path, files, config, tokenizer or {}, quantization or {})
     try:
         check_fitness(model, on or Conditions(flags=flags))
     except UnsupportedModel as error:
@@ -183,6 +184,36 @@ def test_a_tokenizer_that_reads_bytes_needs_no_vocabulary() -> None:
     assert refusal(llama(), files=(), tokenizer={"tokenizer_class": "ByT5Tokenizer"}) == ""
 
 
+# --- positions ----------------------------------------------------------------------
+
+
+def encoder(name: str, **more: object) -> dict[str, Any]:
+    kind = "xlm-roberta" if name.startswith("XLM") else "bert"
+    return {"architectures": [name], "model_type": kind, **more}
+
+
+@pytest.mark.parametrize(
+    ("name", "positions"),
+    [
+        ("XLMRobertaForSequenceClassification", "rotary"),
+        ("XLMRobertaModel", "relative_key"),
+        ("BertModel", "alibi"),
+        ("BertForSequenceClassification", "relative_key_query"),
+    ],
+)
+def test_an_encoder_whose_positions_sglang_can_not_compute_is_refused(
+    name: str, positions: str
+) -> None:
+    said = refusal(encoder(name, position_embedding_type=positions))
+    assert f"tells positions by `{positions}`" in said
+    assert refusal(encoder(name, position_embedding_type="absolute")) == ""
+    assert refusal(encoder(name)) == ""
+
+
+def test_a_decoder_may_tell_positions_as_it_likes() -> None:
+    assert refusal(llama(position_embedding_type="rope")) == ""
+
+
 # --- quantization -------------------------------------------------------------------
 
 
@@ -224,13 +255,87 @@ def test_a_quantization_that_sglang_does_not_know_is_refused(config: dict[str, A
 
 
 def test_a_quantization_that_does_not_tell_its_method_is_the_engines_matter() -> None:
-    assert refusal(quantized("modelopt", quant_algo="NVFP4"), on=ON_CPU) == ""
+    assert refusal(quantized("modelopt", quant_algo="MIXED_PRECISION"), on=ON_CPU) == ""
     assert refusal(llama(quantization_config={"bits": 4}), on=ON_CPU) == ""
     assert refusal(llama(quantization_config="4 bits"), on=ON_CPU) == ""
     assert (
         refusal(quantized("hqq"), files=("tokenizer.json", "quant_model_description.json"))
         == ""
     )
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "capability", "needed"),
+    [
+        ("FP8", 80, "8.9"),
+        ("NVFP4", 75, "8.0"),
+        ("W4A16_NVFP4", 75, "8.0"),
+        ("MXFP8", 90, "10.0"),
+    ],
+)
+def test_an_algorithm_of_modelopt_that_this_gpu_can_not_compute_is_refused(
+    algorithm: str, capability: int, needed: str
+) -> None:
+    older = Conditions(capability=capability)
+    inside = quantized("modelopt", quant_algo=algorithm)
+    beside = {"hf_quant_config.json": {"quantization": {"quant_algo": algorithm}}}
+    flat = {"hf_quant_config.json": {"quant_algo": algorithm}}
+    for said in (
+        refusal(inside, on=older),
+        refusal(llama(quantization_config={"quant_algo": algorithm}), on=older),
+        refusal(llama(), on=older, quantization=beside),
+        refusal(llama(), on=older, quantization=flat),
+    ):
+        assert f"compute capability {needed}" in said
+    assert refusal(inside, on=Conditions(capability=100)) == ""
+    assert refusal(llama(), on=Conditions(capability=100), quantization=beside) == ""
+
+
+def test_config_json_counts_before_the_file_beside_it() -> None:
+    beside = {"hf_quant_config.json": {"quantization": {"quant_algo": "FP8"}}}
+    older = Conditions(capability=80)
+    assert refusal(quantized("compressed-tensors"), on=older, quantization=beside) == ""
+
+
+@pytest.mark.parametrize("algorithm", [None, "INT4_AWQ", 8, ["FP8"]])
+def test_an_algorithm_that_sglang_leaves_out_is_no_quantization(algorithm: object) -> None:
+    beside = {"hf_quant_config.json": {"quantization": {"quant_algo": algorithm}}}
+    assert refusal(llama(), on=ON_CPU, quantization=beside) == ""
+    assert refusal(llama(), on=ON_CPU, quantization={"hf_quant_config.json": {}}) == ""
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        llama(quantization={"group_size": 64, "bits": 4}),
+        llama(quantization_config={"group_size": 64, "bits": 4}),
+        llama(quantization={"group_size": 64, "bits": 8, "lm_head": False}),
+    ],
+)
+def test_a_quantization_for_apples_machines_is_refused(config: dict[str, Any]) -> None:
+    assert "quantized for Apple's MLX" in refusal(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("quantize_config.json", {"bits": 4, "group_size": 128, "desc_act": False}),
+        ("quant_config.json", {"w_bit": 4, "q_group_size": 128, "zero_point": True}),
+    ],
+)
+def test_quantized_weights_that_config_json_does_not_mention_are_refused(
+    name: str, content: dict[str, Any]
+) -> None:
+    said = refusal(llama(), quantization={name: content})
+    assert f"The model's {name} describes quantized weights" in said
+    assert "--quantization" in said
+    assert refusal(llama(), "--quantization=awq", quantization={name: content}) == ""
+    assert refusal(quantized("awq"), quantization={name: content}) == ""
+
+
+def test_a_leftover_of_a_quantization_that_packs_nothing_refuses_nothing() -> None:
+    for content in ({}, {"bits": 16}, {"bits": "4"}, {"bits": None}):
+        assert refusal(llama(), quantization={"quantize_config.json": content}) == ""
 
 
 # --- what the operator's flags change -----------------------------------------------
