@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from examples.demo.accounts import APPLE, BANANA, CHERRY, Callers, Model
@@ -11,7 +13,7 @@ from examples.demo.client import QUESTION
 from examples.demo.transcript import Transcript
 from tests.worker import Worker
 
-_FOREVER = float("inf")
+_PAUSE = 0.5  # seconds between looks at the worker's log
 
 
 def keep_serving(callers: Callers, worker: Worker, transcript: Transcript) -> None:
@@ -29,12 +31,25 @@ def keep_serving(callers: Callers, worker: Worker, transcript: Transcript) -> No
     ):
         transcript.say(f"  {line}")
     transcript.say("\nBOB and CAROL are throw-away tokens that only this Hub accepts.\n")
+    transcript.say("The worker's log, from here on:\n")
     try:
-        status = worker.wait(_FOREVER)
+        status = _follow(worker, transcript)
     except KeyboardInterrupt:
         transcript.say()  # the terminal shows ^C
         return
     raise RuntimeError(f"the worker ended by itself, with status {status}")
+
+
+def _follow(worker: Worker, transcript: Transcript) -> int:
+    """Show what the worker logs until it ends. Return its exit status."""
+    shown, status = len(worker.lines), None
+    while status is None:
+        with suppress(subprocess.TimeoutExpired):
+            status = worker.wait(_PAUSE)
+        for line in worker.lines[shown:]:
+            transcript.say(f"  {line.rstrip()}")
+            shown += 1
+    return status
 
 
 def _write_variables(callers: Callers, worker: Worker) -> Path:
