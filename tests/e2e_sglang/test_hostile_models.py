@@ -18,7 +18,8 @@ pytestmark = pytest.mark.sglang
 async def test_a_strangers_model_does_not_run_its_own_code(
     harness: Harness, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    """SGLang imports it for an architecture that it does not know, trusted or not."""
+    """SGLang imports it for an architecture that it has no code for, trusted or not: also if
+    transformers has."""
     ran = tmp_path / "ran"
     model = tiny_models.make(tmp_path, "worm")
     code = f"open({str(ran)!r}, 'w').close()\n"
@@ -32,14 +33,14 @@ async def test_a_strangers_model_does_not_run_its_own_code(
             "AutoModelForCausalLM": "worm.AutoModelForCausalLM",
         }
         if file == "config.json":
-            content["architectures"] = ["WormForCausalLM"]
+            content["architectures"] = ["SmolLM3ForCausalLM"]
         (model / file).write_text(json.dumps(content))
     harness.hub.add_repo("tests/worm", model)
     body = {"model": "tests/worm", "messages": [{"role": "user", "content": "Go on."}]}
     async with http.post("/v1/chat/completions", json=body) as answer:
-        assert (await answer.json())["error"]["code"] == "engine_failed"
-    assert "WormForCausalLM" in harness.worker.log  # it came as far as to look for the code
+        await answer.read()  # its weights may do for transformers' class, or not
     assert not ran.exists()
+    assert "Failed to load dynamic modules" in harness.worker.log  # it looked for the code
 
 
 async def test_a_tokenizer_of_another_repository_is_not_read(
