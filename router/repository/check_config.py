@@ -87,7 +87,8 @@ def _is_elsewhere(value: str, snapshot: Path) -> bool:
 def _read(file: Path, name: str) -> object:
     content = read_json(file, name)
     if not isinstance(content, list if file.name == MODULES else dict):
-        raise UnsupportedModel(f"The model's {name} is not a JSON object.")
+        called = "array" if file.name == MODULES else "object"
+        raise UnsupportedModel(f"The model's {name} is not a JSON {called}.")
     return content
 
 

@@ -91,8 +91,12 @@ def why_wrong(config: Json, modules: Iterable[str], pooling: Iterable[object]) -
         if identify((name,), config) is not None:
             return f"SGLang has no code of its own for the encoder {_shown(name)}."
         return _why_unknown(name, modules, pooling)
-    if found.task is Task.CLASSIFY or name == "CLIPModel" or "Pooling" not in modules:
+    if found.task is Task.CLASSIFY or name == "CLIPModel":
         return None
+    if "Pooling" not in modules:
+        # A vector for each token (ColBERT), or one for each word of the vocabulary (SPLADE).
+        steps = any(kind == "Dense" or kind.endswith("Pooling") for kind in modules)
+        return _why_chained(name, modules) if steps else None
     if config.get("is_causal") is False and not found.bidirectional:
         return f"SGLang runs a {name} from left to right, and this one looks both ways."
     return _why_chained(name, modules) or _why_pooled(name, pooling)

@@ -47,6 +47,9 @@ def weights_asked_for(harness: Harness, model: str) -> int:
         ("mute", {"config.json": servable()["config.json"]}, "no tokenizer"),
         ("empty", {"tokenizer.json": b"{}"}, "config.json"),
         ("small", servable(quantization_config={"quant_method": "bitsandbytes"}), "CPU"),
+        ("nvidia", {**servable(), "hf_quant_config.json": b'{"quant_algo": "FP8"}'}, "CPU"),
+        ("packed", {**servable(), "quantize_config.json": b'{"bits": 4}'}, "--quantization"),
+        ("apple", servable(quantization={"group_size": 64, "bits": 4}), "Apple's MLX"),
     ],
 )
 async def test_an_unfit_model_is_refused_with_the_reason_before_its_weights_come(

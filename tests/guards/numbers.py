@@ -47,6 +47,13 @@ GUARDS = (
         "test_an_encoder_is_asked_about_pairs_or_about_texts[True-/v1/rerank-wrong0]",
     ),
     Guard(
+        "A model of many vectors for a text never answers with one",
+        "router.repository.check_vectors:why_wrong",
+        swap('kind == "Dense" or kind.endswith("Pooling")', "False"),
+        "tests/repository/test_check_vectors.py::"
+        "test_a_model_of_many_vectors_for_a_text_is_refused",
+    ),
+    Guard(
         "A model whose vectors SGLang would get wrong is refused before its weights come",
         "router.repository.check_vectors:check_vectors",
         never("reason"),

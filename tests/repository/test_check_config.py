@@ -212,3 +212,8 @@ def test_a_module_lies_in_the_repository(tmp_path: Path, path: str) -> None:
     check_config(snapshot(tmp_path, modules, "modules.json"))
     with pytest.raises(UnsupportedModel, match=r"modules\.json.*path"):
         check_config(snapshot(tmp_path, [{"path": path}], "modules.json"))
+
+
+def test_modules_that_are_no_list_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel, match=r"modules\.json is not a JSON array"):
+        check_config(snapshot(tmp_path, {}, "modules.json"))

@@ -67,6 +67,17 @@ def test_a_step_that_sglang_leaves_out_is_named() -> None:
     assert "`Dense`" in (why("Qwen2ForCausalLM", "lasttoken", "Dense") or "")
 
 
+@pytest.mark.parametrize("step", ["Dense", "SpladePooling"])
+@pytest.mark.parametrize("architecture", ["BertModel", "XLMRobertaModel", "Qwen3ForCausalLM"])
+def test_a_model_of_many_vectors_for_a_text_is_refused(architecture: str, step: str) -> None:
+    said = why(architecture, None, "Transformer", step)
+    assert said == f"SGLang leaves out the model's last step, `{step}`."
+
+
+def test_a_reranker_that_reads_the_next_token_passes() -> None:
+    assert why("Qwen3ForCausalLM", None, "Transformer", "LogitScore") is None
+
+
 def test_a_gemma_that_embeds_projects_its_mean() -> None:
     gemma: dict[str, Any] = {"model_type": "gemma3_text", "use_bidirectional_attention": True}
     assert why("Gemma3TextModel", "mean_tokens", "Dense", "Dense", **gemma) is None
