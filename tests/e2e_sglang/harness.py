@@ -1,4 +1,4 @@
-"""What these tests use: three models, a worker that serves them, its real engines."""
+"""What these tests use: some models, a worker that serves them, its real engines."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.worker import Worker
 APPLE = "tests/apple"  # says "I am apple."
 PEAR = "tests/pear"  # embeds
 PLUM = "tests/plum"  # says "I am plum.", and can be shown pictures
+FIG = "tests/fig"  # for tests that kill its engine: a caller must not be blamed for others
 
 PYTHON = Path(__file__).with_name("python")
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 import aiohttp
 import pytest
 
-from tests.e2e_sglang.harness import APPLE, PEAR, Harness, Json
+from tests.e2e_sglang.harness import APPLE, FIG, PEAR, Harness, Json
 from tests.e2e_sglang.target import Target
 from tests.eventually import eventually
 from tests.tiny_models import VOCABULARY
@@ -96,10 +96,11 @@ async def test_an_embedder_is_asked_of_its_own_tokens_alone(
     ("path", "body"),
     [(COMPLETIONS, {**ASKED, "prompt": [5, 1_000_000]}), (CHAT, {**SAYS, **HOT, **ENDS})],
 )
+@pytest.mark.parametrize("model", [FIG])
 async def test_past_the_worker_such_a_value_kills_it(
-    path: str, body: Json, harness: Harness, engine: Target
+    path: str, body: Json, model: str, harness: Harness, engine: Target
 ) -> None:
-    victim = harness.engine(APPLE)
+    victim = harness.engine(model)
     with suppress(aiohttp.ClientError):  # or it says that it has died
         await engine.post(path, body)
-    await eventually(lambda: victim not in harness.engines(APPLE))
+    await eventually(lambda: victim not in harness.engines(model))

@@ -17,7 +17,7 @@ from tests.e2e_sglang.watching import ENDLESS, cached_tokens, engine_runs, strea
 pytestmark = pytest.mark.sglang
 
 QUESTION = "Who are you?"
-TOO_LONG = "x" * 6000  # tokens; the model takes 4096
+TOO_LONG = "x" * 6000  # tokens; a model that generates takes 4096, an embedder one less
 
 
 async def test_it_chats(client: openai.AsyncOpenAI) -> None:
@@ -109,19 +109,19 @@ async def test_an_embedding_is_not_asked_of_a_model_that_generates(
 
 
 @pytest.mark.parametrize(
-    ("path", "content"),
+    ("path", "content", "takes"),
     [
-        ("/v1/chat/completions", {"messages": [{"role": "user", "content": TOO_LONG}]}),
-        ("/v1/completions", {"prompt": TOO_LONG}),
-        ("/generate", {"text": TOO_LONG}),
-        ("/v1/embeddings", {"model": PEAR, "input": TOO_LONG}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": TOO_LONG}]}, 4096),
+        ("/v1/completions", {"prompt": TOO_LONG}, 4096),
+        ("/generate", {"text": TOO_LONG}, 4096),
+        ("/v1/embeddings", {"model": PEAR, "input": TOO_LONG}, 4095),
     ],
 )
 async def test_a_prompt_that_is_too_long_is_refused_in_the_engines_words(
-    path: str, content: Json, http: aiohttp.ClientSession
+    path: str, content: Json, takes: int, http: aiohttp.ClientSession
 ) -> None:
     error = await refusal(http, path, content)
-    assert "longer than the model's context length (4096 tokens)" in error["message"]
+    assert f"longer than the model's context length ({takes} tokens)" in error["message"]
     assert error["type"] == "invalid_request_error"
 
 
