@@ -90,15 +90,14 @@ class Container:
         try:
             if not up.wait(120) or process.poll() is not None:
                 raise RuntimeError(f"the worker did not start:\n{running.log}")
-            try:
-                yield running
-            except Exception:
-                print(running.log, flush=True)
-                raise
+            yield running
             _signal(running.processes()[:1], signal.SIGTERM)
             status = process.wait(60)
             if status or running.processes():
                 raise RuntimeError(f"it exited with {status} and left {running.processes()}")
+        except Exception:
+            print(running.log, flush=True)
+            raise
         finally:
             _end(running)
             process.kill()
