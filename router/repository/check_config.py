@@ -19,8 +19,8 @@ from router.repository.small_files import MODULES, is_configuration
 from router.repository.weight_index import check_index
 from router.repository.weights import SAFE, UNSAFE
 
-# Each megabyte blocks the whole worker for some milliseconds.
-MAX_TOTAL_BYTES = 8 << 20
+# Each megabyte takes the checking process some milliseconds.
+MAX_TOTAL_BYTES = 16 << 20
 
 # transformers and SGLang take the values of such keys for files or for further models.
 _NAMES_A_PATH = re.compile(

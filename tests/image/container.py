@@ -87,6 +87,7 @@ class Container:
         up = threading.Event()
         reader = threading.Thread(target=_read, args=(process, running, until, up), daemon=True)
         reader.start()
+        ended = False
         try:
             if not up.wait(120) or process.poll() is not None:
                 raise RuntimeError(f"the worker did not start:\n{running.log}")
@@ -95,10 +96,10 @@ class Container:
             status = process.wait(60)
             if status or running.processes():
                 raise RuntimeError(f"it exited with {status} and left {running.processes()}")
-        except Exception:
-            print(running.log, flush=True)
-            raise
+            ended = True
         finally:
+            if not ended:
+                print(running.log, flush=True)
             _end(running)
             process.kill()
             process.wait(10)
