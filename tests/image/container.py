@@ -17,7 +17,9 @@ from uuid import uuid4
 from tests.image.buildah import Buildah, Mounts, volumes
 
 LISTENING = r"listening on (http://\S+)"
-_MARK = "IMAGE_CHECK"  # in the environment of every process of one container
+# In the environment of every process of one container: a router hides all but the first name
+# of its own, and an engine gets the second.
+_MARKS = ("PYTHON_IMAGE_CHECK", "SGLANG_IMAGE_CHECK")
 
 
 @dataclass
@@ -34,11 +36,11 @@ class Running:
 
     def processes(self) -> list[int]:
         """Its own process and its engines', the oldest first. A chroot hides none of them."""
-        mark = f"{_MARK}={self.mark}".encode()
+        marks = {f"{name}={self.mark}".encode() for name in _MARKS}
         return sorted(
             int(entry.name)
             for entry in Path("/proc").glob("[0-9]*")
-            if mark in _environment(entry)
+            if not marks.isdisjoint(_environment(entry))
         )
 
 
@@ -74,7 +76,8 @@ class Container:
                 *self._buildah.command,
                 *("run", "--user", user),
                 *(f"--env={key}={value}" for key, value in environ.items()),
-                *(f"--env={_MARK}={running.mark}", *volumes(mounts)),
+                *(f"--env={name}={running.mark}" for name in _MARKS),
+                *volumes(mounts),
                 *(self._name, "--", *command),
             ],
             env=self._buildah.environ,
