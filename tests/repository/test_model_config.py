@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from router.repository.model_config import model_config
+from router.repository.read_json import MAX_FILE_BYTES
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"a": "' + b"x" * (4 << 20) + b'"}'],
+    [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"a": "' + b"x" * MAX_FILE_BYTES + b'"}'],
 )
 def test_a_configuration_that_can_not_be_read_is_empty(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(content)
