@@ -132,7 +132,10 @@ async def test_an_engines_own_routes_are_not_there(
     with unheard(place):
         answers = await asyncio.gather(*(client.ask(path, body, owner) for path in FORBIDDEN))
         codes = {path: seen.code for path, seen in zip(FORBIDDEN, answers, strict=True)}
-        assert codes == dict.fromkeys(FORBIDDEN, "route_not_found")
+        # A job may leave out /v1: there it is the router's own route, and not for this model.
+        assert codes["/classify"] in ("route_not_found", "wrong_endpoint")
+        others = codes.keys() - {"/classify"}
+        assert {codes[path] for path in others} == {"route_not_found"}
 
 
 @pytest.mark.parametrize("place", ["http"], indirect=True)
