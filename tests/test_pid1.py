@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from router.pid1 import under_init
+from tests.fake_engine import PYTHON
 from tests.worker import ROOT, Worker
 
 pytestmark = pytest.mark.process
@@ -97,7 +98,7 @@ time.sleep(30)
 
 @in_a_namespace
 def test_the_command_runs_below_process_1(tmp_path: Path) -> None:
-    worker = Worker(tmp_path, {})
+    worker = Worker(tmp_path, {"ENGINE_PYTHON": str(PYTHON)})
     worker.program = [*NAMESPACE, *worker.program]
     with worker:
         init = int(_only_child(worker.pid))
