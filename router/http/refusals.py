@@ -11,7 +11,7 @@ import asyncio
 
 from cachetools import LRUCache
 
-RATE, BURST = 20.0, 40.0  # refusals a second of one caller; and how many of them at once
+RATE, BURST = 50.0, 100.0  # refusals a second of one caller; and how many of them at once
 LONGEST = 5.0  # seconds that one is held back
 MOST_HELD = 256  # of one caller; all others are hung up on
 _CALLERS = 1024

@@ -162,7 +162,9 @@ class HttpServer:
         try:
             return await serve(request)
         except RouterError as error:
-            refusal = error
+            # Without the frames: they hold what has come of the body, while the refusal waits.
+            refusal = error.with_traceback(None)
+            refusal.__context__ = None
         except Exception as defect:
             begun = request.writer.output_size > 0 or request.transport is None
             if begun and isinstance(defect, ConnectionError):
