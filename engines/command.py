@@ -7,13 +7,11 @@ import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from engines.door import Door
 from engines.lodging import Lodging
 from router.models import EngineSpec, ResolvedModel, Task
-from router.repository.engine_flags import PREFILL, engine_flags
+from router.repository.engine_flags import PREFILL, ModelFlags
 from router.scheduler.actions import Allotment
 from router.secrets import Token
 
@@ -34,7 +32,7 @@ _MAX_RESERVE = 0.25  # of the claim, so that a small claim is not all reserve
 _SMALLER = 0.85
 
 _CPU_CACHE = 4096  # tokens
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NONE = ModelFlags()
 
 # To SGLang, an empty list of domains means any domain. `.invalid` never resolves (RFC 2606).
 _NO_DOMAIN = "none.invalid"
@@ -73,6 +71,11 @@ def model_path(snapshot: Path) -> str:
     return os.path.abspath(snapshot)  # noqa: PTH100 - symlinks stay as they are
 
 
+def cache_size(device: Device) -> int | None:
+    """Tokens of an engine's KV cache, where that is fixed."""
+    return _CPU_CACHE if device is Device.CPU else None
+
+
 def argv(
     spec: EngineSpec,
     snapshot: Path,
@@ -81,16 +84,14 @@ def argv(
     *,
     python: str,
     device: Device,
-    config: Mapping[str, Any] = _NOTHING,
+    own: ModelFlags = _NONE,
     media_domains: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """The engine's command line; `config` is the model's config.json.
+    """The engine's command line; `own` are the flags that the model needs.
 
     The last of two equal flags counts. So the spec's flags come last, but for those that
     would make the model's numbers wrong: `ENGINE_ARGS` speaks of all models.
     """
-    cache = _CPU_CACHE if device is Device.CPU else None
-    own = engine_flags(config, spec.model.task, cache=cache)
     return (
         python,
         *(str(ENTRY), ",".join(map(str, door.files)), "sglang.launch_server"),

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -21,15 +20,13 @@ from engines import command
 from engines.door import Door, new_door
 from engines.failure import FailureReason, clean
 from engines.lodging import Lodging, Lodgings, User
+from engines.needs import ModelNeeds, needs_of
 from engines.process import EngineProcess
-from engines.vocabulary import vocabulary
 from router.models import EngineSpec
 from router.pool.interfaces import EngineStartError
-from router.repository.check_vectors import pools_mean
-from router.repository.model_config import model_config
-from router.repository.pairs import scores_pairs
 from router.scheduler.actions import Allotment
 from router.secrets import Token
+from router.side_process import Aside
 from router.tasks import finish
 
 POLL = 0.1  # seconds between two checks of an engine that is starting
@@ -52,6 +49,7 @@ class SglangEngine:
         served_name: str,
         lodging: Lodging,
         *,
+        needs: ModelNeeds,
         sessions: Sessions,
     ) -> None:
         self._process = process
@@ -61,8 +59,7 @@ class SglangEngine:
         self.door_key = door.key
         self.served_name = served_name
         self.context_length: int | None = None
-        self.vocabulary: int | None = None
-        self.scores_pairs: bool | None = None
+        self.vocabulary, self.scores_pairs = needs.vocabulary, needs.scores_pairs
         self._sessions = sessions
 
     @property
@@ -105,6 +102,7 @@ class SglangLauncher:
         user: User | None = None,
         media_domains: Sequence[str] = (),
         sessions: Sessions = aiohttp.ClientSession,
+        aside: Aside | None = None,
         log: logging.Logger | None = None,
     ) -> None:
         """Arguments:
@@ -117,6 +115,7 @@ class SglangLauncher:
         user            the user of the engines, where possible; None: the router's own
         media_domains   hosts from which an engine may load media
         sessions        makes the HTTP sessions for status requests
+        aside           reads models' files, where there is an event loop to be kept free
         log             for the engines' output
         """
         self._python = str(Path(python).absolute()) if "/" in python else python
@@ -126,7 +125,7 @@ class SglangLauncher:
         self._device = device
         self._lodgings = Lodgings(user, python)
         self._media_domains = media_domains
-        self._sessions = sessions
+        self._sessions, self._aside = sessions, aside
         self._log = log or logging.getLogger(__name__)
 
     async def start(
@@ -139,13 +138,14 @@ class SglangLauncher:
             failure.add(line)
             self._log.info("engine[%s] %s", name, clean(line))
 
-        config = await asyncio.to_thread(model_config, snapshot)
-        process, door, lodging = await self._spawn(spec, snapshot, config, allotment, on_line)
-        engine = SglangEngine(process, failure, door, name, lodging, sessions=self._sessions)
-        engine.scores_pairs = scores_pairs(config)
+        cache = command.cache_size(self._device)
+        needs = await needs_of(snapshot, spec.model.task, cache, self._aside)
+        process, door, lodging = await self._spawn(spec, snapshot, needs, allotment, on_line)
+        engine = SglangEngine(
+            process, failure, door, name, lodging, needs=needs, sessions=self._sessions
+        )
         try:
             await self._wait_until_ready(engine, command.model_path(snapshot), failure)
-            engine.vocabulary = await asyncio.to_thread(vocabulary, snapshot)
         except BaseException:
             # To the end, even if this task is cancelled: a failed start leaves no process.
             await finish(engine.stop(at_once=True))
@@ -156,7 +156,7 @@ class SglangLauncher:
         self,
         spec: EngineSpec,
         snapshot: Path,
-        config: Mapping[str, Any],
+        needs: ModelNeeds,
         allotment: Allotment,
         on_line: Callable[[str], None],
     ) -> tuple[EngineProcess, Door, Lodging]:
@@ -170,7 +170,7 @@ class SglangLauncher:
             lodging=lodging,
             device=self._device,
             hf_token=self._hf_token,
-            pools_mean=await asyncio.to_thread(pools_mean, snapshot),
+            pools_mean=needs.pools_mean,
         )
         try:
             with new_door() as door:
@@ -181,7 +181,7 @@ class SglangLauncher:
                     allotment,
                     python=self._python,
                     device=self._device,
-                    config=config,
+                    own=needs.flags,
                     media_domains=self._media_domains,
                 )
                 process = await EngineProcess.spawn(

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import orjson
 
+from router.repository.read_json import MAX_FILE_BYTES
+
 _MOST_BYTES = 64 << 20  # of a header or an index: those of the largest models have some 20 MB
-_MOST_OF_CONFIG = 4 << 20  # bytes; no larger one is served
+_MOST_FILES = 8  # whose headers are read
 # Where the text part's configuration is, the first that exists; as SGLang's
 # `get_hf_text_config`.
 _TEXT_PARTS = ("thinker_config", "llm_config", "language_config", "text_config")
@@ -46,12 +48,16 @@ def _rows(snapshot: Path) -> int | None:
     """Of the embedding, by the header of the file that holds it."""
     placed = _object(snapshot / "model.safetensors.index.json").get("weight_map")
     listed = placed if isinstance(placed, dict) else {"": "model.safetensors"}
-    for name, file in listed.items():
-        if isinstance(file, str) and (not name or name.endswith(_EMBEDDINGS)):
-            for tensor, entry in _header(snapshot / Path(file).name).items():
-                shape = entry.get("shape") if isinstance(entry, dict) else None
-                if tensor.endswith(_EMBEDDINGS) and isinstance(shape, list) and shape:
-                    return _size(shape[0])
+    files = {
+        Path(file).name: None  # each once: an index can name one for every tensor
+        for name, file in listed.items()
+        if isinstance(file, str) and (not name or name.endswith(_EMBEDDINGS))
+    }
+    for file in [*files][:_MOST_FILES]:
+        for tensor, entry in _header(snapshot / file).items():
+            shape = entry.get("shape") if isinstance(entry, dict) else None
+            if tensor.endswith(_EMBEDDINGS) and isinstance(shape, list) and shape:
+                return _size(shape[0])
     return None
 
 
@@ -87,6 +93,6 @@ def _parsed(content: bytes) -> Json:
 def _as_python_reads_it(content: bytes) -> object:
     """`Infinity` and the like, which an engine accepts. Slow: for a configuration alone."""
     try:
-        return json.loads(content) if len(content) <= _MOST_OF_CONFIG else None
+        return json.loads(content) if len(content) <= MAX_FILE_BYTES else None
     except (ValueError, RecursionError):
         return None

@@ -111,7 +111,7 @@ class Assembly:
         aside = SideProcesses()
         self._stack.push_async_callback(aside.close)
         downloads = self._downloads(memory, disk, aside)
-        pool = self._pool(memory, downloads)
+        pool = self._pool(memory, downloads, aside)
         direct = self._hub(disk)
         self._stack.push_async_callback(direct.close)
         hub = CachedHub(
@@ -183,7 +183,9 @@ class Assembly:
             ),
         )
 
-    def _pool(self, memory: Gauge, downloads: SnapshotDownloader) -> EnginePool:
+    def _pool(
+        self, memory: Gauge, downloads: SnapshotDownloader, aside: SideProcesses
+    ) -> EnginePool:
         settings, limits = self._settings, _limits(self._settings, memory)
         gib = limits.budget / 1024**3
         _log.info("engines run on %s with %.1f GiB of memory", memory.device, gib)
@@ -194,14 +196,14 @@ class Assembly:
         return EnginePool(
             Scheduler(limits),
             downloader=downloads,
-            launcher=self._launcher(Device(memory.device)),
+            launcher=self._launcher(Device(memory.device), aside),
             gauge=memory,
             clock=self._clock,
             record=record,
             validate=settings.log_level == "DEBUG",
         )
 
-    def _launcher(self, device: Device) -> SglangLauncher:
+    def _launcher(self, device: Device, aside: SideProcesses) -> SglangLauncher:
         settings = self._settings
         return SglangLauncher(
             python=settings.engine_python,
@@ -211,6 +213,7 @@ class Assembly:
             device=device,
             user=self._configuration.engine_user,
             media_domains=sorted(settings.media_domains),
+            aside=aside,
             log=logging.getLogger("router.engine"),
         )
 

@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "downloads": BASE
     | {"concealment", "hub.errors", "hub.interfaces", "hub.origin", "pool.interfaces"}
     | {"side_process", "repository"},
-    "engines": BASE | {"config", "logs", "pool.interfaces", "scheduler.actions", "repository"},
+    "engines": BASE
+    | {"config", "logs", "pool.interfaces", "scheduler.actions", "repository", "side_process"},
     "requests": BASE | {"config", "access", "pool", "scheduler", "side_process"},
     "running": {"config", "pool", "requests"},
     "http": BASE | {"config", "requests", "side_process"},

@@ -12,6 +12,7 @@ from engines.command import (
     POOLING_MODULES,
     Device,
     argv,
+    cache_size,
     environment,
     memory_flags,
     served_name,
@@ -19,6 +20,7 @@ from engines.command import (
 from engines.door import Door
 from engines.lodging import Lodging
 from router.models import EngineSpec, ResolvedModel, Task
+from router.repository.engine_flags import engine_flags
 from router.scheduler.actions import Allotment
 from router.secrets import Secret, Token
 
@@ -100,7 +102,7 @@ def of_encoder(*flags: str, device: Device = Device.CUDA) -> tuple[str, ...]:
         Allotment(claim=20 * GIB, free=60 * GIB, whole=False),
         python="python3",
         device=device,
-        config=ENCODER,
+        own=engine_flags(ENCODER, Task.EMBED, cache=cache_size(device)),
     )
 
 
@@ -119,9 +121,8 @@ def test_the_operator_says_how_much_an_encoder_computes_at_once() -> None:
 
 def test_an_encoder_on_the_cpu_takes_no_text_that_its_cache_can_not_hold() -> None:
     long = ENCODER | {"max_position_embeddings": 8192}
-    line = argv(
-        spec(Task.EMBED), SNAPSHOT, DOOR, WHOLE, python="", device=Device.CPU, config=long
-    )
+    own = engine_flags(long, Task.EMBED, cache=cache_size(Device.CPU))
+    line = argv(spec(Task.EMBED), SNAPSHOT, DOOR, WHOLE, python="", device=Device.CPU, own=own)
     assert option(line, "--context-length") == "4095"
     assert option(line, "--max-total-tokens") == "4096"
 

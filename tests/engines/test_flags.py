@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.command import CPU_MODULES, Device, argv
+from engines.command import CPU_MODULES, Device, argv, cache_size
 from engines.door import Door
 from engines.flags import (
     FLAGS,
@@ -19,6 +19,7 @@ from engines.flags import (
 )
 from router.config.errors import SettingsError
 from router.models import EngineSpec, ResolvedModel, Task
+from router.repository.engine_flags import engine_flags
 from router.scheduler.actions import Allotment
 from router.secrets import Secret
 from tests.config.test_settings import TRUE_AND_FALSE
@@ -194,7 +195,7 @@ def test_sglang_knows_every_flag_that_the_worker_can_emit() -> None:
             Allotment(claim=gib, free=2 * gib, whole=False, smaller=True),
             python="python3",
             device=device,
-            config=config,
+            own=engine_flags(config, task, cache=cache_size(device)),
         )[4:]
         for device in Device
         for task in Task
