@@ -73,11 +73,12 @@ class InterpreterCheck:
             try:
                 status = self._process.wait(patience)
             except subprocess.TimeoutExpired:
-                self._kill()
                 return Finding(
                     f"ENGINE_PYTHON did not tell its SGLang within {patience:g} s",
                     is_warning=True,
                 )
+            finally:  # also at Ctrl-C
+                self._kill()
             self._output.seek(0)
             said = clean(self._output.read(_MOST).decode(errors="replace")).strip()
         return self._judge(status, said.rpartition("\n")[2])
@@ -110,6 +111,8 @@ class InterpreterCheck:
         )
 
     def _kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        """End it with all that it started, unless it has ended by itself."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
