@@ -11,18 +11,16 @@ All else                 to nobody: a private model on the disk looks like a mis
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from router.downloads.last_used import LastUsed
 from router.downloads.snapshots import Snapshots
-from router.errors import ModelNotAllowed
+from router.errors import ModelNotAllowed, UnsupportedModel
 from router.models import Access, ModelRef, ResolvedModel, Task
+from router.repository.weight_index import indexed_files
 from router.secrets import Token
-
-_MAX_INDEX = 64 << 20  # bytes
 
 
 class OfflineHub:
@@ -153,14 +151,10 @@ def _looks_whole(snapshot: Path) -> bool:
     if not (snapshot / "config.json").is_file():
         return False
     weights = {path.name for path in snapshot.glob("*.safetensors") if path.is_file()}
-    indices = list(snapshot.glob("*.safetensors.index.json"))
-    with suppress(OSError, ValueError, RecursionError, LookupError, AttributeError, TypeError):
-        for index in indices:
-            if index.stat().st_size > _MAX_INDEX:
-                return False
-            if not weights.issuperset(json.loads(index.read_bytes())["weight_map"].values()):
-                return False
-        return bool(weights)
+    indices = snapshot.glob("*.safetensors.index.json")
+    with suppress(OSError, UnsupportedModel):
+        whole = all(weights.issuperset(indexed_files(one, one.name)) for one in indices)
+        return bool(weights) and whole
     return False
 
 
