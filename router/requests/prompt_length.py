@@ -50,7 +50,9 @@ def longest_prompt(fields: Mapping[str, object]) -> PromptLength:
             elif isinstance(prompt, list) and prompt and isinstance(prompt[0], int):
                 tokens = max(tokens, len(prompt))
     for name in ("messages", "input"):
-        characters = max(characters, sum(map(_characters, _items(fields.get(name)))))
+        messages = _items(fields.get(name))
+        if messages and isinstance(messages[0], dict):  # else it is a prompt of a million ids
+            characters = max(characters, sum(map(_characters, messages)))
     return PromptLength(tokens, characters)
 
 
