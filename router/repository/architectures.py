@@ -40,6 +40,12 @@ class Quantization:
     capability: int | None = None
 
 
+def named(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The `architectures` of a model's `config.json`, as far as they are names."""
+    listed = config.get("architectures")
+    return tuple(n for n in listed if isinstance(n, str)) if isinstance(listed, list) else ()
+
+
 def lookup(name: str) -> Architecture | None:
     """None: SGLang has no such architecture. It may still load it with transformers' code."""
     return _architectures("architectures").get(name)

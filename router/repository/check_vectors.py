@@ -14,7 +14,7 @@ from typing import Any
 
 from router.errors import UnsupportedModel
 from router.models import Task
-from router.repository.architectures import identify, lookup
+from router.repository.architectures import identify, lookup, named
 from router.repository.model_config import model_config, readable
 from router.repository.read_json import printable
 
@@ -157,8 +157,7 @@ def _kind(module: Json) -> str:
 
 def _architecture(config: Json) -> str:
     """The first that SGLang has, else the first."""
-    named = config.get("architectures")
-    names = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
+    names = named(config)
     if config.get("model_type") == "gemma3_text" and config.get("use_bidirectional_attention"):
         return "EmbeddingGemmaModel"
     return next((one for one in names if lookup(one) is not None), "".join(names[:1]))

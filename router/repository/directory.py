@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from router.models import Task
+from router.repository.architectures import named
 from router.repository.task import Signs, task_of, unread
 
 _MAX_BYTES = 4 << 20  # of a configuration file
@@ -19,10 +20,8 @@ _MAX_NAMES = 10_000
 def task_of_directory(directory: Path) -> Task:
     """By the same signs as a repository's. One that can't be read generates."""
     config = _parsed(directory / "config.json")
-    named = config.get("architectures") if isinstance(config, dict) else None
-    architectures = named if isinstance(named, list) else []
     signs = Signs(
-        tuple(name for name in architectures if isinstance(name, str)),
+        named(config) if isinstance(config, dict) else (),
         frozenset(islice(_names(directory), _MAX_NAMES)),
     )
     while (name := unread(signs)) is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from router.models import Task
-from router.repository.architectures import identify
+from router.repository.architectures import identify, named
 
 PREFILL = 2048  # tokens
 """What an encoder's engine computes at once: as many texts as fit, or one longer text."""
@@ -54,7 +54,7 @@ def engine_flags(config: Json, task: Task, *, cache: int | None = None) -> Model
     `cache` is the size of the KV cache in tokens where it is fixed. Raises nothing for a
     configuration that is not as it should be: SGLang says more about it.
     """
-    names = _architectures(config)
+    names = named(config)
     architecture = identify(names, config)
     context = _context_flags(config, names, cache if task is not Task.GENERATE else None)
     if architecture is None or not architecture.bidirectional:
@@ -99,12 +99,6 @@ def _overrides(config: Json, names: tuple[str, ...]) -> tuple[str, ...]:
         return ()
     value = orjson.dumps({"position_embedding_type": "absolute"}).decode()
     return ("--json-model-override-args", value)
-
-
-def _architectures(config: Json) -> tuple[str, ...]:
-    named = config.get("architectures")
-    listed = named if isinstance(named, list) else ()
-    return tuple(name for name in listed if isinstance(name, str))
 
 
 def _number(value: object) -> int | None:

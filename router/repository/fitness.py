@@ -15,6 +15,7 @@ from router.errors import UnsupportedModel
 from router.repository import architectures as sglang
 from router.repository.conditions import Conditions
 from router.repository.quantization import check_quantization
+from router.repository.read_json import shown
 
 Json = Mapping[str, Any]
 
@@ -54,8 +55,6 @@ _ALLOW = (
     "Only the operator can allow that, with --trust-remote-code for this model in the models "
     "file. Use another model, or ask the operator."
 )
-_PRINTABLE = re.compile(r"[^\w.-]")
-_LONGEST = 64  # characters of what a repository says, in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def _check_configuration(model: Layout, on: Conditions) -> None:
         )
     if "configuration_files" in model.config:
         return  # the configuration is in one of those
-    names = _architectures(model.config)
+    names = sglang.named(model.config)
     if _LONGCAT.isdisjoint(names) and not (
         not names and "model_type" not in model.config and model.config.keys() >= _RAW_MAMBA
     ):
@@ -113,7 +112,7 @@ def _check_model_type(config: Json, on: Conditions) -> None:
             "its owner to correct it."
         )
     raise UnsupportedModel(
-        f"SGLang {sglang.version()} knows no model of the type {_shown(kind)}, which the "
+        f"SGLang {sglang.version()} knows no model of the type {shown(kind)}, which the "
         "model's config.json names. Use another model, or a worker with a newer SGLang."
     )
 
@@ -142,12 +141,12 @@ def _check_own_code(name: str, config: Json, on: Conditions) -> None:
     """Of a model whose architecture neither SGLang nor transformers can serve."""
     if not _code_for(config, "AutoModel"):
         raise UnsupportedModel(
-            f"SGLang {sglang.version()} does not support the architecture {_shown(name)}. Use "
+            f"SGLang {sglang.version()} does not support the architecture {shown(name)}. Use "
             "another model, or a worker with a newer SGLang."
         )
     if not on.trusted:
         raise UnsupportedModel(
-            f"SGLang {sglang.version()} does not support the architecture {_shown(name)}, and "
+            f"SGLang {sglang.version()} does not support the architecture {shown(name)}, and "
             f"the model brings code of its own for it. {_ALLOW}"
         )
 
@@ -155,13 +154,13 @@ def _check_own_code(name: str, config: Json, on: Conditions) -> None:
 def _check_positions(config: Json, on: Conditions) -> None:
     """SGLang's own encoders raise an error for all but one way to tell positions."""
     kind = config.get("position_embedding_type", _POSITIONS)
-    names = _architectures(config)
+    names = sglang.named(config)
     if on.sets("--json-model-override-args", "--model-impl") or not on.plain:
         return
     if kind != _POSITIONS and not _ENCODERS.isdisjoint(names):
         raise UnsupportedModel(
-            f"The model tells positions by {_shown(kind)}, and SGLang {sglang.version()} "
-            f"supports only {_shown(_POSITIONS)} of the architecture {_shown(names[0])}. Use "
+            f"The model tells positions by {shown(kind)}, and SGLang {sglang.version()} "
+            f"supports only {shown(_POSITIONS)} of the architecture {shown(names[0])}. Use "
             "another model."
         )
 
@@ -188,20 +187,9 @@ def _check_tokenizer(model: Layout, on: Conditions) -> None:
         raise UnsupportedModel(f"The model's tokenizer needs code of its own. {_ALLOW}")
 
 
-def _architectures(config: Json) -> tuple[str, ...]:
-    named = config.get("architectures")
-    listed = named if isinstance(named, list) else ()
-    return tuple(name for name in listed if isinstance(name, str))
-
-
 def _code_for(config: Json, role: str) -> bool:
     """Whether the repository has code of its own for this."""
     named = config.get("auto_map")
     if role == "AutoTokenizer" and isinstance(named, list):
         return True
     return isinstance(named, dict) and bool(named.get(role))
-
-
-def _shown(value: object) -> str:
-    """What a repository calls something, as a message may repeat it."""
-    return f"`{_PRINTABLE.sub('?', str(value)[:_LONGEST])}`"

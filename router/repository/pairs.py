@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from router.models import Task
-from router.repository.architectures import identify
+from router.repository.architectures import identify, named
 
 _LABELS = 2  # of a configuration that says nothing: transformers' default
 
@@ -18,9 +18,7 @@ def scores_pairs(config: Mapping[str, Any]) -> bool | None:
     One label is a score. SGLang 0.5.23 dies of a batch that holds both, because only pairs
     have token types; and it has no answer to the wrong question.
     """
-    named = config.get("architectures")
-    listed = named if isinstance(named, list) else ()
-    found = identify([name for name in listed if isinstance(name, str)], config)
+    found = identify(named(config), config)
     if found is None or not found.bidirectional or found.task is not Task.CLASSIFY:
         return None
     labels = config.get("id2label")

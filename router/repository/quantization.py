@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from router.errors import UnsupportedModel
 from router.repository import architectures as sglang
 from router.repository.conditions import Conditions
+from router.repository.read_json import shown
 
 Json = Mapping[str, Any]
 
@@ -19,8 +19,6 @@ _BITS = ("bits", "w_bit")
 _PACKED = range(1, 9)  # bits of a weight
 
 _USE_ANOTHER = "Use the model in another format (FP8, AWQ, GPTQ, or unquantized)."
-_PRINTABLE = re.compile(r"[^\w.-]")
-_LONGEST = 64  # characters of what a repository says, in a message
 
 
 def check_quantization(
@@ -64,14 +62,14 @@ def _check_method(method: str, on: Conditions) -> None:
     known = sglang.quantization(method)
     if known is None:
         raise UnsupportedModel(
-            f"SGLang {sglang.version()} does not support the quantization {_shown(method)} of "
+            f"SGLang {sglang.version()} does not support the quantization {shown(method)} of "
             f"this model. {_USE_ANOTHER}"
         )
     if on.cpu:
         if not known.cpu:
             raise UnsupportedModel(
                 f"This worker runs models on a CPU, which can't compute with the quantization "
-                f"{_shown(method)} of this model. Use an unquantized model, or a worker with a "
+                f"{shown(method)} of this model. Use an unquantized model, or a worker with a "
                 "GPU."
             )
         return
@@ -82,7 +80,7 @@ def _check_method(method: str, on: Conditions) -> None:
     has = on.capability
     if has is not None and needed is not None and has < needed:
         raise UnsupportedModel(
-            f"The quantization {_shown(method)} of this model needs a GPU of compute "
+            f"The quantization {shown(method)} of this model needs a GPU of compute "
             f"capability {_dotted(needed)}, and this worker's has {_dotted(has)}. Use the "
             "model in another format, or a worker with a newer GPU."
         )
@@ -137,8 +135,3 @@ def _text_parts(config: Json) -> Iterator[Json]:
 
 def _dotted(capability: int) -> str:
     return f"{capability // 10}.{capability % 10}"
-
-
-def _shown(value: object) -> str:
-    """What a repository calls something, as a message may repeat it."""
-    return f"`{_PRINTABLE.sub('?', str(value)[:_LONGEST])}`"

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from router.repository.adapters import ADAPTER_CONFIG
+from router.repository.architectures import named
 from router.repository.read_json import read_json
 from router.repository.small_files import MODULES
 from router.repository.weight_index import indexed_files
@@ -21,13 +22,8 @@ def read_facts(snapshot: Path, index: str | None) -> Facts:
     Raises `UnsupportedModel` for a file that an engine could not read either.
     """
     config = _object(snapshot, "config.json")
-    architectures = config.get("architectures")
     return Facts(
-        architectures=tuple(
-            each
-            for each in (architectures if isinstance(architectures, list) else ())
-            if isinstance(each, str)
-        ),
+        architectures=named(config),
         next_token_layers=_layers(config),
         module_folders=_module_folders(snapshot),
         indexed=indexed_files(snapshot / index, index) if index else None,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from router.errors import UnsupportedModel
 
 # The largest describe the quantization of each expert: 4 to 6 MB at DeepSeek's size.
 MAX_FILE_BYTES = 8 << 20
+
+_UNUSUAL = re.compile(r"[^\w.-]")
+_LONGEST = 64  # characters of what a repository says, in a message
 
 
 def read_json(file: Path, name: str) -> object:
@@ -33,6 +37,11 @@ def _why(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at line {error.lineno}"
     return "it is not UTF-8" if isinstance(error, UnicodeError) else "a number is too long"
+
+
+def shown(value: object) -> str:
+    """What a repository calls something, as a message may repeat it."""
+    return f"`{_UNUSUAL.sub('?', str(value)[:_LONGEST])}`"
 
 
 def printable(key: str) -> str:
