@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 
 from router.requests.patterns import (
     ANY,
@@ -55,7 +56,7 @@ def check_ebnf(text: str) -> None:
     check(_Ebnf(text).read())
 
 
-class _Reader:
+class _Reader(ABC):
     """A place in a text, and what both notations share."""
 
     blank = re.compile(r"")
@@ -102,8 +103,9 @@ class _Reader:
     def ends(self) -> bool:
         return False
 
+    @abstractmethod
     def item(self) -> Part:
-        raise NotImplementedError
+        """What a quantifier can stand behind."""
 
     def counted(self, part: Part) -> Part:
         """With the quantifier that comes next, if one does."""

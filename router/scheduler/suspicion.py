@@ -129,7 +129,7 @@ class Suspicion:
     # --- engines ---------------------------------------------------------------------
 
     def started(self, now: float) -> None:
-        """A new engine is ready: whoever used the former one did nothing to this."""
+        """A new engine is ready: the callers of the former one did nothing to it."""
         self._proof = self._trial_began = now
 
     def trial_ended(self, now: float) -> None:
