@@ -119,6 +119,21 @@ class EngineKey:
         return f"{self.repo_id}@{self.commit[:12]}"
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """What an engine takes of each GPU that it spans, as its repository tells. In bytes.
+
+    An engine takes `weights`, `overhead`, and a cache of N tokens: N times `token`. `sequence`
+    comes on top for each request in flight, where a model keeps a state that has no tokens.
+    """
+
+    weights: int  # as loaded: sharded, in the engine's number format
+    token: int  # of the KV cache, for one token
+    overhead: int  # CUDA context, activations, graphs
+    context: int  # tokens of the longest request
+    sequence: int = 0
+
+
 def trusts(flag: str) -> bool:
     """Whether SGLang reads `flag` as `--trust-remote-code`.
 

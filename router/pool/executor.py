@@ -64,9 +64,7 @@ class Executor:
         work = self._fetch(action, credential, callers)
         self.spawn(work, self._fetches, action.attempt)
 
-    def perform(
-        self, action: actions.CancelFetch | actions.Start | actions.Stop | actions.Probe
-    ) -> None:
+    def perform(self, action: actions.Task) -> None:
         match action:
             case actions.CancelFetch(_, attempt):
                 self._fetches[attempt].cancel()

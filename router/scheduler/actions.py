@@ -17,6 +17,7 @@ class Allotment:
     free: int  # measured free just before the start
     whole: bool  # the engine has the accelerator to itself
     smaller: bool = False  # an earlier start ran out of memory
+    tokens: int | None = None  # of the KV cache, as planned; None: what fits the claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,35 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Prestart:
+    """Start a process that does all that takes no memory of the device, and then waits.
+
+    `Start` with the same generation lets it go on; `Stop` ends it.
+    """
+
+    spec: EngineSpec
+    generation: int
+    snapshot: Path
+    allotment: Allotment
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Let an idle engine give its memory back, and keep its weights in the host's."""
+
+    key: EngineKey
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Let an engine that sleeps take its memory again. It has the claim that it had."""
+
+    key: EngineKey
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End the engine, or its start, and report when it is gone."""
 
@@ -92,4 +122,7 @@ class Tell:
     message: str
 
 
-Action = Grant | Fail | Fetch | CancelFetch | Measure | Start | Stop | Probe | Alarm | Tell
+# What a task carries out for one engine.
+Task = CancelFetch | Prestart | Start | Sleep | Wake | Stop | Probe
+
+Action = Grant | Fail | Fetch | Measure | Task | Alarm | Tell

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from router.errors import RouterError
-from router.models import EngineKey, EngineSpec
+from router.models import EngineKey, EngineSpec, MemoryPlan
 
 DIGEST_SHOWN = 12  # characters of a digest that tell one from another
 
@@ -53,6 +53,7 @@ class Fetched:
     attempt: int
     snapshot: Path
     size: int = 0  # bytes of all its files
+    plan: MemoryPlan | None = None  # None: its files do not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,32 @@ class Measured:
     """The free memory of the device, measured for the pass that this event makes."""
 
     free: int  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A process that was prestarted waits at its gate: it has loaded no weights yet."""
+
+    key: EngineKey
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asleep:
+    """An engine has given its memory back, but for `left`; its weights are in the host's."""
+
+    key: EngineKey
+    generation: int
+    missing: int  # bytes of the device that should be free and are not
+    left: int = 0  # bytes of the device that it holds while asleep
+
+
+@dataclass(frozen=True, slots=True)
+class Awake:
+    """An engine that slept has its memory again, and answers."""
+
+    key: EngineKey
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +179,19 @@ class Tick:
 
 
 # What came of an action, for one engine.
-Report = Fetched | FetchFailed | Healthy | StartFailed | Responded | Crashed | Gone | Stuck
+Report = (
+    Fetched
+    | FetchFailed
+    | Standing
+    | Healthy
+    | Asleep
+    | Awake
+    | StartFailed
+    | Responded
+    | Crashed
+    | Gone
+    | Stuck
+)
 
 Event = (
     Wanted
