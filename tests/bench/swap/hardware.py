@@ -1,0 +1,68 @@
+"""The machine and the models of a trace, as values. Bytes, seconds, bytes a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from router.models import EngineSpec, MemoryPlan, ResolvedModel
+
+GB = 10**9
+MB = 10**6
+
+BYTES_8B = 16 * GB  # the weights of a model of 8 billion parameters, two bytes each
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One device and its host.
+
+    A cold start of an 8B model takes 40 s: 18 s until the process has done its imports, 18 s to
+    read the weights, 4 s to warm up. Weights of other sizes take time in proportion.
+    """
+
+    device: int = 80 * GB
+    process_start: float = 18.0
+    load_rate: float = BYTES_8B / 18.0
+    warm_up: float = 4.0
+    stop: float = 2.0
+    token: float = 0.020  # for each request, however many are in flight
+    host_rate: float = 20.0 * GB  # between the device and the host's memory
+    host_pause: float = 0.5  # of each sleep and each wake, beside the copy
+    asleep_holds: int = 400 * MB  # of the device, by an engine that sleeps
+    download: float = 0.0  # every model is on the disk
+
+    def load(self, weights: int) -> float:
+        """From the gate on: what a prestarted process still has to do."""
+        return weights / self.load_rate + self.warm_up
+
+    def cold_start(self, weights: int) -> float:
+        return self.process_start + self.load(weights)
+
+    def copy(self, weights: int) -> float:
+        """The time of a sleep or a wake."""
+        return weights / self.host_rate + self.host_pause
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    name: str
+    weights: int = BYTES_8B
+    beside: int = 2 * GB  # what an engine needs beside its weights: context, activations, KV
+
+    @property
+    def bytes(self) -> int:
+        return self.weights + self.beside
+
+    @property
+    def plan(self) -> MemoryPlan:
+        """What its repository tells. The overhead and the cache of one context are `beside`."""
+        overhead = self.beside // 2
+        context = 8192
+        return MemoryPlan(self.weights, (self.beside - overhead) // context, overhead, context)
+
+    def spec(self, *, declared: bool) -> EngineSpec:
+        return EngineSpec(
+            ResolvedModel(f"bench/{self.name}", "c" * 40),
+            memory=self.bytes if declared else None,
+            listed=declared,
+        )

@@ -1,0 +1,193 @@
+"""The traces: who asks for what, when, and for how many tokens. Each is seeded.
+
+Arrivals are a Poisson process where a trace does not say otherwise, the length of answers is
+exponential, and each model has a caller of its own.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from tests.bench.swap.hardware import GB, Machine, Model
+
+HOURS = 3600.0
+LASTS = 2 * HOURS
+
+ONE_SLOT = Machine(device=24 * GB)  # one 8B model, and no second
+TWO_SLOTS = Machine(device=44 * GB)
+FOUR_SLOTS = Machine()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    at: float
+    model: int  # index into the trace's models
+    caller: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    name: str
+    title: str
+    machine: Machine
+    models: tuple[Model, ...]
+    requests: tuple[Request, ...] = field(repr=False)
+    lasts: float = LASTS
+
+
+def _eights(count: int) -> tuple[Model, ...]:
+    return tuple(Model(f"m{number:02}") for number in range(count))
+
+
+def _poisson(
+    rng: random.Random, rate: float, lasts: float, start: float = 0.0
+) -> Iterator[float]:
+    at = start
+    while (at := at + rng.expovariate(rate)) < lasts:
+        yield at
+
+
+def _evenly(every: float, lasts: float) -> Iterator[float]:
+    return (number * every for number in range(int(lasts / every)))
+
+
+def _tokens(rng: random.Random, mean: float) -> int:
+    return max(1, round(rng.expovariate(1 / mean)))
+
+
+def _trace(
+    name: str,
+    title: str,
+    machine: Machine,
+    models: tuple[Model, ...],
+    requests: Sequence[tuple[float, int, int]],
+) -> Trace:
+    ordered = sorted(requests)
+    made = tuple(Request(at, model, f"caller-{model}", n) for at, model, n in ordered)
+    return Trace(name, title, machine, models, made)
+
+
+def alternating(
+    seed: int,
+    *,
+    name: str,
+    title: str,
+    count: int,
+    machine: Machine,
+    rate: float,
+    tokens: Callable[[random.Random], int],
+) -> Trace:
+    """A B A B ..., one request after the other."""
+    rng = random.Random(seed)
+    requests = [
+        (at, number % count, tokens(rng)) for number, at in enumerate(_evenly(1 / rate, LASTS))
+    ]
+    return _trace(name, title, machine, _eights(count), requests)
+
+
+def zipf(seed: int, *, name: str, rate: float, exponent: float = 1.0) -> Trace:
+    rng = random.Random(seed)
+    models = _eights(20)
+    weights = [1 / rank**exponent for rank in range(1, len(models) + 1)]
+    requests = [
+        (at, rng.choices(range(len(models)), weights)[0], _tokens(rng, 200))
+        for at in _poisson(rng, rate, LASTS)
+    ]
+    title = f"Zipf, 20 models, 4 slots, {rate:g}/s"
+    return _trace(name, title, FOUR_SLOTS, models, requests)
+
+
+def bursty(seed: int) -> Trace:
+    """Twelve models. Now and then somebody works with one of them for some minutes."""
+    rng = random.Random(seed)
+    models = _eights(12)
+    requests = []
+    for start in _poisson(rng, 1 / 150, LASTS):
+        model = rng.randrange(len(models))
+        ends = min(LASTS, start + rng.uniform(60, 300))
+        requests += [
+            (at, model, _tokens(rng, 200)) for at in (start, *_poisson(rng, 1 / 5, ends, start))
+        ]
+    return _trace("bursty", "bursty, 12 models, 4 slots", FOUR_SLOTS, models, requests)
+
+
+def hot_and_cold(seed: int) -> Trace:
+    """One model all the time, another one every two minutes. Both fit."""
+    rng = random.Random(seed)
+    requests = [(at, 0, _tokens(rng, 200)) for at in _poisson(rng, 0.5, LASTS)]
+    requests += [(at, 1, _tokens(rng, 200)) for at in _poisson(rng, 1 / 120, LASTS)]
+    return _trace("hot-cold", "a hot model and a cold one", TWO_SLOTS, _eights(2), requests)
+
+
+def huge_and_small(seed: int) -> Trace:
+    """One model fills the device; six small ones fit beside each other, and not beside it."""
+    rng = random.Random(seed)
+    small = tuple(Model(f"small-{number}", 8 * GB, 2 * GB) for number in range(6))
+    models = (Model("huge", 70 * GB, 6 * GB), *small)
+    requests = [(at, 0, _tokens(rng, 200)) for at in _poisson(rng, 1 / 120, LASTS)]
+    for number in range(1, len(models)):
+        requests += [(at, number, _tokens(rng, 200)) for at in _poisson(rng, 1 / 60, LASTS)]
+    return _trace("huge", "one huge model and six small ones", FOUR_SLOTS, models, requests)
+
+
+def _one_long(rng: random.Random) -> int:
+    return 10_000 if rng.random() < 0.01 else _tokens(rng, 100)
+
+
+TRACES: Mapping[str, Callable[[int], Trace]] = {
+    "abab-slow": partial(
+        alternating,
+        name="abab-slow",
+        title="A B A B, one slot, 1 request per 10 s",
+        count=2,
+        machine=ONE_SLOT,
+        rate=0.1,
+        tokens=partial(_tokens, mean=200),
+    ),
+    "abab-fast": partial(
+        alternating,
+        name="abab-fast",
+        title="A B A B, one slot, 2/s, 1,000 tokens",
+        count=2,
+        machine=ONE_SLOT,
+        rate=2.0,
+        tokens=lambda _: 1000,
+    ),
+    "abab-long": partial(
+        alternating,
+        name="abab-long",
+        title="A B A B, one slot, 1 per 10 s, long answers",
+        count=2,
+        machine=ONE_SLOT,
+        rate=0.1,
+        tokens=partial(_tokens, mean=3000),
+    ),
+    "abc": partial(
+        alternating,
+        name="abc",
+        title="A B C, two slots, 1 request per 10 s",
+        count=3,
+        machine=TWO_SLOTS,
+        rate=0.1,
+        tokens=partial(_tokens, mean=200),
+    ),
+    "zipf-03": partial(zipf, name="zipf-03", rate=0.03),
+    "zipf-06": partial(zipf, name="zipf-06", rate=0.06),
+    "zipf-12": partial(zipf, name="zipf-12", rate=0.12),
+    "bursty": bursty,
+    "hot-cold": hot_and_cold,
+    "huge": huge_and_small,
+    "one-long": partial(
+        alternating,
+        name="one-long",
+        title="A B A B, one answer in a hundred takes 200 s",
+        count=2,
+        machine=ONE_SLOT,
+        rate=0.1,
+        tokens=_one_long,
+    ),
+}

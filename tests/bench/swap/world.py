@@ -1,0 +1,251 @@
+"""A device, its engines and its callers in virtual time, around anything that decides.
+
+What decides takes the scheduler's own events and returns its own actions; `Scheduler` itself
+fits, and so do the rivals of `rivals.py`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Protocol
+
+from router.models import EngineKey
+from router.scheduler import actions, events
+from tests.bench.swap.hardware import Model
+from tests.bench.swap.traces import Trace
+
+QUEUE_TIMEOUT = 480.0  # the setting's default for RunPod's queue
+_TICKS_AT_ONCE = 1000  # more without time passing: what decides is caught in a loop
+
+
+class Decider(Protocol):
+    @property
+    def wake_at(self) -> float: ...
+
+    def handle(self, event: events.Event, now: float) -> list[actions.Action]: ...
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """What became of one request."""
+
+    at: float
+    model: int
+    granted: float | None = None
+    ended: float | None = None
+    failed: str | None = None  # the error's code
+
+    @property
+    def waits(self) -> bool:
+        return self.granted is None and self.failed is None
+
+
+@dataclass(slots=True, eq=False)
+class Engine:
+    key: EngineKey
+    model: Model
+    standing_at: float = inf  # when the process is, or was, at its gate
+    started: bool = False  # past its gate
+    healthy: bool = False
+    asleep: bool = False
+    stopping: bool = False
+    holds: int = 0  # bytes of the device
+
+    @property
+    def answers(self) -> bool:
+        return self.healthy and not self.stopping
+
+
+@dataclass(slots=True)
+class Totals:
+    cold_starts: int = 0
+    prestarts: int = 0
+    sleeps: int = 0
+    wakes: int = 0
+
+
+class World:
+    """Runs one trace. `outcomes` and `totals` hold what happened."""
+
+    def __init__(
+        self,
+        trace: Trace,
+        decider: Decider,
+        *,
+        declared: bool,
+        patience: float = QUEUE_TIMEOUT,
+        after_each: Callable[[], None] | None = None,
+    ) -> None:
+        self.trace, self.machine, self.decider = trace, trace.machine, decider
+        self.now = 0.0
+        self.outcomes: list[Outcome] = []
+        self.totals = Totals()
+        self.engines: dict[int, Engine] = {}  # by generation
+        self._specs = [model.spec(declared=declared) for model in trace.models]
+        self._models = {
+            spec.key: model for spec, model in zip(self._specs, trace.models, strict=True)
+        }
+        self._patience, self._after_each = patience, after_each
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = 0
+
+    def run(self) -> None:
+        """Until every request has ended, and all that was begun is done."""
+        ahead = iter(self.trace.requests)
+        request = next(ahead, None)
+        ticks, open_until = 0, self.trace.lasts + self._patience
+        while True:
+            asked = request.at if request is not None else inf
+            due = self._agenda[0][0] if self._agenda else inf
+            wake = max(self.decider.wake_at, self.now)
+            if min(asked, due) == inf and (wake == inf or self.now > open_until):
+                return
+            ticks = ticks + 1 if wake == self.now else 0
+            if ticks > _TICKS_AT_ONCE:
+                raise RuntimeError(f"time stands still at {self.now}")
+            if wake < min(asked, due):
+                self.now = wake
+                self.tell(events.Tick())
+            elif due <= asked:
+                self.now, _, what = heapq.heappop(self._agenda)
+                what()
+            elif request is not None:
+                self.now = asked
+                self._ask(request.model, request.caller)
+                request = next(ahead, None)
+
+    def tell(self, event: events.Event) -> None:
+        done = self.decider.handle(event, self.now)
+        if self._after_each is not None:
+            self._after_each()
+        for action in done:
+            self._perform(action)
+
+    def at(self, seconds: float, what: Callable[[], None]) -> None:
+        """Do something so many seconds from now."""
+        self._order += 1
+        heapq.heappush(self._agenda, (self.now + seconds, self._order, what))
+
+    def free(self) -> int:
+        return self.machine.device - sum(engine.holds for engine in self.engines.values())
+
+    # --- requests --------------------------------------------------------------------
+
+    def _ask(self, model: int, caller: str) -> None:
+        number = len(self.outcomes)
+        self.outcomes.append(Outcome(self.now, model))
+        deadline = self.now + self._patience
+        spec = self._specs[model]
+        self.tell(events.Wanted(number, number, spec, "", deadline, caller))
+
+    def _granted(self, number: int, generation: int) -> None:
+        outcome = self.outcomes[number]
+        engine = self.engines[generation]
+        assert engine.answers, "granted without an engine"
+        assert outcome.waits, "granted twice, or after a failure"
+        outcome.granted = self.now
+        seconds = self.trace.requests[number].tokens * self.machine.token
+        self.at(seconds, partial(self._answered, number))
+
+    def _answered(self, number: int) -> None:
+        self.outcomes[number].ended = self.now
+        self.tell(events.Released(number, answered=True))
+
+    # --- engines ---------------------------------------------------------------------
+
+    def _perform(self, action: actions.Action) -> None:  # noqa: C901  a flat dispatch
+        match action:
+            case actions.Grant(waiter, _, generation):
+                self._granted(waiter, generation)
+            case actions.Fail(waiter, error):
+                outcome = self.outcomes[waiter]
+                outcome.failed, outcome.ended = error.code, self.now
+            case actions.Fetch(spec, attempt):
+                model = self._models[spec.key]
+                done = events.Fetched(
+                    spec.key, attempt, Path("/snapshot"), model.weights, model.plan
+                )
+                self.at(self.machine.download, partial(self.tell, done))
+            case actions.Measure():
+                self.tell(events.Measured(self.free()))
+            case actions.Start(spec, generation, _, allotment):
+                self._start(spec.key, generation, allotment)
+            case actions.Prestart(spec, generation):
+                self._prestart(spec.key, generation)
+            case actions.Stop(key, generation):
+                self._stop(key, generation)
+            case actions.Sleep(key, generation) | actions.Wake(key, generation):
+                self._copy(key, generation, asleep=isinstance(action, actions.Sleep))
+            case actions.Probe(key, generation):
+                self.at(0.1, partial(self._responded, key, generation))
+            case actions.Alarm(message):
+                raise AssertionError(message)
+
+    def _prestart(self, key: EngineKey, generation: int) -> None:
+        self.totals.prestarts += 1
+        ready = self.now + self.machine.process_start
+        self.engines[generation] = Engine(key, self._models[key], standing_at=ready)
+        self.at(self.machine.process_start, partial(self._stands, generation))
+
+    def _stands(self, generation: int) -> None:
+        engine = self.engines.get(generation)
+        if engine is not None and not engine.stopping and not engine.started:
+            self.tell(events.Standing(engine.key, generation))
+
+    def _start(self, key: EngineKey, generation: int, allotment: actions.Allotment) -> None:
+        engine = self.engines.get(generation)
+        if engine is None:
+            engine = self.engines[generation] = Engine(key, self._models[key])
+            engine.standing_at = self.now + self.machine.process_start
+        self.totals.cold_starts += 1
+        engine.started, engine.holds = True, allotment.claim
+        seconds = max(0.0, engine.standing_at - self.now)
+        seconds += self.machine.load(engine.model.weights)
+        self.at(seconds, partial(self._healthy, generation))
+
+    def _healthy(self, generation: int) -> None:
+        engine = self.engines.get(generation)
+        if engine is not None and not engine.stopping:
+            engine.healthy = True
+            self.tell(events.Healthy(engine.key, generation))
+
+    def _stop(self, key: EngineKey, generation: int) -> None:
+        self.engines[generation].stopping = True
+        self.at(self.machine.stop, partial(self._gone, key, generation))
+
+    def _gone(self, key: EngineKey, generation: int) -> None:
+        del self.engines[generation]
+        self.tell(events.Gone(key, generation, 0))
+
+    def _copy(self, key: EngineKey, generation: int, *, asleep: bool) -> None:
+        engine = self.engines[generation]
+        seconds = self.machine.copy(engine.model.weights)
+        if asleep:
+            self.totals.sleeps += 1
+            engine.healthy = False
+            self.at(seconds, partial(self._asleep, key, generation))
+        else:
+            self.totals.wakes += 1
+            engine.holds, engine.asleep = engine.model.bytes, False
+            self.at(seconds, partial(self._awake, key, generation))
+
+    def _asleep(self, key: EngineKey, generation: int) -> None:
+        engine = self.engines.get(generation)
+        if engine is not None and not engine.stopping:
+            engine.asleep, engine.holds = True, self.machine.asleep_holds
+            self.tell(events.Asleep(key, generation, 0, engine.holds))
+
+    def _awake(self, key: EngineKey, generation: int) -> None:
+        engine = self.engines.get(generation)
+        if engine is not None and not engine.stopping:
+            engine.healthy = True
+            self.tell(events.Awake(key, generation))
+
+    def _responded(self, key: EngineKey, generation: int) -> None:
+        if generation in self.engines:
+            self.tell(events.Responded(key, generation))
