@@ -1,8 +1,7 @@
-"""Starts SGLang, finds out when it is ready and whether it still works, and stops it.
+"""Starts SGLang, finds out whether it still works, and stops it.
 
-Verified with SGLang 0.5.23. While it loads, its port refuses connections; then `/ready`
-answers 503 until the warm-up is done, and 200 from then on. `/health` generates a token: it
-takes at least a second, also on a busy engine, and up to 20 seconds to report a failure.
+Verified with SGLang 0.5.23. `/health` generates a token: it takes at least a second, also on
+a busy engine, and up to 20 seconds to report a failure.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from engines.failure import FailureReason, clean
 from engines.lodging import Lodging, Lodgings, User
 from engines.needs import ModelNeeds, needs_of
 from engines.process import EngineProcess
+from engines.readiness import Sessions, until_ready
 from router.models import EngineSpec
 from router.pool.interfaces import EngineStartError
 from router.scheduler.actions import Allotment
@@ -29,13 +28,9 @@ from router.secrets import Token
 from router.side_process import Aside
 from router.tasks import finish
 
-POLL = 0.1  # seconds between two checks of an engine that is starting
-_STATUS_TIMEOUT = aiohttp.ClientTimeout(5.0)  # `/ready` and `/model_info` only read flags
 _HEALTH_TIMEOUT = aiohttp.ClientTimeout(22.0)  # SGLang itself fails after 20
 STOP_GRACE = 6.0  # seconds; SIGINT ends an idle engine in 0.4 to 2.5
 KILL_AFTER = 10.0  # seconds; a process that uses a GPU may die slowly
-
-Sessions = Callable[[], aiohttp.ClientSession]
 
 
 class SglangEngine:
@@ -218,7 +213,7 @@ class SglangLauncher:
     ) -> None:
         """Return when the engine serves `model_path`. Raises `EngineStartError`."""
         exited = asyncio.create_task(engine.exited())
-        ready = asyncio.create_task(self._poll(engine, model_path))
+        ready = asyncio.create_task(until_ready(engine, model_path, self._sessions))
         try:
             await asyncio.wait(
                 {exited, ready},
@@ -237,53 +232,8 @@ class SglangLauncher:
                 raise EngineStartError(
                     f"not ready after {self._start_timeout:g} s; last output: {failure}"
                 )
-            ready.result()
+            engine.context_length = ready.result()
         finally:
             exited.cancel()
             ready.cancel()
             await asyncio.gather(exited, ready, return_exceptions=True)
-
-    async def _poll(self, engine: SglangEngine, model_path: str) -> None:
-        async with self._sessions() as session:
-            while not await _is_ready(session, engine):  # noqa: ASYNC110 - another process
-                await asyncio.sleep(POLL)
-            if await _status(session, engine.url) != HTTPStatus.FORBIDDEN:
-                raise EngineStartError("it answers on its port to anybody, without the key")
-            served = await _served_path(session, engine)
-            engine.context_length = await _context_length(session, engine)
-        if served != model_path:
-            raise EngineStartError(f"it serves something else: {served!r}")
-
-
-async def _is_ready(session: aiohttp.ClientSession, engine: SglangEngine) -> bool:
-    try:
-        return await _status(session, engine.url, engine.signed) == HTTPStatus.OK
-    except (aiohttp.ClientError, TimeoutError):
-        return False
-
-
-async def _status(
-    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str] | None = None
-) -> int:
-    async with session.get(f"{url}/ready", headers=headers, timeout=_STATUS_TIMEOUT) as answer:
-        return answer.status
-
-
-async def _served_path(session: aiohttp.ClientSession, engine: SglangEngine) -> str:
-    """The model path that the engine reports. Raises `EngineStartError`."""
-    url, headers = f"{engine.url}/model_info", engine.signed
-    try:
-        async with session.get(url, headers=headers, timeout=_STATUS_TIMEOUT) as answer:
-            path: str = (await answer.json())["model_path"]
-            return path
-    except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as error:
-        raise EngineStartError(f"it did not say which model it serves: {error}") from error
-
-
-async def _context_length(session: aiohttp.ClientSession, engine: SglangEngine) -> int | None:
-    """The tokens that the engine takes; None if it does not say. No reason not to serve."""
-    url, headers = f"{engine.url}/v1/models", engine.signed
-    with suppress(aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError):
-        async with session.get(url, headers=headers, timeout=_STATUS_TIMEOUT) as answer:
-            return int((await answer.json())["data"][0]["max_model_len"])
-    return None

@@ -43,7 +43,7 @@ GUARDS = (
     ),
     Guard(
         "An engine that serves without the key is not used",
-        "engines.launcher:SglangLauncher._poll",
+        "engines.readiness:until_locked",
         never("FORBIDDEN"),
         _LAUNCHER + "an_engine_that_serves_without_the_key_fails_the_start",
     ),

@@ -1,0 +1,88 @@
+"""Finds out when an engine serves, whom, and what.
+
+Verified with SGLang 0.5.23. While it loads, its port refuses connections; then `/ready`
+answers 503 until the warm-up is done, and 200 from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Protocol
+
+import aiohttp
+
+from router.pool.interfaces import EngineStartError
+
+POLL = 0.1  # seconds between two checks of an engine that is starting
+_STATUS_TIMEOUT = aiohttp.ClientTimeout(5.0)  # `/ready` and `/model_info` only read flags
+
+Sessions = Callable[[], aiohttp.ClientSession]
+
+
+class Served(Protocol):
+    """Something that is to answer at `url`, but only with the headers `signed`."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def signed(self) -> Mapping[str, str]: ...
+
+
+async def until_ready(engine: Served, model_path: str, sessions: Sessions) -> int | None:
+    """Return when the engine serves `model_path`: the tokens that a request may have.
+
+    None if it does not say. Raises `EngineStartError`, but not for silence.
+    """
+    async with sessions() as session:
+        await until_locked(session, engine, "/ready")
+        served = await _served_path(session, engine)
+        context_length = await _context_length(session, engine)
+    if served != model_path:
+        raise EngineStartError(f"it serves something else: {served!r}")
+    return context_length
+
+
+async def until_locked(session: aiohttp.ClientSession, place: Served, path: str) -> None:
+    """Return when it answers at `path`. Raises `EngineStartError` if it answers anybody."""
+    while not await _answers(session, place, path):  # noqa: ASYNC110 - another process
+        await asyncio.sleep(POLL)
+    if await _status(session, f"{place.url}{path}") != HTTPStatus.FORBIDDEN:
+        raise EngineStartError("it answers on its port to anybody, without the key")
+
+
+async def _answers(session: aiohttp.ClientSession, place: Served, path: str) -> bool:
+    try:
+        return await _status(session, f"{place.url}{path}", place.signed) == HTTPStatus.OK
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+async def _status(
+    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str] | None = None
+) -> int:
+    async with session.get(url, headers=headers, timeout=_STATUS_TIMEOUT) as answer:
+        return answer.status
+
+
+async def _served_path(session: aiohttp.ClientSession, engine: Served) -> str:
+    """The model path that the engine reports. Raises `EngineStartError`."""
+    url, headers = f"{engine.url}/model_info", engine.signed
+    try:
+        async with session.get(url, headers=headers, timeout=_STATUS_TIMEOUT) as answer:
+            path: str = (await answer.json())["model_path"]
+            return path
+    except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as error:
+        raise EngineStartError(f"it did not say which model it serves: {error}") from error
+
+
+async def _context_length(session: aiohttp.ClientSession, engine: Served) -> int | None:
+    """The tokens that the engine takes; None if it does not say. No reason not to serve."""
+    url, headers = f"{engine.url}/v1/models", engine.signed
+    with suppress(aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError):
+        async with session.get(url, headers=headers, timeout=_STATUS_TIMEOUT) as answer:
+            return int((await answer.json())["data"][0]["max_model_len"])
+    return None
