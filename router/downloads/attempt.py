@@ -17,7 +17,7 @@ from router.downloads.snapshots import Snapshots
 from router.downloads.space import DiskSpace, SpaceReservation
 from router.downloads.volume_lock import LockLost, VolumeLock
 from router.errors import HubUnavailable, InsufficientDisk, UnsupportedModel
-from router.pool.interfaces import FetchProgress
+from router.pool.interfaces import FetchProgress, Snapshot
 from router.tasks import finish
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,8 @@ class DownloadAttempt:
     async def _follow(
         self, reservation: SpaceReservation, progress: Callable[[FetchProgress], None]
     ) -> bool:
-        timeout, total, due = START_TIMEOUT, 0, 0
+        timeout, done, total, due = START_TIMEOUT, 0, 0, 0
+        described: Snapshot | None = None
         while True:
             event = await self._next_event(timeout)
             timeout = self._stall_timeout
@@ -93,15 +94,16 @@ class DownloadAttempt:
                 }:
                     due = done + await self._provide(reservation, size, done, total)
                     self._place.note(done)
-                    progress(FetchProgress(done, total))
+                    progress(FetchProgress(done, total, described=described))
+                case {"event": "described"}:
+                    described = self._described()
+                    progress(FetchProgress(min(done, total), total, described=described))
                 case {"event": "progress", "done": int(done)}:
                     reservation.left = max(0, due - done)
                     self._place.note(done)
-                    progress(FetchProgress(min(done, total), total))
-                case {"event": "done"}:
-                    return True
-                case {"event": "lock_lost"}:
-                    return False
+                    progress(FetchProgress(min(done, total), total, described=described))
+                case {"event": "done" | "lock_lost" as how}:
+                    return bool(how == "done")
                 case {
                     "event": "failed",
                     "code": code,
@@ -114,6 +116,9 @@ class DownloadAttempt:
                     raise from_fields(code, text, delay)
                 case None:
                     raise HubUnavailable("The download ended unexpectedly: try again.")
+
+    def _described(self) -> Snapshot:
+        return Snapshot(self._snapshots.path(self._request.repo_id, self._request.commit))
 
     async def _provide(
         self, reservation: SpaceReservation, size: int, done: int, total: int

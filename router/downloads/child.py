@@ -124,6 +124,7 @@ class SnapshotDownload:
         self._check_size(self._files)
         weight_bytes = sum(file.size for file in weights)
         check_snapshot(snapshot, self._request.conditions, weight_bytes)
+        self._events.send("described")
         self._use_present(weights)
         return small, weights
 

@@ -21,7 +21,7 @@ from router.downloads.snapshots import Snapshots, has_safe_weights
 from router.downloads.space import DiskSpace, free_space
 from router.errors import HubUnavailable, ModelNotAllowed, UnsupportedModel
 from router.models import Access, ResolvedModel
-from router.pool.interfaces import Callers, FetchProgress, the_operator
+from router.pool.interfaces import Callers, FetchProgress, Snapshot, the_operator
 from router.repository.check_snapshot import check_aside, check_snapshot, read_layout
 from router.repository.conditions import Conditions, Machine, gpus
 from router.repository.fitness import check_fitness
@@ -101,7 +101,7 @@ class SnapshotDownloader:
         progress: Callable[[FetchProgress], None],
         callers: Callers = the_operator,
         flags: tuple[str, ...] = (),
-    ) -> Path:
+    ) -> Snapshot:
         """Implements `Downloader.fetch`.
 
         If another call downloads the same snapshot, this one reports its progress and waits
@@ -123,10 +123,10 @@ class SnapshotDownloader:
         progress: Callable[[FetchProgress], None],
         callers: Callers,
         flags: tuple[str, ...],
-    ) -> Path:
+    ) -> Snapshot:
         conditions = Conditions.on(self._machine, flags) if self._machine else None
         if model.path is not None:
-            return await asyncio.to_thread(_local, model.path, conditions)
+            return Snapshot(await asyncio.to_thread(_local, model.path, conditions))
         if self._private is not None and model.access is Access.PRIVATE:
             await asyncio.to_thread(self._private.record, model.repo_id, model.commit)
         shared = self._shared_download(model.repo_id, model.commit)
@@ -144,7 +144,7 @@ class SnapshotDownloader:
             await asyncio.to_thread(self._note_ref, model)
         size = await asyncio.to_thread(_size, found)
         progress(FetchProgress(size, size))
-        return found
+        return Snapshot(found)
 
     @staticmethod
     def _note_access(public: LastUsed, model: ResolvedModel) -> None:

@@ -45,7 +45,7 @@ async def prefetch(
             logged = progress.done
             _log.info("%s: %d of %d bytes", ref, progress.done, progress.total)
 
-    snapshot = await downloader.fetch(model, token, log)
+    snapshot = (await downloader.fetch(model, token, log)).path
     _link(into / str(ref), snapshot)
     _log.info("%s is in %s", ref, snapshot)
     return snapshot

@@ -142,7 +142,7 @@ class Executor:
             defect = InternalError("The download failed inside the router: tell the operator.")
             report = events.FetchFailed(key, attempt, defect, blames_credential=False)
         else:
-            report = events.Fetched(key, attempt, snapshot, meter.size)
+            report = events.Fetched(key, attempt, snapshot.path, meter.size, snapshot.plan)
         finally:
             self.progress.end(attempt)
             meter.charge()

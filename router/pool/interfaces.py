@@ -7,18 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from router.models import EngineSpec, ResolvedModel
+from router.models import EngineSpec, MemoryPlan, ResolvedModel
 from router.scheduler.actions import Allotment
 from router.secrets import Secret, Token
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A model's files on the disk, and what they tell of an engine's memory."""
+
+    path: Path
+    plan: MemoryPlan | None = None  # None: they do not tell
+
+
+@dataclass(frozen=True, slots=True)
 class FetchProgress:
-    """How far a download is, in bytes of the snapshot."""
+    """How far a download is, in bytes of the snapshot.
+
+    `described`: the snapshot's directory, once the small files are there under their final
+    names (configuration, tokenizer) and have passed the checks: the weights may be missing.
+    """
 
     done: int  # on disk
     total: int
     queued: bool = False  # it waits until other downloads end
+    described: Snapshot | None = None
 
 
 # The callers that wait for something at the moment; None is the operator.
@@ -40,8 +53,8 @@ class Downloader(Protocol):
         progress: Callable[[FetchProgress], None],
         callers: Callers = the_operator,
         flags: tuple[str, ...] = (),
-    ) -> Path:
-        """Return the directory of the verified snapshot; at once if it is on disk already.
+    ) -> Snapshot:
+        """Return the verified snapshot; at once if it is on disk already.
 
         `progress` is called at least once, with the size of the snapshot, before this
         returns. `callers`: the callers that wait for it now; downloads take turns by them.

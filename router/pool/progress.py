@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from router.clock import Clock
 from router.models import EngineKey
-from router.pool.interfaces import FetchProgress
+from router.pool.interfaces import FetchProgress, Snapshot
 from router.scheduler import actions, events
 
 _log = logging.getLogger(__name__)
@@ -91,7 +91,10 @@ class ProgressTracker:
 
 
 class FetchMeter:
-    """Follows one download: logs how far it is, and charges its bytes to its caller."""
+    """Follows one download: logs how far it is, and charges its bytes to its caller.
+
+    Tells the scheduler once that the small files are there.
+    """
 
     def __init__(
         self,
@@ -105,12 +108,14 @@ class FetchMeter:
         self._logged_at = clock()
         self._latest: FetchProgress | None = None
         self._uncharged = 0  # bytes
+        self._described = False
 
     def note(self, progress: FetchProgress) -> None:
         """The download is this far. The first call tells what was on disk before."""
         self._tracker.note(self._action.attempt, progress)
         if progress.queued:
             return
+        self._describe(progress.described)
         if self._latest is not None:
             self._uncharged += max(0, progress.done - self._latest.done)
         self._latest = progress
@@ -119,6 +124,13 @@ class FetchMeter:
             self.charge()
             model = self._action.spec.model
             _log.info("fetching %s: %d of %d bytes", model, progress.done, progress.total)
+
+    def _describe(self, snapshot: Snapshot | None) -> None:
+        if snapshot is None or self._described:
+            return
+        self._described = True
+        key, attempt = self._action.spec.key, self._action.attempt
+        self._report(events.Described(key, attempt, snapshot.path, snapshot.plan))
 
     @property
     def size(self) -> int:

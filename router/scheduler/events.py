@@ -48,6 +48,16 @@ class Released:
 
 # From the tasks that carry the actions out.
 @dataclass(frozen=True, slots=True)
+class Described:
+    """The small files of a model are on disk (configuration, tokenizer); its weights come."""
+
+    key: EngineKey
+    attempt: int
+    snapshot: Path
+    plan: MemoryPlan | None = None  # None: its files do not tell
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
     key: EngineKey
     attempt: int
@@ -180,7 +190,8 @@ class Tick:
 
 # What came of an action, for one engine.
 Report = (
-    Fetched
+    Described
+    | Fetched
     | FetchFailed
     | Standing
     | Healthy

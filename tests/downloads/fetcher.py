@@ -101,10 +101,10 @@ class Fetcher:
 async def _fetch(cache: str, repo_id: str, commit: str) -> None:
     downloader = SnapshotDownloader(Path(cache), os.environ, heartbeat=HEARTBEAT)
     try:
-        path = await downloader.fetch(
+        found = await downloader.fetch(
             ResolvedModel(repo_id, commit), None, lambda at: print("at", at.done, flush=True)
         )
-        print("path", path)
+        print("path", found.path)
     except RouterError as error:
         print("error", error.code)
 

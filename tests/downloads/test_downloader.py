@@ -36,7 +36,7 @@ from router.errors import (
 )
 from router.hub.errors import HubRequest
 from router.models import Access, ResolvedModel
-from router.pool.interfaces import FetchProgress
+from router.pool.interfaces import FetchProgress, Snapshot
 from router.secrets import Token
 from router.side_process import SideProcessDied, SideProcesses
 from tests.doubles import FakeAside
@@ -77,7 +77,8 @@ class Site:
     async def fetch(
         self, model: ResolvedModel, token: Token | None = None, **options: object
     ) -> Path:
-        return await self.downloader(**options).fetch(model, token, self.progress.append)
+        found = await self.downloader(**options).fetch(model, token, self.progress.append)
+        return found.path
 
     def model(
         self, name: str, files: dict[str, bytes], access: Access = Access.PUBLIC
@@ -191,6 +192,22 @@ async def test_progress_rises_to_the_total(site: Site) -> None:
     assert any(0 < value < 6_000_002 for value in done)
 
 
+async def test_the_small_files_are_there_before_the_weights_come(site: Site) -> None:
+    model = site.model("org/model", LARGE)
+    site.hub.faults.add(CDN_WEIGHTS, "hang", times=None)
+    fetching = asyncio.create_task(site.fetch(model))
+    await eventually(lambda: any(each.described for each in site.progress))
+    described = site.progress[-1].described
+    assert described is not None
+    assert (described.path / "config.json").read_bytes() == b"{}"
+    assert not (described.path / "model.safetensors").exists()
+    site.hub.faults.clear()
+    fetching.cancel()
+    await asyncio.gather(fetching, return_exceptions=True)
+    site.hub.faults.clear()
+    assert await site.fetch(model) == described.path
+
+
 async def test_a_damaged_file_is_fetched_again(site: Site) -> None:
     model = site.model("org/model", SMALL)
     path = await site.fetch(model)
@@ -240,7 +257,7 @@ async def test_the_next_call_uses_its_own_token_after_the_first_was_refused(site
         return_exceptions=True,
     )
     assert isinstance(first, ModelGated)
-    assert isinstance(second, Path)
+    assert isinstance(second, Snapshot)
 
 
 def _expired(hub: LoopbackHub) -> Token:
@@ -525,7 +542,7 @@ async def test_the_second_call_downloads_after_the_first_was_cancelled(site: Sit
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
-    assert (await second).is_dir()
+    assert (await second).path.is_dir()
 
 
 @pytest.fixture
@@ -641,7 +658,7 @@ async def test_the_operators_directory_is_used_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match=r"config\.json"):
         await downloader.fetch(model, None, lambda _: None)
     (directory / "config.json").write_text("{}")
-    assert await downloader.fetch(model, None, lambda _: None) == directory
+    assert (await downloader.fetch(model, None, lambda _: None)).path == directory
 
 
 async def test_a_download_that_makes_room_goes_on_where_it_was(site: Site) -> None:
@@ -656,7 +673,7 @@ async def test_a_download_that_makes_room_goes_on_where_it_was(site: Site) -> No
     second = asyncio.create_task(
         downloader.fetch(quick, None, lambda _: None, lambda: ("bob",))
     )
-    assert (await second).is_dir()
+    assert (await second).path.is_dir()
     site.hub.faults.clear()
     await first
     assert FetchProgress(0, 0, queued=True) in site.progress

@@ -63,7 +63,8 @@ async def test_the_worker_finds_what_the_build_has_fetched(build: Build) -> None
     build.hub.faults.add(".*", "500", times=None)
     moved = build.models.rename(build.root / "image")
     worker = SnapshotDownloader(build.root / "own", {}, caches=(moved,))
-    path = await worker.fetch(ResolvedModel("Org/Model", commit), None, lambda _: None)
+    found = await worker.fetch(ResolvedModel("Org/Model", commit), None, lambda _: None)
+    path = found.path
     assert path.is_relative_to(moved)
     assert {file.name for file in path.iterdir()} == {"config.json", "model.safetensors"}
     assert (moved / "org" / "model").samefile(path)

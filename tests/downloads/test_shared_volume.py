@@ -213,7 +213,7 @@ async def test_two_commits_of_one_repository_are_fetched_one_after_the_other(
     await eventually(lambda: waits)
     volume.hub.faults.clear()
     for fetching in (old, new):
-        assert (await fetching / "model.safetensors").stat().st_size == 6_000_000
+        assert ((await fetching).path / "model.safetensors").stat().st_size == 6_000_000
     assert volume.downloads == 1, "they share the weights"
 
 
@@ -260,7 +260,8 @@ async def test_the_lock_is_released_after_an_error(volume: Volume) -> None:
         await downloader.fetch(volume.model, None, lambda _: None)
     free = 10**12
     async with asyncio.timeout(20):
-        assert await downloader.fetch(volume.model, None, lambda _: None) == volume.path
+        found = await downloader.fetch(volume.model, None, lambda _: None)
+    assert found.path == volume.path
 
 
 async def test_a_stale_lock_of_the_hub_client_blocks_no_worker(volume: Volume) -> None:

@@ -62,7 +62,7 @@ class Machine:
 
     async def fetch(self, own: Path | None = None) -> Path:
         del self.hub.requests[:]
-        return await self.downloader(own).fetch(self.model, None, lambda _: None)
+        return (await self.downloader(own).fetch(self.model, None, lambda _: None)).path
 
     async def fill_source(self) -> Path:
         """Fill RunPod's cache as it does: everything, in lower case, without a manifest."""

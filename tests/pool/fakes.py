@@ -12,6 +12,7 @@ from router.pool.interfaces import (
     Callers,
     EngineStartError,
     FetchProgress,
+    Snapshot,
     Unkillable,
     the_operator,
 )
@@ -67,7 +68,7 @@ class FakeDownloader:
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []  # (repo, token)
         self.swept: list[str] = []
-        self._pending: dict[str, asyncio.Future[Path]] = {}
+        self._pending: dict[str, asyncio.Future[Snapshot]] = {}
         self._tell: dict[str, Callable[[FetchProgress], None]] = {}
         self.instant = False
 
@@ -78,13 +79,13 @@ class FakeDownloader:
         progress: Callable[[FetchProgress], None],
         callers: Callers = the_operator,
         flags: tuple[str, ...] = (),
-    ) -> Path:
+    ) -> Snapshot:
         self.calls.append((model.repo_id, name_on(credential)))
         if self.instant:
-            return Path("/snapshots") / model.repo_id
+            return Snapshot(Path("/snapshots") / model.repo_id)
         progress(FetchProgress(1, 2))
         self._tell[model.repo_id] = progress
-        pending: asyncio.Future[Path] = asyncio.get_running_loop().create_future()
+        pending: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
         self._pending[model.repo_id] = pending
         try:
             return await pending
@@ -93,11 +94,11 @@ class FakeDownloader:
             self.swept.append(model.repo_id)
             raise
 
-    def tell(self, name: str, done: int, total: int) -> None:
-        self._tell[f"org/{name}"](FetchProgress(done, total))
+    def tell(self, name: str, done: int, total: int, described: Snapshot | None = None) -> None:
+        self._tell[f"org/{name}"](FetchProgress(done, total, described=described))
 
     def finish(self, name: str = "a") -> None:
-        self._pending.pop(f"org/{name}").set_result(Path("/snapshots") / name)
+        self._pending.pop(f"org/{name}").set_result(Snapshot(Path("/snapshots") / name))
 
     def fail(self, name: str, error: Exception) -> None:
         self._pending.pop(f"org/{name}").set_exception(error)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from router.errors import (
     InsufficientDisk,
     ModelGated,
     ModelTooLarge,
 )
+from router.models import MemoryPlan
+from router.pool.interfaces import Snapshot
 from router.scheduler import events
 from router.scheduler.lifecycle import State
 from tests.pool.fakes import (
@@ -31,6 +34,27 @@ async def test_a_request_downloads_starts_and_gets_the_engine(stack: AsyncExitSt
     assert caller.lease is not None
     assert caller.lease.engine.url == harness.launcher.engine("a").url
     assert harness.state() is State.READY
+
+
+async def test_the_scheduler_hears_once_that_the_small_files_are_there(
+    stack: AsyncExitStack,
+) -> None:
+    harness = pool_harness(stack)
+    caller = harness.call(spec("a"))
+    await settle()
+    snapshot = Snapshot(Path("/snapshots/a"), MemoryPlan(15 * GIB, 1 << 17, 2 * GIB, 8192))
+    for done in range(1, 4):
+        harness.downloader.tell("a", done, 4, snapshot)
+    story = list(harness.scheduler.slots[spec("a").key].tell_story())
+    (told,) = (line for line in story if "Described" in line)
+    assert "/snapshots/a" in told
+    assert f"weights={15 * GIB}" in told
+    assert harness.state() is State.FETCHING
+    harness.downloader.finish("a")
+    await settle()
+    harness.launcher.ready("a")
+    await settle()
+    assert caller.lease
 
 
 async def test_requests_that_arrive_together_share_one_download_and_one_start(
