@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from engines import sleep
 from engines.door import Door
 from engines.lodging import Lodging
 from router.models import EngineSpec, ResolvedModel, Task
@@ -49,6 +50,7 @@ _PASSED = frozenset(
 _PASSED_PREFIXES = (
     *("LC_", "CUDA_", "NVIDIA_", "NCCL_", "NVSHMEM_", "GLOO_", "UCX_", "OMP_", "MKL_"),
     *("SGLANG_", "SGL_", "TORCH", "PYTORCH_", "TRITON_", "FLASHINFER_", "TVM_", "DG_JIT_"),
+    *("TMS_", "KVCACHED_", "TILELANG_", "RUNAI_STREAMER_"),  # what holds or loads weights
 )
 _SECRET_SUFFIXES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIALS")
 
@@ -102,6 +104,7 @@ def argv(
         *("--log-level-http", "warning"),  # otherwise each poll of /ready is logged
         *("--allowed-media-domains", *(media_domains or (_NO_DOMAIN,))),
         *(_cpu_flags() if device is Device.CPU else memory_flags(allotment)),
+        *(sleep.FLAGS if allotment.sleeps else ()),
         *own.usual,
         *spec.flags,
         *own.needed,

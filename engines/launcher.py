@@ -21,7 +21,8 @@ from engines.lodging import Lodging, Lodgings, User
 from engines.needs import ModelNeeds, needs_of
 from engines.process import EngineProcess
 from engines.readiness import Sessions, until_ready
-from router.models import EngineSpec
+from engines.sleep import SleepSwitch
+from router.models import EngineSpec, Task
 from router.pool.interfaces import EngineStartError
 from router.scheduler.actions import Allotment
 from router.secrets import Token
@@ -46,6 +47,8 @@ class SglangEngine:
         *,
         needs: ModelNeeds,
         sessions: Sessions,
+        task: Task = Task.GENERATE,
+        sleeps: bool = False,
     ) -> None:
         self._process = process
         self._lodging = lodging
@@ -56,6 +59,7 @@ class SglangEngine:
         self.context_length: int | None = None
         self.vocabulary, self.scores_pairs = needs.vocabulary, needs.scores_pairs
         self._sessions = sessions
+        self._switch = SleepSwitch(self.url, self.signed, task, able=sleeps, sessions=sessions)
 
     @property
     def signed(self) -> dict[str, str]:
@@ -67,6 +71,18 @@ class SglangEngine:
         return f"{ended}: {self._failure}"
 
     async def probe(self) -> bool:
+        if not self._switch.awake:
+            return True  # whether it still runs, `exited` tells
+        with self._switch.probing():
+            return await self._is_healthy()
+
+    async def sleep(self) -> None:
+        await self._switch.sleep()
+
+    async def wake(self) -> None:
+        await self._switch.wake()
+
+    async def _is_healthy(self) -> bool:
         try:
             async with (
                 self._sessions() as session,
@@ -137,7 +153,15 @@ class SglangLauncher:
         needs = await needs_of(snapshot, spec.model.task, cache, self._aside)
         process, door, lodging = await self._spawn(spec, snapshot, needs, allotment, on_line)
         engine = SglangEngine(
-            process, failure, door, name, lodging, needs=needs, sessions=self._sessions
+            process,
+            failure,
+            door,
+            name,
+            lodging,
+            needs=needs,
+            sessions=self._sessions,
+            task=spec.model.task,
+            sleeps=allotment.sleeps,
         )
         try:
             await self._wait_until_ready(engine, command.model_path(snapshot), failure)

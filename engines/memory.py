@@ -12,6 +12,7 @@ import pynvml
 
 PATIENCE = 30.0  # seconds after which memory that was not freed counts as lost
 POLL = 0.1  # seconds
+STILL = 1.0  # seconds without a rise after which no more memory is expected
 
 
 class NvmlGauge:
@@ -28,11 +29,12 @@ class NvmlGauge:
         handles: Sequence[object],
         *,
         patience: float = PATIENCE,
+        still: float = STILL,
         nvml: ModuleType = pynvml,
     ) -> None:
-        """`handles` are NVML's, from `find_gpus`; `patience` is in seconds."""
+        """`handles` are NVML's, from `find_gpus`; `patience` and `still` are in seconds."""
         self._handles, self._nvml = handles, nvml
-        self._patience = patience
+        self._patience, self._still = patience, still
 
     def total(self) -> int:
         return min(int(self._nvml.nvmlDeviceGetMemoryInfo(one).total) for one in self._handles)
@@ -55,6 +57,18 @@ class NvmlGauge:
             if asyncio.get_running_loop().time() > deadline:
                 break
             await asyncio.sleep(POLL)
+        return free
+
+    async def settled(self, target: int) -> int:
+        """Wait: what an engine that falls asleep keeps can't be known before."""
+        time = asyncio.get_running_loop().time
+        deadline, still_at = time() + self._patience, time() + self._still
+        highest = free = self.free()
+        while free < target and time() < min(deadline, still_at):
+            await asyncio.sleep(POLL)
+            free = self.free()
+            if free > highest:
+                highest, still_at = free, time() + self._still
         return free
 
 
@@ -86,6 +100,10 @@ class HostGauge:
         not count as lost, so this returns at least `target`.
         """
         return max(target, self.free())
+
+    async def settled(self, target: int) -> int:  # noqa: ARG002 - the interface's
+        """Return at once, for the same reason."""
+        return self.free()
 
     def capability(self) -> None:
         """A CPU has none."""

@@ -142,6 +142,10 @@ def trusts(flag: str) -> bool:
     return flag.replace("_", "-").startswith("--tr")
 
 
+# Flags with which SGLang 0.5.23 takes no memory saver, or shares the weights with others.
+_KEEPS_AWAKE = ("--startup-weight-load-mode", "--weight-cache-mode", "--disaggregation-mode")
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
     """How to start the engine for a model."""
@@ -158,6 +162,11 @@ class EngineSpec:
     def trusted(self) -> bool:
         """Whether the model may run its own code."""
         return any(map(trusts, self.flags))
+
+    @property
+    def may_sleep(self) -> bool:
+        """Whether its flags allow SGLang's memory saver."""
+        return not any(flag.replace("_", "-").startswith(_KEEPS_AWAKE) for flag in self.flags)
 
     @property
     def key(self) -> EngineKey:

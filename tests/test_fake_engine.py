@@ -20,6 +20,7 @@ from engines.process import EngineProcess, Exit
 from router.models import EngineSpec, ResolvedModel
 from router.scheduler.actions import Allotment
 from tests.fake_engine import FILE, OUT_OF_MEMORY, PYTHON, behaviour
+from tests.fake_engine.saver import taken
 
 pytestmark = pytest.mark.process
 
@@ -349,3 +350,98 @@ async def test_bad_flags_are_refused_as_argparse_does(start: Start) -> None:
 def test_an_unknown_behaviour_is_an_error() -> None:
     with pytest.raises(TypeError, match="die_at_strat"):
         behaviour(die_at_strat=1)
+
+
+# The memory saver: what facts about SGLang 0.5.23 say of release and resume.
+
+SAVER = ("--enable-memory-saver", "--enable-weights-cpu-backup")
+
+
+async def saver(fake: Fake, what: str, **body: object) -> int | None:
+    try:
+        async with fake.http.post(f"/{what}_memory_occupation", json=body) as answer:
+            return answer.status
+    except aiohttp.ClientConnectionError:
+        return None
+
+
+async def test_a_release_while_a_request_runs_kills_it(start: Start) -> None:
+    fake = await (await start(*SAVER, hang=True)).ready()
+    asked = asyncio.create_task(fake.post(GENERATION[0], CHAT))
+    await fake.journaled("request")
+    assert await saver(fake, "release") is None
+    assert (await fake.ends()).signal == signal.SIGKILL
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await asked
+
+
+@pytest.mark.parametrize("flags", [(), SAVER])
+async def test_a_second_resume_kills_it_with_or_without_the_saver(
+    start: Start, flags: tuple[str, ...]
+) -> None:
+    fake = await (await start(*flags)).ready()
+    assert await saver(fake, "release") == await saver(fake, "resume") == 200
+    assert await saver(fake, "resume") is None
+    assert (await fake.ends()).signal == signal.SIGKILL
+
+
+async def test_tags_are_released_and_resumed_each_by_itself(start: Start) -> None:
+    fake = await (await start(*SAVER)).ready()
+    assert await saver(fake, "release", tags=["weights"]) == 200
+    assert await saver(fake, "resume", tags=["kv_cache"]) is None
+    assert (await fake.ends()).signal == signal.SIGKILL
+
+
+async def test_without_the_saver_a_release_does_nothing(start: Start) -> None:
+    fake = await (await start()).ready()
+    assert await saver(fake, "release") == 200
+    assert (await fake.post(GENERATION[0], CHAT))[0] == 200
+    assert await fake.status("/health") == 200
+
+
+async def test_asleep_it_fails_its_health_check_and_dies_of_a_request(start: Start) -> None:
+    fake = await (await start(*SAVER)).ready()
+    await saver(fake, "release")
+    assert await fake.status("/ready") == 200
+    assert await fake.status("/health") == 503
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await fake.post(GENERATION[0], CHAT)
+    assert (await fake.ends()).signal == signal.SIGKILL
+
+
+async def test_without_a_backup_the_weights_are_lost(start: Start) -> None:
+    fake = await (await start(SAVER[0], answer="I am me")).ready()
+    await saver(fake, "release")
+    await saver(fake, "resume")
+    _, answer = await fake.post(GENERATION[0], CHAT)
+    assert answer["choices"][0]["message"]["content"] == "! ! !"
+
+
+async def test_a_flush_waits_for_requests_for_as_long_as_it_is_told(start: Start) -> None:
+    fake = await (await start(*SAVER, hang=True)).ready()
+    async with fake.http.post("/flush_cache") as answer:
+        assert answer.status == 200
+    asked = asyncio.create_task(fake.post(GENERATION[0], CHAT))
+    await fake.journaled("request")
+    async with fake.http.post("/flush_cache?timeout=0.1") as answer:
+        assert answer.status == 400
+    asked.cancel()
+    await asyncio.wait({asked})
+
+
+async def test_memory_comes_free_some_time_after_a_release(
+    start: Start, tmp_path: Path
+) -> None:
+    device = tmp_path / "device"
+    device.mkdir()
+    fake = await start(*SAVER, device=str(device), memory=100, kept_asleep=7, frees_after=0.2)
+    await fake.ready()
+    await saver(fake, "release")
+    assert taken(device) == 100
+
+    async def held() -> int:
+        return taken(device)
+
+    await eventually(held, 7)
+    await saver(fake, "resume")
+    assert taken(device) == 100

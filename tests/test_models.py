@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.errors import InvalidModelId
-from router.models import ModelRef
+from router.models import EngineSpec, ModelRef, ResolvedModel
 
 ALNUM = string.ascii_letters + string.digits
 name_like = st.text(st.sampled_from(ALNUM + "._-"), min_size=1, max_size=100)
@@ -117,3 +117,19 @@ def test_only_a_full_hash_is_a_commit() -> None:
     assert not ModelRef("org/name", "0123456").is_commit
     assert not ModelRef("org/name", "A" * 40).is_commit
     assert not ModelRef("org/name").is_commit
+
+
+@pytest.mark.parametrize(
+    ("flags", "may"),
+    [
+        ((), True),
+        (("--dtype", "half"), True),
+        (("--startup-weight-load-mode", "overlap"), False),
+        (("--startup_weight_load_mode=overlap",), False),
+        (("--weight-cache-mode", "daemon"), False),
+    ],
+)
+def test_flags_that_exclude_the_memory_saver_keep_an_engine_awake(
+    flags: tuple[str, ...], may: bool
+) -> None:
+    assert EngineSpec(ResolvedModel("org/name", "c" * 40), flags).may_sleep is may

@@ -9,6 +9,7 @@ from copy import copy
 
 from router.clock import Clock
 from router.errors import AccessError, InternalError, RouterError
+from router.pool.footprints import Footprints
 from router.pool.interfaces import (
     Callers,
     Downloader,
@@ -16,16 +17,13 @@ from router.pool.interfaces import (
     EngineLauncher,
     EngineStartError,
     MemoryGauge,
+    SleepError,
 )
 from router.pool.progress import FetchMeter, ProgressTracker
 from router.scheduler import actions, events
 from router.secrets import Token
 
 _log = logging.getLogger(__name__)
-
-# What an engine may take on top of what it had when it became ready (kernels that are
-# loaded late), before its memory counts as missing. A chosen figure, not a measured one.
-_SLACK = 1 << 30  # bytes
 
 _Tasks = MutableMapping[int, asyncio.Task[None]]
 
@@ -53,10 +51,9 @@ class Executor:
         self._fetches: _Tasks = {}  # by attempt
         self._starts: _Tasks = {}  # by generation
         self._watches: _Tasks = {}  # by generation
+        self._changes: _Tasks = {}  # engines that fall asleep or wake, by generation
         self.engines: dict[int, Engine] = {}  # by generation
-        self._footprints: dict[int, int] = {}  # bytes, by generation
-        self._baseline = gauge.free()  # bytes free without any engine
-        self._ended_engines = 0  # crashed or stopped
+        self._footprints = Footprints(gauge)
         self.progress = ProgressTracker(clock)
         self.at_fault = asyncio.Event()  # the machine, or the router, is broken
 
@@ -70,6 +67,10 @@ class Executor:
                 self._fetches[attempt].cancel()
             case actions.Start():
                 self.spawn(self._start(action), self._starts, action.generation)
+            case actions.Sleep():
+                self.spawn(self._sleep(action), self._changes, action.generation)
+            case actions.Wake():
+                self.spawn(self._wake(action), self._changes, action.generation)
             case actions.Stop():
                 self.spawn(self._stop(action))
             case actions.Probe():
@@ -91,7 +92,7 @@ class Executor:
 
     async def abort(self) -> None:
         """End all downloads, starts and engines, whatever the scheduler knows of them."""
-        for tasks in (self._fetches, self._starts, self._watches):
+        for tasks in (self._fetches, self._starts, self._changes, self._watches):
             for task in tasks.values():
                 task.cancel()
         await self.finish()  # also of stops that are in progress
@@ -152,7 +153,7 @@ class Executor:
         key, generation = action.spec.key, action.generation
         _log.info("starting %s", key)
         self.progress.begin(generation)
-        ended_before = self._ended_engines
+        given_back = self._footprints.given_back
         try:
             engine = await self._launcher.start(action.spec, action.snapshot, action.allotment)
         except EngineStartError as failure:
@@ -179,22 +180,56 @@ class Executor:
         _log.info("%s is ready after %.1f s", key, seconds)
         self.progress.started(key, seconds)
         self.engines[generation] = engine
-        self._footprints[generation] = self._footprint(action.allotment, ended_before)
+        self._footprints.started(generation, action.allotment, self.free(), given_back)
         self.spawn(self._watch(action, engine), self._watches, generation)
         self._report(events.Healthy(key, generation))
 
-    def _footprint(self, allotment: actions.Allotment, ended_before: int) -> int:
-        """Bytes that the engine has taken, as far as they can be told, within its claim."""
-        free = self.free()
-        if free is None or ended_before != self._ended_engines:
-            return allotment.claim  # another engine freed memory during the start
-        return max(0, min(allotment.free - free, allotment.claim))
-
     async def _watch(self, action: actions.Start, engine: Engine) -> None:
         how = await engine.exited()
-        self._ended_engines += 1
+        self._footprints.note_given_back()
         _log.error("%s ended by itself: %s", action.spec.key, how)
         self._report(events.Crashed(action.spec.key, action.generation, how))
+
+    async def _sleep(self, action: actions.Sleep) -> None:
+        key, generation = action.key, action.generation
+        began, engine = self._clock(), self.engines.get(generation)
+        if engine is None:
+            return  # it is being stopped already
+        try:
+            before = self._footprints.now()
+            await engine.sleep()
+            left = await self._footprints.asleep(generation, before)
+            missing = await self._missing()
+        except Exception as failure:  # noqa: BLE001 - a SleepError, or the driver is gone
+            self._could_not("fall asleep", action, failure)
+            return
+        seconds = self._clock() - began
+        _log.info("%s is asleep after %.1f s, with %d MiB", key, seconds, left >> 20)
+        self._report(events.Asleep(key, generation, missing, left))
+
+    async def _wake(self, action: actions.Wake) -> None:
+        key, generation = action.key, action.generation
+        began, engine = self._clock(), self.engines.get(generation)
+        if engine is None:
+            return  # it is being stopped already
+        self._footprints.waking(generation)
+        try:
+            await engine.wake()
+        except SleepError as failure:
+            self._could_not("wake", action, failure)
+            return
+        _log.info("%s is awake after %.1f s", key, self._clock() - began)
+        self._report(events.Awake(key, generation))
+
+    def _could_not(
+        self, what: str, action: actions.Sleep | actions.Wake, failure: Exception
+    ) -> None:
+        """The scheduler ends the engine, as one that crashed."""
+        if not isinstance(failure, SleepError):
+            _log.critical("memory can't be measured", exc_info=failure)
+            self.at_fault.set()
+        _log.error("%s could not %s: %s", action.key, what, failure)
+        self._report(events.Crashed(action.key, action.generation, f"could not {what}"))
 
     async def _probe(self, action: actions.Probe) -> None:
         engine = self.engines.get(action.generation)
@@ -209,16 +244,16 @@ class Executor:
     async def _stop(self, action: actions.Stop) -> None:
         key, generation = action.key, action.generation
         _log.info("stopping %s: %s", key, action.why)
-        if start := self._starts.get(generation):
-            start.cancel()
-            await asyncio.wait({start})
+        for tasks in (self._starts, self._changes):
+            if task := tasks.get(generation):
+                task.cancel()
+                await asyncio.wait({task})
         if watch := self._watches.get(generation):
             watch.cancel()
         try:
             if engine := self.engines.pop(generation, None):
                 await engine.stop(at_once=action.at_once)
-            self._ended_engines += 1
-            self._footprints.pop(generation, None)
+            self._footprints.ended(generation)
             missing = await self._missing()
         except Exception as fault:  # noqa: BLE001 - Unkillable, or the driver is gone
             _log.critical("%s could not be stopped", key, exc_info=fault)
@@ -231,6 +266,4 @@ class Executor:
         """Bytes that should be free, by the footprints of the engines left, and are not."""
         while starts := tuple(self._starts.values()):
             await asyncio.wait(starts)  # memory that a start takes meanwhile is not missing
-        expected = self._baseline - sum(self._footprints.values())
-        target = max(0, expected - _SLACK * (len(self._footprints) + 1))
-        return max(0, target - await self._gauge.recovered(target))
+        return await self._footprints.missing()

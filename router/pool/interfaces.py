@@ -88,6 +88,10 @@ class EngineStartError(Exception):
         self.out_of_memory, self.unsupported = out_of_memory, unsupported
 
 
+class SleepError(Exception):
+    """An engine could not fall asleep or wake, and is of no more use. Why, for the log."""
+
+
 class Unkillable(Exception):
     """A process group survived SIGKILL: the machine is at fault."""
 
@@ -130,7 +134,25 @@ class Engine(Protocol):
         ...
 
     async def probe(self) -> bool:
-        """Whether the engine still generates. False: it is dead or stalled."""
+        """Whether the engine still generates. False: it is dead or stalled.
+
+        One that sleeps, or is about to, is not asked.
+        """
+        ...
+
+    async def sleep(self) -> None:
+        """Give the device's memory back, but keep what is needed to wake.
+
+        Only where no request is in flight; none may come before `wake` has returned.
+        Raises `SleepError` if the engine can't, or takes too long. It must then be stopped.
+        """
+        ...
+
+    async def wake(self) -> None:
+        """Take the device's memory again; the engine answers when this returns.
+
+        Only an engine that sleeps. Raises `SleepError`; the engine must then be stopped.
+        """
         ...
 
     async def stop(self, *, at_once: bool = False) -> None:
@@ -167,4 +189,8 @@ class MemoryGauge(Protocol):
 
     async def recovered(self, target: int) -> int:
         """Wait until `target` bytes are free, or for long enough. Returns the free bytes."""
+        ...
+
+    async def settled(self, target: int) -> int:
+        """Wait until `target` bytes are free, or no more come free. Returns the free bytes."""
         ...

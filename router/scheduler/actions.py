@@ -18,6 +18,7 @@ class Allotment:
     whole: bool  # the engine has the accelerator to itself
     smaller: bool = False  # an earlier start ran out of memory
     tokens: int | None = None  # of the KV cache, as planned; None: what fits the claim
+    sleeps: bool = False  # the engine is to be one that can fall asleep
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -253,3 +254,58 @@ def test_sglang_is_taught_to_take_the_mean() -> None:
     assert asked["SGLANG_EXTERNAL_MODEL_PACKAGE"] == "mean_pooling"
     assert asked["PYTHONPATH"] == f"{POOLING_MODULES}:{CPU_MODULES}:/own"
     assert (POOLING_MODULES / "mean_pooling/encoders.py").is_file()
+
+
+def test_an_engine_that_is_to_sleep_has_the_memory_saver_and_keeps_its_weights() -> None:
+    sleeps = replace(WHOLE, sleeps=True)
+    line = argv(spec(), SNAPSHOT, DOOR, sleeps, python="python3", device=Device.CUDA)
+    assert {"--enable-memory-saver", "--enable-weights-cpu-backup"} <= {*line}
+    assert "--enable-memory-saver" not in command(spec())
+
+
+def test_an_engine_that_is_to_sleep_keeps_no_core_busy() -> None:
+    sleeps = replace(WHOLE, sleeps=True)
+    line = argv(spec(), SNAPSHOT, DOOR, sleeps, python="python3", device=Device.CUDA)
+    assert "--sleep-on-idle" in line
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TMS_RETAIN_CPU_BACKUP",
+        "TMS_INIT_CPU_BACKUP_BACKEND",
+        "KVCACHED_IPC_NAME",
+        "RUNAI_STREAMER_CONCURRENCY",
+        "TRITON_CACHE_DIR",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "TILELANG_CACHE_DIR",
+        "SGLANG_CACHE_DIR",
+        "DG_JIT_CACHE_DIR",
+        "CUDA_CACHE_PATH",
+    ],
+)
+def test_what_tunes_memory_loading_and_kernels_reaches_the_engine(name: str) -> None:
+    made = environment(
+        {name: "1", f"{name}_TOKEN": "2"},
+        spec(),
+        lodging=LODGING,
+        device=Device.CUDA,
+        hf_token=None,
+    )
+    assert made[name] == "1"
+    assert f"{name}_TOKEN" not in made
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--load-format", "runai_streamer"),
+        ("--load-format", "instanttensor"),
+        ("--startup-weight-load-mode", "overlap"),
+        ("--weight-loader-prefetch-checkpoints",),
+        ("--model-loader-extra-config", '{"concurrency": 16}'),
+    ],
+)
+def test_an_operators_way_of_loading_reaches_the_engine(flags: tuple[str, ...]) -> None:
+    line = command(spec(Task.GENERATE, *flags))
+    assert line[-len(flags) :] == flags

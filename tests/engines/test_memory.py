@@ -70,8 +70,8 @@ async def test_the_hosts_memory_is_not_waited_for(machine: Path) -> None:
 class Filling(NvmlGauge):
     """A GPU on which more memory is free at each measurement."""
 
-    def __init__(self, *free: int, patience: float) -> None:
-        super().__init__((), patience=patience)
+    def __init__(self, *free: int, patience: float, still: float = 10.0) -> None:
+        super().__init__((), patience=patience, still=still)
         self._left = list(free)
 
     def free(self) -> int:
@@ -84,6 +84,19 @@ async def test_a_gpus_memory_is_waited_for() -> None:
 
 async def test_waiting_for_a_gpus_memory_ends() -> None:
     assert await Filling(1, 2, patience=0.0).recovered(3) < 3
+
+
+async def test_memory_that_comes_free_slowly_is_waited_for_until_it_is_enough() -> None:
+    assert await Filling(1, 2, 3, 4, 5, patience=10.0).settled(4) == 4
+
+
+async def test_memory_that_an_engine_keeps_is_not_waited_for() -> None:
+    assert await Filling(1, 2, patience=10.0, still=0.2).settled(9) == 2
+    assert await Filling(1, 2, patience=0.2).settled(9) == 2
+
+
+async def test_the_hosts_memory_is_as_it_is_measured(machine: Path) -> None:
+    assert await host(machine).settled(1024 * MIB) == 512 * MIB
 
 
 def test_this_machine_can_be_measured() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from engines import entry
 from tests.fake_engine.api import Api
 from tests.fake_engine.behaviour import Behaviour, Journal
+from tests.fake_engine.saver import SaverFlags
 from tests.fake_engine.wire import Connection
 
 
@@ -27,6 +28,8 @@ def main() -> None:
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--is-embedding", action="store_true")
+    parser.add_argument("--enable-memory-saver", action="store_true")
+    parser.add_argument("--enable-weights-cpu-backup", action="store_true")
     listener, key = entry.inherited(files)
     args, others = parser.parse_known_args(flags)
 
@@ -42,6 +45,7 @@ def main() -> None:
         journal,
         is_embedding=args.is_embedding,
         key=None if behaviour.without_lock else key,
+        saver=SaverFlags(args.enable_memory_saver, args.enable_weights_cpu_backup),
     )
     asyncio.run(serve(api, behaviour, journal, listener))
 

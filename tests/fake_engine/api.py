@@ -19,6 +19,7 @@ from tests.fake_engine.dialects import (
     event,
 )
 from tests.fake_engine.refusals import flat, invalid
+from tests.fake_engine.saver import Saver, SaverFlags
 from tests.fake_engine.wire import Reply, Request, die
 
 GENERATION: dict[str, type[Dialect]] = {
@@ -29,7 +30,7 @@ GENERATION: dict[str, type[Dialect]] = {
     "/generate": Dialect,
 }
 _VECTOR = (0.6, 0.8, -0.020408163265306, 0.0714285714285714)
-_EMBEDDING = {"/v1/embeddings", "/v1/rerank", "/v1/classify"}
+_EMBEDDING = {"/v1/embeddings", "/encode", "/v1/rerank", "/v1/classify"}
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "max_new_tokens")
 
 Json = dict[str, Any]
@@ -47,6 +48,7 @@ class Api:
         *,
         is_embedding: bool,
         key: str | None,
+        saver: SaverFlags,
     ) -> None:
         """`key` is what each request must bring; None: serve anybody."""
         self._expected = None if key is None else f"Bearer {key}"
@@ -58,6 +60,7 @@ class Api:
         self._name = served_name
         self._behaviour = behaviour
         self._journal = journal
+        self._saver = Saver(saver, behaviour, journal)
         self._is_embedding = is_embedding
         self._get = {
             "/ready": self._readiness,
@@ -70,6 +73,7 @@ class Api:
         }
         self._post = {
             "/v1/embeddings": self._embeddings,
+            "/encode": self._encode,
             "/v1/rerank": self._rerank,
             "/v1/score": self._score,
             "/v1/classify": self._classify,
@@ -96,6 +100,8 @@ class Api:
             reply.whole(403)
         elif method == "GET" and path in self._get:
             await self._get[path](reply)
+        elif method == "POST" and path in self._saver.routes:
+            await self._saver.routes[path](request, reply)
         elif method == "POST" and path in {*GENERATION, *self._post}:
             await self._submit(request, reply)
         elif path in {*self._get, *GENERATION, *self._post}:
@@ -117,7 +123,11 @@ class Api:
         elif ":" in str(body.get("model")):
             reply.whole(400, flat(400, "LoRA is not enabled"))
         else:
-            await self._work(request, body, reply)
+            self._saver.begin()
+            try:
+                await self._work(request, body, reply)
+            finally:
+                self._saver.end()
 
     async def _work(self, request: Request, body: Json, reply: Reply) -> None:
         path = request.path
@@ -180,6 +190,8 @@ class Api:
 
     def _answer(self, body: Json) -> Answer:
         words = (self._behaviour.answer or f"I am {self._name}").split(" ")
+        if self._saver.garbled:
+            words = ["!"] * len(words)
         pieces = [words[0], *(f" {word}" for word in words[1:])]
         if self._behaviour.tokens is not None:
             pieces = list(islice(cycle(pieces), self._behaviour.tokens))
@@ -207,6 +219,11 @@ class Api:
         usage = {"prompt_tokens": _count_words(body), "total_tokens": _count_words(body)}
         model = body.get("model") or self._name
         reply.whole(200, {"object": "list", "data": data, "model": model, "usage": usage})
+
+    def _encode(self, body: Json, reply: Reply) -> None:
+        vector = list(islice(cycle(_VECTOR), self._behaviour.dimensions))
+        prompt = len(body["input_ids"])
+        reply.whole(200, {"embedding": vector, "meta_info": {"prompt_tokens": prompt}})
 
     def _rerank(self, body: Json, reply: Reply) -> None:
         ranked = [
@@ -236,7 +253,9 @@ class Api:
         reply.whole(200 if self.ready else 503)
 
     async def _health(self, reply: Reply) -> None:
-        if self._behaviour.unwell:
+        if self._saver.asleep:
+            self._journal.write("health while asleep")
+        if self._behaviour.unwell or self._saver.asleep:
             reply.whole(503)
             return
         if self._behaviour.hang:

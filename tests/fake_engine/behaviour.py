@@ -40,6 +40,16 @@ class Behaviour:
     error: int | None = None  # the status that generation is refused with
     echo: bool = False  # the refusal repeats the request, headers included
 
+    # with SGLang's memory saver
+    device: str | None = None  # a directory: each engine notes its memory there
+    memory: int = 0  # bytes that it holds
+    kept_asleep: int = 0  # of them, after a release
+    frees_after: float = 0.0  # the release has answered
+    release_takes: float = 0.0
+    release_error: int | None = None  # the status that it answers
+    resume_takes: float = 0.0
+    die_at_resume: bool = False
+
     ignore_sigint: bool = False
     ignore_sigterm: bool = False
     spawn_children: int = 0  # that ignore signals

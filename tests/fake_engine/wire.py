@@ -19,6 +19,7 @@ class Request:
     path: str  # without the query
     headers: dict[str, str]  # names in lower case
     body: bytes
+    query: str = ""
 
 
 class Reply:
@@ -119,7 +120,8 @@ class Connection(asyncio.Protocol):
             return
         method, target, _ = request_line.split(" ")
         self._received = rest[length:]
-        self._request = Request(method, target.partition("?")[0], headers, rest[:length])
+        path, _, query = target.partition("?")
+        self._request = Request(method, path, headers, rest[:length], query)
         self._reply = Reply(self._transport)
         self._task = asyncio.create_task(self._serve(self._request, self._reply))
 

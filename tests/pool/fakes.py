@@ -12,6 +12,7 @@ from router.pool.interfaces import (
     Callers,
     EngineStartError,
     FetchProgress,
+    SleepError,
     Snapshot,
     Unkillable,
     the_operator,
@@ -60,6 +61,10 @@ class FakeGauge:
         return self.size - sum(self.taken.values()) - self.outsiders
 
     async def recovered(self, target: int) -> int:
+        await asyncio.sleep(0)
+        return self.free()
+
+    async def settled(self, target: int) -> int:
         await asyncio.sleep(0)
         return self.free()
 
@@ -117,6 +122,13 @@ class FakeEngine:
     stopped_at_once: bool | None = None
     defect: Exception | None = None  # raised by a probe
     silent: asyncio.Event | None = None  # a probe waits for it
+    kept: int = 0  # bytes of the device that it holds asleep
+    sleep_fails: SleepError | None = None
+    wake_fails: SleepError | None = None
+    drowsy: asyncio.Event | None = None  # falling asleep, and waking, wait for it
+    asleep: bool = False
+    probed_asleep: bool = False
+    _held: int = 0
     _exit: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -141,11 +153,32 @@ class FakeEngine:
 
     async def probe(self) -> bool:
         await asyncio.sleep(0)
+        self.probed_asleep |= self.asleep
         if self.silent is not None:
             await self.silent.wait()
         if self.defect is not None:
             raise self.defect
         return self.healthy
+
+    async def sleep(self) -> None:
+        await self._change(self.sleep_fails, asleep=True)
+        self._held, self.launcher.gauge.taken[self.number] = (
+            self.launcher.gauge.taken[self.number],
+            self.kept,
+        )
+
+    async def wake(self) -> None:
+        await self._change(self.wake_fails, asleep=False)
+        self.launcher.gauge.taken[self.number] = self._held
+
+    async def _change(self, failure: SleepError | None, *, asleep: bool) -> None:
+        assert self.asleep is not asleep, "the real one ends when it is told twice"
+        await asyncio.sleep(0)
+        if self.drowsy is not None:
+            await self.drowsy.wait()
+        if failure is not None:
+            raise failure
+        self.asleep = asleep
 
     async def stop(self, *, at_once: bool = False) -> None:
         await asyncio.sleep(0)
