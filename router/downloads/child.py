@@ -120,6 +120,9 @@ class SnapshotDownload:
             self._files = small + more + self._files[len(small) :]
             self._fetch(more)
         small, weights = small + more, selection.weights(facts)
+        if selection.is_adapter(facts, weights):
+            self._fetch(selection.of_adapter())
+            raise adapter_refused(read_adapter(snapshot))
         self._files = small + weights
         self._check_size(self._files)
         weight_bytes = sum(file.size for file in weights)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from router.downloads.refs import Refs
 from router.repository.files import RemoteFile
-from router.repository.weights import SAFE, UNSAFE
+from router.repository.weight_names import SAFE, UNSAFE
 
 PARTIAL_SUFFIX = ".incomplete"  # huggingface_hub's name for a blob that is being written
 WITHDRAWN = ".withdrawn"  # a manifest whose snapshot is being removed

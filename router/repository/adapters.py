@@ -7,15 +7,16 @@ of the model itself is there.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from router.errors import UnsupportedModel
+from router.repository.files import RemoteFile
 from router.repository.listing import Listing
+from router.repository.weight_names import SAFE, UNSAFE, is_of_adapter, weights_at_top
 
 ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER = "adapter_model"
 
-# How a whole model's weights begin. Others may lie beside an adapter
-# (`non_lora_trainables.bin`, `training_args.bin`).
+# How a whole model's weights usually begin.
 _MODEL = ("model", "pytorch_model", "consolidated")
 _REPOSITORY = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/(?!.*(?:--|\.\.))[A-Za-z0-9][A-Za-z0-9_.-]{0,95}",
@@ -23,15 +24,31 @@ _REPOSITORY = re.compile(
 )
 
 
+def holds_adapter(listing: Listing) -> bool:
+    return ADAPTER_CONFIG in listing or any(map(is_of_adapter, _weights(listing)))
+
+
 def is_adapter_alone(listing: Listing) -> bool:
-    """Whether the repository holds an adapter and no whole model."""
-    has_adapter = ADAPTER_CONFIG in listing or any(
-        name.endswith((".safetensors", ".bin")) for name in listing.top(ADAPTER)
-    )
-    return has_adapter and not any(
-        name.startswith(_MODEL)
-        for name in (*listing.top(end=".safetensors"), *listing.top(end=".bin"))
-    )
+    """Whether the repository holds an adapter and certainly no whole model."""
+    others = [name for name in _weights(listing) if not is_of_adapter(name)]
+    whole = any(name.startswith(_MODEL) for name in others)
+    return holds_adapter(listing) and not whole and not (others and "config.json" in listing)
+
+
+def is_part(listing: Listing, weights: Iterable[RemoteFile], least: int) -> bool:
+    """Whether an adapter's `weights` under other names are too few for a whole model.
+
+    `least`: the bytes that the configuration describes at least; 0: it does not tell.
+    """
+    chosen = list(weights)
+    if not holds_adapter(listing) or any(file.name.startswith(_MODEL) for file in chosen):
+        return False
+    own = sum(listing.files[name].size for name in _weights(listing) if is_of_adapter(name))
+    return sum(file.size for file in chosen) < max(least, own)
+
+
+def _weights(listing: Listing) -> list[str]:
+    return weights_at_top(listing, SAFE, UNSAFE)
 
 
 def adapter_refused(config: object) -> UnsupportedModel:

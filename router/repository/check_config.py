@@ -17,7 +17,7 @@ from router.repository.check_dimensions import check_dimensions
 from router.repository.read_json import printable, read_json
 from router.repository.small_files import MODULES, is_configuration
 from router.repository.weight_index import check_index
-from router.repository.weights import SAFE, UNSAFE
+from router.repository.weight_names import SAFE, UNSAFE
 
 # Each megabyte takes the checking process some milliseconds.
 MAX_TOTAL_BYTES = 16 << 20

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from router.errors import UnsupportedModel
@@ -126,6 +127,14 @@ def check_dimensions(name: str, content: object, weight_bytes: int) -> None:
                 f"The model's {name} describes {least:,} bytes of weights or more, and the "
                 f"repository has {weight_bytes:,} bytes. Ask its owner to correct it."
             )
+
+
+def least_bytes(content: object) -> int:
+    """A low estimate of the bytes of the weights that a configuration describes; 0 where it
+    holds what is no number of a model's."""
+    with suppress(OverflowError, ValueError):  # infinite, or none at all
+        return max(map(_least_bytes, _objects(content)), default=0)
+    return 0
 
 
 def _objects(content: object) -> Iterator[Mapping[str, object]]:

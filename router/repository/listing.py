@@ -36,7 +36,7 @@ class Listing:
     def __contains__(self, name: str) -> bool:
         return name in self.files
 
-    def top(self, start: str = "", end: str = "") -> list[str]:
+    def top(self, start: str = "", end: str | tuple[str, ...] = "") -> list[str]:
         """The names in no folder that start and end so, in order."""
         return sorted(
             name

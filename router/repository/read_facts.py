@@ -7,6 +7,7 @@ from pathlib import Path
 
 from router.repository.adapters import ADAPTER_CONFIG
 from router.repository.architectures import named
+from router.repository.check_dimensions import least_bytes
 from router.repository.read_json import read_json
 from router.repository.small_files import MODULES
 from router.repository.weight_index import indexed_files
@@ -27,6 +28,7 @@ def read_facts(snapshot: Path, index: str | None) -> Facts:
         next_token_layers=_layers(config),
         module_folders=_module_folders(snapshot),
         indexed=indexed_files(snapshot / index, index) if index else None,
+        least_bytes=least_bytes(config),
     )
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from router.errors import UnsupportedModel
-from router.repository.adapters import ADAPTER_CONFIG, is_adapter_alone
+from router.repository.adapters import ADAPTER_CONFIG, is_adapter_alone, is_part
 from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.small_files import module_files, small_files
-from router.repository.weights import SAFE, UNSAFE, Facts, choose_weights, index_name
+from router.repository.weight_names import SAFE, UNSAFE
+from router.repository.weights import Facts, choose_weights, index_name
 
 _OTHER_WEIGHTS = (".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".h5", ".msgpack", ".npz")
 _MAX_FOLDERS = 5  # in a message
@@ -41,8 +42,16 @@ class Selection:
     def small(self) -> list[RemoteFile]:
         """The files to read first. Raises `UnsupportedModel` for too many bytes."""
         if self.is_adapter_alone:
-            return self.listing.take({ADAPTER_CONFIG} & self.listing.files.keys())
+            return self.of_adapter()
         return small_files(self.listing, self.index)
+
+    def of_adapter(self) -> list[RemoteFile]:
+        """What names an adapter's base model."""
+        return self.listing.take({ADAPTER_CONFIG} & self.listing.files.keys())
+
+    def is_adapter(self, facts: Facts, weights: Iterable[RemoteFile]) -> bool:
+        """Whether the weights that were chosen only belong to an adapter."""
+        return is_part(self.listing, weights, facts.least_bytes)
 
     def of_modules(self, facts: Facts) -> list[RemoteFile]:
         """The configuration of modules. It may be among the small files already."""

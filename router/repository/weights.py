@@ -2,31 +2,23 @@
 
 Its loader reads the files beside `config.json` that the index names; without an index, all of
 one format. Of what it would read twice (an fp32 copy, shards beside a whole file), one copy is
-chosen. Some architectures open further files by name.
+chosen (`copies`). Some architectures open further files by name.
 """
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from router.errors import UnsupportedModel
-from router.repository.adapters import ADAPTER
+from router.repository.copies import LEAST_SHARE, one_copy, some
+from router.repository.files import RemoteFile
 from router.repository.listing import Listing
-
-SAFE = ".safetensors"
-# Pickles run code when they are loaded, so the operator has to allow them.
-UNSAFE = ".bin"
+from router.repository.weight_names import SAFE, UNSAFE, is_of_adapter, weights_at_top
 
 # SGLang loads `consolidated*` for paths that hold these, if `params.json` is there.
 _MISTRAL = ("mistral-large-3", "mistral-small-4", "leanstral")
-# SGLang skips the first two; the others are a trainer's as well.
-_TRAINING = ("training_args.bin", "optimizer.bin", "scheduler.bin", "scaler.bin")
-_MAX_NAMED = 3  # files in a message
-
 _GLM = frozenset(
     {"Glm4MoeForCausalLM", "Glm4MoeForCausalLMNextN"}
     | {"Glm4MoeLiteForCausalLM", "Glm4MoeLiteForCausalLMNextN"}
@@ -55,6 +47,7 @@ class Facts:
     next_token_layers: int = 0  # `num_nextn_predict_layers`
     module_folders: tuple[str, ...] = ()  # that `modules.json` names
     indexed: frozenset[str] | None = None  # files that the index names; None without an index
+    least_bytes: int = 0  # of the weights that the configuration describes; 0: it does not tell
 
 
 def loads_consolidated(listing: Listing, repo_id: str) -> bool:
@@ -84,7 +77,7 @@ def choose_weights(
     elif folders := _folders(facts):
         main = _matching(listing.files, folders)
     elif loads_consolidated(listing, repo_id):
-        main = _one_copy(listing, "consolidated", SAFE)
+        main = one_copy(listing.take(listing.top("consolidated", SAFE)), SAFE)
     else:
         main = _without_index(listing, unsafe_weights=unsafe_weights)
     return list(dict.fromkeys(main + _further(listing, facts))) if main else []
@@ -107,7 +100,7 @@ def _indexed(listing: Listing, indexed: frozenset[str], folders: Collection[str]
         return _matching(indexed & listing.files.keys(), folders)
     if missing := sorted(indexed - listing.files.keys()):
         raise UnsupportedModel(
-            f"The index of the model's weights names {_some(missing)}, which the repository "
+            f"The index of the model's weights names {some(missing)}, which the repository "
             "does not have. Ask its owner to complete it."
         )
     beside = [name for name in indexed if "/" not in name]  # the loader looks only there
@@ -116,38 +109,26 @@ def _indexed(listing: Listing, indexed: frozenset[str], folders: Collection[str]
 
 def _without_index(listing: Listing, *, unsafe_weights: bool) -> list[str]:
     safe = [
-        name for name in listing.top(end=SAFE) if not name.startswith((ADAPTER, "consolidated"))
+        file for file in _of_model(listing, SAFE) if not file.name.startswith("consolidated")
     ]
-    if safe:
-        return _one_copy(listing, "model", SAFE) or safe
-    if not unsafe_weights:
-        return []
-    return _one_copy(listing, "pytorch_model", UNSAFE) or [
-        name
-        for name in listing.top(end=UNSAFE)
-        if not name.startswith(ADAPTER) and name not in _TRAINING
-    ]
+    pickles = _of_model(listing, UNSAFE)
+    if safe and not _is_beside(safe, pickles):
+        return one_copy(safe, SAFE)
+    return one_copy(pickles, UNSAFE) if unsafe_weights else []
 
 
-def _one_copy(listing: Listing, stem: str, suffix: str) -> list[str]:
-    """Of the files that begin with `stem`, those that hold each weight once."""
-    names = listing.top(stem, suffix)
-    if stem + suffix in names:
-        return [stem + suffix]
-    shard = re.compile(rf"{stem}-(\d+)-of-(\d+){re.escape(suffix)}")
-    groups: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        if found := shard.fullmatch(name):
-            groups[found[2]].append(name)
-    whole = [group for count, group in groups.items() if len(group) == int(count)]
-    if whole:
-        return min(whole, key=lambda group: sum(listing.files[name].size for name in group))
-    if groups:
-        raise UnsupportedModel(
-            f"The repository lacks some of its weights: {_some(names)} are there, of "
-            f"{int(max(groups)):,} files. Ask its owner to complete it."
-        )
-    return [name for name in names if "fp32" not in name] or names
+def _is_beside(safe: list[RemoteFile], pickles: list[RemoteFile]) -> bool:
+    """Whether a model in pickles has something small beside it (a value head, say). SGLang
+    would load that in place of the model."""
+    if any(file.name.startswith("model") for file in safe):
+        return False
+    whole = sum(file.size for file in pickles if file.name.startswith("pytorch_model"))
+    return sum(file.size for file in safe) * LEAST_SHARE < whole
+
+
+def _of_model(listing: Listing, suffix: str) -> list[RemoteFile]:
+    names = weights_at_top(listing, suffix)
+    return listing.take(name for name in names if not is_of_adapter(name))
 
 
 def _further(listing: Listing, facts: Facts) -> list[str]:
@@ -160,8 +141,3 @@ def _further(listing: Listing, facts: Facts) -> list[str]:
         if architecture in facts.architectures and needs in listing
     ]
     return [name for name in found if name in listing]
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _MAX_NAMED
-    return ", ".join(names[:_MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")

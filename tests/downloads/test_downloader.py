@@ -342,6 +342,20 @@ async def test_an_adapter_is_refused_before_its_weights(site: Site) -> None:
     assert not site.files()
 
 
+async def test_an_adapter_with_further_weights_is_refused_before_them(site: Site) -> None:
+    adapter = {"base_model_name_or_path": "org/base", "peft_type": "LORA"}
+    files = {
+        "config.json": b'{"num_hidden_layers": 64, "hidden_size": 1024}',
+        "adapter_config.json": json.dumps(adapter).encode(),
+        "adapter_model.safetensors": b"x" * 1000,
+        "projector.safetensors": b"x" * 2000,
+    }
+    with pytest.raises(UnsupportedModel, match="base model, org/base, or"):
+        await site.fetch(site.model("org/adapter", files))
+    assert not any("safetensors" in request.path for request in site.hub.requests)
+    assert not site.files()
+
+
 async def test_an_embedder_that_sglang_gets_wrong_is_refused_before_its_weights(
     site: Site,
 ) -> None:

@@ -88,6 +88,13 @@ GUARDS = (
         "tests/downloads/test_downloader.py::test_an_adapter_is_refused_before_its_weights",
     ),
     Guard(
+        "An adapter with further weights is not served as its base model",
+        "router.downloads.child:SnapshotDownload._settle",
+        never("is_adapter"),
+        "tests/downloads/test_downloader.py::"
+        "test_an_adapter_with_further_weights_is_refused_before_them",
+    ),
+    Guard(
         "An adapter's refusal repeats only the name of a repository",
         "router.repository.adapters:adapter_refused",
         without("_REPOSITORY"),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from router.errors import UnsupportedModel
-from router.repository.check_dimensions import check_dimensions
+from router.repository.check_dimensions import check_dimensions, least_bytes
 
 GB = 10**9
 
@@ -258,3 +258,15 @@ def test_time_grows_with_the_configuration_and_no_faster(key: str) -> None:
     seconds(1000)
     small = min(seconds(2000) for _ in range(3))
     assert min(seconds(8000) for _ in range(3)) < 16 * small + 0.01
+
+
+@pytest.mark.parametrize("width", [float("inf"), float("nan"), -1])
+def test_what_is_no_dimension_describes_no_weights(width: float) -> None:
+    assert least_bytes({"num_hidden_layers": 2, "hidden_size": width}) == 0
+    assert least_bytes([]) == 0
+
+
+def test_the_least_bytes_are_those_of_the_largest_part() -> None:
+    small = {"num_hidden_layers": 1, "hidden_size": 8}
+    large = {"num_hidden_layers": 4, "hidden_size": 8}
+    assert least_bytes({"vision_config": small, "text_config": large}) == 32

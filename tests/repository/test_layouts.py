@@ -29,6 +29,8 @@ def select(layout: Layout, snapshot: Path) -> tuple[list[RemoteFile], list[Remot
     facts = read_facts(snapshot, selection.index)
     small += [file for file in selection.of_modules(facts) if file not in small]
     weights = selection.weights(facts)
+    if selection.is_adapter(facts, weights):
+        raise adapter_refused(read_adapter(snapshot))
     for file in snapshot.rglob("*.json"):
         name = str(file.relative_to(snapshot))
         if name not in {each.name for each in small}:

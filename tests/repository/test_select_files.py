@@ -86,10 +86,35 @@ def test_one_copy_of_the_weights_is_taken() -> None:
     assert weights("model.fp16.safetensors", "model.fp32.safetensors") == {
         "model.fp16.safetensors"
     }
-    assert weights("model-a.safetensors", "model-b.safetensors", "x.safetensors") == {
-        *("model-a.safetensors", "model-b.safetensors")
-    }
     assert weights("gptq_model-4bit.safetensors") == {"gptq_model-4bit.safetensors"}
+
+
+def test_weights_of_other_names_are_all_taken_as_sglang_does() -> None:
+    for files in (
+        ("lm_head.safetensors", "model_layers.safetensors"),
+        ("model.safetensors", "vision_tower.safetensors"),
+        (
+            "layers-00001-of-00002.safetensors",
+            "layers-00002-of-00002.safetensors",
+            "e.safetensors",
+        ),
+        ("model-a.safetensors", "model-b.safetensors", "x.safetensors"),
+    ):
+        assert weights(*files, "adapter_model.safetensors", "optimizer.safetensors") == {*files}
+    pickles = ("lm_head.bin", "pytorch_model_layers.bin")
+    assert weights(*pickles, "training_args.bin", "openvino_model.bin", unsafe=True) == {
+        *pickles
+    }
+
+
+def test_something_small_beside_pickles_is_not_the_model() -> None:
+    files = [RemoteFile("v_head.safetensors", 1, "v"), RemoteFile("pytorch_model.bin", 99, "p")]
+    allowed, forbidden = (
+        Selection(Listing.of(files), "org/model", unsafe) for unsafe in (True, False)
+    )
+    assert names(allowed.weights(Facts())) == {"pytorch_model.bin"}
+    with pytest.raises(UnsupportedModel, match=r"only as \.bin"):
+        forbidden.weights(Facts())
 
 
 def test_mistrals_own_format_is_taken_where_sglang_reads_it() -> None:
