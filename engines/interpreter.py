@@ -29,10 +29,11 @@ _NEEDED = "a Python that has SGLang"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line for the log."""
+    """One line for the log, and whether engines can sleep."""
 
     text: str
     is_warning: bool
+    has_saver: bool = False  # torch_memory_saver
 
 
 class InterpreterCheck:
@@ -89,6 +90,7 @@ class InterpreterCheck:
         found: object = None
         with suppress(ValueError, RecursionError):
             found = json.loads(last)
+        has_saver = isinstance(found, dict) and found.get("memory_saver") is True
         match found:
             case {"sglang": False}:
                 raise SettingsError(
@@ -98,12 +100,15 @@ class InterpreterCheck:
                     "this one has none",
                 )
             case {"sglang": True, "version": str(version)} if version == VERIFIED:
-                return Finding(f"engines run SGLang {version}", is_warning=False)
+                return Finding(
+                    f"engines run SGLang {version}", is_warning=False, has_saver=has_saver
+                )
             case {"sglang": True, "version": version}:
                 return Finding(
                     f"engines run SGLang {version or 'of an unknown version'}; this worker was "
                     f"tested with {VERIFIED}",
                     is_warning=True,
+                    has_saver=has_saver,
                 )
         return Finding(
             f"ENGINE_PYTHON does not tell its SGLang (status {status}): {last[:200]}",

@@ -1,4 +1,5 @@
-"""Run by the engines' interpreter: says, as a line of JSON, whether it has SGLang, and which.
+"""Run by the engines' interpreter: says, as a line of JSON, whether it has SGLang, and which,
+and whether it has the package that lets engines sleep.
 
 Imports nothing of SGLang, which would take seconds and may touch the GPU.
 """
@@ -10,6 +11,7 @@ import json
 
 def main() -> None:
     found: dict[str, object] = {"sglang": importlib.util.find_spec("sglang") is not None}
+    found["memory_saver"] = importlib.util.find_spec("torch_memory_saver") is not None
     try:
         found["version"] = importlib.metadata.version("sglang")
     except importlib.metadata.PackageNotFoundError:  # it lies on PYTHONPATH, say

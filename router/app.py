@@ -18,7 +18,8 @@ from engines import flags
 from engines.command import Device
 from engines.launcher import SglangLauncher
 from engines.lodging import User, engine_user
-from engines.memory import Gauge, gauge
+from engines.memory import Gauge, HostGauge, gauge
+from engines.sleep_memory import sleep_memory
 from router.access.authorize import Admission
 from router.access.credentials import Credentials
 from router.clock import WorkerClock, watch
@@ -60,6 +61,7 @@ class Configuration:
     engine_flags: tuple[str, ...]
     engine_user: User | None
     knows_sglang: bool = True  # the engines run the release that the tables are about
+    has_saver: bool = False  # engines can sleep
 
     @classmethod
     def read(
@@ -186,9 +188,18 @@ class Assembly:
     def _pool(
         self, memory: Gauge, downloads: SnapshotDownloader, aside: SideProcesses
     ) -> EnginePool:
-        settings, limits = self._settings, _limits(self._settings, memory)
+        settings = self._settings
+        asleep = sleep_memory(
+            settings.sleep_memory,
+            HostGauge(),
+            on_gpu=memory.device != HostGauge.device,
+            has_saver=self._configuration.has_saver,
+            environ=self._configuration.environ,
+        )
+        limits = _limits(settings, memory, asleep.size)
         gib = limits.budget / 1024**3
         _log.info("engines run on %s with %.1f GiB of memory", memory.device, gib)
+        _log.info("%s", asleep.text)
         record: Journal | None = None
         if settings.pool_journal is not None:
             stream = self._stack.enter_context(files.append_privately(settings.pool_journal))
@@ -281,7 +292,7 @@ class Worker:
         return self._pool
 
 
-def _limits(settings: Settings, memory: Gauge) -> Limits:
+def _limits(settings: Settings, memory: Gauge, sleep_memory: int) -> Limits:
     return Limits(
         budget=settings.gpu_memory_budget or memory.free(),
         max_loaded=settings.max_loaded_models,
@@ -291,6 +302,7 @@ def _limits(settings: Settings, memory: Gauge) -> Limits:
         stall_timeout=settings.stall_timeout,
         fetch_linger=settings.fetch_linger,
         max_downloads=settings.max_downloads,
+        sleep_memory=sleep_memory,
         contested_start_timeout=settings.contested_start_timeout,
         max_queue_per_caller=settings.max_queue_per_caller,
         max_concurrency_per_caller=settings.max_concurrency_per_caller,

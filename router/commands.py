@@ -86,7 +86,9 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
         )
     else:
         _log.info("%s", configuration.credentials.summary())
-    worker = Worker(replace(configuration, knows_sglang=not found.is_warning))
+    worker = Worker(
+        replace(configuration, knows_sglang=not found.is_warning, has_saver=found.has_saver)
+    )
     if queue:
         # A few more than one engine's places: where one caller's jobs hold all that they may,
         # another caller's still reach the places that are left.

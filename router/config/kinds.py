@@ -35,6 +35,11 @@ SECONDS = Kind(parsers.as_seconds, "seconds", form="number", minimum=0)
 DEADLINE = Kind(parsers.as_deadline, "seconds", form="number", minimum=1)
 TTL = Kind(parsers.as_ttl, "seconds, or `off`")
 SIZE = Kind(parsers.as_size, "size, such as `20GiB`", "A size with its unit, such as 20GiB.")
+SIZE_OR_OFF = Kind(
+    parsers.as_size_or_off,
+    "size, such as `20GiB`, or 0",
+    "A size with its unit, such as 20GiB.",
+)
 FLAG = Kind(parsers.as_flag, "true or false", form="boolean")
 PATH = Kind(Path, "path")
 URL = Kind(parsers.as_origin, "URL")

@@ -82,6 +82,11 @@ def as_size(text: str) -> int:
     return size
 
 
+def as_size_or_off(text: str) -> int:
+    """Bytes, as `as_size` reads them; `0` and `off` are none."""
+    return 0 if text.lower() in ("0", "off") else as_size(text)
+
+
 def as_flag(text: str) -> bool:
     if text.lower() in _TRUE:
         return True

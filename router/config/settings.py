@@ -155,6 +155,13 @@ class Settings:
         label="Minimum Residency",
         default="15",
     )
+    sleep_memory: int | None = setting(
+        kinds.SIZE_OR_OFF,
+        "Host memory for evicted engines that sleep: they keep their weights there, and wake "
+        "in seconds. 0: none sleeps.",
+        label="Sleep Memory",
+        unset="what is free at the start, less a quarter of the container's memory or 8 GiB",
+    )
     engine_python: str = setting(
         kinds.TEXT,
         "Python interpreter that has SGLang. The log names its version at start.",

@@ -40,6 +40,7 @@ class Limits:
     stall_timeout: float = 120.0
     fetch_linger: float = 60.0
     max_downloads: int = 2
+    sleep_memory: int = 0  # of the host, for engines that sleep; 0: none does
     # For the start of a model that the operator did not name, while another caller waits;
     # None: by its size.
     contested_start_timeout: float | None = None

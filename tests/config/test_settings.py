@@ -329,3 +329,13 @@ def test_private_files_can_not_be_removed_after_no_time_at_all() -> None:
     Settings.from_environ({"REMOVE_PRIVATE_FILES": "true"})
     with pytest.raises(SettingsError, match="PRIVATE_IDLE_TTL"):
         Settings.from_environ({"REMOVE_PRIVATE_FILES": "true", "PRIVATE_IDLE_TTL": "off"})
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [(None, None), ("0", 0), ("off", 0), ("20GiB", 20 * 2**30)]
+)
+def test_memory_for_sleepers_can_be_none_and_is_else_found_out(
+    given: str | None, expected: int | None
+) -> None:
+    environ = {} if given is None else {"SLEEP_MEMORY": given}
+    assert Settings.from_environ(environ).sleep_memory == expected

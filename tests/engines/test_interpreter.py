@@ -116,6 +116,23 @@ def test_it_sees_no_secret_of_the_worker(script: Script, tmp_path: Path) -> None
 
 @pytest.mark.process
 def test_the_tests_own_interpreters_are_known() -> None:
-    known = Finding(f"engines run SGLang {VERIFIED}", is_warning=False)
-    assert check(str(FAKE)) == known
-    assert check(str(REAL)) == known
+    text = f"engines run SGLang {VERIFIED}"
+    assert check(str(FAKE)) == Finding(text, is_warning=False, has_saver=True)
+    assert check(str(REAL)) == Finding(text, is_warning=False, has_saver=False)
+
+
+@pytest.mark.process
+def test_a_memory_saver_on_the_path_is_seen_and_not_imported(tmp_path: Path) -> None:
+    for name in ("sglang", "torch_memory_saver"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('not imported')")
+    assert check(sys.executable, PYTHONPATH=str(tmp_path)).has_saver
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("said", ["false", '"yes"', "1"])
+def test_engines_sleep_only_where_the_saver_is_said_to_be_there(
+    script: Script, said: str
+) -> None:
+    line = f'{{"sglang": true, "version": "{VERIFIED}", "memory_saver": {said}}}'
+    assert not check(script(f"echo '{line}'")).has_saver

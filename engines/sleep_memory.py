@@ -1,0 +1,82 @@
+"""How much of the host's memory engines that sleep may hold, and where none can sleep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+GIB = 1 << 30
+
+_LEAST_RESERVE = 8 * GIB
+_RESERVED_SHARE = 4  # a quarter
+# torch_memory_saver 0.0.10 refuses expandable segments: an engine would end at its start.
+_ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+
+
+class Host(Protocol):
+    """Of `HostGauge`."""
+
+    def total(self) -> int: ...
+
+    def free(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SleepMemory:
+    """`size` in bytes; 0: no engine sleeps. `text` says so, or why not, in the log."""
+
+    size: int
+    text: str
+
+
+def reserve(total: int) -> int:
+    """Bytes of the host's memory that sleepers leave to everything else.
+
+    The weights of a sleeper are pinned: the kernel can neither write them back nor swap them,
+    and a container that is over its limit is killed as a whole. The reserve is for the router,
+    the processes of the engines that run (2 to 4 GiB each, chosen from what the CPU engine
+    takes), and the page cache, through which the next model's weights are read.
+    """
+    return max(_LEAST_RESERVE, total // _RESERVED_SHARE)
+
+
+def budget(total: int, free: int, asked: int | None = None) -> int:
+    """Bytes for sleepers: what was `asked` for, or what is free before any engine has started;
+    never more than the container has, less the reserve."""
+    most = max(0, total - reserve(total))
+    return min(most, max(0, free - reserve(total)) if asked is None else asked)
+
+
+def sleep_memory(
+    asked: int | None,
+    host: Host,
+    *,
+    on_gpu: bool,
+    has_saver: bool,
+    environ: Mapping[str, str],
+) -> SleepMemory:
+    """Decide at the start. `asked`: by the operator; None: by what the host has."""
+    if asked == 0:
+        return SleepMemory(0, "no engine sleeps: SLEEP_MEMORY is 0")
+    if not on_gpu:
+        return SleepMemory(0, "no engine sleeps: there is no GPU")
+    if not has_saver:
+        return SleepMemory(0, "no engine sleeps: ENGINE_PYTHON has no torch_memory_saver")
+    if "expandable_segments:True" in environ.get("PYTORCH_CUDA_ALLOC_CONF", ""):
+        # SGLang would end at its start (torch_memory_saver 0.0.10).
+        return SleepMemory(
+            0, "no engine sleeps: PYTORCH_CUDA_ALLOC_CONF has expandable_segments"
+        )
+    total, free = host.total(), host.free()
+    size = budget(total, free, asked)
+    if not size:
+        return SleepMemory(
+            0, f"no engine sleeps: {_gib(free)} of {_gib(total)} host memory are too little"
+        )
+    less = f", not {_gib(asked)}" if asked is not None and size < asked else ""
+    return SleepMemory(size, f"engines may sleep in {_gib(size)} of the host's memory{less}")
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"
