@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -10,27 +9,17 @@ from pathlib import Path
 
 from engines import sleep
 from engines.door import Door
+from engines.flags import can_wait
 from engines.lodging import Lodging
+from engines.memory_flags import bounds_later, memory_flags
 from router.models import EngineSpec, ResolvedModel, Task
-from router.repository.engine_flags import PREFILL, ModelFlags
+from router.repository.engine_flags import ModelFlags
 from router.scheduler.actions import Allotment
 from router.secrets import Token
 
 CPU_MODULES = Path(__file__).with_name("cpu")  # see sitecustomize.py there
 POOLING_MODULES = Path(__file__).with_name("pooling")
 ENTRY = Path(__file__).with_name("entry.py")
-
-_GIB = 1 << 30
-
-# An engine that shares its GPU gets the smallest prefill chunk that SGLang uses; by default
-# SGLang sizes the chunk for the whole GPU.
-# An encoder has no chunks, and computes as much at once.
-_SHARED_CHUNK = PREFILL  # tokens
-# SGLang's own estimate of the memory beside weights and KV cache: 512 MiB, and 1.5 MiB per
-# token of the prefill chunk (sglang 0.5.23, arg_groups/memory_hook.py).
-_RESERVE = _GIB // 2 + _SHARED_CHUNK * 3 * (1 << 19)  # bytes
-_MAX_RESERVE = 0.25  # of the claim, so that a small claim is not all reserve
-_SMALLER = 0.85
 
 _CPU_CACHE = 4096  # tokens
 _NONE = ModelFlags()
@@ -86,24 +75,28 @@ def argv(
     *,
     python: str,
     device: Device,
+    gate: Door | None = None,
     own: ModelFlags = _NONE,
     media_domains: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """The engine's command line; `own` are the flags that the model needs.
+
+    `gate`: where it waits before it loads; None: it does not.
 
     The last of two equal flags counts. So the spec's flags come last, but for those that
     would make the model's numbers wrong: `ENGINE_ARGS` speaks of all models.
     """
     return (
         python,
-        *(str(ENTRY), ",".join(map(str, door.files)), "sglang.launch_server"),
+        *(str(ENTRY), ",".join(map(str, files(door, gate))), "sglang.launch_server"),
         *("--model-path", model_path(snapshot)),
         *("--served-model-name", served_name(spec.model)),
         *("--host", "127.0.0.1", "--port", str(door.port)),
+        *(("--gated-launch-port", str(gate.port)) if gate else ()),
         *(() if spec.model.task is Task.GENERATE else ("--is-embedding",)),
         *("--log-level-http", "warning"),  # otherwise each poll of /ready is logged
         *("--allowed-media-domains", *(media_domains or (_NO_DOMAIN,))),
-        *(_cpu_flags() if device is Device.CPU else memory_flags(allotment)),
+        *(_cpu_flags() if device is Device.CPU else memory_flags(allotment, waits=bool(gate))),
         *(sleep.FLAGS if allotment.sleeps else ()),
         *own.usual,
         *spec.flags,
@@ -111,28 +104,14 @@ def argv(
     )
 
 
-def memory_flags(allotment: Allotment) -> tuple[str, ...]:
-    """Flags that keep an engine on a GPU within its claim.
+def may_wait(spec: EngineSpec, allotment: Allotment, device: Device) -> bool:
+    """Whether an engine can wait at a gate before it takes memory."""
+    return can_wait(spec.flags) and (device is Device.CPU or bounds_later(allotment))
 
-    With f for `--mem-fraction-static`, SGLang sizes the KV cache so that weights and cache
-    together take f times the memory that was free before the start
-    (kv_cache_configurator.py, `_profile_available_bytes`). Activations and graphs come on
-    top, and are part of the claim. Therefore:
 
-        f = (claim - reserve) / free, times 0.85 after the engine ran out of memory
-
-    An engine that has the GPU to itself gets no such flags at first: SGLang then decides.
-    """
-    if allotment.whole and not allotment.smaller:
-        return ()
-    reserve = min(_RESERVE, int(allotment.claim * _MAX_RESERVE))
-    fraction = (allotment.claim - reserve) / max(allotment.free, allotment.claim)
-    if allotment.smaller:
-        fraction *= _SMALLER
-    return (
-        *("--mem-fraction-static", f"{math.floor(fraction * 1000) / 1000:.3f}"),
-        *("--chunked-prefill-size", str(_SHARED_CHUNK)),
-    )
+def files(door: Door, gate: Door | None) -> tuple[int, ...]:
+    """The open files that the engine's main process inherits, in the order of `entry.py`."""
+    return (*door.files, *(gate.files if gate else ()))
 
 
 def _cpu_flags() -> tuple[str, ...]:

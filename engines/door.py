@@ -1,4 +1,4 @@
-"""The port of one engine, and the key without which it answers nobody.
+"""A port of one engine, and the key without which it answers nobody.
 
 Any user of the machine can reach a port. The router therefore binds it, so that no other
 process can take it before the engine does, and hands the socket down together with a random
@@ -24,6 +24,15 @@ class Door:
     port: int
     key: Secret
     files: tuple[int, int]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def signed(self) -> dict[str, str]:
+        """The header that it asks for."""
+        return {"Authorization": f"Bearer {self.key.reveal()}"}
 
 
 @contextmanager

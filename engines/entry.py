@@ -4,6 +4,10 @@
 two inherited files: a socket that is bound to the engine's port, and a pipe with a random key.
 It can import only the standard library and what SGLang brings along.
 
+`LISTENER,KEY,LISTENER,KEY`: the second two are for the gate, where the engine is to wait
+before it loads (`engines/gate.py`). SGLang serves it in another process, a child that it starts
+by `multiprocessing`. So every such child is run by this file, too, and has only these two.
+
 SGLang has no socket but a TCP port, which every user of the machine can reach, and through a
 browser every web page. Its own `--api-key` stands on the command line and in the log, and
 leaves `/health`, `/metrics` and every OPTIONS request open. So the lock is put in front of
@@ -21,15 +25,18 @@ import runpy
 import socket
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, Protocol
+from multiprocessing import util
+from typing import Any, NoReturn, Protocol
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Spawn = Callable[[bytes, Sequence[str], Sequence[int]], int]
 
 _PR_SET_DUMPABLE = 4
 _LONGEST_KEY = 1024  # bytes
+_CHILD = "--multiprocessing-fork"  # the last word of such a child's command line
 
 
 class Configured(Protocol):
@@ -67,9 +74,8 @@ class Lock:
         return len(given) == 1 and hmac.compare_digest(given[0], self._expected)
 
 
-def inherited(files: str) -> tuple[socket.socket, str]:
-    """The bound socket and the key, from `LISTENER,KEY`. Neither is left to a child."""
-    listener, pipe = map(int, files.split(","))
+def inherited(listener: int, pipe: int) -> tuple[socket.socket, str]:
+    """The bound socket and the key. Neither is left to a child."""
     with os.fdopen(pipe, "rb") as stream:
         key = stream.read(_LONGEST_KEY).decode()
     bound = socket.socket(fileno=listener)
@@ -78,7 +84,7 @@ def inherited(files: str) -> tuple[socket.socket, str]:
 
 
 def lock(listener: socket.socket, key: str) -> None:
-    """Have uvicorn serve on `listener`, behind a `Lock`; let SGLang's own requests through."""
+    """Have uvicorn serve on `listener`, behind a `Lock`."""
     if not key:
         raise SystemExit("the engine got no key for its port")
     uvicorn = importlib.import_module("uvicorn")
@@ -94,10 +100,9 @@ def lock(listener: socket.socket, key: str) -> None:
         await startup(server, sockets=sockets or [listener])
 
     uvicorn.Config.load, uvicorn.Server.startup = locked_load, startup_on_listener
-    _sign_own_requests(listener.getsockname()[1], key)
 
 
-def _sign_own_requests(port: int, key: str) -> None:
+def sign_own_requests(port: int, key: str) -> None:
     """SGLang warms itself up over HTTP."""
     requests = importlib.import_module("requests")
     send = requests.Session.send
@@ -110,6 +115,27 @@ def _sign_own_requests(port: int, key: str) -> None:
     requests.Session.send = signed_send
 
 
+def hand_down(listener: socket.socket, key: str) -> None:
+    """Have each child that `multiprocessing` spawns run by this file, with these two."""
+    spawn: Spawn = util.spawnv_passfds
+
+    def spawn_behind_lock(path: bytes, args: Sequence[str], files: Sequence[int]) -> int:
+        if args[-1] != _CHILD:  # the tracker of resources
+            return spawn(path, args, files)
+        at = args.index("-c")
+        readable, writable = os.pipe()
+        with os.fdopen(writable, "wb") as pipe:
+            pipe.write(key.encode())  # fits into the pipe's buffer
+        own = (listener.fileno(), readable)
+        through = (__file__, ",".join(map(str, own)))
+        try:
+            return spawn(path, [*args[:at], *through, *args[at:]], [*files, *own])
+        finally:
+            os.close(readable)
+
+    vars(util)["spawnv_passfds"] = spawn_behind_lock
+
+
 def hide_memory() -> None:
     """Keep other processes of the same user from reading the key in this one's memory."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
@@ -117,14 +143,33 @@ def hide_memory() -> None:
 
 
 def main() -> None:
-    hide_memory()
     _, files, module, *flags = sys.argv
+    if module == "-c":
+        _run_child(files, *flags)
+    hide_memory()
     if not getattr(sys.flags, "safe_path", False):
         del sys.path[0]  # this directory: its modules have names that others have, too
-    lock(*inherited(files))
+    door, key, *gate = map(int, files.split(","))
+    listener, opens = inherited(door, key)
+    lock(listener, opens)
+    sign_own_requests(listener.getsockname()[1], opens)
+    if gate:
+        hand_down(*inherited(*gate))
     sys.argv = [module, *flags]
     # As `python -m` would: the processes that SGLang starts import this module again by name.
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _run_child(files: str, program: str, *flags: str) -> NoReturn:
+    """As `python -c PROGRAM` would.
+
+    It stays as open to other processes of its user as SGLang's processes are: who can
+    read their memory needs no key.
+    """
+    lock(*inherited(*map(int, files.split(","))))
+    sys.argv = ["-c", *flags]
+    exec(program, {"__name__": "__main__"})  # noqa: S102 - written by multiprocessing
+    sys.exit()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ or value ends the engine's start, and here that would be every model's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -192,6 +192,17 @@ GONE_VALUES = MappingProxyType(
     }
 )
 
+# With these, more than one process would serve a gate on the same port, or a process on another
+# machine would have to be told as well.
+GATELESS = frozenset(
+    {
+        *("--dp-size", "--data-parallel-size"),
+        *("--attn-dp-size", "--attention-data-parallel-size", "--enable-dp-attention"),
+        *("--dwdp-size", "--elastic-ep-backend", "--ep-join-mode"),
+        *("--nnodes", "--node-rank", "--dist-init-addr", "--nccl-init-addr"),
+    }
+)
+
 # What the launcher sets itself: without these it could not find or trust its engine. And what
 # would serve in another way than behind the one door that `entry.py` locks.
 RESERVED = frozenset(
@@ -250,9 +261,20 @@ def warnings(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def refuse_reserved(key: str, given: Iterable[str]) -> None:
     """Raise `SettingsError` where an operator's flags, at `key`, hold one of the router's."""
-    for flag in given:
+    for name in _among(RESERVED, given):
+        raise SettingsError(key, name, f"without {name}, which is set by the router")
+
+
+def can_wait(given: Iterable[str]) -> bool:
+    """Whether an engine with these flags can wait at a gate before it takes memory."""
+    return not any(_among(GATELESS, given))
+
+
+def _among(names: frozenset[str], given: Iterable[str]) -> Iterator[str]:
+    """The given words that SGLang may take for one of these flags."""
+    for word in given:
         # SGLang takes underscores for dashes, too.
-        name = flag.partition("=")[0].replace("_", "-")
+        name = word.partition("=")[0].replace("_", "-")
         # argparse takes any unambiguous beginning of a flag for the flag.
-        if name.startswith("--") and any(own.startswith(name) for own in RESERVED):
-            raise SettingsError(key, name, f"without {name}, which is set by the router")
+        if name.startswith("--") and any(one.startswith(name) for one in names):
+            yield name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
 
@@ -17,13 +18,15 @@ import aiohttp
 from engines import command
 from engines.door import Door, new_door
 from engines.failure import FailureReason, clean
+from engines.gate import NOISE, EngineGate
 from engines.lodging import Lodging, Lodgings, User
 from engines.needs import ModelNeeds, needs_of
 from engines.process import EngineProcess
 from engines.readiness import Sessions, until_ready
 from engines.sleep import SleepSwitch
+from engines.start_watch import StartWatch
 from router.models import EngineSpec, Task
-from router.pool.interfaces import EngineStartError
+from router.pool.interfaces import EngineStartError, Gate
 from router.scheduler.actions import Allotment
 from router.secrets import Token
 from router.side_process import Aside
@@ -53,18 +56,12 @@ class SglangEngine:
         self._process = process
         self._lodging = lodging
         self._failure = failure
-        self.url = f"http://127.0.0.1:{door.port}"
-        self.door_key = door.key
+        self.url, self.door_key, self.signed = door.url, door.key, door.signed
         self.served_name = served_name
         self.context_length: int | None = None
         self.vocabulary, self.scores_pairs = needs.vocabulary, needs.scores_pairs
         self._sessions = sessions
         self._switch = SleepSwitch(self.url, self.signed, task, able=sleeps, sessions=sessions)
-
-    @property
-    def signed(self) -> dict[str, str]:
-        """The header that the engine's door asks for."""
-        return {"Authorization": f"Bearer {self.door_key.reveal()}"}
 
     async def exited(self) -> str:
         ended = await self._process.exited()
@@ -140,18 +137,27 @@ class SglangLauncher:
         self._log = log or logging.getLogger(__name__)
 
     async def start(
-        self, spec: EngineSpec, snapshot: Path, allotment: Allotment
+        self,
+        spec: EngineSpec,
+        snapshot: Path,
+        allotment: Allotment,
+        gate: Gate | None = None,
     ) -> SglangEngine:
+        if gate is not None and not command.may_wait(spec, allotment, self._device):
+            allotment, gate = await gate.opened(), None
         name = command.served_name(spec.model)
         failure = FailureReason()
 
         def on_line(line: str) -> None:
             failure.add(line)
-            self._log.info("engine[%s] %s", name, clean(line))
+            if NOISE not in line:
+                self._log.info("engine[%s] %s", name, clean(line))
 
         cache = command.cache_size(self._device)
         needs = await needs_of(snapshot, spec.model.task, cache, self._aside)
-        process, door, lodging = await self._spawn(spec, snapshot, needs, allotment, on_line)
+        process, lodging, door, own_gate = await self._spawn(
+            spec, snapshot, needs, allotment, on_line, waits=gate is not None
+        )
         engine = SglangEngine(
             process,
             failure,
@@ -163,8 +169,12 @@ class SglangLauncher:
             task=spec.model.task,
             sleeps=allotment.sleeps,
         )
+        watch = StartWatch(engine.exited, failure, self._start_timeout)
         try:
-            await self._wait_until_ready(engine, command.model_path(snapshot), failure)
+            if gate is not None and own_gate is not None:
+                await _pass(EngineGate(own_gate, self._sessions), gate, watch)
+            ready = until_ready(engine, command.model_path(snapshot), self._sessions)
+            engine.context_length = await watch.step(ready)
         except BaseException:
             # To the end, even if this task is cancelled: a failed start leaves no process.
             await finish(engine.stop(at_once=True))
@@ -178,7 +188,10 @@ class SglangLauncher:
         needs: ModelNeeds,
         allotment: Allotment,
         on_line: Callable[[str], None],
-    ) -> tuple[EngineProcess, Door, Lodging]:
+        *,
+        waits: bool,
+    ) -> tuple[EngineProcess, Lodging, Door, Door | None]:
+        """Start the process, which `waits` at its gate, the second door, before it loads."""
         try:
             lodging = await self._lodge(snapshot)
         except OSError as error:
@@ -192,7 +205,9 @@ class SglangLauncher:
             pools_mean=needs.pools_mean,
         )
         try:
-            with new_door() as door:
+            with ExitStack() as doors:
+                door = doors.enter_context(new_door())
+                gate = doors.enter_context(new_door()) if waits else None
                 argv = command.argv(
                     spec,
                     snapshot,
@@ -200,6 +215,7 @@ class SglangLauncher:
                     allotment,
                     python=self._python,
                     device=self._device,
+                    gate=gate,
                     own=needs.flags,
                     media_domains=self._media_domains,
                 )
@@ -207,7 +223,7 @@ class SglangLauncher:
                     argv,
                     environment,
                     on_line,
-                    hand_down=door.files,
+                    hand_down=command.files(door, gate),
                     user=lodging.user,
                     directory=lodging.directory,
                     kill_after=KILL_AFTER,
@@ -215,7 +231,7 @@ class SglangLauncher:
         except OSError as error:
             lodging.clear()
             raise EngineStartError(f"the engine could not be started: {error}") from error
-        return process, door, lodging
+        return process, lodging, door, gate
 
     async def _lodge(self, snapshot: Path) -> Lodging:
         """Make the engine's directories; none is left where this is cancelled."""
@@ -232,32 +248,10 @@ class SglangLauncher:
             raise
         return made[0]
 
-    async def _wait_until_ready(
-        self, engine: SglangEngine, model_path: str, failure: FailureReason
-    ) -> None:
-        """Return when the engine serves `model_path`. Raises `EngineStartError`."""
-        exited = asyncio.create_task(engine.exited())
-        ready = asyncio.create_task(until_ready(engine, model_path, self._sessions))
-        try:
-            await asyncio.wait(
-                {exited, ready},
-                timeout=self._start_timeout,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            # The exit first: it says more than a connection that broke off.
-            if exited.done():
-                raise EngineStartError(
-                    exited.result(),
-                    told=failure.told,
-                    out_of_memory=failure.out_of_memory,
-                    unsupported=failure.unsupported,
-                )
-            if not ready.done():
-                raise EngineStartError(
-                    f"not ready after {self._start_timeout:g} s; last output: {failure}"
-                )
-            engine.context_length = ready.result()
-        finally:
-            exited.cancel()
-            ready.cancel()
-            await asyncio.gather(exited, ready, return_exceptions=True)
+
+async def _pass(engines: EngineGate, gate: Gate, watch: StartWatch) -> None:
+    """Hold the engine at its own gate until the pool's is opened."""
+    await watch.step(engines.reached())
+    gate.standing()
+    await watch.pause(gate.opened())
+    await watch.step(engines.open())

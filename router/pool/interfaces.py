@@ -163,11 +163,33 @@ class Engine(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """Where an engine waits before it takes memory of the device, if it can."""
+
+    def standing(self) -> None:
+        """The engine waits now. Called once, or never: not every engine can wait."""
+        ...
+
+    async def opened(self) -> Allotment:
+        """Wait until it may take memory. Returns what it may count on by then."""
+        ...
+
+
 class EngineLauncher(Protocol):
     """Turns a spec and a snapshot into an engine that answers."""
 
-    async def start(self, spec: EngineSpec, snapshot: Path, allotment: Allotment) -> Engine:
+    async def start(
+        self,
+        spec: EngineSpec,
+        snapshot: Path,
+        allotment: Allotment,
+        gate: Gate | None = None,
+    ) -> Engine:
         """Start the process and wait until it is healthy.
+
+        With a `gate`, do at once whatever takes no memory of the device, and the rest once it
+        is open. The time in between does not count for the deadline. An engine that can't
+        wait there is started when the gate is open.
 
         Raises `EngineStartError` after an early exit, for a wrong model, or at the deadline.
         If it raises, `CancelledError` included, none of its processes is left. If one can't

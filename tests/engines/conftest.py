@@ -8,6 +8,7 @@ import pytest
 import uvloop
 
 from tests.engines.trees import StubbornTree
+from tests.engines.workshop import Workshop
 
 
 @pytest.fixture
@@ -15,6 +16,13 @@ def tree(tmp_path: Path) -> Iterator[StubbornTree]:
     tree = StubbornTree(tmp_path)
     yield tree
     tree.kill()
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Iterator[Workshop]:
+    workshop = Workshop(tmp_path)
+    yield workshop
+    assert workshop.processes() == [], "an engine was left behind"
 
 
 def pytest_asyncio_loop_factories(

@@ -15,7 +15,7 @@ from engines.command import (
     argv,
     cache_size,
     environment,
-    memory_flags,
+    may_wait,
     served_name,
 )
 from engines.door import Door
@@ -66,6 +66,35 @@ def test_an_engine_serves_the_snapshot_on_loopback_under_the_canonical_name() ->
 
 def test_the_key_of_its_port_is_not_on_its_command_line() -> None:
     assert DOOR.key.reveal() not in " ".join(command(spec()))
+
+
+def test_an_engine_that_waits_is_told_where_and_given_the_files_of_its_gate() -> None:
+    gate = Door(1235, Secret("key of the gate"), (9, 10))
+    line = argv(spec(), SNAPSHOT, DOOR, WHOLE, python="python", device=Device.CUDA, gate=gate)
+    assert line[2] == "7,8,9,10"
+    assert option(line, "--gated-launch-port") == "1235"
+    assert "--gated-launch-port" not in command(spec())
+
+
+SHARED = Allotment(claim=20 * GIB, free=60 * GIB, whole=False)
+
+
+@pytest.mark.parametrize(
+    ("may", "device", "allotment", "flags"),
+    [
+        (True, Device.CUDA, WHOLE, ("--tp-size", "2")),
+        (True, Device.CUDA, replace(SHARED, tokens=1000), ()),
+        (True, Device.CPU, SHARED, ()),
+        (False, Device.CUDA, SHARED, ()),
+        (False, Device.CUDA, replace(WHOLE, smaller=True), ()),
+        (False, Device.CUDA, WHOLE, ("--nnodes=2",)),
+        (False, Device.CPU, WHOLE, ("--dp", "2")),
+    ],
+)
+def test_an_engine_waits_if_its_flags_can_be_set_before_it_goes_on(
+    may: bool, device: Device, allotment: Allotment, flags: tuple[str, ...]
+) -> None:
+    assert may_wait(spec(Task.GENERATE, *flags), allotment, device) is may
 
 
 def test_a_relative_snapshot_can_not_be_taken_for_a_hub_id(
@@ -141,36 +170,6 @@ def test_media_domains_are_set_by_the_operator() -> None:
 def test_the_cpu_is_asked_for_where_there_is_no_gpu() -> None:
     assert option(command(spec(), Device.CPU), "--device") == "cpu"
     assert "--device" not in command(spec())
-
-
-def test_sglang_sizes_an_engine_that_is_alone_on_its_gpu() -> None:
-    assert memory_flags(WHOLE) == ()
-
-
-def fraction(allotment: Allotment) -> float:
-    return float(option(memory_flags(allotment), "--mem-fraction-static"))
-
-
-def test_weights_and_cache_get_the_claim_less_a_reserve() -> None:
-    shared = Allotment(claim=20 * GIB, free=60 * GIB, whole=False)
-    assert fraction(shared) == pytest.approx((20 - 3.5) / 60, abs=0.001)
-
-
-def test_a_small_claim_is_not_all_reserve() -> None:
-    shared = Allotment(claim=4 * GIB, free=80 * GIB, whole=False)
-    assert fraction(shared) == pytest.approx(3 / 80, abs=0.001)
-
-
-def test_a_share_is_rounded_down() -> None:
-    shared = Allotment(claim=20 * GIB, free=60 * GIB, whole=False)
-    assert fraction(shared) * shared.free <= shared.claim
-
-
-@pytest.mark.parametrize("whole", [True, False])
-def test_after_running_out_of_memory_an_engine_gets_less(whole: bool) -> None:
-    before = Allotment(claim=20 * GIB, free=40 * GIB, whole=False)
-    again = Allotment(claim=20 * GIB, free=40 * GIB, whole=whole, smaller=True)
-    assert fraction(again) == pytest.approx(0.85 * fraction(before), abs=0.002)
 
 
 def seen(environ: dict[str, str], device: Device = Device.CUDA) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,13 +22,19 @@ pytestmark = pytest.mark.process
 # What an engine is to the entry: a module that serves an application with uvicorn, in one of
 # its ways, and tells what its requests to itself were answered.
 SERVER = """
-import sys, threading, requests, uvicorn
+import multiprocessing, sys, threading, requests, uvicorn
 from pathlib import Path
 
 async def application(scope, receive, send):
     if scope["type"] != "lifespan":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"secret"})
+
+def in_child(port):
+    if port == "none":
+        as_usual = (len(sys.argv), Path(sys.argv[0]).name) == (4, "served.py")
+        sys.exit(3 if as_usual else 4)
+    uvicorn.run(application, host="127.0.0.1", port=int(port), log_level="error")
 
 port, way = int(sys.argv[1]), sys.argv[2]
 if way == "run":
@@ -40,6 +47,11 @@ elif way == "itself":
     print(requests.get(f"http://127.0.0.1:{port}/ready").text)
 elif way == "workers":
     uvicorn.run("served:application", host="127.0.0.1", port=port, workers=2)
+elif way == "child" and __name__ == "__main__":  # the child, too, imports this module
+    child = multiprocessing.get_context("spawn").Process(target=in_child, args=(sys.argv[3],))
+    child.start()
+    child.join()
+    print(child.exitcode)
 elif way == "path":
     print([Path(place).name for place in sys.path][:2])
 """
@@ -47,23 +59,44 @@ elif way == "path":
 
 @contextmanager
 def served(directory: Path, way: str) -> Iterator[tuple[Door, subprocess.Popen[str]]]:
-    (directory / "served.py").write_text(SERVER)
     with new_door() as door:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, entry.__file__, ",".join(map(str, door.files))),
-                *("served", str(door.port), way),
-            ],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(directory)},
-            pass_fds=door.files,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-    try:
+        process = run(directory, door.files, str(door.port), way)
+    with ended(process):
         yield door, process
+
+
+@contextmanager
+def served_by_child(
+    directory: Path,
+) -> Iterator[tuple[Door, Door, subprocess.Popen[str]]]:
+    """The engine's door, and the gate that a child of it serves."""
+    with new_door() as door, new_door() as gate:
+        files = (*door.files, *gate.files)
+        process = run(directory, files, str(door.port), "child", str(gate.port))
+    with ended(process):
+        yield door, gate, process
+
+
+def run(directory: Path, files: tuple[int, ...], *arguments: str) -> subprocess.Popen[str]:
+    (directory / "served.py").write_text(SERVER)
+    return subprocess.Popen(
+        [sys.executable, entry.__file__, ",".join(map(str, files)), "served", *arguments],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(directory)},
+        pass_fds=files,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+    )
+
+
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    try:
+        yield
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with its child
         process.communicate()
 
 
@@ -127,7 +160,7 @@ def test_without_a_key_nothing_is_served(tmp_path: Path) -> None:
     readable, writable = os.pipe()
     os.close(writable)
     with new_door() as door:
-        listener, key = entry.inherited(f"{os.dup(door.files[0])},{readable}")
+        listener, key = entry.inherited(os.dup(door.files[0]), readable)
         with listener, pytest.raises(SystemExit):
             entry.lock(listener, key)
 
@@ -147,3 +180,42 @@ async def test_a_websocket_is_refused() -> None:
     lock = entry.Lock(application, secrets.token_hex())
     await lock({"type": "websocket", "headers": []}, receive, send)
     assert sent == [{"type": "websocket.close"}]
+
+
+def test_only_its_own_key_opens_a_gate_that_a_child_serves(tmp_path: Path) -> None:
+    with served_by_child(tmp_path) as (door, gate, _):
+        right = ("Authorization", f"Bearer {gate.key.reveal()}")
+        assert asked(gate, right)[:2] == (200, b"secret")
+        assert asked(gate)[:2] == (403, b"")
+        assert asked(gate, ("Authorization", f"Bearer {door.key.reveal()}"))[:2] == (403, b"")
+
+
+def test_the_keys_of_a_door_and_a_gate_are_shown_by_no_process(tmp_path: Path) -> None:
+    with served_by_child(tmp_path) as (door, gate, process):
+        asked(gate)
+        group = session(process.pid)
+        assert len(group) >= 2
+        shown = b"".join(
+            Path(f"/proc/{pid}/{file}").read_bytes()
+            for pid in group
+            for file in ("cmdline", "environ")
+        )
+        for key in (door.key, gate.key):
+            assert key.reveal().encode() not in shown
+
+
+def test_a_child_behind_a_gate_is_as_multiprocessing_makes_it(tmp_path: Path) -> None:
+    with new_door() as door, new_door() as gate:
+        process = run(tmp_path, (*door.files, *gate.files), str(door.port), "child", "none")
+    with ended(process):
+        assert process.communicate(timeout=30)[0] == "3\n"
+
+
+def session(leader: int) -> list[int]:
+    """The processes in it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):
+            if os.getsid(int(process.name)) == leader:
+                found.append(int(process.name))
+    return found

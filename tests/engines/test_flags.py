@@ -13,6 +13,7 @@ from engines.flags import (
     GONE,
     GONE_VALUES,
     RESERVED,
+    can_wait,
     flags,
     refuse_reserved,
     warnings,
@@ -120,6 +121,17 @@ def test_a_value_may_look_like_a_flag_of_the_routers() -> None:
     refuse_reserved("flags", ("--chat-template=--port", "--dtype", "half"))
 
 
+@pytest.mark.parametrize(
+    "text", ["--dp-size 2", "--data_parallel=2", "--nnod 2", "--attn-dp=2"]
+)
+def test_an_engine_of_several_gates_does_not_wait(text: str) -> None:
+    assert not can_wait(flags({"ENGINE_ARGS": text}))
+
+
+def test_other_engines_can_wait() -> None:
+    assert can_wait(flags({"ENGINE_ARGS": "--tp-size 2 --dtype half"}))
+
+
 def test_a_quote_that_never_ends_is_refused() -> None:
     with pytest.raises(SettingsError, match="quot"):
         flags({"ENGINE_ARGS": "--dtype 'half"})
@@ -201,6 +213,7 @@ def test_sglang_knows_every_flag_that_the_worker_can_emit() -> None:
         for task in Task
         for config in (LLAMA, ROBERTA)
     ]
+    lines.append(("--gated-launch-port", "1", "--max-total-tokens", "5"))
     verdicts = sglang_says(lines)
     assert [(l, v) for l, v in zip(lines, verdicts, strict=True) if v is not None] == []  # noqa: E741
 

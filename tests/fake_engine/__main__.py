@@ -14,6 +14,7 @@ from pathlib import Path
 from engines import entry
 from tests.fake_engine.api import Api
 from tests.fake_engine.behaviour import Behaviour, Journal
+from tests.fake_engine.gate import Gate
 from tests.fake_engine.saver import SaverFlags
 from tests.fake_engine.wire import Connection
 
@@ -30,13 +31,19 @@ def main() -> None:
     parser.add_argument("--is-embedding", action="store_true")
     parser.add_argument("--enable-memory-saver", action="store_true")
     parser.add_argument("--enable-weights-cpu-backup", action="store_true")
-    listener, key = entry.inherited(files)
+    parser.add_argument("--gated-launch-port", type=int)
+    door, opens, *gate = map(int, files.split(","))
+    listener, key = entry.inherited(door, opens)
     args, others = parser.parse_known_args(flags)
 
     behaviour = Behaviour.of(Path(args.model_path), os.environ)
     journal = Journal(behaviour.journal)
     journal.write("start", model_path=args.model_path, argv=sys.argv[1:], unknown=others)
     behaviour = behaviour.in_life(journal.lives(args.model_path))
+    heed_signals(behaviour)
+    time.sleep(behaviour.imports)
+    if args.gated_launch_port is not None:
+        asyncio.run(Gate(behaviour, journal, *entry.inherited(*gate)).wait())
     start(behaviour, journal, listener)
     api = Api(
         args.model_path,
@@ -50,11 +57,14 @@ def main() -> None:
     asyncio.run(serve(api, behaviour, journal, listener))
 
 
-def start(behaviour: Behaviour, journal: Journal, listener: socket.socket) -> None:
+def heed_signals(behaviour: Behaviour) -> None:
     if behaviour.ignore_sigint:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if behaviour.ignore_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def start(behaviour: Behaviour, journal: Journal, listener: socket.socket) -> None:
     spawn(behaviour, journal, listener)
     if behaviour.log_bytes:
         print("x" * behaviour.log_bytes, flush=True)

@@ -21,6 +21,12 @@ class Behaviour:
     interval: float = 0.0  # from one token to the next
     dimensions: int = 2  # of an embedding
 
+    imports: float = 0.0  # the port refuses, and so does the gate
+    gate_without_lock: bool = False  # it answers anybody
+    die_at_gate: float | None = None  # so long after it got there
+    gate_refuses: bool = False  # to open
+    gate_jams: bool = False  # it says that it opened, and does not
+
     start_delay: float = 0.0  # the port refuses
     warm_up: float = 0.0  # then it answers 503
     never_ready: bool = False

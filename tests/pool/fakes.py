@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from router.models import EngineKey, EngineSpec, ResolvedModel
 from router.pool.interfaces import (
     Callers,
     EngineStartError,
     FetchProgress,
+    Gate,
     SleepError,
     Snapshot,
     Unkillable,
@@ -198,18 +200,23 @@ class FakeLauncher:
         self.most_alive = 0
         self.cancelled: list[str] = []
         self.instant = False
+        self.context = 0  # bytes that an engine takes before it comes to its gate
+        self.waiting: set[str] = set()  # at their gates
         self._pending: dict[str, asyncio.Future[None]] = {}
 
-    async def start(self, spec: EngineSpec, snapshot: Path, allotment: Allotment) -> FakeEngine:
+    async def start(
+        self, spec: EngineSpec, snapshot: Path, allotment: Allotment, gate: Gate | None = None
+    ) -> FakeEngine:
+        engine = FakeEngine(self, spec.key, len(self.starts) + 1)
         self.starts.append((spec.model.repo_id, allotment))
-        engine = FakeEngine(self, spec.key, len(self.starts))
         self.alive.add(engine.number)
         self.most_alive = max(self.most_alive, len(self.alive))
-        self.gauge.taken[engine.number] = allotment.claim
         try:
+            if gate is not None:
+                allotment = await self._pass(gate, spec, engine)
+            self.gauge.taken[engine.number] = allotment.claim
             if not self.instant:
-                self._pending[spec.model.repo_id] = asyncio.get_running_loop().create_future()
-                await self._pending[spec.model.repo_id]
+                await self._told(spec)
         except BaseException as end:
             if isinstance(end, asyncio.CancelledError):
                 await asyncio.sleep(0)  # killing takes a moment
@@ -218,6 +225,33 @@ class FakeLauncher:
             raise
         self.engines[spec.model.repo_id] = engine
         return engine
+
+    async def _pass(self, gate: Gate, spec: EngineSpec, engine: FakeEngine) -> Allotment:
+        self.gauge.taken[engine.number] = self.context
+        if not self.instant:
+            await self._told(spec)
+        gate.standing()
+        self.waiting.add(spec.model.repo_id)
+        opened = asyncio.ensure_future(gate.opened())
+        try:
+            died = self._told(spec)
+            either: set[asyncio.Future[Any]] = {opened, died}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if died.done():
+                died.result()
+            return await opened
+        finally:
+            opened.cancel()
+            self.waiting.discard(spec.model.repo_id)
+
+    def _told(self, spec: EngineSpec) -> asyncio.Future[None]:
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending[spec.model.repo_id] = told
+        return told
+
+    def at_gate(self, name: str = "a") -> None:
+        """Its process has come to the gate."""
+        self.ready(name)
 
     def ready(self, name: str = "a") -> None:
         self._pending.pop(f"org/{name}").set_result(None)

@@ -134,7 +134,7 @@ def main() -> None:
     if files == "-m":
         listener, key = socket.create_server((args.host, args.port)), ""
     else:
-        listener, key = inherited(files)
+        listener, key = inherited(*map(int, files.split(",")[:2]))
     try:
         uvloop.run(serve(listener, key, args.model_path))
     except KeyboardInterrupt:  # SIGINT is how the router ends an idle engine
