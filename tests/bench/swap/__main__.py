@@ -23,6 +23,9 @@ HEAD = (
 )
 
 
+QUICK = ("declared", "undeclared", "prestart", "sleep")  # as far as this version has them
+
+
 def main() -> int:
     parser = argparse.ArgumentParser("tests.bench.swap")
     parser.add_argument("--quick", action="store_true", help="one seed, this scheduler alone")
@@ -34,10 +37,10 @@ def main() -> int:
         trace = TRACES[name](args.seed)
         print(f"\n{name}: {trace.title} ({len(trace.requests)} requests)\n{HEAD}")
         for mode in modes().values():
-            if args.mode and mode.name not in args.mode:
+            if mode.name not in (args.mode or (QUICK if args.quick else modes())):
                 continue
             began = time.perf_counter()
-            world = World(trace, mode.make(trace.machine), declared=mode.declared)
+            world = World(trace, mode.make(trace), declared=mode.declared)
             world.run()
             took = time.perf_counter() - began
             print(f"{line(mode.title, figures(world))}  ({took:.1f} s)")

@@ -22,7 +22,7 @@ class Machine:
 
     device: int = 80 * GB
     process_start: float = 18.0
-    load_rate: float = BYTES_8B / 18.0
+    load_rate: float = BYTES_8B / 18.0  # shared by all that load at once
     warm_up: float = 4.0
     stop: float = 2.0
     token: float = 0.020  # for each request, however many are in flight

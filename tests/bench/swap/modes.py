@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 from router.scheduler.machine import Scheduler
 from router.scheduler.state import Limits
-from tests.bench.swap.hardware import GB, Machine
+from tests.bench.swap.hardware import GB
+from tests.bench.swap.rivals import RIVALS
+from tests.bench.swap.traces import Trace
 from tests.bench.swap.world import Decider
 
 HOST = 200 * GB  # what sleeping engines may take of the host's memory
@@ -18,15 +21,15 @@ SPARES = 2  # processes that stand at their gate
 class Mode:
     name: str
     title: str
-    make: Callable[[Machine], Decider]
+    make: Callable[[Trace], Decider]
     declared: bool = True  # the operator says how much memory each model takes
 
 
-def _scheduler(machine: Machine, **wanted: object) -> Decider:
+def _scheduler(trace: Trace, **wanted: object) -> Decider:
     """Limits that this version does not know are left out."""
     known = {one.name for one in fields(Limits)}
     chosen = {name: value for name, value in wanted.items() if name in known}
-    return Scheduler(replace(Limits(machine.device), **chosen))  # type: ignore[arg-type]
+    return Scheduler(replace(Limits(trace.machine.device), **chosen))  # type: ignore[arg-type]
 
 
 def _supported(*names: str) -> bool:
@@ -35,13 +38,11 @@ def _supported(*names: str) -> bool:
 
 def modes() -> Mapping[str, Mode]:
     made = [
-        Mode(
-            "declared", "this scheduler", lambda one: _scheduler(one, standby=0, sleep_memory=0)
-        ),
+        Mode("declared", "this scheduler", partial(_scheduler, standby=0, sleep_memory=0)),
         Mode(
             "undeclared",
             "the same, nothing declared",
-            lambda one: _scheduler(one, standby=0, sleep_memory=0),
+            partial(_scheduler, standby=0, sleep_memory=0),
             declared=False,
         ),
     ]
@@ -50,7 +51,7 @@ def modes() -> Mapping[str, Mode]:
             Mode(
                 "prestart",
                 "with prestart",
-                lambda one: _scheduler(one, standby=SPARES, sleep_memory=0),
+                partial(_scheduler, standby=SPARES, sleep_memory=0),
             )
         )
     if _supported("standby", "sleep_memory"):
@@ -58,7 +59,11 @@ def modes() -> Mapping[str, Mode]:
             Mode(
                 "sleep",
                 "with prestart and sleep",
-                lambda one: _scheduler(one, standby=SPARES, sleep_memory=HOST),
+                partial(_scheduler, standby=SPARES, sleep_memory=HOST),
             )
         )
+    made += [
+        Mode(one.name, one.title, partial(lambda rival, trace: rival.decider(trace), one))
+        for one in RIVALS
+    ]
     return {one.name: one for one in made}

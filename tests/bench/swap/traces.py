@@ -146,7 +146,7 @@ TRACES: Mapping[str, Callable[[int], Trace]] = {
         count=2,
         machine=ONE_SLOT,
         rate=0.1,
-        tokens=partial(_tokens, mean=200),
+        tokens=partial(_tokens, mean=280),
     ),
     "abab-fast": partial(
         alternating,
@@ -173,7 +173,7 @@ TRACES: Mapping[str, Callable[[int], Trace]] = {
         count=3,
         machine=TWO_SLOTS,
         rate=0.1,
-        tokens=partial(_tokens, mean=200),
+        tokens=partial(_tokens, mean=280),
     ),
     "zipf-03": partial(zipf, name="zipf-03", rate=0.03),
     "zipf-06": partial(zipf, name="zipf-06", rate=0.06),

@@ -17,6 +17,7 @@ from typing import Protocol
 from router.models import EngineKey
 from router.scheduler import actions, events
 from tests.bench.swap.hardware import Model
+from tests.bench.swap.loads import Loads
 from tests.bench.swap.traces import Trace
 
 QUEUE_TIMEOUT = 480.0  # the setting's default for RunPod's queue
@@ -86,6 +87,7 @@ class World:
         self.outcomes: list[Outcome] = []
         self.totals = Totals()
         self.engines: dict[int, Engine] = {}  # by generation
+        self._loads = Loads(trace.machine.load_rate)
         self._specs = [model.spec(declared=declared) for model in trace.models]
         self._models = {
             spec.key: model for spec, model in zip(self._specs, trace.models, strict=True)
@@ -193,8 +195,8 @@ class World:
         self.at(self.machine.process_start, partial(self._stands, generation))
 
     def _stands(self, generation: int) -> None:
-        engine = self.engines.get(generation)
-        if engine is not None and not engine.stopping and not engine.started:
+        engine = self._living(generation)
+        if engine is not None and not engine.started:
             self.tell(events.Standing(engine.key, generation))
 
     def _start(self, key: EngineKey, generation: int, allotment: actions.Allotment) -> None:
@@ -205,17 +207,38 @@ class World:
         self.totals.cold_starts += 1
         engine.started, engine.holds = True, allotment.claim
         seconds = max(0.0, engine.standing_at - self.now)
-        seconds += self.machine.load(engine.model.weights)
-        self.at(seconds, partial(self._healthy, generation))
+        self.at(seconds, partial(self._load, generation))
+
+    def _load(self, generation: int) -> None:
+        if engine := self._living(generation):
+            self._loads.begin(generation, engine.model.weights, self.now)
+            self._watch_loads()
+
+    def _watch_loads(self) -> None:
+        """Come back when the next load is done, unless others begin or end before."""
+        due = self._loads.next_done(self.now)
+        if due < inf:
+            self.at(due - self.now, self._loaded)
+
+    def _loaded(self) -> None:
+        if done := self._loads.done(self.now):
+            for generation in done:
+                self.at(self.machine.warm_up, partial(self._healthy, generation))
+            self._watch_loads()
+
+    def _living(self, generation: int) -> Engine | None:
+        engine = self.engines.get(generation)
+        return None if engine is None or engine.stopping else engine
 
     def _healthy(self, generation: int) -> None:
-        engine = self.engines.get(generation)
-        if engine is not None and not engine.stopping:
+        if engine := self._living(generation):
             engine.healthy = True
             self.tell(events.Healthy(engine.key, generation))
 
     def _stop(self, key: EngineKey, generation: int) -> None:
         self.engines[generation].stopping = True
+        self._loads.end(generation, self.now)
+        self._watch_loads()
         self.at(self.machine.stop, partial(self._gone, key, generation))
 
     def _gone(self, key: EngineKey, generation: int) -> None:
@@ -235,14 +258,12 @@ class World:
             self.at(seconds, partial(self._awake, key, generation))
 
     def _asleep(self, key: EngineKey, generation: int) -> None:
-        engine = self.engines.get(generation)
-        if engine is not None and not engine.stopping:
+        if engine := self._living(generation):
             engine.asleep, engine.holds = True, self.machine.asleep_holds
             self.tell(events.Asleep(key, generation, 0, engine.holds))
 
     def _awake(self, key: EngineKey, generation: int) -> None:
-        engine = self.engines.get(generation)
-        if engine is not None and not engine.stopping:
+        if engine := self._living(generation):
             engine.healthy = True
             self.tell(events.Awake(key, generation))
 
