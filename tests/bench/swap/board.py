@@ -26,6 +26,7 @@ class Loaded:
     generation: int
     ready: bool = False
     stopping: bool = False
+    served: bool = False  # a request, since it started
     in_flight: set[int] = field(default_factory=set)
     last_used: float = 0.0
 
@@ -55,6 +56,7 @@ class Board:
         self.machine, self.models, self._rule = machine, models, rule
         self.now = 0.0
         self._by_name = {f"bench/{model.name}": model for model in models}
+        self.look_again_at = inf  # set by a rule that waits for a time
         self._waiting: dict[EngineKey, dict[int, Wanted]] = {}  # in the order of arrival
         self._holders: dict[int, Loaded] = {}  # by waiter
         self._loaded: dict[EngineKey, Loaded] = {}
@@ -66,10 +68,11 @@ class Board:
 
     @property
     def wake_at(self) -> float:
-        return min((oldest.deadline for oldest in self.oldest()), default=inf)
+        due = min((oldest.deadline for oldest in self.oldest()), default=inf)
+        return min(due, self.look_again_at)
 
     def handle(self, event: events.Event, now: float) -> list[Action]:
-        self.now, self._actions = now, []
+        self.now, self._actions, self.look_again_at = now, [], inf
         match event:
             case events.Wanted():
                 self._waiting.setdefault(event.spec.key, {})[event.waiter] = event
@@ -152,9 +155,13 @@ class Board:
 
     # --- what a rule does ------------------------------------------------------------
 
+    def line(self, request: Wanted) -> list[Wanted]:
+        """All that wait for the same model, the oldest first."""
+        return list(self._waiting[request.spec.key].values())
+
     def grant_all(self, request: Wanted, engine: Loaded) -> None:
         """Serve all that wait for this engine, as far as it takes them."""
-        for one in tuple(self._waiting[request.spec.key].values()):
+        for one in self.line(request):
             if not engine.takes_more:
                 return
             self.grant(one, engine)
@@ -162,7 +169,7 @@ class Board:
     def grant(self, request: Wanted, engine: Loaded) -> None:
         self._leave(request)
         engine.in_flight.add(request.waiter)
-        engine.last_used = self.now
+        engine.last_used, engine.served = self.now, True
         self._holders[request.waiter] = engine
         self._actions.append(actions.Grant(request.waiter, engine.key, engine.generation))
 

@@ -1,12 +1,13 @@
 """How few cold starts a trace can be served with, whoever decides and whatever they know.
 
-Every bound is about schedules that serve every request within `patience` seconds, without
-sleeping engines, and end no engine before its answers. It says nothing about schedules that let a
-request fail.
+Every bound is about schedules that begin every answer within `patience` seconds of its request,
+without sleeping engines. It says nothing about schedules that let a request fail.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate
 from math import inf
 
 from tests.bench.swap.hardware import Machine, Model
@@ -16,7 +17,7 @@ from tests.bench.swap.traces import Trace
 def lower_bound(trace: Trace, patience: float, *, prestart: bool = False) -> int:
     """The larger of the bounds that apply. `prestart`: processes may wait at their gate."""
     bound = by_windows(trace, patience, prestart=prestart)
-    if len(trace.models) == 2 and _fit(trace, {0, 1}) == 1:
+    if len(trace.models) == 2 and _Fits(trace).most(frozenset({0, 1})) == 1:
         bound = max(bound, by_turns(trace, patience, prestart=prestart))
     return bound
 
@@ -24,12 +25,12 @@ def lower_bound(trace: Trace, patience: float, *, prestart: bool = False) -> int
 def by_turns(trace: Trace, patience: float, *, prestart: bool = False) -> int:
     """The fewest turns of two models that do not fit together, if answers took no time.
 
-    Then a turn that ends at `e` serves all requests of its model that came by `e`, and the other
-    model must be up by the deadline of the first that it has not served. If one schedule ends
-    its first n turns no earlier than another, the first requests that they leave to each model
-    are no earlier, nor are the deadlines that limit the next turn. So to end each turn as late
-    as the other model's deadline allows is best; both first models are tried. Schedules that
-    let answers take their time are among those compared.
+    Then a turn that ends at `e` serves all requests of its model that came by `e`, and the
+    other model must be up by the deadline of the first that it has not served. If one schedule
+    ends its first n turns no earlier than another, the first requests that it leaves to each
+    model are no earlier, and nor are the deadlines that limit the next turn. So the best is to
+    end each turn as late as the other model's deadline allows; both first models are tried.
+    A schedule in which answers take their time would be a schedule here, too.
     """
     arrivals = [[one.at for one in trace.requests if one.model == model] for model in (0, 1)]
     loads = [_load(trace.machine, model, prestart=prestart) for model in trace.models]
@@ -63,26 +64,23 @@ def by_windows(trace: Trace, patience: float, *, prestart: bool = False) -> int:
     windows that are counted do not overlap, and a dynamic program finds the best of them.
     Before the first request, nothing holds memory.
     """
-    requests = trace.requests
     loads = [_load(trace.machine, model, prestart=prestart) for model in trace.models]
-    count = len(requests)
-    best = [0] * (count + 1)
-    for first in range(count - 1, -1, -1):
+    times = [one.at for one in trace.requests]
+    fits = _Fits(trace)
+    best = [0] * (len(times) + 1)
+    following: dict[int, float] = {}  # by model: its first request from here on, soonest first
+    for first in range(len(times) - 1, -1, -1):
+        model = trace.requests[first].model
+        following.pop(model, None)
+        following = {model: times[first], **following}
         best[first] = best[first + 1]
-        after, seen = first, set[int]()
-        window_ends, needed = 0.0, 0
-        for last in range(first, count):
-            one = requests[last]
-            window_ends = max(window_ends, one.at + patience - loads[one.model])
-            if one.model in seen:
-                continue
-            seen.add(one.model)
-            needed = len(seen) - (_fit(trace, seen) if first else 0)
-            while after < count and requests[after].at < window_ends:
-                after += 1
+        ends, seen = 0.0, frozenset[int]()
+        for model, at in following.items():
+            seen |= {model}
+            ends = max(ends, at + patience - loads[model])
+            needed = len(seen) - (fits.most(seen) if first else 0)
+            after = bisect_left(times, ends)
             best[first] = max(best[first], needed + best[after])
-            if len(seen) == len(trace.models):
-                break
     return best[0]
 
 
@@ -90,12 +88,16 @@ def _load(machine: Machine, model: Model, *, prestart: bool) -> float:
     return (machine.load if prestart else machine.cold_start)(model.weights)
 
 
-def _fit(trace: Trace, models: set[int]) -> int:
-    """How many of these fit together at most: the smallest."""
-    left, count = trace.machine.device, 0
-    for size in sorted(trace.models[model].bytes for model in models):
-        left -= size
-        if left < 0:
-            break
-        count += 1
-    return count
+class _Fits:
+    """How many of some models fit together at most: the smallest."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._device = trace.machine.device
+        self._sizes = [model.bytes for model in trace.models]
+        self._known: dict[frozenset[int], int] = {}
+
+    def most(self, models: frozenset[int]) -> int:
+        if models not in self._known:
+            sizes = accumulate(sorted(self._sizes[model] for model in models))
+            self._known[models] = sum(size <= self._device for size in sizes)
+        return self._known[models]

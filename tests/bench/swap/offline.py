@@ -1,0 +1,152 @@
+"""The best schedule that is known for a trace, found by somebody who knows what will come.
+
+It is carried out in the same simulated world as all others, so it can be carried out; that it
+is the best is not proven. `bounds.py` says how far from the best it can be.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import inf
+
+from router.scheduler.events import Wanted
+from tests.bench.swap.board import Board, Loaded
+from tests.bench.swap.figures import Figures, figures
+from tests.bench.swap.traces import Trace
+from tests.bench.swap.world import World
+
+MARGINS = (
+    0.0,
+    1.0,
+    2.0,
+    3.0,
+    5.0,
+    8.0,
+    12.0,
+    20.0,
+    40.0,
+    80.0,
+)  # seconds that a swap begins before it must
+DOUBTS = (0.0, 0.0, 0.1, 0.2, 0.3)  # how often the second best engine goes instead
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Of many schedules, that with the fewest cold starts in which no request fails."""
+
+    trace: Trace
+    patience: float
+
+    def best(self, tries: int) -> Figures | None:
+        found = [made for made in self._made(tries) if made.served == 1.0]
+        return min(found, key=lambda one: (one.cold_starts, one.p95), default=None)
+
+    def _made(self, tries: int) -> Iterator[Figures]:
+        choices = list(product(range(len(DOUBTS)), MARGINS))[:tries]
+        for number, (doubt, margin) in enumerate(choices):
+            rule = Clairvoyant(self.trace, margin, DOUBTS[doubt], random.Random(number))
+            board = Board(self.trace.machine, self.trace.models, rule)
+            world = World(self.trace, board, declared=True, patience=self.patience)
+            world.run()
+            yield figures(world)
+
+
+class Clairvoyant:
+    """A rule. It loads a model as late as the patience of its first request allows, so that
+    others join; and then, the engine goes that must be back last (Belady's choice)."""
+
+    def __init__(self, trace: Trace, margin: float, doubt: float, rng: random.Random) -> None:
+        self._trace, self._margin, self._doubt, self._rng = trace, margin, doubt, rng
+        self._names = {f"bench/{model.name}": n for n, model in enumerate(trace.models)}
+        self._arrivals = [
+            [one.at for one in trace.requests if one.model == number]
+            for number in range(len(trace.models))
+        ]
+        self._leaving: dict[int, float] = {}  # by generation: when its last answer ends
+        self._ends: dict[int, float] = {}  # by generation: when what is in flight ends
+
+    def __call__(self, board: Board) -> None:
+        waiting = list(board.oldest())
+        absent = [one for one in waiting if not board.coming(one)]
+        starts = self._latest_starts(absent)
+        self._serve_all(board, waiting, starts)
+        for request, start in starts:
+            if board.missing(request) <= 0:
+                board.swap(request, ())
+            elif start <= board.now:
+                self._swap(board, request)
+        board.look_again_at = min(
+            (start for _, start in starts if start > board.now), default=inf
+        )
+
+    def _latest_starts(self, absent: list[Wanted]) -> list[tuple[Wanted, float]]:
+        """When each swap must begin, so that all come in time; loads take turns at the disk."""
+        latest: list[tuple[Wanted, float]] = []
+        machine, after = self._trace.machine, inf
+        for request in sorted(absent, key=lambda one: -one.deadline):
+            weights = self._trace.models[self._number(request)].weights
+            takes = machine.stop + machine.cold_start(weights) + self._margin
+            after = min(request.deadline - takes, after - weights / machine.load_rate)
+            latest.append((request, after))
+        return latest[::-1]
+
+    def _swap(self, board: Board, request: Wanted) -> None:
+        """Let engines go, or let them go as soon as they are idle."""
+        victims = self._victims(board, request)
+        if all(victim.idle for victim in victims):
+            if victims:
+                board.swap(request, victims)
+            return
+        for victim in victims:
+            self._leaving[victim.generation] = self._ends.get(victim.generation, 0.0)
+
+    def _victims(self, board: Board, request: Wanted) -> list[Loaded]:
+        missing, chosen = board.missing(request), list[Loaded]()
+        order = [one for one in board.up() if one.ready and one.served]
+        order.sort(
+            key=lambda one: (one.generation not in self._leaving, -self._needed(one, board))
+        )
+        while order and missing > 0:
+            second = len(order) > 1 and self._rng.random() < self._doubt
+            chosen.append(order.pop(1 if second else 0))
+            missing -= chosen[-1].bytes
+        return chosen if missing <= 0 else []
+
+    def _needed(self, engine: Loaded, board: Board) -> float:
+        """When its model is asked for next."""
+        arrivals = self._arrivals[self._names[engine.key.repo_id]]
+        following = bisect_right(arrivals, board.now)
+        return arrivals[following] if following < len(arrivals) else inf
+
+    def _serve_all(
+        self, board: Board, waiting: list[Wanted], starts: list[tuple[Wanted, float]]
+    ) -> None:
+        """Grant, but nothing that would still be in flight when its engine has to go."""
+        up = sorted(board.up(), key=lambda one: -self._needed(one, board))
+        goes, by = None, inf
+        if starts and board.missing(starts[0][0]) > 0 and up:
+            goes, by = up[0], starts[0][1]
+        for request in waiting:
+            engine = board.engine(request)
+            if engine is None or not engine.ready:
+                continue
+            until = self._leaving.get(engine.generation, inf)
+            if engine is goes:
+                until = min(until, max(by, self._ends.get(engine.generation, 0.0)))
+            self._serve(board, request, engine, until)
+
+    def _serve(self, board: Board, request: Wanted, engine: Loaded, until: float) -> None:
+        token = self._trace.machine.token
+        for one in board.line(request):
+            ends = board.now + self._trace.requests[one.waiter].tokens * token
+            if engine.takes_more and (ends <= until or not engine.served):
+                board.grant(one, engine)
+                latest = self._ends.get(engine.generation, 0.0)
+                self._ends[engine.generation] = max(ends, latest)
+
+    def _number(self, request: Wanted) -> int:
+        return self._names[request.spec.model.repo_id]
