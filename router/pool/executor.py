@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, MutableMapping
-from copy import copy
 
 from router.clock import Clock
-from router.errors import AccessError, InternalError, RouterError
+from router.pool.fetches import Fetcher
 from router.pool.footprints import Footprints
 from router.pool.interfaces import (
     Callers,
@@ -19,7 +18,8 @@ from router.pool.interfaces import (
     MemoryGauge,
     SleepError,
 )
-from router.pool.progress import FetchMeter, ProgressTracker
+from router.pool.progress import ProgressTracker
+from router.pool.starts import StartGate, failed
 from router.scheduler import actions, events
 from router.secrets import Token
 
@@ -46,27 +46,31 @@ class Executor:
         clock: Clock,
     ) -> None:
         self._report, self._broke, self._clock = report, broke, clock
-        self._downloader, self._launcher, self._gauge = downloader, launcher, gauge
+        self._launcher, self._gauge = launcher, gauge
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetches: _Tasks = {}  # by attempt
         self._starts: _Tasks = {}  # by generation
+        self._gates: dict[int, StartGate] = {}  # closed ones, by generation
         self._watches: _Tasks = {}  # by generation
         self._changes: _Tasks = {}  # engines that fall asleep or wake, by generation
         self.engines: dict[int, Engine] = {}  # by generation
         self._footprints = Footprints(gauge)
         self.progress = ProgressTracker(clock)
+        self._fetcher = Fetcher(downloader, self.progress, report, clock)
         self.at_fault = asyncio.Event()  # the machine, or the router, is broken
 
     def fetch(self, action: actions.Fetch, credential: Token | None, callers: Callers) -> None:
-        work = self._fetch(action, credential, callers)
+        work = self._fetcher.fetch(action, credential, callers)
         self.spawn(work, self._fetches, action.attempt)
 
     def perform(self, action: actions.Task) -> None:
         match action:
             case actions.CancelFetch(_, attempt):
                 self._fetches[attempt].cancel()
+            case actions.Prestart():
+                self._prestart(action)
             case actions.Start():
-                self.spawn(self._start(action), self._starts, action.generation)
+                self._start(action)
             case actions.Sleep():
                 self.spawn(self._sleep(action), self._changes, action.generation)
             case actions.Wake():
@@ -123,51 +127,46 @@ class Executor:
         if not task.cancelled() and (defect := task.exception()):
             self._broke(defect)
 
-    async def _fetch(
-        self, action: actions.Fetch, credential: Token | None, callers: Callers
-    ) -> None:
-        model, key, attempt = action.spec.model, action.spec.key, action.attempt
-        _log.info("fetching %s", model)
-        self.progress.begin(attempt)
-        meter = FetchMeter(action, self.progress, self._report, self._clock)
-        try:
-            snapshot = await self._downloader.fetch(
-                model, credential, meter.note, callers, action.spec.flags
-            )
-        except RouterError as error:
-            refused = isinstance(error, AccessError)
-            # A copy has no traceback, whose frames would keep the token in memory.
-            report: events.Event = events.FetchFailed(key, attempt, copy(error), refused)
-        except Exception:  # noqa: BLE001  a defect fails this model, not the worker
-            _log.exception("the download of %s broke down", model)
-            defect = InternalError("The download failed inside the router: tell the operator.")
-            report = events.FetchFailed(key, attempt, defect, blames_credential=False)
-        else:
-            report = events.Fetched(key, attempt, snapshot.path, meter.size, snapshot.plan)
-        finally:
-            self.progress.end(attempt)
-            meter.charge()
-        self._report(report)
-
-    async def _start(self, action: actions.Start) -> None:
+    def _prestart(self, action: actions.Prestart) -> None:
         key, generation = action.spec.key, action.generation
-        _log.info("starting %s", key)
-        self.progress.begin(generation)
-        given_back = self._footprints.given_back
+
+        def reached() -> None:
+            self.progress.starts.stood(generation)
+            self._footprints.stands(generation, self.free())
+            if generation in self._gates:  # else it goes on at once
+                _log.info("%s stands by", key)
+                self._report(events.Standing(key, generation))
+
+        _log.info("prestarting %s", key)
+        self.progress.starts.begin(generation)
+        self._footprints.prestarted(generation, self.free())
+        gate = self._gates[generation] = StartGate(reached)
+        self.spawn(self._bring_up(action, gate), self._starts, generation)
+
+    def _start(self, action: actions.Start) -> None:
+        generation = action.generation
+        _log.info("starting %s", action.spec.key)
+        gate = self._gates.pop(generation, None)
+        if gate is None:
+            self.progress.starts.begin(generation)
+            self.spawn(self._bring_up(action), self._starts, generation)
+        else:
+            gate.open(action.allotment)
+        self.progress.starts.opened(generation)
+        self._footprints.loads(generation, action.allotment)
+
+    async def _bring_up(
+        self, action: actions.Start | actions.Prestart, gate: StartGate | None = None
+    ) -> None:
+        key, generation = action.spec.key, action.generation
         try:
-            engine = await self._launcher.start(action.spec, action.snapshot, action.allotment)
+            engine = await self._launcher.start(
+                action.spec, action.snapshot, action.allotment, gate
+            )
         except EngineStartError as failure:
             _log.error("%s did not start: %s", key, failure.reason)
-            self._report(
-                events.StartFailed(
-                    key,
-                    generation,
-                    failure.reason,
-                    failure.out_of_memory,
-                    failure.told,
-                    failure.unsupported,
-                )
-            )
+            self._footprints.note_given_back()
+            self._report(failed(key, generation, failure))
             return
         except Exception as defect:  # noqa: BLE001
             # Unkillable, or a defect: either way this machine should not go on.
@@ -176,15 +175,15 @@ class Executor:
             self._report(events.StartFailed(key, generation, "defect", out_of_memory=False))
             return
         finally:
-            seconds = self.progress.end(generation)
-        _log.info("%s is ready after %.1f s", key, seconds)
-        self.progress.started(key, seconds)
+            took = self.progress.starts.end(generation)
+        _log.info("%s is ready after %s", key, took)
+        self.progress.starts.remember(key, took)
         self.engines[generation] = engine
-        self._footprints.started(generation, action.allotment, self.free(), given_back)
+        self._footprints.started(generation, self.free())
         self.spawn(self._watch(action, engine), self._watches, generation)
         self._report(events.Healthy(key, generation))
 
-    async def _watch(self, action: actions.Start, engine: Engine) -> None:
+    async def _watch(self, action: actions.Start | actions.Prestart, engine: Engine) -> None:
         how = await engine.exited()
         self._footprints.note_given_back()
         _log.error("%s ended by itself: %s", action.spec.key, how)
@@ -218,6 +217,7 @@ class Executor:
         except SleepError as failure:
             self._could_not("wake", action, failure)
             return
+        self._footprints.woke(generation)
         _log.info("%s is awake after %.1f s", key, self._clock() - began)
         self._report(events.Awake(key, generation))
 
@@ -244,6 +244,7 @@ class Executor:
     async def _stop(self, action: actions.Stop) -> None:
         key, generation = action.key, action.generation
         _log.info("stopping %s: %s", key, action.why)
+        self._gates.pop(generation, None)
         for tasks in (self._starts, self._changes):
             if task := tasks.get(generation):
                 task.cancel()
@@ -254,6 +255,7 @@ class Executor:
             if engine := self.engines.pop(generation, None):
                 await engine.stop(at_once=action.at_once)
             self._footprints.ended(generation)
+            self.progress.starts.end(generation)  # where it was stopped before its first step
             missing = await self._missing()
         except Exception as fault:  # noqa: BLE001 - Unkillable, or the driver is gone
             _log.critical("%s could not be stopped", key, exc_info=fault)
@@ -264,6 +266,7 @@ class Executor:
 
     async def _missing(self) -> int:
         """Bytes that should be free, by the footprints of the engines left, and are not."""
-        while starts := tuple(self._starts.values()):
-            await asyncio.wait(starts)  # memory that a start takes meanwhile is not missing
+        # Memory that a start takes meanwhile is not missing. At a gate it takes none.
+        while loads := [one for n, one in self._starts.items() if n not in self._gates]:
+            await asyncio.wait(loads)
         return await self._footprints.missing()

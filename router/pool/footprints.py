@@ -20,40 +20,83 @@ class Before:
     given_back: int  # how often an engine had given memory back until then
 
 
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What could be told when an engine began to load."""
+
+    allotment: Allotment
+    given_back: int
+    standing: frozenset[int]  # the processes at their gates
+    context: int  # bytes that it held already, because it was one of them
+
+
 class Footprints:
     """Bytes, by generation. Only the gauge's own figures are measured: the driver tells what
-    is free, not whose the rest is."""
+    is free, not whose the rest is.
+
+    A process at its gate holds a context of the driver's, which is no engine's footprint yet.
+    About as much for each, it is measured when one comes to its gate while nothing else
+    changes. Until that happened, it counts as nothing, which `SLACK` covers.
+    """
 
     def __init__(self, gauge: MemoryGauge) -> None:
         self._gauge = gauge
         self._baseline = gauge.free()  # without any engine
         self._held: dict[int, int] = {}
         self._awake: dict[int, int] = {}  # of those that sleep: what they held before
+        self._loads: dict[int, _Load] = {}
         self._given_back = 0
+        self._waiting: set[int] = set()  # have a gate, and are not ready
+        self._standing: set[int] = set()  # those that have come to it
+        self._rising: set[int] = set()  # load or wake
+        self._alone: dict[int, int] = {}  # what was free before, if nothing else has changed
+        self._context = 0  # bytes that a process at its gate holds
 
     def now(self) -> Before:
         return Before(self._gauge.free(), self._given_back)
 
-    @property
-    def given_back(self) -> int:
-        return self._given_back
-
     def note_given_back(self) -> None:
         """An engine ended: what is free now is no measure of what another has taken."""
         self._given_back += 1
+        self._alone.clear()
 
-    def started(
-        self, generation: int, allotment: Allotment, free: int | None, given_back: int
-    ) -> None:
-        """An engine is ready. `free`: now; `given_back`: as it was when the start began."""
-        if free is None or given_back != self._given_back:
-            held = allotment.claim  # another engine freed memory during the start
+    def prestarted(self, generation: int, free: int | None) -> None:
+        """A process starts that is to wait at its gate. `free`: now."""
+        self._alone.clear()
+        if free is not None and not self._rising and self._waiting == self._standing:
+            self._alone[generation] = free
+        self._waiting.add(generation)
+
+    def stands(self, generation: int, free: int | None) -> None:
+        """It has come to its gate. `free`: now."""
+        self._standing.add(generation)
+        before = self._alone.pop(generation, None)
+        if before is not None and free is not None:
+            self._context = max(0, min(before - free, SLACK))
+
+    def loads(self, generation: int, allotment: Allotment) -> None:
+        """An engine takes memory from now on."""
+        self._alone.clear()
+        self._rising.add(generation)
+        own = self._context if generation in self._standing else 0
+        standing = frozenset(self._standing)
+        self._loads[generation] = _Load(allotment, self._given_back, standing, own)
+
+    def started(self, generation: int, free: int | None) -> None:
+        """An engine is ready. `free`: now."""
+        load = self._loads.pop(generation)
+        claim = load.allotment.claim
+        if free is None or load.given_back != self._given_back:
+            held = claim  # another engine freed memory during the start
         else:
-            held = max(0, min(allotment.free - free, allotment.claim))
+            came = self._context * len(self._standing - load.standing - {generation})
+            held = max(0, min(load.allotment.free - free - came + load.context, claim))
+        self._forget(generation)
         self._held[generation] = held
 
     def ended(self, generation: int) -> None:
         self.note_given_back()
+        self._forget(generation)
         self._held.pop(generation, None)
         self._awake.pop(generation, None)
 
@@ -63,7 +106,7 @@ class Footprints:
         Raises `SleepError` if it has given nothing back, as without SGLang's memory saver.
         """
         held = self._held[generation]
-        others = sum(self._held.values()) - held
+        others = self._in_use - held
         now = await self._gauge.settled(self._baseline - others)
         free = before.free
         if before.given_back != self._given_back:  # not all that came free was this engine's
@@ -77,10 +120,25 @@ class Footprints:
 
     def waking(self, generation: int) -> None:
         """From now on the engine takes what it held before."""
+        self._alone.clear()
+        self._rising.add(generation)
         self._held[generation] = self._awake.pop(generation)
+
+    def woke(self, generation: int) -> None:
+        """It has taken that."""
+        self._rising.discard(generation)
 
     async def missing(self) -> int:
         """Bytes that should be free, by what the engines hold, and are not."""
-        expected = self._baseline - sum(self._held.values())
-        target = max(0, expected - SLACK * (len(self._held) + 1))
+        expected = self._baseline - self._in_use
+        target = max(0, expected - SLACK * (len(self._held) + len(self._waiting) + 1))
         return max(0, target - await self._gauge.recovered(target))
+
+    @property
+    def _in_use(self) -> int:
+        return sum(self._held.values()) + self._context * len(self._standing)
+
+    def _forget(self, generation: int) -> None:
+        self._loads.pop(generation, None)
+        for generations in (self._waiting, self._standing, self._rising):
+            generations.discard(generation)

@@ -58,13 +58,13 @@ GUARDS = (
     ),
     Guard(
         "Bytes of failed and abandoned downloads are charged",
-        "router.pool.executor:Executor._fetch",
+        "router.pool.fetches:Fetcher.fetch",
         drop("charge"),
         _TEST + "bytes_are_charged_to_the_caller_whose_request_downloads_them[abandoned]",
     ),
     Guard(
         "A download is charged while it runs",
-        "router.pool.progress:FetchMeter.note",
+        "router.pool.fetches:FetchMeter.note",
         drop("charge"),
         _TEST + "a_long_download_is_charged_while_it_runs",
     ),

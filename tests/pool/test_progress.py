@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from router.pool.interfaces import FetchProgress
 from router.pool.progress import Estimate, ProgressTracker
+from router.pool.start_times import Took
 from tests.pool.fakes import FakeClock, spec
 
 KEY, OTHER = spec("a").key, spec("b").key
@@ -10,7 +11,7 @@ KEY, OTHER = spec("a").key, spec("b").key
 def seen(clock: FakeClock) -> ProgressTracker:
     """One start was seen, of another model: 20 s."""
     progress = ProgressTracker(clock)
-    progress.started(OTHER, 20.0)
+    progress.starts.remember(OTHER, Took(20.0))
     return progress
 
 
@@ -44,26 +45,13 @@ def test_a_download_that_waits_for_others_is_queued_and_its_rate_begins_later() 
     assert progress.fetching(7, KEY) == Estimate(100, 300, 20.0 + 20.0)
 
 
-def test_a_start_is_estimated_by_the_models_last_start_or_else_by_all_others() -> None:
-    clock = FakeClock()
-    progress = seen(clock)
-    progress.begin(7)
-    clock.advance(5)
-    assert progress.starting(7, KEY).seconds == 15.0
-    progress.started(KEY, 8.0)
-    assert progress.starting(7, KEY).seconds == 3.0
-    clock.advance(5)
-    assert progress.starting(7, KEY).seconds == 0.0
-
-
 def test_a_download_that_ended_is_forgotten() -> None:
     clock = FakeClock()
     progress = seen(clock)
     progress.begin(7)
     progress.note(7, FetchProgress(1, 2))
-    clock.advance(4)
-    assert progress.end(7) == 4.0
-    assert progress.end(7) == 0.0
+    progress.end(7)
+    progress.end(7)
     assert progress.fetching(7, KEY) == Estimate()
 
 

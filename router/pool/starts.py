@@ -1,0 +1,39 @@
+"""What a start is to the executor: a gate that the scheduler opens, and how it failed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from router.models import EngineKey
+from router.pool.interfaces import EngineStartError
+from router.scheduler import events
+from router.scheduler.actions import Allotment
+
+
+class StartGate:
+    """Holds one engine until the scheduler starts it. Implements `interfaces.Gate`."""
+
+    def __init__(self, reached: Callable[[], None]) -> None:
+        self._reached = reached
+        self._opened: asyncio.Future[Allotment] = asyncio.get_running_loop().create_future()
+
+    def standing(self) -> None:
+        self._reached()
+
+    async def opened(self) -> Allotment:
+        return await asyncio.shield(self._opened)
+
+    def open(self, allotment: Allotment) -> None:
+        self._opened.set_result(allotment)
+
+
+def failed(key: EngineKey, generation: int, failure: EngineStartError) -> events.StartFailed:
+    return events.StartFailed(
+        key,
+        generation,
+        failure.reason,
+        failure.out_of_memory,
+        failure.told,
+        failure.unsupported,
+    )
