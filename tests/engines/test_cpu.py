@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -14,8 +16,10 @@ import pytest
 from engines.command import Device
 from engines.launcher import SglangEngine, SglangLauncher
 from router.models import EngineSpec, ResolvedModel
+from router.pool.interfaces import EngineStartError
 from router.scheduler.actions import Allotment
 from tests import tiny_models
+from tests.engines.gates import HeldGate
 
 SGLANG_PYTHON = Path(__file__).parents[2] / ".venv-sglang/bin/python"
 
@@ -40,19 +44,25 @@ def processes(word: str) -> list[int]:
     return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if has(entry)]
 
 
-async def test_the_real_engine_starts_says_its_name_streams_and_leaves(
-    word: str, tmp_path: Path
-) -> None:
-    snapshot = tiny_models.make(tmp_path, "apple")
-    launcher = SglangLauncher(
+SPEC = EngineSpec(ResolvedModel("tests/apple", "0123456789abcdef0123456789abcdef01234567"))
+ALLOTMENT = Allotment(1 << 30, 1 << 30, whole=True)
+
+
+def launcher_of(word: str) -> SglangLauncher:
+    return SglangLauncher(
         python=str(SGLANG_PYTHON),
         environ=os.environ | {"SGLANG_TEST": word},
         hf_token=None,
         start_timeout=180.0,
         device=Device.CPU,
     )
-    spec = EngineSpec(ResolvedModel("tests/apple", "0123456789abcdef0123456789abcdef01234567"))
-    engine = await launcher.start(spec, snapshot, Allotment(1 << 30, 1 << 30, whole=True))
+
+
+async def test_the_real_engine_starts_says_its_name_streams_and_leaves(
+    word: str, tmp_path: Path
+) -> None:
+    snapshot = tiny_models.make(tmp_path, "apple")
+    engine = await launcher_of(word).start(SPEC, snapshot, ALLOTMENT)
     try:
         assert len(processes(word)) > 1
         assert await engine.probe()
@@ -63,6 +73,41 @@ async def test_the_real_engine_starts_says_its_name_streams_and_leaves(
         await engine.stop()
     assert processes(word) == []
     assert not await engine.probe()
+
+
+async def test_the_real_engine_waits_at_a_gate_that_only_the_router_opens(
+    word: str, tmp_path: Path
+) -> None:
+    gate, snapshot = HeldGate(), tiny_models.make(tmp_path, "apple")
+    start = asyncio.create_task(launcher_of(word).start(SPEC, snapshot, ALLOTMENT, gate))
+    reached = asyncio.create_task(gate.reached.wait())
+    try:
+        await asyncio.wait({start, reached}, return_when=asyncio.FIRST_COMPLETED)
+        assert gate.reached.is_set(), start.exception()
+        async with aiohttp.ClientSession() as session:
+            for method, path in (("GET", "/health"), ("POST", "/gate/activate")):
+                for headers in ({}, {"Authorization": f"Bearer {secrets.token_urlsafe(32)}"}):
+                    url = f"http://127.0.0.1:{port(word, '--gated-launch-port')}{path}"
+                    async with session.request(method, url, headers=headers) as answer:
+                        assert (answer.status, await answer.read()) == (403, b"")
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await session.get(f"http://127.0.0.1:{port(word, '--port')}/ready")
+        gate.open.set()
+        engine = await start
+        assert await say(engine, "Who are you?") == "I am apple."
+    finally:
+        reached.cancel()
+        start.cancel()
+        with suppress(asyncio.CancelledError, EngineStartError):
+            await (await start).stop()
+    assert processes(word) == []
+
+
+def port(word: str, flag: str) -> int:
+    """Of the engine that runs."""
+    lines = [Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in processes(word)]
+    [found] = {line[line.index(flag) + 1] for line in lines if flag in line}
+    return int(found)
 
 
 def question(engine: SglangEngine, text: str, **options: object) -> dict[str, object]:

@@ -24,10 +24,9 @@ from engines.gate import NOISE, EngineGate
 from engines.launcher import SglangEngine, SglangLauncher
 from engines.start_watch import StartWatch
 from router.pool.interfaces import EngineStartError
-from router.scheduler.actions import Allotment
 from router.secrets import Secret
+from tests.engines.gates import HeldGate
 from tests.engines.workshop import (
-    ALLOTMENT,
     SPEC,
     WITHIN,
     Workshop,
@@ -41,27 +40,6 @@ pytestmark = pytest.mark.process
 GATE_PORT = "--gated-launch-port"
 
 
-class HeldGate:
-    """The pool's side: closed, until a test opens it."""
-
-    def __init__(self) -> None:
-        self.stood = 0  # how often it was reached
-        self.open = asyncio.Event()
-        self._reached = asyncio.Event()
-
-    def standing(self) -> None:
-        self.stood += 1
-        self._reached.set()
-
-    async def opened(self) -> Allotment:
-        await self.open.wait()
-        return ALLOTMENT
-
-    async def reached(self) -> None:
-        async with asyncio.timeout(WITHIN):
-            await self._reached.wait()
-
-
 @asynccontextmanager
 async def standing(
     workshop: Workshop, launcher: SglangLauncher | None = None, **asked: Any
@@ -70,7 +48,8 @@ async def standing(
     gate = HeldGate()
     start = asyncio.create_task(workshop.start(launcher, gate, **asked))
     try:
-        await gate.reached()
+        async with asyncio.timeout(WITHIN):
+            await gate.reached.wait()
         yield gate, start
     finally:
         start.cancel()
