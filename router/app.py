@@ -23,7 +23,7 @@ from engines.sleep_memory import sleep_memory
 from router.access.authorize import Admission
 from router.access.credentials import Credentials
 from router.clock import WorkerClock, watch
-from router.config import files, models_file
+from router.config import files, operator_models
 from router.config.catalog import Catalog
 from router.config.settings import Platform, Settings
 from router.downloads.disk import Disk
@@ -70,7 +70,7 @@ class Configuration:
         """Raises `SettingsError`."""
         settings = Settings.from_environ(environ, platform)
         files.check(settings)
-        catalog = models_file.catalog(settings).judged(task_of_directory)
+        catalog = operator_models.catalog(settings).judged(task_of_directory)
         credentials = Credentials.read(settings, catalog, environ)
         for model in catalog.models:
             flags.refuse_reserved(f"MODELS_CONFIG: flags of {model.name}", model.flags)

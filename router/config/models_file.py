@@ -13,20 +13,17 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from router.config.catalog import Catalog, OperatorModel, as_source, with_default
+from router.config.catalog import OperatorModel, as_source
 from router.config.errors import SettingsError
 from router.config.models_schema import ModelEntry
-from router.config.settings import Settings
 
 KEY = "MODELS_CONFIG"
 _MAX_CHARS = 256 * 1024
 
 
-def catalog(settings: Settings) -> Catalog:
-    """The operator's models, from MODEL_NAME and MODELS_CONFIG. Raises `SettingsError`."""
-    text = settings.models_config
-    listed = [] if text is None else parse(_contents(text), settings.model_idle_ttl)
-    return with_default(settings, listed)
+def read(text: str, idle_ttl: float | None = None) -> list[OperatorModel]:
+    """The models of the file that `text` names, or of the YAML that it is."""
+    return parse(_contents(text), idle_ttl)
 
 
 def parse(text: str, idle_ttl: float | None = None) -> list[OperatorModel]:

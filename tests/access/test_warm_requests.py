@@ -17,7 +17,7 @@ from router.access.authorize import Admission
 from router.access.credentials import Credentials
 from router.access.decision import Admitted
 from router.access.grants import RECHECK
-from router.config.models_file import catalog
+from router.config.operator_models import catalog
 from router.config.settings import Settings
 from router.errors import (
     HubUnavailable,

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.config.catalog import Catalog, OperatorModel, engine_spec
-from router.config.models_file import catalog, parse
+from router.config.models_file import parse
 from router.config.models_schema import ModelEntry, schema
+from router.config.operator_models import catalog
 from router.config.parsers import as_size
 from router.config.patterns import Patterns
 from router.config.settings import Settings, SettingsError

@@ -12,7 +12,7 @@ import pytest
 
 from engines import flags as engine_flags
 from engines.flags import GONE_VALUES, flags
-from router.config import models_file
+from router.config import operator_models
 from router.config.listing import SECRET_INPUT
 from router.config.settings import SETTINGS, Settings, SettingsError
 from tests.engines.test_flags import EXAMPLES, SWITCHES, VALUES, sglang_says
@@ -206,7 +206,7 @@ def test_presets_set_variables_that_exist() -> None:
 
 def test_the_presets_are_a_chat_model_several_models_and_an_embedder_with_a_reranker() -> None:
     offered = [Settings.from_environ(preset["defaults"]) for preset in CONFIG["presets"]]
-    catalogs = [models_file.catalog(settings) for settings in offered]
+    catalogs = [operator_models.catalog(settings) for settings in offered]
     chat, several, search = [[str(m.source) for m in one.models] for one in catalogs]
     assert len(chat) == 1
     assert len(several) == 3

@@ -12,7 +12,7 @@ import orjson
 
 from router.access.authorize import Admission
 from router.access.credentials import Credentials
-from router.config.models_file import catalog
+from router.config.operator_models import catalog
 from router.config.settings import Settings
 from router.pool.pool import EnginePool
 from router.requests.request import Report, Request

@@ -6,7 +6,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from router.config.models_file import catalog
+from router.config.operator_models import catalog
 from router.config.settings import Settings
 from router.errors import (
     DeadlineExceeded,

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from router.access.authorize import Admission
 from router.access.credentials import Credentials
-from router.config.models_file import catalog
+from router.config.operator_models import catalog
 from router.config.settings import Settings
 from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
