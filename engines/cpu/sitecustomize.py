@@ -15,6 +15,10 @@ are imported on the way, and none of them has a wheel that works on the CPU:
   native library, and with it the operators it describes, is not loaded. Two declared
   schemas are enough.
 
+And `torch.compile` gives a function back as it is. SGLang's many decorators of that name would
+import half a compiler in each of an engine's processes, a fifth of what a start takes, and what
+they mark would need a C++ compiler at its first call.
+
 Written against SGLang 0.5.23 and torch 2.13; `tests/engines/test_cpu.py` starts it.
 """
 
@@ -81,8 +85,20 @@ def torchvision_operators() -> object:
     return library
 
 
+def without_compiler() -> None:
+    """Have `torch.compile` change nothing, once there is a torch."""
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "compile"):  # else it is still being imported
+        vars(torch)["compile"] = _as_it_is
+
+
+def _as_it_is(function: object = None, *_: object, **_options: object) -> object:
+    """Decorates, as `@torch.compile` and as `@torch.compile(...)`."""
+    return function if function is not None else lambda decorated: decorated
+
+
 class CpuFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds the replacements of `triton` and `sgl_kernel`; prepares `torchvision`'s import."""
+    """Finds the replacements of `triton` and `sgl_kernel`; prepares two imports."""
 
     _operators: object = None
 
@@ -91,6 +107,8 @@ class CpuFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     ) -> importlib.machinery.ModuleSpec | None:
         if name == "torchvision" and self._operators is None:
             self._operators = torchvision_operators()
+        if name.startswith("sglang.srt."):
+            without_compiler()
         if name == "sgl_kernel" or name.partition(".")[0] == "triton":
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
         return None
