@@ -12,7 +12,7 @@ import inspect
 import json
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,14 +115,13 @@ def spec(architecture: str) -> Any:
     )
 
 
-def architectures() -> Iterator[tuple[str, dict[str, object]]]:
+def architectures(modules: Names) -> Iterator[tuple[str, dict[str, object]]]:
     """A model generates if SGLang says so and it has something to generate with.
 
     A model that pools sees ahead if SGLang's own specification says so, or if it is built on
     attention of an encoder. (A model that generates may use such attention in its vision, its
     draft or a block of a diffusion: SGLang takes care of these.)
     """
-    modules = sources()
     found = entry_classes(modules)
     unknown = set(ModelRegistry.get_supported_archs()) - set(found)
     assert not unknown, f"not found in the source: {unknown}"
@@ -140,12 +139,11 @@ def architectures() -> Iterator[tuple[str, dict[str, object]]]:
         yield name, about
 
 
-def encoders() -> Iterator[tuple[str, dict[str, object]]]:
+def encoders(native: Container[str]) -> Iterator[tuple[str, dict[str, object]]]:
     """Further architectures that see ahead, for which SGLang takes transformers' code.
 
     Their families guess masked words, and have no decoder.
     """
-    native = entry_classes(sources())
     for kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
         if CONFIG_MAPPING[kind]().is_encoder_decoder:
             continue
@@ -162,14 +160,13 @@ def model_types() -> list[str]:
     return sorted(set(CONFIG_MAPPING.keys()))
 
 
-def fallback() -> Iterator[str]:
+def fallback(native: Container[str]) -> Iterator[str]:
     """Architectures that SGLang has no code for, and loads with transformers' own.
 
     Those that can't be imported here, for want of a library, are counted in.
     """
-    own = entry_classes(sources())
     for name in dir(transformers):
-        if name in own or not name.endswith(_MODELS):
+        if name in native or not name.endswith(_MODELS):
             continue
         try:
             found = getattr(transformers, name)
@@ -240,15 +237,17 @@ def lines(items: Iterable[tuple[str, object]]) -> str:
 
 def table() -> str:
     """One entry a line, so that a new SGLang shows in a readable difference."""
+    modules = sources()
+    native = entry_classes(modules)
     return (
         "{\n"
         f'  "sglang": "{version("sglang")}",\n'
         f'  "transformers": "{version("transformers")}",\n'
-        f'  "architectures": {{\n{lines(architectures())}\n  }},\n'
-        f'  "encoders": {{\n{lines(encoders())}\n  }},\n'
+        f'  "architectures": {{\n{lines(architectures(modules))}\n  }},\n'
+        f'  "encoders": {{\n{lines(encoders(native))}\n  }},\n'
         f'  "quantization": {{\n{lines(quantization())}\n  }},\n'
         f'  "model_types": [\n{names(model_types())}\n  ],\n'
-        f'  "fallback": [\n{names(fallback())}\n  ],\n'
+        f'  "fallback": [\n{names(fallback(native))}\n  ],\n'
         f'  "named_by_sglang": [\n{names(named_by_sglang())}\n  ],\n'
         f'  "tokenizer_types": [\n{names(tokenizer_types())}\n  ],\n'
         f'  "tokenizer_classes": [\n{names(tokenizer_classes())}\n  ]\n'
