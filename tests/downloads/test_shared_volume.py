@@ -244,8 +244,11 @@ async def test_where_the_first_fails_the_next_tries(volume: Volume) -> None:
             await eventually(lambda: second.lines)
             first.kill()
             assert await second.outcome() == "error hub_unavailable"
+        lock = LockContender(Snapshots(volume.cache).lock_folder(NAME), "somebody").poll()
+        assert lock, "the next has to wait, as for a dead one"
+        lock.release()
         with volume.worker() as third:
-            assert await third.outcome(DEAD_AFTER) == f"path {volume.path}"
+            assert await third.outcome() == f"path {volume.path}"
 
 
 async def test_the_lock_is_released_after_an_error(volume: Volume) -> None:
