@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, inf
 
-from tests.bench.swap.world import Outcome, World
+from tests.bench.swap.records import Outcome
+from tests.bench.swap.world import World
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Protocol
 
 from router.models import EngineKey
 from router.scheduler import actions, events
-from tests.bench.swap.hardware import Model
+from tests.bench.swap.card import Card, ExactCard
 from tests.bench.swap.loads import Loads
+from tests.bench.swap.records import Engine, Outcome, Totals
 from tests.bench.swap.traces import Trace
 
 QUEUE_TIMEOUT = 480.0  # the setting's default for RunPod's queue
@@ -31,45 +31,6 @@ class Decider(Protocol):
     def handle(self, event: events.Event, now: float) -> list[actions.Action]: ...
 
 
-@dataclass(slots=True, eq=False)
-class Outcome:
-    """What became of one request."""
-
-    at: float
-    model: int
-    granted: float | None = None
-    ended: float | None = None
-    failed: str | None = None  # the error's code
-
-    @property
-    def waits(self) -> bool:
-        return self.granted is None and self.failed is None
-
-
-@dataclass(slots=True, eq=False)
-class Engine:
-    key: EngineKey
-    model: Model
-    standing_at: float = inf  # when the process is, or was, at its gate
-    started: bool = False  # past its gate
-    healthy: bool = False
-    asleep: bool = False
-    stopping: bool = False
-    holds: int = 0  # bytes of the device
-
-    @property
-    def answers(self) -> bool:
-        return self.healthy and not self.stopping
-
-
-@dataclass(slots=True)
-class Totals:
-    cold_starts: int = 0
-    prestarts: int = 0
-    sleeps: int = 0
-    wakes: int = 0
-
-
 class World:
     """Runs one trace. `outcomes` and `totals` hold what happened."""
 
@@ -80,6 +41,7 @@ class World:
         *,
         declared: bool,
         patience: float = QUEUE_TIMEOUT,
+        card: Card | None = None,
         after_each: Callable[[], None] | None = None,
     ) -> None:
         self.trace, self.machine, self.decider = trace, trace.machine, decider
@@ -92,6 +54,7 @@ class World:
         self._models = {
             spec.key: model for spec, model in zip(self._specs, trace.models, strict=True)
         }
+        self.card = card or ExactCard(trace.machine.device)
         self._patience, self._after_each = patience, after_each
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
@@ -133,9 +96,6 @@ class World:
         self._order += 1
         heapq.heappush(self._agenda, (self.now + seconds, self._order, what))
 
-    def free(self) -> int:
-        return self.machine.device - sum(engine.holds for engine in self.engines.values())
-
     # --- requests --------------------------------------------------------------------
 
     def _ask(self, model: int, caller: str) -> None:
@@ -151,11 +111,14 @@ class World:
         assert engine.answers, "granted without an engine"
         assert outcome.waits, "granted twice, or after a failure"
         outcome.granted = self.now
+        engine.in_flight += 1
+        self.card.work(generation)
         seconds = self.trace.requests[number].tokens * self.machine.token
-        self.at(seconds, partial(self._answered, number))
+        self.at(seconds, partial(self._answered, number, engine))
 
-    def _answered(self, number: int) -> None:
+    def _answered(self, number: int, engine: Engine) -> None:
         self.outcomes[number].ended = self.now
+        engine.in_flight -= 1
         self.tell(events.Released(number, answered=True))
 
     # --- engines ---------------------------------------------------------------------
@@ -174,7 +137,7 @@ class World:
                 )
                 self.at(self.machine.download, partial(self.tell, done))
             case actions.Measure():
-                self.tell(events.Measured(self.free()))
+                self.tell(events.Measured(self.card.free(self.now)))
             case actions.Start(spec, generation, _, allotment):
                 self._start(spec.key, generation, allotment)
             case actions.Prestart(spec, generation):
@@ -185,8 +148,8 @@ class World:
                 self._copy(key, generation, asleep=isinstance(action, actions.Sleep))
             case actions.Probe(key, generation):
                 self.at(0.1, partial(self._responded, key, generation))
-            case actions.Alarm(message):
-                raise AssertionError(message)
+            case actions.Alarm(message, leave):
+                assert not leave, message
 
     def _prestart(self, key: EngineKey, generation: int) -> None:
         self.totals.prestarts += 1
@@ -205,12 +168,18 @@ class World:
             engine = self.engines[generation] = Engine(key, self._models[key])
             engine.standing_at = self.now + self.machine.process_start
         self.totals.cold_starts += 1
-        engine.started, engine.holds = True, allotment.claim
+        engine.started = True
         seconds = max(0.0, engine.standing_at - self.now)
-        self.at(seconds, partial(self._load, generation))
+        self.at(seconds, partial(self._load, generation, allotment))
 
-    def _load(self, generation: int) -> None:
-        if engine := self._living(generation):
+    def _load(self, generation: int, allotment: actions.Allotment) -> None:
+        engine = self._living(generation)
+        if engine is None:
+            return
+        if not self.card.load(generation, engine.model, allotment, self.now):
+            failed = events.StartFailed(engine.key, generation, "no memory", out_of_memory=True)
+            self.tell(failed)
+        else:
             self._loads.begin(generation, engine.model.weights, self.now)
             self._watch_loads()
 
@@ -236,31 +205,35 @@ class World:
             self.tell(events.Healthy(engine.key, generation))
 
     def _stop(self, key: EngineKey, generation: int) -> None:
-        self.engines[generation].stopping = True
+        engine = self.engines[generation]
+        assert not engine.in_flight, "stopped while it answers"
+        engine.stopping = True
         self._loads.end(generation, self.now)
         self._watch_loads()
         self.at(self.machine.stop, partial(self._gone, key, generation))
 
     def _gone(self, key: EngineKey, generation: int) -> None:
         del self.engines[generation]
-        self.tell(events.Gone(key, generation, 0))
+        self.tell(events.Gone(key, generation, self.card.end(generation, self.now)))
 
     def _copy(self, key: EngineKey, generation: int, *, asleep: bool) -> None:
         engine = self.engines[generation]
         seconds = self.machine.copy(engine.model.weights)
         if asleep:
+            assert not engine.in_flight, "put to sleep while it answers"
             self.totals.sleeps += 1
             engine.healthy = False
             self.at(seconds, partial(self._asleep, key, generation))
         else:
             self.totals.wakes += 1
-            engine.holds, engine.asleep = engine.model.bytes, False
+            self.card.wake(generation)
             self.at(seconds, partial(self._awake, key, generation))
 
     def _asleep(self, key: EngineKey, generation: int) -> None:
-        if engine := self._living(generation):
-            engine.asleep, engine.holds = True, self.machine.asleep_holds
-            self.tell(events.Asleep(key, generation, 0, engine.holds))
+        if self._living(generation):
+            left = self.machine.asleep_holds
+            self.card.sleep(generation, left)
+            self.tell(events.Asleep(key, generation, 0, left))
 
     def _awake(self, key: EngineKey, generation: int) -> None:
         if engine := self._living(generation):

@@ -1,0 +1,61 @@
+"""The memory of the simulated device: what engines really hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from router.scheduler.actions import Allotment
+from tests.bench.swap.hardware import Model
+
+
+class Card(Protocol):
+    def free(self, now: float) -> int:
+        """Bytes, as a measurement finds them."""
+
+    def load(self, generation: int, model: Model, allotment: Allotment, now: float) -> bool:
+        """An engine takes its memory. False: it did not find enough."""
+
+    def work(self, generation: int) -> None:
+        """It begins to answer."""
+
+    def sleep(self, generation: int, left: int) -> None:
+        """It gives back all but `left` bytes."""
+
+    def wake(self, generation: int) -> None:
+        """It takes its memory again."""
+
+    def end(self, generation: int, now: float) -> int:
+        """It is gone. Returns the bytes that should be free and are not."""
+
+
+@dataclass(slots=True)
+class ExactCard:
+    """Each engine holds what it was allotted, until it is gone."""
+
+    size: int
+    _held: dict[int, int] = field(default_factory=dict)
+    _awake: dict[int, int] = field(default_factory=dict)
+
+    def free(self, now: float) -> int:
+        return self.size - sum(self._held.values())
+
+    def load(self, generation: int, model: Model, allotment: Allotment, now: float) -> bool:
+        self._held[generation] = self._awake[generation] = allotment.claim
+        assert self.free(now) >= 0, "more is allotted than there is"
+        return True
+
+    def work(self, generation: int) -> None:
+        pass
+
+    def sleep(self, generation: int, left: int) -> None:
+        self._held[generation] = left
+
+    def wake(self, generation: int) -> None:
+        self._held[generation] = self._awake[generation]
+        assert self.free(0.0) >= 0, "an engine woke without room"
+
+    def end(self, generation: int, now: float) -> int:
+        self._held.pop(generation, None)
+        self._awake.pop(generation, None)
+        return 0

@@ -1,0 +1,47 @@
+"""What a simulated world keeps of its requests and its engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from router.models import EngineKey
+from tests.bench.swap.hardware import Model
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """What became of one request."""
+
+    at: float
+    model: int
+    granted: float | None = None
+    ended: float | None = None
+    failed: str | None = None  # the error's code
+
+    @property
+    def waits(self) -> bool:
+        return self.granted is None and self.failed is None
+
+
+@dataclass(slots=True, eq=False)
+class Engine:
+    key: EngineKey
+    model: Model
+    standing_at: float = inf  # when the process is, or was, at its gate
+    started: bool = False  # past its gate
+    healthy: bool = False
+    stopping: bool = False
+    in_flight: int = 0
+
+    @property
+    def answers(self) -> bool:
+        return self.healthy and not self.stopping
+
+
+@dataclass(slots=True)
+class Totals:
+    cold_starts: int = 0
+    prestarts: int = 0
+    sleeps: int = 0
+    wakes: int = 0

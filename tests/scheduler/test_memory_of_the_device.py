@@ -1,0 +1,85 @@
+"""Random traces on random machines whose memory does not behave as planned."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from router.scheduler.machine import Scheduler
+from router.scheduler.state import Limits
+from tests.bench.swap.hardware import GB, MB, Machine, Model
+from tests.bench.swap.traces import Request, Trace
+from tests.bench.swap.world import World
+from tests.scheduler.unruly_card import Truth, UnrulyCard
+
+WRONG_BY = 0.2
+PATIENCE = 300.0
+
+factors = st.floats(1 - WRONG_BY, 1 + WRONG_BY)
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> Trace:
+    count = draw(st.integers(1, 6))
+    models = tuple(
+        Model(f"m{number}", draw(st.integers(1, 45)) * GB, draw(st.integers(500, 6000)) * MB)
+        for number in range(count)
+    )
+    asked = st.tuples(
+        st.floats(0, 600),
+        st.integers(0, count - 1),
+        st.sampled_from("abc"),
+        st.integers(1, 9000),
+    )
+    requests = sorted(draw(st.lists(asked, min_size=1, max_size=60)))
+    machine = Machine(device=draw(st.integers(20, 90)) * GB, stop=draw(st.floats(0, 20)))
+    return Trace("random", "random", machine, models, tuple(Request(*r) for r in requests), 600)
+
+
+@st.composite
+def cards(draw: st.DrawFn, trace: Trace, *, declared: bool) -> UnrulyCard:
+    return UnrulyCard(
+        trace.machine.device,
+        declared,
+        {model.name: Truth(draw(factors), draw(factors)) for model in trace.models},
+        slow=draw(st.just(0.0) | st.floats(0, 15)),
+        pieces=draw(st.just(0.0) | st.floats(0, 0.05)),
+    )
+
+
+@st.composite
+def limits(draw: st.DrawFn, trace: Trace) -> Limits:
+    """Settings that this version does not know are left out."""
+    known = {one.name for one in fields(Limits)}
+    wanted = {
+        "standby": draw(st.integers(0, 2)),
+        "sleep_memory": draw(st.sampled_from((0, 40, 200))) * GB,
+        "patience": draw(st.none() | st.floats(0, PATIENCE)),
+        "max_concurrency": draw(st.integers(1, 16)),
+        "min_residency": draw(st.floats(0, 20)),
+    }
+    chosen = {name: value for name, value in wanted.items() if name in known}
+    return replace(Limits(trace.machine.device), **chosen)  # type: ignore[arg-type]
+
+
+@given(data=st.data(), trace=traces(), declared=st.booleans())
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_the_device_is_never_overcommitted_and_every_request_ends(
+    data: st.DataObject, trace: Trace, declared: bool
+) -> None:
+    card = data.draw(cards(trace, declared=declared))
+    scheduler = Scheduler(data.draw(limits(trace)))
+    world = World(
+        trace,
+        scheduler,
+        declared=declared,
+        patience=PATIENCE,
+        card=card,
+        after_each=scheduler.validate,
+    )
+    world.run()
+    event(f"starts: {min(world.totals.cold_starts, 10)}")
+    assert card.overcommitted == 0
+    assert all(one.ended is not None for one in world.outcomes)
