@@ -19,6 +19,7 @@ from engines.command import Device
 from engines.launcher import SglangLauncher
 from engines.lodging import User, engine_user
 from engines.memory import Gauge, HostGauge, gauge
+from engines.read_ahead import ReadAhead
 from engines.sleep_memory import sleep_memory
 from router.access.authorize import Admission
 from router.access.credentials import Credentials
@@ -207,7 +208,7 @@ class Assembly:
         return EnginePool(
             Scheduler(limits),
             downloader=downloads,
-            launcher=self._launcher(Device(memory.device), aside),
+            launcher=ReadAhead(self._launcher(Device(memory.device), aside), HostGauge().free),
             gauge=memory,
             clock=self._clock,
             record=record,
