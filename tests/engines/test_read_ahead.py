@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines import read_ahead
-from engines.read_ahead import Part, ReadAhead, Reading, parts
+from engines.read_ahead import ReadAhead, WeightPart, WeightReader, parts
 from router.pool.interfaces import EngineStartError
 from router.scheduler.actions import Allotment
 from tests.pool.fakes import GIB, FakeGauge, FakeLauncher, settle, spec
 
 MIB = 1 << 20
+CHUNK = 8 * MIB
 WITHIN = 20.0  # seconds
 ALLOTMENT = Allotment(claim=GIB, free=GIB, whole=True)
 
@@ -50,8 +51,8 @@ def cached(path: Path) -> int:
 
 def test_weights_are_read_in_the_order_of_loading_and_nothing_else(snapshot: Path) -> None:
     assert parts(snapshot, GIB) == (
-        Part(snapshot / "model-1.safetensors", 70 * MIB),
-        Part(snapshot / "model-2.safetensors", 30 * MIB),
+        WeightPart(snapshot / "model-1.safetensors", 70 * MIB),
+        WeightPart(snapshot / "model-2.safetensors", 30 * MIB),
     )
 
 
@@ -68,50 +69,50 @@ def test_what_was_read_is_in_the_page_cache(
     one, two = snapshot / "model-1.safetensors", snapshot / "model-2.safetensors"
     if cached(one):
         pytest.skip("this file system keeps files in memory")
-    reading = Reading(snapshot, room)
-    reading.thread.join(WITHIN)
-    assert reading.read == (first + second) * MIB
+    reader = WeightReader(snapshot, room)
+    reader.thread.join(WITHIN)
+    assert reader.read == (first + second) * MIB
     assert cached(one) == 70 * MIB
     assert second * MIB <= cached(two)
 
 
 def test_little_is_not_read_ahead(snapshot: Path) -> None:
-    reading = Reading(snapshot, 10 * MIB)
-    reading.thread.join(WITHIN)
-    assert reading.read == 0
+    reader = WeightReader(snapshot, 10 * MIB)
+    reader.thread.join(WITHIN)
+    assert reader.read == 0
 
 
 def test_a_reader_that_is_told_to_stop_ends_within_a_chunk(snapshot: Path) -> None:
-    reading = Reading(snapshot, GIB, rate=MIB)
-    reading.stop()
-    reading.thread.join(WITHIN)
-    assert not reading.thread.is_alive()
-    assert reading.read <= 8 * MIB
+    reader = WeightReader(snapshot, GIB, rate=MIB)
+    reader.stop()
+    reader.thread.join(WITHIN)
+    assert not reader.thread.is_alive()
+    assert reader.read <= CHUNK
 
 
 def test_no_more_is_read_in_a_second_than_the_rate(snapshot: Path) -> None:
-    reading = Reading(snapshot, GIB, rate=4 * MIB)
-    reading.thread.join(0.2)
-    assert reading.read <= 2 * 8 * MIB
-    reading.stop()
-    reading.thread.join(WITHIN)
+    reader = WeightReader(snapshot, GIB, rate=4 * MIB)
+    reader.thread.join(0.2)
+    assert reader.read <= 2 * CHUNK
+    reader.stop()
+    reader.thread.join(WITHIN)
 
 
 def test_files_that_are_gone_are_no_reason_to_fail(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").symlink_to(tmp_path / "none")
     for directory in (tmp_path, tmp_path / "none"):
-        reading = Reading(directory, GIB)
-        reading.thread.join(WITHIN)
-        assert reading.read == 0
+        reader = WeightReader(directory, GIB)
+        reader.thread.join(WITHIN)
+        assert reader.read == 0
 
 
-def reading_ahead(made: list[Reading], monkeypatch: pytest.MonkeyPatch) -> FakeLauncher:
-    class Noted(Reading):
+def reading_ahead(made: list[WeightReader], monkeypatch: pytest.MonkeyPatch) -> FakeLauncher:
+    class Noted(WeightReader):
         def __init__(self, snapshot: Path, room: int) -> None:
             super().__init__(snapshot, room, rate=MIB)
             made.append(self)
 
-    monkeypatch.setattr(read_ahead, "Reading", Noted)
+    monkeypatch.setattr(read_ahead, "WeightReader", Noted)
     return FakeLauncher(FakeGauge())
 
 
@@ -119,13 +120,13 @@ def reading_ahead(made: list[Reading], monkeypatch: pytest.MonkeyPatch) -> FakeL
 async def test_reading_ends_with_the_start_however_it_ends(
     snapshot: Path, monkeypatch: pytest.MonkeyPatch, ends: str
 ) -> None:
-    made: list[Reading] = []
+    made: list[WeightReader] = []
     inner = reading_ahead(made, monkeypatch)
     launcher = ReadAhead(inner, lambda: GIB)
     start = asyncio.create_task(launcher.start(spec(), snapshot, ALLOTMENT))
     await settle()
-    [reading] = made
-    assert reading.thread.is_alive()
+    [reader] = made
+    assert reader.thread.is_alive()
     act: dict[str, Callable[[], object]] = {
         "ready": inner.ready,
         "fail": inner.fail,
@@ -137,14 +138,14 @@ async def test_reading_ends_with_the_start_however_it_ends(
     else:
         with pytest.raises((EngineStartError, asyncio.CancelledError)):
             await start
-    await asyncio.to_thread(reading.thread.join, WITHIN)
-    assert not reading.thread.is_alive()
+    await asyncio.to_thread(reader.thread.join, WITHIN)
+    assert not reader.thread.is_alive()
 
 
 async def test_two_models_are_not_read_at_once(
     snapshot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[Reading] = []
+    made: list[WeightReader] = []
     inner = reading_ahead(made, monkeypatch)
     launcher = ReadAhead(inner, lambda: GIB)
     starts = [
