@@ -2,7 +2,7 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup browser lock hooks test unit demo lint types fast fuzz guards bench compare docs registry image-check audit clean
+.PHONY: setup browser lock hooks test unit demo lint types fast fuzz guards bench gpu compare docs registry image-check audit clean
 
 setup: .venv/ready .venv-sglang/ready browser
 
@@ -86,6 +86,12 @@ guards: .venv/ready
 bench: .venv/ready
 	.venv/bin/python -m tests.bench $(if $(BEFORE),--before $(BEFORE)) $(if $(JSON),--json $(JSON))
 	.venv/bin/python -m tests.bench.runpod
+
+# Starts, sleep and waking on the first GPU, as a table: `make gpu SIZES=1,8 ENGINE_PYTHON=python3`,
+# in GiB of weights. Each model is made, and removed.
+gpu: .venv/ready
+	.venv/bin/python -m tests.gpu $(if $(SIZES),--sizes $(SIZES)) \
+		--python $(or $(ENGINE_PYTHON),python3) $(if $(JSON),--json $(JSON))
 
 # Writes what is generated: settings, RunPod Hub's form, JSON schema, import graph.
 docs: .venv/ready

@@ -10,30 +10,16 @@ import pytest
 
 from engines.command import Device
 from engines.launcher import SglangLauncher
-from engines.memory import NvmlGauge
 from router.pool.executor import Executor
 from router.scheduler import actions, events
 from tests.fake_engine import FILE, PYTHON, behaviour
+from tests.fake_engine.device import PretendedGpu
 from tests.fake_engine.saver import taken
 from tests.pool.fakes import GIB, FakeClock, FakeDownloader, spec
 
 pytestmark = pytest.mark.process
 
 WITHIN = 20.0  # seconds
-
-
-class PretendedGpu(NvmlGauge):
-    """80 GiB, of which each engine notes what it takes."""
-
-    def __init__(self, notes: Path) -> None:
-        super().__init__((), patience=5.0)
-        self._notes = notes
-
-    def total(self) -> int:
-        return 80 * GIB
-
-    def free(self) -> int:
-        return self.total() - taken(self._notes)
 
 
 class Bench:
