@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests import tiny_models, tiny_vision
-from tests.e2e_sglang.harness import APPLE, FIG, PEAR, PLUM, Harness, engines_below
+from tests.e2e_sglang.harness import APPLE, PEAR, PLUM, Harness, engines_below
 from tests.e2e_sglang.target import Target
 from tests.loopback_hub import LoopbackHub
 from tests.worker import Worker
@@ -31,7 +31,6 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     models, directory = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("worker")
     with LoopbackHub() as hub:
         hub.add_repo(APPLE, tiny_models.make(models, "apple"))
-        hub.add_repo(FIG, tiny_models.make(models, "fig"))
         hub.add_repo(PEAR, tiny_models.make(models, "pear", tiny_models.Kind.EMBED))
         hub.add_repo(PLUM, tiny_vision.make(models, "plum"))
         settings = {

@@ -16,7 +16,6 @@ from tests.worker import Worker
 APPLE = "tests/apple"  # says "I am apple."
 PEAR = "tests/pear"  # embeds
 PLUM = "tests/plum"  # says "I am plum.", and can be shown pictures
-FIG = "tests/fig"  # for tests that kill its engine: a caller must not be blamed for others
 
 PYTHON = Path(__file__).with_name("python")
 

@@ -1,20 +1,27 @@
-"""The real SGLang, killed under a caller's requests: what the others see of it."""
+"""The real SGLang, ended under a caller's requests: what the others see of it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import aiohttp
 import pytest
 
 from tests import tiny_models
-from tests.e2e_sglang.harness import Harness, Json
+from tests.e2e_sglang.harness import Engine, Harness
+from tests.e2e_sglang.target import Target
+from tests.e2e_sglang.test_attack_by_values import PAST_THE_WORKER
 from tests.e2e_sglang.watching import ENDLESS, streaming
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.sglang
 
 QUINCE = "tests/quince"
 QUESTION = {"prompt": "Who are you?"}
+
+End = Callable[[Engine], Awaitable[None]]
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +30,17 @@ def model(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> str:
     files = tiny_models.make(tmp_path_factory.mktemp("models"), "quince")
     harness.hub.add_repo(QUINCE, files)
     return QUINCE
+
+
+async def killed(engine: Engine) -> None:
+    engine.kill()
+
+
+async def sent_what_the_worker_refuses(engine: Engine, which: int = 0) -> None:
+    """Past the worker, a value that would kill an engine does."""
+    path, body = PAST_THE_WORKER[which]
+    with suppress(aiohttp.ClientError):  # or it says that it has died
+        await Target(engine.url, QUINCE, engine.signed).post(path, body)
 
 
 async def test_whose_requests_kill_the_engine_is_shut_out_and_the_others_are_answered(
@@ -36,24 +54,29 @@ async def test_whose_requests_kill_the_engine_is_shut_out_and_the_others_are_ans
         async with http.post("/v1/completions", json={**QUESTION, **good}) as answer:
             assert (await answer.json())["choices"][0]["text"] == "I am quince."
 
-    async def killed_under_the_bad_one() -> Json:
-        """A kill stands for a request that no check knows to be one that kills."""
+    async def ends_under_the_bad_one(end: End) -> None:
+        """Its stream says so. For the worker, its request may be why."""
+        victim = harness.engine(model)
         async with streaming(http, "/v1/completions", {**ENDLESS, **bad}) as events:
             await anext(events)
-            harness.engine(model).kill()
-            *_, error, _ = [event async for event in events]
-        told: Json = json.loads(error)["error"]
-        return told
+            await end(victim)
+            *_, error, done = [event async for event in events]
+        assert json.loads(error)["error"]["code"] == "engine_failed"
+        assert done == "[DONE]"
+        await eventually(lambda: victim not in harness.engines(model))
 
     await is_well_served()
-    assert (await killed_under_the_bad_one())["code"] == "engine_failed"
-    await is_well_served()
+    await ends_under_the_bad_one(sent_what_the_worker_refuses)
+    await is_well_served()  # by a fresh one
     async with streaming(http, "/v1/completions", {**ENDLESS, **slow}) as events:
         await anext(events)
         await is_well_served()  # one caller at a time, but no long answer holds up another
-    assert (await killed_under_the_bad_one())["code"] == "engine_failed"
+    await ends_under_the_bad_one(killed)
     async with http.post("/v1/completions", json={**QUESTION, **bad}) as answer:
         refusal = (await answer.json())["error"]
     assert (answer.status, refusal["code"]) == (429, "caller_quarantined")
     assert int(answer.headers["Retry-After"]) == refusal["retry_after"] > 500
     await is_well_served()
+    last = harness.engine(model)
+    await sent_what_the_worker_refuses(last, 1)
+    await eventually(lambda: last not in harness.engines(model))
