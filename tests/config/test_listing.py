@@ -15,7 +15,7 @@ from engines.flags import GONE_VALUES, flags
 from router.config import operator_models
 from router.config.listing import SECRET_INPUT
 from router.config.settings import SETTINGS, Settings, SettingsError
-from tests.engines.test_flags import EXAMPLES, SWITCHES, VALUES, sglang_says
+from tests.engines.test_flags import EXAMPLES, SWITCHES, VALUES
 from tests.generated_docs import README, REFERENCE, between, generated, with_form
 
 ROOT = Path(__file__).parents[2]
@@ -175,18 +175,6 @@ def test_an_option_is_a_value_that_the_code_takes_and_the_default_is_one(name: s
         assert all(accepts(name, value) for value in values)
     else:
         assert not any((name, value) in GONE_VALUES for value in values)
-
-
-@pytest.mark.sglang
-def test_sglang_knows_every_option() -> None:
-    offered = [
-        flags({name: option["value"]})
-        for name in VALUES
-        for option in INPUTS[name].get("options", [])
-        if option["value"]
-    ]
-    verdicts = zip(offered, sglang_says(offered), strict=True)
-    assert [(line, verdict) for line, verdict in verdicts if verdict is not None] == []
 
 
 def test_every_field_is_described() -> None:

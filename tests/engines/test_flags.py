@@ -1,28 +1,19 @@
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from engines.command import CPU_MODULES, Device, argv, cache_size
-from engines.door import Door
 from engines.flags import (
     FLAGS,
     GONE,
     GONE_VALUES,
-    RESERVED,
     can_wait,
     flags,
     refuse_reserved,
     warnings,
 )
 from router.config.errors import SettingsError
-from router.models import EngineSpec, ResolvedModel, Task
-from router.repository.engine_flags import engine_flags
-from router.scheduler.actions import Allotment
-from router.secrets import Secret
 from tests.config.test_settings import TRUE_AND_FALSE
 
 SGLANG_PYTHON = Path(__file__).parents[2] / ".venv-sglang/bin/python"
@@ -155,78 +146,3 @@ def test_a_warning_does_not_repeat_a_key() -> None:
 
 def test_what_works_is_not_warned_about() -> None:
     assert warnings(EXAMPLES | dict.fromkeys(SWITCHES, "true")) == ()
-
-
-PARSE = """
-import argparse, contextlib, io, json, sys
-from sglang.srt.server_args import ServerArgs
-parser = argparse.ArgumentParser()
-ServerArgs.add_cli_args(parser)
-def verdict(line):
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            parser.parse_args(["--model-path", "m", *line])
-    except SystemExit:
-        return said.getvalue().splitlines()[-1]
-verdicts = [verdict(line) for line in json.load(sys.stdin)]
-print(json.dumps(verdicts))
-"""
-
-
-def sglang_says(lines: list[tuple[str, ...]]) -> list[str | None]:
-    """What the installed SGLang's own parser has against each command line."""
-    run = subprocess.run(
-        [SGLANG_PYTHON, "-c", PARSE],
-        input=json.dumps(lines),
-        env={"PYTHONPATH": str(CPU_MODULES), "SGLANG_USE_CPU_ENGINE": "1", "PATH": "/usr/bin"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    verdicts: list[str | None] = json.loads(run.stdout.splitlines()[-1])
-    return verdicts
-
-
-LLAMA = {"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 8192}
-ROBERTA = {"architectures": ["XLMRobertaModel"], "max_position_embeddings": 514}
-
-
-@pytest.mark.sglang
-def test_sglang_knows_every_flag_that_the_worker_can_emit() -> None:
-    assert set(EXAMPLES) == set(VALUES)
-    asked = [{name: value} for name, value in EXAMPLES.items()]
-    asked += [{name: "true"} for name in SWITCHES]
-    lines = [flags(environ) for environ in asked]
-    gib = 1 << 30
-    lines += [
-        argv(
-            EngineSpec(ResolvedModel("org/name", "0" * 40, task)),
-            Path("/snapshot"),
-            Door(1, Secret("key of the door"), (7, 8)),
-            Allotment(claim=gib, free=2 * gib, whole=False, smaller=True),
-            python="python3",
-            device=device,
-            own=engine_flags(config, task, cache=cache_size(device)),
-        )[4:]
-        for device in Device
-        for task in Task
-        for config in (LLAMA, ROBERTA)
-    ]
-    lines.append(("--gated-launch-port", "1", "--max-total-tokens", "5"))
-    verdicts = sglang_says(lines)
-    assert [(l, v) for l, v in zip(lines, verdicts, strict=True) if v is not None] == []  # noqa: E741
-
-
-@pytest.mark.sglang
-def test_sglang_refuses_what_is_said_to_be_gone_and_knows_what_is_reserved() -> None:
-    gone = [(f"{VALUES[name].words[0]}={value}",) for name, value in GONE_VALUES]
-    gone.append(("--enable-flashinfer-mla",))
-    switches = {
-        *("--is-embedding", "--enable-http2", "--enable-http-worker-reuseport", "--grpc-mode"),
-        *("--smg-grpc-mode", "--encoder-only", "--use-ray", "--enable-ssl-refresh"),
-    }
-    reserved = [(name,) if name in switches else (name, "1") for name in sorted(RESERVED)]
-    verdicts = sglang_says([*gone, *reserved])
-    assert None not in verdicts[: len(gone)]
-    assert verdicts[len(gone) :] == [None] * len(reserved)
