@@ -13,7 +13,7 @@ from tests.e2e.harness import Harness
 from tests.loopback_platform import Hold, Job, LoopbackPlatform, Outcome
 from tests.worker import ROOT, Worker
 
-# It spares each start the second that the SDK takes to ask for the processor's name.
+# They spare each start what the SDK does for nothing.
 STAND_INS = ROOT / "tests" / "loopback_platform" / "stand_ins"
 
 # Seconds that an empty poll hangs: a test that waits for one is noticeably slow.
