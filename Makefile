@@ -52,9 +52,12 @@ lint: .venv/ready
 types: .venv/ready
 	.venv/bin/mypy
 
-# Tests with processes run one after the other: engines measure time and memory.
-test: setup lint types unit
-	.venv/bin/python -m pytest -m process
+# What can be done side by side is: the environments are set up while lint and types run, and then
+# two groups of tests with processes run at a time (tests/conftest.py says what a group is).
+test:
+	$(MAKE) --jobs=3 --output-sync setup lint types
+	$(MAKE) unit
+	.venv/bin/python -m pytest -n $(or $(N),2) --dist loadgroup -m process
 
 # No processes, no network beyond loopback: for each change. `make unit N=8`: eight at a time.
 unit: .venv/ready

@@ -3,6 +3,9 @@
 A test with the mark `process` starts processes. Tests in `_WITH_PROCESSES` and tests with the
 real SGLang have that mark by themselves. `make unit` runs all others, and each of those fails
 if it starts a process or reaches out of this machine.
+
+`make test` runs those with processes two groups at a time, and no verdict depends on what else
+the machine does.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ _WITH_PROCESSES = {
     *("loopback_hub", "loopback_platform"),  # tests of the doubles themselves
 }
 
+# Those whose tests share a worker with real engines. Elsewhere the tests of a file share one.
+_ONE_GROUP = {"e2e_sglang"}
+
 
 def pytest_configure() -> None:
     platform.processor()  # starts `uname`, once: OpenAI's client would, in the first test
@@ -33,9 +39,12 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        if folder in _WITH_PROCESSES or item.get_closest_marker("sglang"):
+        path = item.path.relative_to(Path(__file__).parent)
+        if path.parts[0] in _WITH_PROCESSES or item.get_closest_marker("sglang"):
             item.add_marker(pytest.mark.process)
+        # With `--dist loadgroup`: tests of one group run one after the other, in one process.
+        group = path.parts[0] if path.parts[0] in _ONE_GROUP else str(path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
