@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from engines import sleep
+from engines import kernel_cache, sleep
 from engines.door import Door
 from engines.flags import can_wait
 from engines.lodging import Lodging
@@ -151,6 +151,8 @@ def environment(
     if lodging.home is not None:
         passed.pop("XDG_CACHE_HOME", None)  # of another user
         passed |= {"HOME": str(lodging.home), "USER": "engine"}
+    if lodging.kernels is not None:
+        passed = {**kernel_cache.variables(lodging.kernels.directory), **passed}
     passed.setdefault("GLOO_SOCKET_IFNAME", "lo")  # by default, what the host's name means
     chosen = {
         "TMPDIR": str(lodging.temporary),

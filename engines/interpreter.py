@@ -29,11 +29,12 @@ _NEEDED = "a Python that has SGLang"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line for the log, and whether engines can sleep."""
+    """One line for the log, and what else was found."""
 
     text: str
     is_warning: bool
     has_saver: bool = False  # torch_memory_saver
+    version: str = ""  # of SGLang; empty: unknown
 
 
 class InterpreterCheck:
@@ -101,7 +102,10 @@ class InterpreterCheck:
                 )
             case {"sglang": True, "version": str(version)} if version == VERIFIED:
                 return Finding(
-                    f"engines run SGLang {version}", is_warning=False, has_saver=has_saver
+                    f"engines run SGLang {version}",
+                    is_warning=False,
+                    has_saver=has_saver,
+                    version=version,
                 )
             case {"sglang": True, "version": version}:
                 return Finding(
@@ -109,6 +113,7 @@ class InterpreterCheck:
                     f"tested with {VERIFIED}",
                     is_warning=True,
                     has_saver=has_saver,
+                    version=version if isinstance(version, str) else "",
                 )
         return Finding(
             f"ENGINE_PYTHON does not tell its SGLang (status {status}): {last[:200]}",

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from engines import command
 from engines.door import Door, new_door
 from engines.failure import FailureReason, clean
 from engines.gate import NOISE, EngineGate
+from engines.kernel_cache import KernelCache
 from engines.lodging import Lodging, Lodgings, User
 from engines.needs import ModelNeeds, needs_of
 from engines.process import EngineProcess
@@ -91,6 +93,11 @@ class SglangEngine:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
+    async def keep_kernels(self) -> None:
+        """Only before it has served anybody."""
+        if self._lodging.kernels is not None:
+            await asyncio.to_thread(self._lodging.kernels.keep)
+
     async def stop(self, *, at_once: bool = False) -> None:
         await self._process.stop(0.0 if at_once else STOP_GRACE)
         await asyncio.to_thread(self._lodging.clear)
@@ -109,6 +116,7 @@ class SglangLauncher:
         device: command.Device,
         user: User | None = None,
         media_domains: Sequence[str] = (),
+        kernels: KernelCache | None = None,
         sessions: Sessions = aiohttp.ClientSession,
         aside: Aside | None = None,
         log: logging.Logger | None = None,
@@ -122,6 +130,7 @@ class SglangLauncher:
         device          what engines run on
         user            the user of the engines, where possible; None: the router's own
         media_domains   hosts from which an engine may load media
+        kernels         keeps what engines have compiled; None: nothing does
         sessions        makes the HTTP sessions for status requests
         aside           reads models' files, where there is an event loop to be kept free
         log             for the engines' output
@@ -132,7 +141,7 @@ class SglangLauncher:
         self._start_timeout = start_timeout
         self._device = device
         self._lodgings = Lodgings(user, python)
-        self._media_domains = media_domains
+        self._media_domains, self._kernels = media_domains, kernels
         self._sessions, self._aside = sessions, aside
         self._log = log or logging.getLogger(__name__)
 
@@ -175,6 +184,7 @@ class SglangLauncher:
                 await _pass(EngineGate(own_gate, self._sessions), gate, watch)
             ready = until_ready(engine, command.model_path(snapshot), self._sessions)
             engine.context_length = await watch.step(ready)
+            await engine.keep_kernels()
         except BaseException:
             # To the end, even if this task is cancelled: a failed start leaves no process.
             await finish(engine.stop(at_once=True))
@@ -193,7 +203,7 @@ class SglangLauncher:
     ) -> tuple[EngineProcess, Lodging, Door, Door | None]:
         """Start the process, which `waits` at its gate, the second door, before it loads."""
         try:
-            lodging = await self._lodge(snapshot)
+            lodging = await self._lodge(spec, snapshot)
         except OSError as error:
             raise EngineStartError(f"the engine has no place to run in: {error}") from error
         environment = command.environment(
@@ -233,12 +243,18 @@ class SglangLauncher:
             raise EngineStartError(f"the engine could not be started: {error}") from error
         return process, lodging, door, gate
 
-    async def _lodge(self, snapshot: Path) -> Lodging:
+    async def _lodge(self, spec: EngineSpec, snapshot: Path) -> Lodging:
         """Make the engine's directories; none is left where this is cancelled."""
         made: list[Lodging] = []
 
+        def build() -> Lodging:
+            lodging = self._lodgings.new(snapshot)
+            if self._kernels is None:
+                return lodging
+            return replace(lodging, kernels=self._kernels.open(spec, lodging.user))
+
         async def make() -> None:
-            made.append(await asyncio.to_thread(self._lodgings.new, snapshot))
+            made.append(await asyncio.to_thread(build))
 
         try:
             await finish(make())

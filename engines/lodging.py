@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from engines.kernel_cache import Kernels
 from router.config.errors import SettingsError
 
 DEFAULT_USER = "60800"  # of none of the ranges that distributions and systemd give out
@@ -45,6 +46,7 @@ class Lodging:
     directory: Path
     home: Path | None  # of the engines' own user; None: the router's
     user: str  # for the supervisor: `UID:GID`, `BARE`, or empty for the router's own
+    kernels: Kernels | None = None  # that were compiled before, if there are any to be had
 
     @property
     def temporary(self) -> Path:
@@ -58,6 +60,8 @@ class Lodging:
     def clear(self) -> None:
         """Remove it. Only when no process of the engine is left."""
         shutil.rmtree(self.directory, ignore_errors=True)
+        if self.kernels is not None:
+            self.kernels.close()
 
 
 class Lodgings:

@@ -42,6 +42,15 @@ class NvmlGauge:
     def free(self) -> int:
         return min(int(self._nvml.nvmlDeviceGetMemoryInfo(one).free) for one in self._handles)
 
+    def kind(self) -> str:
+        """What kernels are compiled for: the GPUs and their driver; empty if it is not told."""
+        try:
+            names = [str(self._nvml.nvmlDeviceGetName(handle)) for handle in self._handles]
+            driver = str(self._nvml.nvmlSystemGetDriverVersion())
+        except pynvml.NVMLError:
+            return ""
+        return f"{', '.join(names)}, {self.capability()}, driver {driver}"
+
     def capability(self) -> int | None:
         """The CUDA compute capability, 89 for 8.9; None if the driver does not tell."""
         try:
@@ -107,6 +116,10 @@ class HostGauge:
 
     def capability(self) -> None:
         """A CPU has none."""
+
+    def kind(self) -> str:
+        """Empty: no kernels are compiled for a CPU."""
+        return ""
 
     def _limit(self) -> int | None:
         for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from engines import flags
 from engines.command import Device
+from engines.kernel_cache import KernelCache
 from engines.launcher import SglangLauncher
 from engines.lodging import User, engine_user
 from engines.memory import Gauge, HostGauge, gauge
@@ -31,6 +33,7 @@ from router.downloads.disk import Disk
 from router.downloads.downloader import SnapshotDownloader
 from router.downloads.offline import OfflineHub
 from router.downloads.places import Places
+from router.downloads.volume_lock import LockContender, VolumeLock
 from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
 from router.pool.pool import EnginePool
@@ -63,6 +66,7 @@ class Configuration:
     engine_user: User | None
     knows_sglang: bool = True  # the engines run the release that the tables are about
     has_saver: bool = False  # engines can sleep
+    sglang: str = ""  # the engines' version, as far as it is known
 
     @classmethod
     def read(
@@ -208,26 +212,39 @@ class Assembly:
         return EnginePool(
             Scheduler(limits),
             downloader=downloads,
-            launcher=ReadAhead(self._launcher(Device(memory.device), aside), HostGauge().free),
+            launcher=ReadAhead(self._launcher(memory, aside), HostGauge().free),
             gauge=memory,
             clock=self._clock,
             record=record,
             validate=settings.log_level == "DEBUG",
         )
 
-    def _launcher(self, device: Device, aside: SideProcesses) -> SglangLauncher:
+    def _launcher(self, memory: Gauge, aside: SideProcesses) -> SglangLauncher:
         settings = self._settings
         return SglangLauncher(
             python=settings.engine_python,
             environ=self._configuration.environ,
             hf_token=settings.hf_token,
             start_timeout=settings.engine_start_timeout,
-            device=device,
+            device=Device(memory.device),
             user=self._configuration.engine_user,
             media_domains=sorted(settings.media_domains),
+            kernels=self._kernels(memory),
             aside=aside,
             log=logging.getLogger("router.engine"),
         )
+
+    def _kernels(self, memory: Gauge) -> KernelCache | None:
+        """Where it is known what kernels are compiled for."""
+        kind, sglang = memory.kind(), self._configuration.sglang
+        if not (kind and sglang):
+            return None
+
+        def contend(folder: Path) -> Callable[[], VolumeLock | None]:
+            return LockContender(folder, secrets.token_hex(16)).poll
+
+        volume = self._settings.hf_hub_cache
+        return KernelCache(volume, f"SGLang {sglang}, {kind}", contend)
 
     def _admission(self, hub: CachedHub, pool: EnginePool) -> Admission:
         admission = Admission(

@@ -87,7 +87,12 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
     else:
         _log.info("%s", configuration.credentials.summary())
     worker = Worker(
-        replace(configuration, knows_sglang=not found.is_warning, has_saver=found.has_saver)
+        replace(
+            configuration,
+            knows_sglang=not found.is_warning,
+            has_saver=found.has_saver,
+            sglang=found.version,
+        )
     )
     if queue:
         # A few more than one engine's places: where one caller's jobs hold all that they may,

@@ -82,7 +82,9 @@ def test_a_package_on_the_path_counts_without_a_version(tmp_path: Path) -> None:
 def test_another_version_is_a_warning_that_names_both(script: Script) -> None:
     found = check(script("""echo '{"sglang": true, "version": "0.6.1"}'"""))
     assert found == Finding(
-        f"engines run SGLang 0.6.1; this worker was tested with {VERIFIED}", is_warning=True
+        f"engines run SGLang 0.6.1; this worker was tested with {VERIFIED}",
+        is_warning=True,
+        version="0.6.1",
     )
 
 
@@ -117,8 +119,8 @@ def test_it_sees_no_secret_of_the_worker(script: Script, tmp_path: Path) -> None
 @pytest.mark.process
 def test_the_tests_own_interpreters_are_known() -> None:
     text = f"engines run SGLang {VERIFIED}"
-    assert check(str(FAKE)) == Finding(text, is_warning=False, has_saver=True)
-    assert check(str(REAL)) == Finding(text, is_warning=False, has_saver=False)
+    assert check(str(FAKE)) == Finding(text, False, True, VERIFIED)
+    assert check(str(REAL)) == Finding(text, False, False, VERIFIED)
 
 
 @pytest.mark.process

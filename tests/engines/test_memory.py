@@ -123,6 +123,8 @@ class FakeNvml(ModuleType):
         )
         capabilities = ((9, 0), (9, 0), (8, 9), (7, 5))
         self.nvmlDeviceGetCudaComputeCapability = lambda handle: capabilities[handle]
+        self.nvmlDeviceGetName = lambda handle: ("H200", "H200", "L40", "T4")[handle]
+        self.nvmlSystemGetDriverVersion = lambda: "580.1"
 
 
 @pytest.mark.parametrize(
@@ -146,6 +148,11 @@ def test_of_several_gpus_the_one_with_the_least_decides() -> None:
     one, three = NvmlGauge((0,), nvml=FakeNvml()), NvmlGauge((0, 1, 2), nvml=FakeNvml())
     assert (one.total(), one.free(), one.capability()) == (80, 70, 90)
     assert (three.total(), three.free(), three.capability()) == (48, 40, 89)
+
+
+def test_kernels_are_for_these_gpus_and_this_driver(machine: Path) -> None:
+    assert NvmlGauge((0, 2), nvml=FakeNvml()).kind() == "H200, L40, 89, driver 580.1"
+    assert host(machine).kind() == ""
 
 
 def test_a_driver_that_does_not_tell_the_capability_is_no_reason_not_to_start() -> None:

@@ -56,6 +56,8 @@ class Behaviour:
     resume_takes: float = 0.0
     die_at_resume: bool = False
 
+    compiles: str | None = None  # a kernel, unless it finds it in TRITON_CACHE_DIR
+
     ignore_sigint: bool = False
     ignore_sigterm: bool = False
     spawn_children: int = 0  # that ignore signals

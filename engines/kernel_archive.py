@@ -1,0 +1,105 @@
+"""Packs the kernels that an engine has compiled into one file, and unpacks them.
+
+One file, because a network volume is slow with thousands of small ones, and because it can be
+replaced at once. Only regular files: whatever else there is, the engine makes again. The engine
+is not trusted, and may change its directory meanwhile: nothing is reached by a path that it
+controls, and nothing is read that it does not own.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+MOST_BYTES = 1 << 30
+MOST_FILES = 50_000
+_LOCKS = (".lock", ".lck")  # made anew by each process; an old one could be another user's
+_MODES = 0o755
+
+
+class UnusableArchive(Exception):
+    """Too large, or not as `pack` writes it."""
+
+
+def names_in(directory: Path) -> frozenset[str]:
+    """What `pack` would write, without a look into it."""
+    return frozenset(
+        str((Path(folder) / name).relative_to(directory))
+        for folder, _, names in os.walk(directory)
+        for name in names
+        if not name.endswith(_LOCKS)
+    )
+
+
+def pack(directory: Path, archive: Path, owner: int) -> None:
+    """Write `archive`. `owner`: the engine's user id.
+
+    Raises `UnusableArchive`, `OSError`.
+    """
+    count = size = 0
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, file in _files(directory):
+            with file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode) or status.st_uid != owner:
+                    continue
+                size, count = size + status.st_size, count + 1
+                if size > MOST_BYTES or count > MOST_FILES:
+                    raise UnusableArchive("its kernels are too many")
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = status.st_size, status.st_mode & _MODES
+                member.mtime = status.st_mtime  # build tools compare times
+                tar.addfile(member, file)
+
+
+def _files(directory: Path) -> Iterator[tuple[str, BinaryIO]]:
+    for folder, _, names, handle in os.fwalk(directory, follow_symlinks=False):
+        for name in sorted(names):
+            if name.endswith(_LOCKS):
+                continue
+            try:
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+                opened = os.open(name, flags, dir_fd=handle)
+            except OSError:  # a link, or gone
+                continue
+            yield str((Path(folder) / name).relative_to(directory)), os.fdopen(opened, "rb")
+
+
+def unpack(archive: Path, directory: Path) -> frozenset[str]:
+    """Fill `directory`, which only this process can enter. Returns the names.
+
+    Raises `UnusableArchive`, `OSError`, `tarfile.TarError`.
+    """
+    names: set[str] = set()
+    size = 0
+    with tarfile.open(archive, "r:") as tar:
+        for member in tar:
+            path = PurePosixPath(member.name)
+            size += member.size
+            names.add(member.name)
+            if not member.isreg() or path.is_absolute() or ".." in path.parts:
+                raise UnusableArchive(f"it holds {member.name!r}")
+            if size > MOST_BYTES or len(names) > MOST_FILES:
+                raise UnusableArchive("it is too large")
+            content = tar.extractfile(member)
+            assert content is not None  # noqa: S101 - a regular file has content
+            target = directory / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            with content, os.fdopen(os.open(target, flags, member.mode & _MODES), "wb") as file:
+                while block := content.read(1 << 20):
+                    file.write(block)
+            os.utime(target, (member.mtime, member.mtime))
+    return frozenset(names)
+
+
+def hand_over(directory: Path, uid: int, gid: int) -> None:
+    """Give it to the engine's user: itself last, so that nothing changes underneath before."""
+    for _, _, files, handle in os.fwalk(directory, topdown=False, follow_symlinks=False):
+        for name in files:
+            os.chown(name, uid, gid, dir_fd=handle, follow_symlinks=False)
+        os.fchown(handle, uid, gid)
