@@ -104,7 +104,7 @@ docs: .venv/ready
 TABLE = router/repository/architectures.json
 
 registry: .venv-sglang/ready
-	PYTHONPATH=engines/cpu SGLANG_USE_CPU_ENGINE=1 .venv-sglang/bin/python \
+	HF_HUB_OFFLINE=1 PYTHONPATH=engines/cpu SGLANG_USE_CPU_ENGINE=1 .venv-sglang/bin/python \
 		tests/e2e_sglang/registry.py > $(TABLE).new 2>/dev/null
 	mv $(TABLE).new $(TABLE)
 

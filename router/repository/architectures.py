@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,20 @@ class Quantization:
     # The least CUDA compute capability: 75 is 7.5. None: no GPU runs it under this name
     # (`gptq` becomes `gptq_marlin` there).
     capability: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TypeShape:
+    """What the configurations of one type mean by what they leave out.
+
+    * `text`: the type of the part about the language; "" where the whole is about it.
+    * `names`: their own names for dimensions.
+    * `defaults`: of dimensions that they do not state.
+    """
+
+    text: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, int] = field(default_factory=dict)
 
 
 def named(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -95,6 +109,11 @@ def has_tokenizer_code(model_type: object, tokenizer_class: object) -> bool:
     name = tokenizer_class if isinstance(tokenizer_class, str) else ""
     known = _names("tokenizer_classes")
     return name in known or name.removesuffix("Fast") in known or f"{name}Fast" in known
+
+
+def shape_of_type(model_type: str) -> TypeShape:
+    """Empty for a type that SGLang does not know."""
+    return TypeShape(**_table()["shapes"].get(model_type, {}))
 
 
 def version() -> str:

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import UnsupportedModel
+from router.models import MemoryPlan
 from router.repository.check_config import check_config
 from router.repository.check_vectors import check_vectors
 from router.repository.conditions import Conditions
 from router.repository.fitness import Layout, check_fitness
+from router.repository.memory_plan import check_plan
 from router.repository.quantization import BESIDE, MODELOPT
 from router.repository.read_json import read_json
+from router.repository.read_plan import read_plan
 
 
 def check_snapshot(
@@ -28,12 +31,36 @@ def check_snapshot(
     check_vectors(snapshot)
 
 
-def check_aside(
+def planned(
+    snapshot: Path, conditions: Conditions | None, weight_bytes: int | None = None
+) -> MemoryPlan | None:
+    """What an engine takes of its GPUs; None: the start is unknown.
+
+    Raises `ModelTooLarge` for what they can't hold. The arguments are those of
+    `check_snapshot`.
+    """
+    if conditions is None:
+        return None
+    plan = read_plan(snapshot, conditions, weight_bytes)
+    check_plan(plan, conditions)
+    return plan
+
+
+def judge(
     _data: bytes, snapshot: Path, conditions: Conditions | None
-) -> tuple[None, bytes]:
-    """`check_snapshot` in a side process: 64 MiB of JSON hold Python's lock for seconds."""
+) -> tuple[MemoryPlan | None, bytes]:
+    """Check and plan in a side process: 64 MiB of JSON hold Python's lock for seconds."""
     check_snapshot(snapshot, conditions)
-    return None, b""
+    return planned(snapshot, conditions), b""
+
+
+def judge_operators(
+    _data: bytes, directory: Path, conditions: Conditions | None
+) -> tuple[MemoryPlan | None, bytes]:
+    """The same for a directory of the operator's, whose configuration may say anything."""
+    if conditions is not None:
+        check_fitness(read_layout(directory), conditions)
+    return planned(directory, conditions), b""
 
 
 def read_layout(snapshot: Path) -> Layout:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from router.models import trusts
+from router.repository.flag_values import number_of, spelled
 
-# As argparse tells them from SGLang's other flags, however they are abbreviated.
-_TENSOR_PARALLEL = ("--tp", "--te")  # --tp-size, --tensor-parallel-size
-_PIPELINE_PARALLEL = ("--pp-s", "--pi")  # --pp-size, --pipeline-parallel-size
-_NUMBER = re.compile(r"[1-9][0-9]{0,3}")
+_MOST = 9999  # GPUs, or stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +30,14 @@ class Conditions:
     capability: int | None = None
     plain: bool = True
     flags: tuple[str, ...] = ()
+    memory: int | None = None  # bytes of each device that the engine spans; None: unknown
+    claim: int | None = None  # bytes of each that the operator grants it; None: unsaid
 
     @classmethod
-    def on(cls, machine: Machine, flags: tuple[str, ...]) -> Conditions:
-        return cls(machine.cpu, machine.capability, machine.plain, flags)
+    def on(
+        cls, machine: Machine, flags: tuple[str, ...], claim: int | None = None
+    ) -> Conditions:
+        return cls(machine.cpu, machine.capability, machine.plain, flags, machine.memory, claim)
 
     @property
     def trusted(self) -> bool:
@@ -46,25 +46,17 @@ class Conditions:
 
     def sets(self, *names: str) -> bool:
         """Whether the flags hold one of these, or what may be an abbreviation of it."""
-        return any(name.startswith(flag) for flag in _given(self.flags) for name in names)
+        return any(name.startswith(flag) for flag in spelled(self.flags) for name in names)
 
 
 def gpus(flags: Sequence[str]) -> int:
     """How many GPUs hold one copy of the weights: tensor parallel times pipeline parallel."""
-    tensor = pipeline = 1
-    for flag, value in pairwise((*flags, "")):
-        name, equals, inline = flag.partition("=")
-        name = name.replace("_", "-")
-        number = inline if equals else value
-        if not _NUMBER.fullmatch(number):
-            continue
-        if name.startswith(_TENSOR_PARALLEL):
-            tensor = int(number)
-        elif name.startswith(_PIPELINE_PARALLEL):
-            pipeline = int(number)
-    return tensor * pipeline
+    return tensor_parallel(flags) * pipeline_parallel(flags)
 
 
-def _given(flags: Sequence[str]) -> list[str]:
-    names = (flag.partition("=")[0].replace("_", "-") for flag in flags)
-    return [name for name in names if name.startswith("--") and len(name) > 2]
+def tensor_parallel(flags: Sequence[str]) -> int:
+    return number_of(flags, "--tp-size", "--tensor-parallel-size", most=_MOST) or 1
+
+
+def pipeline_parallel(flags: Sequence[str]) -> int:
+    return number_of(flags, "--pp-size", "--pipeline-parallel-size", most=_MOST) or 1

@@ -33,7 +33,7 @@ def check_quantization(
         return
     if "quant_model_description.json" in files:
         return  # for another make of devices, and SGLang reads it first
-    stated = _stated(config)
+    stated = stated_quantization(config)
     if _is_for_apple(config, stated):
         raise UnsupportedModel(
             f"The model is quantized for Apple's MLX, and this worker can't load that. "
@@ -86,7 +86,7 @@ def _check_method(method: str, on: Conditions) -> None:
         )
 
 
-def _stated(config: Json) -> object | None:
+def stated_quantization(config: Json) -> object | None:
     """What config.json says of quantization, where SGLang looks for it; None: nothing."""
     found: object = None
     for part in _text_parts(config):

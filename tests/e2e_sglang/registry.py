@@ -231,6 +231,70 @@ def capability(name: str, method: Any) -> int:
     return int(method.get_min_capability(SimpleNamespace(use_mxfp8=name == "mxfp8")))
 
 
+# What a model's memory follows from, by the names that SGLang reads.
+_SHAPE = (
+    *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+    *("num_key_value_heads", "head_dim", "vocab_size", "max_position_embeddings"),
+    *("global_head_dim", "num_global_key_value_heads", "kv_lora_rank", "qk_rope_head_dim"),
+    "index_head_dim",
+)
+# A type without these is about no text.
+_OF_TEXT = {"num_hidden_layers", "vocab_size"}
+
+
+def shapes() -> Iterator[tuple[str, dict[str, object]]]:
+    """What a configuration of each type means by what it leaves out, and its names for things.
+
+    A value that follows from others (the width of a head, mostly) is no default. `text`: the
+    type of the part that is about the language model.
+    """
+    for kind in model_types():
+        try:
+            config = CONFIG_MAPPING[kind]()
+        except Exception:  # noqa: BLE001 - those of some types can't be made of nothing
+            continue
+        about: dict[str, object] = {}
+        if text := getattr(getattr(config, "text_config", None), "model_type", None):
+            about["text"] = text
+        aliases = type(config).attribute_map or {}
+        if own := {name: aliases[name] for name in _SHAPE if name in aliases}:
+            about["names"] = own
+        fixed = dict(fixed_values(type(config), config))
+        if fixed.keys() >= _OF_TEXT:
+            about["defaults"] = fixed
+        if about.keys() & {"text", "defaults"}:
+            yield kind, about
+
+
+def fixed_values(kind: Any, config: Any) -> Iterator[tuple[str, int]]:
+    wider = {"hidden_size": 2 * value_of(config, "hidden_size")}
+    more = {"num_attention_heads": 2 * value_of(config, "num_attention_heads")}
+    others = [made for given in (wider, more) if (made := altered(kind, given)) is not None]
+    for name in _SHAPE:
+        value = value_of(config, name)
+        derived = name in ("head_dim", "num_key_value_heads") and any(
+            value_of(other, name) != value for other in others
+        )
+        if value and not derived:
+            yield name, value
+
+
+def value_of(config: Any, name: str) -> int:
+    try:
+        value = getattr(config, name, None)
+    except Exception:  # noqa: BLE001 - some differ from layer to layer, and say so by an error
+        return 0
+    return value if type(value) is int else 0
+
+
+def altered(kind: Any, given: dict[str, int]) -> Any:
+    """None where the class takes no such value."""
+    try:
+        return kind(**given)
+    except Exception:  # noqa: BLE001 - whatever it checks
+        return None
+
+
 def lines(items: Iterable[tuple[str, object]]) -> str:
     return ",\n".join(f"    {json.dumps(key)}: {json.dumps(value)}" for key, value in items)
 
@@ -245,6 +309,7 @@ def table() -> str:
         f'  "transformers": "{version("transformers")}",\n'
         f'  "architectures": {{\n{lines(architectures(modules))}\n  }},\n'
         f'  "encoders": {{\n{lines(encoders(native))}\n  }},\n'
+        f'  "shapes": {{\n{lines(shapes())}\n  }},\n'
         f'  "quantization": {{\n{lines(quantization())}\n  }},\n'
         f'  "model_types": [\n{names(model_types())}\n  ],\n'
         f'  "fallback": [\n{names(fallback(native))}\n  ],\n'

@@ -400,5 +400,5 @@ def test_the_gpus_of_an_engine_are_those_that_share_the_weights(
 
 def test_the_conditions_are_the_machines_and_the_flags() -> None:
     machine = Machine(memory=80, capability=90, plain=False)
-    expected = Conditions(capability=90, plain=False, flags=("--tp=2",))
-    assert Conditions.on(machine, ("--tp=2",)) == expected
+    expected = Conditions(capability=90, plain=False, flags=("--tp=2",), memory=80, claim=20)
+    assert Conditions.on(machine, ("--tp=2",), claim=20) == expected

@@ -1,0 +1,155 @@
+"""Bytes that a model's weights take once an engine has loaded them, on each of its GPUs.
+
+SGLang 0.5.23 converts what is stored in fp32 to 16 bits (configs/model_config.py,
+`_get_and_verify_dtype`), leaves out what only a draft needs, and splits most matrices between
+GPUs. With `--quantization fp8` it loads 16 bits first, and makes each layer smaller when all
+are there (layers/quantization/fp8.py, `create_fp8_weight_`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from router.repository.cache_size import heads_on_gpu, is_latent
+from router.repository.engine_options import EngineOptions
+from router.repository.model_shape import Shape
+from router.repository.tensor_headers import Tensor
+
+Json = Mapping[str, Any]
+
+_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_HALVES = frozenset({"F16", "BF16"})
+_FULL, _HALF = 4, 2  # bytes of a stored number
+_LAYER = re.compile(r"(?:model\.)?(?:language_model\.)?(?:model\.)?layers\.(\d{1,6})\.")
+_DRAFTS = ("mtp.", "model.mtp.", "model.mtp_")
+# More bytes a weight than this are 32 bits, less are 16. Between them the file is believed.
+_SURELY_FULL, _SURELY_HALF = 3.3, 2.6
+# What a quantization while loading leaves of a matrix in 16 bits.
+_SHRINKS = {
+    **dict.fromkeys(("fp8", "mxfp8", "modelopt_fp8", "w8a8_fp8", "w8a8_int8"), 0.5),
+    "bitsandbytes": 0.28,  # 4 bits, and a scale of 4 bytes for each 64
+}
+_IN_16_BITS_FIRST = frozenset({"fp8", "mxfp8", "modelopt_fp8", "w8a8_fp8", "w8a8_int8"})
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """For each GPU, in bytes."""
+
+    loaded: int
+    peak: int  # while they are loaded
+
+
+def weights_of(
+    shape: Shape,
+    options: EngineOptions,
+    stored: int,
+    tensors: Iterable[Tensor] | None = None,
+    *,
+    quantized: bool = False,
+) -> Weights:
+    """`stored`: bytes of the files that are loaded. `tensors`: what they hold, if it is known.
+
+    `quantized`: the files are.
+    """
+    element = options.element
+    if tensors is not None:
+        whole = _as_loaded(shape, options, tensors, quantized=quantized)
+    elif quantized:
+        whole = stored
+    else:
+        whole = stored * element // (_stored_element(shape, stored) or element)
+    shrunk = whole
+    if not quantized and (share := _SHRINKS.get(options.quantization)):
+        matrices = max(0, whole - embeddings(shape) * element)
+        shrunk = whole - int(matrices * (1 - share))
+    peak = whole if options.quantization in _IN_16_BITS_FIRST else shrunk
+    return Weights(_on_gpu(shape, options, shrunk), _on_gpu(shape, options, peak))
+
+
+def embeddings(shape: Shape) -> int:
+    """Weights that belong to words: at the beginning, and again at the end."""
+    return shape.vocabulary * shape.width * (1 if shape.tied else 2)
+
+
+def _as_loaded(
+    shape: Shape, options: EngineOptions, tensors: Iterable[Tensor], *, quantized: bool
+) -> int:
+    return sum(
+        _size(each, options, quantized=quantized)
+        for each in tensors
+        if not _is_left_out(each.name, shape, options)
+    )
+
+
+def _size(tensor: Tensor, options: EngineOptions, *, quantized: bool) -> int:
+    converted = tensor.dtype in (_HALVES if quantized else _FLOATS)
+    if not converted:
+        return tensor.size
+    return tensor.size // _FLOATS[tensor.dtype] * options.element
+
+
+def _is_left_out(name: str, shape: Shape, options: EngineOptions) -> bool:
+    if shape.tied and name.endswith("lm_head.weight"):
+        return True
+    if options.drafts:
+        return False
+    found = _LAYER.match(name)
+    further = found is not None and int(found[1]) >= shape.own_layers > 0
+    return name.startswith(_DRAFTS) or (further and shape.next_token_layers > 0)
+
+
+def _stored_element(shape: Shape, stored: int) -> int:
+    """Bytes of one number in the files, by their size and by what the configuration says.
+
+    A configuration may be older than its weights: many say bfloat16 of fp32.
+    """
+    least, most = _parameters(shape)
+    if least and most:
+        if stored > _SURELY_FULL * most:
+            return _FULL
+        if stored < _SURELY_HALF * least:
+            return _HALF
+    return _FULL if shape.dtype in ("float32", "float") else _HALF if shape.dtype else 0
+
+
+def _parameters(shape: Shape) -> tuple[int, int]:
+    """How many weights there are, at least and at most; 0 where that can't be told."""
+    experts = shape.number("num_experts", "n_routed_experts", "num_local_experts")
+    unknown = not (shape.layers and shape.width and shape.feed_forward and shape.heads)
+    if unknown or experts or not shape.reads_text_alone or is_latent(shape):
+        return 0, 0
+    attention = 2 * shape.width * shape.head * (shape.heads + shape.kv_heads)
+    words = shape.vocabulary * shape.width
+    matrix = shape.width * shape.feed_forward
+    # Two matrices after the attention, or three.
+    return (
+        words + shape.layers * (attention + 2 * matrix),
+        2 * words + shape.layers * (attention + 3 * matrix),
+    )
+
+
+def _on_gpu(shape: Shape, options: EngineOptions, whole: int) -> int:
+    """A stage has its share of the layers, and the words at one end or at both."""
+    words = shape.vocabulary * shape.width * options.element
+    layers = shape.layers or 1
+    share = min(1.0, ceil(layers / options.pipeline) / layers)
+    own = whole
+    if options.pipeline > 1:
+        body = max(0, whole - embeddings(shape) * options.element)
+        own = min(whole, int(body * share) + words)
+    on_each = ceil(own / options.tensor) + _repeated(shape, options, share)
+    return max(0, on_each - options.offloaded)
+
+
+def _repeated(shape: Shape, options: EngineOptions, share: float) -> int:
+    """What each GPU has on top of its share: heads of keys and values, if they are too few."""
+    if options.tensor == 1 or is_latent(shape):
+        return 0
+    extra = heads_on_gpu(shape.kv_heads, options) - shape.kv_heads / options.tensor
+    width = shape.width * (shape.head + shape.value_head) * options.element
+    return int(max(0.0, extra) * width * shape.layers * share)
