@@ -17,6 +17,7 @@ from pathlib import Path
 
 from engines import flags
 from engines.command import Device
+from engines.declared_memory import check_declared
 from engines.kernel_cache import KernelCache
 from engines.launcher import SglangLauncher
 from engines.lodging import User, engine_user
@@ -29,6 +30,7 @@ from router.clock import WorkerClock, watch
 from router.config import files, operator_models
 from router.config.catalog import Catalog
 from router.config.settings import Platform, Settings
+from router.downloads.cache_check import snapshot_on_disk
 from router.downloads.disk import Disk
 from router.downloads.downloader import SnapshotDownloader
 from router.downloads.offline import OfflineHub
@@ -79,8 +81,10 @@ class Configuration:
         credentials = Credentials.read(settings, catalog, environ)
         for model in catalog.models:
             flags.refuse_reserved(f"MODELS_CONFIG: flags of {model.name}", model.flags)
-        user = engine_user(settings.engine_user)
-        return cls(environ, settings, catalog, credentials, flags.flags(environ), user)
+        user, common = engine_user(settings.engine_user), flags.flags(environ)
+        on_disk = partial(snapshot_on_disk, caches=settings.hub_caches)
+        check_declared(catalog.models, common, on_disk)
+        return cls(environ, settings, catalog, credentials, common, user)
 
     @property
     def gpus(self) -> int:

@@ -32,6 +32,17 @@ def is_full(problem: OSError) -> bool:
     return problem.errno in (ENOSPC, EDQUOT)
 
 
+def snapshot_on_disk(ref: ModelRef, caches: Iterable[Path]) -> Path | None:
+    """The directory of a complete snapshot, of the commit that the name last meant."""
+    for snapshots in map(Snapshots, caches):
+        commit = ref.revision if ref.branch is None else None
+        if ref.branch is not None:
+            commit = snapshots.refs.commit(ref.repo_id, ref.branch)
+        if commit is not None and (found := snapshots.find(ref.repo_id, commit)):
+            return found
+    return None
+
+
 def is_on_disk(ref: ModelRef, caches: Iterable[Path]) -> bool:
     """Whether a cache has a complete snapshot; of the commit, if `ref` means one."""
     return any(

@@ -1,0 +1,40 @@
+"""Refuses memory, in the models file, that can't even hold a model's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from router.config.catalog import OperatorModel
+from router.config.errors import SettingsError
+from router.models import ModelRef
+from router.repository.conditions import Conditions
+from router.repository.read_plan import read_plan
+
+_GIB = 1 << 30
+_STEP = _GIB // 10  # what a message rounds up to
+
+
+def check_declared(
+    models: Iterable[OperatorModel],
+    flags: tuple[str, ...],
+    on_disk: Callable[[ModelRef], Path | None],
+) -> None:
+    """Raises `SettingsError`. Of a model that is not here yet, the first request tells.
+
+    `flags`: of every engine. `on_disk`: the directory of a model's files, if they are here.
+    """
+    for model in models:
+        if model.memory is None:
+            continue
+        directory = model.source if isinstance(model.source, Path) else on_disk(model.source)
+        if directory is None:
+            continue
+        weights = read_plan(directory, Conditions(flags=(*flags, *model.flags))).weights
+        if model.memory < weights:
+            least = -(-weights // _STEP) * _STEP / _GIB
+            raise SettingsError(
+                f"MODELS_CONFIG: memory of {model.name}",
+                f"{model.memory / _GIB:.1f}GiB",
+                f"more than its weights, which take {least:.1f}GiB of each GPU",
+            )
