@@ -112,7 +112,7 @@ class Settings:
         kinds.SIZE,
         "Largest model to download.",
         label="Largest Model",
-        unset="the memory of an engine's GPUs",
+        unset="what an engine's GPUs hold once it is loaded",
     )
     disk_budget: int | None = setting(
         kinds.SIZE,

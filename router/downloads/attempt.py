@@ -16,7 +16,8 @@ from router.downloads.request import DownloadRequest
 from router.downloads.snapshots import Snapshots
 from router.downloads.space import DiskSpace, SpaceReservation
 from router.downloads.volume_lock import LockLost, VolumeLock
-from router.errors import HubUnavailable, InsufficientDisk, UnsupportedModel
+from router.errors import FitError, HubUnavailable
+from router.models import MemoryPlan
 from router.pool.interfaces import FetchProgress, Snapshot
 from router.tasks import finish
 
@@ -68,7 +69,7 @@ class DownloadAttempt:
                 return await self._follow(reservation, progress)
         except _TurnOver:
             return False
-        except (asyncio.CancelledError, InsufficientDisk, UnsupportedModel):
+        except (asyncio.CancelledError, FitError):
             discard = True
             raise
         finally:
@@ -95,8 +96,8 @@ class DownloadAttempt:
                     due = done + await self._provide(reservation, size, done, total)
                     self._place.note(done)
                     progress(FetchProgress(done, total, described=described))
-                case {"event": "described"}:
-                    described = self._described()
+                case {"event": "described", "plan": plan}:
+                    described = self._described(plan)
                     progress(FetchProgress(min(done, total), total, described=described))
                 case {"event": "progress", "done": int(done)}:
                     reservation.left = max(0, due - done)
@@ -117,8 +118,9 @@ class DownloadAttempt:
                 case None:
                     raise HubUnavailable("The download ended unexpectedly: try again.")
 
-    def _described(self) -> Snapshot:
-        return Snapshot(self._snapshots.path(self._request.repo_id, self._request.commit))
+    def _described(self, plan: dict[str, int] | None) -> Snapshot:
+        path = self._snapshots.path(self._request.repo_id, self._request.commit)
+        return Snapshot(path, MemoryPlan(**plan) if plan else None)
 
     async def _provide(
         self, reservation: SpaceReservation, size: int, done: int, total: int

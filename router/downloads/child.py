@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,7 +44,7 @@ from router.downloads.volume_lock import (
 from router.errors import ModelTooLarge, RouterError
 from router.hub.errors import hub_error, not_a_hub
 from router.repository.adapters import adapter_refused
-from router.repository.check_snapshot import check_snapshot
+from router.repository.check_snapshot import check_snapshot, planned
 from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.read_facts import read_adapter, read_facts
@@ -127,7 +128,8 @@ class SnapshotDownload:
         self._check_size(self._files)
         weight_bytes = sum(file.size for file in weights)
         check_snapshot(snapshot, self._request.conditions, weight_bytes)
-        self._events.send("described")
+        plan = planned(snapshot, self._request.conditions, weight_bytes)
+        self._events.send("described", plan=plan and asdict(plan))
         self._use_present(weights)
         return small, weights
 

@@ -8,6 +8,8 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -19,16 +21,18 @@ from router.downloads.places import Place, Places
 from router.downloads.request import DownloadRequest
 from router.downloads.snapshots import Snapshots, has_safe_weights
 from router.downloads.space import DiskSpace, free_space
-from router.errors import HubUnavailable, ModelNotAllowed, UnsupportedModel
-from router.models import Access, ResolvedModel
+from router.errors import HubUnavailable, ModelNotAllowed, ModelTooLarge, UnsupportedModel
+from router.models import Access, MemoryPlan, ResolvedModel
 from router.pool.interfaces import Callers, FetchProgress, Snapshot, the_operator
-from router.repository.check_snapshot import check_aside, check_snapshot, read_layout
-from router.repository.conditions import Conditions, Machine, gpus
-from router.repository.fitness import check_fitness
+from router.repository.check_snapshot import judge, judge_operators
+from router.repository.conditions import Conditions, Machine
+from router.repository.memory_plan import most_stored
 from router.secrets import Token
 from router.side_process import Aside, SideProcessDied
 
 _log = logging.getLogger(__name__)
+
+Judge = Callable[[bytes, Path, Conditions | None], tuple[MemoryPlan | None, bytes]]
 
 MAX_DOWNLOADS = 2  # at once, where no setting says otherwise
 
@@ -74,8 +78,7 @@ class SnapshotDownloader:
                         it was silent for 15 times as long
         free            measures the free bytes of the disk below a directory
         aside           checks configurations, where there is an event loop to be kept free
-        machine         what engines run on; None: unknown, so any model may be served. Bounds
-                        the bytes of a model, unless `max_model_bytes` does
+        machine         what engines run on; None: unknown, so any model may be served
         """
         self._cache = cache
         self._caches = tuple(dict.fromkeys((*caches, cache)))
@@ -100,15 +103,22 @@ class SnapshotDownloader:
         credential: Token | None,
         progress: Callable[[FetchProgress], None],
         callers: Callers = the_operator,
+        *,
         flags: tuple[str, ...] = (),
+        claim: int | None = None,
     ) -> Snapshot:
         """Implements `Downloader.fetch`.
 
         If another call downloads the same snapshot, this one reports its progress and waits
         for it. If that download fails, for its token say, this one tries with its own.
         """
+        on = Conditions.on(self._machine, flags, claim) if self._machine else None
         try:
-            return await self._fetch(model, credential, progress, callers, flags)
+            return await self._fetch(model, credential, progress, callers, on)
+        except ModelTooLarge as error:
+            if claim is not None:
+                _log.error("%s is not served: %s", model, error.message)
+            raise
         except OSError as error:
             failure = storage_error(error, model.repo_id)
             if failure is None:
@@ -122,15 +132,16 @@ class SnapshotDownloader:
         credential: Token | None,
         progress: Callable[[FetchProgress], None],
         callers: Callers,
-        flags: tuple[str, ...],
+        conditions: Conditions | None,
     ) -> Snapshot:
-        conditions = Conditions.on(self._machine, flags) if self._machine else None
         if model.path is not None:
-            return Snapshot(await asyncio.to_thread(_local, model.path, conditions))
+            await asyncio.to_thread(_check_exists, model.path)
+            plan = await self._judge(model.path, conditions, judge_operators)
+            return Snapshot(model.path, plan)
         if self._private is not None and model.access is Access.PRIVATE:
             await asyncio.to_thread(self._private.record, model.repo_id, model.commit)
         shared = self._shared_download(model.repo_id, model.commit)
-        with shared.joined(progress, callers):
+        with shared.joined(progress, callers, conditions):
             async with shared.lock:
                 found = await asyncio.to_thread(self._find, model)
                 if found is None:
@@ -139,12 +150,12 @@ class SnapshotDownloader:
             raise HubUnavailable("The download was damaged on its way to the disk: try again.")
         if self._public is not None and not self._offline:
             await asyncio.to_thread(self._note_access, self._public, model)
-        await self._check(found, conditions)
+        plan = await self._judge(found, conditions)
         if found == self._snapshots.path(model.repo_id, model.commit):
             await asyncio.to_thread(self._note_ref, model)
         size = await asyncio.to_thread(_size, found)
         progress(FetchProgress(size, size))
-        return Snapshot(found)
+        return Snapshot(found, plan)
 
     @staticmethod
     def _note_access(public: LastUsed, model: ResolvedModel) -> None:
@@ -157,12 +168,14 @@ class SnapshotDownloader:
         except OSError as error:  # a read-only cache; or a branch `a` that became `a/b`
             _log.warning("%s gets no ref in the cache: %s", model, error)
 
-    async def _check(self, snapshot: Path, conditions: Conditions | None) -> None:
+    async def _judge(
+        self, snapshot: Path, conditions: Conditions | None, judge: Judge = judge
+    ) -> MemoryPlan | None:
+        """What an engine takes. Raises `FitError` for what no engine could serve here."""
         if self._aside is None:
-            await asyncio.to_thread(check_snapshot, snapshot, conditions)
-            return
+            return (await asyncio.to_thread(judge, b"", snapshot, conditions))[0]
         try:
-            await self._aside.run(check_aside, snapshot, conditions)
+            return (await self._aside.run(judge, snapshot, conditions))[0]
         except TimeoutError:
             raise UnsupportedModel(
                 "The model's configuration takes too long to read."
@@ -219,7 +232,8 @@ class SnapshotDownloader:
                 # Another worker may have brought it meanwhile.
                 found = await asyncio.to_thread(self._find, model)
                 request = self._request(model, credential, conditions)
-                if found or await self._attempt(model, request, shared.report, place):
+                report = partial(shared.report, on=conditions)
+                if found or await self._attempt(model, request, report, place):
                     break
         return found or await asyncio.to_thread(self._find, model)
 
@@ -262,11 +276,11 @@ class SnapshotDownloader:
         ):
             self._unfinished.forget(repo_id, commit)
 
-    def _most_bytes(self, flags: tuple[str, ...]) -> int | None:
-        """Of a model's files. What its GPUs hold together, where no setting says otherwise."""
-        if self._max_model_bytes is not None or self._machine is None:
+    def _most_bytes(self, conditions: Conditions | None) -> int | None:
+        """Of a model's files. What is certain to be too much, where no setting says less."""
+        if self._max_model_bytes is not None or conditions is None:
             return self._max_model_bytes
-        return self._machine.memory * gpus(flags)
+        return most_stored(conditions)
 
     def _request(
         self, model: ResolvedModel, credential: Token | None, conditions: Conditions | None
@@ -277,7 +291,7 @@ class SnapshotDownloader:
             token=credential.reveal() if credential else None,
             cache=str(self._cache),
             visible=model.access in (Access.PUBLIC, Access.GATED),
-            max_bytes=self._most_bytes(conditions.flags if conditions else ()),
+            max_bytes=self._most_bytes(conditions),
             unsafe_weights=self._allow_unsafe_weights,
             owner=secrets.token_hex(16),
             heartbeat=self._heartbeat,
@@ -286,18 +300,30 @@ class SnapshotDownloader:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Member:
+    """One call that waits for a snapshot."""
+
+    progress: Callable[[FetchProgress], None]
+    callers: Callers
+    conditions: Conditions | None  # of the start that it is for
+
+
 class _SharedDownload:
     """The calls that want the same snapshot: one downloads it, the others wait."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self._members: list[tuple[Callable[[FetchProgress], None], Callers]] = []
+        self._members: list[_Member] = []
 
     @contextmanager
     def joined(
-        self, progress: Callable[[FetchProgress], None], callers: Callers
+        self,
+        progress: Callable[[FetchProgress], None],
+        callers: Callers,
+        conditions: Conditions | None,
     ) -> Iterator[None]:
-        member = (progress, callers)
+        member = _Member(progress, callers, conditions)
         self._members.append(member)
         try:
             yield
@@ -306,11 +332,15 @@ class _SharedDownload:
 
     def callers(self) -> Collection[str | None]:
         """All that wait for it: a download that many want is each one's own."""
-        return {caller for _, callers in self._members for caller in callers()}
+        return {caller for member in self._members for caller in member.callers()}
 
-    def report(self, progress: FetchProgress) -> None:
-        for listener, _ in tuple(self._members):
-            listener(progress)
+    def report(self, progress: FetchProgress, on: Conditions | None = None) -> None:
+        """`on`: what a plan in it is for. To other starts it says nothing of their memory."""
+        unplanned = progress
+        if (described := progress.described) is not None:
+            unplanned = replace(progress, described=Snapshot(described.path))
+        for member in tuple(self._members):
+            member.progress(progress if member.conditions == on else unplanned)
 
 
 def _size(snapshot: Path) -> int:
@@ -318,13 +348,10 @@ def _size(snapshot: Path) -> int:
     return sum(file.stat().st_size for file in snapshot.rglob("*") if file.is_file())
 
 
-def _local(directory: Path, conditions: Conditions | None) -> Path:
-    """The operator's own directory, unchanged. Raises `UnsupportedModel`."""
+def _check_exists(directory: Path) -> None:
+    """Of the operator's own directory. Raises `UnsupportedModel`."""
     if not (directory / "config.json").is_file():
         raise UnsupportedModel(
             "The operator's directory for this model does not exist, or has no config.json. "
             "Ask the operator."
         )
-    if conditions is not None:
-        check_fitness(read_layout(directory), conditions)
-    return directory

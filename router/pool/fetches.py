@@ -35,13 +35,14 @@ class Fetcher:
         self, action: actions.Fetch, credential: Token | None, callers: Callers
     ) -> None:
         """Reports once, unless it is cancelled."""
-        model, key, attempt = action.spec.model, action.spec.key, action.attempt
+        spec, attempt = action.spec, action.attempt
+        model, key = spec.model, spec.key
         _log.info("fetching %s", model)
         self._progress.begin(attempt)
         meter = FetchMeter(action, self._progress, self._report, self._clock)
         try:
             snapshot = await self._downloader.fetch(
-                model, credential, meter.note, callers, action.spec.flags
+                model, credential, meter.note, callers, flags=spec.flags, claim=spec.memory
             )
         except RouterError as error:
             refused = isinstance(error, AccessError)

@@ -52,13 +52,16 @@ class Downloader(Protocol):
         credential: Token | None,
         progress: Callable[[FetchProgress], None],
         callers: Callers = the_operator,
+        *,
         flags: tuple[str, ...] = (),
+        claim: int | None = None,
     ) -> Snapshot:
         """Return the verified snapshot; at once if it is on disk already.
 
         `progress` is called at least once, with the size of the snapshot, before this
         returns. `callers`: the callers that wait for it now; downloads take turns by them.
         `flags`: of the engine that it is for, which decide whether it can be served.
+        `claim`: bytes of each GPU that the operator grants that engine; None: unsaid.
 
         Raises `AccessError` where the Hub refuses the credential; `HubUnavailable`,
         `InsufficientDisk`, `ModelTooLarge` or `UnsupportedModel` where another credential

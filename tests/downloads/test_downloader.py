@@ -735,7 +735,7 @@ async def test_a_configuration_is_checked_aside(
 ) -> None:
     aside, model = FakeAside(), site.model("org/model", SMALL)
     assert await site.fetch(model, aside=aside)
-    assert aside.done == ["check_aside"]
+    assert aside.done == ["judge"]
     aside.failure = failure
     with pytest.raises(told):
         await site.fetch(model, aside=aside)

@@ -111,8 +111,8 @@ GUARDS = (
     ),
     Guard(
         "A repository's configuration is checked in a side process",
-        "router.downloads.downloader:SnapshotDownloader._check",
-        body("return await asyncio.to_thread(check_snapshot, snapshot, conditions)"),
+        "router.downloads.downloader:SnapshotDownloader._judge",
+        body('return (await asyncio.to_thread(judge, b"", snapshot, conditions))[0]'),
         "tests/downloads/test_downloader.py::test_a_configuration_is_checked_aside"
         "[failure0-UnsupportedModel]",
     ),

@@ -40,7 +40,7 @@ GUARDS = (
     Guard(
         "A configuration that leads out of the repository starts no engine",
         "router.downloads.downloader:SnapshotDownloader._fetch",
-        drop("_check"),
+        swap("await self._judge(found, conditions)", "None"),
         "tests/downloads/test_downloader.py::test_what_is_refused_aside_is_refused",
     ),
     Guard(
@@ -167,6 +167,13 @@ GUARDS = (
         "test_an_unfit_model_is_refused_with_the_reason_before_its_weights_come",
     ),
     Guard(
+        "A model that the GPU can't hold costs no download of weights",
+        "router.repository.check_snapshot:planned",
+        drop("check_plan"),
+        "tests/downloads/test_plans.py::"
+        "test_a_model_that_the_gpu_can_not_hold_is_refused_before_its_weights_come",
+    ),
+    Guard(
         "Weights that SGLang would leave out are never answered from",
         "router.repository.quantization:check_quantization",
         drop("_check_seen"),
@@ -183,7 +190,7 @@ GUARDS = (
     Guard(
         "A snapshot on the disk is judged by the permission of each entry that uses it",
         "router.downloads.downloader:SnapshotDownloader._fetch",
-        swap("self._check(found, conditions)", "self._check(found, None)"),
+        swap("self._judge(found, conditions)", "self._judge(found, None)"),
         "tests/e2e/test_fitness.py::"
         "test_code_of_its_own_is_judged_by_each_entrys_own_permission",
     ),

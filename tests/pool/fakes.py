@@ -85,7 +85,9 @@ class FakeDownloader:
         credential: Token | None,
         progress: Callable[[FetchProgress], None],
         callers: Callers = the_operator,
+        *,
         flags: tuple[str, ...] = (),
+        claim: int | None = None,
     ) -> Snapshot:
         self.calls.append((model.repo_id, name_on(credential)))
         if self.instant:
