@@ -56,13 +56,19 @@ _WINDOW_SHARE = 0.8
 _SMALL_WINDOW_SHARE = 0.1  # of `_COMPRESSED` and of Inkling
 _INKLING = "InklingForConditionalGeneration"
 
+UNKNOWN_TOKEN = 512 << 10
+"""Bytes of a token where the configuration does not tell: as much as Llama 2 7B takes, whose
+heads share nothing. Most models take a quarter of it."""
+
 MAX_BYTES = 1 << 40  # of a token, and of a request; no model comes near
 
 
 def token_bytes(shape: Shape, options: EngineOptions, quantization: Json) -> int:
     """Of one token, in all layers. `quantization`: what the model's files say of it."""
     layers = layers_of(shape, windows=options.windows)
-    if _COMPRESSED in shape.names:
+    if not shape.layers or not (shape.heads or layers.states):
+        size: float = UNKNOWN_TOKEN
+    elif _COMPRESSED in shape.names:
         size = _compressed(shape)
     elif is_latent(shape):
         size = _latent(shape, options, layers, quantization)

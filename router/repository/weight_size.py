@@ -147,9 +147,14 @@ def _on_gpu(shape: Shape, options: EngineOptions, whole: int) -> int:
 
 
 def _repeated(shape: Shape, options: EngineOptions, share: float) -> int:
-    """What each GPU has on top of its share: heads of keys and values, if they are too few."""
-    if options.tensor == 1 or is_latent(shape):
+    """What each GPU has on top of its share: heads of keys and values, if they are too few, or
+    the whole of what makes a latent vector."""
+    if options.tensor == 1:
         return 0
+    if is_latent(shape):
+        ranks = shape.number("kv_lora_rank") + shape.number("q_lora_rank", most=1 << 16)
+        whole = shape.width * (ranks + shape.number("qk_rope_head_dim")) * options.element
+        return int(whole * shape.layers * share * (1 - 1 / options.tensor))
     extra = heads_on_gpu(shape.kv_heads, options) - shape.kv_heads / options.tensor
     width = shape.width * (shape.head + shape.value_head) * options.element
     return int(max(0.0, extra) * width * shape.layers * share)

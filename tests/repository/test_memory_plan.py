@@ -67,6 +67,24 @@ def test_all_gpus_have_the_whole_of_a_latent_cache() -> None:
     assert plan(lite.config, lite.stored, "--tp-size=8").token == alone.token
 
 
+def test_each_gpu_has_all_that_makes_a_latent_vector() -> None:
+    (lite,) = (each for each in FAMILIES if each.name == "DeepSeek V2 Lite")
+    repeated = 27 * 2048 * (512 + 64) * BF16 * 7 // 8
+    assert plan(lite.config, lite.stored, "--tp-size=8").weights == lite.stored // 8 + repeated
+
+
+def test_a_model_of_states_alone_has_no_cache() -> None:
+    mamba = {
+        "architectures": ["MambaForCausalLM"],
+        "model_type": "mamba",
+        "num_hidden_layers": 8,
+    }
+    mamba |= {"hidden_size": 64, "intermediate_size": 128, "state_size": 16, "conv_kernel": 4}
+    found = plan(mamba, 1, "--disable-radix-cache")
+    assert found.token == 0
+    assert found.sequence == 8 * (3 * 128 * BF16 + 128 * 16 * FP32)
+
+
 def test_copies_of_the_attention_have_the_heads_of_fewer_gpus() -> None:
     found = llama("--tp-size=8", "--dp-size=4", "--enable-dp-attention")
     assert found.token == TOKEN // 2
@@ -334,7 +352,7 @@ def test_more_bytes_of_weights_are_never_a_smaller_plan(
 
 def test_a_configuration_that_tells_nothing_gives_a_plan_of_the_weights() -> None:
     found = plan({}, 10 * GIB)
-    assert (found.weights, found.token, found.sequence) == (10 * GIB, 0, 0)
+    assert (found.weights, found.token, found.sequence) == (10 * GIB, 512 << 10, 0)
     assert found.context == 2048
     assert found.overhead > GIB
 
