@@ -17,7 +17,7 @@ import pytest
 
 from router.downloads.downloader import SnapshotDownloader
 from router.downloads.snapshots import Snapshots
-from router.downloads.volume_lock import LockContender
+from router.downloads.volume_lock import LockContender, VolumeLock
 from router.errors import InsufficientDisk
 from router.models import ResolvedModel
 from router.pool.interfaces import FetchProgress
@@ -158,11 +158,11 @@ async def test_a_worker_that_was_frozen_waits_for_the_one_that_took_over(
 async def test_a_snapshot_is_used_as_soon_as_it_is_sealed(volume: Volume) -> None:
     lock = LockContender(Snapshots(volume.cache).lock_folder(NAME), "somebody").poll()
     assert lock
+    beating = asyncio.create_task(_beat(lock))
     with volume.worker() as waiter:
         await eventually(lambda: waiter.lines)
         elsewhere = Volume(volume.hub, volume.cache.parent / "elsewhere", volume.model)
         await elsewhere.downloader().fetch(volume.model, None, lambda _: None)
-        lock.heartbeat()
         shutil.copytree(
             elsewhere.cache,
             volume.cache,
@@ -170,8 +170,15 @@ async def test_a_snapshot_is_used_as_soon_as_it_is_sealed(volume: Volume) -> Non
             ignore=shutil.ignore_patterns("router-leases"),
             dirs_exist_ok=True,
         )
-        assert await waiter.outcome(DEAD_AFTER - 1) == f"path {volume.path}"
+        assert await waiter.outcome() == f"path {volume.path}"
+        beating.cancel()
     lock.heartbeat()  # the lock was this test's until now
+
+
+async def _beat(lock: VolumeLock) -> None:
+    while True:
+        lock.heartbeat()
+        await asyncio.sleep(HEARTBEAT)
 
 
 async def test_a_worker_that_lost_the_lock_removes_nothing(volume: Volume) -> None:
