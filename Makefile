@@ -69,8 +69,7 @@ fast: .venv/ready lint types
 demo: .venv/ready .venv-sglang/ready
 	@.venv/bin/python -m router demo $(if $(KEEP),--keep)
 
-# Everything that parses callers' bytes: names, tokens, bodies, jobs, streams. Each file takes
-# minutes.
+# Everything that parses callers' bytes: names, tokens, bodies, jobs, streams.
 PARSERS = tests/test_models.py tests/pool/test_quotas.py tests/test_secrets.py \
 	tests/test_logs.py tests/requests/test_routes.py tests/requests/test_media.py tests/config/test_catalog.py \
 	tests/config/test_patterns.py tests/requests/test_engine_errors.py tests/requests/test_event_stream.py tests/config/test_settings.py \
@@ -78,8 +77,10 @@ PARSERS = tests/test_models.py tests/pool/test_quotas.py tests/test_secrets.py \
 	tests/security/test_fuzz.py \
 	tests/security/test_time_per_byte.py
 
+# And the scheduler, through the lives of pools. Each file takes minutes.
 fuzz: .venv/ready
-	.venv/bin/python -m pytest --hypothesis-profile=long --hypothesis-show-statistics $(PARSERS)
+	.venv/bin/python -m pytest --hypothesis-profile=long --hypothesis-show-statistics $(PARSERS) \
+		tests/scheduler/test_machine.py
 
 # Removes each guard in turn, and expects its test to fail. `make guards J=2`: two at a time.
 guards: .venv/ready

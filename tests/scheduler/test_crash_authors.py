@@ -335,8 +335,9 @@ def test_the_log_tells_the_operator_whose_requests_crashed_the_engine() -> None:
 
 def test_what_is_remembered_of_callers_and_requests_is_bounded() -> None:
     suspicion = Suspicion()
+    callers = [f"caller-{number}" for number in range(2 * CALLERS_REMEMBERED)]
     requests = [
-        events.Wanted(number, number, MODEL, "", 1.0, f"caller-{number}")
+        events.Wanted(number, number, MODEL, "", 1.0, callers[number % len(callers)])
         for number in range(2 * DEATHS_REMEMBERED)
     ]
     for request in requests[: 2 * CALLERS_REMEMBERED]:

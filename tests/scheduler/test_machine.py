@@ -541,7 +541,6 @@ def test_reports_of_an_earlier_life_change_nothing_in_any_state() -> None:
 
 
 PoolLife.TestCase.settings = settings(
-    max_examples=200,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
