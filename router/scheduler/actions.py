@@ -67,7 +67,9 @@ class Start:
 class Prestart:
     """Start a process that does all that takes no memory of the device, and then waits.
 
-    `Start` with the same generation lets it go on; `Stop` ends it.
+    `Start` with the same generation lets it go on; `Stop` ends it. Its flags are fixed: of the
+    allotment, only `free` may have changed by then. An engine that can't wait does nothing
+    until `Start`, and never reports `Standing`.
     """
 
     spec: EngineSpec

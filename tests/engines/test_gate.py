@@ -139,6 +139,13 @@ async def test_an_engine_that_dies_at_its_gate_fails_the_start_with_the_reason(
             await start
 
 
+async def test_an_engine_that_ends_by_itself_at_its_gate_is_waited_for_no_longer(
+    workshop: Workshop,
+) -> None:
+    with pytest.raises(EngineStartError, match="killed by SIGKILL"):
+        await workshop.start(gate=HeldGate(), die_at_gate=0.2)
+
+
 async def test_an_engine_that_never_comes_to_its_gate_fails_at_the_deadline(
     workshop: Workshop,
 ) -> None:
