@@ -8,6 +8,8 @@ them to each other. Then the process that will hold the weights serves `/health`
 
 What was seen on a CPU:
 
+* Until it goes on, it needs the small files of its model, but no weights: they may still be
+  on their way.
 * Its own port refuses connections as long as it waits.
 * It holds about 1.2 GiB of the host's memory and next to no CPU time. (On a GPU, also what
   CUDA takes for each process that uses it.)
