@@ -2,7 +2,7 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup browser lock hooks test unit demo lint types fast fuzz guards bench gpu compare docs registry image-check audit clean
+.PHONY: setup browser lock hooks test unit demo lint types fast fuzz guards bench bench-swap gpu compare docs registry image-check audit clean
 
 setup: .venv/ready .venv-sglang/ready browser
 
@@ -96,6 +96,10 @@ bench: .venv/ready
 gpu: .venv/ready
 	.venv/bin/python -m tests.gpu $(if $(SIZES),--sizes $(SIZES)) \
 		--python $(or $(ENGINE_PYTHON),python3) $(if $(JSON),--json $(JSON))
+
+# How models take turns, in virtual time; writes docs/swaps.md. `make bench-swap JSON=figures.json`.
+bench-swap: .venv/ready
+	.venv/bin/python -m tests.bench.swap --page $(if $(JSON),--json $(JSON))
 
 # Writes what is generated: settings, RunPod Hub's form, JSON schema, import graph.
 docs: .venv/ready

@@ -1,50 +1,76 @@
 """`make bench-swap`: how often, and for how long, requests wait while models take turns.
 
-    python -m tests.bench.swap [--quick] [--trace NAME] [--mode NAME] [--seeds N]
+    python -m tests.bench.swap [--quick] [--trace NAME] [--mode NAME] [--seeds N] [--bounds]
+                               [--json FILE] [--page]
 
 Runs the real decision code in virtual time, beside rivals that decide about the same trace on
-the same machine.
+the same machine. `--quick`: this scheduler alone, one seed. `--page` writes docs/swaps.md and
+its plots.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-import time
+from dataclasses import asdict
+from pathlib import Path
 
-from tests.bench.swap.figures import Figures, figures
+from tests.bench.swap.figures import Figures
 from tests.bench.swap.modes import modes
+from tests.bench.swap.page import page
+from tests.bench.swap.plots import plot
+from tests.bench.swap.rivals import RIVALS
+from tests.bench.swap.suite import Results, measure, summary
 from tests.bench.swap.traces import TRACES
-from tests.bench.swap.world import World
 
+DOCS = Path(__file__).parents[3] / "docs"
+SEEDS = 3
 HEAD = (
     f"{'':28}{'served':>8}{'p50 s':>8}{'p95 s':>8}{'longest':>9}{'cold':>6}{'wakes':>7}"
     f"{'idle':>7}{'starved':>9}  worst model"
 )
 
 
-QUICK = ("declared", "undeclared", "prestart", "sleep")  # as far as this version has them
-
-
 def main() -> int:
     parser = argparse.ArgumentParser("tests.bench.swap")
-    parser.add_argument("--quick", action="store_true", help="one seed, this scheduler alone")
+    parser.add_argument("--quick", action="store_true", help="this scheduler alone, one seed")
     parser.add_argument("--trace", action="append", choices=TRACES)
     parser.add_argument("--mode", action="append", choices=modes())
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, help=f"how many; default: {SEEDS}")
+    parser.add_argument("--bounds", action="store_true", help="also the offline bounds")
+    parser.add_argument("--json", type=Path, help="write the figures of each run here")
+    parser.add_argument("--page", action="store_true", help="write docs/swaps.md")
     args = parser.parse_args()
-    for name in args.trace or TRACES:
-        trace = TRACES[name](args.seed)
-        print(f"\n{name}: {trace.title} ({len(trace.requests)} requests)\n{HEAD}")
-        for mode in modes().values():
-            if mode.name not in (args.mode or (QUICK if args.quick else modes())):
-                continue
-            began = time.perf_counter()
-            world = World(trace, mode.make(trace), declared=mode.declared)
-            world.run()
-            took = time.perf_counter() - began
-            print(f"{line(mode.title, figures(world))}  ({took:.1f} s)")
+    others = {rival.name for rival in RIVALS}
+    ours = [name for name in modes() if name not in others]
+    results = measure(
+        args.trace or TRACES,
+        args.mode or (ours if args.quick else modes()),
+        range(1, 1 + (args.seeds or (1 if args.quick else SEEDS))),
+        bounds=args.bounds or args.page,
+    )
+    show(results)
+    if args.json:
+        args.json.write_text(json.dumps(asdict(results), indent=1) + "\n")
+    if args.page:
+        (DOCS / "swaps").mkdir(exist_ok=True)
+        (DOCS / "swaps.md").write_text(page(results))
+        for name, runs in results.runs.items():
+            (DOCS / "swaps" / f"{name}.svg").write_text(plot(runs))
     return 0
+
+
+def show(results: Results) -> None:
+    for name, runs in results.runs.items():
+        print(f"\n{name}: {TRACES[name](1).title}\n{HEAD}")
+        for mode, found in runs.items():
+            print(line(modes()[mode].title, summary(found)))
+        for one in results.bounds.get(name, ()):
+            print(
+                f"patience {one.patience:.0f} s: at least {one.proven} cold starts "
+                f"({one.proven_prestarted} with prestart); best known: {one.known}"
+            )
 
 
 def line(title: str, one: Figures) -> str:

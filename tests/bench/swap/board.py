@@ -56,6 +56,7 @@ class Board:
         self.machine, self.models, self._rule = machine, models, rule
         self.now = 0.0
         self._by_name = {f"bench/{model.name}": model for model in models}
+        self.failures = 0
         self.look_again_at = inf  # set by a rule that waits for a time
         self._waiting: dict[EngineKey, dict[int, Wanted]] = {}  # in the order of arrival
         self._holders: dict[int, Loaded] = {}  # by waiter
@@ -85,6 +86,7 @@ class Board:
                 self._go_on(generation)
         while (request := next(self.oldest(), None)) and request.deadline <= now:
             self._leave(request)
+            self.failures += 1
             late = DeadlineExceeded("The caller waited for too long.")
             self._actions.append(actions.Fail(request.waiter, late))
         self._rule(self)

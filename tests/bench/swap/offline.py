@@ -8,30 +8,22 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_right
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import product
 from math import inf
 
 from router.scheduler.events import Wanted
 from tests.bench.swap.board import Board, Loaded
+from tests.bench.swap.bounds import lower_bound
 from tests.bench.swap.figures import Figures, figures
 from tests.bench.swap.traces import Trace
 from tests.bench.swap.world import World
 
-MARGINS = (
-    0.0,
-    1.0,
-    2.0,
-    3.0,
-    5.0,
-    8.0,
-    12.0,
-    20.0,
-    40.0,
-    80.0,
-)  # seconds that a swap begins before it must
-DOUBTS = (0.0, 0.0, 0.1, 0.2, 0.3)  # how often the second best engine goes instead
+MARGINS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 40.0, 80.0)  # s; before a swap must begin
+COARSE = (5.0, 20.0, 80.0)  # for traces with more requests than ...
+LONG = 2000  # ... this, whose schedules take seconds to carry out
+FURTHER = 2  # margins that are tried after the first that serves all
+DOUBTS = (0.1, 0.2, 0.3)  # how often the second best engine goes instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +33,46 @@ class Search:
     trace: Trace
     patience: float
 
-    def best(self, tries: int) -> Figures | None:
-        found = [made for made in self._made(tries) if made.served == 1.0]
-        return min(found, key=lambda one: (one.cold_starts, one.p95), default=None)
+    def best(self) -> Figures | None:
+        bound = lower_bound(self.trace, self.patience)
+        few = len(self.trace.requests) > LONG
+        found: list[tuple[Figures, float]] = []
+        for margin in COARSE if few else MARGINS:
+            if len(found) > (0 if few else FURTHER):
+                break
+            if made := self._carry_out(margin, doubt=0.0):
+                found.append((made, margin))
+                if made.cold_starts == bound:
+                    return made
+        if not found:
+            return None
+        margin = min(found, key=lambda one: _rank(one[0]))[1]
+        doubted = (self._carry_out(margin, doubt) for doubt in (() if few else DOUBTS))
+        return min((*(made for made, _ in found), *filter(None, doubted)), key=_rank)
 
-    def _made(self, tries: int) -> Iterator[Figures]:
-        choices = list(product(range(len(DOUBTS)), MARGINS))[:tries]
-        for number, (doubt, margin) in enumerate(choices):
-            rule = Clairvoyant(self.trace, margin, DOUBTS[doubt], random.Random(number))
-            board = Board(self.trace.machine, self.trace.models, rule)
-            world = World(self.trace, board, declared=True, patience=self.patience)
+    def _carry_out(self, margin: float, doubt: float) -> Figures | None:
+        """None where a request fails."""
+        rule = Clairvoyant(self.trace, margin, doubt, random.Random(1))
+        board = Board(self.trace.machine, self.trace.models, rule)
+
+        def check() -> None:
+            if board.failures:
+                raise _Failed
+
+        world = World(
+            self.trace, board, declared=True, patience=self.patience, after_each=check
+        )
+        with suppress(_Failed):
             world.run()
-            yield figures(world)
+        return None if board.failures else figures(world)
+
+
+class _Failed(Exception):
+    """A request has failed: this schedule is none."""
+
+
+def _rank(made: Figures) -> tuple[int, float]:
+    return made.cold_starts, made.p95
 
 
 class Clairvoyant:
@@ -132,7 +152,7 @@ class Clairvoyant:
             goes, by = up[0], starts[0][1]
         for request in waiting:
             engine = board.engine(request)
-            if engine is None or not engine.ready:
+            if engine is None or not engine.takes_more:
                 continue
             until = self._leaving.get(engine.generation, inf)
             if engine is goes:
@@ -141,12 +161,16 @@ class Clairvoyant:
 
     def _serve(self, board: Board, request: Wanted, engine: Loaded, until: float) -> None:
         token = self._trace.machine.token
+        if until <= board.now:
+            return
         for one in board.line(request):
             ends = board.now + self._trace.requests[one.waiter].tokens * token
-            if engine.takes_more and (ends <= until or not engine.served):
+            if ends <= until or not engine.served:
                 board.grant(one, engine)
                 latest = self._ends.get(engine.generation, 0.0)
                 self._ends[engine.generation] = max(ends, latest)
+            if not engine.takes_more:
+                return
 
     def _number(self, request: Wanted) -> int:
         return self._names[request.spec.model.repo_id]

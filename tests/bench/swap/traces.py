@@ -59,6 +59,10 @@ def _tokens(rng: random.Random, mean: float) -> int:
     return max(1, round(rng.expovariate(1 / mean)))
 
 
+def _popularity(count: int, exponent: float) -> list[float]:
+    return [1 / rank**exponent for rank in range(1, count + 1)]
+
+
 def _trace(
     name: str,
     title: str,
@@ -92,7 +96,7 @@ def alternating(
 def zipf(seed: int, *, name: str, rate: float, exponent: float = 1.0) -> Trace:
     rng = random.Random(seed)
     models = _eights(20)
-    weights = [1 / rank**exponent for rank in range(1, len(models) + 1)]
+    weights = _popularity(len(models), exponent)
     requests = [
         (at, rng.choices(range(len(models)), weights)[0], _tokens(rng, 200))
         for at in _poisson(rng, rate, LASTS)
@@ -102,24 +106,24 @@ def zipf(seed: int, *, name: str, rate: float, exponent: float = 1.0) -> Trace:
 
 
 def bursty(seed: int) -> Trace:
-    """Twelve models. Now and then somebody works with one of them for some minutes."""
+    """Twelve models. Every 40 s somebody begins to work with one of them, for a while."""
     rng = random.Random(seed)
     models = _eights(12)
+    weights = _popularity(len(models), 1.2)
     requests = []
-    for start in _poisson(rng, 1 / 150, LASTS):
-        model = rng.randrange(len(models))
-        ends = min(LASTS, start + rng.uniform(60, 300))
-        requests += [
-            (at, model, _tokens(rng, 200)) for at in (start, *_poisson(rng, 1 / 5, ends, start))
-        ]
+    for start in _poisson(rng, 1 / 40, LASTS):
+        model = rng.choices(range(len(models)), weights)[0]
+        ends = min(LASTS, start + rng.uniform(60, 180))
+        times = (start, *_poisson(rng, 0.3, ends, start))
+        requests += [(at, model, _tokens(rng, 200)) for at in times]
     return _trace("bursty", "bursty, 12 models, 4 slots", FOUR_SLOTS, models, requests)
 
 
 def hot_and_cold(seed: int) -> Trace:
-    """One model all the time, another one every two minutes. Both fit."""
+    """One model all the time, another one every 100 s. Both fit."""
     rng = random.Random(seed)
-    requests = [(at, 0, _tokens(rng, 200)) for at in _poisson(rng, 0.5, LASTS)]
-    requests += [(at, 1, _tokens(rng, 200)) for at in _poisson(rng, 1 / 120, LASTS)]
+    requests = [(at, 0, _tokens(rng, 800)) for at in _poisson(rng, 0.5, LASTS)]
+    requests += [(at, 1, _tokens(rng, 800)) for at in _poisson(rng, 1 / 100, LASTS)]
     return _trace("hot-cold", "a hot model and a cold one", TWO_SLOTS, _eights(2), requests)
 
 
@@ -146,7 +150,7 @@ TRACES: Mapping[str, Callable[[int], Trace]] = {
         count=2,
         machine=ONE_SLOT,
         rate=0.1,
-        tokens=partial(_tokens, mean=280),
+        tokens=partial(_tokens, mean=260),
     ),
     "abab-fast": partial(
         alternating,
@@ -173,7 +177,7 @@ TRACES: Mapping[str, Callable[[int], Trace]] = {
         count=3,
         machine=TWO_SLOTS,
         rate=0.1,
-        tokens=partial(_tokens, mean=280),
+        tokens=partial(_tokens, mean=260),
     ),
     "zipf-03": partial(zipf, name="zipf-03", rate=0.03),
     "zipf-06": partial(zipf, name="zipf-06", rate=0.06),

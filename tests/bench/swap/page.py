@@ -1,0 +1,100 @@
+"""docs/swaps.md: the tables and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import isinf
+
+from tests.bench.swap.figures import Figures
+from tests.bench.swap.modes import modes
+from tests.bench.swap.suite import Bounds, Results, summary
+from tests.bench.swap.traces import LASTS, TRACES
+from tests.bench.swap.world import QUEUE_TIMEOUT
+
+_TEXT = """# Many models in turns
+
+`make bench-swap` writes this page. It runs the decision code of this checkout
+(`router/scheduler`: events in, actions out) in virtual time, and rivals beside it, on the same
+traces and the same simulated machine. Times are seconds. No GPU takes part: the figures compare
+ways of deciding, and say nothing of a real device.
+
+The machine: a cold start of a model of 8 billion parameters takes 40 s (18 s until its process
+has done its imports, 18 s to read the weights, 4 s to warm up), a stop 2 s, a token 20 ms for
+each of up to 64 requests at once. Engines that read weights at the same time share the rate. A
+sleeping engine's weights move at 20 GB/s, and each sleep or wake takes half a second more. A
+request waits for at most {timeout:.0f} s, and then counts as failed. Each trace lasts
+{hours:g} hours.
+
+Rivals follow their published rules, in their best light: all know every model's memory, and
+none cuts off or refuses a request that could wait (`tests/bench/swap/rivals.py`).
+
+* **served**: the share of requests that got an engine. **p50**, **p95**: the wait for it; one
+  that failed has waited longer than any other ("never").
+* **longest**: the longest wait, until an engine or a failure.
+* **idle**: the share of the time in which requests waited and none was being answered.
+* **worst model**: the longest time for which one model's requests waited, or failed, without
+  one of them being served.
+
+{seeds} seeds: shares and counts are means, p50 and p95 medians; the longest wait and the worst
+model are the worst of all.
+"""
+
+_BOUNDS = """## How few cold starts there can be
+
+No schedule that serves every request within the patience has fewer cold starts than **proven**,
+whatever it knows of what comes (`tests/bench/swap/bounds.py`, without sleep), or **with
+prestart**, where a process may wait at its gate. **Known** is the best schedule that a search
+with such knowledge found, and carried out on the same machine
+(`tests/bench/swap/offline.py`); "none": it found none that serves all. Seed 1.
+"""
+
+
+def page(results: Results) -> str:
+    seeds = len(next(iter(next(iter(results.runs.values())).values())))
+    text = _TEXT.format(timeout=QUEUE_TIMEOUT, hours=LASTS / 3600, seeds=seeds)
+    return "\n".join([text, *_traces(results), _BOUNDS, *_bounds(results)]) + "\n"
+
+
+def _traces(results: Results) -> Iterator[str]:
+    for name, runs in results.runs.items():
+        yield f"## {TRACES[name](1).title[:1].upper()}{TRACES[name](1).title[1:]}\n"
+        yield f"![p95 and cold starts](swaps/{name}.svg)\n"
+        yield "| | served | p50 | p95 | longest | cold starts | wakes | idle | worst model |"
+        yield "|---|---|---|---|---|---|---|---|---|"
+        for mode, found in runs.items():
+            yield row(modes()[mode].title, summary(found))
+        yield ""
+
+
+def row(title: str, one: Figures) -> str:
+    return (
+        f"| {title} | {share(one.served)} | {seconds(one.p50)} | {seconds(one.p95)} | "
+        f"{seconds(one.longest)} | {one.cold_starts} | {one.wakes} | {one.idle:.0%} | "
+        f"{seconds(one.starved)} |"
+    )
+
+
+def share(part: float) -> str:
+    """100 % only where it is all."""
+    return f"{min(part * 100, 99.9) if part < 1 else 100:.{0 if part == 1 else 1}f} %"
+
+
+def seconds(value: float) -> str:
+    return "never" if isinf(value) else f"{value:.0f}"
+
+
+def _bounds(results: Results) -> Iterator[str]:
+    patiences = [one.patience for one in next(iter(results.bounds.values()), ())]
+    heads = [
+        f"{what}, {p:.0f} s" for p in patiences for what in ("proven", "with prestart", "known")
+    ]
+    yield f"| | {' | '.join(heads)} |"
+    yield f"|---|{'---|' * len(heads)}"
+    for name, found in results.bounds.items():
+        yield f"| {TRACES[name](1).title} | {' | '.join(_cells(found))} |"
+
+
+def _cells(found: Sequence[Bounds]) -> Iterator[str]:
+    for one in found:
+        yield from (str(one.proven), str(one.proven_prestarted))
+        yield "none" if one.known is None else str(one.known)
