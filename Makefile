@@ -57,7 +57,7 @@ types: .venv/ready
 test:
 	$(MAKE) --jobs=3 --output-sync setup lint types
 	$(MAKE) unit
-	.venv/bin/python -m pytest -n $(or $(N),2) --dist loadgroup -m process
+	.venv/bin/python -m pytest -n $(or $(N),2) --dist loadfile -m process
 
 # No processes, no network beyond loopback: for each change. `make unit N=8`: eight at a time.
 unit: .venv/ready

@@ -13,9 +13,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.unit_rule import watching
 
@@ -30,7 +32,7 @@ _WITH_PROCESSES = {
 }
 
 # Those whose tests share a worker with real engines. Elsewhere the tests of a file share one.
-_ONE_GROUP = {"e2e_sglang"}
+_ONE_GROUP = {"tests/e2e_sglang"}
 
 
 def pytest_configure() -> None:
@@ -39,12 +41,23 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        path = item.path.relative_to(Path(__file__).parent)
-        if path.parts[0] in _WITH_PROCESSES or item.get_closest_marker("sglang"):
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in _WITH_PROCESSES or item.get_closest_marker("sglang"):
             item.add_marker(pytest.mark.process)
-        # With `--dist loadgroup`: tests of one group run one after the other, in one process.
-        group = path.parts[0] if path.parts[0] in _ONE_GROUP else str(path)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+class _ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+    """Runs the tests of one group one after the other, in one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folder = str(Path(file).parent)
+        return folder if folder in _ONE_GROUP else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByGroup | None:
+    """`--dist loadfile`, with more than a file in some groups."""
+    return _ByGroup(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
