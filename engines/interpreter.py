@@ -17,7 +17,6 @@ from typing import BinaryIO, Self
 from engines.command import worker_part
 from engines.failure import clean
 from router.config.errors import SettingsError
-from router.repository.tokenizer_fitness import PACKAGES
 
 VERIFIED = "0.5.23"  # the version that the tests run
 PATIENCE = 20.0  # seconds; on a cold network disk, Python itself takes some
@@ -36,7 +35,6 @@ class Finding:
     is_warning: bool
     has_saver: bool = False  # torch_memory_saver
     version: str = ""  # of SGLang; empty: unknown
-    lacks: tuple[str, ...] = ()
 
 
 class InterpreterCheck:
@@ -55,7 +53,7 @@ class InterpreterCheck:
         output = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe could be held open by others
         try:
             process = subprocess.Popen(  # noqa: S603 - the operator names it
-                [python, str(_SCRIPT), *PACKAGES],
+                [python, str(_SCRIPT)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -91,10 +89,8 @@ class InterpreterCheck:
         if status in _CANNOT_RUN:
             raise SettingsError("ENGINE_PYTHON", self._python, f"{_NEEDED}: {last}")
         found: object = None
-        lacks: tuple[str, ...] = ()
         with suppress(ValueError, RecursionError):
             found = json.loads(last)
-            lacks = _lacks(found)
         has_saver = isinstance(found, dict) and found.get("memory_saver") is True
         match found:
             case {"sglang": False}:
@@ -110,7 +106,6 @@ class InterpreterCheck:
                     is_warning=False,
                     has_saver=has_saver,
                     version=version,
-                    lacks=lacks,
                 )
             case {"sglang": True, "version": version}:
                 return Finding(
@@ -119,7 +114,6 @@ class InterpreterCheck:
                     is_warning=True,
                     has_saver=has_saver,
                     version=version if isinstance(version, str) else "",
-                    lacks=lacks,
                 )
         return Finding(
             f"ENGINE_PYTHON does not tell its SGLang (status {status}): {last[:200]}",
@@ -132,8 +126,3 @@ class InterpreterCheck:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-
-
-def _lacks(found: object) -> tuple[str, ...]:
-    named = found.get("lacks") if isinstance(found, dict) else None
-    return tuple(name for name in PACKAGES if isinstance(named, list) and name in named)

@@ -45,7 +45,7 @@ from router.requests.service import Service
 from router.requests.upstream import HttpUpstream
 from router.running import Run, Work, drain, in_background
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
+from router.scheduler.state import Eviction, Limits
 from router.scheduler.trace import Journal
 from router.secrets import Secret
 from router.side_process import SideProcesses
@@ -53,6 +53,8 @@ from router.tasks import cancel
 
 _log = logging.getLogger("router")
 
+# Bytes of a GPU that a process at its gate may hold: a CUDA context. Not measured here.
+_AT_THE_GATE = 640 << 20
 _MORE_MODELS = "SGLANG_EXTERNAL_MODEL_PACKAGE"  # SGLang's: architectures from elsewhere
 
 
@@ -69,7 +71,6 @@ class Configuration:
     knows_sglang: bool = True  # the engines run the release that the tables are about
     has_saver: bool = False  # engines can sleep
     sglang: str = ""  # the engines' version, as far as it is known
-    engines_lack: tuple[str, ...] = ()  # packages that tokenizers may need
 
     @classmethod
     def read(
@@ -124,7 +125,7 @@ class Assembly:
         self._stack.push_async_callback(aside.close)
         downloads = self._downloads(memory, disk, aside)
         pool = self._pool(memory, downloads, aside)
-        direct = self._hub(disk, aside)
+        direct = self._hub(disk)
         self._stack.push_async_callback(direct.close)
         hub = CachedHub(
             direct,
@@ -156,10 +157,10 @@ class Assembly:
             private_ttl=settings.private_idle_ttl if settings.remove_private_files else None,
         )
 
-    def _hub(self, disk: Disk, aside: SideProcesses) -> HuggingFaceHub | OfflineHub:
+    def _hub(self, disk: Disk) -> HuggingFaceHub | OfflineHub:
         configuration, settings = self._configuration, self._settings
         if not settings.hf_hub_offline:
-            return make_hub(settings, aside)
+            return make_hub(settings)
         models, own = configuration.catalog.models, configuration.credentials.secrets
         return OfflineHub(
             settings.hub_caches,
@@ -167,7 +168,6 @@ class Assembly:
             own_tokens=(*own, *([settings.hf_token] if settings.hf_token else [])),
             public=disk.public,
             grace=settings.public_grace,
-            unsafe_weights=settings.allow_unsafe_weights,
             task_of=task_of_directory,
         )
 
@@ -193,7 +193,6 @@ class Assembly:
                 capability=memory.capability(),
                 plain=self._configuration.knows_sglang
                 and not self._configuration.environ.get(_MORE_MODELS),
-                lacks=self._configuration.engines_lack,
             ),
         )
 
@@ -323,7 +322,10 @@ def _limits(settings: Settings, memory: Gauge, sleep_memory: int) -> Limits:
         max_loaded=settings.max_loaded_models,
         max_queue=settings.max_queue,
         max_concurrency=settings.max_concurrency,
-        min_residency=settings.min_residency,
+        patience=settings.swap_patience,
+        eviction=Eviction(settings.eviction),
+        standby=settings.standby_engines,
+        standby_claim=_AT_THE_GATE if memory.device == Device.CUDA else 0,
         stall_timeout=settings.stall_timeout,
         fetch_linger=settings.fetch_linger,
         max_downloads=settings.max_downloads,
@@ -337,6 +339,6 @@ def _limits(settings: Settings, memory: Gauge, sleep_memory: int) -> Limits:
     )
 
 
-def make_hub(settings: Settings, aside: SideProcesses | None = None) -> HuggingFaceHub:
+def make_hub(settings: Settings) -> HuggingFaceHub:
     ca_file = str(settings.ssl_cert_file) if settings.ssl_cert_file else None
-    return HuggingFaceHub(settings.hf_endpoint, ca_file=ca_file, aside=aside)
+    return HuggingFaceHub(settings.hf_endpoint, ca_file=ca_file)

@@ -79,7 +79,7 @@ def _settings(hub: LoopbackHub, engine_python: Path) -> dict[str, str]:
         "ENGINE_PYTHON": str(engine_python),
         "CUDA_VISIBLE_DEVICES": "",  # the demo uses no GPU
         "MAX_LOADED_MODELS": "2",
-        "MIN_RESIDENCY": "0",  # seconds before the third model may evict a fresh engine
+        "SWAP_PATIENCE": "0",  # seconds for which a model waits for an engine in use
     }
 
 

@@ -30,6 +30,7 @@ class Kind(Generic[T]):
 _COMMAS = "Comma-separated."
 TEXT = Kind(str, "text")
 COUNT = Kind(parsers.as_count, "whole number", form="number", minimum=1)
+PLACES = Kind(parsers.as_places, "whole number", form="number", minimum=0)
 PORT = Kind(parsers.as_port, "port", form="number", minimum=0, maximum=65535)
 SECONDS = Kind(parsers.as_seconds, "seconds", form="number", minimum=0)
 DEADLINE = Kind(parsers.as_deadline, "seconds", form="number", minimum=1)

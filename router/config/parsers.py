@@ -30,6 +30,12 @@ def as_count(text: str) -> int:
     return int(text)
 
 
+def as_places(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError("a whole number, 0 or more")
+    return int(text)
+
+
 def as_number(text: str) -> str:
     """A number as it is written, for a command line."""
     if not re.fullmatch(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?", text):

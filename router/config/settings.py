@@ -133,7 +133,7 @@ class Settings:
         "Models on the GPU at a time.",
         section="Memory and engines",
         label="Loaded Models",
-        unset="1, or all that have `memory` in the models file",
+        unset="as many as fit",
         advanced=False,
     )
     gpu_memory_budget: int | None = setting(
@@ -149,11 +149,27 @@ class Settings:
         label="Idle Time",
         default="off",
     )
-    min_residency: float = setting(
+    swap_patience: float | None = setting(
         kinds.SECONDS,
-        "Seconds for which a fresh engine is safe from eviction.",
-        label="Minimum Residency",
-        default="15",
+        "Seconds for which a model waits, its own start included, before an engine in use "
+        "makes room for it. More of them: fewer swaps. Idle engines make room at once.",
+        label="Swap Patience",
+        unset="three times what the swap takes",
+    )
+    standby_engines: int = setting(
+        kinds.PLACES,
+        "Engine processes that may be started ahead, up to where they need GPU memory: those "
+        "of the next models in line, and then of models used lately. Each takes some 2 GB of "
+        "the host's memory.",
+        label="Standby Engines",
+        default="1",
+    )
+    eviction: str = setting(
+        kinds.one_of("cost", "lru"),
+        "Which engine makes room first: the one whose loss costs least, by how often it is "
+        "used and how long it takes to come back; or the least recently used.",
+        label="Eviction",
+        default="cost",
     )
     sleep_memory: int | None = setting(
         kinds.SIZE_OR_OFF,

@@ -29,8 +29,7 @@ class DownloadRequest:
         """Read what `dataclasses.asdict` made, as JSON."""
         fields = json.loads(line)
         if found := fields["conditions"]:
-            lists = {name: tuple(found[name]) for name in ("flags", "lacks")}
-            fields["conditions"] = Conditions(**found | lists)
+            fields["conditions"] = Conditions(**found | {"flags": tuple(found["flags"])})
         return cls(**fields)
 
     def on_hub(self, endpoint: str) -> HubRequest:

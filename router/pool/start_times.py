@@ -55,7 +55,8 @@ class StartTimes:
 
     def stood(self, number: int) -> None:
         """It waits at its gate, or would, if that were closed."""
-        self._running[number].stood = self._clock()
+        stages = self._running[number]
+        stages.stood = self._clock()
 
     def opened(self, number: int) -> None:
         """It may go on, whether or not it has come to its gate."""

@@ -7,43 +7,48 @@ its methods. Each method leaves the slot consistent and returns actions.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from router.errors import RouterError
 from router.models import EngineSpec
-from router.scheduler import actions, events, rejections
+from router.scheduler import actions, events, memory, rejections
 from router.scheduler.actions import Action
 from router.scheduler.fairness import RECENT, StartSeconds, turns
+from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import CUTS_OFF, Cause, IllegalTransition, State, after
+from router.scheduler.memory import SLACK, Shrink
 from router.scheduler.shared_slot import SharedSlot
-from router.scheduler.state import Limits
+from router.scheduler.state import LONGEST_BACKOFF, SHRUNK_FOR, TURN_KEPT, Limits, Standby
 from router.scheduler.trials import Trials
 from router.scheduler.waiting import Line, QueuePlaces
 
-FIRST_BACKOFF = 1.0  # seconds after the first failure in a row; doubles with each failure ...
-LONGEST_BACKOFF = 300.0  # ... up to this
+FIRST_BACKOFF = 1.0  # seconds after the first failure in a row; doubles up to the longest
+_LATEST = 0.2  # of the mean time of an answer, what the latest makes up
+_ENDS_AT_ONCE = (State.STARTING, State.FALLING_ASLEEP, State.ASLEEP, State.WAKING)
 SHORT_COOL_DOWN = 1.0  # seconds: requests wait for this long, and are refused if it is longer
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all engines count together."""
+
+    limits: Limits
+    numbers: Iterator[int]  # of starts and downloads: none is given twice
+    places: QueuePlaces = field(default_factory=QueuePlaces)
+    starts: StartSeconds = field(default_factory=StartSeconds)
+    history: History = field(default_factory=History)
+
+
 class EngineLife(SharedSlot):
-    """The slot of one engine, with the methods that change it.
+    """The slot of one engine, with the methods that change it."""
 
-    `numbers` gives each start and each download a number of its own. `places` in the queue and
-    `starts` are counted for all engines together.
-    """
+    __slots__ = ("_history", "_limits", "_numbers", "_starts")
 
-    __slots__ = ("_limits", "_numbers", "_starts")
-
-    def __init__(
-        self,
-        spec: EngineSpec,
-        limits: Limits,
-        numbers: Iterator[int],
-        places: QueuePlaces,
-        starts: StartSeconds,
-    ) -> None:
-        super().__init__(spec, claim=0, queue=Line(places))
-        self._limits, self._numbers, self._starts = limits, numbers, starts
+    def __init__(self, spec: EngineSpec, shared: Shared) -> None:
+        super().__init__(spec, claim=0, queue=Line(shared.places))
+        self._limits, self._numbers = shared.limits, shared.numbers
+        self._starts, self._history = shared.starts, shared.history
 
     def note(self, event: events.Event, now: float) -> None:
         """Remember an event for the report of a defect."""
@@ -57,7 +62,7 @@ class EngineLife(SharedSlot):
             raise self._illegal(cause) from None
         if self.state is State.STARTING:  # however it ended
             self._starts.charge(self.started_for, now - self.started_at, now)
-        self.state, self.trial_ends_at = following, inf
+        self.state, self.moved_at, self.trial_ends_at = following, now, inf
         self.story.append((now, cause))
 
     def _illegal(self, cause: Cause) -> IllegalTransition:
@@ -66,11 +71,25 @@ class EngineLife(SharedSlot):
 
     # --- settings --------------------------------------------------------------------
 
-    def configure(self, spec: EngineSpec, written_off: int) -> None:
-        """Take on the latest settings and size, unless an engine runs on others."""
-        if not self.state.claims:
-            self.spec = spec
-            self.claim = self._limits.claim(spec, written_off)
+    def configure(self, spec: EngineSpec, device: int, now: float) -> None:
+        """Take on the latest settings and size, unless an engine runs on others.
+
+        `device`: bytes of it that engines may use.
+        """
+        if self.state.claims:
+            return
+        self.spec = spec
+        if now - self.shrunk_at > SHRUNK_FOR:
+            self.shrink = Shrink.NONE
+        made = memory.claim(
+            spec,
+            self.plan,
+            self._history.memory(self.key),
+            self.shrink,
+            device=device,
+            share=device // (self._limits.max_loaded or 1),
+        )
+        self.claim, self.tokens = made.memory, made.tokens
 
     def belong_to(self, caller: str | None) -> None:
         """Count as this caller's own model, until another caller uses it."""
@@ -85,8 +104,13 @@ class EngineLife(SharedSlot):
         """Take in a request: download its model, put it in flight, or let it wait."""
         suspicious = self.suspicion.active(now)
         self.shared = now - self.shared_at < RECENT
+        forgotten = now - self.demand.last > TURN_KEPT
+        if not request.retried:
+            self.demand.arrive(now)
         if not self.queue and not suspicious and self.accepts(request.caller, self._limits):
             return [self._lease(request, now)]
+        if self.turn is None or (forgotten and not self.queue):
+            self._begin_turn(request.age, now)
         self.queue[request.waiter] = request
         self.linger_until = None
         # It may be the first request of another caller.
@@ -106,12 +130,14 @@ class EngineLife(SharedSlot):
         request = self.leases.pop(waiter, None)
         if request is None:
             return []
+        seconds = now - self.since.pop(waiter)
         self.shared = now - self.shared_at < RECENT
         if answered is not None:
             self.suspicion.end(request.caller, now, answered=answered)
         self.trials.end(waiter)
         self.last_used = now
         if answered:  # the engine works
+            self.service += _LATEST * (seconds - self.service) if self.answered else seconds
             self.answered, self.last_progress = True, now
             self.failures, self.retry_at = 0, 0.0
         if self.idle and self.drain_deadline is not None:
@@ -122,6 +148,14 @@ class EngineLife(SharedSlot):
         if not self.queue:
             self._linger(now)
         return self._grant(now) if self.trial_ends_at < inf else []
+
+    def _begin_turn(self, age: int, now: float) -> None:
+        """From now on the model waits for room. Its turn outlives the request that began it."""
+        if self.state is not State.READY:
+            self.turn, self.turn_since = age, now
+
+    def _end_turn(self) -> None:
+        self.turn, self.turn_since = None, inf
 
     def _linger(self, now: float) -> None:
         """Go on for a while with what no request waits for: its caller may come back."""
@@ -188,7 +222,7 @@ class EngineLife(SharedSlot):
         """Put a request in flight."""
         if not self.leases:
             self.last_progress = now
-        self.leases[request.waiter] = request
+        self.leases[request.waiter], self.since[request.waiter] = request, now
         self.last_used = now
         self.yielded_by_quota = False
         if request.caller != self.starter:
@@ -215,6 +249,7 @@ class EngineLife(SharedSlot):
     def _fetched(self, event: events.Fetched, now: float) -> list[Action]:
         self._move(Cause.VERIFIED, now)
         self.snapshot, self.size, self.linger_until = event.snapshot, event.size, None
+        self.plan = event.plan
         return []
 
     def _fetch_failed(self, event: events.FetchFailed, now: float) -> list[Action]:
@@ -242,22 +277,73 @@ class EngineLife(SharedSlot):
 
     def forget_snapshot(self, now: float) -> None:
         """Forget that the model is on disk, unless a request waits for it."""
-        if self.state is State.FETCHED and not self.queue:
+        if self.state is State.FETCHED and not self.queue and self.standby is None:
             self._move(Cause.FORGOTTEN, now)
 
     # --- engines ---------------------------------------------------------------------
 
-    def start(self, free: int, now: float, *, whole: bool) -> Action:
-        """`free`: bytes measured just now. `whole`: no other engine can run beside it."""
+    def prestart(self, now: float) -> Action:
+        """Start the process, up to where it needs memory."""
+        allotment = self._allotment(self.claim, whole=False)
+        self.standby = Standby(next(self._numbers), allotment, now)
+        return actions.Prestart(self.spec, self.standby.generation, self.snapshot, allotment)
+
+    def dismiss(self, why: str) -> list[Action]:
+        """End the process that was prestarted, if there is one."""
+        standby, self.standby = self.standby, None
+        if standby is None:
+            return []
+        return [actions.Stop(self.key, standby.generation, why, at_once=True)]
+
+    def start(self, free: int, now: float, *, device: int, whole: bool) -> list[Action]:
+        """Start the engine, or wake it.
+
+        `free`: bytes measured just now. `device`: bytes that engines may use. `whole`: no other
+        model is wanted, so it may have all of them.
+        """
+        if self.state is State.ASLEEP:
+            return [self._wake(now)]
+        declared = self.spec.memory is not None
+        if whole and not declared and not self.shrink:
+            self.claim, self.tokens = device, None
+        allotment = self._allotment(free, whole=self.claim >= device)
+        done, standby = [], self.standby
+        if standby is not None and standby.allotment != replace(
+            allotment, free=standby.allotment.free
+        ):
+            done, standby = self.dismiss("started with other memory"), None
         self._move(Cause.ADMITTED, now)
-        self.generation = next(self._numbers)
+        self.from_gate = standby.standing if standby else None
+        self.generation = standby.generation if standby else next(self._numbers)
+        self.standby, self.loaded, self.held, self.excess = None, True, self.claim, 0
+        self.sleeps, self.alone = allotment.sleeps, allotment.whole
         self.started_at, self.shared_at, self.shared = now, -inf, False
         self.started_for = self.user = self.oldest.caller
-        allotment = actions.Allotment(self.claim, free, whole, self.smaller)
-        return actions.Start(self.spec, self.generation, self.snapshot, allotment)
+        return [*done, actions.Start(self.spec, self.generation, self.snapshot, allotment)]
 
-    def evict(self, now: float) -> Action:
-        return self._stop(Cause.EVICTED, now)
+    def _allotment(self, free: int, *, whole: bool) -> actions.Allotment:
+        sleeps = self._limits.sleep_memory > 0 and self.spec.may_sleep
+        sleeps = sleeps and not (self.no_sleep or self.spec.pinned)
+        smaller = self.shrink is not Shrink.NONE
+        return actions.Allotment(
+            self.claim, free, whole, smaller, None if whole else self.tokens, sleeps
+        )
+
+    def _wake(self, now: float) -> Action:
+        self._move(Cause.WAKE, now)
+        self.loaded, self.held = True, self.claim
+        self.user = self.oldest.caller
+        return actions.Wake(self.key, self.generation)
+
+    def evict(self, now: float, *, sleep: bool = False) -> Action:
+        """Make room. `sleep`: by giving the memory back, with the weights kept elsewhere."""
+        if not sleep:
+            return self._stop(Cause.EVICTED, now)
+        if self.leases:
+            raise self._illegal(Cause.SLEEP)
+        self._keep_turn(now)
+        self._move(Cause.SLEEP, now)
+        return actions.Sleep(self.key, self.generation)
 
     def expire(self, now: float) -> Action:
         return self._stop(Cause.EXPIRED, now)
@@ -266,22 +352,31 @@ class EngineLife(SharedSlot):
         """Take no more requests, because the memory is needed."""
         if self.state is State.READY:
             self._move(Cause.DRAIN, now)
+            self._keep_turn(now)
 
     def revive(self, now: float) -> list[Action]:
         """Take requests again, because the memory is no longer needed."""
         self._move(Cause.REVIVED, now)
+        self._end_turn()
         return self._grant(now)
 
     def _stop(self, cause: Cause, now: float, detail: str = "") -> Action:
         if self.leases and cause not in CUTS_OFF:
             raise self._illegal(cause)
         self._move(cause, now)
+        self._keep_turn(now)
         self.drain_deadline = self.linger_until = None
         self.leases.clear()
+        self.since.clear()
         why = f"{cause}: {detail}" if detail else str(cause)
         return actions.Stop(self.key, self.generation, why, at_once=cause in CUTS_OFF)
 
-    def report(self, event: events.Report, now: float) -> list[Action]:  # noqa: PLR0911  a flat dispatch
+    def _keep_turn(self, now: float) -> None:
+        """Requests that wait for an engine that leaves wait for room from now on."""
+        if self.queue and self.turn is None:
+            self._begin_turn(self.oldest.age, now)
+
+    def report(self, event: events.Report, now: float) -> list[Action]:  # noqa: C901, PLR0911  a flat dispatch
         """Take in what came of an action, unless a later action has overtaken it."""
         self.note(event, now)
         match self.state, event:
@@ -290,7 +385,16 @@ class EngineLife(SharedSlot):
             case State.FETCHING, events.FetchFailed(attempt=self.attempt):
                 return self._fetch_failed(event, now)
             case State.STARTING, events.Healthy(generation=self.generation):
-                return self._ready(now)
+                return self._ready(event, now)
+            case State.FALLING_ASLEEP, events.Asleep(generation=self.generation):
+                return self._asleep(event, now)
+            case State.WAKING, events.Awake(generation=self.generation):
+                return self._awake(now)
+            case (
+                State.FALLING_ASLEEP | State.ASLEEP | State.WAKING,
+                events.Crashed(generation=self.generation),
+            ):
+                return self._crashed_asleep(event, now)
             case State.STARTING, events.StartFailed(generation=self.generation):
                 return self._start_failed(event, now)
             case State.READY | State.DRAINING, events.Responded(generation=self.generation):
@@ -308,24 +412,78 @@ class EngineLife(SharedSlot):
                 return [
                     actions.Alarm(f"The engine for {self.key} can't be killed.", leave=True)
                 ]
-        return []
+        return self._report_standby(event, now) if self.standby else []
 
-    def _ready(self, now: float) -> list[Action]:
+    def _report_standby(self, event: events.Report, now: float) -> list[Action]:
+        standby = self.standby
+        if standby is None or getattr(event, "generation", None) != standby.generation:
+            return []
+        if isinstance(event, events.Standing):
+            self._took(Stage.PRESTART, now - standby.since)
+            self.standby = replace(standby, standing=True)
+            return []
+        self.no_prestart = True  # an ordinary start will tell why
+        return self.dismiss("it ended before it was needed")
+
+    def _took(self, stage: Stage, seconds: float) -> None:
+        self._history.took(stage, self.key, self.size, seconds)
+
+    def _ready(self, event: events.Healthy, now: float) -> list[Action]:
+        if self.from_gate is not False:  # else a part of the imports counts as well
+            stage = Stage.FROM_GATE if self.from_gate else Stage.START
+            self._took(stage, now - self.started_at)
         self._move(Cause.HEALTHY, now)
+        self.no_prestart = False
+        if event.taken is not None:
+            self._correct_claim(event.taken)
+        self.suspicion.started(now)
+        return self._up(now)
+
+    def _up(self, now: float) -> list[Action]:
+        """The engine takes requests from now on: first those that waited for it."""
+        self._end_turn()
         self.linger_until = None
+        self.batch = next(reversed(self.queue.values())).age if self.queue else 0
         self.ready_at = self.last_used = self.last_progress = now
         self.answered = self.probing = False
         self.trials = Trials()
-        self.suspicion.started(now)
         return self._grant(now)
+
+    def _correct_claim(self, taken: int) -> None:
+        """Hold what the engine has taken, as measured, where it was an estimate."""
+        if self.spec.memory is not None or self.plan is None or self.tokens is None:
+            return
+        self.excess = max(0, taken - self.claim)
+        self.held = self.claim = max(taken, min(taken + SLACK, self.claim))
+        if self.shrink is Shrink.NONE:
+            self._history.measured(self.key, taken)
+
+    def _asleep(self, event: events.Asleep, now: float) -> list[Action]:
+        self._took(Stage.SLEEP, now - self.moved_at)
+        self._move(Cause.SLEPT, now)
+        self.loaded, self.held = False, min(event.left, self.claim)
+        return []
+
+    def _awake(self, now: float) -> list[Action]:
+        self._took(Stage.WAKE, now - self.moved_at)
+        self._move(Cause.AWAKE, now)
+        return self._up(now)
+
+    def _crashed_asleep(self, event: events.Crashed, now: float) -> list[Action]:
+        """It failed to sleep or to wake, which is no caller's doing."""
+        self.no_sleep = True
+        self._cool_down(now)
+        return [self._stop(Cause.CRASHED, now, event.reason)]
 
     def _start_failed(self, event: events.StartFailed, now: float) -> list[Action]:
         failed: list[Action] = []
-        if event.out_of_memory and not self.smaller:
-            self.smaller = True  # the same requests get another start
+        last = Shrink.HALF_THE_CACHE if self.alone else Shrink.WHOLE_DEVICE
+        if event.out_of_memory and self.shrink < last:
+            # The same requests get another start, with less cache or with more room.
+            self.shrink, self.shrunk_at = Shrink(self.shrink + 1), now
         else:
             self._cool_down(now, event)
-            self.verify_files = True
+            self.verify_files, self.shrink = True, Shrink.NONE
             failed = self.fail(rejections.did_not_start(self))
         return [*failed, self._stop(Cause.START_FAILED, now, event.reason)]
 
@@ -361,6 +519,8 @@ class EngineLife(SharedSlot):
 
     def _gone(self, now: float) -> list[Action]:
         verify, self.verify_files = self.verify_files, False
+        self._took(Stage.STOP, now - self.moved_at)
+        self.loaded, self.held, self.excess = False, 0, 0
         self._move(Cause.VERIFY_FILES if verify else Cause.GONE, now)
         return [self._begin_fetch(now)] if verify and self.queue else []
 
@@ -397,10 +557,10 @@ class EngineLife(SharedSlot):
 
     def shut_down(self, deadline: float, now: float) -> list[Action]:
         """Fail waiting requests, and end the engine: now if it is idle, else by `deadline`."""
-        failed = self.fail(rejections.shutting_down())
+        failed = [*self.fail(rejections.shutting_down()), *self.dismiss("shutdown")]
         if self.state is State.FETCHING:
             return [*failed, self._cancel_fetch(Cause.SHUT_DOWN, now)]
-        if self.state is State.STARTING or (self.running and self.idle):
+        if self.state in _ENDS_AT_ONCE or (self.running and self.idle):
             return [*failed, self._stop(Cause.SHUT_DOWN, now)]
         if self.running:
             self.drain(now)

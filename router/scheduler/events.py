@@ -127,6 +127,7 @@ class Awake:
 class Healthy:
     key: EngineKey
     generation: int
+    taken: int | None = None  # bytes of the device, as measured; None: no telling
 
 
 @dataclass(frozen=True, slots=True)

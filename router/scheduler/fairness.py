@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heapreplace
 from math import inf
 
@@ -124,23 +124,26 @@ def crowded_out(slots: Iterable[Slot], limits: Limits) -> list[Slot]:
 class Holdings:
     """How many engines each caller holds or waits for, and which go first to make room."""
 
-    def __init__(self, slots: Collection[Slot], now: float) -> None:
+    def __init__(
+        self, engines: Iterable[Slot], waited_for: Mapping[str, int], now: float
+    ) -> None:
+        """`waited_for`: by caller, the models without an engine that it waits for."""
         self._now = now
-        held = (
-            self._holder(slot) if slot.state.claims else slot.oldest.caller
-            for slot in slots
-            if slot.state.claims or slot.queue
-        )
-        self._held = Counter(caller for caller in held if caller is not None)
-        owned = [
-            (self._holder(slot), slot.held)
-            for slot in slots
-            if slot.state.claims and not slot.spec.pinned
-        ]
-        self._own = Counter(caller for caller, _ in owned)  # engines that it alone uses
+        self._held: Counter[Caller] = Counter(waited_for)
+        self._own: Counter[Caller] = Counter()  # engines that it alone uses
         self._memory: Counter[Caller] = Counter()  # bytes of these
-        for caller, size in owned:
-            self._memory.update({caller: size})
+        self.changes_at = inf  # when time alone makes an engine anyone's to take
+        for slot in engines:
+            for used in (slot.last_used, slot.shared_at):
+                if used + RECENT > now:
+                    self.changes_at = min(self.changes_at, used + RECENT)
+            if slot.state is State.ASLEEP:
+                continue
+            holder = self._holder(slot)
+            self._held[holder] += 1
+            if not slot.spec.pinned:
+                self._own[holder] += 1
+                self._memory[holder] += slot.held
 
     def may_take(self, slot: Slot, victim: Slot) -> bool:
         """Whether `victim` may make room for `slot`.
@@ -166,10 +169,10 @@ class Holdings:
     def _is_stale(self, slot: Slot) -> bool:
         return slot.running and slot.idle and self._now - slot.last_used >= RECENT
 
-    def eviction_order(self, victim: Slot) -> tuple[bool, int, float]:
-        """Engines that were yielded by quota; those that have not been used for long; then
-        those of the caller that holds the most. The least recently used first."""
+    def rank(self, victim: Slot) -> tuple[bool, int]:
+        """Engines that were yielded by quota come first to make room; then those that have not
+        been used for long; then those of the caller that holds the most."""
         holder = self._holder(victim)
         count = self._held[holder] if holder is not None else 1
         order = sys.maxsize if self._is_stale(victim) else count
-        return not victim.yielded_by_quota, -order, victim.last_used
+        return not victim.yielded_by_quota, -order

@@ -19,8 +19,13 @@ from math import inf
 
 from router.models import EngineKey
 from router.scheduler.lifecycle import State
+from router.scheduler.roster import Roster
 from router.scheduler.state import Limits, Slot
 from router.scheduler.waiting import QueuePlaces
+
+_ENDED_BY_SHUTDOWN = frozenset(State) - {
+    *(State.COLD, State.FETCHED, State.DRAINING, State.STOPPING)
+}
 
 
 class InvariantViolation(Exception):
@@ -32,6 +37,7 @@ class SchedulerView:
     """All that the scheduler knows, after one event."""
 
     slots: Mapping[EngineKey, Slot]
+    roster: Roster
     holders: Mapping[int, Slot]  # by waiter
     limits: Limits
     _: KW_ONLY
@@ -49,10 +55,11 @@ def check(known: SchedulerView) -> None:
             *_requests(key, slot, known),
             *_trials(slot, known),
             *_engine(slot, known),
+            *_shutdown(slot, known),
         ):
             story = "\n  ".join(slot.tell_story())
             raise InvariantViolation(f"{key} ({slot.state}): {broken}\n  {story}")
-    for broken in (*_totals(known), *_queue(known)):
+    for broken in (*_totals(known), *_queue(known), *known.roster.differences(known.now)):
         raise InvariantViolation(broken)
 
 
@@ -71,6 +78,8 @@ def _requests(key: EngineKey, slot: Slot, known: SchedulerView) -> Iterator[str]
         yield "a request waits, and nothing downloads its model"
     if slot.queue and known.shutting_down:
         yield "a request waits for a worker that is shutting down"
+    if slot.leases.keys() != slot.since.keys():
+        yield "the times of the leases are miscounted"
 
 
 def _in_flight(slot: Slot, limits: Limits) -> Iterator[str]:
@@ -106,24 +115,36 @@ def _engine(slot: Slot, known: SchedulerView) -> Iterator[str]:
         yield "it has no snapshot"
     if slot.state is State.DRAINING and slot.spec.pinned and not known.shutting_down:
         yield "a pinned engine drains to make room"
+    if slot.held and not slot.state.claims:
+        yield "memory is held for no engine"
+    if slot.standby is not None and slot.state is not State.FETCHED:
+        yield "a process stands by for a model that is not on disk, or beside its engine"
     if slot.drain_deadline is not None and slot.state is not State.DRAINING:
         yield "a drain deadline without a drain"
-    if known.shutting_down and slot.state in (State.FETCHING, State.STARTING, State.READY):
-        yield "the shutdown has missed it"
-    if known.shutting_down and slot.state is State.DRAINING and slot.idle:
-        yield "it drains, and no request is in flight"
     if slot.due_at(known.limits, known.now) < known.wake_at:
         yield "no timer is set for what is due next"
 
 
+def _shutdown(slot: Slot, known: SchedulerView) -> Iterator[str]:
+    if known.shutting_down and slot.state in _ENDED_BY_SHUTDOWN:
+        yield "the shutdown has missed it"
+    if known.shutting_down and slot.state is State.DRAINING and slot.idle:
+        yield "it drains, and no request is in flight"
+
+
 def _totals(known: SchedulerView) -> Iterator[str]:
     slots, limits = known.slots.values(), known.limits
-    if sum(slot.held for slot in slots) > limits.budget:
+    if sum(slot.held - slot.excess for slot in slots) > limits.budget:
         yield "the claims exceed the budget"
-    if limits.max_loaded and sum(slot.state.claims for slot in slots) > limits.max_loaded:
+    if limits.max_loaded and sum(slot.loaded for slot in slots) > limits.max_loaded:
         yield "more engines are loaded than MAX_LOADED_MODELS"
-    if sum(slot.state is State.STARTING for slot in slots) > 1:
+    if sum(slot.state in (State.STARTING, State.WAKING) for slot in slots) > 1:
         yield "two engines start at once"
+    asleep = (State.FALLING_ASLEEP, State.ASLEEP)
+    if sum(slot.weights for slot in slots if slot.state in asleep) > limits.sleep_memory:
+        yield "the weights of engines that sleep exceed SLEEP_MEMORY"
+    if sum(slot.standby is not None for slot in slots) > limits.standby:
+        yield "more processes stand by than STANDBY_ENGINES"
     for numbers in ([s.generation for s in slots], [s.attempt for s in slots]):
         if max(Counter(filter(None, numbers)).values(), default=0) > 1:
             yield "two engines share a number"

@@ -4,7 +4,8 @@ Rules that the table can't say:
 
 * Waiting requests are data, not a state. Requests for an engine that is not READY wait.
 * A claim counts against the memory budget from STARTING until the process group is gone
-  *and* its memory was measured free: DRAINING and STOPPING free nothing.
+  *and* its memory was measured free: DRAINING and STOPPING free nothing. An engine that is
+  ASLEEP holds what it could not give back.
 * Each start has a generation, a number that is never used again. Reports carry it, and a
   report about an earlier generation is ignored: a late crash report can't kill a successor.
 * An engine with requests in flight stops by one of the causes in `CUTS_OFF`, and by no other.
@@ -29,6 +30,9 @@ class State(StrEnum):
     READY = "ready"
     DRAINING = "draining"
     STOPPING = "stopping"
+    FALLING_ASLEEP = "falling asleep"
+    ASLEEP = "asleep"
+    WAKING = "waking"
 
     @property
     def claims(self) -> bool:
@@ -38,10 +42,11 @@ class State(StrEnum):
     @property
     def loading(self) -> bool:
         """Whether the engine takes or frees memory. Two at once would measure each other."""
-        return self in (State.STARTING, State.STOPPING)
+        return self in _LOADING
 
 
-_CLAIMING = frozenset({State.STARTING, State.READY, State.DRAINING, State.STOPPING})
+_CLAIMING = frozenset(set(State) - {State.COLD, State.FETCHING, State.FETCHED})
+_LOADING = frozenset({State.STARTING, State.STOPPING, State.FALLING_ASLEEP, State.WAKING})
 
 
 class Cause(StrEnum):
@@ -63,6 +68,10 @@ class Cause(StrEnum):
     DRAIN_TIMEOUT = "drain deadline"
     CRASHED = "crashed"
     SHUT_DOWN = "shutdown"
+    SLEEP = "told to sleep"
+    SLEPT = "fell asleep"
+    WAKE = "told to wake"
+    AWAKE = "woke"
     GONE = "gone"
     VERIFY_FILES = "gone, files to be verified"
 
@@ -88,14 +97,33 @@ TABLE: Mapping[State, Mapping[Cause, State]] = {
         Cause.EVICTED: State.STOPPING,
         Cause.EXPIRED: State.STOPPING,
         Cause.DRAIN: State.DRAINING,
+        Cause.SLEEP: State.FALLING_ASLEEP,
         Cause.CRASHED: State.STOPPING,
         Cause.SHUT_DOWN: State.STOPPING,
     },
     State.DRAINING: {
         Cause.EVICTED: State.STOPPING,
+        Cause.SLEEP: State.FALLING_ASLEEP,
         Cause.REVIVED: State.READY,
         Cause.DRAINED: State.STOPPING,
         Cause.DRAIN_TIMEOUT: State.STOPPING,
+        Cause.CRASHED: State.STOPPING,
+        Cause.SHUT_DOWN: State.STOPPING,
+    },
+    State.FALLING_ASLEEP: {
+        Cause.SLEPT: State.ASLEEP,
+        Cause.CRASHED: State.STOPPING,
+        Cause.SHUT_DOWN: State.STOPPING,
+    },
+    State.ASLEEP: {
+        Cause.WAKE: State.WAKING,
+        Cause.EVICTED: State.STOPPING,
+        Cause.EXPIRED: State.STOPPING,
+        Cause.CRASHED: State.STOPPING,
+        Cause.SHUT_DOWN: State.STOPPING,
+    },
+    State.WAKING: {
+        Cause.AWAKE: State.READY,
         Cause.CRASHED: State.STOPPING,
         Cause.SHUT_DOWN: State.STOPPING,
     },

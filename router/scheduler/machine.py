@@ -8,58 +8,69 @@ decisions.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
 
 from router.errors import RouterError
 from router.models import EngineKey
 from router.scheduler import actions, events, rejections
-from router.scheduler.engine_life import (
-    LONGEST_BACKOFF,
-    SHORT_COOL_DOWN,
-    EngineLife,
-)
-from router.scheduler.fairness import StartSeconds, crowded_out, gives_way_at
+from router.scheduler.ahead import prestarts
+from router.scheduler.engine_life import SHORT_COOL_DOWN, EngineLife, Shared
+from router.scheduler.fairness import crowded_out, gives_way_at
+from router.scheduler.history import History
 from router.scheduler.invariants import SchedulerView, check
 from router.scheduler.lifecycle import State
-from router.scheduler.planner import Capacity, Plan, plan, unfit, unpinned, waiting_models
+from router.scheduler.planner import Capacity, Plan, View, plan
 from router.scheduler.quotas import Quotas
+from router.scheduler.roster import Roster
 from router.scheduler.state import Limits, Slot
-from router.scheduler.waiting import QueuePlaces
 
 REMEASURE = 1.0  # seconds until free memory that was not enough is measured again
-SNAPSHOTS_REMEMBERED = 32  # models on disk that have no engine
+ALONE_FOR = 600.0  # seconds without a request for another model, for one that gets the device
+CONTENDERS = 64  # models that wait: as many are looked at, to end a start for one of them
+SNAPSHOTS_REMEMBERED = 1024  # models on disk that have no engine
 
 
 class Scheduler:
-    """All state of the pool, and what each event does to it."""
+    """All state of the pool, and what each event does to it.
 
-    def __init__(self, limits: Limits) -> None:
+    `history`: of earlier runs of the worker.
+    """
+
+    def __init__(self, limits: Limits, history: History | None = None) -> None:
         self.limits = limits
-        self.slots: dict[EngineKey, EngineLife] = {}
         self.shutting_down = False
         self.written_off = 0  # bytes that are missing on the device
         self.wake_at = inf  # when a `Tick` is due, by the pool's clock; `inf`: never
-        self._places, self._starts = QueuePlaces(), StartSeconds()
-        self._quotas = Quotas(limits, self.slots, self._places)
+        self._shared = Shared(limits, itertools.count(1), history=history or History())
+        self._places, self._starts = self._shared.places, self._shared.starts
+        self._lives: dict[EngineKey, EngineLife] = {}
+        self._roster = Roster(limits)
+        self._quotas = Quotas(limits, self._lives, self._places)
         self._holders: dict[int, EngineLife] = {}  # by waiter, until it leaves or fails
-        self._numbers = itertools.count(1)  # of starts and downloads
-        self._settled = True  # no request waits, and no engine drains
+        self._changed: dict[EngineLife, None] = {}  # in this pass
+        self._ending: set[int] = set()  # the generations of processes that never started
+        self._room = Capacity(0, 0)  # that pinned engines leave, when last looked at
         self._now = 0.0  # of the last pass
+
+    @property
+    def slots(self) -> Mapping[EngineKey, EngineLife]:
+        return self._lives
 
     @property
     def empty(self) -> bool:
         """No process is left or being started, except one that can't be killed."""
-        return not any(
-            (slot.state.claims and not slot.stuck) or slot.state is State.FETCHING
-            for slot in self.slots.values()
-        )
+        roster = self._roster
+        alive = any(not slot.stuck for slot in roster.engines)
+        return not (alive or roster.in_state(State.FETCHING) or self._ending)
 
     def validate(self) -> None:
         """Raise `InvariantViolation` unless every invariant holds."""
         check(
             SchedulerView(
-                self.slots,
+                self._lives,
+                self._roster,
                 self._holders,
                 self.limits,
                 settled=self._settled,
@@ -87,41 +98,66 @@ class Scheduler:
                 slot, done = self._released(event, waiter, answered=None)
             case _:
                 return self._replan(event, self._advance(event))
-        if not self._settled or (slot and (slot.queue or slot.state is not State.READY)):
-            return self._replan(event, done)
-        # The usual request: a ready engine takes it, or has answered it. Nothing to plan.
-        if slot is not None:
-            self.wake_at = min(self.wake_at, slot.due_at(self.limits, now))
-        return done
+        if self._settled and slot and not slot.queue and slot.state is State.READY:
+            # The usual request: a ready engine takes it, or has answered it. Nothing to plan.
+            self._changed.clear()
+            self._roster.file(slot, now)
+            self.wake_at = min(self.wake_at, self._roster.next_due())
+            return done
+        return self._replan(event, done)
+
+    @property
+    def _settled(self) -> bool:
+        """No request waits, and no engine drains."""
+        return not (self._roster.queued or self._roster.in_state(State.DRAINING))
 
     def _replan(self, event: events.Event, done: list[actions.Action]) -> list[actions.Action]:
         """Plan, and add what the plan asks for to what the event has caused."""
         replan_at = inf
+        self._file()
         if not self.shutting_down:
             done += self._make_way()
+            self._file()
             decided = self._plan(event)
             done += self._follow(decided)
+            self._file()
             replan_at = min(decided.wake_at, self._start_gives_way_at())
         for action in done:
             if isinstance(action, actions.Fail):
                 self._holders.pop(action.waiter, None)
-        self._forget_unused()
-        slots = self.slots.values()
-        self._settled = not any(slot.queue or slot.state is State.DRAINING for slot in slots)
-        due = min((slot.due_at(self.limits, self._now) for slot in slots), default=inf)
-        self.wake_at = min(replan_at, due)
+        self.wake_at = min(replan_at, self._roster.next_due())
         return done
+
+    def _change(self, slot: Slot) -> EngineLife:
+        """The slot, to be changed in this pass."""
+        life = self._lives[slot.key]
+        self._changed[life] = None
+        return life
+
+    def _file(self) -> None:
+        """Bring the indices up to date, and drop what nothing needs."""
+        for slot in self._changed:
+            self._roster.file(slot, self._now)
+            if slot.state is State.COLD and slot.forgettable(self._now):
+                self._forget(slot)
+        self._changed.clear()
+        on_disk = self._roster.in_state(State.FETCHED)
+        if len(on_disk) > SNAPSHOTS_REMEMBERED:
+            oldest = itertools.islice(on_disk.values(), CONTENDERS)
+            for one in [one for one in oldest if one.forgettable(self._now)]:
+                self._forget(one)
+
+    def _forget(self, slot: Slot) -> None:
+        del self._lives[slot.key]
+        self._roster.forget(slot)
 
     # --- requests --------------------------------------------------------------------
 
     def _wanted(self, request: events.Wanted) -> tuple[EngineLife, list[actions.Action]]:
         key, now = request.spec.key, self._now
-        slot = self.slots.get(key)
-        if slot is None:
-            slot = EngineLife(
-                request.spec, self.limits, self._numbers, self._places, self._starts
-            )
-            self.slots[key] = slot
+        if key not in self._lives:
+            self._lives[key] = EngineLife(request.spec, self._shared)
+        slot = self._change(self._lives[key])
         slot.note(request, now)
         if error := slot.refusal(request, now):
             return slot, [actions.Fail(request.waiter, error)]
@@ -129,7 +165,7 @@ class Scheduler:
         on_trial = slot.suspicion.active(now)  # then it may have to wait for others to end
         served = not on_trial and slot.accepts(request.caller, self.limits)
         if slot.yielded_by_quota or not served:
-            slot.configure(request.spec, self.written_off)
+            slot.configure(request.spec, self._device, now)
             if error := self._admit(slot, request, served=served):
                 return slot, [actions.Fail(request.waiter, error)]
             made_room = [] if served else self._make_room(request)
@@ -145,7 +181,7 @@ class Scheduler:
             return error
         ruling = self._quotas.rule(slot, request, now, served=served)
         for key in ruling.yields:
-            self.slots[key].yield_by_quota()
+            self._change(self._lives[key]).yield_by_quota()
         if ruling.starts:
             slot.belong_to(request.caller)
             self._quotas.charge_start(request.caller, now)
@@ -160,7 +196,7 @@ class Scheduler:
             return rejections.cooling_down(slot, self._now)
         if slot.state is State.FETCHING and request.credential_digest in slot.refused:
             return slot.refused[request.credential_digest]
-        if not slot.state.claims and (error := self._unfit(slot, self._room())):
+        if not slot.state.claims and (error := self._view().unfit(slot)):
             return error
         if served or request.retried:
             return None
@@ -177,7 +213,7 @@ class Scheduler:
             return []
         last = self._places.given_up_for(request.caller)
         assert last is not None  # noqa: S101  else `_refusal` has refused the request
-        slot = self._holders[last.waiter]
+        slot = self._change(self._holders[last.waiter])
         return slot.refuse(last.waiter, rejections.place_given_up(), self._now)
 
     def _released(
@@ -186,129 +222,171 @@ class Scheduler:
         slot = self._holders.pop(waiter, None)
         if slot is None:
             return None, []
+        self._change(slot)
         slot.note(event, self._now)
         return slot, slot.release(waiter, self._now, answered=answered)
 
     # --- all other events ------------------------------------------------------------
 
     def _advance(self, event: events.Event) -> list[actions.Action]:
-        slots, now = self.slots.values(), self._now
+        slots, now = tuple(self._lives.values()), self._now
         match event:
             case events.ShutDown(deadline):
                 self.shutting_down = True
-                return [done for slot in slots for done in slot.shut_down(deadline, now)]
+                self._ending.update(
+                    slot.standby.generation for slot in slots if slot.standby is not None
+                )
+                return [
+                    done
+                    for slot in slots
+                    for done in self._change(slot).shut_down(deadline, now)
+                ]
             case events.Thawed():
-                return [done for slot in slots for done in slot.probe()]
+                return [done for slot in slots for done in self._change(slot).probe()]
             case events.Tick():
-                return [done for slot in slots for done in slot.tick(now)]
+                due = self._roster.due(now)
+                return [done for slot in due for done in self._change(slot).tick(now)]
             case events.Downloaded(caller, size):
                 self._quotas.charge_bytes(caller, size, now)
             case events.ForgetSnapshot(repo_id, commit):
-                for key, slot in self.slots.items():
-                    if (key.repo_id, key.commit) == (repo_id, commit):
-                        slot.forget_snapshot(now)
+                for slot in slots:
+                    if (slot.key.repo_id, slot.key.commit) == (repo_id, commit):
+                        self._change(slot).forget_snapshot(now)
             case _ if isinstance(event, events.Report):
                 return self._reported(event)
         return []  # `Measured` is for the plan of this pass
 
     def _reported(self, event: events.Report) -> list[actions.Action]:
-        slot = self.slots.get(event.key)
-        if slot is None:
+        if isinstance(event, events.Gone):
+            self._ending.discard(event.generation)
+        if event.key not in self._lives:
             return []
-        before = slot.state
+        slot = self._change(self._lives[event.key])
+        before, prestarted = slot.state, slot.standby
         done = slot.report(event, self._now)
-        if isinstance(event, events.Gone) and slot.state is not before:
-            if event.missing > self.written_off:
-                lost = f"{event.missing} bytes of accelerator memory are missing."
-                done.append(actions.Alarm(lost))
-            self.written_off = event.missing
-            for other in self.slots.values():  # a claim may be a share of what is left
-                other.configure(other.spec, self.written_off)
+        if isinstance(event, events.Fetched | events.Gone):
+            slot.configure(slot.spec, self._device, self._now)
+        if prestarted and slot.standby is None:
+            self._ending.add(prestarted.generation)
+        if isinstance(event, events.Gone | events.Asleep) and slot.state is not before:
+            done += self._write_off(event.missing)
         return done
 
-    def _forget_unused(self) -> None:
-        """Drop slots that nothing needs: failed downloads, and models long unused."""
-        on_disk = []
-        for key, slot in tuple(self.slots.items()):
-            remembers = slot.suspicion.active(self._now)
-            cooling = slot.failures and self._now < slot.retry_at + LONGEST_BACKOFF
-            if slot.queue or remembers:
-                continue
-            if slot.state is State.COLD and not cooling:
-                del self.slots[key]
-            elif slot.state is State.FETCHED and self._now >= slot.retry_at:
-                on_disk.append(slot)
-        for slot in sorted(on_disk, key=lambda slot: slot.last_used)[:-SNAPSHOTS_REMEMBERED]:
-            del self.slots[slot.key]
+    def _write_off(self, missing: int) -> list[actions.Action]:
+        """Do without memory of the device that did not come back."""
+        alarms: list[actions.Action] = []
+        if missing > self.written_off:
+            lost = f"{missing} bytes of accelerator memory are missing."
+            alarms.append(actions.Alarm(lost))
+        if missing != self.written_off:
+            self.written_off = missing
+            for slot in self._lives.values():  # a claim may be a share of what is left
+                self._change(slot).configure(slot.spec, self._device, self._now)
+        return alarms
+
+    @property
+    def _device(self) -> int:
+        """Bytes that engines may use."""
+        return self.limits.budget - self.written_off
 
     # --- making way ------------------------------------------------------------------
 
     def _make_way(self) -> list[actions.Action]:
         """End downloads and the start that others wait for, and that have had their turn."""
-        slots, now = self.slots, self._now
-        done = [
-            slots[slot.key].abandon(now) for slot in crowded_out(slots.values(), self.limits)
+        fetching, now = self._roster.in_state(State.FETCHING).values(), self._now
+        done: list[actions.Action] = [
+            self._change(slot).abandon(now) for slot in crowded_out(fetching, self.limits)
         ]
         start = self._starting
         if start is not None and now >= self._start_gives_way_at():
+            self._change(start)
             done += start.overrun(now) if start.queue else [start.abandon(now)]
         return done
 
     @property
     def _starting(self) -> EngineLife | None:
-        return next((s for s in self.slots.values() if s.state is State.STARTING), None)
+        starting = next(iter(self._roster.in_state(State.STARTING)), None)
+        return self._lives[starting] if starting else None
 
     def _start_gives_way_at(self) -> float:
         start = self._starting
         if start is None:
             return inf
-        room = self._room()
-        waiting = waiting_models(self.slots.values(), self._now)
-        fit = (slot for slot in waiting if not self._unfit(slot, room))
+        view = self._view()
+        waiting = itertools.islice(view.in_turn(), CONTENDERS)
+        fit = (slot for slot in waiting if not view.unfit(slot))
         return gives_way_at(start, fit, self.limits)
-
-    def _room(self) -> Capacity:
-        return unpinned(self.slots.values(), self.limits, self.written_off)
-
-    def _unfit(self, slot: Slot, room: Capacity) -> RouterError | None:
-        return unfit(slot, room, self.limits, self.written_off)
 
     # --- the plan --------------------------------------------------------------------
 
+    def _view(self, free: int | None = None) -> View:
+        return View(
+            self._roster,
+            self.limits,
+            self._shared.history,
+            self._starts,
+            self._now,
+            self.written_off,
+            free,
+        )
+
     def _plan(self, event: events.Event) -> Plan:
         free = event.free if isinstance(event, events.Measured) else None
-        slots = self.slots.values()
-        decided = plan(
-            slots, self.limits, self.written_off, free, self._now, starts=self._starts
-        )
-        waiting = any(slot.queue for slot in self.slots.values())
-        if free is not None and decided.start is None and waiting:
+        decided = plan(self._view(free))
+        if free is not None and decided.start is None and self._roster.queued:
             return replace(decided, wake_at=min(decided.wake_at, self._now + REMEASURE))
         return decided
 
     def _follow(self, decided: Plan) -> list[actions.Action]:
-        slots, now = self.slots, self._now
+        now = self._now
         done: list[actions.Action] = [actions.Measure()] if decided.measure else []
         for slot, error in decided.reject:
-            done += slots[slot.key].fail(error)
+            done += self._change(slot).fail(error)
         if decided.drain is not None:
             done += self._drain_or_revive(decided.drain, decided.evict)
         if decided.start is not None:
-            whole = decided.start.claim >= self.limits.budget - self.written_off
-            done.append(slots[decided.start.key].start(decided.free, now, whole=whole))
+            done += self._start(self._change(decided.start), decided.free)
         if decided.evict is not None:
-            done.append(slots[decided.evict.key].evict(now))
+            done.append(self._change(decided.evict).evict(now, sleep=decided.sleep))
         if decided.expire is not None:
-            done.append(slots[decided.expire.key].expire(now))
+            done.append(self._change(decided.expire).expire(now))
+        return done if decided.measure else done + self._start_ahead(decided)
+
+    def _start(self, slot: EngineLife, free: int) -> list[actions.Action]:
+        whole = self.limits.whole_device and self._is_alone(slot)
+        before = slot.standby
+        done = slot.start(free, self._now, device=self._device, whole=whole)
+        if before and slot.generation != before.generation:
+            self._ending.add(before.generation)
+        return done
+
+    def _is_alone(self, slot: Slot) -> bool:
+        """Whether no other model was wanted for some time."""
+        since = self._now - ALONE_FOR
+        return not any(
+            other is not slot
+            and (other.queue or other.state.claims or other.demand.last > since)
+            for other in self._lives.values()
+        )
+
+    def _start_ahead(self, decided: Plan) -> list[actions.Action]:
+        done: list[actions.Action] = []
+        self._file()
+        new, surplus = prestarts(self._view(), decided)
+        for slot in surplus:
+            assert slot.standby is not None  # noqa: S101  it was chosen for that
+            self._ending.add(slot.standby.generation)
+            done += self._change(slot).dismiss("others are wanted more")
+        done += [self._change(slot).prestart(self._now) for slot in new]
         return done
 
     def _drain_or_revive(
         self, drain: tuple[Slot, ...], evict: Slot | None
     ) -> list[actions.Action]:
         done: list[actions.Action] = []
-        for slot in self.slots.values():
-            if slot in drain:
-                slot.drain(self._now)
-            elif slot.state is State.DRAINING and slot is not evict:
-                done += slot.revive(self._now)
+        for slot in drain:
+            self._change(slot).drain(self._now)
+        for slot in tuple(self._roster.in_state(State.DRAINING).values()):
+            if slot not in drain and slot is not evict:
+                done += self._change(slot).revive(self._now)
         return done

@@ -1,44 +1,55 @@
-"""Decides which engine starts, stops or drains next, and which requests can't be served.
+"""Decides which engine starts, stops, sleeps or drains next, and what can't be served.
 
 The planner reads slots and returns a `Plan`; it changes nothing. Models that are on disk and
-have waiting requests are considered in the order of their oldest request, so that all
-requests for one model are served together; models of callers with many start seconds
-come last. Only one engine at a time takes or frees memory, so a plan holds at most one start or
-one stop.
+have waiting requests are considered in the order of their turns, so that all requests for one
+model are served together; models of callers with many start seconds come last. Only one engine
+at a time takes or frees memory, so a plan holds at most one start or one stop.
 
 Memory that is freed for one model is reserved for it: models behind it get only what it
-can't use. Idle engines are evicted first; of these, first those of the caller that holds the
-most, and of its engines the least recently used. If all idle engines together are not enough,
-busy engines drain for the first model in the order, and for no other. An engine does not
-drain for a request whose turn comes after that of one of its own.
+can't use. The engines that make room are those whose loss costs least; of these, first those of
+the caller that holds the most. If idle engines are not enough, busy ones drain for the first
+model in the order, and for no other. `pace` says when. An engine does not drain for a request
+whose turn comes after that of one of its own.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
 from math import inf
 
 from router.errors import RouterError
 from router.scheduler import rejections
 from router.scheduler.fairness import Holdings, StartSeconds
+from router.scheduler.history import History
 from router.scheduler.lifecycle import State
+from router.scheduler.pace import Pace
+from router.scheduler.roster import Roster
 from router.scheduler.state import Limits, Slot
+from router.scheduler.worth import worth
+
+# Models that may be placed in one pass. Those behind them get their chance when one of these
+# has its engine; each pass is short, whatever waits.
+WINDOW = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to do now."""
 
-    start: Slot | None = None
+    start: Slot | None = None  # or wake
     free: int = 0  # bytes measured free for this start
     evict: Slot | None = None
+    sleep: bool = False  # it need not stop: there is room for its weights
     expire: Slot | None = None
     # Engines that are to drain; all others that drain are revived. None: free memory is not
     # known in this pass, so neither happens.
     drain: tuple[Slot, ...] | None = ()
     reject: tuple[tuple[Slot, RouterError], ...] = ()
+    next: tuple[Slot, ...] = ()  # the models that wait for room, in order
     measure: bool = False  # an engine could start: measure, then plan again
     wake_at: float = inf  # when time alone will change this plan
 
@@ -58,72 +69,117 @@ class Capacity:
         return self.memory <= other.memory and self.engines <= other.engines
 
 
-def plan(
-    slots: Collection[Slot],
-    limits: Limits,
-    written_off: int,
-    free: int | None,
-    now: float,
-    *,
-    starts: StartSeconds,
-) -> Plan:
-    """Decide one pass.
+@dataclass(frozen=True)
+class View:
+    """What a plan is made from.
 
-    `written_off`: bytes of the budget that are lost. `free`: bytes measured in this pass;
-    None where they were not measured.
+    `written_off`: bytes of the budget that are lost. `free`: bytes measured in this pass; None
+    where they were not measured.
     """
-    return _Planner(slots, limits, written_off, free, now, starts=starts).plan()
+
+    roster: Roster
+    limits: Limits
+    history: History
+    starts: StartSeconds
+    now: float
+    written_off: int = 0
+    free: int | None = None
+
+    @cached_property
+    def pace(self) -> Pace:
+        up = self.roster.in_state(State.READY).values()
+        takes_part = sum(not slot.spec.pinned for slot in up)
+        return Pace(self.limits, self.history, self.now, takes_part)
+
+    @cached_property
+    def holdings(self) -> Holdings:
+        return Holdings(self.roster.engines, self.roster.waited_for, self.now)
+
+    @cached_property
+    def whole(self) -> Capacity:
+        """All that engines may hold."""
+        memory = self.limits.budget - self.written_off
+        return Capacity(memory, self.limits.max_loaded or sys.maxsize)
+
+    @cached_property
+    def room(self) -> Capacity:
+        """What pinned engines leave to all others together."""
+        return self.whole - _held(slot for slot in self.roster.engines if slot.spec.pinned)
+
+    def unfit(self, slot: Slot) -> RouterError | None:
+        """Why an engine of this size can't start, however long it waits; None where it can."""
+        if slot.claim > self.limits.budget:
+            return rejections.too_large(slot.claim, self.limits.budget)
+        if slot.claim > self.whole.memory:
+            return rejections.memory_missing()
+        fits = Capacity(slot.claim, 1).within(self.room)
+        return None if fits else rejections.no_room()
+
+    def turn(self, slot: Slot) -> tuple[float, int]:
+        """Models of callers that have had their share of starts come last; then by age."""
+        return self.starts.overdraft(slot.queue.callers, self.now), slot.age
+
+    def in_turn(self) -> Iterator[Slot]:
+        """The models that may start now, in the order in which they do."""
+        late: list[tuple[float, int, Slot]] = []
+        for slot in self.roster.line:
+            if self.now < slot.retry_at:
+                continue
+            over, age = self.turn(slot)
+            if over:
+                late.append((over, age, slot))
+            else:
+                yield slot
+        late.sort(key=lambda one: one[:2])
+        yield from (slot for _, _, slot in late)
+
+    def by_loss(self, slots: Iterable[Slot]) -> list[Slot]:
+        """Engines in the order in which they make room."""
+        pace, eviction, holdings = self.pace, self.limits.eviction, self.holdings
+        return sorted(
+            slots,
+            key=lambda one: (*holdings.rank(one), worth(one, pace, eviction), one.last_used),
+        )
+
+
+def plan(view: View) -> Plan:
+    """Decide one pass."""
+    return _Planner(view).plan()
 
 
 class _Planner:
     """The capacity and the engines that are left, as each model takes its share."""
 
-    def __init__(
-        self,
-        slots: Collection[Slot],
-        limits: Limits,
-        written_off: int,
-        free: int | None,
-        now: float,
-        *,
-        starts: StartSeconds,
-    ) -> None:
-        self._slots, self._limits, self._free, self._now = slots, limits, free, now
-        self._written_off, self._starts = written_off, starts
-        self._loading = any(slot.state.loading for slot in slots)
-        self._available = _whole(limits, written_off) - _held(slots)
-        # Once all engines that were told to stop so far are gone.
-        self._available_later = self._available + _held(
-            slot for slot in slots if slot.state is State.STOPPING
-        )
-        self._evictable = [slot for slot in slots if slot.running and not slot.spec.pinned]
-        self._holdings = Holdings(slots, now)
+    def __init__(self, view: View) -> None:
+        self._view, roster = view, view.roster
+        self._loading = any(slot.state.loading for slot in roster.engines)
+        standby = view.limits.standby_claim * len(roster.standby)
+        self._available = view.whole - _held(roster.engines) - Capacity(standby, 0)
+        # Once all engines that were told to stop or to sleep so far have done so.
+        stopping = roster.in_state(State.STOPPING).values()
+        asleep_soon = roster.in_state(State.FALLING_ASLEEP).values()
+        self._available_later = self._available + _held(chain(stopping, asleep_soon))
+        self._spoken_for: set[Slot] = set()  # engines that make room for a model before
         self._drain: list[Slot] = []
         self._reject: list[tuple[Slot, RouterError]] = []
+        self._next: list[Slot] = []
+        self._wake_at = inf
 
     def plan(self) -> Plan:
-        first = True
-        room = unpinned(self._slots, self._limits, self._written_off)
-        for slot in self._in_order():
-            if error := unfit(slot, room, self._limits, self._written_off):
+        for slot in self._view.in_turn():
+            if error := self._view.unfit(slot):
                 self._reject.append((slot, error))
                 continue
-            if decided := self._place(slot, first=first):
-                return decided
-            first = False
-        return self._plan(expire=None if self._loading else _expired(self._slots, self._now))
+            if decided := self._place(slot, first=not self._next):
+                return self._with_next(decided, slot)
+            self._next.append(slot)
+            if len(self._next) == WINDOW:
+                break
+        expire = None if self._loading else _expired(self._view)
+        return replace(self._plan(expire=expire), next=tuple(self._next))
 
-    def _in_order(self) -> list[Slot]:
-        return sorted(waiting_models(self._slots, self._now), key=self._turn)
-
-    def _turn(self, slot: Slot) -> tuple[float, int]:
-        """Models of callers that have had their share of starts come last; then by age."""
-        return self._starts.overdraft(slot.queue.callers, self._now), slot.oldest.age
-
-    def _goes_first(self, victim: Slot, slot: Slot) -> bool:
-        """Whether a request for `victim` goes before those for `slot`, so that it would only
-        start again."""
-        return bool(victim.queue) and self._turn(victim) < self._turn(slot)
+    def _with_next(self, decided: Plan, slot: Slot) -> Plan:
+        return replace(decided, next=(*self._next, slot))
 
     def _plan(
         self,
@@ -131,27 +187,44 @@ class _Planner:
         start: Slot | None = None,
         evict: Slot | None = None,
         expire: Slot | None = None,
+        sleep: bool = False,
         measure: bool = False,
-        wake_at: float = inf,
     ) -> Plan:
-        drain = None if measure else tuple(slot for slot in self._drain if slot is not evict)
         return Plan(
-            start, self._free or 0, evict, expire, drain, tuple(self._reject), measure, wake_at
+            start=start,
+            free=self._view.free or 0,
+            evict=evict,
+            sleep=sleep,
+            expire=expire,
+            drain=None if measure else tuple(one for one in self._drain if one is not evict),
+            reject=tuple(self._reject),
+            measure=measure,
+            wake_at=self._wake_at,
         )
 
     def _place(self, slot: Slot, *, first: bool) -> Plan | None:
-        """Find memory for `slot`. None: its share is reserved, so look at the next model."""
-        need, available = Capacity(slot.claim, 1), self._available
-        if self._free is not None and slot.spec.memory is not None:
-            available = Capacity(min(available.memory, self._free), available.engines)
+        """Find memory for `slot`. None: it has to wait, so look at the next model."""
+        free, own = self._view.free, self._own(slot)
+        need, available = Capacity(slot.claim, 1) - own, self._available
+        if free is not None and slot.tells_size:
+            available = Capacity(min(available.memory, free), available.engines)
         being_freed = self._available_later - self._available
         victims = self._victims(slot, need, available + being_freed, first=first)
         if victims is None:
             if self._lacks_foreign_memory(slot, need, being_freed, first=first):
                 return None
-            return self._plan(wake_at=self._next_evictable())
+            self._wake_at = min(self._wake_at, self._view.holdings.changes_at)
+            return self._plan()
         if not self._loading and not victims and need.within(available):
-            return self._plan(measure=True) if self._free is None else self._plan(start=slot)
+            return self._plan(measure=True) if free is None else self._plan(start=slot)
+        return self._make_room(slot, need, victims)
+
+    def _make_room(self, slot: Slot, need: Capacity, victims: list[Slot]) -> Plan | None:
+        view = self._view
+        leaves_at = max((view.pace.leaves_at(one, slot) for one in victims), default=-inf)
+        if leaves_at > view.now:  # until then, others may use what is free
+            self._wake_at = min(self._wake_at, leaves_at)
+            return None
         self._drain += [
             victim
             for victim in victims
@@ -159,10 +232,30 @@ class _Planner:
         ]
         evict = next((victim for victim in victims if victim.idle), None)
         if evict is not None and not self._loading:
-            return self._plan(evict=evict)
-        self._evictable = [slot for slot in self._evictable if slot not in victims]
+            return self._evict(evict)
+        self._spoken_for.update(victims)
         self._available_later = self._available_later + _held(victims) - need
         return None
+
+    def _evict(self, victim: Slot) -> Plan:
+        """Let an engine sleep, if the host's memory has room for it or gets some from engines
+        that are worth less; else stop it."""
+        if victim.state is State.ASLEEP or not victim.sleeps:
+            return self._plan(evict=victim)
+        asleep = self._view.roster.in_state(State.ASLEEP).values()
+        room = self._view.limits.sleep_memory - sum(one.weights for one in asleep)
+        if victim.weights <= room:
+            return self._plan(evict=victim, sleep=True)
+        order = [one for one in self._by_loss if one is victim or one.state is State.ASLEEP]
+        cheaper = [one for one in order[: order.index(victim)] if not one.queue]
+        if victim.weights <= room + sum(one.weights for one in cheaper):
+            return self._plan(evict=cheaper[0])
+        return self._plan(evict=victim)
+
+    def _own(self, slot: Slot) -> Capacity:
+        """What the model holds already: asleep, or at the gate."""
+        standby = self._view.limits.standby_claim if slot.standby else 0
+        return Capacity(slot.held + standby, 0)
 
     def _lacks_foreign_memory(
         self, slot: Slot, need: Capacity, being_freed: Capacity, *, first: bool
@@ -171,7 +264,7 @@ class _Planner:
 
         Nothing here can free that memory, so smaller models need not wait behind this one.
         """
-        if self._free is None:
+        if self._view.free is None:
             return False
         return self._victims(slot, need, self._available + being_freed, first=first) is not None
 
@@ -179,90 +272,75 @@ class _Planner:
         self, slot: Slot, need: Capacity, available: Capacity, *, first: bool
     ) -> list[Slot] | None:
         """The engines to stop so that `need` fits; None where stopping all is not enough."""
+        if need.within(available):
+            return []
         chosen: list[Slot] = []
         for victim in self._candidates(slot, first=first):
+            chosen.append(victim)
+            available += _held((victim,))
             if need.within(available):
                 break
-            chosen.append(victim)
-            available += Capacity(victim.held, 1)
-        if not need.within(available):
+        else:
             return None
         for victim in tuple(chosen):  # a large engine, added last, may be enough by itself
-            if need.within(available - Capacity(victim.held, 1)):
+            if need.within(available - _held((victim,))):
                 chosen.remove(victim)
-                available -= Capacity(victim.held, 1)
+                available -= _held((victim,))
         return chosen
 
     def _candidates(self, slot: Slot, *, first: bool) -> list[Slot]:
         """The engines that may stop for `slot`, in the order in which they would."""
-        draining = [victim for victim in self._evictable if victim.state is State.DRAINING]
-        draining.sort(key=self._holdings.eviction_order)
-        ready = evictable(self._evictable, self._limits, self._now, self._holdings)
-        ready = [victim for victim in ready if self._holdings.may_take(slot, victim)]
-        order = [v for v in draining if v.idle] + [v for v in ready if v.idle]
+        holdings = self._view.holdings
+        draining = [one for one in self._evictable if one.state is State.DRAINING]
+        others = [
+            one
+            for one in self._evictable
+            if one.state is not State.DRAINING
+            and one is not slot
+            and holdings.may_take(slot, one)
+        ]
+        order = [one for one in draining if one.idle]
+        order += [one for one in others if not _is_wanted(one)]
         if first:
-            order += [v for v in draining if not v.idle]
-            order += [v for v in ready if not v.idle and not self._goes_first(v, slot)]
+            order += [one for one in draining if not one.idle]
+            order += [
+                one for one in others if _is_wanted(one) and not self._goes_first(one, slot)
+            ]
         return order
 
-    def _next_evictable(self) -> float:
-        """When the next engine will have been up for MIN_RESIDENCY."""
-        times = (
-            slot.evictable_at(self._limits.min_residency)
-            for slot in self._evictable
-            if slot.state is State.READY
-        )
-        return min((at for at in times if at > self._now), default=inf)
+    @cached_property
+    def _by_loss(self) -> list[Slot]:
+        roster = self._view.roster
+        states = (State.READY, State.DRAINING, State.ASLEEP)
+        engines = chain.from_iterable(roster.in_state(one).values() for one in states)
+        return self._view.by_loss(one for one in engines if not one.spec.pinned)
+
+    @property
+    def _evictable(self) -> Iterator[Slot]:
+        return (one for one in self._by_loss if one not in self._spoken_for)
+
+    def _goes_first(self, victim: Slot, slot: Slot) -> bool:
+        """Whether a request for `victim` goes before those for `slot`, so that it would only
+        start again."""
+        return bool(victim.queue) and self._view.turn(victim) < self._view.turn(slot)
 
 
-def evictable(
-    slots: Iterable[Slot], limits: Limits, now: float, holdings: Holdings
-) -> list[Slot]:
-    """Engines that may be evicted, in that order, as soon as they are idle."""
-    ready = (
-        slot
-        for slot in slots
-        if slot.state is State.READY
-        and not slot.spec.pinned
-        and now >= slot.evictable_at(limits.min_residency)
-    )
-    return sorted(ready, key=holdings.eviction_order)
-
-
-def unpinned(slots: Iterable[Slot], limits: Limits, written_off: int) -> Capacity:
-    """What pinned engines leave to all others together."""
-    pinned = _held(other for other in slots if other.spec.pinned)
-    return _whole(limits, written_off) - pinned
-
-
-def unfit(slot: Slot, room: Capacity, limits: Limits, written_off: int) -> RouterError | None:
-    """Why an engine of this size can't start, however long it waits; None where it can.
-
-    `room`: what pinned engines leave.
-    """
-    if slot.claim > limits.budget:
-        return rejections.too_large(slot.claim, limits.budget)
-    if slot.claim > limits.budget - written_off:
-        return rejections.memory_missing()
-    return None if Capacity(slot.claim, 1).within(room) else rejections.no_room()
-
-
-def _whole(limits: Limits, written_off: int) -> Capacity:
-    return Capacity(limits.budget - written_off, limits.max_loaded or sys.maxsize)
+def _is_wanted(victim: Slot) -> bool:
+    """Whether it answers requests, or sleeps and is to wake for some."""
+    return not victim.idle or (victim.state is State.ASLEEP and bool(victim.queue))
 
 
 def _held(slots: Iterable[Slot]) -> Capacity:
-    total = Capacity(0, 0)
+    """What these hold. An engine that sleeps is not loaded."""
+    memory = engines = 0
     for slot in slots:
-        if slot.state.claims:
-            total += Capacity(slot.held, 1)
-    return total
+        memory += slot.held
+        engines += slot.loaded
+    return Capacity(memory, engines)
 
 
-def waiting_models(slots: Iterable[Slot], now: float) -> list[Slot]:
-    """Models on disk that a request waits for, and that may start now."""
-    return [s for s in slots if s.state is State.FETCHED and s.queue and now >= s.retry_at]
-
-
-def _expired(slots: Iterable[Slot], now: float) -> Slot | None:
-    return next((slot for slot in slots if now >= slot.expires_at), None)
+def _expired(view: View) -> Slot | None:
+    up = chain.from_iterable(
+        view.roster.in_state(state).values() for state in (State.READY, State.ASLEEP)
+    )
+    return next((slot for slot in up if view.now >= slot.expires_at), None)

@@ -15,9 +15,7 @@ from router.errors import RouterError
 from router.models import EngineKey
 from router.scheduler import rejections
 from router.scheduler.events import Wanted
-from router.scheduler.fairness import Holdings
 from router.scheduler.lifecycle import State
-from router.scheduler.planner import evictable
 from router.scheduler.state import Limits, Slot
 from router.scheduler.waiting import QueuePlaces
 
@@ -88,7 +86,7 @@ class Quotas:
         caller, starts = request.caller, _starts_with(slot) and not request.retried
         if caller is None:
             return Ruling(starts=starts)
-        yields = self._yields(slot, caller, now)
+        yields = self._yields(slot, caller)
         if not request.retried:
             error = self._refusal(slot, caller, now, served=served)
             if error is None and yields is None:
@@ -123,7 +121,7 @@ class Quotas:
         limit = self._limits.max_queue_per_caller
         return limit is not None and self._places.of(caller) >= limit
 
-    def _yields(self, slot: Slot, caller: str, now: float) -> list[Slot] | None:
+    def _yields(self, slot: Slot, caller: str) -> list[Slot] | None:
         """The caller's engines that yield to this one; None where too few can."""
         limit = self._limits.max_models_per_caller
         if limit is None or not (slot.yielded_by_quota or _starts_with(slot)):
@@ -132,8 +130,8 @@ class Quotas:
         excess = len(own) + 1 - limit
         if excess <= 0:
             return []
-        order = evictable(own, self._limits, now, Holdings(own, now))
-        idle = [other for other in order if other.unused]
+        idle = [other for other in own if other.unused and not other.spec.pinned]
+        idle.sort(key=lambda other: other.last_used)
         return idle[:excess] if excess <= len(idle) else None
 
     def _own(self, caller: str) -> Iterator[Slot]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from math import inf
 from pathlib import Path
 
 from router.errors import RouterError
-from router.models import EngineKey, EngineSpec
+from router.models import EngineKey, EngineSpec, MemoryPlan
+from router.scheduler.actions import Allotment
+from router.scheduler.demand import Demand
 from router.scheduler.events import Event, Wanted, abridged
 from router.scheduler.lifecycle import Cause, State
+from router.scheduler.memory import Shrink
 from router.scheduler.suspicion import Suspicion
 from router.scheduler.trials import Trials
 from router.scheduler.waiting import Caller, Line
@@ -20,7 +24,10 @@ from router.scheduler.waiting import Caller, Line
 LEFT_FREE = 8
 FEW_PLACES = 4  # an engine with fewer has none to leave free
 
+LONGEST_BACKOFF = 300.0  # seconds
+SHRUNK_FOR = 600.0  # seconds until an engine that ran out of memory gets as much as before
 STORY_LENGTH = 20  # each event moves an engine once or not at all: ten events or more
+TURN_KEPT = 600.0  # seconds for which a model keeps its turn after its last waiter has left
 
 
 def left_free(places: int) -> int:
@@ -28,15 +35,26 @@ def left_free(places: int) -> int:
     return max(1, places // LEFT_FREE) if places >= FEW_PLACES else 0
 
 
+class Eviction(StrEnum):
+    """In which order engines make room."""
+
+    COST = "cost"  # the least loss first: how soon it is wanted back, and what that costs
+    LRU = "lru"  # the least recently used first
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the operator allows. Times in seconds, memory in bytes."""
 
     budget: int
-    max_loaded: int | None = None  # None: one, unless every engine's memory is known
+    max_loaded: int | None = None  # None: as many as fit
     max_queue: int = 256
     max_concurrency: int = 64  # leases per engine
-    min_residency: float = 15.0
+    patience: float | None = None  # how long a model waits for a busy one; None: by the swap
+    eviction: Eviction = Eviction.COST
+    whole_device: bool = False  # a model that is alone gets all of the budget
+    standby: int = 0  # processes that may wait at their gates
+    standby_claim: int = 0  # of each, on the device
     stall_timeout: float = 120.0
     fetch_linger: float = 60.0
     max_downloads: int = 2
@@ -51,11 +69,15 @@ class Limits:
     max_models_per_caller: int | None = None  # loaded at once, for this caller alone
     max_download_per_caller: int | None = None  # bytes an hour
 
-    def claim(self, spec: EngineSpec, written_off: int) -> int:
-        """Bytes to set aside: what the operator says, or an equal share of the budget."""
-        if spec.memory is not None:
-            return spec.memory
-        return (self.budget - written_off) // (self.max_loaded or 1)
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """A process that was started ahead, up to its gate."""
+
+    generation: int
+    allotment: Allotment
+    since: float
+    standing: bool = False  # it waits at the gate
 
 
 @dataclass(slots=True, eq=False)
@@ -67,14 +89,25 @@ class Slot:
     """
 
     spec: EngineSpec  # the latest, while no engine runs on another
-    claim: int  # bytes
+    claim: int  # bytes of the device that its engine needs
     key: EngineKey = field(init=False)
     state: State = State.COLD
+    moved_at: float = 0.0  # when it entered this state
     generation: int = 0
     queue: Line = field(default_factory=Line)
     leases: dict[int, Wanted] = field(default_factory=dict)  # by waiter
     snapshot: Path = Path()  # from FETCHED on
     size: int = 0  # bytes of the snapshot
+    plan: MemoryPlan | None = None
+    tokens: int | None = None  # of the cache, as planned
+    held: int = 0  # bytes that count against the budget now
+    loaded: bool = False  # an engine takes or has all of its memory; not one that slept
+    demand: Demand = field(default_factory=Demand)
+    # The turn of a model that waits, which outlives its waiters
+    turn: int | None = None  # the age of the request that began it
+    turn_since: float = inf
+    standby: Standby | None = None
+    no_prestart: bool = False  # the last one failed: a start will tell why
     # while fetching
     attempt: int = 0
     credential_digest: str = ""  # of the credential that this attempt downloads with
@@ -86,11 +119,19 @@ class Slot:
     yielded_by_quota: bool = False  # its starter's limit made it yield to another model
     # from STARTING on
     started_at: float = 0.0
+    from_gate: bool | None = None  # this start went on from a process at its gate
     started_for: Caller = None  # the caller of the oldest request that waited then
     user: Caller = None  # the caller of its latest request, or for which it starts
     shared_at: float = -inf  # when a caller last used it after another one
     shared: bool = False  # that was lately
     # once started
+    sleeps: bool = False  # this engine can give its memory back and go on
+    no_sleep: bool = False  # one failed to sleep or to wake
+    alone: bool = False  # it has the device to itself
+    excess: int = 0  # bytes that it took beyond its claim
+    batch: int = 0  # the youngest request that waited when it became ready
+    service: float = 0.0  # seconds that an answer takes
+    since: dict[int, float] = field(default_factory=dict)  # of each lease
     ready_at: float = 0.0
     last_used: float = 0.0
     last_progress: float = 0.0
@@ -107,7 +148,8 @@ class Slot:
     suspicion: Suspicion = field(default_factory=Suspicion)
     trials: Trials = field(default_factory=Trials)  # of this generation
     trial_ends_at: float = inf  # when time alone ends the trial that requests wait for
-    smaller: bool = False  # ran out of memory once; starts with less since
+    shrink: Shrink = Shrink.NONE  # of its cache, after it ran out of memory
+    shrunk_at: float = -inf
     verify_files: bool = False  # the last start failed: files may be missing or damaged
     # the last events and moves, each with its time
     story: deque[tuple[float, Event | Cause]] = field(
@@ -118,9 +160,9 @@ class Slot:
         self.key = self.spec.key
 
     @property
-    def held(self) -> int:
-        """Bytes that count against the budget now."""
-        return self.claim if self.state.claims else 0
+    def startable(self) -> bool:
+        """Only room is missing for an engine."""
+        return self.state is State.FETCHED or self.state is State.ASLEEP
 
     @property
     def running(self) -> bool:
@@ -160,10 +202,31 @@ class Slot:
         own = limits.max_concurrency_per_caller
         return most if own is None else min(most, own)
 
-    def evictable_at(self, min_residency: float) -> float:
-        """When this engine may be evicted. One that became ready and served no request,
-        because all callers had left, may be evicted at once."""
-        return self.ready_at + (min_residency if self.answered or self.leases else 0.0)
+    @property
+    def weights(self) -> int:
+        """Bytes that the weights take."""
+        return self.size if self.plan is None else self.plan.weights
+
+    @property
+    def tells_size(self) -> bool:
+        """Whether its claim is more than a share of the budget."""
+        return self.plan is not None or self.spec.memory is not None
+
+    @property
+    def unneeded(self) -> bool:
+        """It became ready and served no request, because all callers had left."""
+        return not (self.answered or self.leases or self.queue)
+
+    @property
+    def serves_batch(self) -> bool:
+        """A request that waited while it started has no place in flight yet."""
+        return bool(self.queue) and self.oldest.age <= self.batch
+
+    @property
+    def age(self) -> int:
+        """What orders the queue. Only where a request waits."""
+        oldest = self.oldest.age
+        return oldest if self.turn is None else min(self.turn, oldest)
 
     def stalls_at(self, stall_timeout: float) -> float:
         """When an engine with requests in flight has been silent for too long; `inf`: never."""
@@ -172,19 +235,35 @@ class Slot:
     @property
     def expires_at(self) -> float:
         """When an idle engine has been idle for too long; `inf`: never."""
-        if self.state is not State.READY or self.leases or self.queue or self.spec.pinned:
+        up = self.state is State.READY or self.state is State.ASLEEP
+        if not up or self.leases or self.queue or self.spec.pinned:
             return inf
         if self.yielded_by_quota:
             return self.last_used
         return inf if self.spec.idle_ttl is None else self.last_used + self.spec.idle_ttl
+
+    @property
+    def forgettable_at(self) -> float:
+        """When nothing is left to be known of a model that is neither wanted nor on disk."""
+        cooled = self.retry_at + LONGEST_BACKOFF if self.failures else 0.0
+        return max(cooled, self.suspicion.until)
+
+    def forgettable(self, now: float) -> bool:
+        """Whether nothing needs this slot: no request, no engine, no memory of failures."""
+        idle = not self.queue and self.standby is None
+        if self.state is State.FETCHED:
+            return idle and now >= max(self.retry_at, self.suspicion.until)
+        return idle and self.state is State.COLD and now >= self.forgettable_at
 
     def due_at(self, limits: Limits, now: float) -> float:
         """When time alone changes what is to be done here; `inf`: only an event does."""
         due = min(self.stalls_at(limits.stall_timeout), self.trial_ends_at)
         if self.queue:
             due = min(due, self.queue.next_deadline)
-            if self.state is State.FETCHED and self.retry_at > now:
+            if self.startable and self.retry_at > now:
                 due = min(due, self.retry_at)
+        elif self.state is State.COLD:
+            due = min(due, self.forgettable_at)
         for at in (self.linger_until, self.drain_deadline):
             if at is not None and at < due:
                 due = at

@@ -47,7 +47,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
     assert settings.platform is Platform.PLAIN
     assert (settings.host, settings.port, settings.port_health) == ("127.0.0.1", 8000, None)
     assert (settings.request_timeout, settings.queue_timeout) == (3600, 600)
-    assert (settings.stall_timeout, settings.min_residency) == (120, 15)
+    assert (settings.stall_timeout, settings.swap_patience) == (120, None)
     assert (settings.max_queue, settings.max_concurrency) == (256, 64)
     assert settings.model_idle_ttl is None
     assert settings.max_loaded_models is None
@@ -198,7 +198,7 @@ def test_the_older_spelling_counts_where_the_newer_is_unset() -> None:
         ("REQUEST_TIMEOUT", "0", "above 0"),
         ("REQUEST_TIMEOUT", "inf", "seconds"),
         ("REQUEST_TIMEOUT", "9" * 400, "seconds"),
-        ("MIN_RESIDENCY", "nan", "seconds"),
+        ("SWAP_PATIENCE", "nan", "seconds"),
         ("MODEL_IDLE_TTL", "never mind", "`off`"),
         ("GPU_MEMORY_BUDGET", "20 elephants", "20GiB"),
         ("GPU_MEMORY_BUDGET", "0", "above 0"),

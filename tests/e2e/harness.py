@@ -61,7 +61,7 @@ class Harness:
                 **self.hub.environment(),
                 "ENGINE_PYTHON": str(PYTHON),
                 "CUDA_VISIBLE_DEVICES": "",
-                "MIN_RESIDENCY": "0",
+                "SWAP_PATIENCE": "0",
                 **environ,
             },
         )

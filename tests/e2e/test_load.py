@@ -78,7 +78,9 @@ async def storm(worker: Worker, models: list[str]) -> tuple[Counter[str], int]:
 async def test_a_crowd_is_served_to_the_last_and_leaves_nothing_behind(
     harness: Harness, models: list[str]
 ) -> None:
-    with harness.worker(MAX_LOADED_MODELS=str(ROOM), MAX_QUEUE="1000") as worker:
+    with harness.worker(
+        MAX_LOADED_MODELS=str(ROOM), STANDBY_ENGINES="0", MAX_QUEUE="1000"
+    ) as worker:
         hub = (harness.hub.endpoint, harness.hub.cdn)
 
         def files() -> int:
@@ -103,7 +105,9 @@ async def test_a_crowd_is_served_to_the_last_and_leaves_nothing_behind(
 async def test_a_crowd_that_is_too_large_is_told_to_come_back(
     harness: Harness, models: list[str]
 ) -> None:
-    with harness.worker(MAX_LOADED_MODELS=str(ROOM), MAX_QUEUE="20") as worker:
+    with harness.worker(
+        MAX_LOADED_MODELS=str(ROOM), STANDBY_ENGINES="0", MAX_QUEUE="20"
+    ) as worker:
         outcomes, most_engines = await storm(worker, models)
         assert set(outcomes) == {"answered", "left", "queue_full"}
         assert outcomes["answered"] + outcomes["left"] >= 20

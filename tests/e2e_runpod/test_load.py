@@ -16,7 +16,7 @@ IDLE = 2 + 2 * ROOM  # processes: the router, its heartbeat, and an engine with 
 
 async def test_each_of_many_jobs_is_answered_by_its_own_model(harness: QueueHarness) -> None:
     models = [harness.model(f"acme/model-{n}", tokens=9, interval=0.01) for n in range(4)]
-    with harness.endpoint(MAX_LOADED_MODELS=str(ROOM)) as endpoint:
+    with harness.endpoint(STANDBY_ENGINES="0", MAX_LOADED_MODELS=str(ROOM)) as endpoint:
         worker = endpoint.worker
         for model in models[:ROOM]:
             endpoint.chat(model).wait()

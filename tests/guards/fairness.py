@@ -104,14 +104,14 @@ GUARDS = (
     ),
     Guard(
         "Models of a caller that started much wait for those of others",
-        "router.scheduler.planner:_Planner._turn",
-        swap("self._starts.overdraft(_, _)", "0.0"),
+        "router.scheduler.planner:View.turn",
+        swap("self.starts.overdraft(_, _)", "0.0"),
         _STARTS + "the_models_of_a_caller_that_started_much_wait_for_those_of_others",
     ),
     Guard(
         "An engine that makes room does not start again before the model that it made room for",
         "router.scheduler.planner:_Planner._goes_first",
-        swap("self._turn(victim) < self._turn(slot)", "victim.oldest.age < slot.oldest.age"),
+        swap("self._view.turn(victim) < self._view.turn(slot)", "victim.age < slot.age"),
         _FAIRNESS
         + "an_engine_drains_for_a_request_whose_turn_comes_before_those_that_wait_for_it",
     ),
@@ -123,7 +123,7 @@ GUARDS = (
     ),
     Guard(
         "The caller with the most engines makes room first",
-        "router.scheduler.fairness:Holdings.eviction_order",
+        "router.scheduler.fairness:Holdings.rank",
         swap("self._held[holder]", "1"),
         _STARTS + "the_caller_with_the_most_engines_makes_room_for_another",
     ),

@@ -34,7 +34,7 @@ GUARDS = (
     ),
     Guard(
         "On a full worker, a caller over its limit makes room with its own engine",
-        "router.scheduler.fairness:Holdings.eviction_order",
+        "router.scheduler.fairness:Holdings.rank",
         swap("_.yielded_by_quota", "True"),
         _TEST + "on_a_full_worker_the_callers_own_engine_makes_room",
     ),

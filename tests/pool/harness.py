@@ -43,7 +43,7 @@ class PoolHarness:
     def __init__(self, **limits: float) -> None:
         self.clock, self.gauge = FakeClock(), FakeGauge()
         self.downloader, self.launcher = FakeDownloader(), FakeLauncher(self.gauge)
-        settings = {"budget": 100 * GIB, "max_loaded": 2, "min_residency": 0.0} | limits
+        settings = {"budget": 100 * GIB, "max_loaded": 2, "patience": 0.0} | limits
         self.scheduler = FaultyScheduler(Limits(**settings))  # type: ignore[arg-type]
         self.pool = EnginePool(
             self.scheduler,

@@ -52,7 +52,7 @@ async def an_executor_task(harness: PoolHarness, _: Caller) -> None:
 
 
 async def a_broken_invariant(harness: PoolHarness, _: Caller) -> None:
-    harness.scheduler.slots[spec("a").key].claim *= 1000
+    harness.scheduler.slots[spec("a").key].held *= 1000
     harness.pool.tick()
     await settle()
 

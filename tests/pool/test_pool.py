@@ -84,19 +84,21 @@ async def test_pinned_engines_are_never_evicted_and_other_models_get_no_room(
     assert harness.state("a") is State.READY
 
 
-async def test_a_new_engine_that_has_answered_is_not_evicted_for_min_residency(
+async def test_an_engine_that_is_used_often_makes_room_at_the_pace_of_swap_patience(
     stack: AsyncExitStack,
 ) -> None:
-    harness = pool_harness(stack, max_loaded=1, min_residency=15.0).instant()
-    first = harness.call(spec("a"))
+    harness = pool_harness(stack, max_loaded=1, patience=15.0).instant()
+    for _ in range(3):
+        used = harness.call(spec("a"))
+        await settle()
+        await used.end()
+        harness.clock.advance(5.0)
+    other = harness.call(spec("b"))
     await settle()
-    await first.end()
-    second = harness.call(spec("b"))
-    await settle()
-    await harness.later(14.0)
+    await harness.later(9.0)
     assert harness.state("a") is State.READY
-    await harness.later(1.0)
-    assert second.lease
+    await harness.later(6.0)
+    assert other.lease
 
 
 async def test_an_idle_engine_expires_after_its_idle_ttl(stack: AsyncExitStack) -> None:

@@ -12,6 +12,7 @@ from router.errors import (
 )
 from router.scheduler.lifecycle import State
 from tests.pool.fakes import (
+    GIB,
     settle,
     spec,
 )
@@ -114,7 +115,9 @@ async def test_a_short_cool_down_is_waited_out(stack: AsyncExitStack) -> None:
     assert again.lease
 
 
-async def test_an_engine_out_of_memory_is_tried_smaller_once(stack: AsyncExitStack) -> None:
+async def test_an_engine_out_of_memory_is_tried_smaller_and_then_with_the_whole_device(
+    stack: AsyncExitStack,
+) -> None:
     harness = pool_harness(stack)
     harness.downloader.instant = True
     caller = harness.call(spec("a"))
@@ -122,7 +125,12 @@ async def test_an_engine_out_of_memory_is_tried_smaller_once(stack: AsyncExitSta
     harness.launcher.fail("a", out_of_memory=True)
     await settle()
     assert caller.waiting
-    assert [allotment.smaller for _, allotment in harness.launcher.starts] == [False, True]
+    harness.launcher.fail("a", out_of_memory=True)
+    await settle()
+    assert caller.waiting
+    starts = [allotment for _, allotment in harness.launcher.starts]
+    assert [one.smaller for one in starts] == [False, True, True]
+    assert [one.claim for one in starts] == [50 * GIB, 50 * GIB, 100 * GIB]
     harness.launcher.fail("a", out_of_memory=True)
     await settle()
     assert isinstance(caller.error, EngineFailed)

@@ -6,7 +6,8 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 
@@ -26,6 +27,9 @@ from tests.pool.fakes import GIB, FakeClock, FakeDownloader, FakeGauge, FakeLaun
 CHAT = "/v1/chat/completions"
 WITHIN = 20.0  # seconds; a test that hangs fails
 SSE = {"content-type": "text/event-stream"}
+
+
+_LIMITS = Limits(budget=100 * GIB, max_loaded=1, patience=0.0)
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class ServiceHarness:
         self,
         upstream: FakeUpstream,
         environ: Mapping[str, str],
-        limits: Mapping[str, int],
+        limits: Mapping[str, Any],
         silence: float,
         progress_every: float,
     ) -> None:
@@ -60,7 +64,7 @@ class ServiceHarness:
         settings = Settings.from_environ(environ)
         models = catalog(settings)
         self.pool = EnginePool(
-            Scheduler(Limits(budget=100 * GIB, max_loaded=1, min_residency=0.0, **limits)),
+            Scheduler(replace(_LIMITS, **limits)),
             downloader=self.downloader,
             launcher=self.launcher,
             gauge=self.gauge,
@@ -106,7 +110,7 @@ class ServiceHarness:
 @asynccontextmanager
 async def serving_fakes(
     *answers: Answer,
-    limits: Mapping[str, int] | None = None,
+    limits: Mapping[str, Any] | None = None,
     silence: float = 10.0,
     progress_every: float = 5.0,
     **environ: str,

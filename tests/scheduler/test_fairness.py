@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -11,18 +12,19 @@ from router.scheduler.fairness import (
     ALLOWANCE,
     HALF_LIFE,
     RECENT,
-    Holdings,
     StartSeconds,
     crowded_out,
     gives_way_at,
 )
+from router.scheduler.history import History
 from router.scheduler.lifecycle import State
-from router.scheduler.planner import plan
-from router.scheduler.state import Limits, Slot
+from router.scheduler.planner import Plan, View, plan
+from router.scheduler.roster import Roster
+from router.scheduler.state import Eviction, Limits, Slot
 from tests.pool.fakes import GIB, spec
 
 NOW = 10_000.0
-LIMITS = Limits(budget=10 * GIB, min_residency=0.0)
+LIMITS = Limits(budget=10 * GIB, patience=0.0)
 
 
 def slot(
@@ -38,11 +40,22 @@ def slot(
     made = Slot(spec(name, memory=5 * GIB, **settings), 5 * GIB, state)
     made.user, made.last_used, made.answered, made.started_at = user, used, True, NOW
     made.started_for = user
+    made.held, made.loaded = (made.claim, True) if state.claims else (0, False)
+    made.turn_since = NOW
     for age, caller in waiting:
         made.queue[age] = Wanted(age, age, made.spec, "", NOW + 100, caller)
     if busy is not None:
         made.leases[999] = Wanted(999, 999, made.spec, "", NOW + 100, busy)
     return made
+
+
+def view_of(*slots: Slot, starts: StartSeconds | None = None, limits: Limits = LIMITS) -> View:
+    roster = Roster.of(slots, limits, NOW)
+    return View(roster, limits, History(), starts or StartSeconds(), NOW, 0, 10 * GIB)
+
+
+def decide(*slots: Slot, starts: StartSeconds) -> Plan:
+    return plan(view_of(*slots, starts=starts))
 
 
 # --- the seconds of starts -------------------------------------------------------------
@@ -97,8 +110,7 @@ def test_the_model_of_a_caller_that_is_over_its_allowance_starts_after_the_other
     starts = StartSeconds()
     starts.charge("greedy", 2 * ALLOWANCE, NOW)
     mine, other = slot("a", State.FETCHED, (1, "greedy")), slot("b", State.FETCHED, (2, "new"))
-    decided = plan([mine, other], LIMITS, 0, 10 * GIB, NOW, starts=starts)
-    assert decided.start is other
+    assert decide(mine, other, starts=starts).start is other
 
 
 def test_a_model_that_another_caller_waits_for_as_well_keeps_its_turn() -> None:
@@ -106,14 +118,14 @@ def test_a_model_that_another_caller_waits_for_as_well_keeps_its_turn() -> None:
     starts.charge("greedy", 2 * ALLOWANCE, NOW)
     both = slot("a", State.FETCHED, (1, "greedy"), (3, "new"))
     other = slot("b", State.FETCHED, (2, "other"))
-    assert plan([both, other], LIMITS, 0, 10 * GIB, NOW, starts=starts).start is both
+    assert decide(both, other, starts=starts).start is both
 
 
 def test_a_caller_that_is_alone_starts_its_models_in_their_order() -> None:
     starts = StartSeconds()
     starts.charge("x", 10 * ALLOWANCE, NOW)
     first, second = slot("a", State.FETCHED, (1, "x")), slot("b", State.FETCHED, (2, "x"))
-    assert plan([second, first], LIMITS, 0, 10 * GIB, NOW, starts=starts).start is first
+    assert decide(second, first, starts=starts).start is first
 
 
 # --- starts that give way --------------------------------------------------------------
@@ -175,8 +187,9 @@ def test_downloads_that_no_request_waits_for_go_when_there_are_too_many() -> Non
 
 
 def order(*slots: Slot) -> list[str]:
-    holdings = Holdings(slots, NOW)
-    ranked = sorted(slots, key=holdings.eviction_order)
+    ranked = view_of(*slots, limits=replace(LIMITS, eviction=Eviction.LRU)).by_loss(
+        one for one in slots if one.state.claims
+    )
     return [one.key.repo_id.removeprefix("org/") for one in ranked]
 
 
@@ -212,7 +225,7 @@ def test_an_engine_that_several_callers_use_counts_as_one_of_a_caller_with_one()
 
 def takes(victim: Slot, *others: Slot, caller: str | None = "greedy") -> bool:
     wanted = slot("wanted", State.FETCHED, (1, caller))
-    return Holdings([wanted, victim, *others], NOW).may_take(wanted, victim)
+    return view_of(wanted, victim, *others).holdings.may_take(wanted, victim)
 
 
 def test_a_caller_with_an_engine_of_its_own_takes_none_from_a_caller_with_no_more() -> None:
@@ -230,7 +243,7 @@ def test_others_engines_make_room_where_a_callers_own_can_not() -> None:
     other = slot("other", State.READY, user="x", used=NOW - 20)
     assert takes(other)
     small = slot("small", State.READY, user="greedy")
-    small.claim = 4 * GIB
+    small.claim = small.held = 4 * GIB
     assert takes(other, small)
     pinned = slot("pinned", State.READY, user="greedy", pinned=True)
     assert takes(other, pinned)
@@ -265,8 +278,7 @@ def test_an_engine_drains_for_a_request_whose_turn_comes_before_those_that_wait_
         victim = slot("v", State.READY, theirs, busy="x")
         rest = slot("x", State.READY, pinned=True)
         waiting = slot("a", State.FETCHED, mine)
-        decided = plan([victim, rest, waiting], LIMITS, 0, 10 * GIB, NOW, starts=starts)
-        return decided.drain == (victim,)
+        return decide(victim, rest, waiting, starts=starts).drain == (victim,)
 
     assert drains((2, "x"), (1, "new"))
     assert not drains((1, "x"), (2, "new"))

@@ -37,7 +37,7 @@ def test_a_cause_without_meaning_in_a_state_is_refused(state: State, cause: Caus
 
 def test_memory_is_claimed_from_the_start_until_the_process_is_gone() -> None:
     claiming = {state for state in State if state.claims}
-    assert claiming == {State.STARTING, State.READY, State.DRAINING, State.STOPPING}
+    assert claiming == set(State) - {State.COLD, State.FETCHING, State.FETCHED}
     leaving = {(s, t) for s, causes in TABLE.items() for t in causes.values()}
     released = {s for s, t in leaving if s.claims and not t.claims}
     assert released == {State.STOPPING}

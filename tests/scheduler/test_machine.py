@@ -19,16 +19,21 @@ from hypothesis.stateful import (
 )
 
 from router.errors import HubUnavailable, ModelGated, NoRoom, QueueFull, RouterError
-from router.models import EngineKey, EngineSpec
+from router.models import EngineKey, EngineSpec, MemoryPlan
 from router.scheduler import actions, events
+from router.scheduler.fairness import StartSeconds
+from router.scheduler.history import History
 from router.scheduler.lifecycle import State
 from router.scheduler.machine import Scheduler
-from router.scheduler.planner import unfit, unpinned, waiting_models
-from router.scheduler.state import Limits
+from router.scheduler.planner import View
+from router.scheduler.roster import Roster
+from router.scheduler.state import Eviction, Limits
 from router.scheduler.trace import Journal, replay
 from tests.pool.fakes import GIB, spec
 
 BUDGET = 12 * GIB
+AHEAD = ("launching", "standing", "ending")  # up to the gate, and never further
+UP = ("ready", "falling asleep", "asleep", "waking")
 SPECS = (
     spec("unknown-1"),
     spec("unknown-2"),
@@ -36,7 +41,21 @@ SPECS = (
     spec("medium", memory=5 * GIB, idle_ttl=40.0),
     spec("large", memory=9 * GIB),
     spec("pinned", memory=4 * GIB, pinned=True),
+    spec("planned-1"),
+    spec("planned-2"),
 )
+LEFT = GIB // 2  # bytes that an engine holds while it sleeps
+
+
+def plan_of(key: EngineKey) -> MemoryPlan | None:
+    """3 GiB, and with the margin 3.6: of such engines the budget holds three."""
+    if "planned" not in key.repo_id:
+        return None
+    return MemoryPlan(weights=2 * GIB, token=GIB >> 15, overhead=0, context=1 << 16)
+
+
+def fetched(key: EngineKey, attempt: int) -> events.Fetched:
+    return events.Fetched(key, attempt, Path("/s"), 2 * GIB, plan_of(key))
 
 
 @dataclass
@@ -55,9 +74,24 @@ class Request:
 
 @dataclass
 class Process:
-    action: actions.Start
-    state: str = "starting"  # ready, stopping
+    action: actions.Start | actions.Prestart
+    # launching, standing, ending, starting, ready, falling asleep, asleep, waking, stopping
+    state: str = "starting"
     dead: bool = False
+    taken: int | None = None  # bytes, as measured
+
+    @property
+    def held(self) -> int:
+        if self.dead or self.state in AHEAD:
+            return 0
+        if self.state == "asleep":
+            return LEFT
+        return self.action.allotment.claim if self.taken is None else self.taken
+
+    @property
+    def still(self) -> bool:
+        """Its memory does not change."""
+        return self.state in (*AHEAD, "ready", "asleep")
 
 
 @dataclass
@@ -91,7 +125,7 @@ class SchedulerHarness:
             self.perform(action)
         self.check_starts()
 
-    def perform(self, action: actions.Action) -> None:
+    def perform(self, action: actions.Action) -> None:  # noqa: C901  a flat dispatch
         match action:
             case actions.Grant():
                 self.check_grant(action)
@@ -107,9 +141,19 @@ class SchedulerHarness:
                 assert self.fetches.pop(key).attempt == attempt
             case actions.Measure():
                 self.tell(events.Measured(self.free()))
+            case actions.Prestart():
+                assert action.generation not in self.processes
+                self.processes[action.generation] = Process(action, "launching")
             case actions.Start():
                 self.check_start(action)
                 self.processes[action.generation] = Process(action)
+            case actions.Sleep(_, generation):
+                self.check_sleep(generation)
+                self.processes[generation].state = "falling asleep"
+            case actions.Wake(_, generation):
+                assert self.processes[generation].state == "asleep", "woken twice"
+                assert all(process.still for process in self.processes.values())
+                self.processes[generation].state = "waking"
             case actions.Stop(key, generation, why, _):
                 self.check_stop(key, generation, why)
             case actions.Probe():
@@ -118,7 +162,7 @@ class SchedulerHarness:
                 assert not leave, message
 
     def free(self) -> int:
-        held = sum(p.action.allotment.claim for p in self.processes.values() if not p.dead)
+        held = sum(process.held for process in self.processes.values())
         return max(0, BUDGET - held - self.leaked - self.outsiders)
 
     def check_grant(self, action: actions.Grant) -> None:
@@ -176,21 +220,40 @@ class SchedulerHarness:
     def check_starts(self) -> None:
         """No start that nobody waits for holds up one that somebody waits for."""
         slots = self.scheduler.slots.values()
-        waiting = waiting_models(slots, self.now)
-        room = unpinned(slots, self.limits, self.written_off)
-        rivals = [s for s in waiting if not unfit(s, room, self.limits, self.written_off)]
+        view = View(
+            Roster.of(slots, self.limits, self.now),
+            self.limits,
+            History(),
+            StartSeconds(),
+            self.now,
+            self.written_off,
+        )
+        rivals = [slot for slot in view.in_turn() if not view.unfit(slot)]
         for slot in slots:
             if slot.state is State.STARTING and rivals:
                 assert slot.queue or slot.spec.pinned, "an unwanted start goes on"
 
     def check_start(self, action: actions.Start) -> None:
-        assert all(p.state == "ready" for p in self.processes.values()), "memory in flux"
-        assert action.spec.key not in {p.action.spec.key for p in self.processes.values()}
+        ahead = self.processes.pop(action.generation, None)
+        assert ahead is None or ahead.state in ("launching", "standing"), "started twice"
+        assert all(process.still for process in self.processes.values()), "memory in flux"
+        engines = [p for p in self.processes.values() if p.held]
+        assert action.spec.key not in {p.action.spec.key for p in engines}
         claim = action.allotment.claim
-        claims = sum(p.action.allotment.claim for p in self.processes.values())
+        claims = sum(min(p.held, p.action.allotment.claim) for p in engines)
         assert claims + claim <= BUDGET - self.written_off, "the claims exceed the budget"
         if action.spec.memory is not None:
             assert claim <= action.allotment.free == self.free(), "more than is free"
+
+    def check_sleep(self, generation: int) -> None:
+        process = self.processes[generation]
+        assert process.state == "ready"
+        assert process.action.allotment.sleeps
+        assert all(process.still for process in self.processes.values()), "memory in flux"
+        users = [r for r in self.requests.values() if r.in_flight]
+        assert generation not in {r.generation for r in users}, (
+            "asleep with a request in flight"
+        )
 
     def check_stop(self, key: EngineKey, generation: int, why: str) -> None:
         process = self.processes[generation]
@@ -206,14 +269,15 @@ class SchedulerHarness:
             assert not process.action.spec.pinned, "abandoned, though pinned"
         if why in ("evicted", "expired"):
             assert not process.action.spec.pinned, f"{why}, though pinned"
-            moving = [p for p in self.processes.values() if p.state != "ready"]
+            moving = [p for p in self.processes.values() if not p.still]
             assert not moving, "two engines give memory back at once"
         for request in cut:
             request.state = "cut"
-        process.state = "stopping"
+        ahead = process.state in ("launching", "standing")
+        process.state = "ending" if ahead else "stopping"
 
-    def in_state(self, state: str) -> list[int]:
-        return [number for number, p in self.processes.items() if p.state == state]
+    def in_state(self, *states: str) -> list[int]:
+        return [number for number, p in self.processes.items() if p.state in states]
 
     def of(self, *states: str) -> list[int]:
         return [number for number, r in self.requests.items() if r.state in states]
@@ -224,7 +288,11 @@ class PoolLife(RuleBasedStateMachine):
         max_loaded=st.sampled_from([None, 1, 2]),
         max_queue=st.sampled_from([3, 100]),
         max_concurrency=st.sampled_from([1, 3]),
-        min_residency=st.sampled_from([0.0, 15.0]),
+        patience=st.sampled_from([None, 0.0, 50.0]),
+        standby=st.sampled_from([0, 0, 1, 2]),
+        sleep_memory=st.sampled_from([0, 0, 4 * GIB, 20 * GIB]),
+        whole_device=st.booleans(),
+        eviction=st.sampled_from(Eviction),
         per_caller=st.sampled_from([None, None, 1, 2]),
         per_engine=st.sampled_from([None, None, 1, 2]),
     )
@@ -234,7 +302,11 @@ class PoolLife(RuleBasedStateMachine):
         max_loaded: int | None,
         max_queue: int,
         max_concurrency: int,
-        min_residency: float,
+        patience: float | None,
+        standby: int,
+        sleep_memory: int,
+        whole_device: bool,
+        eviction: Eviction,
         per_caller: int | None,
         per_engine: int | None,
     ) -> None:
@@ -244,7 +316,11 @@ class PoolLife(RuleBasedStateMachine):
                 max_loaded,
                 max_queue,
                 max_concurrency,
-                min_residency,
+                patience,
+                eviction,
+                whole_device,
+                standby,
+                sleep_memory=sleep_memory,
                 max_downloads=1 if max_concurrency == 1 else 2,
                 max_concurrency_per_caller=per_engine,
                 max_queue_per_caller=per_caller,
@@ -298,32 +374,70 @@ class PoolLife(RuleBasedStateMachine):
     def end_fetch(self, data: st.DataObject, end: str) -> None:
         key = data.draw(st.sampled_from(sorted(self.harness.fetches, key=str)))
         action = self.harness.fetches.pop(key)
-        self.old.append(events.Fetched(key, action.attempt, Path("/s")))
+        self.old.append(fetched(key, action.attempt))
         if end == "ok":
-            self.harness.tell(events.Fetched(key, action.attempt, Path("/s")))
+            self.harness.tell(fetched(key, action.attempt))
         else:
             refused = end == "refused"
             error = ModelGated("no") if refused else HubUnavailable("down")
             self.harness.tell(events.FetchFailed(key, action.attempt, error, refused))
 
     @precondition(lambda self: self.harness.in_state("starting"))
-    @rule(end=st.sampled_from(["ok", "ok", "ok", "failed", "out of memory"]))
-    def end_start(self, end: str) -> None:
+    @rule(
+        end=st.sampled_from(["ok", "ok", "ok", "failed", "out of memory"]),
+        share=st.sampled_from([None, 0.8, 1.0, 1.1]),
+    )
+    def end_start(self, end: str, share: float | None) -> None:
         (number,) = self.harness.in_state("starting")
         process = self.harness.processes[number]
         key = process.action.spec.key
         self.old.append(events.Healthy(key, number))
         if end == "ok":
             process.state = "ready"
-            self.harness.tell(events.Healthy(key, number))
+            taken = share and int(process.action.allotment.claim * share)
+            if "planned" in key.repo_id and process.action.allotment.tokens and taken:
+                process.taken = min(taken, self.harness.free() + process.held)
+            self.harness.tell(events.Healthy(key, number, process.taken))
         else:
             process.dead = True
             self.harness.tell(events.StartFailed(key, number, "exit 1", end == "out of memory"))
 
-    @precondition(lambda self: self.harness.in_state("ready"))
+    @precondition(lambda self: self.harness.in_state("launching"))
+    @rule(data=st.data())
+    def reach_the_gate(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self.harness.in_state("launching")))
+        process = self.harness.processes[number]
+        process.state = "standing"
+        self.harness.tell(events.Standing(process.action.spec.key, number))
+
+    @precondition(lambda self: self.harness.in_state("launching", "standing"))
+    @rule(data=st.data())
+    def end_at_the_gate(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self.harness.in_state("launching", "standing")))
+        key = self.harness.processes[number].action.spec.key
+        self.harness.tell(events.StartFailed(key, number, "exit 1", out_of_memory=False))
+
+    @precondition(lambda self: self.harness.in_state("falling asleep"))
+    @rule(missing=st.sampled_from([0, 0, GIB]))
+    def fall_asleep(self, missing: int) -> None:
+        (number,) = self.harness.in_state("falling asleep")
+        process = self.harness.processes[number]
+        process.state = "asleep"
+        self.harness.leaked = self.harness.written_off = missing
+        self.harness.tell(events.Asleep(process.action.spec.key, number, missing, LEFT))
+
+    @precondition(lambda self: self.harness.in_state("waking"))
+    @rule()
+    def wake(self) -> None:
+        (number,) = self.harness.in_state("waking")
+        process = self.harness.processes[number]
+        process.state = "ready"
+        self.harness.tell(events.Awake(process.action.spec.key, number))
+
+    @precondition(lambda self: self.harness.in_state(*UP))
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
-        number = data.draw(st.sampled_from(self.harness.in_state("ready")))
+        number = data.draw(st.sampled_from(self.harness.in_state(*UP)))
         process = self.harness.processes[number]
         process.dead = True
         event = events.Crashed(process.action.spec.key, number, "killed")
@@ -344,13 +458,15 @@ class PoolLife(RuleBasedStateMachine):
         for caller in "xxyy":
             self.request(which, "x", 1e6, caller)
 
-    @precondition(lambda self: self.harness.in_state("stopping"))
+    @precondition(lambda self: self.harness.in_state("stopping", "ending"))
     @rule(data=st.data(), missing=st.sampled_from([0, 0, 0, GIB]))
     def gone(self, data: st.DataObject, missing: int) -> None:
         harness = self.harness
-        number = data.draw(st.sampled_from(harness.in_state("stopping")))
-        key = harness.processes.pop(number).action.spec.key
-        harness.leaked = harness.written_off = missing
+        number = data.draw(st.sampled_from(harness.in_state("stopping", "ending")))
+        process = harness.processes.pop(number)
+        key = process.action.spec.key
+        if process.state == "stopping":
+            harness.leaked = harness.written_off = missing
         event = events.Gone(key, number, missing)
         self.old.append(event)
         harness.tell(event)
@@ -444,20 +560,34 @@ class PoolLife(RuleBasedStateMachine):
             return True
         for key, action in tuple(harness.fetches.items()):
             del harness.fetches[key]
-            harness.tell(events.Fetched(key, action.attempt, Path("/s")))
+            harness.tell(fetched(key, action.attempt))
             return True
-        for number, process in tuple(harness.processes.items()):
-            key = process.action.spec.key
-            if process.state == "starting":
+        return any(map(self._move_on, tuple(harness.processes))) or self._wait()
+
+    def _move_on(self, number: int) -> bool:
+        """Let the process do what it is about to do; False where it only waits."""
+        harness = self.harness
+        process = harness.processes[number]
+        key = process.action.spec.key
+        match process.state:
+            case "starting":
                 process.state = "ready"
                 harness.tell(events.Healthy(key, number))
-                return True
-            if process.state == "stopping":
+            case "launching":
+                process.state = "standing"
+                harness.tell(events.Standing(key, number))
+            case "falling asleep":
+                self.fall_asleep(missing=0)
+            case "waking":
+                self.wake()
+            case "stopping" | "ending":
                 del harness.processes[number]
-                harness.leaked = harness.written_off = 0
+                if process.state == "stopping":
+                    harness.leaked = harness.written_off = 0
                 harness.tell(events.Gone(key, number, 0))
-                return True
-        return self._wait()
+            case _:
+                return False
+        return True
 
     def _wait(self) -> bool:
         due = self.harness.scheduler.wake_at
@@ -481,7 +611,7 @@ class PoolLife(RuleBasedStateMachine):
         harness.tell(events.Tick())
         assert not harness.of("waiting")
         assert not harness.fetches
-        for number in harness.in_state("stopping"):
+        for number in harness.in_state("stopping", "ending"):
             key = harness.processes.pop(number).action.spec.key
             harness.tell(events.Gone(key, number, 0))
         assert not harness.processes
@@ -504,7 +634,7 @@ def stale_reports(key: EngineKey, old: int) -> list[events.Event]:
 
 def test_reports_of_an_earlier_life_change_nothing_in_any_state() -> None:
     harness, key = (
-        SchedulerHarness(Limits(BUDGET, max_loaded=1, min_residency=0.0)),
+        SchedulerHarness(Limits(BUDGET, max_loaded=1, patience=0.0)),
         SPECS[0].key,
     )
     harness.requests[1] = Request(SPECS[0])
@@ -530,7 +660,7 @@ def test_reports_of_an_earlier_life_change_nothing_in_any_state() -> None:
             )
             assert before == after, f"{event} in {state}"
         if state == "fetching":
-            harness.tell(events.Fetched(key, harness.fetches.pop(key).attempt, Path("/s")))
+            harness.tell(fetched(key, harness.fetches.pop(key).attempt))
             continue
         (number,) = harness.processes
         if state == "starting":

@@ -5,14 +5,16 @@ import pytest
 from router.errors import ModelTooLarge, NoRoom
 from router.scheduler.events import Wanted
 from router.scheduler.fairness import StartSeconds
+from router.scheduler.history import History
 from router.scheduler.lifecycle import State
-from router.scheduler.planner import Plan, plan
+from router.scheduler.planner import Plan, View, plan
+from router.scheduler.roster import Roster
 from router.scheduler.state import Limits, Slot
 from tests.pool.fakes import GIB, spec
 from tests.scheduler.test_waiting import steps_of
 
 NOW = 1000.0
-LIMITS = Limits(budget=10 * GIB, min_residency=0.0)
+LIMITS = Limits(budget=10 * GIB, patience=0.0)
 
 
 def slot(
@@ -30,6 +32,8 @@ def slot(
     """An engine. `waits`: the age of its oldest waiter."""
     made = Slot(spec(name, memory=gib * GIB, pinned=pinned), gib * GIB, state)
     made.last_used, made.ready_at, made.answered = used, ready_at, answered
+    made.held, made.loaded = (made.claim, True) if state.claims else (0, False)
+    made.turn_since = NOW
     if waits is not None:
         made.queue[waits] = Wanted(waits, waits, made.spec, "", NOW + 100)
     if busy:
@@ -38,7 +42,8 @@ def slot(
 
 
 def decide(*slots: Slot, limits: Limits = LIMITS, free: int | None = 10 * GIB) -> Plan:
-    return plan(slots, limits, 0, free, NOW, starts=StartSeconds())
+    roster = Roster.of(slots, limits, NOW)
+    return plan(View(roster, limits, History(), StartSeconds(), NOW, 0, free))
 
 
 def test_the_model_with_the_oldest_request_starts_first() -> None:
@@ -144,25 +149,25 @@ def test_memory_that_the_first_model_can_not_use_is_given_to_those_behind() -> N
     assert decide(draining, head, behind).start is behind
 
 
-def test_a_new_engine_that_has_answered_is_not_evicted() -> None:
-    limits = Limits(budget=10 * GIB, min_residency=15.0)
-    fresh = slot("x", State.READY, 10, ready_at=NOW - 10)
-    waiting = slot("a", State.FETCHED, waits=1)
-    decided = decide(fresh, waiting, limits=limits)
-    assert (decided.evict, decided.wake_at) == (None, NOW + 5)
-    unused = slot("x", State.READY, 10, ready_at=NOW - 10, answered=False)
-    assert decide(unused, waiting, limits=limits).evict is unused
-
-
-def test_models_behind_one_that_waits_for_min_residency_wait_with_it() -> None:
-    limits = Limits(budget=10 * GIB, min_residency=15.0)
-    fresh = slot("x", State.READY, 8, ready_at=NOW)
+def test_an_engine_in_use_stays_until_its_pace_and_others_may_use_what_is_free() -> None:
+    limits = Limits(budget=10 * GIB, patience=100.0)
+    popular = slot("x", State.READY, 8)
+    popular.demand.last, popular.demand.gap = NOW, 5.0
     head, behind = slot("a", State.FETCHED, 4, waits=1), slot("b", State.FETCHED, 2, waits=2)
-    assert decide(fresh, head, behind, limits=limits).start is None
+    decided = decide(popular, head, limits=limits)
+    assert decided.evict is None
+    assert NOW < decided.wake_at < NOW + 100.0
+    assert decide(popular, head, behind, limits=limits).start is behind
+
+
+def test_an_engine_that_came_up_for_callers_that_have_left_goes_at_once() -> None:
+    unneeded = slot("x", State.READY, 10, ready_at=NOW - 10, answered=False)
+    limits = Limits(budget=10 * GIB, patience=100.0)
+    assert decide(unneeded, slot("a", State.FETCHED, waits=1), limits=limits).evict is unneeded
 
 
 def test_max_loaded_limits_engines_of_any_size() -> None:
-    limits = Limits(budget=10 * GIB, max_loaded=1, min_residency=0.0)
+    limits = Limits(budget=10 * GIB, max_loaded=1, patience=0.0)
     idle = slot("x", State.READY, 1)
     assert decide(idle, slot("a", State.FETCHED, 1, waits=1), limits=limits).evict is idle
 

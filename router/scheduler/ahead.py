@@ -1,0 +1,49 @@
+"""Which processes are started ahead, up to their gates.
+
+First those of the models that wait for room, in their order: by the time the memory is free,
+only the weights are left to be loaded. What is left of `STANDBY_ENGINES` goes to models that
+had an engine lately, those first whose return would cost most and is most likely.
+"""
+
+from __future__ import annotations
+
+from router.scheduler.lifecycle import State
+from router.scheduler.planner import Plan, View
+from router.scheduler.state import Slot
+
+WANTED_WITHIN = 1800.0  # seconds: a model that was not wanted for longer gets no spare process
+
+
+def prestarts(view: View, decided: Plan) -> tuple[list[Slot], list[Slot]]:
+    """The models whose processes start now, and those whose processes end to make room."""
+    places = view.limits.standby
+    if not places:
+        return [], []
+    wanted = [one for one in decided.next if _may(one) and one is not decided.start][:places]
+    spares = sorted(_spares(view, wanted), key=lambda one: _use(view, one), reverse=True)
+    wanted += spares[: places - len(wanted)]
+    new = [one for one in wanted if one.standby is None]
+    surplus = [one for one in view.roster.standby.values() if one not in wanted]
+    surplus.sort(key=lambda one: _use(view, one))
+    excess = len(view.roster.standby) + len(new) - places
+    return new, surplus[: max(0, excess)]
+
+
+def _may(slot: Slot) -> bool:
+    return slot.state is State.FETCHED and not slot.no_prestart
+
+
+def _spares(view: View, wanted: list[Slot]) -> list[Slot]:
+    return [
+        slot
+        for slot in view.roster.former.values()
+        if _may(slot)
+        and slot not in wanted
+        and not slot.failures
+        and slot.demand.interval(view.now) < WANTED_WITHIN
+    ]
+
+
+def _use(view: View, slot: Slot) -> float:
+    """How much a process at the gate is expected to save, in seconds of waiting a second."""
+    return slot.weights / max(slot.demand.interval(view.now), 1e-3)

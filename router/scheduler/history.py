@@ -1,0 +1,116 @@
+"""What earlier starts have taught: how long they take, and how much memory they need.
+
+The next start of a model is expected to be as the last one. A model that was never started
+here is judged by its size and by what models of other sizes took.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from router.models import EngineKey
+
+REMEMBERED = 1024  # models
+
+# Guesses, for as long as nothing was measured.
+_FIRST_START = 30.0  # seconds
+_FIRST_RATE = 1e9  # bytes a second, from a disk
+_BUS = 10e9  # bytes a second, between a device and the host's memory
+_IMPORTS = 0.4  # of a start: what comes before the weights
+_FIRST_STOP = 2.0  # seconds
+
+
+class Stage(StrEnum):
+    """A part of an engine's life that takes time."""
+
+    START = "start"  # from nothing to ready
+    PRESTART = "prestart"  # from nothing to the gate
+    FROM_GATE = "from gate"  # and from there to ready
+    SLEEP = "sleep"
+    WAKE = "wake"
+    STOP = "stop"
+
+
+class Durations:
+    """Seconds that one kind of stage took, by model, and by size for models that are new."""
+
+    def __init__(self) -> None:
+        self._latest: dict[EngineKey, tuple[float, float]] = {}  # bytes, seconds
+        # Sums over these: of sizes, seconds, squares of sizes, products.
+        self._sums = (0.0, 0.0, 0.0, 0.0)
+
+    def __len__(self) -> int:
+        return len(self._latest)
+
+    def add(self, key: EngineKey, size: float, seconds: float) -> None:
+        """One stage took `seconds`; the model's files have `size` bytes."""
+        self._forget(key)
+        self._latest[key] = size, seconds
+        self._count(size, seconds, 1)
+        if len(self._latest) > REMEMBERED:
+            self._forget(next(iter(self._latest)))
+
+    def of(self, key: EngineKey, size: float) -> float | None:
+        """Seconds to expect. None: no stage of this kind was seen yet."""
+        if known := self._latest.get(key):
+            return known[1]
+        return self._by_size(size) if self._latest else None
+
+    def _by_size(self, size: float) -> float:
+        """The straight line through what was seen; at least a quarter of the mean."""
+        count = len(self._latest)
+        sizes, seconds, squares, products = self._sums
+        mean = seconds / count
+        spread = squares - sizes * sizes / count
+        if spread <= 1e-9 * squares:  # one size, but for rounding
+            return mean
+        slope = max(0.0, (products - sizes * seconds / count) / spread)
+        return max(mean + slope * (size - sizes / count), mean / 4)
+
+    def _forget(self, key: EngineKey) -> None:
+        if known := self._latest.pop(key, None):
+            self._count(*known, -1)
+
+    def _count(self, size: float, seconds: float, sign: int) -> None:
+        one = (size, seconds, size * size, size * seconds)
+        self._sums = tuple(a + sign * b for a, b in zip(self._sums, one, strict=True))  # type: ignore[assignment]  # four again
+
+
+class History:
+    """What was measured on this machine, of each stage and each model."""
+
+    def __init__(self) -> None:
+        self._stages = {stage: Durations() for stage in Stage}
+        self._memory: dict[EngineKey, int] = {}  # bytes that an engine took, as planned
+
+    def took(self, stage: Stage, key: EngineKey, size: int, seconds: float) -> None:
+        """A stage has succeeded."""
+        self._stages[stage].add(key, size, seconds)
+
+    def measured(self, key: EngineKey, memory: int) -> None:
+        """An engine that had the cache that was planned for it has taken this many bytes."""
+        self._memory.pop(key, None)
+        self._memory[key] = memory
+        if len(self._memory) > REMEMBERED:
+            del self._memory[next(iter(self._memory))]
+
+    def memory(self, key: EngineKey) -> int | None:
+        """Bytes that the model's engine took; None: never measured."""
+        return self._memory.get(key)
+
+    def expected(self, stage: Stage, key: EngineKey, size: int) -> float:
+        """Seconds that a stage will take."""
+        seconds = self._stages[stage].of(key, size)
+        if seconds is not None:
+            return seconds
+        match stage:
+            case Stage.START:
+                return _FIRST_START + size / _FIRST_RATE
+            case Stage.PRESTART:
+                return _IMPORTS * self.expected(Stage.START, key, size)
+            case Stage.FROM_GATE:
+                return (1 - _IMPORTS) * self.expected(Stage.START, key, size)
+            case Stage.SLEEP | Stage.WAKE:
+                return size / _BUS
+            case Stage.STOP:
+                return _FIRST_STOP

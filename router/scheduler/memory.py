@@ -1,0 +1,86 @@
+"""How much of the device an engine is given: its claim, in bytes, and its cache, in tokens.
+
+What the operator declares counts. Else it is what the model's plan says: weights, overhead,
+and a cache for `USUAL` tokens or for one request of the model's whole context, whichever is
+less. On a device that is too small for that, the cache shrinks, down to `SMALLEST` tokens. An
+estimate counts a fifth more until the engine was measured once. Without a plan, engines share
+the budget equally.
+
+An engine that ran out of memory at its start is tried with half of the cache, and then with the
+whole device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from router.models import EngineSpec, MemoryPlan
+
+USUAL = 32_768  # tokens
+SMALLEST = 4_096  # tokens
+MARGIN = 1.2
+
+# What an engine may take on top of what it had when it became ready: kernels that are loaded
+# late. A chosen figure, not a measured one.
+SLACK = 1 << 29  # bytes
+
+
+class Shrink(IntEnum):
+    """What the starts before have taught: how much less the next one asks for."""
+
+    NONE = 0
+    HALF_THE_CACHE = 1
+    WHOLE_DEVICE = 2  # the half of the cache, and no other engine beside it
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    memory: int  # bytes
+    tokens: int | None = None  # of the cache; None: what fits
+
+
+def claim(
+    spec: EngineSpec,
+    plan: MemoryPlan | None,
+    measured: int | None,
+    shrink: Shrink,
+    *,
+    device: int,
+    share: int,
+) -> Claim:
+    """What an engine is to get.
+
+    `measured`: bytes that it took before, with the cache that is planned. `device`: bytes of
+    the budget. `share`: of one of equal shares, for a model without a plan.
+    """
+    if shrink is Shrink.WHOLE_DEVICE:
+        return Claim(device, _tokens(plan, shrink, device) if plan else None)
+    if spec.memory is not None:
+        return Claim(spec.memory, _fitting(plan, spec.memory) if plan else None)
+    if plan is None:
+        return Claim(share)
+    tokens = _tokens(plan, shrink, device)
+    if measured is not None and shrink is Shrink.NONE:
+        return Claim(measured + SLACK, tokens)
+    estimate = total(plan, tokens)
+    # With the margin it may not fit: then it gets all there is.
+    return Claim(max(estimate, min(int(estimate * MARGIN), device)), tokens)
+
+
+def total(plan: MemoryPlan, tokens: int) -> int:
+    """Bytes of an engine with a cache of so many tokens."""
+    return plan.weights + plan.overhead + plan.token * tokens
+
+
+def _tokens(plan: MemoryPlan, shrink: Shrink, device: int) -> int:
+    smallest = min(plan.context, SMALLEST)
+    usual = max(smallest, min(plan.context, USUAL))
+    if shrink:
+        usual = max(smallest, usual // 2)
+    return max(smallest, min(usual, _fitting(plan, device) or usual))
+
+
+def _fitting(plan: MemoryPlan, memory: int) -> int | None:
+    """The tokens that memory is left for; None: they take none."""
+    return max(0, memory - total(plan, 0)) // plan.token if plan.token else None

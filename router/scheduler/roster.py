@@ -1,0 +1,193 @@
+"""The slots of all known models, indexed by what each pass asks for.
+
+A pass must look neither at every model that is known nor at every request that waits: there may
+be thousands. Each slot that changed is filed anew, and the indices follow.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
+from itertools import chain, count
+from math import inf
+
+from router.models import EngineKey
+from router.scheduler.lifecycle import State
+from router.scheduler.state import Limits, Slot
+from router.scheduler.waiting import Caller
+
+FORMER = 32  # stopped engines that may be prestarted before they are wanted
+
+_ENGINES = tuple(state for state in State if state.claims)
+
+
+@dataclass(frozen=True, slots=True)
+class _Filed:
+    """Where a slot was filed last."""
+
+    number: int  # tells slots of the same age apart
+    state: State
+    place: tuple[int, int] | None = None  # in the line: age and number
+    caller: Caller = None  # of its oldest request, where it holds no memory
+    due: float = inf
+
+
+class Roster:
+    """All slots, and those in some state, in the order in which they entered it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.slots: dict[EngineKey, Slot] = {}
+        self.queued: dict[EngineKey, Slot] = {}  # requests wait for these
+        self.standby: dict[EngineKey, Slot] = {}  # these have a process that was prestarted
+        self.former: dict[EngineKey, Slot] = {}  # the latest that were stopped; on disk, not up
+        self.waited_for: Counter[str] = Counter()  # models without an engine, by caller
+        self._by_state: dict[State, dict[EngineKey, Slot]] = {state: {} for state in State}
+        self._filed: dict[EngineKey, _Filed] = {}
+        self._line: list[tuple[int, int]] = []  # age, and the number of the slot
+        self._numbers = count()
+        self._numbered: dict[int, Slot] = {}
+        self._due: list[tuple[float, int]] = []  # a heap; most entries are out of date
+
+    @classmethod
+    def of(cls, slots: Iterable[Slot], limits: Limits, now: float) -> Roster:
+        made = cls(limits)
+        for slot in slots:
+            made.file(slot, now)
+        return made
+
+    def file(self, slot: Slot, now: float) -> None:
+        """Bring the indices up to date: this slot is new, or has changed."""
+        key, state = slot.key, slot.state
+        before = self._filed.get(key)
+        number = next(self._numbers) if before is None else before.number
+        if before is None:
+            self.slots[key] = self._by_state[state][key] = self._numbered[number] = slot
+            before = _Filed(number, state)
+        elif before.state is not state:
+            self._move(slot, before.state)
+        waits = bool(slot.queue)
+        filed = self._filed[key] = _Filed(
+            number,
+            state,
+            (slot.age, number) if waits and slot.startable else None,
+            slot.oldest.caller if waits and not state.claims else None,
+            slot.due_at(self._limits, now),
+        )
+        self._queue(filed.place, before.place)
+        self._count(filed.caller, before.caller)
+        _keep(self.queued, slot, here=waits)
+        _keep(self.standby, slot, here=slot.standby is not None)
+        if filed.due != before.due and filed.due < inf:
+            self._push(filed.due, number)
+
+    def _move(self, slot: Slot, before: State) -> None:
+        del self._by_state[before][slot.key]
+        self._by_state[slot.state][slot.key] = slot
+        if before is State.STOPPING and slot.state is State.FETCHED:
+            self.former[slot.key] = slot
+            if len(self.former) > FORMER:
+                del self.former[next(iter(self.former))]
+        else:
+            self.former.pop(slot.key, None)
+
+    def _queue(self, place: tuple[int, int] | None, before: tuple[int, int] | None) -> None:
+        if place == before:
+            return
+        if before is not None:
+            del self._line[bisect_left(self._line, before)]
+        if place is not None:
+            insort(self._line, place)
+
+    def _count(self, caller: Caller, before: Caller) -> None:
+        if caller == before:
+            return
+        if before is not None:
+            self.waited_for[before] -= 1
+            if not self.waited_for[before]:
+                del self.waited_for[before]
+        if caller is not None:
+            self.waited_for[caller] += 1
+
+    def forget(self, slot: Slot) -> None:
+        """Drop a slot that nothing needs: no request waits for it, and it has no engine."""
+        filed = self._filed.pop(slot.key)
+        del self.slots[slot.key], self._by_state[filed.state][slot.key]
+        del self._numbered[filed.number]
+        self.former.pop(slot.key, None)
+
+    def differences(self, now: float) -> Iterator[str]:
+        """What the indices say, and is not so."""
+        fresh = Roster.of(self.slots.values(), self._limits, now)
+        if [slot.key for slot in self.line] != [slot.key for slot in fresh.line]:
+            yield "the line of models that wait for room is out of order"
+        if self.waited_for != fresh.waited_for:
+            yield "the models that callers wait for are miscounted"
+        for state in State:
+            if self.in_state(state).keys() != fresh.in_state(state).keys():
+                yield f"the models that are {state} are not filed as such"
+        if (self.queued.keys(), self.standby.keys()) != (
+            fresh.queued.keys(),
+            fresh.standby.keys(),
+        ):
+            yield "models with requests or processes are not filed as such"
+
+    # --- what a pass asks for --------------------------------------------------------
+
+    def in_state(self, state: State) -> dict[EngineKey, Slot]:
+        return self._by_state[state]
+
+    @property
+    def engines(self) -> Iterator[Slot]:
+        """The engines that hold memory of the device."""
+        return chain.from_iterable(self._by_state[state].values() for state in _ENGINES)
+
+    @property
+    def line(self) -> Iterator[Slot]:
+        """The models that wait for room, or cool down, the oldest turn first."""
+        return (self._numbered[number] for _, number in self._line)
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._line)
+
+    # --- time ------------------------------------------------------------------------
+
+    def next_due(self) -> float:
+        """When time alone changes what is to be done with some slot; `inf`: never."""
+        while self._due and not self._counts(*self._due[0]):
+            heappop(self._due)
+        return self._due[0][0] if self._due else inf
+
+    def due(self, now: float) -> list[Slot]:
+        """The slots with something due by now."""
+        found: dict[int, Slot] = {}
+        while self._due and self._due[0][0] <= now:
+            at, number = heappop(self._due)
+            if self._counts(at, number):
+                slot = found[number] = self._numbered[number]
+                # It is filed again once it was handled.
+                self._filed[slot.key] = replace(self._filed[slot.key], due=inf)
+        return list(found.values())
+
+    def _counts(self, at: float, number: int) -> bool:
+        slot = self._numbered.get(number)
+        return slot is not None and self._filed[slot.key].due == at
+
+    def _push(self, due: float, number: int) -> None:
+        if len(self._due) > 4 * len(self.slots) + 64:
+            filed = self._filed.values()
+            self._due = [(one.due, one.number) for one in filed if one.due < inf]
+            heapify(self._due)
+        else:
+            heappush(self._due, (due, number))
+
+
+def _keep(index: dict[EngineKey, Slot], slot: Slot, *, here: bool) -> None:
+    if here:
+        index[slot.key] = slot
+    else:
+        index.pop(slot.key, None)

@@ -1,0 +1,19 @@
+"""Which engine is the least loss.
+
+An engine is worth the time that its return will cost, divided by the time until it is wanted
+back, for each byte that it holds. That is the cost per second of not having it. Compare the
+GreedyDual-Size-Frequency rule of caches (Cherkasova, 1998), which ages by a counter instead.
+"""
+
+from __future__ import annotations
+
+from router.scheduler.pace import Pace
+from router.scheduler.state import Eviction, Slot
+
+
+def worth(slot: Slot, pace: Pace, eviction: Eviction) -> float:
+    """The higher, the later this engine makes room."""
+    if eviction is Eviction.LRU:
+        return slot.last_used
+    interval = max(slot.demand.interval(pace.now), 1e-3)
+    return pace.comes_back_in(slot) / interval / max(slot.held, 1)
