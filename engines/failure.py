@@ -37,11 +37,17 @@ _UNSUPPORTED = re.compile(
     r"|Unknown quantization method: "
     r"|The quantization method \S+ is not supported for the current GPU\."
     r"|The repository \S+ (?:contains|references) custom code )"
+    r"|^(?:ImportError|ModuleNotFoundError): (?:You need to install \S+ to use "
+    r"|The \S+ dictionary is not installed\."
+    r"|\S+ requires the .* library but it was not found in your environment\."
+    r"|This modeling file requires the following packages that were not found )"
 )
 
 _MAX_LINE = 4096  # characters
 _MAX_REASON = 500
 _MAX_TOLD = 300
+# An exception whose message begins in the line below, as transformers writes some.
+_BARE = re.compile(r"(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception):")
 # The last line of a traceback: the others are about flags, or this worker.
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception)\b:")
 
@@ -57,7 +63,10 @@ class FailureReason:
     def add(self, line: str) -> None:
         if _OUT_OF_MEMORY.search(line):
             self.out_of_memory = True
-        text = _STAMP.sub("", clean(line)).strip()
+        plain = clean(line)
+        text = _STAMP.sub("", plain).strip()
+        if _BARE.fullmatch(self._error) and _goes_on(plain.strip()):
+            text = f"{self._error} {text}"
         if _ERROR.search(text):
             # In this order: half of a token is no longer known by its shape.
             self._error = redact(text[:_MAX_LINE])[:_MAX_REASON]
@@ -85,6 +94,13 @@ class FailureReason:
     def unsupported(self) -> bool:
         """SGLang said that it can't serve this model, whenever it is started."""
         return bool(_UNSUPPORTED.match(self._error))
+
+
+def _goes_on(line: str) -> bool:
+    """Whether it may begin the message of an exception that is named in the line above."""
+    return bool(line) and not (
+        _STAMP.match(line) or _ERROR.search(line) or line.startswith("Traceback ")
+    )
 
 
 def clean(line: str) -> str:

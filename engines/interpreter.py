@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 from engines.command import worker_part
 from engines.failure import clean
 from router.config.errors import SettingsError
+from router.repository.tokenizer_fitness import PACKAGES
 
 VERIFIED = "0.5.23"  # the version that the tests run
 PATIENCE = 20.0  # seconds; on a cold network disk, Python itself takes some
@@ -35,6 +36,7 @@ class Finding:
     is_warning: bool
     has_saver: bool = False  # torch_memory_saver
     version: str = ""  # of SGLang; empty: unknown
+    lacks: tuple[str, ...] = ()
 
 
 class InterpreterCheck:
@@ -53,7 +55,7 @@ class InterpreterCheck:
         output = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe could be held open by others
         try:
             process = subprocess.Popen(  # noqa: S603 - the operator names it
-                [python, str(_SCRIPT)],
+                [python, str(_SCRIPT), *PACKAGES],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -89,8 +91,10 @@ class InterpreterCheck:
         if status in _CANNOT_RUN:
             raise SettingsError("ENGINE_PYTHON", self._python, f"{_NEEDED}: {last}")
         found: object = None
+        lacks: tuple[str, ...] = ()
         with suppress(ValueError, RecursionError):
             found = json.loads(last)
+            lacks = _lacks(found)
         has_saver = isinstance(found, dict) and found.get("memory_saver") is True
         match found:
             case {"sglang": False}:
@@ -106,6 +110,7 @@ class InterpreterCheck:
                     is_warning=False,
                     has_saver=has_saver,
                     version=version,
+                    lacks=lacks,
                 )
             case {"sglang": True, "version": version}:
                 return Finding(
@@ -114,6 +119,7 @@ class InterpreterCheck:
                     is_warning=True,
                     has_saver=has_saver,
                     version=version if isinstance(version, str) else "",
+                    lacks=lacks,
                 )
         return Finding(
             f"ENGINE_PYTHON does not tell its SGLang (status {status}): {last[:200]}",
@@ -126,3 +132,8 @@ class InterpreterCheck:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+
+def _lacks(found: object) -> tuple[str, ...]:
+    named = found.get("lacks") if isinstance(found, dict) else None
+    return tuple(name for name in PACKAGES if isinstance(named, list) and name in named)

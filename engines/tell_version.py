@@ -1,5 +1,6 @@
 """Run by the engines' interpreter: says, as a line of JSON, whether it has SGLang, and which,
-and whether it has the package that lets engines sleep.
+whether it has the package that lets engines sleep, and what it lacks of the packages that the
+arguments name.
 
 Imports nothing of SGLang, which would take seconds and may touch the GPU.
 """
@@ -7,6 +8,14 @@ Imports nothing of SGLang, which would take seconds and may touch the GPU.
 import importlib.metadata
 import importlib.util
 import json
+import sys
+
+
+def _has(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:  # of the package around it
+        return False
 
 
 def main() -> None:
@@ -16,6 +25,7 @@ def main() -> None:
         found["version"] = importlib.metadata.version("sglang")
     except importlib.metadata.PackageNotFoundError:  # it lies on PYTHONPATH, say
         found["version"] = None
+    found["lacks"] = [name for name in sys.argv[1:] if not _has(name)]
     print(json.dumps(found))  # noqa: T201
 
 

@@ -71,6 +71,7 @@ class Configuration:
     knows_sglang: bool = True  # the engines run the release that the tables are about
     has_saver: bool = False  # engines can sleep
     sglang: str = ""  # the engines' version, as far as it is known
+    engines_lack: tuple[str, ...] = ()  # packages that tokenizers may need
 
     @classmethod
     def read(
@@ -193,6 +194,7 @@ class Assembly:
                 capability=memory.capability(),
                 plain=self._configuration.knows_sglang
                 and not self._configuration.environ.get(_MORE_MODELS),
+                lacks=self._configuration.engines_lack,
             ),
         )
 

@@ -92,6 +92,7 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
             knows_sglang=not found.is_warning,
             has_saver=found.has_saver,
             sglang=found.version,
+            engines_lack=found.lacks,
         )
     )
     if queue:

@@ -29,7 +29,8 @@ class DownloadRequest:
         """Read what `dataclasses.asdict` made, as JSON."""
         fields = json.loads(line)
         if found := fields["conditions"]:
-            fields["conditions"] = Conditions(**found | {"flags": tuple(found["flags"])})
+            lists = {name: tuple(found[name]) for name in ("flags", "lacks")}
+            fields["conditions"] = Conditions(**found | lists)
         return cls(**fields)
 
     def on_hub(self, endpoint: str) -> HubRequest:

@@ -20,6 +20,8 @@ class Machine:
     capability: int | None = None  # of the GPUs, as CUDA counts: 89 is 8.9; None: unknown
     # Its SGLang is the one of `router.repository.architectures`, with no models added.
     plain: bool = True
+    # Packages that the engines' Python does not have, of those that tokenizers need.
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,21 @@ class Conditions:
     flags: tuple[str, ...] = ()
     memory: int | None = None  # bytes of each device that the engine spans; None: unknown
     claim: int | None = None  # bytes of each that the operator grants it; None: unsaid
+    lacks: tuple[str, ...] = ()
 
     @classmethod
     def on(
         cls, machine: Machine, flags: tuple[str, ...], claim: int | None = None
     ) -> Conditions:
-        return cls(machine.cpu, machine.capability, machine.plain, flags, machine.memory, claim)
+        return cls(
+            machine.cpu,
+            machine.capability,
+            machine.plain,
+            flags,
+            machine.memory,
+            claim,
+            machine.lacks,
+        )
 
     @property
     def trusted(self) -> bool:

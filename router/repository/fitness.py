@@ -14,21 +14,12 @@ from typing import Any
 from router.errors import UnsupportedModel
 from router.repository import architectures as sglang
 from router.repository.conditions import Conditions
+from router.repository.own_code import ASK_FOR_TRUST, code_for
 from router.repository.quantization import check_quantization
 from router.repository.read_json import shown
+from router.repository.tokenizer_fitness import check_tokenizer
 
 Json = Mapping[str, Any]
-
-# What holds a vocabulary, by the names that transformers and SGLang look for.
-_VOCABULARY = re.compile(
-    r"tokenizer[\w.-]*\.(json|model)|tekken\.json|.*\.(model(\.v\w+)?|tiktoken|spm|bpe|codes|tokenizer)"
-    r"|.*vocab[\w.-]*|merges[\w.-]*\.txt|dict\.txt|byte_maps\.json"
-)
-_NO_VOCABULARY = frozenset({"tokenizer_config.json"})
-# These read bytes or characters.
-_NEEDS_NONE = ("ByT5", "Canine", "Perceiver", "MyT5", "Character")
-# Models that read more than text have their tokenizer from a processor.
-_PROCESSORS = frozenset({"processor_config.json", "preprocessor_config.json"})
 
 # SGLang reads these without a `model_type` (utils/hf_transformers/config.py).
 _LONGCAT = frozenset(
@@ -51,11 +42,6 @@ _ENCODERS = frozenset(
 )
 _POSITIONS = "absolute"
 
-_ALLOW = (
-    "Only the operator can allow that, with --trust-remote-code for this model in the models "
-    "file. Use another model, or ask the operator."
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -74,7 +60,7 @@ def check_fitness(model: Layout, on: Conditions) -> None:
     """Raises `UnsupportedModel`, with the reason and what to do."""
     _check_configuration(model, on)
     _check_positions(model.config or {}, on)
-    _check_tokenizer(model, on)
+    check_tokenizer(model.tokenizer, model.config or {}, model.files, on)
     check_quantization(model.config or {}, model.quantization, model.files, on)
 
 
@@ -102,10 +88,13 @@ def _check_model_type(config: Json, on: Conditions) -> None:
     kind = config.get("model_type")
     if not on.plain or (isinstance(kind, str) and sglang.knows_model_type(kind)):
         return
-    if _code_for(config, "AutoConfig"):
-        if on.trusted:
-            return
-        raise UnsupportedModel(f"The model needs code of its own to be loaded. {_ALLOW}")
+    if code_for(config, "AutoConfig"):
+        if not on.trusted:
+            _check_runs(config, on)  # where nothing does, the permission is of no use
+            raise UnsupportedModel(
+                f"The model needs code of its own to be loaded. {ASK_FOR_TRUST}"
+            )
+        return
     if kind is None:
         raise UnsupportedModel(
             "The model's config.json has no `model_type`, so SGLang can't tell what it is. Ask "
@@ -123,32 +112,45 @@ def _check_architectures(config: Json, names: tuple[str, ...], on: Conditions) -
         return
     if (isinstance(kind, str) and sglang.is_renamed(kind)) or not _RENAMED.isdisjoint(names):
         return
-    if on.trusted and _code_for(config, "AutoConfig"):
-        return  # that code may say anything
     if not names:
+        if on.trusted and code_for(config, "AutoConfig"):
+            return  # that code may name some
         raise UnsupportedModel(
             "The model's config.json lists no `architectures`, so SGLang can't tell how to run "
             "it. Ask its owner to correct it."
         )
-    if sglang.identify(names, config) is not None:
+    _check_runs(config, on)
+    if (name := _unsupported(config)) is not None and not on.trusted:
+        raise UnsupportedModel(
+            f"SGLang {sglang.version()} does not support the architecture {shown(name)}, and "
+            f"the model brings code of its own for it. {ASK_FOR_TRUST}"
+        )
+
+
+def _check_runs(config: Json, on: Conditions) -> None:
+    """SGLang asks a repository's own code for `AutoModel`. What that has for `AutoConfig`, or
+    for `AutoModelForCausalLM`, makes no model run."""
+    if on.sets("--json-model-override-args", "--model-impl") or code_for(config, "AutoModel"):
         return
-    for name in names:
-        if not (name.startswith("Transformers") or sglang.falls_back(name)):
-            _check_own_code(name, config, on)
-
-
-def _check_own_code(name: str, config: Json, on: Conditions) -> None:
-    """Of a model whose architecture neither SGLang nor transformers can serve."""
-    if not _code_for(config, "AutoModel"):
+    if (name := _unsupported(config)) is not None:
         raise UnsupportedModel(
             f"SGLang {sglang.version()} does not support the architecture {shown(name)}. Use "
             "another model, or a worker with a newer SGLang."
         )
-    if not on.trusted:
-        raise UnsupportedModel(
-            f"SGLang {sglang.version()} does not support the architecture {shown(name)}, and "
-            f"the model brings code of its own for it. {_ALLOW}"
-        )
+
+
+def _unsupported(config: Json) -> str | None:
+    """The architecture that neither SGLang nor transformers has code for; None: there is code.
+
+    SGLang takes transformers' code where it has none of its own for any of them.
+    """
+    names = sglang.named(config)
+    if sglang.identify(names, config) is not None:
+        return None
+    lacking = (
+        n for n in names if not n.startswith("Transformers") and not sglang.falls_back(n)
+    )
+    return next(lacking, None)
 
 
 def _check_positions(config: Json, on: Conditions) -> None:
@@ -163,33 +165,3 @@ def _check_positions(config: Json, on: Conditions) -> None:
             f"supports only {shown(_POSITIONS)} of the architecture {shown(names[0])}. Use "
             "another model."
         )
-
-
-def _check_tokenizer(model: Layout, on: Conditions) -> None:
-    if on.sets("--skip-tokenizer-init", "--tokenizer-path", "--load-format"):
-        return
-    named = model.tokenizer.get("tokenizer_class")
-    own_code = _code_for(model.tokenizer, "AutoTokenizer")
-    if own_code and on.trusted:
-        return
-    files = set(model.files)
-    if not any(_VOCABULARY.fullmatch(name) for name in files - _NO_VOCABULARY):
-        if not (isinstance(named, str) and named.startswith(_NEEDS_NONE)):
-            raise UnsupportedModel(
-                "The repository has no tokenizer (tokenizer.json, tokenizer.model, vocab.json "
-                "and the like), so SGLang can't read text for it. Ask its owner to add one."
-            )
-        return
-    if not own_code or not on.plain or not files.isdisjoint({*_PROCESSORS, "tekken.json"}):
-        return
-    kind = (model.config or {}).get("model_type")
-    if not sglang.has_tokenizer_code(kind, named):
-        raise UnsupportedModel(f"The model's tokenizer needs code of its own. {_ALLOW}")
-
-
-def _code_for(config: Json, role: str) -> bool:
-    """Whether the repository has code of its own for this."""
-    named = config.get("auto_map")
-    if role == "AutoTokenizer" and isinstance(named, list):
-        return True
-    return isinstance(named, dict) and bool(named.get(role))

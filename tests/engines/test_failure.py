@@ -76,6 +76,23 @@ def test_a_caller_hears_the_last_exception() -> None:
     )
 
 
+def test_a_message_that_begins_below_its_exception_is_told() -> None:
+    log = (
+        "ImportError: \n\nXTokenizer requires the y library but it was not found.\nPlease note"
+    )
+    assert failure_of(log).told.endswith(
+        "Error: XTokenizer requires the y library but it was not found"
+    )
+
+
+@pytest.mark.parametrize(
+    "below",
+    ["[2026-01-31 12:00:01] Received sigquit", "Traceback (most recent call last):", ""],
+)
+def test_another_line_is_no_message_of_an_exception(below: str) -> None:
+    assert failure_of(f"KeyError:\n{below}").told == "KeyError:"
+
+
 @pytest.mark.parametrize("log", ["", BAD_FLAG, "[2026-01-31 12:00:00] GET /v1", "Killed"])
 def test_a_caller_hears_nothing_that_is_no_exception(log: str) -> None:
     assert failure_of(log).told == ""
@@ -103,6 +120,10 @@ def test_a_caller_hears_no_path_no_token_and_one_short_line() -> None:
         "ValueError: Unknown quantization method: hqq. Must be one of ['fp8'].",
         "ValueError: The quantization method fp8 is not supported for the current GPU. Minimum",
         "ValueError: The repository /snapshots/x contains custom code which must be executed",
+        "ModuleNotFoundError: You need to install fugashi to use MecabTokenizer. See https://x",
+        "ModuleNotFoundError: The ipadic dictionary is not installed. See https://x",
+        "ImportError: \nX requires the y library but it was not found in your environment.",
+        "ImportError: This modeling file requires the following packages that were not found i",
     ],
 )
 def test_what_no_further_start_would_help_is_recognized(line: str) -> None:

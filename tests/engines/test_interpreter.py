@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -119,8 +120,9 @@ def test_it_sees_no_secret_of_the_worker(script: Script, tmp_path: Path) -> None
 @pytest.mark.process
 def test_the_tests_own_interpreters_are_known() -> None:
     text = f"engines run SGLang {VERIFIED}"
-    assert check(str(FAKE)) == Finding(text, False, True, VERIFIED)
-    assert check(str(REAL)) == Finding(text, False, False, VERIFIED)
+    for python, has_saver in ((FAKE, True), (REAL, False)):
+        found = replace(check(str(python)), lacks=())
+        assert found == Finding(text, False, has_saver, VERIFIED)
 
 
 @pytest.mark.process
@@ -138,3 +140,11 @@ def test_engines_sleep_only_where_the_saver_is_said_to_be_there(
 ) -> None:
     line = f'{{"sglang": true, "version": "{VERIFIED}", "memory_saver": {said}}}'
     assert not check(script(f"echo '{line}'")).has_saver
+
+
+@pytest.mark.process
+def test_it_tells_what_it_lacks_of_what_tokenizers_need(script: Script) -> None:
+    answer = '{"sglang": true, "version": "9", "lacks": ["jieba", "torch", 1]}'
+    assert check(script(f"echo '{answer}'")).lacks == ("jieba",)
+    assert check(script("""echo '{"sglang": true, "lacks": "jieba"}'""")).lacks == ()
+    assert "sentencepiece" not in check(str(REAL)).lacks

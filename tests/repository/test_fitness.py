@@ -7,6 +7,7 @@ import pytest
 from router.errors import UnsupportedModel
 from router.repository.conditions import Conditions, Machine, gpus
 from router.repository.fitness import Layout, check_fitness
+from router.repository.tokenizer_fitness import PACKAGES
 from tests.repository import layout as layouts
 from tests.repository.layout import NAMES
 from tests.servable import LLAMA
@@ -16,6 +17,10 @@ OWN_CODE = {"AutoConfig": "configuration_x.XConfig", "AutoModel": "modeling_x.XM
 OWN_TOKENIZER = {"tokenizer_class": "XTokenizer", "auto_map": {"AutoTokenizer": ["t.X", None]}}
 CUSTOM = {"architectures": ["XForCausalLM"], "model_type": "x", "auto_map": OWN_CODE}
 ON_CPU = Conditions(cpu=True)
+# SGLang requires the others, or what it requires does.
+NOT_IN_IMAGE = tuple(
+    {*PACKAGES} - {"sentencepiece", "google.protobuf", "tiktoken", "mistral_common"}
+)
 
 
 def refusal(
@@ -117,6 +122,7 @@ def test_a_layout_of_a_real_family_is_as_fit_as_it_says(name: str) -> None:
         files=tuple(file for file in layout.sizes("weights", "small") if "/" not in file),
         tokenizer=documents.get("tokenizer_config.json"),
         path=layout.repo,
+        on=Conditions(lacks=NOT_IN_IMAGE),
     )
     expected = layout.entry.get("unfit", "")
     assert (expected in said) if expected else said == ""
@@ -129,6 +135,26 @@ def test_code_of_the_repository_needs_the_operators_permission() -> None:
     assert "needs code of its own" in refusal(CUSTOM)
     assert "--trust-remote-code" in refusal(CUSTOM)
     assert refusal(CUSTOM, *TRUSTED) == ""
+
+
+@pytest.mark.parametrize("role", ["AutoModelForCausalLM", "AutoModelForImageTextToText", ""])
+def test_code_that_sglang_does_not_ask_for_makes_no_model_run(role: str) -> None:
+    """As of Phi-3-vision, Molmo and Ovis."""
+    code = {"AutoConfig": "configuration_x.XConfig", **({role: "modeling_x.X"} if role else {})}
+    for config in ({**CUSTOM, "auto_map": code}, llama(architectures=["X"], auto_map=code)):
+        for flags in ((), TRUSTED):
+            said = refusal(config, *flags)
+            assert "does not support the architecture `X" in said
+            assert "--trust-remote-code" not in said
+        assert refusal(config, *TRUSTED, "--model-impl=transformers") == ""
+
+
+def test_code_for_the_configuration_is_enough_where_there_is_code_for_the_model() -> None:
+    code = {"AutoConfig": "configuration_x.XConfig"}
+    known = llama(model_type="x", auto_map=code)
+    assert "needs code of its own" in refusal(known)
+    assert refusal(known, *TRUSTED) == ""
+    assert refusal({"model_type": "x", "auto_map": code}, *TRUSTED) == ""  # it may name one
 
 
 def test_code_that_is_not_needed_needs_no_permission() -> None:
