@@ -169,6 +169,7 @@ class Assembly:
             own_tokens=(*own, *([settings.hf_token] if settings.hf_token else [])),
             public=disk.public,
             grace=settings.public_grace,
+            unsafe_weights=settings.allow_unsafe_weights,
             task_of=task_of_directory,
         )
 

@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from router.downloads.last_used import LastUsed
-from router.downloads.snapshots import Snapshots
-from router.errors import ModelNotAllowed, UnsupportedModel
+from router.downloads.snapshots import Snapshots, has_safe_weights
+from router.errors import ModelNotAllowed
 from router.models import Access, ModelRef, ResolvedModel, Task
-from router.repository.weight_index import indexed_files
+from router.repository.on_disk import is_whole
 from router.secrets import Token
 
 
@@ -34,19 +34,22 @@ class OfflineHub:
         own_tokens: Collection[Token],
         public: LastUsed,
         grace: float,
+        unsafe_weights: bool,
         task_of: Callable[[Path], Task],
     ) -> None:
         """Arguments:
 
-        caches      where a snapshot may lie, in order of preference
-        operators   the models that the operator named
-        own_tokens  the operator's: only these stand for nobody else
-        public      records when a model was last seen public
-        grace       seconds for which that holds
-        task_of     tells what a directory's model is for
+        caches          where a snapshot may lie, in order of preference
+        operators       the models that the operator named
+        own_tokens      the operator's: only these stand for nobody else
+        public          records when a model was last seen public
+        grace           seconds for which that holds
+        unsafe_weights  the operator allows pickles
+        task_of         tells what a directory's model is for
         """
         self._caches, self._public, self._grace = caches, public, grace
         self._own_tokens, self._task_of = frozenset(own_tokens), task_of
+        self._unsafe_weights = unsafe_weights
         self._operators = {_key(ref): ref for ref in operators}
         self._granted: set[tuple[str, str]] = set()  # repository and commit
 
@@ -81,6 +84,8 @@ class OfflineHub:
         if found is None:
             raise _not_on_disk(ref) if operators else _not_served(ref)
         repo_id, snapshot, sealed = found
+        if sealed and not (self._unsafe_weights or has_safe_weights(snapshot)):
+            self._is_whole(repo_id, snapshot)  # says why it is not served
         commit = snapshot.name
         if operators:
             self._granted.add((repo_id, commit))
@@ -123,9 +128,16 @@ class OfflineHub:
                     continue
                 if (found := snapshots.find(repo_id, commit)) is not None:
                     return repo_id, found, True
-                if _looks_whole(path := snapshots.path(repo_id, commit)):
+                path = snapshots.path(repo_id, commit)
+                if path.is_dir() and self._is_whole(repo_id, path):
                     return repo_id, path, False
         return None
+
+    def _is_whole(self, repo_id: str, snapshot: Path) -> bool:
+        """Raises `UnsupportedModel` for what would be refused where the Hub is asked."""
+        with suppress(OSError):
+            return is_whole(snapshot, repo_id, unsafe_weights=self._unsafe_weights)
+        return False
 
     def _is_public(self, repo_id: str, commit: str) -> bool:
         if not self._public.path(repo_id, commit).is_file():
@@ -144,18 +156,6 @@ def _spellings(cache: Path, repo_id: str) -> Iterator[str]:
         for folder in sorted(cache.iterdir()):
             if folder.name.casefold() == wanted:
                 yield folder.name.removeprefix("models--").replace("--", "/", 1)
-
-
-def _looks_whole(snapshot: Path) -> bool:
-    """Whether a snapshot without a manifest has its configuration and its weights."""
-    if not (snapshot / "config.json").is_file():
-        return False
-    weights = {path.name for path in snapshot.glob("*.safetensors") if path.is_file()}
-    indices = snapshot.glob("*.safetensors.index.json")
-    with suppress(OSError, UnsupportedModel):
-        whole = all(weights.issuperset(indexed_files(one, one.name)) for one in indices)
-        return bool(weights) and whole
-    return False
 
 
 def _not_on_disk(ref: ModelRef) -> ModelNotAllowed:

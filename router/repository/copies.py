@@ -28,6 +28,10 @@ LEAST_SHARE = 8
 _MAX_NAMED = 3  # files in a message
 
 
+class MissingWeights(UnsupportedModel):
+    """Files of weights are not where others say that they are, or there are none at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Copy:
     """A file, or all shards of one number of them."""
@@ -59,7 +63,7 @@ class _Copy:
 def one_copy(files: Iterable[RemoteFile], suffix: str) -> list[str]:
     """The names of those files that hold each weight once.
 
-    Raises `UnsupportedModel` where shards are missing, and no other copy is there.
+    Raises `MissingWeights` where shards are missing, and no other copy is there.
     """
     families = _families(files, suffix)
     chosen = {words: _choose(copies) for words, copies in families.items()}
@@ -98,7 +102,7 @@ def _choose(copies: list[_Copy]) -> _Copy:
     if whole := [copy for copy in copies if copy.is_whole]:
         return min(whole, key=lambda copy: copy.rank)
     names = sorted(file.name for copy in copies for file in copy.files)
-    raise UnsupportedModel(
+    raise MissingWeights(
         f"The repository lacks some of its weights: {some(names)} are there, of "
         f"{max(copy.shards for copy in copies):,} files. Ask its owner to complete it."
     )

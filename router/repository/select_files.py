@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from router.errors import UnsupportedModel
 from router.repository.adapters import ADAPTER_CONFIG, is_adapter_alone, is_part
+from router.repository.copies import MissingWeights
 from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.small_files import module_files, small_files
@@ -75,13 +76,13 @@ class Selection:
             self.listing, facts, self.repo_id, unsafe_weights=self.unsafe_weights
         )
         if not names:
-            raise UnsupportedModel(_reason(self.listing))
+            raise _reason(self.listing)
         return self.listing.take(names)
 
 
-def _reason(listing: Listing) -> str:
+def _reason(listing: Listing) -> UnsupportedModel:
     if "model_index.json" in listing:
-        return (
+        return UnsupportedModel(
             "The repository holds a pipeline of several models (diffusion), and this worker "
             "serves language models. Ask for another model."
         )
@@ -91,16 +92,16 @@ def _reason(listing: Listing) -> str:
     )
     if folders and not beside:
         named = ", ".join(folders[:_MAX_FOLDERS])
-        return (
+        return UnsupportedModel(
             f"The repository holds weights only in folders ({named}), and none beside "
             "its config.json. Ask for a repository that has them there."
         )
     if formats := sorted(beside or _formats(listing.files)):
-        return (
+        return UnsupportedModel(
             f"The repository holds weights only as {', '.join(formats)}; this worker loads "
             "safetensors. Ask its owner for a conversion."
         )
-    return "The repository holds no weights."
+    return MissingWeights("The repository holds no weights.")
 
 
 def _formats(names: Iterable[str]) -> set[str]:

@@ -11,8 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from router.errors import UnsupportedModel
-from router.repository.copies import LEAST_SHARE, one_copy, some
+from router.repository.copies import LEAST_SHARE, MissingWeights, one_copy, some
 from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.weight_names import SAFE, UNSAFE, is_of_adapter, weights_at_top
@@ -70,7 +69,7 @@ def choose_weights(
 ) -> list[str]:
     """The names of all files of weights; none where the repository has none to load.
 
-    Raises `UnsupportedModel` if a file that the index names, or a shard, is missing.
+    Raises `MissingWeights` if a file that the index names, or a shard, is missing.
     """
     if facts.indexed is not None:
         main = _indexed(listing, facts.indexed, _folders(facts))
@@ -99,7 +98,7 @@ def _indexed(listing: Listing, indexed: frozenset[str], folders: Collection[str]
     if folders:
         return _matching(indexed & listing.files.keys(), folders)
     if missing := sorted(indexed - listing.files.keys()):
-        raise UnsupportedModel(
+        raise MissingWeights(
             f"The index of the model's weights names {some(missing)}, which the repository "
             "does not have. Ask its owner to complete it."
         )

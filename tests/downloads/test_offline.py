@@ -13,7 +13,7 @@ from router.downloads.downloader import SnapshotDownloader
 from router.downloads.last_used import PUBLIC, LastUsed
 from router.downloads.offline import OfflineHub
 from router.downloads.snapshots import Snapshots
-from router.errors import ModelNotAllowed, RouterError
+from router.errors import ModelNotAllowed, RouterError, UnsupportedModel
 from router.models import Access, ModelRef, ResolvedModel, Task
 from router.repository.files import RemoteFile
 from router.secrets import Token
@@ -30,22 +30,29 @@ class House:
         self.snapshots, self.token = Snapshots(cache), Token("hf_" + secrets.token_hex(16))
         self.public = LastUsed(cache, PUBLIC, lambda: self.now)
 
-    def hub(self, *operators: str) -> OfflineHub:
+    def hub(self, *operators: str, unsafe: bool = False) -> OfflineHub:
         return OfflineHub(
             [self.cache / "none", self.cache],
             operators=list(map(ModelRef.parse, operators)),
             own_tokens=[self.token],
             public=self.public,
             grace=GRACE,
+            unsafe_weights=unsafe,
             task_of=lambda _: Task.GENERATE,
         )
 
     def put(
-        self, name: str, commit: str = COMMIT, *, sealed: bool = True, public: bool = False
+        self,
+        name: str,
+        commit: str = COMMIT,
+        *,
+        sealed: bool = True,
+        public: bool = False,
+        weights: str = "model.safetensors",
     ) -> Path:
         snapshot = self.snapshots.path(name, commit)
         snapshot.mkdir(parents=True)
-        files = {"config.json": b"{}", "model.safetensors": b"x"}
+        files = {"config.json": b"{}", weights: b"x"}
         for file, data in files.items():
             (snapshot / file).write_bytes(data)
         if sealed:
@@ -177,3 +184,35 @@ async def test_what_is_fetched_is_recorded_as_public_only_where_the_hub_was_aske
         downloader = SnapshotDownloader(house.cache, {}, public=house.public, offline=offline)
         await downloader.fetch(model, None, lambda _: None)
         assert house.public.path("org/open", COMMIT).exists() is recorded
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+async def test_pickles_are_served_where_the_operator_allows_them(
+    house: House, sealed: bool
+) -> None:
+    house.put("org/own", sealed=sealed, weights="pytorch_model.bin")
+    with pytest.raises(UnsupportedModel, match=r"only as \.bin"):
+        await house.hub("org/own").resolve(ModelRef("org/own"), None)
+    model = await house.hub("org/own", unsafe=True).resolve(ModelRef("org/own"), None)
+    assert model.commit == COMMIT
+
+
+async def test_weights_of_any_name_are_served(house: House) -> None:
+    snapshot = house.put("org/own", sealed=False, weights="layers.safetensors")
+    model = await house.hub("org/own").resolve(ModelRef("org/own"), None)
+    assert model.path == snapshot
+
+
+@pytest.mark.parametrize(
+    "weights", ["pytorch_model-00001-of-00002.bin", "layers-00001-of-00002.safetensors"]
+)
+async def test_shards_without_the_others_are_not_served(house: House, weights: str) -> None:
+    house.put("org/own", sealed=False, weights=weights)
+    hub = house.hub("org/own", unsafe=True)
+    assert "is not on its disk, or not all" in await refused(hub, "org/own")
+
+
+async def test_what_is_no_model_is_refused_with_the_reason(house: House) -> None:
+    house.put("org/own", sealed=False, weights="adapter_model.safetensors")
+    with pytest.raises(UnsupportedModel, match="only an adapter"):
+        await house.hub("org/own").resolve(ModelRef("org/own"), None)

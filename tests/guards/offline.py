@@ -52,7 +52,7 @@ GUARDS = (
     ),
     Guard(
         "Offline, an unfinished download of another program is not served",
-        "router.downloads.offline:_looks_whole",
+        "router.repository.on_disk:is_whole",
         body("return True"),
         _TEST + "an_unfinished_download_of_another_program_is_not_served[a shard]",
     ),
