@@ -126,7 +126,7 @@ class Assembly:
         self._stack.push_async_callback(aside.close)
         downloads = self._downloads(memory, disk, aside)
         pool = self._pool(memory, downloads, aside)
-        direct = self._hub(disk)
+        direct = self._hub(disk, aside)
         self._stack.push_async_callback(direct.close)
         hub = CachedHub(
             direct,
@@ -158,10 +158,10 @@ class Assembly:
             private_ttl=settings.private_idle_ttl if settings.remove_private_files else None,
         )
 
-    def _hub(self, disk: Disk) -> HuggingFaceHub | OfflineHub:
+    def _hub(self, disk: Disk, aside: SideProcesses) -> HuggingFaceHub | OfflineHub:
         configuration, settings = self._configuration, self._settings
         if not settings.hf_hub_offline:
-            return make_hub(settings)
+            return make_hub(settings, aside)
         models, own = configuration.catalog.models, configuration.credentials.secrets
         return OfflineHub(
             settings.hub_caches,
@@ -342,6 +342,6 @@ def _limits(settings: Settings, memory: Gauge, sleep_memory: int) -> Limits:
     )
 
 
-def make_hub(settings: Settings) -> HuggingFaceHub:
+def make_hub(settings: Settings, aside: SideProcesses | None = None) -> HuggingFaceHub:
     ca_file = str(settings.ssl_cert_file) if settings.ssl_cert_file else None
-    return HuggingFaceHub(settings.hf_endpoint, ca_file=ca_file)
+    return HuggingFaceHub(settings.hf_endpoint, ca_file=ca_file, aside=aside)

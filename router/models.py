@@ -101,6 +101,8 @@ class ResolvedModel:
     path: Path | None = field(default=None, compare=False)  # Access.LOCAL only
     created: int = field(default=0, compare=False)  # seconds since 1970; 0: unknown
     branch: str | None = field(default=None, compare=False)  # or tag, that led here
+    # Whether its own chat template makes a generation model rerank; None: not known yet.
+    reranks: bool | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.repo_id}@{self.commit[:12]}"
@@ -146,6 +148,11 @@ def trusts(flag: str) -> bool:
 _KEEPS_AWAKE = ("--startup-weight-load-mode", "--weight-cache-mode", "--disaggregation-mode")
 
 
+def sets_template(flag: str) -> bool:
+    """Whether SGLang reads `flag` as `--chat-template`, or may."""
+    return flag.replace("_", "-").startswith("--chat-t")
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
     """How to start the engine for a model."""
@@ -167,6 +174,11 @@ class EngineSpec:
     def may_sleep(self) -> bool:
         """Whether its flags allow SGLang's memory saver."""
         return not any(flag.replace("_", "-").startswith(_KEEPS_AWAKE) for flag in self.flags)
+
+    @property
+    def own_template(self) -> bool:
+        """Whether the operator has SGLang use another chat template than the model's."""
+        return any(map(sets_template, self.flags))
 
     @property
     def key(self) -> EngineKey:

@@ -46,9 +46,10 @@ class FakeHub:
         task: Task = Task.GENERATE,
         gated: bool = False,
         created: int = 0,
+        reranks: bool | None = None,
     ) -> ResolvedModel:
         access = Access.GATED if gated else Access.PRIVATE if readers else Access.PUBLIC
-        model = ResolvedModel(repo_id, commit, task, access, created=created)
+        model = ResolvedModel(repo_id, commit, task, access, created=created, reranks=reranks)
         known = self.repos.get(repo_id)
         commits = (known.commits if known else set()) | {commit}
         digests = {reader.digest for reader in readers} if readers or gated else None

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": BASE | {"logs"},
     "scheduler": {"models", "errors"},
     "pool": BASE | {"scheduler"},
-    "hub": BASE | {"repository"},
+    "hub": BASE | {"repository", "side_process"},
     "access": BASE | {"config", "hub.interfaces"},
     "repository": {"models", "errors"},
     "downloads": BASE

@@ -133,3 +133,16 @@ def test_flags_that_exclude_the_memory_saver_keep_an_engine_awake(
     flags: tuple[str, ...], may: bool
 ) -> None:
     assert EngineSpec(ResolvedModel("org/name", "c" * 40), flags).may_sleep is may
+
+
+@pytest.mark.parametrize(
+    ("flags", "own"),
+    [
+        (("--chat-template", "/t.jinja"), True),
+        (("--chat_template=/t.jinja",), True),
+        (("--chat-temp=/t.jinja",), True),
+        (("--chat", "--completion-template=x"), False),
+    ],
+)
+def test_a_flag_for_another_chat_template_is_seen(flags: tuple[str, ...], own: bool) -> None:
+    assert EngineSpec(ResolvedModel("a/b", "c" * 40), flags).own_template is own

@@ -35,7 +35,7 @@ class OfflineHub:
         public: LastUsed,
         grace: float,
         unsafe_weights: bool,
-        task_of: Callable[[Path], Task],
+        task_of: Callable[[Path, str], Task],
     ) -> None:
         """Arguments:
 
@@ -45,7 +45,7 @@ class OfflineHub:
         public          records when a model was last seen public
         grace           seconds for which that holds
         unsafe_weights  the operator allows pickles
-        task_of         tells what a directory's model is for
+        task_of         tells what a directory's model is for, by its files and its name
         """
         self._caches, self._public, self._grace = caches, public, grace
         self._own_tokens, self._task_of = frozenset(own_tokens), task_of
@@ -92,7 +92,7 @@ class OfflineHub:
         return ResolvedModel(
             repo_id,
             commit,
-            self._task_of(snapshot),
+            self._task_of(snapshot, repo_id),
             Access.PUBLIC if self._is_public(repo_id, commit) else Access.PRIVATE,
             # What has no manifest would be downloaded anew.
             path=None if sealed else snapshot,

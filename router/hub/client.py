@@ -22,12 +22,13 @@ from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defin
 
 from router.errors import HubUnavailable
 from router.hub.errors import DEFAULT_RETRY_AFTER, HubRequest, hub_error, not_a_hub
-from router.hub.metadata import parse_info
+from router.hub.metadata import read_info
 from router.hub.origin import HubOrigin
 from router.hub.small_file import MAX_REDIRECTS, read_small_file
 from router.models import Access, ModelRef, ResolvedModel
 from router.repository import task
 from router.secrets import Token
+from router.side_process import Aside
 
 _PATIENCE = 5.0  # seconds for a file that may tell a model's task
 
@@ -36,18 +37,24 @@ class HuggingFaceHub:
     """Implements `Hub` over HTTP, without a cache (see `CachedHub`)."""
 
     def __init__(
-        self, endpoint: str, *, ca_file: str | None = None, timeout: float = 10.0
+        self,
+        endpoint: str,
+        *,
+        ca_file: str | None = None,
+        timeout: float = 10.0,
+        aside: Aside | None = None,
     ) -> None:
         """Arguments:
 
         endpoint    base URL (`HF_ENDPOINT`)
         ca_file     certificate authorities in place of the usual ones
         timeout     seconds for one request with its redirects
+        aside       parses long answers, where there is an event loop to be kept free
 
         Proxies are taken from the environment.
         """
         self._endpoint, self._origin = endpoint.rstrip("/"), HubOrigin(endpoint)
-        self._timeout = timeout
+        self._timeout, self._aside = timeout, aside
         self._verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
         self._client = self._connect()
 
@@ -80,7 +87,7 @@ class HuggingFaceHub:
         )
         response = await self._ask("GET", path, credential)
         _check(response, request)
-        model, signs = parse_info(response)
+        model, signs = await read_info(response.content, self._aside)
         while (name := task.unread(signs)) is not None:
             content = await self._read(model, name, credential)
             signs = replace(signs, contents={**signs.contents, name: content})

@@ -17,12 +17,16 @@ _MAX_BYTES = 4 << 20  # of a configuration file
 _MAX_NAMES = 10_000
 
 
-def task_of_directory(directory: Path) -> Task:
-    """By the same signs as a repository's. One that can't be read generates."""
+def task_of_directory(directory: Path, name: str | None = None) -> Task:
+    """By the same signs as a repository's. One that can't be read generates.
+
+    `name`: of the repository, where the directory has another.
+    """
     config = _parsed(directory / "config.json")
     signs = Signs(
         named(config) if isinstance(config, dict) else (),
         frozenset(islice(_names(directory), _MAX_NAMES)),
+        name=directory.name if name is None else name,
     )
     while (name := unread(signs)) is not None:
         contents = {**signs.contents, name: _parsed(directory / name)}

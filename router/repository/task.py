@@ -2,13 +2,14 @@
 
 SGLang's own lists come first: what only embeds or classifies does nothing else. A model that
 could generate is told apart by those files. Most of them are told by their names; the few that
-have to be read are small.
+have to be read are small. Where there are none, what its owner says it is for decides, and then
+its name: Qwen3-VL-Embedding has nothing else.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -26,8 +27,18 @@ _RERANKS = re.compile(r"[0-9]{1,2}_LogitScore/")
 _CLASSIFIES = re.compile(r"(?i)sequenceclassification|rewardmodel|fortokenclassification")
 # A model without a head, or with one that guesses masked words.
 _EMBEDS = re.compile(r".*(?<!LMHead)(?<!Chat)Model|.*ForMaskedLM|.*ForPreTraining")
+# What an owner says of an embedder, and of what generates.
+_EMBEDDERS = frozenset({"sentence-similarity", "feature-extraction"})
+_GENERATORS = frozenset(
+    {"text-generation", "image-text-to-text", "any-to-any", "visual-question-answering"}
+    | {"video-text-to-text", "audio-text-to-text", "text2text-generation", "text-ranking"}
+)
+# As a word of its own, and not in `embedded`.
+_NAMED_EMBEDDER = re.compile(r"(?i)(?<![a-z])embed(ding|der)?s?(?![a-z])")
+_NAMED_RERANKER = re.compile(r"(?i)(?<![a-z])re-?rank(ing|er)?s?(?![a-z])")
 # With this file, SGLang puts a readout in the place of the head, and generates.
 _READOUT = ("Qwen3_5Model", "decision_config.json")
+_TELLING = frozenset({MODULES, SENTENCES, _READOUT[1]})
 
 
 @dataclass(frozen=True)
@@ -37,11 +48,16 @@ class Signs:
     * `files`: the names of its files, or of those at the top and in folders of modules.
     * `contents`: of `MODULES` and `SENTENCES` as parsed, so far as they were read; None where
       one could not be.
+    * `name`: of the repository, or of the directory.
+    * `purpose`: its pipeline tag, if its owner has chosen one. (The Hub derives
+      `feature-extraction` for any model whose own code has an `AutoModel`.)
     """
 
     architectures: tuple[str, ...]
     files: Collection[str]
     contents: Mapping[str, object] = field(default_factory=dict)
+    name: str = ""
+    purpose: str | None = None
 
     @cached_property
     def has_pooling(self) -> bool:
@@ -62,7 +78,26 @@ def task_of(signs: Signs) -> Task:
         return Task.GENERATE
     if signs.has_pooling or MODULES in signs.files or SENTENCES in signs.files:
         return Task.EMBED
-    return Task.GENERATE
+    return Task.EMBED if _is_said_to_embed(signs) else Task.GENERATE
+
+
+def _is_said_to_embed(signs: Signs) -> bool:
+    if signs.purpose in _EMBEDDERS or signs.purpose in _GENERATORS:
+        return signs.purpose in _EMBEDDERS
+    named = bool(_NAMED_EMBEDDER.search(signs.name))
+    return named and not _NAMED_RERANKER.search(signs.name)
+
+
+def telling(names: Iterable[object]) -> frozenset[str]:
+    """Of a repository's files, what `Signs` looks for. Short, however many there are."""
+    found: set[str] = set()
+    for name in names:
+        if isinstance(name, str):
+            if name in _TELLING:
+                found.add(name)
+            elif folder := _POOLS.match(name) or _RERANKS.match(name):
+                found.add(folder[0])
+    return frozenset(found)
 
 
 def unread(signs: Signs) -> str | None:

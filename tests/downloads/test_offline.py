@@ -38,7 +38,7 @@ class House:
             public=self.public,
             grace=GRACE,
             unsafe_weights=unsafe,
-            task_of=lambda _: Task.GENERATE,
+            task_of=lambda *_: Task.GENERATE,
         )
 
     def put(

@@ -12,6 +12,7 @@ index           the files that the index names
 by_name         weights that an architecture opens by name, and SGLang's loader does not
 read_twice      files in `left` that SGLang's loader would read, though the weights are there
 unsafe_weights  the operator allows pickles
+purpose         the pipeline tag of its card
 unfit           what is said of it where nothing permits its own code
 task, flags     what the model serves, and what its engine is started with
 

@@ -67,3 +67,11 @@ def test_a_directory_that_can_not_be_judged_generates(tmp_path: Path, text: str)
 
 def test_a_directory_that_does_not_exist_generates(tmp_path: Path) -> None:
     assert task_of_directory(tmp_path / "absent") is Task.GENERATE
+
+
+def test_a_directorys_name_tells_where_nothing_else_does(tmp_path: Path) -> None:
+    folder = tmp_path / "Qwen3-VL-Embedding-2B"
+    folder.mkdir()
+    where = directory(folder, {"architectures": ["Qwen3VLForConditionalGeneration"]})
+    assert task_of_directory(where) is Task.EMBED
+    assert task_of_directory(where, "org/other") is Task.GENERATE

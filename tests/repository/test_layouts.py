@@ -14,7 +14,7 @@ from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.read_facts import read_adapter, read_facts
 from router.repository.select_files import Selection
-from router.repository.task import Signs, task_of, unread
+from router.repository.task import Signs, task_of, telling, unread
 from tests.repository.layout import NAMES, Layout
 
 
@@ -72,7 +72,12 @@ def task(layout: Layout) -> str:
     """As a resolution judges it: by the listing and by what is read besides."""
     documents = layout.documents
     named = documents.get("config.json", {}).get("architectures") or ()
-    signs = Signs(tuple(named), {file.name for file in layout.listing()})
+    signs = Signs(
+        tuple(named),
+        telling(file.name for file in layout.listing()),
+        name=layout.repo,
+        purpose=layout.entry.get("purpose"),
+    )
     while (name := unread(signs)) is not None:
         signs = replace(signs, contents={**signs.contents, name: documents.get(name)})
     return str(task_of(signs))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from router.models import Task
 from router.repository.architectures import names
-from router.repository.task import MODULES, SENTENCES, Signs, task_of, unread
+from router.repository.task import MODULES, SENTENCES, Signs, task_of, telling, unread
 from tests.requests.test_routes import json_values
 
 TABLE = Path(__file__).with_name("tasks.txt")
@@ -94,6 +95,52 @@ def test_the_task_follows_from_the_architecture_and_then_from_the_modules(
     given: Signs, task: Task
 ) -> None:
     assert task_of(given) is task
+
+
+@pytest.mark.parametrize(
+    ("name", "purpose", "task"),
+    [
+        ("Qwen3-VL-Embedding-2B", None, Task.EMBED),
+        ("me/qwen3_vl_embeddings", None, Task.EMBED),
+        ("me/NV-Embed-clone", None, Task.EMBED),
+        ("me/embedder", None, Task.EMBED),
+        ("me/llama-for-embedded-systems", None, Task.GENERATE),
+        ("me/embedding-reranker", None, Task.GENERATE),
+        ("me/Re-Ranking-of-embeddings", None, Task.GENERATE),
+        ("me/x-embedding", "text-generation", Task.GENERATE),
+        ("me/x-embedding", "text-ranking", Task.GENERATE),
+        ("me/x-embedding", "something-new", Task.EMBED),
+        ("me/x", "sentence-similarity", Task.EMBED),
+        ("me/x", "feature-extraction", Task.EMBED),
+        ("me/x", "something-new", Task.GENERATE),
+    ],
+)
+def test_a_decoder_without_modules_is_what_its_owner_calls_it(
+    name: str, purpose: str | None, task: Task
+) -> None:
+    given = Signs(("Qwen3VLForConditionalGeneration",), PLAIN, name=name, purpose=purpose)
+    assert task_of(given) is task
+    # What SGLang knows, and what sentence-transformers reads, comes first.
+    known = Signs(("BertForSequenceClassification",), PLAIN, name=name, purpose=purpose)
+    assert task_of(known) is Task.CLASSIFY
+    reranker = Signs(("Qwen3ForCausalLM",), {"1_LogitScore/"}, name=name, purpose=purpose)
+    assert task_of(reranker) is Task.GENERATE
+
+
+def test_few_names_tell_of_a_repository_of_many_files() -> None:
+    many = [f"{n % 3}_Pooling/{n}.json" for n in range(1000)]
+    found = telling(["config.json", "a/modules.json", MODULES, None, *many])
+    assert found == {MODULES, "0_Pooling/", "1_Pooling/", "2_Pooling/"}
+
+
+@given(
+    st.lists(st.text() | st.sampled_from([MODULES, SENTENCES, "1_Pooling/a", "2_LogitScore/b"]))
+)
+def test_what_tells_nothing_changes_nothing(files: list[str]) -> None:
+    for architecture in ("LlamaForCausalLM", "Qwen3_5Model"):
+        whole = Signs((architecture,), frozenset(files))
+        short = replace(whole, files=telling(files))
+        assert (task_of(whole), unread(whole)) == (task_of(short), unread(short))
 
 
 @pytest.mark.parametrize(
