@@ -164,6 +164,8 @@ class SglangLauncher:
 
         cache = command.cache_size(self._device)
         needs = await needs_of(snapshot, spec.model.task, cache, self._aside)
+        if spec.own_template:  # what it makes of the model is not known
+            needs = replace(needs, scores_pairs=None)
         process, lodging, door, own_gate = await self._spawn(
             spec, snapshot, needs, allotment, on_line, waits=gate is not None
         )

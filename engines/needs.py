@@ -13,6 +13,7 @@ from pathlib import Path
 from engines.vocabulary import vocabulary
 from router.models import Task
 from router.pool.interfaces import EngineStartError
+from router.repository.chat_template import reranks, template_of
 from router.repository.check_vectors import pools_mean
 from router.repository.engine_flags import ModelFlags, engine_flags
 from router.repository.model_config import model_config
@@ -25,7 +26,8 @@ class ModelNeeds:
     """What a model needs of its engine, and what may be asked of it.
 
     * `pools_mean`: SGLang is to take the mean of an encoder's tokens.
-    * `scores_pairs`: see `router.repository.pairs`.
+    * `scores_pairs`: see `router.repository.pairs`. Also False for a generation model with
+      which SGLang would not rerank.
     * `vocabulary`: in tokens; None if the files do not tell.
     """
 
@@ -43,10 +45,14 @@ def read_needs(
     needs = ModelNeeds(
         engine_flags(config, task, cache=cache),
         pools_mean(snapshot),
-        scores_pairs(config),
+        scores_pairs(config) if task is not Task.GENERATE else _may_rerank(snapshot),
         vocabulary(snapshot),
     )
     return needs, b""
+
+
+def _may_rerank(snapshot: Path) -> bool | None:
+    return None if reranks(template_of(snapshot)) else False
 
 
 async def needs_of(

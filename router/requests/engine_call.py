@@ -15,6 +15,7 @@ from router.pool.lease import Lease
 from router.pool.pool import EnginePool
 from router.requests.dialects import Problem
 from router.requests.engine_errors import read_engine_error
+from router.requests.fitting import check_pairs
 from router.requests.interfaces import (
     Upstream,
     UpstreamLost,
@@ -184,7 +185,7 @@ class EngineCall:
         between has said nothing yet.
         """
         call, engine = self._call, lease.engine
-        call.route.check(authorized.spec.model, scores_pairs=engine.scores_pairs)
+        check_pairs(call.route, authorized.spec.model, scores_pairs=engine.scores_pairs)
         call.demands.check(engine.vocabulary)
         if not any(map(_truncates, authorized.spec.flags)):
             call.longest.check(engine.context_length)

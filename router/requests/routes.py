@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-from router.errors import InvalidHfToken, InvalidModelId, InvalidRequest, WrongEndpoint
-from router.models import ResolvedModel, Task
+from router.errors import InvalidHfToken, InvalidModelId, InvalidRequest
+from router.models import Task
 from router.requests.bounds import check_fields
 from router.requests.dialects import ANTHROPIC, NATIVE, OPENAI, RESPONSES, Dialect
 from router.requests.fields import admit_fields, check_media
@@ -57,7 +57,7 @@ class Route:
     * `salted`: SGLang takes `cache_salt` here.
     * `shares`: it does not, and a generation engine's prefix cache is used, so that its
       callers could time each other's prompts.
-    * `pairs`: a classifier is asked about pairs of texts (True) or about single ones (False).
+    * `pairs`: a model is asked about pairs of texts (True) or about single ones (False).
     """
 
     path: str
@@ -73,18 +73,6 @@ class Route:
         """Whether callers share the prefix cache of an engine for `task` here. Engines that
         embed or classify have none where that matters (`catalog.engine_spec`)."""
         return self.shares and task is Task.GENERATE
-
-    def check(self, model: ResolvedModel, *, scores_pairs: bool | None) -> None:
-        """Raise `WrongEndpoint` where a reranker would have to classify, or the reverse."""
-        if None not in (self.pairs, scores_pairs) and self.pairs is not scores_pairs:
-            raise WrongEndpoint(
-                f"{model.repo_id} "
-                + (
-                    "scores pairs of texts: use /v1/rerank."
-                    if scores_pairs
-                    else "classifies single texts: use /v1/classify or /v1/score."
-                )
-            )
 
     def __reduce__(self) -> tuple[Callable[[str], Route], tuple[str]]:
         """In another process, a route is that process's own."""

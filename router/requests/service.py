@@ -20,13 +20,13 @@ from router.errors import (
     ModelNotFound,
     RouteNotFound,
     UnsupportedModel,
-    WrongEndpoint,
 )
 from router.local_paths import hide_paths
 from router.models import EngineSpec, ResolvedModel, Task
 from router.pool.pool import EnginePool
 from router.requests.engine_call import Authorized, Deadlines, EngineAccess, EngineCall
 from router.requests.event_stream import EventStream
+from router.requests.fitting import check_fits
 from router.requests.interfaces import Health, Response, Upstream
 from router.requests.model_list import ModelCard
 from router.requests.parsing import Parser
@@ -154,8 +154,7 @@ class Service:
         admitted = await self._admission.admit(call.model, token, caller)
         spec = self._spec(admitted)
         _check_served(spec.model)
-        if spec.model.task not in call.route.tasks:
-            raise _wrong_endpoint(spec.model, call.route.path)
+        check_fits(call.route, spec)
         if self._settings.strict_cache_isolation and call.route.shares_cache_of(
             spec.model.task
         ):
@@ -221,14 +220,6 @@ def _check_served(model: ResolvedModel) -> None:
             f"{model.repo_id} only turns speech into text, and this worker has no "
             "/v1/audio/transcriptions. Use a model that takes audio in a chat."
         )
-
-
-def _wrong_endpoint(model: ResolvedModel, path: str) -> WrongEndpoint:
-    fitting = [route.path for route in ROUTES.values() if model.task in route.tasks]
-    return WrongEndpoint(
-        f"{model.repo_id} is a model for the task `{model.task}`, which {path} does not serve. "
-        f"Use {', '.join(dict.fromkeys(fitting))}."
-    )
 
 
 def _switched_off(path: str) -> RouteNotFound:

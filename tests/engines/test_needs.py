@@ -52,3 +52,20 @@ async def test_files_that_take_too_long_start_no_engine(
     aside.failure = failure
     with pytest.raises(EngineStartError, match="could not be read"):
         await needs_of(snapshot, Task.CLASSIFY, None, aside)
+
+
+@pytest.mark.parametrize(
+    ("template", "pairs"),
+    [
+        ('the answer can only be "yes" or "no" {{ messages[0]["content"] }}', None),
+        ("{{ messages }}", False),
+        (None, False),
+    ],
+)
+def test_a_generation_model_reranks_by_its_chat_template(
+    tmp_path: Path, template: str | None, pairs: bool | None
+) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["Qwen3ForCausalLM"]}')
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+    needs, _ = read_needs(b"", tmp_path, Task.GENERATE, None)
+    assert needs.scores_pairs is pairs

@@ -137,7 +137,7 @@ GUARDS = (
     ),
     Guard(
         "An engine that embeds gets no generation request",
-        "router.requests.service:Service._authorize",
+        "router.requests.fitting:check_fits",
         never("tasks"),
         "tests/requests/test_service.py::"
         "test_a_model_that_does_not_fit_the_route_is_refused_before_anything_starts",

@@ -37,13 +37,16 @@ JUDGED = [
     case(
         "of an embedder", RERANK, {"query": "q", "documents": ["a"]}, model=PEAR, own=WRONG_TASK
     ),
-    case("of a chat model", RERANK, {"query": "q", "documents": ["a", "b"]}),
     *(
-        case("of a chat model", RERANK, {"query": "q", "documents": ["a", "b"]}, alias=alias)
-        for alias in ("/rerank", "/v2/rerank")
+        case(
+            "of a chat model",
+            RERANK,
+            {"query": "q", "documents": ["a", "b"]},
+            alias=alias,
+            own=WRONG_TASK,
+        )
+        for alias in (None, "/rerank", "/v2/rerank")
     ),
-    case("documents missing", RERANK, {"query": "q"}),
-    case("no documents", RERANK, {"query": "q", "documents": []}),
     case("plain", SCORE, {"query": "A", "items": ["b", "c"], "label_token_ids": [70, 71]}),
     case(
         "softmax, item first",

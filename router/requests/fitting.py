@@ -1,0 +1,54 @@
+"""Refuses a request that the model's engine would answer wrongly, or die of."""
+
+from __future__ import annotations
+
+from router.errors import WrongEndpoint
+from router.models import EngineSpec, ResolvedModel, Task
+from router.requests.routes import ROUTES, Route
+
+
+def check_fits(route: Route, spec: EngineSpec) -> None:
+    """Before anything is started. Raises `WrongEndpoint`."""
+    model = spec.model
+    if model.task not in route.tasks:
+        raise WrongEndpoint(
+            f"{model.repo_id} is a model for the task `{model.task}`, which {route.path} does "
+            f"not serve. Use {_paths(model.task, pairs=model.reranks)}."
+        )
+    if model.task is Task.GENERATE and model.reranks is False and not spec.own_template:
+        check_pairs(route, model, scores_pairs=False)
+
+
+def check_pairs(route: Route, model: ResolvedModel, *, scores_pairs: bool | None) -> None:
+    """Raises `WrongEndpoint` where a reranker would have to classify, or the reverse.
+
+    `scores_pairs`: whether the model takes pairs of texts alone, or no pairs; None: both.
+    """
+    if None in (route.pairs, scores_pairs) or route.pairs is scores_pairs:
+        return
+    if model.task is Task.GENERATE:
+        raise WrongEndpoint(
+            f"{model.repo_id} does not serve {route.path}: SGLang reranks with a generation "
+            "model only if its chat template asks for yes or no, and this one's does not "
+            f"(the operator can set another: --chat-template). Use "
+            f"{_paths(Task.GENERATE, pairs=False)}."
+        )
+    raise WrongEndpoint(
+        f"{model.repo_id} "
+        + (
+            "scores pairs of texts: use /v1/rerank."
+            if scores_pairs
+            else "classifies single texts: use /v1/classify or /v1/score."
+        )
+    )
+
+
+def _paths(task: Task, *, pairs: bool | None) -> str:
+    """Where a model can be asked. `pairs`: whether it reranks; None: not known."""
+    fitting = (
+        route.path
+        for route in ROUTES.values()
+        if task in route.tasks
+        and not (task is Task.GENERATE and pairs is False and route.pairs)
+    )
+    return ", ".join(dict.fromkeys(fitting))
