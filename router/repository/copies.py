@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from router.errors import UnsupportedModel
@@ -25,6 +25,8 @@ _SAME = frozenset({"pytorch", "safetensors", "hf"})  # words that make no other 
 _WHOLE = ("model",)  # the words of a name that means the whole model
 # A copy in four bits has an eighth of one in 32. What has less is another part of the model.
 LEAST_SHARE = 8
+_ALIKE = 100  # copies of the same weights differ in their headers alone
+_LARGE = 1 << 20  # bytes; of small files nothing is told by their sizes
 _MAX_NAMED = 3  # files in a message
 
 
@@ -60,19 +62,25 @@ class _Copy:
         )
 
 
-def one_copy(files: Iterable[RemoteFile], suffix: str) -> list[str]:
+def one_copy(
+    files: Iterable[RemoteFile], suffix: str, indexed: Collection[str] = ()
+) -> list[str]:
     """The names of those files that hold each weight once.
 
-    Raises `MissingWeights` where shards are missing, and no other copy is there.
+    `indexed`: how those begin that have an index of their own, so that each such set is a whole
+    model. Raises `MissingWeights` where shards are missing, and no other copy is there.
     """
     families = _families(files, suffix)
+    models = {_words(stem) for stem in indexed}
     chosen = {words: _choose(copies) for words, copies in families.items()}
     whole = chosen.get(_WHOLE)
     blobs: set[tuple[str, ...]] = set()
     names: list[str] = []
     for words, copy in sorted(chosen.items(), key=lambda each: each[0] != _WHOLE):
         content = tuple(file.blob for file in copy.files)
-        if content in blobs or (whole is not None and _repeats(words, copy, whole)):
+        if content in blobs:
+            continue
+        if whole not in (None, copy) and (words in models or _repeats(words, copy, whole)):
             continue
         blobs.add(content)
         names += (file.name for file in copy.files)
@@ -90,12 +98,15 @@ def _families(
         groups[(shard[1], int(shard[3])) if shard else (stem, 0)].append(file)
     families: dict[tuple[str, ...], list[_Copy]] = defaultdict(list)
     for (stem, count), group in groups.items():
-        words = [word for word in _WORDS.split(stem.lower()) if word and word not in _SAME]
-        told = [word for word in words if _PRECISION.fullmatch(word)]
-        family = tuple(word for word in words if word not in told) or _WHOLE
-        copy = _Copy(tuple(group), " ".join(told), count or 1)
-        families[family].append(copy)
+        precision = " ".join(filter(_PRECISION.fullmatch, _WORDS.split(stem.lower())))
+        families[_words(stem)].append(_Copy(tuple(group), precision, count or 1))
     return families
+
+
+def _words(stem: str) -> tuple[str, ...]:
+    """What a name tells of the part of a model that is in the file."""
+    words = (word for word in _WORDS.split(stem.lower()) if word and word not in _SAME)
+    return tuple(word for word in words if not _PRECISION.fullmatch(word)) or _WHOLE
 
 
 def _choose(copies: list[_Copy]) -> _Copy:
@@ -109,8 +120,14 @@ def _choose(copies: list[_Copy]) -> _Copy:
 
 
 def _repeats(words: tuple[str, ...], copy: _Copy, whole: _Copy) -> bool:
-    """Whether a file is the whole model under another name (`model_ema`, `model-v2`)."""
-    return words[0] == _WHOLE[0] and copy is not whole and copy.size * LEAST_SHARE >= whole.size
+    """Whether a file is the whole model under another name (`model_ema`, `open_clip_model`).
+
+    A part may have `model` in its name as well, and is smaller. What has nearly the size of the
+    whole is the same weights, whatever it is called.
+    """
+    if _WHOLE[0] in words and copy.size * LEAST_SHARE >= whole.size:
+        return True
+    return whole.size >= _LARGE and abs(copy.size - whole.size) * _ALIKE <= whole.size
 
 
 def some(names: list[str]) -> str:

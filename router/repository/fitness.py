@@ -41,6 +41,7 @@ _ENCODERS = frozenset(
     | {"XLMRobertaModel", "XLMRobertaForSequenceClassification"}
 )
 _POSITIONS = "absolute"
+_MODEL_CODE = ("AutoModel", "AutoModelForMaskedLM", "AutoModelForSequenceClassification")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Layout:
 def check_fitness(model: Layout, on: Conditions) -> None:
     """Raises `UnsupportedModel`, with the reason and what to do."""
     _check_configuration(model, on)
-    _check_positions(model.config or {}, on)
+    _check_encoder(model.config or {}, on)
     check_tokenizer(model.tokenizer, model.config or {}, model.files, on)
     check_quantization(model.config or {}, model.quantization, model.files, on)
 
@@ -153,15 +154,22 @@ def _unsupported(config: Json) -> str | None:
     return next(lacking, None)
 
 
-def _check_positions(config: Json, on: Conditions) -> None:
-    """SGLang's own encoders raise an error for all but one way to tell positions."""
-    kind = config.get("position_embedding_type", _POSITIONS)
+def _check_encoder(config: Json, on: Conditions) -> None:
+    """SGLang's own encoders compute what the first of their kind did, and nothing else."""
     names = sglang.named(config)
     if on.sets("--json-model-override-args", "--model-impl") or not on.plain:
         return
-    if kind != _POSITIONS and not _ENCODERS.isdisjoint(names):
+    if _ENCODERS.isdisjoint(names):
+        return
+    kind = config.get("position_embedding_type", _POSITIONS)
+    if kind != _POSITIONS:
         raise UnsupportedModel(
             f"The model tells positions by {shown(kind)}, and SGLang {sglang.version()} "
             f"supports only {shown(_POSITIONS)} of the architecture {shown(names[0])}. Use "
             "another model."
+        )
+    if any(code_for(config, role) for role in _MODEL_CODE):
+        raise UnsupportedModel(
+            f"The model brings code of its own for the architecture {shown(names[0])}, and "
+            f"SGLang {sglang.version()} runs only its own. Use another model."
         )

@@ -18,6 +18,8 @@ from router.repository.weight_names import SAFE, UNSAFE, is_of_adapter, weights_
 
 # SGLang loads `consolidated*` for paths that hold these, if `params.json` is there.
 _MISTRAL = ("mistral-large-3", "mistral-small-4", "leanstral")
+_INDEX = f"{SAFE}.index.json"
+
 _GLM = frozenset(
     {"Glm4MoeForCausalLM", "Glm4MoeForCausalLMNextN"}
     | {"Glm4MoeLiteForCausalLM", "Glm4MoeLiteForCausalLMNextN"}
@@ -60,7 +62,7 @@ def loads_consolidated(listing: Listing, repo_id: str) -> bool:
 def index_name(listing: Listing, repo_id: str) -> str | None:
     """The index that SGLang reads, if the repository has it."""
     stem = "consolidated" if loads_consolidated(listing, repo_id) else "model"
-    name = f"{stem}{SAFE}.index.json"
+    name = stem + _INDEX
     return name if name in listing else None
 
 
@@ -112,7 +114,8 @@ def _without_index(listing: Listing, *, unsafe_weights: bool) -> list[str]:
     ]
     pickles = _of_model(listing, UNSAFE)
     if safe and not _is_beside(safe, pickles):
-        return one_copy(safe, SAFE)
+        indexed = [name.removesuffix(_INDEX) for name in listing.top(end=_INDEX)]
+        return one_copy(safe, SAFE, indexed)
     return one_copy(pickles, UNSAFE) if unsafe_weights else []
 
 

@@ -183,7 +183,7 @@ GUARDS = (
     Guard(
         "A position table that SGLang can't compute costs no download of weights",
         "router.repository.fitness:check_fitness",
-        drop("_check_positions"),
+        drop("_check_encoder"),
         "tests/repository/test_fitness.py::"
         "test_an_encoder_whose_positions_sglang_can_not_compute_is_refused",
     ),

@@ -40,6 +40,22 @@ def test_the_model_under_another_name_is_left_out_and_a_part_of_it_is_not() -> N
     assert chosen(model=100, model_mtp=5, lm_head=12) == {"model", "model_mtp", "lm_head"}
 
 
+def test_another_file_of_the_same_size_is_the_model_again() -> None:
+    large = 10**7
+    assert chosen(model=large, open_clip_model=large + 9, merged=large - 9) == {"model"}
+    assert chosen(model=large, merged=large // 2) == {"model", "merged"}
+    assert chosen(model=1, merged=1) == {"model", "merged"}  # too small to tell
+    assert chosen(language_model=1000, vision_model=1000) == {"language_model", "vision_model"}
+
+
+def test_shards_with_an_index_of_their_own_are_another_whole_model() -> None:
+    shards = {f"transformers-{n}-of-2": 50 for n in (1, 2)}
+    both = files({"model": 80, **shards})
+    assert one_copy(both, SAFE, ["transformers"]) == ["model.safetensors"]
+    assert len(one_copy(both, SAFE)) == 3
+    assert len(one_copy(both[1:], SAFE, ["transformers"])) == 2
+
+
 def test_the_same_content_is_taken_once() -> None:
     twice = [RemoteFile(name + SAFE, 9, "one blob") for name in ("weights", "model", "copy")]
     assert one_copy(twice, SAFE) == ["model.safetensors"]

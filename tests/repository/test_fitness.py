@@ -157,6 +157,21 @@ def test_code_for_the_configuration_is_enough_where_there_is_code_for_the_model(
     assert refusal({"model_type": "x", "auto_map": code}, *TRUSTED) == ""  # it may name one
 
 
+@pytest.mark.parametrize("role", ["AutoModel", "AutoModelForSequenceClassification"])
+def test_an_encoder_with_code_of_its_own_is_another_one(role: str) -> None:
+    """As jina-reranker-v2: SGLang would load its weights into an XLM-R of its own."""
+    config = {
+        **llama(
+            architectures=["XLMRobertaForSequenceClassification"], model_type="xlm-roberta"
+        ),
+        "auto_map": {role: "modeling_x.X"},
+    }
+    for flags in ((), TRUSTED):
+        assert "runs only its own" in refusal(config, *flags)
+    assert refusal({**config, "auto_map": {"AutoConfig": "c.X"}}) == ""
+    assert refusal(config, "--model-impl=transformers") == ""
+
+
 def test_code_that_is_not_needed_needs_no_permission() -> None:
     assert refusal(llama(auto_map=OWN_CODE)) == ""
     assert (
