@@ -36,6 +36,10 @@ class Selection:
         return is_adapter_alone(self.listing)
 
     @property
+    def _has_configuration(self) -> bool:
+        return "config.json" in self.listing
+
+    @property
     def index(self) -> str | None:
         """The name of the index that says which weights there are, if there is one."""
         return index_name(self.listing, self.repo_id)
@@ -65,7 +69,7 @@ class Selection:
             return self.weights(Facts())
         except UnsupportedModel:
             if any(name.endswith(SAFE) for name in self.listing.files) and (
-                self.index is not None or "config.json" in self.listing
+                self.index is not None or self._has_configuration
             ):
                 return []  # the index, or the architecture, decides
             raise
@@ -75,7 +79,7 @@ class Selection:
         names = choose_weights(
             self.listing, facts, self.repo_id, unsafe_weights=self.unsafe_weights
         )
-        if not names:
+        if not names or ("model_index.json" in self.listing and not self._has_configuration):
             raise _reason(self.listing)
         return self.listing.take(names)
 
