@@ -134,7 +134,9 @@ class ModelEntry(BaseModel):
         "text as for a shell.",
     )
     task: _Task | None = Field(
-        None, description="What it does. Absent: what its architecture and its files say."
+        None,
+        description="What it does. Absent: what its architecture, its files and its card say; "
+        "of a directory, at the worker's start.",
     )
     pin: _Flag = Field(default=False, description="Never evict it.")
     preload: _Flag = Field(default=False, description="Start it before the first request.")
