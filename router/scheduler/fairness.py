@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from heapq import heapify, heappop, heapreplace
 from math import inf
 
@@ -80,6 +81,10 @@ class StartSeconds:
                 break
             del self._charged[other]
 
+    def over_allowance(self, now: float) -> set[str]:
+        """The callers that have used more than the allowance."""
+        return {one for one in self._charged if self._left(one, now) > ALLOWANCE}
+
     def overdraft(self, callers: Iterable[Caller], now: float) -> float:
         """By how much the least charged of these callers is over the allowance."""
         least = inf
@@ -128,15 +133,12 @@ class Holdings:
         self, engines: Iterable[Slot], waited_for: Mapping[str, int], now: float
     ) -> None:
         """`waited_for`: by caller, the models without an engine that it waits for."""
-        self._now = now
+        self._now, self._engines = now, tuple(engines)
         self._held: Counter[Caller] = Counter(waited_for)
         self._own: Counter[Caller] = Counter()  # engines that it alone uses
         self._memory: Counter[Caller] = Counter()  # bytes of these
-        self.changes_at = inf  # when time alone makes an engine anyone's to take
-        for slot in engines:
-            for used in (slot.last_used, slot.shared_at):
-                if used + RECENT > now:
-                    self.changes_at = min(self.changes_at, used + RECENT)
+        self._fewest: dict[Slot, int | None] = {}
+        for slot in self._engines:
             if slot.state is State.ASLEEP:
                 continue
             holder = self._holder(slot)
@@ -145,21 +147,39 @@ class Holdings:
                 self._own[holder] += 1
                 self._memory[holder] += slot.held
 
+    @cached_property
+    def changes_at(self) -> float:
+        """When time alone makes an engine anyone's to take; `inf`: never."""
+        ends = (
+            used + RECENT for one in self._engines for used in (one.last_used, one.shared_at)
+        )
+        return min((end for end in ends if end > self._now), default=inf)
+
     def may_take(self, slot: Slot, victim: Slot) -> bool:
         """Whether `victim` may make room for `slot`.
 
         Callers that have room enough in engines of their own take none from a caller with
         no more than they have, and none that several callers use.
         """
-        callers = slot.queue.callers
-        if any(caller is None or self._memory[caller] < slot.claim for caller in callers):
+        if slot not in self._fewest:
+            self._fewest[slot] = self._fewest_engines(slot)
+        fewest = self._fewest[slot]
+        if fewest is None:
             return True
         shared = self._now - victim.shared_at < RECENT
         if self._is_stale(victim) or not (shared or victim.user is not None):
             return True
         holder = self._holder(victim)
-        fewest = min(self._own[caller] for caller in callers)
-        return holder in callers or (self._own[holder] if holder is not None else 1) > fewest
+        own = self._own[holder] if holder is not None else 1
+        return holder in slot.queue.callers or own > fewest
+
+    def _fewest_engines(self, slot: Slot) -> int | None:
+        """How many engines that caller of `slot` has which has the fewest. None: one of them
+        has no room for this model in engines of its own."""
+        callers = slot.queue.callers
+        if any(caller is None or self._memory[caller] < slot.claim for caller in callers):
+            return None
+        return min(self._own[caller] for caller in callers)
 
     def _holder(self, slot: Slot) -> Caller:
         """The one caller that uses an engine now; None if several do, or the operator."""

@@ -229,6 +229,21 @@ class Scheduler:
     # --- all other events ------------------------------------------------------------
 
     def _advance(self, event: events.Event) -> list[actions.Action]:
+        now = self._now
+        match event:
+            case events.Tick():
+                due = self._roster.due(now)
+                return [done for slot in due for done in self._change(slot).tick(now)]
+            case events.Downloaded(caller, size):
+                self._quotas.charge_bytes(caller, size, now)
+            case _ if isinstance(event, events.Report):
+                return self._reported(event)
+            case _:
+                return self._advance_all(event)
+        return []
+
+    def _advance_all(self, event: events.Event) -> list[actions.Action]:
+        """Take in an event that may concern every model."""
         slots, now = tuple(self._lives.values()), self._now
         match event:
             case events.ShutDown(deadline):
@@ -243,17 +258,10 @@ class Scheduler:
                 ]
             case events.Thawed():
                 return [done for slot in slots for done in self._change(slot).probe()]
-            case events.Tick():
-                due = self._roster.due(now)
-                return [done for slot in due for done in self._change(slot).tick(now)]
-            case events.Downloaded(caller, size):
-                self._quotas.charge_bytes(caller, size, now)
             case events.ForgetSnapshot(repo_id, commit):
                 for slot in slots:
                     if (slot.key.repo_id, slot.key.commit) == (repo_id, commit):
                         self._change(slot).forget_snapshot(now)
-            case _ if isinstance(event, events.Report):
-                return self._reported(event)
         return []  # `Measured` is for the plan of this pass
 
     def _reported(self, event: events.Report) -> list[actions.Action]:

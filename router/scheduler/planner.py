@@ -15,11 +15,13 @@ whose turn comes after that of one of its own.
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, takewhile
 from math import inf
+from operator import itemgetter
 
 from router.errors import RouterError
 from router.scheduler import rejections
@@ -87,9 +89,9 @@ class View:
 
     @cached_property
     def pace(self) -> Pace:
-        up = self.roster.in_state(State.READY).values()
-        takes_part = sum(not slot.spec.pinned for slot in up)
-        return Pace(self.limits, self.history, self.now, takes_part)
+        up = len(self.roster.in_state(State.READY))
+        stay = sum(slot.state is State.READY for slot in self.roster.pinned.values())
+        return Pace(self.limits, self.history, self.now, up - stay)
 
     @cached_property
     def holdings(self) -> Holdings:
@@ -104,7 +106,7 @@ class View:
     @cached_property
     def room(self) -> Capacity:
         """What pinned engines leave to all others together."""
-        return self.whole - _held(slot for slot in self.roster.engines if slot.spec.pinned)
+        return self.whole - _held(self.roster.pinned.values())
 
     def unfit(self, slot: Slot) -> RouterError | None:
         """Why an engine of this size can't start, however long it waits; None where it can."""
@@ -121,25 +123,27 @@ class View:
 
     def in_turn(self) -> Iterator[Slot]:
         """The models that may start now, in the order in which they do."""
-        late: list[tuple[float, int, Slot]] = []
+        late: list[Slot] = []
+        over = self.starts.over_allowance(self.now)
         for slot in self.roster.line:
             if self.now < slot.retry_at:
                 continue
-            over, age = self.turn(slot)
-            if over:
-                late.append((over, age, slot))
+            if over and over.issuperset(slot.queue.callers):
+                late.append(slot)
             else:
                 yield slot
-        late.sort(key=lambda one: one[:2])
-        yield from (slot for _, _, slot in late)
+        late.sort(key=self.turn)
+        yield from late
 
-    def by_loss(self, slots: Iterable[Slot]) -> list[Slot]:
-        """Engines in the order in which they make room."""
-        pace, eviction, holdings = self.pace, self.limits.eviction, self.holdings
-        return sorted(
-            slots,
-            key=lambda one: (*holdings.rank(one), worth(one, pace, eviction), one.last_used),
-        )
+    def by_loss(self, slots: Iterable[Slot]) -> Iterator[Slot]:
+        """Engines in the order in which they make room. Mostly the first few are enough."""
+        pace, eviction = self.pace, self.limits.eviction
+        ranks: defaultdict[tuple[bool, int], list[Slot]] = defaultdict(list)
+        for slot in slots:
+            ranks[self.holdings.rank(slot)].append(slot)
+        for _, equals in sorted(ranks.items(), key=itemgetter(0)):
+            equals.sort(key=lambda one: (worth(one, pace, eviction), one.last_used))
+            yield from equals
 
 
 def plan(view: View) -> Plan:
@@ -152,9 +156,9 @@ class _Planner:
 
     def __init__(self, view: View) -> None:
         self._view, roster = view, view.roster
-        self._loading = any(slot.state.loading for slot in roster.engines)
+        self._loading = roster.loading
         standby = view.limits.standby_claim * len(roster.standby)
-        self._available = view.whole - _held(roster.engines) - Capacity(standby, 0)
+        self._available = view.whole - Capacity(roster.held + standby, roster.loaded)
         # Once all engines that were told to stop or to sleep so far have done so.
         stopping = roster.in_state(State.STOPPING).values()
         asleep_soon = roster.in_state(State.FALLING_ASLEEP).values()
@@ -242,12 +246,12 @@ class _Planner:
         that are worth less; else stop it."""
         if victim.state is State.ASLEEP or not victim.sleeps:
             return self._plan(evict=victim)
-        asleep = self._view.roster.in_state(State.ASLEEP).values()
+        asleep = tuple(self._view.roster.in_state(State.ASLEEP).values())
         room = self._view.limits.sleep_memory - sum(one.weights for one in asleep)
         if victim.weights <= room:
             return self._plan(evict=victim, sleep=True)
-        order = [one for one in self._by_loss if one is victim or one.state is State.ASLEEP]
-        cheaper = [one for one in order[: order.index(victim)] if not one.queue]
+        order = takewhile(lambda one: one is not victim, self._view.by_loss((victim, *asleep)))
+        cheaper = [one for one in order if not one.queue]
         if victim.weights <= room + sum(one.weights for one in cheaper):
             return self._plan(evict=cheaper[0])
         return self._plan(evict=victim)
@@ -288,36 +292,40 @@ class _Planner:
                 available -= _held((victim,))
         return chosen
 
-    def _candidates(self, slot: Slot, *, first: bool) -> list[Slot]:
+    def _candidates(self, slot: Slot, *, first: bool) -> Iterator[Slot]:
         """The engines that may stop for `slot`, in the order in which they would."""
         holdings = self._view.holdings
-        draining = [one for one in self._evictable if one.state is State.DRAINING]
-        others = [
-            one
-            for one in self._evictable
-            if one.state is not State.DRAINING
-            and one is not slot
-            and holdings.may_take(slot, one)
-        ]
-        order = [one for one in draining if one.idle]
-        order += [one for one in others if not _is_wanted(one)]
-        if first:
-            order += [one for one in draining if not one.idle]
-            order += [
-                one for one in others if _is_wanted(one) and not self._goes_first(one, slot)
-            ]
-        return order
+        for victim in chain(self._unwanted, self._wanted() if first else ()):
+            if victim is slot or victim in self._spoken_for:
+                continue
+            if victim.state is State.DRAINING or (
+                holdings.may_take(slot, victim)
+                and not (_is_wanted(victim) and self._goes_first(victim, slot))
+            ):
+                yield victim
 
     @cached_property
-    def _by_loss(self) -> list[Slot]:
-        roster = self._view.roster
-        states = (State.READY, State.DRAINING, State.ASLEEP)
-        engines = chain.from_iterable(roster.in_state(one).values() for one in states)
-        return self._view.by_loss(one for one in engines if not one.spec.pinned)
+    def _unwanted(self) -> list[Slot]:
+        """The engines that could go at once, those that drain first."""
+        return list(self._in_order(self._evictable[False]))
 
-    @property
-    def _evictable(self) -> Iterator[Slot]:
-        return (one for one in self._by_loss if one not in self._spoken_for)
+    def _wanted(self) -> Iterator[Slot]:
+        """The engines that answer requests, or are to wake for some."""
+        return self._in_order(self._evictable[True])
+
+    def _in_order(self, slots: list[Slot]) -> Iterator[Slot]:
+        yield from self._view.by_loss(one for one in slots if one.state is State.DRAINING)
+        yield from self._view.by_loss(one for one in slots if one.state is not State.DRAINING)
+
+    @cached_property
+    def _evictable(self) -> dict[bool, list[Slot]]:
+        """By whether they are wanted."""
+        found: dict[bool, list[Slot]] = {False: [], True: []}
+        for state in (State.READY, State.DRAINING, State.ASLEEP):
+            for slot in self._view.roster.in_state(state).values():
+                if not slot.spec.pinned:
+                    found[_is_wanted(slot)].append(slot)
+        return found
 
     def _goes_first(self, victim: Slot, slot: Slot) -> bool:
         """Whether a request for `victim` goes before those for `slot`, so that it would only

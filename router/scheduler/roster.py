@@ -22,6 +22,7 @@ from router.scheduler.waiting import Caller
 FORMER = 32  # stopped engines that may be prestarted before they are wanted
 
 _ENGINES = tuple(state for state in State if state.claims)
+_LOADING = tuple(state for state in State if state.loading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class _Filed:
     place: tuple[int, int] | None = None  # in the line: age and number
     caller: Caller = None  # of its oldest request, where it holds no memory
     due: float = inf
+    held: int = 0  # bytes of the device
+    loaded: bool = False
 
 
 class Roster:
@@ -44,6 +47,9 @@ class Roster:
         self.queued: dict[EngineKey, Slot] = {}  # requests wait for these
         self.standby: dict[EngineKey, Slot] = {}  # these have a process that was prestarted
         self.former: dict[EngineKey, Slot] = {}  # the latest that were stopped; on disk, not up
+        self.pinned: dict[EngineKey, Slot] = {}  # engines that never make room
+        self.held = 0  # bytes of the device, by all engines
+        self.loaded = 0  # engines
         self.waited_for: Counter[str] = Counter()  # models without an engine, by caller
         self._by_state: dict[State, dict[EngineKey, Slot]] = {state: {} for state in State}
         self._filed: dict[EngineKey, _Filed] = {}
@@ -76,11 +82,16 @@ class Roster:
             (slot.age, number) if waits and slot.startable else None,
             slot.oldest.caller if waits and not state.claims else None,
             slot.due_at(self._limits, now),
+            slot.held,
+            slot.loaded,
         )
+        self.held += slot.held - before.held
+        self.loaded += slot.loaded - before.loaded
         self._queue(filed.place, before.place)
         self._count(filed.caller, before.caller)
         _keep(self.queued, slot, here=waits)
         _keep(self.standby, slot, here=slot.standby is not None)
+        _keep(self.pinned, slot, here=state.claims and slot.spec.pinned)
         if filed.due != before.due and filed.due < inf:
             self._push(filed.due, number)
 
@@ -129,11 +140,11 @@ class Roster:
         for state in State:
             if self.in_state(state).keys() != fresh.in_state(state).keys():
                 yield f"the models that are {state} are not filed as such"
-        if (self.queued.keys(), self.standby.keys()) != (
-            fresh.queued.keys(),
-            fresh.standby.keys(),
-        ):
-            yield "models with requests or processes are not filed as such"
+        for index in ("queued", "standby", "pinned"):
+            if getattr(self, index).keys() != getattr(fresh, index).keys():
+                yield f"the models in `{index}` are not those that belong there"
+        if (self.held, self.loaded) != (fresh.held, fresh.loaded):
+            yield "what all engines hold is miscounted"
 
     # --- what a pass asks for --------------------------------------------------------
 
@@ -144,6 +155,11 @@ class Roster:
     def engines(self) -> Iterator[Slot]:
         """The engines that hold memory of the device."""
         return chain.from_iterable(self._by_state[state].values() for state in _ENGINES)
+
+    @property
+    def loading(self) -> bool:
+        """Whether an engine takes or frees memory of the device."""
+        return any(self._by_state[state] for state in _LOADING)
 
     @property
     def line(self) -> Iterator[Slot]:
