@@ -51,6 +51,7 @@ class Executor:
         self._fetches: _Tasks = {}  # by attempt
         self._starts: _Tasks = {}  # by generation
         self._gates: dict[int, StartGate] = {}  # closed ones, by generation
+        self._started_at: dict[int, float] = {}  # of those not yet ready, by generation
         self._watches: _Tasks = {}  # by generation
         self._changes: _Tasks = {}  # engines that fall asleep or wake, by generation
         self.engines: dict[int, Engine] = {}  # by generation
@@ -131,14 +132,12 @@ class Executor:
         key, generation = action.spec.key, action.generation
 
         def reached() -> None:
-            self.progress.starts.stood(generation)
             self._footprints.stands(generation, self.free())
             if generation in self._gates:  # else it goes on at once
                 _log.info("%s stands by", key)
                 self._report(events.Standing(key, generation))
 
         _log.info("prestarting %s", key)
-        self.progress.starts.begin(generation)
         self._footprints.prestarted(generation, self.free())
         gate = self._gates[generation] = StartGate(reached)
         self.spawn(self._bring_up(action, gate), self._starts, generation)
@@ -148,11 +147,10 @@ class Executor:
         _log.info("starting %s", action.spec.key)
         gate = self._gates.pop(generation, None)
         if gate is None:
-            self.progress.starts.begin(generation)
             self.spawn(self._bring_up(action), self._starts, generation)
         else:
             gate.open(action.allotment)
-        self.progress.starts.opened(generation)
+        self._started_at[generation] = self._clock()
         self._footprints.loads(generation, action.allotment)
 
     async def _bring_up(
@@ -174,10 +172,9 @@ class Executor:
             self.at_fault.set()
             self._report(events.StartFailed(key, generation, "defect", out_of_memory=False))
             return
-        finally:
-            took = self.progress.starts.end(generation)
-        _log.info("%s is ready after %s", key, took)
-        self.progress.starts.remember(key, took)
+        seconds = self._clock() - self._started_at.pop(generation)
+        how = " (prestarted)" if gate is not None and gate.stood else ""
+        _log.info("%s is ready after %.1f s%s", key, seconds, how)
         self.engines[generation] = engine
         self._footprints.started(generation, self.free())
         self.spawn(self._watch(action, engine), self._watches, generation)
@@ -255,7 +252,7 @@ class Executor:
             if engine := self.engines.pop(generation, None):
                 await engine.stop(at_once=action.at_once)
             self._footprints.ended(generation)
-            self.progress.starts.end(generation)  # where it was stopped before its first step
+            self._started_at.pop(generation, None)
             missing = await self._missing()
         except Exception as fault:  # noqa: BLE001 - Unkillable, or the driver is gone
             _log.critical("%s could not be stopped", key, exc_info=fault)

@@ -38,7 +38,6 @@ class Fetcher:
         spec, attempt = action.spec, action.attempt
         model, key = spec.model, spec.key
         _log.info("fetching %s", model)
-        self._progress.begin(attempt)
         meter = FetchMeter(action, self._progress, self._report, self._clock)
         try:
             snapshot = await self._downloader.fetch(

@@ -24,9 +24,9 @@ from router.models import EngineKey, EngineSpec
 from router.pool.executor import Executor
 from router.pool.interfaces import Downloader, EngineLauncher, MemoryGauge
 from router.pool.lease import Granted, Lease
-from router.pool.progress import Estimate
 from router.pool.timer import Timer
 from router.scheduler import actions, events
+from router.scheduler.forecast import NO_DOWNLOAD, Download, Forecast
 from router.scheduler.lifecycle import State
 from router.scheduler.machine import Scheduler
 from router.secrets import Token
@@ -170,15 +170,13 @@ class EnginePool:
         engine = self._executor.engines.get(slot.generation) if slot else None
         return engine.context_length if engine else None
 
-    def stage(self, key: EngineKey) -> tuple[State, Estimate]:
-        """What the requests for this engine wait for, and for how much longer."""
+    def forecast(self, key: EngineKey) -> tuple[Forecast, Download]:
+        """What the requests for this engine wait for, and for how much longer; and how far its
+        download is, where one runs."""
         slot = self._scheduler.slots.get(key)
-        state = slot.state if slot else State.COLD
-        if slot and state is State.FETCHING:
-            return state, self._executor.progress.fetching(slot.attempt, key)
-        if slot and state is State.STARTING:
-            return state, self._executor.progress.starting(slot.generation, key)
-        return state, Estimate()
+        fetches = slot is not None and slot.state is State.FETCHING
+        download = self._executor.progress.of(slot.attempt) if slot and fetches else NO_DOWNLOAD
+        return self._scheduler.forecast(key, self._clock(), download), download
 
     async def shut_down(self, grace: float) -> None:
         """Refuse waiting requests, let those in flight end for `grace` seconds, and stop

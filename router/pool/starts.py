@@ -16,9 +16,11 @@ class StartGate:
 
     def __init__(self, reached: Callable[[], None]) -> None:
         self._reached = reached
+        self.stood = False  # the engine has come here, whether or not it had to wait
         self._opened: asyncio.Future[Allotment] = asyncio.get_running_loop().create_future()
 
     def standing(self) -> None:
+        self.stood = True
         self._reached()
 
     async def opened(self) -> Allotment:

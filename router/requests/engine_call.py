@@ -24,10 +24,12 @@ from router.requests.interfaces import (
 )
 from router.requests.request import Progress, Report
 from router.requests.routes import Call, Salt
-from router.scheduler.lifecycle import State
+from router.scheduler.forecast import Reason
 
 # Bytes of an engine's error that are read. It can repeat a caller's input, whatever that is.
 _LONGEST_ERROR = 1 << 18
+# What has begun for a request that waits. All else is "queued", with the reason.
+_STAGES = {reason: reason.value for reason in (Reason.FETCHING, Reason.STARTING, Reason.WAKING)}
 _GLANCE = 1.0  # seconds that a waiting request may spend on checking its rights again
 
 
@@ -141,10 +143,9 @@ class EngineCall:
             return Progress("authorizing")
         if self._lease is not None and self._lease.is_granted:
             return Progress("generating")
-        state, estimate = self._access.pool.stage(self._authorized.spec.key)
-        begun = state in (State.FETCHING, State.STARTING) and not estimate.queued
-        stage = state.value if begun else "queued"
-        return Progress(stage, estimate.done, estimate.total, estimate.seconds)
+        forecast, download = self._access.pool.forecast(self._authorized.spec.key)
+        stage = _STAGES.get(forecast.reason, "queued")
+        return Progress(stage, download.done, download.total, forecast.seconds, str(forecast))
 
     async def _attempt(self, authorized: Authorized, place: int | None) -> None:
         """Wait for an engine and send. `place` is an earlier attempt's, in the queue."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 
 from router.side_process import Body, size
 
@@ -25,16 +26,18 @@ class Request:
 class Progress:
     """How far a request is that has no answer yet. Sizes in bytes, time in seconds."""
 
-    stage: str  # "authorizing", "queued", "fetching", "starting", "generating"
+    # "authorizing", "queued", "fetching", "starting", "waking", "generating"
+    stage: str
     done: int = 0  # bytes on disk, while fetching
     total: int = 0
-    seconds: float | None = None  # left until the engine is ready; None: unknown
+    seconds: float | None = None  # left until the engine answers; None: unknown
+    why: str = ""  # what it waits for, in words
 
     def __str__(self) -> str:
         """The progress, as text for a waiting person."""
         share = f" {self.done / self.total:.0%} of {self.total} bytes" if self.total else ""
-        eta = "" if self.seconds is None else f", about {self.seconds:.0f} s left"
-        return f"{self.stage}{share}{eta}"
+        eta = "" if self.seconds is None else f", about {ceil(self.seconds)} s left"
+        return f"{self.why or self.stage}{share}{eta}"
 
 
 Report = Callable[[Progress], None]

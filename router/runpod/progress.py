@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Self
 
 from router import tasks
@@ -56,8 +57,10 @@ class ProgressPosts:
 def as_output(progress: Progress) -> dict[str, object]:
     """What the status of a job shows. Sizes in bytes, time in seconds."""
     output: dict[str, object] = {"stage": progress.stage}
+    if progress.why not in ("", progress.stage):
+        output["why"] = progress.why
     if progress.total:
         output |= {"bytes_done": progress.done, "bytes_total": progress.total}
     if progress.seconds is not None:
-        output["eta_seconds"] = round(progress.seconds)
+        output["eta_seconds"] = ceil(progress.seconds)
     return output

@@ -15,6 +15,7 @@ from router.models import EngineSpec
 from router.scheduler import actions, events, memory, rejections
 from router.scheduler.actions import Action
 from router.scheduler.fairness import RECENT, StartSeconds, turns
+from router.scheduler.forecast import Forecast
 from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import CUTS_OFF, Cause, IllegalTransition, State, after
 from router.scheduler.memory import SLACK, Shrink
@@ -526,9 +527,9 @@ class EngineLife(SharedSlot):
 
     # --- time ------------------------------------------------------------------------
 
-    def tick(self, now: float) -> list[Action]:
-        """Do what is due by now."""
-        done = self._refuse_late(now)
+    def tick(self, now: float, forecast: Forecast | None) -> list[Action]:
+        """Do what is due by now. `forecast`: for the requests that give up; None: none does."""
+        done = self._refuse_late(forecast, now) if forecast else []
         if self.linger_until is not None and now >= self.linger_until:
             done.append(self.abandon(now))
         elif self.drain_deadline is not None and now >= self.drain_deadline:
@@ -539,12 +540,13 @@ class EngineLife(SharedSlot):
             done += self.probe()
         return done
 
-    def _refuse_late(self, now: float) -> list[Action]:
+    def _refuse_late(self, forecast: Forecast, now: float) -> list[Action]:
         """Fail the requests whose deadline has come, all before others get their turn."""
         late = self.queue.overdue(now)
         for waiter in late:
             del self.queue[waiter]
-        failed: list[Action] = [actions.Fail(one, rejections.too_late(self)) for one in late]
+        error = rejections.too_late(forecast, self._limits.fetch_linger)
+        failed: list[Action] = [actions.Fail(one, error) for one in late]
         return failed + self._fewer_wait(now) if late else failed
 
     def probe(self) -> list[Action]:

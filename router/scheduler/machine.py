@@ -18,9 +18,11 @@ from router.scheduler import actions, events, rejections
 from router.scheduler.ahead import prestarts
 from router.scheduler.engine_life import SHORT_COOL_DOWN, EngineLife, Shared
 from router.scheduler.fairness import crowded_out, gives_way_at
+from router.scheduler.forecast import NO_DOWNLOAD, Download, Forecast, Reason
 from router.scheduler.history import History
 from router.scheduler.invariants import SchedulerView, check
 from router.scheduler.lifecycle import State
+from router.scheduler.outlook import Forecasts
 from router.scheduler.planner import Capacity, Plan, View, plan
 from router.scheduler.quotas import Quotas
 from router.scheduler.roster import Roster
@@ -51,6 +53,7 @@ class Scheduler:
         self._holders: dict[int, EngineLife] = {}  # by waiter, until it leaves or fails
         self._changed: dict[EngineLife, None] = {}  # in this pass
         self._ending: set[int] = set()  # the generations of processes that never started
+        self._forecasts = Forecasts()
         self._room = Capacity(0, 0)  # that pinned engines leave, when last looked at
         self._now = 0.0  # of the last pass
 
@@ -64,6 +67,16 @@ class Scheduler:
         roster = self._roster
         alive = any(not slot.stuck for slot in roster.engines)
         return not (alive or roster.in_state(State.FETCHING) or self._ending)
+
+    def forecast(
+        self, key: EngineKey, now: float, download: Download = NO_DOWNLOAD
+    ) -> Forecast:
+        """Why a model does not answer yet, and how long it takes until it does. Changes
+        nothing. `now`: no earlier than the last pass. `download`: of the model."""
+        slot = self._lives.get(key)
+        if slot is None:
+            return Forecast(Reason.QUEUED)
+        return self._forecasts.of(slot, replace(self._view(), now=now), download)
 
     def validate(self) -> None:
         """Raise `InvariantViolation` unless every invariant holds."""
@@ -233,7 +246,14 @@ class Scheduler:
         match event:
             case events.Tick():
                 due = self._roster.due(now)
-                return [done for slot in due for done in self._change(slot).tick(now)]
+                # While they are known: what is done for one changes them for others.
+                late = [one.key for one in due if now >= one.queue.next_deadline]
+                waits = {key: self.forecast(key, now) for key in late}
+                return [
+                    done
+                    for slot in due
+                    for done in self._change(slot).tick(now, waits.get(slot.key))
+                ]
             case events.Downloaded(caller, size):
                 self._quotas.charge_bytes(caller, size, now)
             case _ if isinstance(event, events.Report):

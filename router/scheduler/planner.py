@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, takewhile
 from math import inf
@@ -52,6 +52,8 @@ class Plan:
     drain: tuple[Slot, ...] | None = ()
     reject: tuple[tuple[Slot, RouterError], ...] = ()
     next: tuple[Slot, ...] = ()  # the models that wait for room, in order
+    # Which engines leave for these, now or at their time. Not there: not enough can.
+    rooms: Mapping[Slot, tuple[Slot, ...]] = field(default_factory=dict)
     measure: bool = False  # an engine could start: measure, then plan again
     wake_at: float = inf  # when time alone will change this plan
 
@@ -167,6 +169,7 @@ class _Planner:
         self._drain: list[Slot] = []
         self._reject: list[tuple[Slot, RouterError]] = []
         self._next: list[Slot] = []
+        self._rooms: dict[Slot, tuple[Slot, ...]] = {}
         self._wake_at = inf
 
     def plan(self) -> Plan:
@@ -202,6 +205,7 @@ class _Planner:
             expire=expire,
             drain=None if measure else tuple(one for one in self._drain if one is not evict),
             reject=tuple(self._reject),
+            rooms=self._rooms,
             measure=measure,
             wake_at=self._wake_at,
         )
@@ -219,6 +223,7 @@ class _Planner:
                 return None
             self._wake_at = min(self._wake_at, self._view.holdings.changes_at)
             return self._plan()
+        self._rooms[slot] = tuple(victims)
         if not self._loading and not victims and need.within(available):
             return self._plan(measure=True) if free is None else self._plan(start=slot)
         return self._make_room(slot, need, victims)

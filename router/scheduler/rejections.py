@@ -15,8 +15,8 @@ from router.errors import (
     RouterError,
     UnsupportedModel,
 )
-from router.scheduler.lifecycle import State
-from router.scheduler.state import Slot
+from router.scheduler.forecast import Forecast
+from router.scheduler.state import TURN_KEPT, Slot
 
 LATER = 10.0  # seconds: Retry-After while a model is being loaded
 BACK_OFF = 2.0  # seconds: Retry-After where the queue is full
@@ -129,15 +129,21 @@ def start_too_long(slot: Slot) -> RouterError:
     )
 
 
-def too_late(slot: Slot) -> RouterError:
-    if slot.state in (State.FETCHING, State.STARTING):
+def too_late(forecast: Forecast, linger: float) -> RouterError:
+    """`linger`: seconds for which loading goes on without a request. Told to come back later
+    than that, the caller would find nothing done."""
+    expected = LATER if forecast.seconds is None else forecast.seconds
+    if forecast.loads:
         return ModelLoading(
-            f"The model is still being loaded ({slot.state}). Send the request again.",
-            retry_after=LATER,
+            f"The model is still being loaded ({forecast.reason}). Send the request again.",
+            retry_after=max(1.0, min(expected, linger / 2)),
         )
-    return DeadlineExceeded(
-        "The request waited for an engine longer than QUEUE_TIMEOUT. Retry, or add workers."
+    error = DeadlineExceeded(
+        f"The request waited for an engine longer than QUEUE_TIMEOUT ({forecast}). "
+        "Retry, or have the operator add workers."
     )
+    error.retry_after = min(expected, TURN_KEPT / 2)
+    return error
 
 
 def too_large(claim: int, whole: int) -> RouterError:

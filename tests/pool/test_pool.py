@@ -12,6 +12,7 @@ from router.errors import (
     NoRoom,
     QueueFull,
 )
+from router.scheduler.forecast import Download, Reason
 from router.scheduler.lifecycle import State
 from tests.pool.fakes import (
     GIB,
@@ -164,6 +165,26 @@ async def test_a_request_that_waited_too_long_is_told_what_it_waited_for(
     await settle()
     await harness.later(10.0)
     assert isinstance(queued.error, DeadlineExceeded)
+    assert queued.error.retry_after
+
+
+async def test_a_waiting_request_hears_first_of_its_download_and_then_of_its_start(
+    stack: AsyncExitStack,
+) -> None:
+    harness = pool_harness(stack)
+    key = spec("a").key
+    assert str(harness.pool.forecast(key)[0]) == "queued"
+    harness.call(spec("a"))
+    await settle()
+    harness.clock.advance(10.0)
+    harness.downloader.tell("a", 51, 101)
+    fetching, download = harness.pool.forecast(key)
+    assert (fetching.reason, download) == (Reason.FETCHING, Download(51, 101, 10.0))
+    harness.downloader.finish("a")
+    await settle()
+    starting, download = harness.pool.forecast(key)
+    assert (starting.reason, download) == (Reason.STARTING, Download())
+    assert fetching.seconds == pytest.approx(10.0 + (starting.seconds or 0.0))
 
 
 @pytest.mark.parametrize("stage", ["fetching", "starting", "granted", "in flight"])

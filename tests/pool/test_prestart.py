@@ -133,7 +133,6 @@ async def test_an_engine_that_is_stopped_as_soon_as_it_was_prestarted_leaves_not
     stage.executor.perform(actions.Prestart(spec("a"), 1, Path("/s"), stage.allotment()))
     await stage.stop()
     assert not stage.launcher.alive
-    assert stage.executor.progress.starts.left(1, KEY) is None
 
 
 async def test_an_engine_that_dies_at_its_gate_has_failed_to_start_once(stage: Stage) -> None:
@@ -200,6 +199,3 @@ async def test_the_time_of_a_start_counts_from_when_it_was_wanted(
     stage.clock.advance(4.2)
     await stage.ready()
     assert f"{KEY} is ready after 4.2 s (prestarted)" in caplog.messages
-    times = stage.executor.progress.starts
-    assert times.full(KEY) == pytest.approx(24.2)
-    assert times.from_gate(KEY) == pytest.approx(4.2)

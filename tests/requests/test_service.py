@@ -304,7 +304,7 @@ async def test_a_request_that_waits_is_told_for_what() -> None:
     async with serving_fakes(progress_every=0.001) as d:
         d.downloader.instant = False
         asking = asyncio.create_task(d.ask(chat(), told.put_nowait))
-        assert await told.get() == Progress("fetching", done=1, total=2)
+        assert await told.get() == Progress("fetching", done=1, total=2, why="fetching")
         d.downloader.finish("model")
         assert (await asking).status == 200
 

@@ -133,7 +133,7 @@ async def test_what_a_job_brought_is_not_left_to_who_holds_the_job() -> None:
 
 
 async def test_progress_of_a_job_is_posted_before_its_answer() -> None:
-    waiting = Progress("fetching", done=5, total=10, seconds=7.4)
+    waiting = Progress("fetching", done=5, total=10, seconds=7.4, why="fetching")
 
     async def answer(_: Request) -> AsyncGenerator[Piece, None]:
         yield waiting
@@ -142,7 +142,19 @@ async def test_progress_of_a_job_is_posted_before_its_answer() -> None:
 
     async with desk(answer) as d:
         assert await d.run() == [{}]
-        told = {"stage": "fetching", "bytes_done": 5, "bytes_total": 10, "eta_seconds": 7}
+        told = {"stage": "fetching", "bytes_done": 5, "bytes_total": 10, "eta_seconds": 8}
+        assert d.reported == [told]
+
+
+async def test_a_job_that_waits_for_others_is_told_why() -> None:
+    async def answer(_: Request) -> AsyncGenerator[Piece, None]:
+        yield Progress("queued", seconds=0.2, why="waiting for its turn")
+        yield Head(200, {})
+        yield b"{}"
+
+    async with desk(answer) as d:
+        assert await d.run() == [{}]
+        told = {"stage": "queued", "why": "waiting for its turn", "eta_seconds": 1}
         assert d.reported == [told]
 
 

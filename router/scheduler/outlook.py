@@ -1,0 +1,176 @@
+"""Expects when each model answers, from the plan.
+
+What counts: what the engines do now, who makes room for whom and when, and the models that come
+before in line, with the durations that were measured here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, inf
+
+from router.scheduler.forecast import SHORTEST, Download, Forecast, Reason, rest
+from router.scheduler.history import Stage
+from router.scheduler.lifecycle import State
+from router.scheduler.planner import View, plan
+from router.scheduler.state import Slot
+
+_LASTS = 1.0  # seconds until the line is looked at anew
+
+_STAGES = {
+    State.STARTING: Stage.START,
+    State.WAKING: Stage.WAKE,
+    State.FALLING_ASLEEP: Stage.SLEEP,
+    State.STOPPING: Stage.STOP,
+}
+
+
+class Forecasts:
+    """Of one scheduler. The line is looked at once a second, however many requests ask."""
+
+    def __init__(self) -> None:
+        self._line: _Lineup | None = None
+
+    def of(self, slot: Slot, view: View, download: Download) -> Forecast:
+        """`download`: of the model, where one runs."""
+        line = self._line
+        new = slot.startable and (line is None or slot not in line.places)
+        if line is None or new or view.now - line.made_at >= _LASTS:
+            line = self._line = _Lineup(view)
+        return _Sight(view).forecast(slot, line, download)
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """When a model in line is expected to answer, and when there is room for it."""
+
+    answers_at: float
+    room_at: float | None = None  # None: it need not wait for others to leave
+
+
+class _Lineup:
+    """The models that wait for room, as expected at one moment."""
+
+    def __init__(self, view: View) -> None:
+        self.made_at = view.now
+        self.places = {slot: place for place, slot in enumerate(view.in_turn())}
+        self.turns: dict[Slot, _Expected] = {}
+        sight, decided = _Sight(view), plan(view)
+        # One engine at a time takes or gives back memory.
+        self.ends_at = max(map(sight.settles_at, view.roster.engines), default=view.now)
+        frees = any(map(view.roster.in_state, (State.STOPPING, State.FALLING_ASLEEP)))
+        for slot in decided.next:
+            leaving = decided.rooms.get(slot)
+            turn = self.turns[slot] = sight.turn(slot, leaving, self.ends_at, frees=frees)
+            self.ends_at, frees = turn.answers_at, False
+
+
+class _Sight:
+    """Expectations at the time of a view."""
+
+    def __init__(self, view: View) -> None:
+        self._view, self._now, self._pace = view, view.now, view.pace
+
+    def forecast(self, slot: Slot, line: _Lineup, download: Download) -> Forecast:
+        if slot.state in (State.STARTING, State.WAKING):
+            loads = Reason.STARTING if slot.state is State.STARTING else Reason.WAKING
+            return self._until(loads, self.settles_at(slot))
+        if slot.state is State.FETCHING:
+            return self._fetching(slot, line, download)
+        if slot.state is State.READY:
+            return self._busy(slot)
+        return (
+            Forecast(Reason.QUEUED) if slot.state is State.COLD else self._waiting(slot, line)
+        )
+
+    def _waiting(self, slot: Slot, line: _Lineup) -> Forecast:
+        """The model is on disk, and its engine is not up, or is about to leave."""
+        if self._now < slot.retry_at:
+            return self._until(Reason.COOLING, slot.retry_at + self._pace.return_time(slot))
+        turn = line.turns.get(slot)
+        if turn is None:
+            return self._until(Reason.TURN, self._after_all(slot, line))
+        if turn.room_at is None:
+            return self._until(Reason.TURN, turn.answers_at)
+        room_in = max(SHORTEST, turn.room_at - self._now)
+        return Forecast(Reason.ROOM, max(SHORTEST, turn.answers_at - self._now), room_in)
+
+    def turn(
+        self, slot: Slot, leaving: tuple[Slot, ...] | None, free_at: float, *, frees: bool
+    ) -> _Expected:
+        """`leaving`: the engines that make room for it; None: enough of them leave only once
+        models before it have had their turn. `free_at`: when these are loaded. `frees`: an
+        engine leaves already."""
+        takes = self._pace.return_time(slot)
+        if leaving is None:
+            return _Expected(max(free_at, self._paced(slot)) + takes)
+        if not leaving:
+            return _Expected(free_at + takes, free_at if frees else None)
+        begin = max(self._now, *(self._pace.leaves_at(one, slot) for one in leaving))
+        if begin == inf:
+            begin = self._now
+        drained = begin + max(self._drains_for(one, begin) for one in leaving)
+        room_at = max(free_at, drained) + sum(map(self._leaves_for, leaving))
+        return _Expected(room_at + takes, room_at)
+
+    def settles_at(self, slot: Slot) -> float:
+        """When an engine no longer takes or frees memory; now, if it does not do so."""
+        stage, since = _STAGES.get(slot.state), slot.moved_at
+        if stage is None:
+            return self._now
+        if stage is Stage.START and slot.from_gate:
+            stage = Stage.FROM_GATE
+        return self._now + rest(self._expected(stage, slot, slot.size), self._now - since)
+
+    def _fetching(self, slot: Slot, line: _Lineup, download: Download) -> Forecast:
+        if download.queued:
+            return Forecast(Reason.DOWNLOADS)
+        if download.seconds is None:
+            return Forecast(Reason.FETCHING)
+        complete = self._now + max(SHORTEST, download.seconds)
+        begin = max(complete, line.ends_at) if line.turns else complete
+        stage = Stage.FROM_GATE if slot.standby else Stage.START
+        start = self._expected(stage, slot, max(slot.size, download.total))
+        return self._until(Reason.FETCHING, begin + start)
+
+    def _busy(self, slot: Slot) -> Forecast:
+        """The engine is up. What the requests wait for, if any does, are answers to others."""
+        if not slot.queue or not slot.service:
+            return Forecast(Reason.PLACE)
+        rounds = ceil(len(slot.queue) / self._view.limits.max_concurrency)
+        return Forecast(Reason.PLACE, max(SHORTEST, rounds * slot.service))
+
+    def _after_all(self, slot: Slot, line: _Lineup) -> float:
+        """For a model whose engine leaves, or that is too far behind to be placed yet."""
+        gone = self._now
+        if slot.state is not State.FETCHED and slot.state is not State.ASLEEP:
+            gone += self._drains_for(slot, self._now) + self._leaves_for(slot)
+        ends_at = line.ends_at
+        if slot in line.places and line.turns:  # it takes as long for each model before
+            each = (ends_at - line.made_at) / len(line.turns)
+            ends_at = max(ends_at, line.made_at + line.places[slot] * each)
+        return max(gone, ends_at, self._paced(slot)) + self._pace.return_time(slot)
+
+    def _paced(self, slot: Slot) -> float:
+        """When a model may have the memory of an engine that came just before it."""
+        back = self._pace.return_time(slot)
+        swap = self._expected(Stage.STOP, slot, slot.size) + back
+        since = self._now if slot.turn_since == inf else slot.turn_since
+        return since + self._pace.patience(swap) - back
+
+    def _drains_for(self, victim: Slot, begin: float) -> float:
+        """Seconds until an engine that takes no requests from `begin` on has answered all."""
+        if begin > self._now or not victim.leases:
+            return victim.service if victim.leases else 0.0
+        return max(rest(victim.service, self._now - at) for at in victim.since.values())
+
+    def _leaves_for(self, victim: Slot) -> float:
+        sleeps = victim.sleeps and victim.state is not State.ASLEEP
+        stage = Stage.SLEEP if sleeps else Stage.STOP
+        return self._expected(stage, victim, victim.size)
+
+    def _until(self, reason: Reason, at: float) -> Forecast:
+        return Forecast(reason, max(SHORTEST, at - self._now))
+
+    def _expected(self, stage: Stage, slot: Slot, size: int) -> float:
+        return self._view.history.expected(stage, slot.key, size)
