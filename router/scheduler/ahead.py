@@ -1,8 +1,10 @@
 """Which processes are started ahead, up to their gates.
 
 First those of the models that wait for room, in their order: by the time the memory is free,
-only the weights are left to be loaded. What is left of `STANDBY_ENGINES` goes to models that
-had an engine lately, those first whose return would cost most and is most likely.
+only the weights are left to be loaded. Then those of models whose weights are on their way,
+once their small files are there: no process needs more before it loads. What is left of
+`STANDBY_ENGINES` goes to models that had an engine lately, those first whose return would cost
+most and is most likely.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ def prestarts(view: View, decided: Plan) -> tuple[list[Slot], list[Slot]]:
     places = view.limits.standby
     if not places:
         return [], []
-    wanted = [one for one in decided.next if _may(one) and one is not decided.start][:places]
+    wanted = [one for one in decided.next if _may(one) and one is not decided.start]
+    wanted = [*wanted, *_coming(view)][:places]
     spares = sorted(_spares(view, wanted), key=lambda one: _use(view, one), reverse=True)
     wanted += spares[: places - len(wanted)]
     new = [one for one in wanted if one.standby is None]
@@ -31,6 +34,19 @@ def prestarts(view: View, decided: Plan) -> tuple[list[Slot], list[Slot]]:
 
 def _may(slot: Slot) -> bool:
     return slot.state is State.FETCHED and not slot.no_prestart
+
+
+def _coming(view: View) -> list[Slot]:
+    """Models that are being downloaded for some request, and whose claims are known."""
+    found = [
+        slot
+        for slot in view.roster.in_state(State.FETCHING).values()
+        if slot.described
+        and slot.queue
+        and slot.tells_size
+        and not (slot.no_prestart or slot.failures)
+    ]
+    return sorted(found, key=view.turn)
 
 
 def _spares(view: View, wanted: list[Slot]) -> list[Slot]:

@@ -243,21 +243,27 @@ class EngineLife(SharedSlot):
 
     def _fetch(self, request: events.Wanted) -> Action:
         """Download with the credential of `request`. Each credential is tried once."""
-        self.attempt = next(self._numbers)
+        self.attempt, self.described = next(self._numbers), False
         self.credential_digest = request.credential_digest
         return actions.Fetch(self.spec, self.attempt, request.waiter, request.caller)
 
-    def _fetched(self, event: events.Fetched, now: float) -> list[Action]:
-        self._move(Cause.VERIFIED, now)
-        self.snapshot, self.size, self.linger_until = event.snapshot, event.size, None
-        self.plan = event.plan
+    def _describe(self, event: events.Described) -> list[Action]:
+        self.snapshot, self.plan, self.described = event.snapshot, event.plan, True
         return []
 
+    def _fetched(self, event: events.Fetched, now: float) -> list[Action]:
+        self._move(Cause.VERIFIED, now)
+        moved = event.snapshot != self.snapshot
+        dismissed = self.dismiss("its files are in another place") if moved else []
+        self.snapshot, self.size, self.linger_until = event.snapshot, event.size, None
+        self.plan = event.plan
+        return dismissed
+
     def _fetch_failed(self, event: events.FetchFailed, now: float) -> list[Action]:
-        failed: list[Action] = []
+        failed = self.dismiss("its download failed")
         if event.blames_credential:
             self.refused[self.credential_digest] = event.error
-            failed = self.fail(event.error, digest=self.credential_digest)
+            failed += self.fail(event.error, digest=self.credential_digest)
             for request in self.queue.values():
                 if request.credential_digest not in self.refused:
                     return [*failed, self._fetch(request)]
@@ -265,16 +271,21 @@ class EngineLife(SharedSlot):
         self.linger_until = None
         return failed + self.fail(event.error)
 
-    def _cancel_fetch(self, cause: Cause, now: float) -> Action:
+    def _cancel_fetch(self, cause: Cause, now: float) -> list[Action]:
         self._move(cause, now)
         self.linger_until = None
-        return actions.CancelFetch(self.key, self.attempt)
+        dismissed = self.dismiss("its download was ended")
+        return [*dismissed, actions.CancelFetch(self.key, self.attempt)]
 
-    def abandon(self, now: float) -> Action:
+    def abandon(self, now: float) -> list[Action]:
         """End a download or a start that no request waits for."""
         if self.state is State.STARTING:
-            return self._stop(Cause.ABANDONED, now)
+            return [self._stop(Cause.ABANDONED, now)]
         return self._cancel_fetch(Cause.ABANDONED, now)
+
+    def give_up_fetch(self, error: RouterError, now: float) -> list[Action]:
+        """Do not download what can't be served."""
+        return [*self.fail(error), *self._cancel_fetch(Cause.ABANDONED, now)]
 
     def forget_snapshot(self, now: float) -> None:
         """Forget that the model is on disk, unless a request waits for it."""
@@ -283,9 +294,12 @@ class EngineLife(SharedSlot):
 
     # --- engines ---------------------------------------------------------------------
 
-    def prestart(self, now: float) -> Action:
-        """Start the process, up to where it needs memory."""
-        allotment = self._allotment(self.claim, whole=False)
+    def prestart(self, now: float, *, device: int, whole: bool) -> Action:
+        """Start the process, up to where it needs memory, with what `start` would give it."""
+        if whole and self._may_have_all:
+            allotment = replace(self._allotment(device, whole=True), claim=device)
+        else:
+            allotment = self._allotment(self.claim, whole=self.claim >= device)
         self.standby = Standby(next(self._numbers), allotment, now)
         return actions.Prestart(self.spec, self.standby.generation, self.snapshot, allotment)
 
@@ -304,8 +318,7 @@ class EngineLife(SharedSlot):
         """
         if self.state is State.ASLEEP:
             return [self._wake(now)]
-        declared = self.spec.memory is not None
-        if whole and not declared and not self.shrink:
+        if whole and self._may_have_all:
             self.claim, self.tokens = device, None
         allotment = self._allotment(free, whole=self.claim >= device)
         done, standby = [], self.standby
@@ -321,6 +334,10 @@ class EngineLife(SharedSlot):
         self.started_at, self.shared_at, self.shared = now, -inf, False
         self.started_for = self.user = self.oldest.caller
         return [*done, actions.Start(self.spec, self.generation, self.snapshot, allotment)]
+
+    @property
+    def _may_have_all(self) -> bool:
+        return self.spec.memory is None and not self.shrink
 
     def _allotment(self, free: int, *, whole: bool) -> actions.Allotment:
         sleeps = self._limits.sleep_memory > 0 and self.spec.may_sleep
@@ -377,10 +394,12 @@ class EngineLife(SharedSlot):
         if self.queue and self.turn is None:
             self._begin_turn(self.oldest.age, now)
 
-    def report(self, event: events.Report, now: float) -> list[Action]:  # noqa: C901, PLR0911  a flat dispatch
+    def report(self, event: events.Report, now: float) -> list[Action]:  # noqa: C901, PLR0911, PLR0912  a flat dispatch
         """Take in what came of an action, unless a later action has overtaken it."""
         self.note(event, now)
         match self.state, event:
+            case State.FETCHING, events.Described(attempt=self.attempt):
+                return self._describe(event)
             case State.FETCHING, events.Fetched(attempt=self.attempt):
                 return self._fetched(event, now)
             case State.FETCHING, events.FetchFailed(attempt=self.attempt):
@@ -531,7 +550,7 @@ class EngineLife(SharedSlot):
         """Do what is due by now. `forecast`: for the requests that give up; None: none does."""
         done = self._refuse_late(forecast, now) if forecast else []
         if self.linger_until is not None and now >= self.linger_until:
-            done.append(self.abandon(now))
+            done += self.abandon(now)
         elif self.drain_deadline is not None and now >= self.drain_deadline:
             done.append(self._stop(Cause.DRAIN_TIMEOUT, now))
         elif now >= self.trial_ends_at:
@@ -561,7 +580,7 @@ class EngineLife(SharedSlot):
         """Fail waiting requests, and end the engine: now if it is idle, else by `deadline`."""
         failed = [*self.fail(rejections.shutting_down()), *self.dismiss("shutdown")]
         if self.state is State.FETCHING:
-            return [*failed, self._cancel_fetch(Cause.SHUT_DOWN, now)]
+            return [*failed, *self._cancel_fetch(Cause.SHUT_DOWN, now)]
         if self.state in _ENDS_AT_ONCE or (self.running and self.idle):
             return [*failed, self._stop(Cause.SHUT_DOWN, now)]
         if self.running:

@@ -117,8 +117,9 @@ def _engine(slot: Slot, known: SchedulerView) -> Iterator[str]:
         yield "a pinned engine drains to make room"
     if slot.held and not slot.state.claims:
         yield "memory is held for no engine"
-    if slot.standby is not None and slot.state is not State.FETCHED:
-        yield "a process stands by for a model that is not on disk, or beside its engine"
+    described = slot.state is State.FETCHING and slot.described
+    if slot.standby is not None and not (described or slot.state is State.FETCHED):
+        yield "a process stands by without the files that it needs, or beside its engine"
     if slot.drain_deadline is not None and slot.state is not State.DRAINING:
         yield "a drain deadline without a drain"
     if slot.due_at(known.limits, known.now) < known.wake_at:

@@ -138,8 +138,17 @@ class Scheduler:
         for action in done:
             if isinstance(action, actions.Fail):
                 self._holders.pop(action.waiter, None)
+            elif isinstance(action, actions.Stop):
+                self._note_ending(action)
         self.wake_at = min(replan_at, self._roster.next_due())
         return done
+
+    def _note_ending(self, action: actions.Stop) -> None:
+        """An engine is STOPPING until it is gone. Of a process that never started, no slot
+        says that it is still there."""
+        slot = self._lives.get(action.key)
+        if slot is None or slot.generation != action.generation:
+            self._ending.add(action.generation)
 
     def _change(self, slot: Slot) -> EngineLife:
         """The slot, to be changed in this pass."""
@@ -268,9 +277,6 @@ class Scheduler:
         match event:
             case events.ShutDown(deadline):
                 self.shutting_down = True
-                self._ending.update(
-                    slot.standby.generation for slot in slots if slot.standby is not None
-                )
                 return [
                     done
                     for slot in slots
@@ -290,12 +296,13 @@ class Scheduler:
         if event.key not in self._lives:
             return []
         slot = self._change(self._lives[event.key])
-        before, prestarted = slot.state, slot.standby
+        before = slot.state
         done = slot.report(event, self._now)
-        if isinstance(event, events.Fetched | events.Gone):
+        if isinstance(event, events.Described | events.Fetched | events.Gone):
             slot.configure(slot.spec, self._device, self._now)
-        if prestarted and slot.standby is None:
-            self._ending.add(prestarted.generation)
+        if slot.state is State.FETCHING and slot.described:
+            error = self._view().unfit(slot)
+            done += slot.give_up_fetch(error, self._now) if error else []
         if isinstance(event, events.Gone | events.Asleep) and slot.state is not before:
             done += self._write_off(event.missing)
         return done
@@ -322,13 +329,15 @@ class Scheduler:
     def _make_way(self) -> list[actions.Action]:
         """End downloads and the start that others wait for, and that have had their turn."""
         fetching, now = self._roster.in_state(State.FETCHING).values(), self._now
-        done: list[actions.Action] = [
-            self._change(slot).abandon(now) for slot in crowded_out(fetching, self.limits)
+        done = [
+            action
+            for slot in crowded_out(fetching, self.limits)
+            for action in self._change(slot).abandon(now)
         ]
         start = self._starting
         if start is not None and now >= self._start_gives_way_at():
             self._change(start)
-            done += start.overrun(now) if start.queue else [start.abandon(now)]
+            done += start.overrun(now) if start.queue else start.abandon(now)
         return done
 
     @property
@@ -381,17 +390,13 @@ class Scheduler:
         return done if decided.measure else done + self._start_ahead(decided)
 
     def _start(self, slot: EngineLife, free: int) -> list[actions.Action]:
-        whole = self.limits.whole_device and self._is_alone(slot)
-        before = slot.standby
-        done = slot.start(free, self._now, device=self._device, whole=whole)
-        if before and slot.generation != before.generation:
-            self._ending.add(before.generation)
-        return done
+        whole = self._gets_all(slot)
+        return slot.start(free, self._now, device=self._device, whole=whole)
 
-    def _is_alone(self, slot: Slot) -> bool:
-        """Whether no other model was wanted for some time."""
+    def _gets_all(self, slot: Slot) -> bool:
+        """Whether it may have the whole device: no other model was wanted for some time."""
         since = self._now - ALONE_FOR
-        return not any(
+        return self.limits.whole_device and not any(
             other is not slot
             and (other.queue or other.state.claims or other.demand.last > since)
             for other in self._lives.values()
@@ -402,10 +407,11 @@ class Scheduler:
         self._file()
         new, surplus = prestarts(self._view(), decided)
         for slot in surplus:
-            assert slot.standby is not None  # noqa: S101  it was chosen for that
-            self._ending.add(slot.standby.generation)
             done += self._change(slot).dismiss("others are wanted more")
-        done += [self._change(slot).prestart(self._now) for slot in new]
+        for slot in new:
+            whole = self._gets_all(slot)
+            ahead = self._change(slot).prestart(self._now, device=self._device, whole=whole)
+            done.append(ahead)
         return done
 
     def _drain_or_revive(

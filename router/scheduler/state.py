@@ -110,6 +110,7 @@ class Slot:
     no_prestart: bool = False  # the last one failed: a start will tell why
     # while fetching
     attempt: int = 0
+    described: bool = False  # the small files of this attempt are on disk, and tell its plan
     credential_digest: str = ""  # of the credential that this attempt downloads with
     refused: dict[str, RouterError] = field(default_factory=dict)  # by credential digest
     # while fetching or starting

@@ -58,8 +58,9 @@ def main() -> None:
 
 
 def heed_signals(behaviour: Behaviour) -> None:
-    if behaviour.ignore_sigint:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # By default it dies of it without a traceback.
+    told = signal.SIG_IGN if behaviour.ignore_sigint else signal.SIG_DFL
+    signal.signal(signal.SIGINT, told)
     if behaviour.ignore_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

@@ -34,6 +34,7 @@ from tests.pool.fakes import GIB, spec
 BUDGET = 12 * GIB
 AHEAD = ("launching", "standing", "ending")  # up to the gate, and never further
 UP = ("ready", "falling asleep", "asleep", "waking")
+HUGE = spec("planned-huge")  # more than the device has, as its small files tell
 SPECS = (
     spec("unknown-1"),
     spec("unknown-2"),
@@ -43,6 +44,7 @@ SPECS = (
     spec("pinned", memory=4 * GIB, pinned=True),
     spec("planned-1"),
     spec("planned-2"),
+    HUGE,
 )
 LEFT = GIB // 2  # bytes that an engine holds while it sleeps
 
@@ -51,7 +53,12 @@ def plan_of(key: EngineKey) -> MemoryPlan | None:
     """3 GiB, and with the margin 3.6: of such engines the budget holds three."""
     if "planned" not in key.repo_id:
         return None
-    return MemoryPlan(weights=2 * GIB, token=GIB >> 15, overhead=0, context=1 << 16)
+    weights = (13 if key == HUGE.key else 2) * GIB
+    return MemoryPlan(weights, token=GIB >> 15, overhead=0, context=1 << 16)
+
+
+def described(key: EngineKey, attempt: int) -> events.Described:
+    return events.Described(key, attempt, Path("/s"), plan_of(key))
 
 
 def fetched(key: EngineKey, attempt: int) -> events.Fetched:
@@ -104,6 +111,7 @@ class SchedulerHarness:
     requests: dict[int, Request] = field(default_factory=dict)
     fetches: dict[EngineKey, actions.Fetch] = field(default_factory=dict)
     processes: dict[int, Process] = field(default_factory=dict)
+    described: set[int] = field(default_factory=set)  # attempts with the small files on disk
     probes: list[actions.Probe] = field(default_factory=list)
     leaked: int = 0
     outsiders: int = 0
@@ -139,10 +147,12 @@ class SchedulerHarness:
                 self.fetches[action.spec.key] = action
             case actions.CancelFetch(key, attempt):
                 assert self.fetches.pop(key).attempt == attempt
+                self.check_none_stands_by(key)
             case actions.Measure():
                 self.tell(events.Measured(self.free()))
             case actions.Prestart():
                 assert action.generation not in self.processes
+                self.check_prestart(action)
                 self.processes[action.generation] = Process(action, "launching")
             case actions.Start():
                 self.check_start(action)
@@ -244,6 +254,30 @@ class SchedulerHarness:
         assert claims + claim <= BUDGET - self.written_off, "the claims exceed the budget"
         if action.spec.memory is not None:
             assert claim <= action.allotment.free == self.free(), "more than is free"
+
+    def check_prestart(self, action: actions.Prestart) -> None:
+        key = action.spec.key
+        assert key != HUGE.key, "prestarted, though it never fits"
+        if fetch := self.fetches.get(key):
+            assert fetch.attempt in self.described, "prestarted without its files"
+            waiting = {r.spec.key for r in self.requests.values() if r.state == "waiting"}
+            assert key in waiting, "prestarted, though nobody waits"
+
+    def check_none_stands_by(self, key: EngineKey) -> None:
+        """Its files may be removed."""
+        for process in self.processes.values():
+            ahead = process.state in ("launching", "standing")
+            assert not (ahead and process.action.spec.key == key), "stands by without files"
+
+    def describe(self, key: EngineKey) -> None:
+        """The small files of a model are on disk."""
+        attempt = self.fetches[key].attempt
+        self.described.add(attempt)
+        self.tell(described(key, attempt))
+        if key == HUGE.key:
+            assert key not in self.fetches, "what never fits is downloaded"
+            waiting = {r.spec.key for r in self.requests.values() if r.state == "waiting"}
+            assert key not in waiting, "it waits for what never fits"
 
     def check_sleep(self, generation: int) -> None:
         process = self.processes[generation]
@@ -370,6 +404,13 @@ class PoolLife(RuleBasedStateMachine):
         self.harness.tell(events.Released(number, answered))
 
     @precondition(lambda self: self.harness.fetches)
+    @rule(data=st.data())
+    def describe(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.harness.fetches, key=str)))
+        self.old.append(described(key, self.harness.fetches[key].attempt))
+        self.harness.describe(key)
+
+    @precondition(lambda self: self.harness.fetches)
     @rule(data=st.data(), end=st.sampled_from(["ok", "ok", "refused", "failed"]))
     def end_fetch(self, data: st.DataObject, end: str) -> None:
         key = data.draw(st.sampled_from(sorted(self.harness.fetches, key=str)))
@@ -381,6 +422,7 @@ class PoolLife(RuleBasedStateMachine):
             refused = end == "refused"
             error = ModelGated("no") if refused else HubUnavailable("down")
             self.harness.tell(events.FetchFailed(key, action.attempt, error, refused))
+            self.harness.check_none_stands_by(key)
 
     @precondition(lambda self: self.harness.in_state("starting"))
     @rule(
@@ -535,7 +577,8 @@ class PoolLife(RuleBasedStateMachine):
         for number in impatient:
             error = harness.requests[number].error
             overrun = error is not None and "CONTESTED_START_TIMEOUT" in error.message
-            may = overrun or isinstance(error, NoRoom)
+            never = harness.requests[number].spec is HUGE
+            may = overrun or never or isinstance(error, NoRoom)
             patient = not may and number in self.patient()
             assert not patient, f"request {number} failed: {error!r}"
         assert not harness.of("waiting", "granted"), "a request waits forever"
@@ -559,6 +602,9 @@ class PoolLife(RuleBasedStateMachine):
             self.answer_probe(healthy=True)
             return True
         for key, action in tuple(harness.fetches.items()):
+            if action.attempt not in harness.described:
+                harness.describe(key)
+                return True
             del harness.fetches[key]
             harness.tell(fetched(key, action.attempt))
             return True
@@ -627,6 +673,7 @@ def stale_reports(key: EngineKey, old: int) -> list[events.Event]:
         events.Crashed(key, old, "killed"),
         events.Gone(key, old, 0),
         events.Stuck(key, old),
+        events.Described(key, old, Path("/s")),
         events.Fetched(key, old, Path("/s")),
         events.FetchFailed(key, old, ModelGated("no"), blames_credential=True),
     ]
