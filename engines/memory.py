@@ -23,6 +23,7 @@ class NvmlGauge:
     """
 
     device = "cuda"
+    engines_only = True
 
     def __init__(
         self,
@@ -41,6 +42,14 @@ class NvmlGauge:
 
     def free(self) -> int:
         return min(int(self._nvml.nvmlDeviceGetMemoryInfo(one).free) for one in self._handles)
+
+    def name(self) -> str:
+        """Of the GPUs; empty if it is not told."""
+        try:
+            names = [str(self._nvml.nvmlDeviceGetName(handle)) for handle in self._handles]
+        except pynvml.NVMLError:
+            return ""
+        return ", ".join(names)
 
     def kind(self) -> str:
         """What kernels are compiled for: the GPUs and their driver; empty if it is not told."""
@@ -85,6 +94,7 @@ class HostGauge:
     """The host's memory, or the container's limit if lower. Implements `MemoryGauge`."""
 
     device = "cpu"
+    engines_only = False
 
     def __init__(
         self, proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")
@@ -116,6 +126,10 @@ class HostGauge:
 
     def capability(self) -> None:
         """A CPU has none."""
+
+    def name(self) -> str:
+        """Empty: how fast it is depends on what else the host does."""
+        return ""
 
     def kind(self) -> str:
         """Empty: no kernels are compiled for a CPU."""

@@ -176,9 +176,9 @@ class Executor:
         how = " (prestarted)" if gate is not None and gate.stood else ""
         _log.info("%s is ready after %.1f s%s", key, seconds, how)
         self.engines[generation] = engine
-        self._footprints.started(generation, self.free())
+        taken = self._footprints.started(generation, self.free())
         self.spawn(self._watch(action, engine), self._watches, generation)
-        self._report(events.Healthy(key, generation))
+        self._report(events.Healthy(key, generation, taken))
 
     async def _watch(self, action: actions.Start | actions.Prestart, engine: Engine) -> None:
         how = await engine.exited()

@@ -28,6 +28,7 @@ class _Load:
     given_back: int
     standing: frozenset[int]  # the processes at their gates
     context: int  # bytes that it held already, because it was one of them
+    changes: int | None  # how often memory had changed hands; None: it can't be measured
 
 
 class Footprints:
@@ -46,6 +47,7 @@ class Footprints:
         self._awake: dict[int, int] = {}  # of those that sleep: what they held before
         self._loads: dict[int, _Load] = {}
         self._given_back = 0
+        self._changes = 0  # how often anything began to take memory, or gave it back
         self._waiting: set[int] = set()  # have a gate, and are not ready
         self._standing: set[int] = set()  # those that have come to it
         self._rising: set[int] = set()  # load or wake
@@ -58,17 +60,18 @@ class Footprints:
     def note_given_back(self) -> None:
         """An engine ended: what is free now is no measure of what another has taken."""
         self._given_back += 1
-        self._alone.clear()
+        self._disturb()
 
     def prestarted(self, generation: int, free: int | None) -> None:
         """A process starts that is to wait at its gate. `free`: now."""
-        self._alone.clear()
+        self._disturb()
         if free is not None and not self._rising and self._waiting == self._standing:
             self._alone[generation] = free
         self._waiting.add(generation)
 
     def stands(self, generation: int, free: int | None) -> None:
         """It has come to its gate. `free`: now."""
+        self._changes += 1
         self._standing.add(generation)
         before = self._alone.pop(generation, None)
         if before is not None and free is not None:
@@ -76,14 +79,18 @@ class Footprints:
 
     def loads(self, generation: int, allotment: Allotment) -> None:
         """An engine takes memory from now on."""
-        self._alone.clear()
-        self._rising.add(generation)
+        self._disturb()
         own = self._context if generation in self._standing else 0
+        known = own > 0 or generation not in self._standing
+        quiet = not self._rising and self._waiting == self._standing
+        changes = self._changes if known and quiet and self._gauge.engines_only else None
+        self._rising.add(generation)
         standing = frozenset(self._standing)
-        self._loads[generation] = _Load(allotment, self._given_back, standing, own)
+        self._loads[generation] = _Load(allotment, self._given_back, standing, own, changes)
 
-    def started(self, generation: int, free: int | None) -> None:
-        """An engine is ready. `free`: now."""
+    def started(self, generation: int, free: int | None) -> int | None:
+        """An engine is ready. `free`: now. Returns the bytes that it has taken; None where
+        anything else can have changed what is free meanwhile."""
         load = self._loads.pop(generation)
         claim = load.allotment.claim
         if free is None or load.given_back != self._given_back:
@@ -93,6 +100,10 @@ class Footprints:
             held = max(0, min(load.allotment.free - free - came + load.context, claim))
         self._forget(generation)
         self._held[generation] = held
+        if free is None or load.changes != self._changes:
+            return None
+        taken = load.allotment.free - free + load.context
+        return taken if taken > 0 else None
 
     def ended(self, generation: int) -> None:
         self.note_given_back()
@@ -120,7 +131,7 @@ class Footprints:
 
     def waking(self, generation: int) -> None:
         """From now on the engine takes what it held before."""
-        self._alone.clear()
+        self._disturb()
         self._rising.add(generation)
         self._held[generation] = self._awake.pop(generation)
 
@@ -137,6 +148,11 @@ class Footprints:
     @property
     def _in_use(self) -> int:
         return sum(self._held.values()) + self._context * len(self._standing)
+
+    def _disturb(self) -> None:
+        """What is free changes by more than what was measured alone until now."""
+        self._changes += 1
+        self._alone.clear()
 
     def _forget(self, generation: int) -> None:
         self._loads.pop(generation, None)

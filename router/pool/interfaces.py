@@ -204,6 +204,11 @@ class EngineLauncher(Protocol):
 class MemoryGauge(Protocol):
     """The memory that engines share: the GPU's, or the host's if there is no GPU."""
 
+    @property
+    def engines_only(self) -> bool:
+        """What is free changes by the engines alone. On a host, any program changes it."""
+        ...
+
     def total(self) -> int:
         """Bytes that the device has."""
         ...

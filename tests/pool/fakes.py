@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from router.models import EngineKey, EngineSpec, ResolvedModel
+from router.models import EngineKey, EngineSpec, MemoryPlan, ResolvedModel
 from router.pool.interfaces import (
     Callers,
     EngineStartError,
@@ -50,6 +50,8 @@ class FakeClock:
 
 class FakeGauge:
     """Memory that engines take at once and give back as soon as they are gone."""
+
+    engines_only = True
 
     def __init__(self, total: int = 100 * GIB) -> None:
         self.size = total
@@ -106,8 +108,9 @@ class FakeDownloader:
     def tell(self, name: str, done: int, total: int, described: Snapshot | None = None) -> None:
         self._tell[f"org/{name}"](FetchProgress(done, total, described=described))
 
-    def finish(self, name: str = "a") -> None:
-        self._pending.pop(f"org/{name}").set_result(Snapshot(Path("/snapshots") / name))
+    def finish(self, name: str = "a", plan: MemoryPlan | None = None) -> None:
+        snapshot = Snapshot(Path("/snapshots") / name, plan)
+        self._pending.pop(f"org/{name}").set_result(snapshot)
 
     def fail(self, name: str, error: Exception) -> None:
         self._pending.pop(f"org/{name}").set_exception(error)

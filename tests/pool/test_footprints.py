@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from router.pool.footprints import SLACK, Footprints
 from router.scheduler.actions import Allotment
 from tests.pool.fakes import GIB, FakeGauge
@@ -25,9 +27,9 @@ class Device:
         allotment = Allotment(claim, self.gauge.free(), whole=False)
         self.footprints.loads(generation, allotment)
 
-    def ready(self, generation: int, size: int) -> None:
+    def ready(self, generation: int, size: int) -> int | None:
         self.gauge.taken[generation] = size
-        self.footprints.started(generation, self.gauge.free())
+        return self.footprints.started(generation, self.gauge.free())
 
     async def unexplained(self) -> int:
         """Bytes by which what is free exceeds what the footprints leave, and their slack."""
@@ -125,3 +127,74 @@ async def test_an_engine_that_woke_disturbs_no_measurement_that_begins_then() ->
     device.footprints.woke(1)
     device.stand(2)
     assert await device.unexplained() == 3 * SLACK - CONTEXT
+
+
+def test_what_an_engine_took_is_told_where_nothing_else_has_changed() -> None:
+    device = Device()
+    device.load(1, claim=10 * GIB)
+    assert device.ready(1, 15 * GIB) == 15 * GIB  # more than its claim
+    device.load(2)
+    assert device.ready(2, 5 * GIB) == 5 * GIB
+
+
+def test_what_an_engine_took_from_its_gate_on_counts_with_its_context_where_that_is_known() -> (
+    None
+):
+    device = Device()
+    device.prestart(1)
+    device.stand(1)
+    device.load(1)
+    assert device.ready(1, 15 * GIB) == 15 * GIB
+    unknown = Device()
+    for generation in (1, 2):  # neither was alone
+        unknown.prestart(generation)
+    for generation in (1, 2):
+        unknown.stand(generation)
+    unknown.load(1)
+    assert unknown.ready(1, 15 * GIB) is None
+
+
+@pytest.mark.parametrize(
+    "change", ["another is prestarted", "comes to its gate", "ends", "wakes", "woke"]
+)
+async def test_what_an_engine_took_is_not_told_where_anything_else_has_changed(
+    change: str,
+) -> None:
+    device = Device()
+    device.load(7)
+    device.ready(7, GIB)
+    before = device.footprints.now()
+    device.gauge.taken[7] = 0
+    await device.footprints.asleep(7, before)
+    if change == "comes to its gate":
+        device.prestart(8)
+    if change == "woke":
+        device.footprints.waking(7)
+    device.load(1)
+    match change:
+        case "another is prestarted":
+            device.prestart(8)
+        case "comes to its gate":
+            device.stand(8)
+        case "ends":
+            device.end(7)
+        case "wakes":
+            device.footprints.waking(7)
+        case "woke":
+            device.footprints.woke(7)
+    assert device.ready(1, 15 * GIB) is None
+
+
+def test_on_a_host_that_other_programs_use_nothing_is_told() -> None:
+    device = Device()
+    device.gauge.engines_only = False
+    device.load(1)
+    assert device.ready(1, 15 * GIB) is None
+
+
+def test_memory_that_came_free_by_itself_is_not_taken() -> None:
+    device = Device()
+    device.gauge.outsiders = 50 * GIB
+    device.load(1)
+    device.gauge.outsiders = 0
+    assert device.ready(1, 15 * GIB) is None

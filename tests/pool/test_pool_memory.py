@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack
 from router.errors import (
     NoRoom,
 )
+from router.models import MemoryPlan
+from router.scheduler import memory
 from router.scheduler.lifecycle import State
 from tests.pool.fakes import (
     GIB,
@@ -26,6 +28,26 @@ async def test_engines_of_known_size_share_the_budget_by_bytes(stack: AsyncExitS
         await caller.end()
     loaded = {name for name in sizes if harness.state(name) is State.READY}
     assert loaded == {"b", "c", "d"}
+
+
+async def test_the_claim_of_an_estimate_becomes_what_the_engine_took(
+    stack: AsyncExitStack,
+) -> None:
+    harness = pool_harness(stack, max_loaded=0)
+    plan = MemoryPlan(weights=40 * GIB, token=0, overhead=GIB, context=4096)
+    for name, took in (("a", 30 * GIB), ("b", 60 * GIB)):
+        waiting = harness.call(spec(name))
+        await settle()
+        harness.downloader.finish(name, plan)
+        await settle()
+        slot = harness.scheduler.slots[spec(name).key]
+        assert slot.held > 41 * GIB  # with a margin
+        [loading] = harness.launcher.alive - {1} if name == "b" else harness.launcher.alive
+        harness.gauge.taken[loading] = took
+        harness.launcher.ready(name)
+        await settle()
+        assert waiting.lease
+        assert slot.held == took + (memory.SLACK if took < plan.weights else 0)
 
 
 async def test_no_engine_starts_while_other_processes_hold_the_memory(

@@ -95,7 +95,10 @@ async def test_a_prestarted_engine_goes_on_when_it_is_started(stage: Stage) -> N
     await stage.stands()
     await stage.start()
     await stage.ready()
-    assert stage.reports == [events.Standing(KEY, 1), events.Healthy(KEY, 1)]
+    assert stage.reports == [
+        events.Standing(KEY, 1),
+        events.Healthy(KEY, 1, taken=20 * GIB),
+    ]
     assert len(stage.launcher.starts) == 1
     assert 1 in stage.executor.engines
 
