@@ -210,7 +210,7 @@ class Assembly:
             has_saver=self._configuration.has_saver,
             environ=self._configuration.environ,
         )
-        limits = _limits(settings, memory, asleep.size)
+        limits = _limits(settings, self._configuration.catalog, memory, asleep.size)
         gib = limits.budget / 1024**3
         _log.info("engines run on %s with %.1f GiB of memory", memory.device, gib)
         _log.info("%s", asleep.text)
@@ -319,7 +319,7 @@ class Worker:
         return self._pool
 
 
-def _limits(settings: Settings, memory: Gauge, sleep_memory: int) -> Limits:
+def _limits(settings: Settings, catalog: Catalog, memory: Gauge, sleep_memory: int) -> Limits:
     return Limits(
         budget=settings.gpu_memory_budget or memory.free(),
         max_loaded=settings.max_loaded_models,
@@ -327,6 +327,8 @@ def _limits(settings: Settings, memory: Gauge, sleep_memory: int) -> Limits:
         max_concurrency=settings.max_concurrency,
         patience=settings.swap_patience,
         eviction=Eviction(settings.eviction),
+        # Where the operator names several models, one of them is not alone for long.
+        whole_device=len(catalog.models) <= 1,
         standby=settings.standby_engines,
         standby_claim=_AT_THE_GATE if memory.device == Device.CUDA else 0,
         stall_timeout=settings.stall_timeout,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -98,3 +99,17 @@ async def test_background_work_that_breaks_down_makes_the_worker_leave(
         await asyncio.wait_for(worker.until_leaving(service), TICK + 5)
         assert await worker.drain() == 1
     assert "broke down" in caplog.text
+
+
+@pytest.mark.parametrize("named", [0, 1, 2])
+async def test_a_model_may_have_the_whole_device_where_the_operator_names_no_other(
+    tmp_path: Path, named: int
+) -> None:
+    models, journal = tmp_path / "models.json", tmp_path / "events.jsonl"
+    models.write_text(json.dumps({"models": [{"model": f"org/{n}"} for n in range(named)]}))
+    more = {"MODELS_CONFIG": str(models)} if named else {}
+    worker = Worker(configuration(tmp_path, POOL_JOURNAL=str(journal), **more))
+    async with worker.open():
+        pass
+    limits = json.loads(journal.read_text().splitlines()[0])
+    assert limits["whole_device"] is (named < 2)

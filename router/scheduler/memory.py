@@ -2,9 +2,10 @@
 
 What the operator declares counts. Else it is what the model's plan says: weights, overhead,
 and a cache for `USUAL` tokens or for one request of the model's whole context, whichever is
-less. On a device that is too small for that, the cache shrinks, down to `SMALLEST` tokens. An
-estimate counts a fifth more until the engine was measured once. Without a plan, engines share
-the budget equally.
+less. A model that has a state for each request gets one for every `SMALLEST` tokens. On a
+device that is too small for that, the cache shrinks, down to `SMALLEST` tokens. An estimate
+counts a fifth more until the engine was measured once. Without a plan, engines share the
+budget equally.
 
 An engine that ran out of memory at its start is tried with half of the cache, and then with the
 whole device.
@@ -70,7 +71,12 @@ def claim(
 
 def total(plan: MemoryPlan, tokens: int) -> int:
     """Bytes of an engine with a cache of so many tokens."""
-    return plan.weights + plan.overhead + plan.token * tokens
+    return plan.weights + plan.overhead + _of_a_token(plan) * tokens
+
+
+def _of_a_token(plan: MemoryPlan) -> int:
+    """Bytes, with a token's share of the state that its request has."""
+    return plan.token + -(-plan.sequence // SMALLEST)
 
 
 def _tokens(plan: MemoryPlan, shrink: Shrink, device: int) -> int:
@@ -78,9 +84,11 @@ def _tokens(plan: MemoryPlan, shrink: Shrink, device: int) -> int:
     usual = max(smallest, min(plan.context, USUAL))
     if shrink:
         usual = max(smallest, usual // 2)
-    return max(smallest, min(usual, _fitting(plan, device) or usual))
+    fitting = _fitting(plan, device)
+    return usual if fitting is None else max(smallest, min(usual, fitting))
 
 
 def _fitting(plan: MemoryPlan, memory: int) -> int | None:
     """The tokens that memory is left for; None: they take none."""
-    return max(0, memory - total(plan, 0)) // plan.token if plan.token else None
+    token = _of_a_token(plan)
+    return max(0, memory - total(plan, 0)) // token if token else None
