@@ -355,6 +355,9 @@ class EngineLife(SharedSlot):
 
     def evict(self, now: float, *, sleep: bool = False) -> Action:
         """Make room. `sleep`: by giving the memory back, with the weights kept elsewhere."""
+        if self.state is State.DRAINING:
+            took = now - self.moved_at
+            self.drains_in += 0.5 * (took - self.drains_in) if self.drains_in else took
         if not sleep:
             return self._stop(Cause.EVICTED, now)
         if self.leases:

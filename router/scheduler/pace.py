@@ -20,7 +20,10 @@ from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import State
 from router.scheduler.state import Limits, Slot
 
-PACE = 1.8
+PACE = 1.75
+DRAIN_COUNTS = 0.5
+LONG_ANSWER = 3.0  # times the usual one
+MOST_PATIENCE = 2.0  # times the patience: no longer does a model wait for a long answer
 # The requests that waited for an engine keep it for no longer than this, after which it is
 # another's turn even if some of them still wait: their answers may be long.
 LONGEST_BATCH = 300.0  # seconds
@@ -67,14 +70,26 @@ class Pace:
             return -inf
         swap = self.swap_time(victim, slot)
         patience = self.patience(swap)
-        at = slot.turn_since + patience - swap - victim.service
-        at = max(at, victim.ready_at + min(patience, self.comes_back_in(victim)))
+        drain = max(victim.drains_in, victim.service) if victim.leases else 0.0
+        at = slot.turn_since + patience - swap - drain
+        stay = min(patience, self.comes_back_in(victim) + DRAIN_COUNTS * drain)
+        at = max(at, victim.ready_at + stay)
+        if self._answers_long(victim):
+            at = max(at, slot.turn_since + MOST_PATIENCE * patience)
         if victim.serves_batch:
             at = max(at, victim.ready_at + LONGEST_BATCH)
         elif victim.unused:
             # By then it has been quiet for as long as a wait would be.
             at = min(at, self._quiet_at(victim, patience))
         return max(at, self.now + self._until_gate(slot))
+
+    def _answers_long(self, victim: Slot) -> bool:
+        """Whether an answer is under way that takes much longer than usual. Until it ends, the
+        engine can't leave, so it may as well answer others."""
+        if not (victim.leases and victim.answered):
+            return False
+        began = next(iter(victim.since.values()))
+        return self.now - began > LONG_ANSWER * victim.service
 
     def _quiet_at(self, victim: Slot, seconds: float) -> float:
         return -inf if victim.demand.gap >= seconds else victim.demand.last + seconds

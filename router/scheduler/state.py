@@ -132,6 +132,7 @@ class Slot:
     excess: int = 0  # bytes that it took beyond its claim
     batch: int = 0  # the youngest request that waited when it became ready
     service: float = 0.0  # seconds that an answer takes
+    drains_in: float = 0.0  # seconds that its latest drains took; 0: none yet
     since: dict[int, float] = field(default_factory=dict)  # of each lease
     ready_at: float = 0.0
     last_used: float = 0.0
