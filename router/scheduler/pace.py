@@ -50,6 +50,10 @@ class Pace:
         """Seconds that an engine which is up now will need to return."""
         if slot.sleeps and slot.state is not State.ASLEEP:
             return self._expected(Stage.WAKE, slot)
+        return self.starts_in(slot)
+
+    def starts_in(self, slot: Slot) -> float:
+        """Seconds of a start, with the process ahead where that is possible."""
         ahead = self.limits.standby and not slot.no_prestart
         return self._expected(Stage.FROM_GATE if ahead else Stage.START, slot)
 

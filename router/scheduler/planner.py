@@ -18,8 +18,8 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import chain, takewhile
+from functools import cached_property, partial
+from itertools import chain
 from math import inf
 from operator import itemgetter
 
@@ -31,7 +31,7 @@ from router.scheduler.lifecycle import State
 from router.scheduler.pace import Pace
 from router.scheduler.roster import Roster
 from router.scheduler.state import Limits, Slot
-from router.scheduler.worth import worth
+from router.scheduler.worth import worth, worth_asleep
 
 # Models that may be placed in one pass. Those behind them get their chance when one of these
 # has its engine; each pass is short, whatever waits.
@@ -251,14 +251,15 @@ class _Planner:
         that are worth less; else stop it."""
         if victim.state is State.ASLEEP or not victim.sleeps:
             return self._plan(evict=victim)
-        asleep = tuple(self._view.roster.in_state(State.ASLEEP).values())
-        room = self._view.limits.sleep_memory - sum(one.weights for one in asleep)
+        view = self._view
+        asleep = view.roster.in_state(State.ASLEEP).values()
+        room = view.limits.sleep_memory - sum(one.weights for one in asleep)
         if victim.weights <= room:
             return self._plan(evict=victim, sleep=True)
-        order = takewhile(lambda one: one is not victim, self._view.by_loss((victim, *asleep)))
-        cheaper = [one for one in order if not one.queue]
+        least = partial(worth_asleep, pace=view.pace, eviction=view.limits.eviction)
+        cheaper = [one for one in asleep if not one.queue and least(one) < least(victim)]
         if victim.weights <= room + sum(one.weights for one in cheaper):
-            return self._plan(evict=cheaper[0])
+            return self._plan(evict=min(cheaper, key=least))
         return self._plan(evict=victim)
 
     def _own(self, slot: Slot) -> Capacity:

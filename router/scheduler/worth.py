@@ -15,5 +15,16 @@ def worth(slot: Slot, pace: Pace, eviction: Eviction) -> float:
     """The higher, the later this engine makes room."""
     if eviction is Eviction.LRU:
         return slot.last_used
-    interval = max(slot.demand.interval(pace.now), 1e-3)
-    return pace.comes_back_in(slot) / interval / max(slot.held, 1)
+    return pace.comes_back_in(slot) / _interval(slot, pace) / max(slot.held, 1)
+
+
+def worth_asleep(slot: Slot, pace: Pace, eviction: Eviction) -> float:
+    """The higher, the longer its weights stay in the host's memory: what a start costs, for
+    each byte there."""
+    if eviction is Eviction.LRU:
+        return slot.last_used
+    return pace.starts_in(slot) / _interval(slot, pace) / max(slot.weights, 1)
+
+
+def _interval(slot: Slot, pace: Pace) -> float:
+    return max(slot.demand.interval(pace.now), 1e-3)
