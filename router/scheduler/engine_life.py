@@ -18,7 +18,7 @@ from router.scheduler.fairness import RECENT, StartSeconds, turns
 from router.scheduler.forecast import Forecast
 from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import CUTS_OFF, Cause, IllegalTransition, State, after
-from router.scheduler.memory import SLACK, Shrink
+from router.scheduler.memory import Shrink
 from router.scheduler.shared_slot import SharedSlot
 from router.scheduler.state import LONGEST_BACKOFF, SHRUNK_FOR, TURN_KEPT, Limits, Standby
 from router.scheduler.trials import Trials
@@ -477,7 +477,7 @@ class EngineLife(SharedSlot):
         if self.spec.memory is not None or self.plan is None or self.tokens is None:
             return
         self.excess = max(0, taken - self.claim)
-        self.held = self.claim = max(taken, min(taken + SLACK, self.claim))
+        self.held = self.claim = max(taken, min(taken + memory.slack(self.plan), self.claim))
         if self.shrink is Shrink.NONE:
             self._history.measured(self.key, taken)
 

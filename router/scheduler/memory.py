@@ -3,9 +3,9 @@
 What the operator declares counts. Else it is what the model's plan says: weights, overhead,
 and a cache for `USUAL` tokens or for one request of the model's whole context, whichever is
 less. A model that has a state for each request gets one for every `SMALLEST` tokens. On a
-device that is too small for that, the cache shrinks, down to `SMALLEST` tokens. An estimate
-counts a fifth more until the engine was measured once. Without a plan, engines share the
-budget equally.
+device that is too small for that, the cache shrinks, down to `SMALLEST` tokens. All of an
+estimate but the weights counts a fifth more until the engine was measured once. Without a plan,
+engines share the budget equally.
 
 An engine that ran out of memory at its start is tried with half of the cache, and then with the
 whole device.
@@ -20,11 +20,12 @@ from router.models import EngineSpec, MemoryPlan
 
 USUAL = 32_768  # tokens
 SMALLEST = 4_096  # tokens
-MARGIN = 1.2
+MARGIN = 0.2  # of all that is estimated; the bytes of the weights are known
 
 # What an engine may take on top of what it had when it became ready: kernels that are loaded
-# late. A chosen figure, not a measured one.
+# late, and activations of larger batches than the warm-up's. Chosen figures, not measured ones.
 SLACK = 1 << 29  # bytes
+LATE = 0.6  # of the overhead
 
 
 class Shrink(IntEnum):
@@ -63,10 +64,16 @@ def claim(
         return Claim(share)
     tokens = _tokens(plan, shrink, device)
     if measured is not None and shrink is Shrink.NONE:
-        return Claim(measured + SLACK, tokens)
+        return Claim(measured + slack(plan), tokens)
     estimate = total(plan, tokens)
+    margin = int((estimate - plan.weights) * MARGIN)
     # With the margin it may not fit: then it gets all there is.
-    return Claim(max(estimate, min(int(estimate * MARGIN), device)), tokens)
+    return Claim(max(estimate, min(estimate + margin, device)), tokens)
+
+
+def slack(plan: MemoryPlan) -> int:
+    """Bytes that an engine may take after it was measured."""
+    return max(SLACK, int(plan.overhead * LATE))
 
 
 def total(plan: MemoryPlan, tokens: int) -> int:

@@ -45,6 +45,7 @@ def slot(
     for age, caller in waiting:
         made.queue[age] = Wanted(age, age, made.spec, "", NOW + 100, caller)
     if busy is not None:
+        made.since[999] = NOW
         made.leases[999] = Wanted(999, 999, made.spec, "", NOW + 100, busy)
     return made
 

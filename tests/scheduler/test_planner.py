@@ -37,6 +37,7 @@ def slot(
     if waits is not None:
         made.queue[waits] = Wanted(waits, waits, made.spec, "", NOW + 100)
     if busy:
+        made.since[999] = NOW
         made.leases[999] = Wanted(999, 999, made.spec, "", NOW + 100)
     return made
 

@@ -65,6 +65,9 @@ class UnrulyCard:
         most = allotment.claim - weights - planned
         return most if allotment.tokens is None else min(most, allotment.tokens * plan.token)
 
+    def taken(self, generation: int) -> int | None:
+        return self.held[generation]
+
     def work(self, generation: int) -> None:
         self.held[generation] += self._later.pop(generation, 0)
         self._check()

@@ -16,6 +16,9 @@ class Card(Protocol):
     def load(self, generation: int, model: Model, allotment: Allotment, now: float) -> bool:
         """An engine takes its memory. False: it did not find enough."""
 
+    def taken(self, generation: int) -> int | None:
+        """Bytes that it holds, as measured when it is ready; None: not measured."""
+
     def work(self, generation: int) -> None:
         """It begins to answer."""
 
@@ -41,9 +44,15 @@ class ExactCard:
         return self.size - sum(self._held.values())
 
     def load(self, generation: int, model: Model, allotment: Allotment, now: float) -> bool:
-        self._held[generation] = self._awake[generation] = allotment.claim
+        size, tokens = allotment.claim, allotment.tokens
+        if tokens is not None:
+            size = min(size, model.weights + model.plan.overhead + model.plan.token * tokens)
+        self._held[generation] = self._awake[generation] = size
         assert self.free(now) >= 0, "more is allotted than there is"
         return True
+
+    def taken(self, generation: int) -> int | None:
+        return self._held[generation]
 
     def work(self, generation: int) -> None:
         pass

@@ -202,7 +202,8 @@ class World:
     def _healthy(self, generation: int) -> None:
         if engine := self._living(generation):
             engine.healthy = True
-            self.tell(events.Healthy(engine.key, generation))
+            taken = self.card.taken(generation)
+            self.tell(events.Healthy(engine.key, generation, taken))
 
     def _stop(self, key: EngineKey, generation: int) -> None:
         engine = self.engines[generation]
