@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.models import MemoryPlan
-from router.scheduler.memory import MARGIN, SLACK, SMALLEST, USUAL, Claim, Shrink, claim, total
+from router.scheduler.memory import (
+    LATE,
+    MARGIN,
+    SLACK,
+    SMALLEST,
+    USUAL,
+    Claim,
+    Shrink,
+    claim,
+    slack,
+    total,
+)
 from tests.pool.fakes import GIB, spec
 
 PLAN = MemoryPlan(weights=16 * GIB, token=1 << 17, overhead=2 * GIB, context=1 << 17)
@@ -36,7 +47,8 @@ def test_an_engine_without_a_plan_gets_an_equal_share() -> None:
 
 
 def test_a_planned_engine_gets_weights_overhead_and_a_usual_cache_with_a_margin() -> None:
-    assert made() == Claim(int((16 + 2 + 4) * GIB * MARGIN), USUAL)
+    margin = int((2 + 4) * GIB * MARGIN)  # the bytes of the weights are known
+    assert made() == Claim((16 + 2 + 4) * GIB + margin, USUAL)
 
 
 def test_a_model_with_a_short_context_gets_a_cache_for_one_request() -> None:
@@ -44,7 +56,9 @@ def test_a_model_with_a_short_context_gets_a_cache_for_one_request() -> None:
 
 
 def test_once_measured_an_engine_gets_what_it_took_and_room_to_grow() -> None:
-    assert made(measured=21 * GIB) == Claim(21 * GIB + SLACK, USUAL)
+    assert made(measured=21 * GIB) == Claim(21 * GIB + slack(PLAN), USUAL)
+    assert slack(PLAN) == int(2 * GIB * LATE)
+    assert slack(replace(PLAN, overhead=0)) == SLACK
 
 
 def test_a_measurement_with_the_usual_cache_says_nothing_of_a_smaller_one() -> None:

@@ -47,7 +47,7 @@ def engine(*, gap: float = 1.0, quiet: float = 0.0, busy: bool = False) -> Slot:
     made.answered, made.ready_at = True, NOW - 5000.0
     made.demand.last, made.demand.gap = NOW - quiet, gap
     if busy:
-        made.leases[1] = Wanted(1, 1, made.spec, "", NOW + 100)
+        made.leases[1], made.since[1] = Wanted(1, 1, made.spec, "", NOW + 100), NOW
     return made
 
 
@@ -93,6 +93,22 @@ def test_the_answers_that_are_still_to_be_given_are_a_part_of_the_swap() -> None
     slow = engine(busy=True)
     slow.service = 30.0
     assert pace(patience=300.0).leaves_at(slow, waiting()) == NOW + 300.0 - SWAP - 30.0
+
+
+def test_an_engine_does_not_drain_for_a_long_answer_before_twice_the_patience() -> None:
+    """It can't leave before that has ended: meanwhile it may as well answer others."""
+    long = engine(busy=True)
+    long.service, long.since[1] = 5.0, NOW - 16.0
+    assert pace(patience=300.0).leaves_at(long, waiting()) == NOW + 600.0
+    long.since[1] = NOW - 15.0
+    assert pace(patience=300.0).leaves_at(long, waiting()) < NOW + 300.0
+
+
+def test_long_drains_keep_an_engine_for_half_of_their_time() -> None:
+    young = engine(busy=True)
+    young.ready_at, young.drains_in = NOW, 60.0
+    stays_until = NOW + TIMES[Stage.START] + 30.0
+    assert pace().leaves_at(young, waiting(NOW - 1000.0)) == stays_until
 
 
 def test_an_engine_stays_for_as_long_as_its_return_takes() -> None:
