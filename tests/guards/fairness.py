@@ -133,4 +133,30 @@ GUARDS = (
         drop("del"),
         _FAIRNESS + "callers_are_forgotten_some_time_after_their_last_start",
     ),
+    Guard(
+        "An idle engine of a caller with no more is not taken, whatever its loss would cost",
+        "router.scheduler.planner:_Planner._candidates",
+        swap("holdings.may_take(slot, victim)", "True"),
+        _FAIRNESS + "no_callers_only_engine_goes_for_a_caller_with_one_because_it_is_idle",
+    ),
+    Guard(
+        "A model keeps its turn after its waiters have left",
+        "router.scheduler.state:Slot.age",
+        swap("min(self.turn, oldest)", "oldest"),
+        "tests/scheduler/test_scenarios.py::"
+        "test_a_turn_outlives_its_waiters_for_ten_minutes[300.0-first0]",
+    ),
+    Guard(
+        "Claims stay within the budget",
+        "router.scheduler.planner:Capacity.within",
+        swap("self.memory <= other.memory", "True"),
+        "tests/scheduler/test_planner.py::test_no_more_engines_are_evicted_than_necessary",
+    ),
+    Guard(
+        "A model's claim has room for its cache",
+        "router.scheduler.memory:_of_a_token",
+        body("return plan.token"),
+        "tests/scheduler/test_memory.py::"
+        "test_a_model_with_a_state_for_each_request_is_planned_with_some_of_them",
+    ),
 )

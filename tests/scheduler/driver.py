@@ -83,8 +83,8 @@ class Driver:
         self.now += seconds
         self.tell(events.Tick())
 
-    def serve(self, spec: EngineSpec) -> None:
+    def serve(self, spec: EngineSpec, *, caller: str | None = None) -> None:
         """One request from its cold start to its answer."""
-        waiter = self.want(spec)
+        waiter = self.want(spec, caller=caller)
         self.ready(spec)
         self.release(waiter)

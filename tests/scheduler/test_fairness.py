@@ -240,6 +240,16 @@ def test_a_caller_with_an_engine_of_its_own_takes_none_from_a_caller_with_no_mor
     assert not takes(other, mine)
 
 
+def test_no_callers_only_engine_goes_for_a_caller_with_one_because_it_is_idle() -> None:
+    mine = slot("mine", State.READY, user="greedy", busy="greedy")
+    theirs = slot("theirs", State.READY, user="x")
+    wanted = slot("wanted", State.FETCHED, (1, "greedy"))
+    decided = decide(mine, theirs, wanted, starts=StartSeconds())
+    assert (decided.evict, decided.drain) == (None, (mine,))
+    theirs.user = None  # the operator's
+    assert decide(mine, theirs, wanted, starts=StartSeconds()).evict is theirs
+
+
 def test_others_engines_make_room_where_a_callers_own_can_not() -> None:
     other = slot("other", State.READY, user="x", used=NOW - 20)
     assert takes(other)

@@ -194,6 +194,73 @@ def test_an_idle_engine_expires_and_a_busy_or_pinned_one_does_not() -> None:
     assert decide(idle, slot("w", State.STOPPING, 1)).expire is None
 
 
+# --- sleep -----------------------------------------------------------------------------
+
+HOST = 8 * GIB
+SLEEPING = Limits(budget=10 * GIB, patience=0.0, sleep_memory=HOST)
+
+
+def sleepy(name: str, state: State, *, gib: int = 4, gap: float = 10.0) -> Slot:
+    """An engine that can sleep, with weights of `gib`. Asleep, it holds little."""
+    made = slot(name, state, gib)
+    made.size, made.sleeps = gib * GIB, True
+    made.demand.last, made.demand.gap = NOW, gap
+    if state is State.ASLEEP:
+        made.held, made.loaded = GIB // 4, False
+    return made
+
+
+def making_room(*slots: Slot) -> Plan:
+    """What goes for a model that needs all of the device but what sleepers hold."""
+    return decide(*slots, slot("wanted", State.FETCHED, 9, waits=1), limits=SLEEPING)
+
+
+def test_an_evicted_engine_sleeps_while_the_hosts_memory_has_room_for_its_weights() -> None:
+    victim = sleepy("v", State.READY)
+    assert (making_room(victim).evict, making_room(victim).sleep) == (victim, True)
+    other = sleepy("a", State.ASLEEP)
+    decided = making_room(victim, other)
+    assert (decided.evict, decided.sleep) == (victim, True)
+    large = sleepy("l", State.READY, gib=9)
+    assert (making_room(large).evict, making_room(large).sleep) == (large, False)
+
+
+def test_where_the_hosts_memory_is_full_the_sleeper_that_is_wanted_least_ends_first() -> None:
+    victim = sleepy("v", State.READY, gap=10.0)
+    rare, often = sleepy("r", State.ASLEEP, gap=60.0), sleepy("o", State.ASLEEP, gap=1.0)
+    decided = making_room(victim, rare, often)
+    assert (decided.evict, decided.sleep) == (rare, False)
+
+
+def test_an_engine_stops_where_all_sleepers_are_wanted_more() -> None:
+    victim = sleepy("v", State.READY, gap=60.0)
+    others = [sleepy(name, State.ASLEEP, gap=1.0) for name in "ab"]
+    decided = making_room(victim, *others)
+    assert (decided.evict, decided.sleep) == (victim, False)
+
+
+def test_no_sleeper_ends_where_that_would_not_be_enough() -> None:
+    victim = sleepy("v", State.READY, gib=6, gap=10.0)
+    rare, often = sleepy("r", State.ASLEEP, gap=60.0), sleepy("o", State.ASLEEP, gap=0.1)
+    decided = making_room(victim, rare, often)
+    assert (decided.evict, decided.sleep) == (victim, False)
+
+
+def test_a_sleeper_that_is_to_wake_makes_no_room_in_the_hosts_memory() -> None:
+    victim = sleepy("v", State.READY, gap=10.0)
+    sleepers = [sleepy(name, State.ASLEEP, gap=60.0) for name in "ab"]
+    for number, one in enumerate(sleepers):
+        one.queue[number + 5] = Wanted(number + 5, number + 5, one.spec, "", NOW + 100)
+    decided = making_room(victim, *sleepers)
+    assert (decided.evict, decided.sleep) == (victim, False)
+
+
+def test_an_engine_that_can_not_sleep_stops() -> None:
+    victim = sleepy("v", State.READY)
+    victim.sleeps = False
+    assert (making_room(victim).evict, making_room(victim).sleep) == (victim, False)
+
+
 @pytest.mark.parametrize("pinned", [True, False], ids=["without room", "with one at a time"])
 def test_a_plan_takes_linear_time_however_many_models_wait(*, pinned: bool) -> None:
     def cost(waiting: int) -> int:

@@ -176,8 +176,8 @@ def test_an_engine_with_a_request_in_flight_does_not_sleep_until_it_has_answered
 @pytest.mark.parametrize("when", [State.FALLING_ASLEEP, State.ASLEEP, State.WAKING])
 def test_an_engine_that_fails_to_sleep_or_to_wake_is_no_callers_fault(when: State) -> None:
     driver = Driver(SLEEPING)
-    driver.serve(A)
-    driver.want(B, caller="x")
+    driver.serve(A, caller="x")
+    driver.want(B)
     if when is not State.FALLING_ASLEEP:
         driver.asleep(A)
     if when is State.WAKING:
