@@ -128,8 +128,7 @@ class HostGauge:
         """A CPU has none."""
 
     def name(self) -> str:
-        """Empty: how fast it is depends on what else the host does."""
-        return ""
+        return "CPU"
 
     def kind(self) -> str:
         """Empty: no kernels are compiled for a CPU."""

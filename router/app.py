@@ -38,6 +38,7 @@ from router.downloads.places import Places
 from router.downloads.volume_lock import LockContender, VolumeLock
 from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
+from router.pool.history_file import HistoryFile, HistoryKeeper
 from router.pool.pool import EnginePool
 from router.repository.conditions import Machine, gpus
 from router.repository.directory import task_of_directory
@@ -125,7 +126,8 @@ class Assembly:
         aside = SideProcesses()
         self._stack.push_async_callback(aside.close)
         downloads = self._downloads(memory, disk, aside)
-        pool = self._pool(memory, downloads, aside)
+        keeper = self._history(memory)
+        pool = self._pool(memory, downloads, aside, keeper)
         direct = self._hub(disk, aside)
         self._stack.push_async_callback(direct.close)
         hub = CachedHub(
@@ -146,6 +148,7 @@ class Assembly:
         background: list[Work] = [
             partial(watch, self._clock, thawed),
             *disk.kept_in_order(pool, downloads),
+            keeper.run,
         ]
         return Parts(pool, self._service(pool, admission, aside), background)
 
@@ -199,8 +202,20 @@ class Assembly:
             ),
         )
 
+    def _history(self, memory: Gauge) -> HistoryKeeper:
+        """Kept on the volume, where it is known what it is about."""
+        name, sglang = memory.name(), self._configuration.sglang
+        if not (name and sglang):
+            return HistoryKeeper(None)
+        platform = f"SGLang {sglang}, {name}"
+        return HistoryKeeper(HistoryFile.of(self._settings.hf_hub_cache, platform))
+
     def _pool(
-        self, memory: Gauge, downloads: SnapshotDownloader, aside: SideProcesses
+        self,
+        memory: Gauge,
+        downloads: SnapshotDownloader,
+        aside: SideProcesses,
+        keeper: HistoryKeeper,
     ) -> EnginePool:
         settings = self._settings
         asleep = sleep_memory(
@@ -214,12 +229,13 @@ class Assembly:
         gib = limits.budget / 1024**3
         _log.info("engines run on %s with %.1f GiB of memory", memory.device, gib)
         _log.info("%s", asleep.text)
+        earlier = keeper.load()
         record: Journal | None = None
         if settings.pool_journal is not None:
             stream = self._stack.enter_context(files.append_privately(settings.pool_journal))
-            record = Journal(stream, limits)
+            record = Journal(stream, limits, earlier)
         return EnginePool(
-            Scheduler(limits),
+            Scheduler(limits, keeper.history),
             downloader=downloads,
             launcher=ReadAhead(self._launcher(memory, aside), HostGauge().free),
             gauge=memory,

@@ -23,7 +23,9 @@ from router.commands import (
 from router.config.errors import SettingsError
 from router.config.settings import SETTINGS
 from router.downloads.snapshots import Snapshots
-from router.scheduler import events
+from router.scheduler import actions, events
+from router.scheduler.history import History, Stage
+from router.scheduler.machine import Scheduler
 from router.scheduler.state import Limits
 from router.scheduler.trace import Journal, replay
 from tests.fake_engine import PYTHON
@@ -213,6 +215,28 @@ def test_a_journal_can_be_replayed(tmp_path: Path, capsys: pytest.CaptureFixture
     shown = capsys.readouterr().out
     assert "Wanted(waiter=1" in shown
     assert "-> Fetch(" in shown
+
+
+def test_a_replay_knows_what_the_worker_knew_of_earlier_starts() -> None:
+    model, stream = spec("a"), io.StringIO()
+    earlier = History()
+    earlier.took(Stage.START, model.key, 1, 200.0)
+    limits = Limits(budget=10)
+    journal = Journal(stream, limits, earlier.take_news())
+    scheduler = Scheduler(limits, earlier)
+    for now, event in (
+        (1.0, events.Wanted(1, 1, model, "", 60.0)),
+        (2.0, events.Fetched(model.key, 1, Path("/s"), 1)),
+        (3.0, events.Measured(10)),
+        (60.0, events.Tick()),
+    ):
+        journal(now, event)
+        done = scheduler.handle(event, now)
+    *_, last = replay(stream.getvalue().splitlines())
+    [failed], [replayed] = done, last.actions
+    assert isinstance(failed, actions.Fail)
+    assert isinstance(replayed, actions.Fail)
+    assert replayed.error.retry_after == failed.error.retry_after
 
 
 def test_a_journal_that_a_killed_worker_left_is_replayed_up_to_the_cut(

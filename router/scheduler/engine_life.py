@@ -327,7 +327,8 @@ class EngineLife(SharedSlot):
         ):
             done, standby = self.dismiss("started with other memory"), None
         self._move(Cause.ADMITTED, now)
-        self.from_gate = standby.standing if standby else None
+        self.from_gate = standby is not None and standby.standing
+        self.process_since = standby.since if standby and not standby.standing else now
         self.generation = standby.generation if standby else next(self._numbers)
         self.standby, self.loaded, self.held, self.excess = None, True, self.claim, 0
         self.sleeps, self.alone = allotment.sleeps, allotment.whole
@@ -452,9 +453,8 @@ class EngineLife(SharedSlot):
         self._history.took(stage, self.key, self.size, seconds)
 
     def _ready(self, event: events.Healthy, now: float) -> list[Action]:
-        if self.from_gate is not False:  # else a part of the imports counts as well
-            stage = Stage.FROM_GATE if self.from_gate else Stage.START
-            self._took(stage, now - self.started_at)
+        stage = Stage.FROM_GATE if self.from_gate else Stage.START
+        self._took(stage, now - self.process_since)
         self._move(Cause.HEALTHY, now)
         self.no_prestart = False
         if event.taken is not None:

@@ -6,7 +6,10 @@ here is judged by its size and by what models of other sizes took.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 
 from router.models import EngineKey
 
@@ -31,18 +34,32 @@ class Stage(StrEnum):
     STOP = "stop"
 
 
+_MEMORY = "memory"
+KINDS = (*(stage.value for stage in Stage), _MEMORY)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that was measured, to be kept for the next worker."""
+
+    kind: str  # one of `KINDS`
+    model: str  # a digest: the name may be private
+    size: int  # bytes of the model's files
+    value: float  # seconds of a stage; bytes that an engine took
+
+
 class Durations:
     """Seconds that one kind of stage took, by model, and by size for models that are new."""
 
     def __init__(self) -> None:
-        self._latest: dict[EngineKey, tuple[float, float]] = {}  # bytes, seconds
+        self._latest: dict[Hashable, tuple[float, float]] = {}  # bytes, seconds
         # Sums over these: of sizes, seconds, squares of sizes, products.
         self._sums = (0.0, 0.0, 0.0, 0.0)
 
     def __len__(self) -> int:
         return len(self._latest)
 
-    def add(self, key: EngineKey, size: float, seconds: float) -> None:
+    def add(self, key: Hashable, size: float, seconds: float) -> None:
         """One stage took `seconds`; the model's files have `size` bytes."""
         self._forget(key)
         self._latest[key] = size, seconds
@@ -50,7 +67,7 @@ class Durations:
         if len(self._latest) > REMEMBERED:
             self._forget(next(iter(self._latest)))
 
-    def of(self, key: EngineKey, size: float) -> float | None:
+    def of(self, key: Hashable, size: float) -> float | None:
         """Seconds to expect. None: no stage of this kind was seen yet."""
         if known := self._latest.get(key):
             return known[1]
@@ -67,7 +84,7 @@ class Durations:
         slope = max(0.0, (products - sizes * seconds / count) / spread)
         return max(mean + slope * (size - sizes / count), mean / 4)
 
-    def _forget(self, key: EngineKey) -> None:
+    def _forget(self, key: Hashable) -> None:
         if known := self._latest.pop(key, None):
             self._count(*known, -1)
 
@@ -81,26 +98,55 @@ class History:
 
     def __init__(self) -> None:
         self._stages = {stage: Durations() for stage in Stage}
-        self._memory: dict[EngineKey, int] = {}  # bytes that an engine took, as planned
+        self._memory: dict[str, int] = {}  # bytes that an engine took, as planned
+        self._news: dict[tuple[str, str], Fact] = {}  # not taken yet
+        self._names: dict[EngineKey, str] = {}  # digests that were computed
 
     def took(self, stage: Stage, key: EngineKey, size: int, seconds: float) -> None:
         """A stage has succeeded."""
-        self._stages[stage].add(key, size, seconds)
+        self._note(Fact(stage.value, self._name(key), size, seconds))
 
     def measured(self, key: EngineKey, memory: int) -> None:
         """An engine that had the cache that was planned for it has taken this many bytes."""
-        self._memory.pop(key, None)
-        self._memory[key] = memory
+        self._note(Fact(_MEMORY, self._name(key), 0, memory))
+
+    def learn(self, fact: Fact) -> None:
+        """Take in what was measured, here or by an earlier worker."""
+        if fact.kind != _MEMORY:
+            self._stages[Stage(fact.kind)].add(fact.model, fact.size, fact.value)
+            return
+        self._memory.pop(fact.model, None)
+        self._memory[fact.model] = int(fact.value)
         if len(self._memory) > REMEMBERED:
             del self._memory[next(iter(self._memory))]
 
+    def take_news(self) -> list[Fact]:
+        """What was measured here since the last call."""
+        news, self._news = list(self._news.values()), {}
+        return news
+
     def memory(self, key: EngineKey) -> int | None:
         """Bytes that the model's engine took; None: never measured."""
-        return self._memory.get(key)
+        return self._memory.get(self._name(key))
+
+    def _note(self, fact: Fact) -> None:
+        self.learn(fact)
+        self._news[fact.kind, fact.model] = fact
+        if len(self._news) > REMEMBERED:  # nobody takes them
+            del self._news[next(iter(self._news))]
+
+    def _name(self, key: EngineKey) -> str:
+        name = self._names.get(key)
+        if name is None:
+            if len(self._names) >= REMEMBERED:
+                self._names.clear()
+            text = "\n".join((key.repo_id, key.commit, str(key.listed), *key.flags))
+            name = self._names[key] = sha256(text.encode()).hexdigest()[:32]
+        return name
 
     def expected(self, stage: Stage, key: EngineKey, size: int) -> float:
         """Seconds that a stage will take."""
-        seconds = self._stages[stage].of(key, size)
+        seconds = self._stages[stage].of(self._name(key), size)
         if seconds is not None:
             return seconds
         match stage:

@@ -22,7 +22,7 @@ from router.scheduler.forecast import NO_DOWNLOAD, Download, Forecast, Reason
 from router.scheduler.history import History
 from router.scheduler.invariants import SchedulerView, check
 from router.scheduler.lifecycle import State
-from router.scheduler.outlook import Forecasts
+from router.scheduler.outlook import Forecasts, place_in
 from router.scheduler.planner import Capacity, Plan, View, plan
 from router.scheduler.quotas import Quotas
 from router.scheduler.roster import Roster
@@ -223,7 +223,7 @@ class Scheduler:
         if served or request.retried:
             return None
         hopeless = self._full and self._places.given_up_for(request.caller) is None
-        return rejections.queue_full() if hopeless else None
+        return rejections.queue_full(place_in(self._view())) if hopeless else None
 
     @property
     def _full(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, inf
 
+from router.scheduler import rejections
 from router.scheduler.forecast import SHORTEST, Download, Forecast, Reason, rest
 from router.scheduler.history import Stage
 from router.scheduler.lifecycle import State
@@ -38,6 +39,21 @@ class Forecasts:
         if line is None or new or view.now - line.made_at >= _LASTS:
             line = self._line = _Lineup(view)
         return _Sight(view).forecast(slot, line, download)
+
+
+def place_in(view: View) -> float:
+    """Seconds until a full queue is likely to have places again. Requests for an engine that is
+    up leave all the time; else those for one that is being loaded do when that is done."""
+    queued = view.roster.queued.values()
+    if any(slot.state is State.READY for slot in queued):
+        return rejections.BACK_OFF
+    sight = _Sight(view)
+    ready_in = [
+        sight.settles_at(slot) - view.now
+        for slot in queued
+        if slot.state in (State.STARTING, State.WAKING)
+    ]
+    return max(rejections.BACK_OFF, min(ready_in, default=rejections.LATER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +134,9 @@ class _Sight:
         stage, since = _STAGES.get(slot.state), slot.moved_at
         if stage is None:
             return self._now
-        if stage is Stage.START and slot.from_gate:
-            stage = Stage.FROM_GATE
+        if stage is Stage.START:
+            stage = Stage.FROM_GATE if slot.from_gate else Stage.START
+            since = slot.process_since
         return self._now + rest(self._expected(stage, slot, slot.size), self._now - since)
 
     def _fetching(self, slot: Slot, line: _Lineup, download: Download) -> Forecast:

@@ -28,11 +28,11 @@ def shutting_down() -> RouterError:
     )
 
 
-def queue_full() -> RouterError:
+def queue_full(retry_after: float) -> RouterError:
     return QueueFull(
         "Too many requests are waiting on this worker. Retry with a back-off, or add "
         "workers (MAX_QUEUE sets the limit).",
-        retry_after=BACK_OFF,
+        retry_after=retry_after,
     )
 
 

@@ -120,7 +120,8 @@ class Slot:
     yielded_by_quota: bool = False  # its starter's limit made it yield to another model
     # from STARTING on
     started_at: float = 0.0
-    from_gate: bool | None = None  # this start went on from a process at its gate
+    from_gate: bool = False  # this start went on from a process that waited at its gate
+    process_since: float = 0.0  # since when it goes on: from there, or from its beginning
     started_for: Caller = None  # the caller of the oldest request that waited then
     user: Caller = None  # the caller of its latest request, or for which it starts
     shared_at: float = -inf  # when a caller last used it after another one

@@ -1,9 +1,9 @@
 """The pool's events on record, to be replayed: an incident becomes a test.
 
-A journal is a text file of JSON lines. Each run of the worker adds its limits, and then one
-`[time, event]` a line. The scheduler is deterministic, so the same events lead to the same
-decisions. No secret is in a journal: of the digests of tokens and callers, which are keyed, it
-shows the first characters.
+A journal is a text file of JSON lines. Each run of the worker adds its limits, what it knows of
+earlier runs, and then one `[time, event]` a line. The scheduler is deterministic, so the same
+events lead to the same decisions. No secret is in a journal: of the digests of tokens and
+callers, which are keyed, it shows the first characters.
 """
 
 from __future__ import annotations
@@ -13,26 +13,31 @@ import json
 import logging
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TextIO
 
 from router import errors
 from router.scheduler import actions, events
+from router.scheduler.history import Fact, History
 from router.scheduler.machine import Scheduler
 from router.scheduler.state import Limits
 
 _log = logging.getLogger(__name__)
 
+_EARLIER = "earlier"
+
 
 class Journal:
-    """Writes each event, before the scheduler handles it."""
+    """Writes each event, before the scheduler handles it. `earlier`: what its history knew."""
 
-    def __init__(self, stream: TextIO, limits: Limits) -> None:
+    def __init__(self, stream: TextIO, limits: Limits, earlier: Sequence[Fact] = ()) -> None:
         self._stream = stream
         self._broken = False
         self._write(_plain(limits))
+        if earlier:
+            self._write({_EARLIER: [_plain(fact) for fact in earlier]})
 
     def __call__(self, now: float, event: events.Event) -> None:
         self._write([now, {type(event).__name__: _plain(events.abridged(event))}])
@@ -61,6 +66,7 @@ def replay(lines: Iterable[str]) -> Iterator[Step]:
     """Handle a journal's events with a new scheduler. Raises `ValueError` for other text, and
     for a journal that another version of the router wrote."""
     scheduler: Scheduler | None = None
+    history = History()
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
@@ -68,14 +74,18 @@ def replay(lines: Iterable[str]) -> Iterator[Step]:
             # A worker that was killed leaves half of its last line.
             raise ValueError(f"line {number} is not a whole line of JSON") from None
         try:
-            made = _limits_or_event(row)
+            made = _read(row)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(
                 f"line {number} is not of this version of the router "
                 f"({type(error).__name__}: {error})"
             ) from None
         if isinstance(made, Limits):
-            scheduler = Scheduler(made)
+            history = History()
+            scheduler = Scheduler(made, history)
+        elif isinstance(made, list):
+            for fact in made:
+                history.learn(fact)
         elif scheduler is None:
             raise ValueError("a journal begins with the pool's limits")
         else:
@@ -83,7 +93,9 @@ def replay(lines: Iterable[str]) -> Iterator[Step]:
             yield Step(now, event, scheduler.handle(event, now))
 
 
-def _limits_or_event(row: typing.Any) -> Limits | tuple[float, events.Event]:  # noqa: ANN401  JSON
+def _read(row: typing.Any) -> Limits | list[Fact] | tuple[float, events.Event]:  # noqa: ANN401  JSON
+    if isinstance(row, dict) and _EARLIER in row:
+        return [_built(Fact, fact) for fact in row[_EARLIER]]
     if isinstance(row, dict):
         return typing.cast("Limits", _built(Limits, row))
     now, ((name, fields),) = float(row[0]), row[1].items()

@@ -47,7 +47,7 @@ async def test_the_claim_of_an_estimate_becomes_what_the_engine_took(
         harness.launcher.ready(name)
         await settle()
         assert waiting.lease
-        assert slot.held == took + (memory.SLACK if took < plan.weights else 0)
+        assert slot.held == took + (memory.slack(plan) if took < plan.weights else 0)
 
 
 async def test_no_engine_starts_while_other_processes_hold_the_memory(

@@ -14,7 +14,7 @@ from router.scheduler.fairness import StartSeconds
 from router.scheduler.forecast import NO_DOWNLOAD, OVERDUE, Download, Forecast, Reason, rest
 from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import State
-from router.scheduler.outlook import Forecasts
+from router.scheduler.outlook import Forecasts, place_in
 from router.scheduler.planner import View
 from router.scheduler.rejections import too_late
 from router.scheduler.roster import Roster
@@ -59,7 +59,7 @@ def in_use(name: str, *, since: float, service: float, gib: int = 10) -> Slot:
 
 
 def moved(engine: Slot, seconds_ago: float) -> Slot:
-    engine.moved_at = engine.started_at = NOW - seconds_ago
+    engine.moved_at = engine.started_at = engine.process_since = NOW - seconds_ago
     return engine
 
 
@@ -72,6 +72,12 @@ def test_a_start_from_the_gate_takes_what_such_a_start_took() -> None:
     starting = moved(slot("a", State.STARTING, waits=1), 10)
     starting.from_gate = True
     assert told(starting) == Forecast(Reason.STARTING, FROM_GATE - 10)
+
+
+def test_a_start_that_began_before_it_was_wanted_counts_from_there() -> None:
+    starting = moved(slot("a", State.STARTING, waits=1), 10)
+    starting.process_since = NOW - 30
+    assert told(starting) == Forecast(Reason.STARTING, START - 30)
 
 
 def test_waking_takes_what_waking_took() -> None:
@@ -215,6 +221,25 @@ def test_the_line_is_looked_at_once_a_second() -> None:
     assert ask(NOW, waiting, stopping) == STOP + START
     assert ask(NOW + 0.5, waiting) == STOP + START - 0.5
     assert ask(NOW + 1, waiting) == START
+
+
+@pytest.mark.parametrize(
+    ("states", "seconds"),
+    [
+        ((State.FETCHED,), 10.0),
+        ((State.FETCHED, State.STARTING), START - 10),
+        ((State.STARTING, State.READY), 2.0),
+    ],
+)
+def test_a_full_queue_has_places_when_an_engine_takes_its_requests(
+    states: tuple[State, ...], seconds: float
+) -> None:
+    slots = [
+        moved(slot(f"m{number}", state, 1, waits=number), 10)
+        for number, state in enumerate(states, 1)
+    ]
+    roster = Roster.of(slots, LIMITS, NOW)
+    assert place_in(View(roster, LIMITS, measured(), StartSeconds(), NOW)) == seconds
 
 
 @pytest.mark.parametrize(

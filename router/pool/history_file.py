@@ -1,0 +1,175 @@
+"""Keeps what was measured of engines on the volume, for the next worker with such a GPU.
+
+Several workers may share a file. Each reads it before it writes, and of two measurements the
+later counts; what another overwrote at the same moment, a worker writes again the next time. No
+name of a model is in the file, only digests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import secrets
+import stat
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from router.scheduler.history import KINDS, REMEMBERED, Fact, History
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_FILE = 2 << 20  # bytes: all kinds of facts, for as many models as are remembered
+_HIGHEST = 1e15  # bytes or seconds: more is no measurement
+_FOREIGN = stat.S_IWGRP | stat.S_IWOTH
+_LAST_SAVE = 5.0  # seconds that the end of the worker may take for it
+
+_Dated = dict[tuple[str, str], tuple[float, Fact]]  # by kind and model: when, and what
+
+
+class Damaged(Exception):
+    """The file is not what a worker wrote. Why, for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFile:
+    """Of one platform. Its methods block. `now`: seconds since 1970, as all workers count."""
+
+    path: Path
+    now: Callable[[], float] = time.time
+
+    @classmethod
+    def of(cls, volume: Path, platform: str) -> HistoryFile:
+        """`platform` names whatever the durations depend on beside the model."""
+        digest = hashlib.sha256(platform.encode()).hexdigest()[:32]
+        return cls(volume / "router-history" / f"{digest}.json")
+
+    def read(self) -> _Dated:
+        """What workers have measured; nothing, if the file is missing or can't be used."""
+        try:
+            return self._read()
+        except FileNotFoundError:
+            return {}
+        except (OSError, Damaged) as error:
+            _log.warning("what earlier starts took is not known: %s: %s", self.path, error)
+            return {}
+
+    def merge(self, facts: Mapping[tuple[str, str], tuple[float, Fact]]) -> None:
+        """Add facts to the file. Raises `OSError`."""
+        merged = self.read()
+        for name, dated in facts.items():
+            if name not in merged or merged[name][0] <= dated[0]:
+                merged[name] = dated
+        self._write(_as_json(merged))
+
+    def _read(self) -> _Dated:
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(file.fileno())
+            if found.st_uid != os.geteuid() or found.st_mode & _FOREIGN:
+                raise Damaged("another user may write to it")
+            content = file.read(_LONGEST_FILE + 1)
+        if len(content) > _LONGEST_FILE:
+            raise Damaged("it is too long")
+        try:
+            return dict(_facts(json.loads(content), self.now()))
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise Damaged(f"it is damaged ({type(error).__name__})") from None
+
+    def _write(self, content: str) -> None:
+        folder = self.path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = folder / f".{self.path.name}.{secrets.token_hex(8)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            with os.fdopen(os.open(aside, flags, 0o600), "w") as file:
+                file.write(content)
+            aside.replace(self.path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+
+class HistoryKeeper:
+    """Writes what a history learns to its file, aside, every few seconds at most.
+
+    `file`: None where nothing is to be kept.
+    """
+
+    def __init__(self, file: HistoryFile | None, every: float = 5.0) -> None:
+        self.history = History()
+        self._file, self._every = file, every
+        self._own: _Dated = {}  # all that this worker measured: others may overwrite it
+        self._failing = False
+
+    def load(self) -> list[Fact]:
+        """Learn what earlier workers have measured. Returns it. Before the history is used."""
+        dated = [] if self._file is None else list(self._file.read().values())
+        facts = [fact for _, fact in sorted(dated, key=lambda one: one[0])]
+        for fact in facts:
+            self.history.learn(fact)
+        return facts
+
+    async def run(self) -> None:
+        """Until it is cancelled, and then once more."""
+        if self._file is None:
+            return
+        try:
+            while True:
+                await asyncio.sleep(self._every)
+                await self._save(self._file)
+        finally:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._save(self._file), _LAST_SAVE)
+
+    async def _save(self, file: HistoryFile) -> None:
+        if not (news := self.history.take_news()):
+            return
+        now = file.now()
+        self._own |= {(fact.kind, fact.model): (now, fact) for fact in news}
+        self._own = _latest(self._own)
+        try:
+            await asyncio.to_thread(file.merge, dict(self._own))
+        except OSError as error:
+            if not self._failing:
+                _log.warning("what starts take is not remembered: %s", error)
+            self._failing = True
+        else:
+            self._failing = False
+
+
+def _facts(content: Any, now: float) -> Iterable[tuple[tuple[str, str], tuple[float, Fact]]]:  # noqa: ANN401  JSON
+    """Raises `ValueError`, `TypeError` and `AttributeError` for anything else than facts."""
+    for kind, models in content.items():
+        if kind not in KINDS:
+            raise ValueError(kind)
+        for model, (size, value, at) in models.items():
+            for number in (size, value, at):
+                if not (isfinite(number) and 0 <= number <= _HIGHEST):
+                    raise ValueError(number)
+            # The clock of the machine that wrote it may have been wrong.
+            yield (kind, model), (min(at, now), Fact(kind, model, int(size), value))
+
+
+def _as_json(dated: _Dated) -> str:
+    kinds: dict[str, dict[str, list[float]]] = {}
+    for (kind, model), (at, fact) in _latest(dated).items():
+        kinds.setdefault(kind, {})[model] = [fact.size, fact.value, at]
+    return json.dumps(kinds)
+
+
+def _latest(dated: _Dated) -> _Dated:
+    """As many models of each kind as a history remembers."""
+    kept: _Dated = {}
+    for kind in KINDS:
+        own = [(name, one) for name, one in dated.items() if name[0] == kind]
+        own.sort(key=lambda each: each[1][0])
+        kept |= dict(own[-REMEMBERED:])
+    return kept
