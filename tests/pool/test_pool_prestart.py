@@ -1,0 +1,80 @@
+"""Processes that are started ahead, and the files that they need."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from router.errors import HubUnavailable, ModelTooLarge
+from router.models import MemoryPlan
+from router.pool.interfaces import Snapshot
+from router.scheduler.lifecycle import State
+from tests.pool.fakes import GIB, settle, spec
+from tests.pool.harness import PoolHarness, pool_harness
+
+
+def described(harness: PoolHarness, weights: int, name: str = "a") -> None:
+    plan = MemoryPlan(weights, 1 << 17, 2 * GIB, 8192)
+    harness.downloader.tell(name, 1, 4, Snapshot(Path("/snapshots") / name, plan))
+
+
+async def test_a_process_starts_during_the_download_and_then_goes_on(
+    stack: AsyncExitStack,
+) -> None:
+    harness = pool_harness(stack, standby=1)
+    caller = harness.call(spec("a", memory=20 * GIB))
+    await settle()
+    assert not harness.launcher.starts
+    described(harness, 15 * GIB)
+    await settle()
+    assert len(harness.launcher.starts) == 1
+    harness.launcher.at_gate("a")
+    await settle()
+    assert harness.state() is State.FETCHING
+    harness.downloader.finish("a")
+    await settle()
+    harness.launcher.ready("a")
+    await settle()
+    assert caller.lease
+    assert len(harness.launcher.starts) == 1
+
+
+async def test_a_process_ends_when_its_download_fails(stack: AsyncExitStack) -> None:
+    harness = pool_harness(stack, standby=1)
+    caller = harness.call(spec("a", memory=20 * GIB))
+    await settle()
+    described(harness, 15 * GIB)
+    await settle()
+    harness.downloader.fail("a", HubUnavailable("down"))
+    await settle()
+    assert isinstance(caller.error, HubUnavailable)
+    assert harness.launcher.cancelled == ["org/a"]
+    assert not harness.launcher.alive
+
+
+async def test_the_weights_of_a_model_that_never_fits_are_not_downloaded(
+    stack: AsyncExitStack,
+) -> None:
+    harness = pool_harness(stack, standby=1)
+    caller = harness.call(spec("a"))
+    await settle()
+    described(harness, 101 * GIB)
+    await settle()
+    assert isinstance(caller.error, ModelTooLarge)
+    assert harness.downloader.swept == ["org/a"]
+    assert not harness.launcher.starts
+
+
+async def test_the_files_of_a_process_that_stands_by_are_in_use(stack: AsyncExitStack) -> None:
+    harness = pool_harness(stack, standby=1, max_loaded=1).instant()
+    often, once = spec("often"), spec("once")
+    for _ in range(2):
+        caller = harness.call(often)
+        await settle()
+        await caller.end()
+    harness.call(once)
+    await settle()
+    assert harness.state("often") is State.FETCHED
+    assert "org/often" in harness.launcher.waiting
+    assert ("org/often", often.model.commit) in harness.pool.in_use()
+    assert not harness.pool.forget_snapshot("org/often", often.model.commit)
