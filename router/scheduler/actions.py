@@ -8,6 +8,8 @@ from pathlib import Path
 from router.errors import RouterError
 from router.models import EngineKey, EngineSpec
 
+_LEAST_OF_CACHE = 0.9  # of what is planned later
+
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
@@ -19,6 +21,23 @@ class Allotment:
     smaller: bool = False  # an earlier start ran out of memory
     tokens: int | None = None  # of the KV cache, as planned; None: what fits the claim
     sleeps: bool = False  # the engine is to be one that can fall asleep
+
+    def suits(self, later: Allotment) -> bool:
+        """Whether a process that was started with this may go on with what `later` grants.
+
+        Its flags are fixed. They hold the tokens, so the bytes may differ: the weights' own
+        headers tell less than the sizes of their files, which are known before. A cache
+        that would be larger by then is not worth another start, unless by much.
+        """
+        if (self.whole, self.smaller, self.sleeps) != (
+            later.whole,
+            later.smaller,
+            later.sleeps,
+        ):
+            return False
+        if self.tokens is None or later.tokens is None:
+            return self.tokens is later.tokens
+        return _LEAST_OF_CACHE * later.tokens <= self.tokens <= later.tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +86,9 @@ class Start:
 class Prestart:
     """Start a process that does all that takes no memory of the device, and then waits.
 
-    `Start` with the same generation lets it go on; `Stop` ends it. Its flags are fixed: of the
-    allotment, only `free` may have changed by then. An engine that can't wait does nothing
-    until `Start`, and never reports `Standing`.
+    `Start` with the same generation lets it go on; `Stop` ends it. Its flags are fixed: this
+    allotment `suits` the one of `Start`, which has as many tokens. An engine that can't wait
+    does nothing until `Start`, and never reports `Standing`.
     """
 
     spec: EngineSpec

@@ -322,10 +322,10 @@ class EngineLife(SharedSlot):
             self.claim, self.tokens = device, None
         allotment = self._allotment(free, whole=self.claim >= device)
         done, standby = [], self.standby
-        if standby is not None and standby.allotment != replace(
-            allotment, free=standby.allotment.free
-        ):
+        if standby is not None and not standby.allotment.suits(allotment):
             done, standby = self.dismiss("started with other memory"), None
+        if standby is not None:
+            allotment = replace(allotment, tokens=standby.allotment.tokens)
         self._move(Cause.ADMITTED, now)
         self.from_gate = standby is not None and standby.standing
         self.process_since = standby.since if standby and not standby.standing else now

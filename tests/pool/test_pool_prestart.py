@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from router.errors import HubUnavailable, ModelTooLarge
 from router.models import MemoryPlan
@@ -12,26 +15,30 @@ from router.scheduler.lifecycle import State
 from tests.pool.fakes import GIB, settle, spec
 from tests.pool.harness import PoolHarness, pool_harness
 
+PLAN = MemoryPlan(15 * GIB, token=1 << 17, overhead=2 * GIB, context=8192)
+# Before the download the sizes of the files are known, and not how much of them are headers.
+EARLY = replace(PLAN, weights=PLAN.weights + (1 << 20))
 
-def described(harness: PoolHarness, weights: int, name: str = "a") -> None:
-    plan = MemoryPlan(weights, 1 << 17, 2 * GIB, 8192)
-    harness.downloader.tell(name, 1, 4, Snapshot(Path("/snapshots") / name, plan))
+
+def described(harness: PoolHarness, plan: MemoryPlan = EARLY) -> None:
+    harness.downloader.tell("a", 1, 4, Snapshot(Path("/snapshots/a"), plan))
 
 
+@pytest.mark.parametrize("memory", [None, 20 * GIB])
 async def test_a_process_starts_during_the_download_and_then_goes_on(
-    stack: AsyncExitStack,
+    stack: AsyncExitStack, memory: int | None
 ) -> None:
     harness = pool_harness(stack, standby=1)
-    caller = harness.call(spec("a", memory=20 * GIB))
+    caller = harness.call(spec("a", memory=memory))
     await settle()
     assert not harness.launcher.starts
-    described(harness, 15 * GIB)
+    described(harness)
     await settle()
     assert len(harness.launcher.starts) == 1
     harness.launcher.at_gate("a")
     await settle()
     assert harness.state() is State.FETCHING
-    harness.downloader.finish("a")
+    harness.downloader.finish("a", PLAN)
     await settle()
     harness.launcher.ready("a")
     await settle()
@@ -43,7 +50,7 @@ async def test_a_process_ends_when_its_download_fails(stack: AsyncExitStack) -> 
     harness = pool_harness(stack, standby=1)
     caller = harness.call(spec("a", memory=20 * GIB))
     await settle()
-    described(harness, 15 * GIB)
+    described(harness)
     await settle()
     harness.downloader.fail("a", HubUnavailable("down"))
     await settle()
@@ -58,7 +65,7 @@ async def test_the_weights_of_a_model_that_never_fits_are_not_downloaded(
     harness = pool_harness(stack, standby=1)
     caller = harness.call(spec("a"))
     await settle()
-    described(harness, 101 * GIB)
+    described(harness, replace(PLAN, weights=101 * GIB))
     await settle()
     assert isinstance(caller.error, ModelTooLarge)
     assert harness.downloader.swept == ["org/a"]

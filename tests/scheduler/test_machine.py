@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 
@@ -58,7 +58,10 @@ def plan_of(key: EngineKey) -> MemoryPlan | None:
 
 
 def described(key: EngineKey, attempt: int) -> events.Described:
-    return events.Described(key, attempt, Path("/s"), plan_of(key))
+    plan = plan_of(key)
+    if plan is not None:  # the headers of the weights, which come later, tell less
+        plan = replace(plan, weights=plan.weights + (1 << 20))
+    return events.Described(key, attempt, Path("/s"), plan)
 
 
 def fetched(key: EngineKey, attempt: int) -> events.Fetched:
@@ -245,7 +248,9 @@ class SchedulerHarness:
 
     def check_start(self, action: actions.Start) -> None:
         ahead = self.processes.pop(action.generation, None)
-        assert ahead is None or ahead.state in ("launching", "standing"), "started twice"
+        if ahead is not None:
+            assert ahead.state in ("launching", "standing"), "started twice"
+            self.check_flags(ahead.action.allotment, action.allotment)
         assert all(process.still for process in self.processes.values()), "memory in flux"
         engines = [p for p in self.processes.values() if p.held]
         assert action.spec.key not in {p.action.spec.key for p in engines}
@@ -278,6 +283,11 @@ class SchedulerHarness:
             assert key not in self.fetches, "what never fits is downloaded"
             waiting = {r.spec.key for r in self.requests.values() if r.state == "waiting"}
             assert key not in waiting, "it waits for what never fits"
+
+    def check_flags(self, before: actions.Allotment, now: actions.Allotment) -> None:
+        """Those of a process can't change."""
+        same = replace(now, claim=before.claim, free=before.free)
+        assert same == before, "a process goes on with the flags of another allotment"
 
     def check_sleep(self, generation: int) -> None:
         process = self.processes[generation]
