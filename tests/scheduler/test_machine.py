@@ -132,6 +132,7 @@ class SchedulerHarness:
         done = self.scheduler.handle(event, self.now)
         self.history.append(done)
         self.scheduler.validate()
+        self.check_forecasts()
         for action in done:
             self.perform(action)
         self.check_starts()
@@ -229,6 +230,13 @@ class SchedulerHarness:
         else:
             assert held[caller] == most >= own + 2, "a place was taken from the wrong caller"
             assert waiter == max(n for n, one in waiting.items() if one == caller)
+
+    def check_forecasts(self) -> None:
+        """In every state something can be told, and never that it takes no more time."""
+        for key in self.scheduler.slots:
+            forecast = self.scheduler.forecast(key, self.now)
+            for seconds in (forecast.seconds, forecast.room_in):
+                assert seconds is None or 1 <= seconds < inf, f"{key}: {forecast!r}"
 
     def check_starts(self) -> None:
         """No start that nobody waits for holds up one that somebody waits for."""
