@@ -10,8 +10,9 @@ most and is most likely.
 from __future__ import annotations
 
 from router.scheduler.lifecycle import State
-from router.scheduler.planner import Plan, View
+from router.scheduler.planner import Plan
 from router.scheduler.state import Slot
+from router.scheduler.view import View
 
 WANTED_WITHIN = 1800.0  # seconds: a model that was not wanted for longer gets no spare process
 

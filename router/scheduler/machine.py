@@ -23,10 +23,11 @@ from router.scheduler.history import History
 from router.scheduler.invariants import SchedulerView, check
 from router.scheduler.lifecycle import State
 from router.scheduler.outlook import Forecasts, place_in
-from router.scheduler.planner import Capacity, Plan, View, plan
+from router.scheduler.planner import Plan, plan
 from router.scheduler.quotas import Quotas
 from router.scheduler.roster import Roster
 from router.scheduler.state import Limits, Slot
+from router.scheduler.view import Capacity, View
 
 REMEASURE = 1.0  # seconds until free memory that was not enough is measured again
 ALONE_FOR = 600.0  # seconds without a request for another model, for one that gets the device

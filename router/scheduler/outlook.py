@@ -13,8 +13,9 @@ from router.scheduler import rejections
 from router.scheduler.forecast import SHORTEST, Download, Forecast, Reason, rest
 from router.scheduler.history import Stage
 from router.scheduler.lifecycle import State
-from router.scheduler.planner import View, plan
+from router.scheduler.planner import plan
 from router.scheduler.state import Slot
+from router.scheduler.view import View
 
 _LASTS = 1.0  # seconds until the line is looked at anew
 

@@ -104,7 +104,7 @@ GUARDS = (
     ),
     Guard(
         "Models of a caller that started much wait for those of others",
-        "router.scheduler.planner:View.turn",
+        "router.scheduler.view:View.turn",
         swap("self.starts.overdraft(_, _)", "0.0"),
         _STARTS + "the_models_of_a_caller_that_started_much_wait_for_those_of_others",
     ),
@@ -148,7 +148,7 @@ GUARDS = (
     ),
     Guard(
         "Claims stay within the budget",
-        "router.scheduler.planner:Capacity.within",
+        "router.scheduler.view:Capacity.within",
         swap("self.memory <= other.memory", "True"),
         "tests/scheduler/test_planner.py::test_no_more_engines_are_evicted_than_necessary",
     ),

@@ -8,9 +8,10 @@ from router.scheduler.events import Wanted
 from router.scheduler.fairness import StartSeconds
 from router.scheduler.history import History
 from router.scheduler.lifecycle import State
-from router.scheduler.planner import Plan, View
+from router.scheduler.planner import Plan
 from router.scheduler.roster import Roster
 from router.scheduler.state import Limits, Slot, Standby
+from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec
 
 NOW = 10_000.0

@@ -25,10 +25,10 @@ from router.scheduler.fairness import StartSeconds
 from router.scheduler.history import History
 from router.scheduler.lifecycle import State
 from router.scheduler.machine import Scheduler
-from router.scheduler.planner import View
 from router.scheduler.roster import Roster
 from router.scheduler.state import Eviction, Limits
 from router.scheduler.trace import Journal, replay
+from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec
 
 BUDGET = 12 * GIB

@@ -15,10 +15,10 @@ from router.scheduler.forecast import NO_DOWNLOAD, OVERDUE, Download, Forecast, 
 from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import State
 from router.scheduler.outlook import Forecasts, place_in
-from router.scheduler.planner import View
 from router.scheduler.rejections import too_late
 from router.scheduler.roster import Roster
 from router.scheduler.state import Limits, Slot
+from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec
 from tests.scheduler.test_planner import NOW, slot
 
