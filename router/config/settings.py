@@ -154,7 +154,7 @@ class Settings:
         "Seconds for which a model waits, its own start included, before an engine in use "
         "makes room for it. More of them: fewer swaps. Idle engines make room at once.",
         label="Swap Patience",
-        unset="three times what the swap takes",
+        unset="up to 2.75 times what the swap takes",
     )
     standby_engines: int = setting(
         kinds.PLACES,

@@ -2,13 +2,18 @@
 
 An idle engine that is not likely to be wanted back soon leaves at once. Any other leaves at a
 pace, because each swap costs the time of a start: a model waits for so long that all swaps
-together leave time to work. `SWAP_PATIENCE` says how long; by default `PACE` times what the
-swap itself takes, so that short swaps come sooner. The swap begins early enough that the
+together leave time to work. `SWAP_PATIENCE` says how long; by default it is what the swap itself
+takes, and `PACE` times as much again, shared by the engines that could make room: short swaps
+come sooner, and so do those of one engine of many. The swap begins early enough that the
 longest wait ends with it.
 
-Two more things keep an engine. The requests that waited for it while it started are taken
-first. And it stays for as long as its own return would take, so that two models that are always
-busy do not load more than they answer.
+Three more things keep an engine. The requests that waited for it while it started are taken
+first. It stays for as long as its own return would take, and for half of the time that its
+drain would, so that two models that are always busy do not load more than they answer. And
+while it gives an answer that is much longer than usual, it goes on answering others, up to
+twice the patience: it could not leave anyway.
+
+The figures were found with `make bench-swap`; docs/swaps.md has what they lead to.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from router.scheduler.machine import Scheduler
@@ -14,7 +14,8 @@ from tests.bench.swap.traces import Trace
 from tests.bench.swap.world import Decider
 
 HOST = 200 * GB  # what sleeping engines may take of the host's memory
-SPARES = 2  # processes that stand at their gate
+LARGE_HOST = 400 * GB  # where all models of every trace can sleep
+SPARES = 1  # processes that stand at their gate: the setting's default
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,43 +26,31 @@ class Mode:
     declared: bool = True  # the operator says how much memory each model takes
 
 
-def _scheduler(trace: Trace, **wanted: object) -> Decider:
-    """Limits that this version does not know are left out."""
-    known = {one.name for one in fields(Limits)}
-    chosen = {name: value for name, value in wanted.items() if name in known}
-    return Scheduler(replace(Limits(trace.machine.device), **chosen))  # type: ignore[arg-type]
+def _scheduler(trace: Trace, **limits: object) -> Decider:
+    return Scheduler(replace(Limits(trace.machine.device), **limits))  # type: ignore[arg-type]
 
 
-def _supported(*names: str) -> bool:
-    return {*names} <= {one.name for one in fields(Limits)}
+def _prestarting(**limits: object) -> Callable[[Trace], Decider]:
+    return lambda trace: _scheduler(trace, standby=SPARES, **limits)
 
 
 def modes() -> Mapping[str, Mode]:
     made = [
-        Mode("declared", "this scheduler", partial(_scheduler, standby=0, sleep_memory=0)),
+        Mode("declared", "without prestart", _scheduler),
         Mode(
             "undeclared",
             "the same, nothing declared",
-            partial(_scheduler, standby=0, sleep_memory=0),
+            _scheduler,
             declared=False,
         ),
     ]
-    if _supported("standby"):
-        made.append(
-            Mode(
-                "prestart",
-                "with prestart",
-                partial(_scheduler, standby=SPARES, sleep_memory=0),
-            )
-        )
-    if _supported("standby", "sleep_memory"):
-        made.append(
-            Mode(
-                "sleep",
-                "with prestart and sleep",
-                partial(_scheduler, standby=SPARES, sleep_memory=HOST),
-            )
-        )
+    made += [
+        Mode("prestart", "with prestart (the default)", _prestarting()),
+        Mode("patience-120", "SWAP_PATIENCE=120", _prestarting(patience=120.0)),
+        Mode("patience-300", "SWAP_PATIENCE=300", _prestarting(patience=300.0)),
+        Mode("sleep", "with sleep, 200 GB of host", _prestarting(sleep_memory=HOST)),
+        Mode("sleep-400", "with sleep, 400 GB of host", _prestarting(sleep_memory=LARGE_HOST)),
+    ]
     made += [
         Mode(one.name, one.title, partial(lambda rival, trace: rival.decider(trace), one))
         for one in RIVALS
