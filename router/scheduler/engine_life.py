@@ -297,7 +297,7 @@ class EngineLife(SharedSlot):
     def prestart(self, now: float, *, device: int, whole: bool) -> Action:
         """Start the process, up to where it needs memory, with what `start` would give it."""
         if whole and self._may_have_all:
-            allotment = replace(self._allotment(device, whole=True), claim=device)
+            allotment = replace(self._allotment(device, whole=True, alone=True), claim=device)
         else:
             allotment = self._allotment(self.claim, whole=self.claim >= device)
         self.standby = Standby(next(self._numbers), allotment, now)
@@ -318,9 +318,10 @@ class EngineLife(SharedSlot):
         """
         if self.state is State.ASLEEP:
             return [self._wake(now)]
-        if whole and self._may_have_all:
+        alone = whole and self._may_have_all
+        if alone:
             self.claim, self.tokens = device, None
-        allotment = self._allotment(free, whole=self.claim >= device)
+        allotment = self._allotment(free, whole=self.claim >= device, alone=alone)
         done, standby = [], self.standby
         if standby is not None and not standby.allotment.suits(allotment):
             done, standby = self.dismiss("started with other memory"), None
@@ -340,9 +341,10 @@ class EngineLife(SharedSlot):
     def _may_have_all(self) -> bool:
         return self.spec.memory is None and not self.shrink
 
-    def _allotment(self, free: int, *, whole: bool) -> actions.Allotment:
+    def _allotment(self, free: int, *, whole: bool, alone: bool = False) -> actions.Allotment:
+        """`alone`: no other model is wanted, so nobody gains if this one can sleep."""
         sleeps = self._limits.sleep_memory > 0 and self.spec.may_sleep
-        sleeps = sleeps and not (self.no_sleep or self.spec.pinned)
+        sleeps = sleeps and not (alone or self.no_sleep or self.spec.pinned)
         smaller = self.shrink is not Shrink.NONE
         return actions.Allotment(
             self.claim, free, whole, smaller, None if whole else self.tokens, sleeps

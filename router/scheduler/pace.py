@@ -2,9 +2,9 @@
 
 An idle engine that is not likely to be wanted back soon leaves at once. Any other leaves at a
 pace, because each swap costs the time of a start: a model waits for so long that all swaps
-together leave time to work. `SWAP_PATIENCE` says how long; by default it is what the swap itself
-takes, and `PACE` times as much again, shared by the engines that could make room: short swaps
-come sooner, and so do those of one engine of many. The swap begins early enough that the
+together leave time to work. `SWAP_PATIENCE` says how long; by default it is what the swap
+itself takes, and `PACE` times as much again, shared by the engines that could make room: short
+swaps come sooner, and so do those of one engine of many. The swap begins early enough that the
 longest wait ends with it.
 
 Three more things keep an engine. The requests that waited for it while it started are taken

@@ -56,11 +56,12 @@ def test_a_turn_ends_when_the_engine_is_up() -> None:
 
 
 def test_a_model_that_is_alone_gets_the_whole_device_and_less_once_another_comes() -> None:
-    driver = Driver(replace(LIMITS, whole_device=True))
+    driver = Driver(replace(LIMITS, whole_device=True, sleep_memory=40 * GIB))
     driver.serve(A)
     (start,) = driver.said(actions.Start)
     assert (start.allotment.claim, start.allotment.whole) == (12 * GIB, True)
     assert start.allotment.tokens is None
+    assert not start.allotment.sleeps  # nobody would gain
     driver.want(B)
     driver.gone(A)
     driver.want(A)
