@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 ROOT = Path(__file__).parents[1]
+_PATIENCE = 90.0  # seconds, on the busiest machine
 _LISTENING = re.compile(r"listening on (http://\S+)")
 
 
@@ -74,7 +75,7 @@ class Worker:
     def __enter__(self) -> Self:
         self.start()
         try:
-            up = self._up.wait(30)
+            up = self._up.wait(_PATIENCE)
         except BaseException:  # the demo can be interrupted here
             self.end()
             raise
@@ -92,7 +93,7 @@ class Worker:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to leave, and return its exit status."""
         self.send(number)
-        return self.wait(30)
+        return self.wait(_PATIENCE)
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

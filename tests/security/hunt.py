@@ -132,12 +132,12 @@ class Hunt:
         self._case.secrets |= {role: t.removeprefix("hf_") for role, t in tokens.items()}
 
     async def _until_idle(self) -> None:
-        """What still holds a token then, will hold it for ever."""
+        """What still holds a token after that long, will hold it for ever."""
         worker, marks = self._place.worker, self._case.secrets
-        for _ in range(10):
-            self._case.left_in_memory = await self._memory.search(worker, marks)
-            if set(self._case.left_in_memory) == OPERATORS:
-                return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(60):
+                while set(self._case.left_in_memory) != OPERATORS:
+                    self._case.left_in_memory = await self._memory.search(worker, marks)
 
     def _see_limits(self) -> None:
         for process in self._place.worker.processes():
