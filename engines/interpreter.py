@@ -37,6 +37,7 @@ class Finding:
     has_saver: bool = False  # torch_memory_saver
     version: str = ""  # of SGLang; empty: unknown
     lacks: tuple[str, ...] = ()
+    has_gate: bool = False  # an engine's process can be started ahead
 
 
 class InterpreterCheck:
@@ -96,6 +97,7 @@ class InterpreterCheck:
             found = json.loads(last)
             lacks = _lacks(found)
         has_saver = isinstance(found, dict) and found.get("memory_saver") is True
+        has_gate = isinstance(found, dict) and found.get("gate") is True
         match found:
             case {"sglang": False}:
                 raise SettingsError(
@@ -111,6 +113,7 @@ class InterpreterCheck:
                     has_saver=has_saver,
                     version=version,
                     lacks=lacks,
+                    has_gate=has_gate,
                 )
             case {"sglang": True, "version": version}:
                 return Finding(
@@ -120,6 +123,7 @@ class InterpreterCheck:
                     has_saver=has_saver,
                     version=version if isinstance(version, str) else "",
                     lacks=lacks,
+                    has_gate=has_gate,
                 )
         return Finding(
             f"ENGINE_PYTHON does not tell its SGLang (status {status}): {last[:200]}",

@@ -11,7 +11,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +71,7 @@ class Configuration:
     engine_user: User | None
     knows_sglang: bool = True  # the engines run the release that the tables are about
     has_saver: bool = False  # engines can sleep
+    has_gate: bool = False  # an engine's process can be started ahead
     sglang: str = ""  # the engines' version, as far as it is known
     engines_lack: tuple[str, ...] = ()  # packages that tokenizers may need
 
@@ -226,6 +227,9 @@ class Assembly:
             environ=self._configuration.environ,
         )
         limits = _limits(settings, self._configuration.catalog, memory, asleep.size)
+        if limits.standby and not self._configuration.has_gate:
+            limits = replace(limits, standby=0)
+            _log.info("no engine's process is started ahead: this SGLang knows no gate")
         gib = limits.budget / 1024**3
         _log.info("engines run on %s with %.1f GiB of memory", memory.device, gib)
         _log.info("%s", asleep.text)

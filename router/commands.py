@@ -91,6 +91,7 @@ def _run(environ: Mapping[str, str], *, queue: bool) -> int:
             configuration,
             knows_sglang=not found.is_warning,
             has_saver=found.has_saver,
+            has_gate=found.has_gate,
             sglang=found.version,
             engines_lack=found.lacks,
         )

@@ -122,7 +122,7 @@ def test_the_tests_own_interpreters_are_known() -> None:
     text = f"engines run SGLang {VERIFIED}"
     for python, has_saver in ((FAKE, True), (REAL, False)):
         found = replace(check(str(python)), lacks=())
-        assert found == Finding(text, False, has_saver, VERIFIED)
+        assert found == Finding(text, False, has_saver, VERIFIED, has_gate=True)
 
 
 @pytest.mark.process
@@ -131,6 +131,19 @@ def test_a_memory_saver_on_the_path_is_seen_and_not_imported(tmp_path: Path) -> 
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('not imported')")
     assert check(sys.executable, PYTHONPATH=str(tmp_path)).has_saver
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("has", [True, False])
+def test_a_gate_is_found_without_an_import_of_sglang(tmp_path: Path, *, has: bool) -> None:
+    """An older SGLang would end at the flag that it does not know."""
+    package = tmp_path / "sglang"
+    module = package / "srt/distributed/gated_launch.py"
+    module.parent.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('not imported')")
+    if has:
+        module.touch()
+    assert check(sys.executable, PYTHONPATH=str(tmp_path)).has_gate is has
 
 
 @pytest.mark.process
