@@ -348,7 +348,7 @@ def _limits(settings: Settings, catalog: Catalog, memory: Gauge, sleep_memory: i
         patience=settings.swap_patience,
         eviction=Eviction(settings.eviction),
         # Where the operator names several models, one of them is not alone for long.
-        whole_device=len(catalog.models) <= 1,
+        whole_device=len(catalog.models) == 1 and (settings.max_loaded_models or 1) == 1,
         standby=settings.standby_engines,
         standby_claim=_AT_THE_GATE if memory.device == Device.CUDA else 0,
         stall_timeout=settings.stall_timeout,

@@ -101,15 +101,19 @@ async def test_background_work_that_breaks_down_makes_the_worker_leave(
     assert "broke down" in caplog.text
 
 
-@pytest.mark.parametrize("named", [0, 1, 2])
-async def test_a_model_may_have_the_whole_device_where_the_operator_names_no_other(
-    tmp_path: Path, named: int
+@pytest.mark.parametrize(
+    ("named", "loaded", "whole"),
+    [(1, "", True), (1, "1", True), (1, "2", False), (0, "", False), (2, "", False)],
+)
+async def test_the_operators_only_model_may_have_the_whole_device(
+    tmp_path: Path, *, named: int, loaded: str, whole: bool
 ) -> None:
     models, journal = tmp_path / "models.json", tmp_path / "events.jsonl"
     models.write_text(json.dumps({"models": [{"model": f"org/{n}"} for n in range(named)]}))
     more = {"MODELS_CONFIG": str(models)} if named else {}
+    more |= {"MAX_LOADED_MODELS": loaded} if loaded else {}
     worker = Worker(configuration(tmp_path, POOL_JOURNAL=str(journal), **more))
     async with worker.open():
         pass
     limits = json.loads(journal.read_text().splitlines()[0])
-    assert limits["whole_device"] is (named < 2)
+    assert limits["whole_device"] is whole

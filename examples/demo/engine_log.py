@@ -10,7 +10,7 @@ from tests.worker import Worker
 
 _ANSWERED = " router.http: POST "
 _ENGINE = re.compile(r"T(?P<time>[\d:]+)\S* .* router\.pool\.\w+: (?P<said>.*)")
-_EVENT = re.compile(r"starting (?P<started>\S+)@|stopping (?P<evicted>\S+)@\S+ evicted")
+_EVENT = re.compile(r"\bstarting (?P<started>\S+)@|stopping (?P<evicted>\S+)@\S+ evicted")
 _TIMEOUT = 5.0  # seconds for a line to come through the pipe
 
 

@@ -79,6 +79,8 @@ def _settings(hub: LoopbackHub, engine_python: Path) -> dict[str, str]:
         "ENGINE_PYTHON": str(engine_python),
         "CUDA_VISIBLE_DEVICES": "",  # the demo uses no GPU
         "MAX_LOADED_MODELS": "2",
+        "EVICTION": "lru",  # by cost, the times of the starts would decide which engine goes
+        "STANDBY_ENGINES": "0",  # so that the log shows one start after the other
         "SWAP_PATIENCE": "0",  # seconds for which a model waits for an engine in use
     }
 
