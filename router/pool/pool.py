@@ -143,12 +143,11 @@ class EnginePool:
         }
 
     def in_use(self) -> set[tuple[str, str]]:
-        """The repositories and commits whose files an engine, a process that
-        stands by, a download or a request needs."""
+        """The repositories and commits whose files an engine, a download or a request needs."""
         return {
             (key.repo_id, key.commit)
             for key, slot in self._scheduler.slots.items()
-            if slot.queue or slot.standby or slot.state not in (State.COLD, State.FETCHED)
+            if slot.queue or slot.state not in (State.COLD, State.FETCHED)
         }
 
     def forget_snapshot(self, repo_id: str, commit: str) -> bool:

@@ -9,12 +9,16 @@ most and is most likely.
 
 from __future__ import annotations
 
+from math import inf
+
 from router.scheduler.lifecycle import State
 from router.scheduler.planner import Plan
 from router.scheduler.state import Slot
 from router.scheduler.view import View
 
-WANTED_WITHIN = 1800.0  # seconds: a model that was not wanted for longer gets no spare process
+# Seconds: a model that was not wanted for longer gets no spare process, nor does one that has
+# expired.
+WANTED_WITHIN = 1800.0
 
 
 def prestarts(view: View, decided: Plan) -> tuple[list[Slot], list[Slot]]:
@@ -57,7 +61,7 @@ def _spares(view: View, wanted: list[Slot]) -> list[Slot]:
         if _may(slot)
         and slot not in wanted
         and not slot.failures
-        and slot.demand.interval(view.now) < WANTED_WITHIN
+        and slot.demand.interval(view.now) < min(WANTED_WITHIN, slot.spec.idle_ttl or inf)
     ]
 
 

@@ -287,10 +287,14 @@ class EngineLife(SharedSlot):
         """Do not download what can't be served."""
         return [*self.fail(error), *self._cancel_fetch(Cause.ABANDONED, now)]
 
-    def forget_snapshot(self, now: float) -> None:
-        """Forget that the model is on disk, unless a request waits for it."""
-        if self.state is State.FETCHED and not self.queue and self.standby is None:
-            self._move(Cause.FORGOTTEN, now)
+    def forget_snapshot(self, now: float) -> list[Action]:
+        """Forget that the model is on disk, unless a request waits for it. A spare process is
+        no reason to keep files that others need the room of, or that nobody may use."""
+        if self.state is not State.FETCHED or self.queue:
+            return []
+        done = self.dismiss("its files are removed")
+        self._move(Cause.FORGOTTEN, now)
+        return done
 
     # --- engines ---------------------------------------------------------------------
 

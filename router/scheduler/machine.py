@@ -286,9 +286,12 @@ class Scheduler:
             case events.Thawed():
                 return [done for slot in slots for done in self._change(slot).probe()]
             case events.ForgetSnapshot(repo_id, commit):
-                for slot in slots:
-                    if (slot.key.repo_id, slot.key.commit) == (repo_id, commit):
-                        self._change(slot).forget_snapshot(now)
+                return [
+                    done
+                    for slot in slots
+                    if (slot.key.repo_id, slot.key.commit) == (repo_id, commit)
+                    for done in self._change(slot).forget_snapshot(now)
+                ]
         return []  # `Measured` is for the plan of this pass
 
     def _reported(self, event: events.Report) -> list[actions.Action]:

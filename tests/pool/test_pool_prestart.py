@@ -72,7 +72,9 @@ async def test_the_weights_of_a_model_that_never_fits_are_not_downloaded(
     assert not harness.launcher.starts
 
 
-async def test_the_files_of_a_process_that_stands_by_are_in_use(stack: AsyncExitStack) -> None:
+async def test_files_that_only_a_spare_process_needs_may_be_removed(
+    stack: AsyncExitStack,
+) -> None:
     harness = pool_harness(stack, standby=1, max_loaded=1).instant()
     often, once = spec("often"), spec("once")
     for _ in range(2):
@@ -83,5 +85,8 @@ async def test_the_files_of_a_process_that_stands_by_are_in_use(stack: AsyncExit
     await settle()
     assert harness.state("often") is State.FETCHED
     assert "org/often" in harness.launcher.waiting
-    assert ("org/often", often.model.commit) in harness.pool.in_use()
-    assert not harness.pool.forget_snapshot("org/often", often.model.commit)
+    assert ("org/often", often.model.commit) not in harness.pool.in_use()
+    assert harness.pool.forget_snapshot("org/often", often.model.commit)
+    await settle()
+    assert "org/often" not in harness.launcher.waiting
+    assert harness.state("often") is State.COLD

@@ -107,7 +107,9 @@ async def test_a_private_model_that_nobody_asks_for_leaves_the_gpu_and_the_disk(
         assert (await client.chat(model, owner)).text == f"I am {model}"
     assert (await client.chat(None)).text == f"I am {HOUSE}"
     await eventually(lambda: not files(place, HIDDEN))
-    stopped = [line for line in place.worker.lines if "stopping" in line]
+    ahead = "others are wanted more"  # of a process that never became an engine
+    stops = [line for line in place.worker.lines if "stopping" in line]
+    stopped = [line for line in stops if ahead not in line]
     assert stopped
     assert all(f"{HIDDEN}@" in line and "expired" in line for line in stopped)
     assert files(place, OPEN)
