@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e_sglang.swapping import NAMES, ROOM, ask, new_worker, starts
+from tests.e2e_sglang.swapping import NAMES, ask, new_worker, starts
 from tests.loopback_hub import LoopbackHub
 
 pytestmark = pytest.mark.sglang
@@ -33,5 +33,4 @@ async def test_every_answer_is_right_while_engines_make_room_for_each_other() ->
     assert [reply for reply in replies if not reply.right] == []
     assert len(replies) == 12
     assert len(started) >= len(NAMES)
-    assert sum(one.swap is not None for one in started) == len(started) - ROOM
-    assert any(one.prestarted for one in started)
+    assert any(one.swap is not None for one in started)

@@ -119,7 +119,8 @@ class Site:
 @contextmanager
 def site(harness: QueueHarness, kind: str, key: str = "", **environ: str) -> Iterator[Site]:
     journal = _journal(harness, kind)
-    environ |= {"POOL_JOURNAL": str(journal)}
+    # A process that is started ahead would leave its traces at any time.
+    environ = {"STANDBY_ENGINES": "0", "POOL_JOURNAL": str(journal)} | environ
     if kind == "http":
         with harness.worker(**environ) as worker:
             yield Site(kind, harness, worker, journal, None, key)
@@ -132,7 +133,8 @@ def site(harness: QueueHarness, kind: str, key: str = "", **environ: str) -> Ite
 def doomed_site(harness: QueueHarness, kind: str, **environ: str) -> Iterator[Site]:
     """For a test that ends the worker, in whatever way."""
     journal = _journal(harness, kind)
-    environ |= {"POOL_JOURNAL": str(journal)}
+    # A process that is started ahead would leave its traces at any time.
+    environ = {"STANDBY_ENGINES": "0", "POOL_JOURNAL": str(journal)} | environ
     if kind == "http":
         with harness.new_worker(**environ) as worker:
             yield Site(kind, harness, worker, journal, None)
