@@ -1,4 +1,4 @@
-"""Finds out when an engine serves, whom, and what.
+"""Finds out when an engine serves the right model, and only with its key.
 
 Verified with SGLang 0.5.23. While it loads, its port refuses connections; then `/ready`
 answers 503 until the warm-up is done, and 200 from then on.

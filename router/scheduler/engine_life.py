@@ -254,13 +254,13 @@ class EngineLife(SharedSlot):
     def _fetched(self, event: events.Fetched, now: float) -> list[Action]:
         self._move(Cause.VERIFIED, now)
         moved = event.snapshot != self.snapshot
-        dismissed = self.dismiss("its files are in another place") if moved else []
+        dismissed = self.dismiss("its files are in another place", now) if moved else []
         self.snapshot, self.size, self.linger_until = event.snapshot, event.size, None
         self.plan = event.plan
         return dismissed
 
     def _fetch_failed(self, event: events.FetchFailed, now: float) -> list[Action]:
-        failed = self.dismiss("its download failed")
+        failed = self.dismiss("its download failed", now)
         if event.blames_credential:
             self.refused[self.credential_digest] = event.error
             failed += self.fail(event.error, digest=self.credential_digest)
@@ -274,7 +274,7 @@ class EngineLife(SharedSlot):
     def _cancel_fetch(self, cause: Cause, now: float) -> list[Action]:
         self._move(cause, now)
         self.linger_until = None
-        dismissed = self.dismiss("its download was ended")
+        dismissed = self.dismiss("its download was ended", now)
         return [*dismissed, actions.CancelFetch(self.key, self.attempt)]
 
     def abandon(self, now: float) -> list[Action]:
@@ -292,7 +292,7 @@ class EngineLife(SharedSlot):
         no reason to keep files that others need the room of, or that nobody may use."""
         if self.state is not State.FETCHED or self.queue:
             return []
-        done = self.dismiss("its files are removed")
+        done = self.dismiss("its files are removed", now)
         self._move(Cause.FORGOTTEN, now)
         return done
 
@@ -304,14 +304,18 @@ class EngineLife(SharedSlot):
             allotment = replace(self._allotment(device, whole=True, alone=True), claim=device)
         else:
             allotment = self._allotment(self.claim, whole=self.claim >= device)
-        self.standby = Standby(next(self._numbers), allotment, now)
+        caller = self.oldest.caller if self.queue else None
+        self.standby = Standby(next(self._numbers), allotment, now, caller)
         return actions.Prestart(self.spec, self.standby.generation, self.snapshot, allotment)
 
-    def dismiss(self, why: str) -> list[Action]:
-        """End the process that was prestarted, if there is one."""
+    def dismiss(self, why: str, now: float) -> list[Action]:
+        """End the process that was prestarted, if there is one. If its caller has left, its
+        time counts as that of a start: a caller must not have processes started for nothing."""
         standby, self.standby = self.standby, None
         if standby is None:
             return []
+        if not self.queue:
+            self._starts.charge(standby.caller, now - standby.since, now)
         return [actions.Stop(self.key, standby.generation, why, at_once=True)]
 
     def start(self, free: int, now: float, *, device: int, whole: bool) -> list[Action]:
@@ -328,7 +332,7 @@ class EngineLife(SharedSlot):
         allotment = self._allotment(free, whole=self.claim >= device, alone=alone)
         done, standby = [], self.standby
         if standby is not None and not standby.allotment.suits(allotment):
-            done, standby = self.dismiss("started with other memory"), None
+            done, standby = self.dismiss("started with other memory", now), None
         if standby is not None:
             allotment = replace(allotment, tokens=standby.allotment.tokens)
         self._move(Cause.ADMITTED, now)
@@ -453,7 +457,7 @@ class EngineLife(SharedSlot):
             self.standby = replace(standby, standing=True)
             return []
         self.no_prestart = True  # an ordinary start will tell why
-        return self.dismiss("it ended before it was needed")
+        return self.dismiss("it ended before it was needed", now)
 
     def _took(self, stage: Stage, seconds: float) -> None:
         self._history.took(stage, self.key, self.size, seconds)
@@ -587,7 +591,7 @@ class EngineLife(SharedSlot):
 
     def shut_down(self, deadline: float, now: float) -> list[Action]:
         """Fail waiting requests, and end the engine: now if it is idle, else by `deadline`."""
-        failed = [*self.fail(rejections.shutting_down()), *self.dismiss("shutdown")]
+        failed = [*self.fail(rejections.shutting_down()), *self.dismiss("shutdown", now)]
         if self.state is State.FETCHING:
             return [*failed, *self._cancel_fetch(Cause.SHUT_DOWN, now)]
         if self.state in _ENDS_AT_ONCE or (self.running and self.idle):

@@ -411,7 +411,7 @@ class Scheduler:
         self._file()
         new, surplus = prestarts(self._view(), decided)
         for slot in surplus:
-            done += self._change(slot).dismiss("others are wanted more")
+            done += self._change(slot).dismiss("others are wanted more", self._now)
         for slot in new:
             whole = self._gets_all(slot)
             ahead = self._change(slot).prestart(self._now, device=self._device, whole=whole)

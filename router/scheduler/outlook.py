@@ -1,7 +1,7 @@
 """Expects when each model answers, from the plan.
 
-What counts: what the engines do now, who makes room for whom and when, and the models that come
-before in line, with the durations that were measured here.
+What counts: what the engines do now, which engine makes room for which model and when, and the
+models that come before in line, with the durations that were measured here.
 """
 
 from __future__ import annotations

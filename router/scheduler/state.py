@@ -77,6 +77,7 @@ class Standby:
     generation: int
     allotment: Allotment
     since: float
+    caller: Caller = None  # of the request that it was started for; None: a spare process
     standing: bool = False  # it waits at the gate
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from router.models import EngineSpec
 from router.scheduler import actions, events
+from router.scheduler.fairness import ALLOWANCE
 from router.scheduler.lifecycle import State
 from router.scheduler.machine import ALONE_FOR
 from router.scheduler.memory import Shrink
@@ -50,6 +51,22 @@ def test_a_turn_ends_when_the_engine_is_up() -> None:
     assert driver.life(A).turn is not None
     driver.ready(A)
     assert driver.life(A).turn is None
+
+
+# --- processes that are started ahead ----------------------------------------------------
+
+
+def test_a_process_that_was_started_for_a_caller_that_left_counts_as_a_start_of_it() -> None:
+    driver = Driver(replace(ONE_SLOT, standby=1))
+    driver.want(A)
+    driver.ready(A)  # stays in use
+    driver.tell(events.Left(driver.want(B, caller="mallory")))
+    assert driver.life(B).standby is not None  # its caller may come back
+    driver.now += ALLOWANCE + 30.0
+    driver.want(C, caller="alice")  # her model is next in line
+    starts = driver.scheduler._starts
+    assert starts.overdraft(["mallory"], driver.now) == 30.0
+    assert starts.overdraft(["alice"], driver.now) == 0.0
 
 
 # --- a model that is alone -------------------------------------------------------------
