@@ -315,7 +315,8 @@ class EngineLife(SharedSlot):
         if standby is None:
             return []
         if not self.queue:
-            self._starts.charge(standby.caller, now - standby.since, now)
+            worked_until = now if standby.stood_at is None else standby.stood_at
+            self._starts.charge(standby.caller, worked_until - standby.since, now)
         return [actions.Stop(self.key, standby.generation, why, at_once=True)]
 
     def start(self, free: int, now: float, *, device: int, whole: bool) -> list[Action]:
@@ -454,7 +455,7 @@ class EngineLife(SharedSlot):
             return []
         if isinstance(event, events.Standing):
             self._took(Stage.PRESTART, now - standby.since)
-            self.standby = replace(standby, standing=True)
+            self.standby = replace(standby, stood_at=now)
             return []
         self.no_prestart = True  # an ordinary start will tell why
         return self.dismiss("it ended before it was needed", now)

@@ -78,7 +78,12 @@ class Standby:
     allotment: Allotment
     since: float
     caller: Caller = None  # of the request that it was started for; None: a spare process
-    standing: bool = False  # it waits at the gate
+    stood_at: float | None = None  # when it came to the gate
+
+    @property
+    def standing(self) -> bool:
+        """It waits at the gate."""
+        return self.stood_at is not None
 
 
 @dataclass(slots=True, eq=False)

@@ -28,7 +28,7 @@ def model(name: str, *, waits: int | None = None, gap: float | None = None) -> S
 
 
 def at_the_gate(slot: Slot) -> Slot:
-    slot.standby = Standby(7, Allotment(0, 0, whole=False), NOW - 60, standing=True)
+    slot.standby = Standby(7, Allotment(0, 0, whole=False), NOW - 60, stood_at=NOW)
     return slot
 
 

@@ -58,7 +58,7 @@ def waiting(since: float = NOW) -> Slot:
 
 
 def standby(since: float, *, standing: bool) -> Standby:
-    return Standby(7, Allotment(0, 0, whole=False), since, standing=standing)
+    return Standby(7, Allotment(0, 0, whole=False), since, stood_at=since if standing else None)
 
 
 def test_an_idle_engine_of_a_model_that_is_asked_for_rarely_leaves_at_once() -> None:

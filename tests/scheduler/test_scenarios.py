@@ -56,16 +56,24 @@ def test_a_turn_ends_when_the_engine_is_up() -> None:
 # --- processes that are started ahead ----------------------------------------------------
 
 
-def test_a_process_that_was_started_for_a_caller_that_left_counts_as_a_start_of_it() -> None:
+@pytest.mark.parametrize("stands", [True, False])
+def test_a_process_that_was_started_for_a_caller_that_left_counts_as_a_start_of_it(
+    *, stands: bool
+) -> None:
+    """Until it stands at its gate, where it costs nothing more."""
     driver = Driver(replace(ONE_SLOT, standby=1))
     driver.want(A)
     driver.ready(A)  # stays in use
     driver.tell(events.Left(driver.want(B, caller="mallory")))
-    assert driver.life(B).standby is not None  # its caller may come back
-    driver.now += ALLOWANCE + 30.0
+    standby = driver.life(B).standby
+    assert standby is not None  # its caller may come back
+    driver.now += ALLOWANCE + 10.0
+    if stands:
+        driver.tell(events.Standing(B.key, standby.generation))
+    driver.now += 20.0
     driver.want(C, caller="alice")  # her model is next in line
     starts = driver.scheduler._starts
-    assert starts.overdraft(["mallory"], driver.now) == 30.0
+    assert starts.overdraft(["mallory"], driver.now) == (10.0 if stands else 30.0)
     assert starts.overdraft(["alice"], driver.now) == 0.0
 
 
