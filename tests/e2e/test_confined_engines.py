@@ -62,7 +62,10 @@ def place(*, open_to_all: bool) -> Iterator[Path]:
 
 
 def settings(hub: LoopbackHub, directory: Path) -> dict[str, str]:
-    """The engine reports into a directory there, and tries to read a file."""
+    """The engine reports into a directory there, and tries to read a file.
+
+    No process is started ahead: it would report as well.
+    """
     reports, file = directory / "reports", directory / "token"
     reports.mkdir()
     reports.chmod(0o1777)
@@ -72,6 +75,7 @@ def settings(hub: LoopbackHub, directory: Path) -> dict[str, str]:
         **hub.environment(),
         "ENGINE_PYTHON": str(ROOT / "tests/fake_engine/spying_python"),
         "CUDA_VISIBLE_DEVICES": "",
+        "STANDBY_ENGINES": "0",
         "SGLANG_TEST_REPORTS": str(reports),
         "SGLANG_TEST_FILE": str(file),
         "HF_TOKEN": hub.add_account("acme"),

@@ -74,6 +74,8 @@ def _way(value: object, above: dict[int, object]) -> str:
     return " < ".join(steps)
 
 
-if "MEMORY_SEARCH" in os.environ:
+# Only of the image that stays: the router starts itself anew once, with this variable, and a
+# signal that comes in between would end it.
+if "MEMORY_SEARCH" in os.environ and "MODEL_ROUTER_ENVIRONMENT" in os.environ:
     signal.signal(signal.SIGUSR1, _answer)
     (Path(os.environ["MEMORY_SEARCH"]) / "listening").touch()
