@@ -1,0 +1,51 @@
+"""Lets the operator in, and nobody else: to metrics, and to what tells of all models."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from router.errors import InvalidApiKey, RouteNotFound, RouterError
+from router.http.incoming import offered_keys
+from router.http.sites import Sites
+from router.secrets import Secret, digest_of
+
+_THIS_MACHINE = Sites()  # no host, page or proxy beyond loopback, whatever the settings allow
+_PROXIED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorGuard:
+    """Lets the operator in.
+
+    With `admin_key`, a caller that sends it as an API key is the operator. Without one, the
+    operator is on this machine: the server listens `on_loopback` alone, and the request
+    comes neither from a web page elsewhere nor through a proxy.
+    """
+
+    admin_key: Secret | None = None
+    on_loopback: bool = False
+
+    def check(self, request: web.BaseRequest) -> None:
+        """Raises `InvalidApiKey` for a wrong key, and `RouteNotFound` where there is no
+        key: then the operator's routes do not exist for this caller."""
+        if self.admin_key is None:
+            if not self._is_local(request):
+                raise RouteNotFound("No such route.")
+            return
+        known = self.admin_key.digest
+        # Every offered key is compared, so that the time tells nothing.
+        if not sum(hmac.compare_digest(digest_of(key), known) for key in offered_keys(request)):
+            raise InvalidApiKey("This is for the operator: send ADMIN_API_KEY as the API key.")
+
+    def _is_local(self, request: web.BaseRequest) -> bool:
+        if not self.on_loopback or any(name in request.headers for name in _PROXIED):
+            return False
+        try:
+            _THIS_MACHINE.check_host(request.raw_path, request.headers)
+            _THIS_MACHINE.check_page(request.headers)
+        except RouterError:
+            return False
+        return True
