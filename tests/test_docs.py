@@ -116,7 +116,7 @@ def errors(of: type[RouterError] = RouterError) -> set[tuple[str, int]]:
 
 def test_the_table_of_errors_is_the_tree_of_errors() -> None:
     table = re.search(
-        r"^\| code \| status \|.*?(?=^$)", TEXTS["README.md"], re.MULTILINE | re.DOTALL
+        r"^\| code \| status \|.*?(?=^$)", TEXTS["docs/errors.md"], re.MULTILINE | re.DOTALL
     )
     assert table is not None
     shown = set()
