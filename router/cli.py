@@ -5,16 +5,23 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn, TypeAlias
 
 from engines import flags
 from router import __version__
 from router.config import listing
+from router.config.options import add_options
 from router.config.settings import SETTINGS
+from router.logs import redact
 
 _DESCRIPTION = """\
 One GPU worker, many models: each request names its model.
 
 Without a command: `runpod` where RunPod's queue is set up, else `serve`."""
+
+_OPTIONS = """\
+Each setting is a variable, and an option that overrides it. Tokens and keys are variables
+alone: anybody on this machine can read a command line."""
 
 _MOST_USED = "most used settings (environment variables; `serve --help` lists all):"
 
@@ -23,15 +30,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status. 2: the settings can't be used."""
     chosen = _parser().parse_args(arguments)
     # Not before: `--help` and a mistyped command need none of what the commands import.
-    from router import commands  # noqa: PLC0415
+    from router.commands.run import run  # noqa: PLC0415
 
-    return commands.run(chosen)
+    return run(chosen)
+
+
+_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"  # noqa: SLF001 - argparse's
+
+
+class _Parser(argparse.ArgumentParser):
+    """Shows no token that was typed in a wrong place."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(redact(message))
 
 
 def _parser() -> argparse.ArgumentParser:
     most_used = listing.help_text(one for one in SETTINGS.values() if one.most_used)
-    every = listing.help_text((*SETTINGS.values(), *flags.SETTINGS.values()))
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="model-router",
         description=_DESCRIPTION,
         epilog=f"{_MOST_USED}\n{most_used}",
@@ -40,12 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
     for name, purpose in (("serve", "serve over HTTP"), ("runpod", "take RunPod's jobs")):
-        commands.add_parser(
-            name,
-            help=purpose,
-            epilog=f"settings (environment variables):\n{every}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        _add_worker(commands, name, purpose)
     demo = commands.add_parser("demo", help="show the main job: no GPU, network or token")
     demo.add_argument("--keep", action="store_true", help="leave it serving afterwards")
     prefetch = commands.add_parser("prefetch", help="download a model into an image")
@@ -55,3 +66,17 @@ def _parser() -> argparse.ArgumentParser:
     replay = commands.add_parser("replay", help="show what the pool did, from POOL_JOURNAL")
     replay.add_argument("journal", type=Path, help="the file that POOL_JOURNAL named")
     return parser
+
+
+def _add_worker(commands: _Commands, name: str, purpose: str) -> None:
+    every = {**SETTINGS, **flags.SETTINGS}
+    worker = commands.add_parser(
+        name,
+        help=purpose,
+        usage=f"model-router {name} [--option value ...]",
+        description=_OPTIONS,
+        epilog=listing.option_help(SETTINGS.values(), flags.SETTINGS.values()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # a later version may have a longer option
+    )
+    add_options(worker, every.values())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import resource
 import socket
 import subprocess
@@ -13,13 +14,10 @@ import pytest
 from engines import flags
 from router.app import Configuration
 from router.cli import main
-from router.commands import (
-    _MOST_CONNECTIONS,
-    _check_cache,
-    _forget_empty,
-    _misspelled,
-    _open_files,
-)
+from router.commands.open_files import NEEDED, raise_open_files
+from router.commands.run import _forget_empty
+from router.commands.serve import _check_cache
+from router.commands.variables import misspelled_variables
 from router.config.errors import SettingsError
 from router.config.settings import SETTINGS
 from router.downloads.snapshots import Snapshots
@@ -44,8 +42,8 @@ def test_as_many_files_may_be_open_as_it_takes() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
-        assert _open_files() == min(hard, 4 * _MOST_CONNECTIONS)
-        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (_open_files(), hard)
+        assert raise_open_files() == min(hard, NEEDED)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (raise_open_files(), hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -128,15 +126,29 @@ def test_help_and_the_version_need_none_of_what_the_commands_import() -> None:
 
 
 def test_help_lists_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments, names in (
-        (["--help"], [one.name for one in SETTINGS.values() if one.most_used]),
-        (["serve", "--help"], [*SETTINGS, *flags.SETTINGS]),
-        (["runpod", "--help"], [*SETTINGS, *flags.SETTINGS]),
-    ):
-        with pytest.raises(SystemExit):
-            main(arguments)
-        lines = capsys.readouterr().out.splitlines()
-        assert [name for name in names if f"  {name}" not in lines] == []
+    most_used = [one.name for one in SETTINGS.values() if one.most_used]
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [name for name in most_used if f"  {name}" not in lines] == []
+
+
+@pytest.mark.parametrize("command", ["serve", "runpod"])
+def test_a_workers_help_lists_each_setting_once_the_most_used_first(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    shown = [
+        line.split()[-1] for line in lines if re.fullmatch(r"  --[a-z0-9-]+, [A-Z_0-9]+", line)
+    ]
+    alone = [line.split()[0] for line in lines if line.endswith(" (no option)")]
+    every = {**SETTINGS, **flags.SETTINGS}
+    assert sorted([*shown, *alone]) == sorted(every)
+    assert set(alone) == {name for name, one in every.items() if one.secret}
+    most_used = [one.name for one in SETTINGS.values() if one.most_used and not one.secret]
+    assert shown[: len(most_used)] == most_used
 
 
 @pytest.mark.parametrize(
@@ -166,8 +178,47 @@ def test_a_misspelled_variable_is_told_of_without_its_value() -> None:
     token = "hf_" + "a1" * 16
     environ = {"HF_TOKN": token, "MAX_QUEUES": "", "API_KEY": token, "HF_TOKEN_B": token}
     environ["MODELS_CONFIG"] = "[{model: org/name, token_env: HF_TOKEN_B}]"
-    warnings = list(_misspelled(Configuration.read(environ)))
+    warnings = list(misspelled_variables(Configuration.read(environ)))
     assert warnings == ["HF_TOKN is not a setting, and is ignored: was HF_TOKEN meant?"]
+
+
+def test_an_option_overrides_its_variable_and_is_read_like_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MAX_QUEUE", "7")
+    monkeypatch.setenv("PORT", "7000")
+    assert main(["serve", "--max-queue", "many", "--port", "9000"]) == 2
+    assert "MAX_QUEUE='many': must be a whole number" in capsys.readouterr().err
+    assert os.environ["PORT"] == "9000"
+
+
+def test_a_flag_needs_no_value_and_may_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_QUEUE", "")  # so that it is restored
+    for given, text in (([], "true"), (["no"], "no")):
+        monkeypatch.setenv("HF_HUB_OFFLINE", "")
+        main(["serve", "--hf-hub-offline", *given, "--max-queue=x"])
+        assert os.environ["HF_HUB_OFFLINE"] == text
+
+
+def test_an_engines_flag_is_an_option_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ENGINE_ARGS", "")
+    assert main(["serve", "--engine-args=--port 1"]) == 2
+    assert "ENGINE_ARGS='--port'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--hf-token", "--api-keys", "--hf-tokn"])
+def test_a_secret_is_no_option_and_is_not_repeated(
+    capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    token = "hf_" + "a1" * 16
+    with pytest.raises(SystemExit) as left:
+        main(["serve", option, token])
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert token not in said
+    assert option in said
 
 
 @pytest.mark.process

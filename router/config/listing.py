@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from router.config.options import option
 from router.config.setting import Setting
 
 # The form's type for tokens and keys. RunPod's guide does not list it: `string` would show what
@@ -24,10 +25,7 @@ def table(settings: Iterable[Setting[Any]]) -> str:
 
 def sections(settings: Iterable[Setting[Any]]) -> str:
     """A heading and a table for each section."""
-    found: dict[str, list[Setting[Any]]] = {}
-    for one in settings:
-        title = one.section or next(reversed(found))
-        found.setdefault(title, []).append(one)
+    found = _by_section(settings)
     return "\n\n".join(f"## {title}\n\n{table(members)}" for title, members in found.items())
 
 
@@ -36,10 +34,32 @@ def help_text(settings: Iterable[Setting[Any]]) -> str:
     return "\n".join(line for one in settings for line in _help_lines(one))
 
 
+def option_help(settings: Iterable[Setting[Any]], engine: Iterable[Setting[Any]]) -> str:
+    """Lines for `serve --help`: what is used most, each section, and the engine's settings."""
+    ours = list(settings)
+    groups = {"Most used": [one for one in ours if one.most_used], **_by_section(ours)}
+    groups["Flags of every engine"] = list(engine)
+    shown = set[str]()
+    blocks = []
+    for title, members in groups.items():
+        left = [one for one in members if one.name not in shown]
+        shown |= {one.name for one in left}
+        blocks.append("\n".join([f"{title}:", *(_option_lines(left))]))
+    return "\n\n".join(blocks)
+
+
 def form(settings: Iterable[Setting[Any]]) -> list[dict[str, Any]]:
     """The `env` of RunPod Hub's hub.json: the fields that everybody sees come first."""
     ordered = sorted(settings, key=lambda one: one.advanced)
     return [{"key": one.name, "input": _input(one)} for one in ordered]
+
+
+def _by_section(settings: Iterable[Setting[Any]]) -> dict[str, list[Setting[Any]]]:
+    found: dict[str, list[Setting[Any]]] = {}
+    for one in settings:
+        title = one.section or next(reversed(found))
+        found.setdefault(title, []).append(one)
+    return found
 
 
 def _named(one: Setting[Any]) -> str:
@@ -60,14 +80,22 @@ def _by_platform(default: Mapping[Any, str]) -> Iterator[tuple[str, str]]:
 
 
 def _help_lines(one: Setting[Any]) -> list[str]:
+    return [f"  {one.name}", *_explained(one)]
+
+
+def _option_lines(settings: Iterable[Setting[Any]]) -> Iterator[str]:
+    for one in settings:
+        name = option(one)
+        yield f"  {one.name} (no option)" if name is None else f"  {name}, {one.name}"
+        yield from _explained(one)
+
+
+def _explained(one: Setting[Any]) -> list[str]:
     default = _default(one).replace("`", "")
     sentences = (one.meaning, one.kind.hint, f"Default: {default}." if default else "")
     text = " ".join(filter(None, sentences))
     indent = " " * 4
-    return [
-        f"  {one.name}",
-        *textwrap.wrap(text, 88, initial_indent=indent, subsequent_indent=indent),
-    ]
+    return textwrap.wrap(text, 88, initial_indent=indent, subsequent_indent=indent)
 
 
 def _input(one: Setting[Any]) -> dict[str, Any]:

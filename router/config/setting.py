@@ -47,6 +47,10 @@ class Setting(Generic[T]):
         return (self.name, *self.aliases)
 
     @property
+    def is_flag(self) -> bool:
+        return self.kind.form == "boolean"
+
+    @property
     def most_used(self) -> bool:
         """Whether a short list shows it."""
         return self.in_readme or not self.advanced

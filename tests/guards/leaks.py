@@ -113,7 +113,7 @@ GUARDS = (
     ),
     Guard(
         "A crash writes no memory to a file",
-        "router.commands:run",
+        "router.commands.run:run",
         drop("_leave_no_core"),
         _LEAKS + "no_process_would_leave_its_memory_in_a_file_when_it_crashes[http]",
     ),

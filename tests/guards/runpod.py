@@ -46,7 +46,7 @@ GUARDS = (
     ),
     Guard(
         "A queue worker takes jobs beyond those that one caller may have in flight",
-        "router.commands:_run",
+        "router.commands.serve:serve",
         swap("places + left_free(places)", "places"),
         "tests/e2e_runpod/test_fair_places.py::"
         "test_long_jobs_of_one_caller_leave_another_one_a_place",

@@ -1,0 +1,67 @@
+"""Runs the command that the command line names.
+
+Each command is imported when it is chosen: no command pays for another's packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+from collections.abc import Mapping, MutableMapping
+
+from router.config import options
+from router.config.settings import SETTINGS
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Run the chosen command; return its exit status."""
+    _leave_no_core()
+    _forget_empty(os.environ)
+    match chosen.command:
+        case "demo":
+            from router.commands.demo import demo  # noqa: PLC0415
+
+            return demo(keep=chosen.keep)
+        case "replay":
+            from router.commands.replay import replay  # noqa: PLC0415
+
+            return replay(chosen.journal)
+        case "prefetch":
+            from router.commands.prefetch import prefetch_command  # noqa: PLC0415
+
+            return prefetch_command(chosen.name, chosen.into, chosen.token_file, os.environ)
+    return _serve(chosen, os.environ)
+
+
+def _serve(chosen: argparse.Namespace, environ: MutableMapping[str, str]) -> int:
+    from router.commands.serve import serve  # noqa: PLC0415
+
+    environ.update(options.given(chosen))
+    return serve(environ, queue=_takes_jobs(chosen.command, environ))
+
+
+def _takes_jobs(command: str | None, environ: Mapping[str, str]) -> bool:
+    if command is None:
+        return bool(environ.get("RUNPOD_WEBHOOK_GET_JOB"))
+    return command == "runpod"
+
+
+def _leave_no_core() -> None:
+    """Keep crashes, of children too, from writing memory, which holds tokens, into a file.
+
+    The hard limit stays: to look into a crash, raise the soft one again.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+
+
+def _forget_empty(environ: MutableMapping[str, str]) -> None:
+    """Unset what is empty, for the libraries too.
+
+    A deployment from the Hub listing sends every variable, and to OpenSSL an empty
+    SSL_CERT_FILE means no authorities at all.
+    """
+    for name in (name for one in SETTINGS.values() for name in one.names):
+        if environ.get(name) == "":
+            del environ[name]

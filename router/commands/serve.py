@@ -1,0 +1,132 @@
+"""`serve` and `runpod`: one worker, until it is told to leave."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+
+import uvloop
+
+from engines import flags
+from engines.interpreter import InterpreterCheck
+from router import logs
+from router.app import Configuration, Worker
+from router.commands.open_files import MOST_CONNECTIONS, raise_open_files
+from router.commands.variables import misspelled_variables
+from router.config.platform import Platform, detect
+from router.config.settings import Settings, SettingsError
+from router.downloads.cache_check import cache_problem, is_full, is_on_disk
+from router.http.server import HttpServer
+from router.http.sites import Sites
+from router.scheduler.state import left_free
+
+_log = logging.getLogger("router")
+
+_LEAVE_LATER = 1.0  # seconds for the last bytes of a drained answer to be sent
+
+
+def serve(environ: Mapping[str, str], *, queue: bool) -> int:
+    try:
+        configuration = Configuration.read(environ, _platform(environ, queue=queue))
+        cache_warning = _check_cache(configuration)
+        check = InterpreterCheck.begin(configuration.settings.engine_python, environ)
+    except SettingsError as error:
+        print(f"The settings can't be used: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    settings = configuration.settings
+    if queue:
+        # It decides at import what it logs, and by default logs all outputs.
+        os.environ["RUNPOD_LOG_LEVEL"] = environ.get("RUNPOD_LOG_LEVEL") or "INFO"
+        from router.runpod import worker as runpod_worker  # noqa: PLC0415 - 1.5 s, for the queue alone
+    logs.configure(settings.log_level, settings.log_format, configuration.secrets, sys.stderr)
+    try:
+        found = check.finish()
+    except SettingsError as error:
+        _log.critical("the settings can't be used: %s", error)
+        return 2
+    _log.log(logging.WARNING if found.is_warning else logging.INFO, "%s", found.text)
+    for warning in (
+        *flags.warnings(environ),
+        *misspelled_variables(configuration),
+        *cache_warning,
+    ):
+        _log.warning("%s", warning)
+    if settings.hf_hub_offline:
+        _log.warning(
+            "offline (HF_HUB_OFFLINE): the Hub is never asked, nothing is downloaded, and "
+            "callers with tokens of their own are refused"
+        )
+    else:
+        _log.info("%s", configuration.credentials.summary())
+    worker = Worker(
+        replace(
+            configuration,
+            knows_sglang=not found.is_warning,
+            has_saver=found.has_saver,
+            has_gate=found.has_gate,
+            sglang=found.version,
+            engines_lack=found.lacks,
+        )
+    )
+    if queue:
+        # A few more than one engine's places: where one caller's jobs hold all that they may,
+        # another caller's still reach the places that are left.
+        places = settings.max_concurrency
+        return runpod_worker.take_jobs(worker, places + left_free(places))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(worker, settings))
+
+
+def _check_cache(configuration: Configuration) -> tuple[str, ...]:
+    """Warnings about a cache that can't be written. Raises `SettingsError`, unless the default
+    model needs no download: a worker may serve what a read-only volume holds."""
+    settings, default = configuration.settings, configuration.catalog.default
+    problem = cache_problem(settings.hf_hub_cache)
+    if problem is None:
+        return ()
+    reason = problem.strerror or str(problem)
+    is_there = default is not None and (
+        default.ref is None or is_on_disk(default.ref, settings.hub_caches)
+    )
+    needed = not (is_there or is_full(problem) or settings.hf_hub_offline)
+    if needed:
+        raise SettingsError(
+            "HF_HUB_CACHE", str(settings.hf_hub_cache), f"a directory to write to: {reason}"
+        )
+    return (f"nothing can be downloaded to {settings.hf_hub_cache}: {reason}",)
+
+
+def _platform(environ: Mapping[str, str], *, queue: bool) -> Platform:
+    """What stands in front. A server in a queue worker's container has nothing there."""
+    if queue:
+        return Platform.QUEUE
+    found = detect(environ)
+    return Platform.PLAIN if found is Platform.QUEUE else found
+
+
+async def _serve(worker: Worker, settings: Settings) -> int:
+    """Serve over HTTP until a signal or a broken machine."""
+    async with worker.open() as service:
+        server = HttpServer(
+            service,
+            api_keys=[key.reveal() for key in settings.api_keys],
+            max_body=settings.max_body_bytes,
+            request_timeout=settings.request_timeout,
+            read_timeout=settings.read_timeout,
+            max_connections=min(MOST_CONNECTIONS, raise_open_files() // 2),
+            sites=Sites(settings.allowed_hosts, settings.cors_origins),
+        )
+        try:
+            port = await server.start(settings.host, settings.port, settings.port_health)
+        except OSError as error:
+            _log.critical("can't listen on %s:%d: %s", settings.host, settings.port, error)
+            return 1
+        _log.info("listening on http://%s:%d", settings.host, port)
+        await worker.until_leaving(service)
+        patience = settings.drain_timeout + _LEAVE_LATER
+        _, status = await asyncio.gather(server.stop(patience), worker.drain())
+        return status

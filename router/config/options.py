@@ -1,0 +1,62 @@
+"""Settings as options of `serve` and `runpod`: `--max-queue 64` for MAX_QUEUE.
+
+Any user of the machine can read a command line, so tokens and keys are no options.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from router.config.setting import Setting
+
+_FIELD = "setting_"  # before a setting's name, in what argparse returns
+
+
+def option(one: Setting[Any]) -> str | None:
+    """`--max-queue`; None for a secret."""
+    return None if one.secret else _spelled(one)
+
+
+def add_options(parser: argparse.ArgumentParser, settings: Iterable[Setting[Any]]) -> None:
+    """One option for each setting that is no secret. What each means, `--help` shows in a text
+    of its own (`listing.option_help`): argparse's list has no order by use."""
+    for one in settings:
+        if (name := option(one)) is None:
+            parser.add_argument(_spelled(one), action=_Refused, help=argparse.SUPPRESS)
+            continue
+        # A flag alone means true: `--hf-hub-offline`.
+        flag: dict[str, Any] = {"nargs": "?", "const": "true"} if one.is_flag else {}
+        parser.add_argument(name, dest=_FIELD + one.name, help=argparse.SUPPRESS, **flag)
+
+
+def given(chosen: argparse.Namespace) -> dict[str, str]:
+    """The variables that the options stand for, as text: they are read like any variable."""
+    return {
+        name.removeprefix(_FIELD): value
+        for name, value in vars(chosen).items()
+        if name.startswith(_FIELD) and value is not None
+    }
+
+
+def _spelled(one: Setting[Any]) -> str:
+    return f"--{one.name.lower().replace('_', '-')}"
+
+
+class _Refused(argparse.Action):
+    """A secret as an option."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002 - argparse's
+        values: object,  # noqa: ARG002
+        option_string: str | None = None,
+    ) -> NoReturn:
+        variable = str(option_string).removeprefix("--").replace("-", "_").upper()
+        parser.error(
+            f"{option_string} is no option, because anybody on this machine can read a command "
+            f"line: set the variable {variable}. Take a secret that was typed here for known, "
+            "and replace it"
+        )
