@@ -38,7 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"config", "logs", "pool.interfaces", "scheduler.actions", "repository", "side_process"},
     "requests": BASE | {"config", "access", "pool", "scheduler", "side_process"},
     "running": {"config", "pool", "requests"},
-    "http": BASE | {"config", "requests", "side_process"},
+    "openapi": {"errors", "requests", "router"},  # `router` has the version
+    "http": BASE | {"config", "openapi", "requests", "side_process"},
     "runpod": BASE | {"config", "requests"},
 }
 FREE = {

@@ -37,6 +37,8 @@ from router.http.incoming import (
 )
 from router.http.refusals import Refusals
 from router.http.sites import Sites
+from router.openapi.document import PATH as DOCUMENT
+from router.openapi.document import Document
 from router.requests.dialects import Problem
 from router.requests.interfaces import Backend, Response
 from router.requests.model_list import model_list, model_object
@@ -90,6 +92,7 @@ class HttpServer:
         self._max_connections, self._read_timeout = max_connections, read_timeout
         self._sites = sites or Sites()
         self._refusals = Refusals()
+        self._document = Document()
         self._servers: list[QuietServer] = []
         self._listeners: list[asyncio.Server] = []
         self._active: set[asyncio.Task[Any]] = set()
@@ -196,6 +199,8 @@ class HttpServer:
         caller = request[_CALLER] = self._keys.caller(offered_keys(request))
         if path == _MODELS or path.startswith(_MODELS + "/"):
             return await self._serve_models(request, path, caller)
+        if path == DOCUMENT:
+            return self._serve_document(request)
         if path not in ROUTES:
             raise RouteNotFound(f"No such route. There are: {', '.join([*ROUTES, _MODELS])}.")
         if request.method != "POST":
@@ -219,6 +224,11 @@ class HttpServer:
             return _json(request, {"status": state}, status=200 if state == "ready" else 503)
         status = {"leaving": 503, "ready": 200, "starting": 204}[state]
         return web.Response(status=status, headers=request[HEADERS_KEY])
+
+    def _serve_document(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method not in _READ:
+            return _method_not_allowed(request, ", ".join(_READ))
+        return _whole(request, self._document.written())
 
     async def _serve_models(
         self, request: web.BaseRequest, path: str, caller: str
@@ -268,9 +278,13 @@ def _method_not_allowed(request: web.BaseRequest, allowed: str) -> web.Response:
 
 
 def _json(request: web.BaseRequest, content: object, status: int = 200) -> web.Response:
+    return _whole(request, orjson.dumps(content), status)
+
+
+def _whole(request: web.BaseRequest, body: bytes, status: int = 200) -> web.Response:
     return web.Response(
         status=status,
-        body=orjson.dumps(content),
+        body=body,
         content_type="application/json",
         headers=request[HEADERS_KEY],
     )
@@ -279,7 +293,7 @@ def _json(request: web.BaseRequest, content: object, status: int = 200) -> web.R
 def _log_access(request: web.BaseRequest, status: int, seconds: float) -> None:
     """One line a request, of known words only: a path or a method can be anything."""
     path = request.path
-    known = path in ROUTES or path in _HEALTH
+    known = path in ROUTES or path in (*_HEALTH, DOCUMENT)
     route = path if known else _MODELS if path.startswith(_MODELS) else "-"
     method = request.method if request.method in (*_READ, "POST") else "-"
     level = logging.DEBUG if path in _HEALTH else logging.INFO

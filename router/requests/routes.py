@@ -25,9 +25,9 @@ _MOST_LEVELS = 250
 # a prompt of a million tokens, or the commas of any text of 32 MiB.
 _MOST_VALUES = 1_500_000
 # Of one request: each is hashed, while nobody else is served.
-_MOST_SALTS = 1024
-_LONGEST_SALT = 256  # characters
-_LONGEST_MODEL = 1024  # characters; a Hub id with a revision has 322
+MOST_SALTS = 1024
+LONGEST_SALT = 256  # characters
+LONGEST_MODEL = 1024  # characters; a Hub id with a revision has 322
 
 # What `parse` takes at most on a slow machine, for any shape of body. In seconds: for a
 # byte (escapes, which are the slowest text), and for a comma or bracket (a key of its own).
@@ -243,9 +243,9 @@ def _read_token(field: object) -> str | None:
 def _read_model(field: object) -> str | None:
     if not (field is None or isinstance(field, str)):
         raise InvalidRequest("`model` must be a string.", param="model")
-    if field is not None and len(field) > _LONGEST_MODEL:
+    if field is not None and len(field) > LONGEST_MODEL:
         raise InvalidModelId(
-            f"The model's name is too long: {_LONGEST_MODEL} characters at most."
+            f"The model's name is too long: {LONGEST_MODEL} characters at most."
         )
     return field
 
@@ -256,14 +256,14 @@ def _read_salt(content: Mapping[str, object]) -> Salt:
     if salt is None or salt == "":
         return None
     salts: list[object] = salt if isinstance(salt, list) else [salt]
-    if len(salts) > _MOST_SALTS:
+    if len(salts) > MOST_SALTS:
         raise InvalidRequest(
-            f"`cache_salt` holds too much: {_MOST_SALTS} strings at most.", param="cache_salt"
+            f"`cache_salt` holds too much: {MOST_SALTS} strings at most.", param="cache_salt"
         )
-    strings = [one for one in salts if isinstance(one, str) and len(one) <= _LONGEST_SALT]
+    strings = [one for one in salts if isinstance(one, str) and len(one) <= LONGEST_SALT]
     if len(strings) < len(salts):
         raise InvalidRequest(
-            f"`cache_salt` must be a string of at most {_LONGEST_SALT} characters, or a list "
+            f"`cache_salt` must be a string of at most {LONGEST_SALT} characters, or a list "
             "of such strings.",
             param="cache_salt",
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from router.requests.rules import Unfit, Whole, is_number, types
 
-_HIGHEST = 2**31 - 1  # id that the token of any model could have
+HIGHEST = 2**31 - 1  # id that the token of any model could have
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Prompt:
             if few and kinds <= {str} and all(value):
                 return 0
             if few and kinds == {list} and all(value):
-                return max(map(Ids(_HIGHEST).needs, value))
+                return max(map(Ids(HIGHEST).needs, value))
         raise Unfit(
             f"a string, token ids, or a list of {self.most} of these at most, none empty"
         )
@@ -93,15 +93,15 @@ class Bias:
 def _above(ids: list[int]) -> int:
     """One more than the highest. Raises `Unfit`."""
     different = set(ids)
-    if min(different, default=0) >= 0 and (most := max(different, default=-1)) <= _HIGHEST:
+    if min(different, default=0) >= 0 and (most := max(different, default=-1)) <= HIGHEST:
         return most + 1
-    raise Unfit(f"token ids, from 0 to {_HIGHEST} at most")
+    raise Unfit(f"token ids, from 0 to {HIGHEST} at most")
 
 
 def _is_id(key: str) -> bool:
     """As JSON writes it: Python would also read `1_0`, ` 1` and other scripts' digits."""
-    digits = key.isascii() and key.isdecimal() and len(key) <= len(str(_HIGHEST))
-    return digits and int(key) <= _HIGHEST
+    digits = key.isascii() and key.isdecimal() and len(key) <= len(str(HIGHEST))
+    return digits and int(key) <= HIGHEST
 
 
 def _within(numbers: Collection[float], low: float, high: float) -> bool:

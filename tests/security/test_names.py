@@ -62,7 +62,7 @@ FORBIDDEN = [
     *("/start_profile", "/stop_profile", "/start_expert_distribution_record", "/freeze_gc"),
     *("/configure_logging", "/get_load", "/v1/loads", "/metrics", "/health_generate"),
     *("/encode", "/classify", "/generate_from_file", "/parse_function_call", "/docs"),
-    *("/openapi.json", "/v1/realtime", "/v1/audio/transcriptions", "/v1/completions/render"),
+    *("/v1/realtime", "/v1/audio/transcriptions", "/v1/completions/render"),
     *("/hicache/storage-backend", "/vertex_generate", "/invocations", "/api/generate"),
     *("/admin", "/admin/models", "/debug", "/tokenizer"),
     *("/v1/responses/x", "/v1/responses/x/cancel"),

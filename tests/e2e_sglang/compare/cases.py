@@ -95,7 +95,7 @@ OTHER_ROUTES = [
             "/v1/loads",
         )
     ),
-    *(("GET", path) for path in ("/metrics", "/flush_cache", "/docs", "/openapi.json")),
+    *(("GET", path) for path in ("/metrics", "/flush_cache", "/docs")),
     *(("POST", path) for path in ("/classify", "/encode", "/api/chat", "/api/generate")),
     *(("POST", path) for path in ("/invocations",)),
     *(("POST", path) for path in ("/vertex_generate", "/v1/decisions", "/v1/systemone")),
