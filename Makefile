@@ -41,6 +41,7 @@ lock: .venv/ready
 	$(COMPILE) --group build -c tests/requirements.txt -o requirements-build.txt
 	$(COMPILE) --group image-check -o tests/image/requirements.txt
 	$(COMPILE) --group audit -o tests/audit/requirements.txt
+	$(COMPILE) --group bench -o tests/bench/requirements.txt
 
 hooks: .venv/ready
 	.venv/bin/pre-commit install
@@ -86,9 +87,21 @@ fuzz: .venv/ready
 guards: .venv/ready
 	.venv/bin/python -m tests.guards $(if $(J),-j $(J))
 
-# `make bench BEFORE=../former-checkout JSON=figures.json`; both may be left out.
-bench: .venv/ready
-	.venv/bin/python -m tests.bench $(if $(BEFORE),--before $(BEFORE)) $(if $(JSON),--json $(JSON))
+# What `make bench` measures beside the router: 0.8 GB of packages in an environment of their own.
+.venv-bench/ready: tests/bench/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --require-hashes -r tests/bench/requirements.txt
+	touch $@
+
+# `make bench BEFORE=../former-checkout JSON=figures.json ROUNDS=9`; all may be left out. Writes
+# docs/benchmarks.md and its plots. nginx and wrk are Debian's, and only root can install them.
+bench: .venv/ready .venv-bench/ready
+	@for name in nginx wrk; do [ -e /usr/sbin/$$name ] || [ -e /usr/bin/$$name ] || { \
+		[ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get \
+		install -qq --no-install-recommends nginx-light wrk >/dev/null; } || \
+		echo "no $$name can be installed: done without"; done
+	.venv/bin/python -m tests.bench --page --rounds $(or $(ROUNDS),9) \
+		$(if $(BEFORE),--before $(BEFORE)) $(if $(JSON),--json $(JSON))
 	.venv/bin/python -m tests.bench.runpod
 
 # Starts, sleep and waking on the first GPU, as a table: `make gpu SIZES=1,8 ENGINE_PYTHON=python3`,
@@ -139,4 +152,4 @@ audit:
 	done
 
 clean:
-	rm -rf .venv .venv-sglang .venv-audit dist
+	rm -rf .venv .venv-sglang .venv-audit .venv-bench dist

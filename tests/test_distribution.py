@@ -26,6 +26,7 @@ LOCKS = (
     "requirements-build.txt",
     "tests/image/requirements.txt",
     "tests/audit/requirements.txt",
+    "tests/bench/requirements.txt",
 )
 
 

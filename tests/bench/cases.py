@@ -7,72 +7,115 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from tests.bench.client import load, streams
-from tests.bench.ways import CHAT, GATED, PUBLIC, Way
+from tests.bench import client, wrk
+from tests.bench.engine import IDLE
+from tests.bench.processes import Running, cpu_time, resident
+from tests.bench.products import STREAMING, WHOLE
+from tests.bench.ways import CHAT, DIRECT, Way
+
+IDLE_STREAMS = 1024
+_SETTLE = 0.5  # seconds until what it took to open streams is over
+_SLOW = 3  # times as long is a product measured that answers few requests a second
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Case:
     """`unit` is what CPU time is divided by: a request, or an event of a stream."""
 
     title: str
     unit: str
     callers: int
-    body: bytes
-    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """One round of one case on one way. Times are in microseconds."""
 
-    cpu: float | None  # of the process in between, per unit; None where there is none
+    cpu: float | None  # of the processes in between, per unit; None where there is none
     rate: float  # units a second
     median: float | None  # of the requests' latencies; None for streams
 
 
-def cases(token: str) -> list[Case]:
-    entitled = {"X-HF-Token": token}
-    return [
-        Case("one caller, a whole answer", "request", 1, _body(PUBLIC), {}),
-        Case("32 callers, whole answers", "request", 32, _body(PUBLIC), {}),
-        Case("32 callers with a token, a gated model", "request", 32, _body(GATED), entitled),
-        Case("256 streams", "event", 256, _body(PUBLIC, stream=True), {}),
-    ]
+ONE, MANY, CROWD = (
+    Case("one caller, whole answers", "request", 1),
+    Case("32 callers, whole answers", "request", 32),
+    Case("256 callers, whole answers", "request", 256),
+)
+STREAMS_64, STREAMS_256, STREAMS_1024 = (
+    Case(f"{count:,} streams", "event", count) for count in (64, 256, 1024)
+)
+CASES = (ONE, MANY, CROWD, STREAMS_64, STREAMS_256, STREAMS_1024)
+
+
+def takes_part(way: Way, case: Case) -> bool:
+    return way.quick or case.callers <= (32 if case.unit == "request" else 64)
+
+
+class Meter:
+    """Measures cases. `headers`: of a caller that may use the models."""
+
+    def __init__(self, headers: Mapping[str, str], directory: Path) -> None:
+        self._headers = headers
+        self._whole = _body(WHOLE)
+        self._script = wrk.script(directory, self._whole, headers)
+
+    async def measure(self, case: Case, way: Way, seconds: int) -> Figures:
+        if case.unit == "request":
+            return await self._measure_whole(case, way, seconds)
+        return await self._measure_streams(case, way, seconds)
+
+    async def _measure_whole(self, case: Case, way: Way, seconds: int) -> Figures:
+        url = way.whole.url + CHAT
+        if not way.quick:
+            seconds *= _SLOW
+        began = cpu_time(way.whole.pids)
+        sample: wrk.Sample | client.Sample
+        if wrk.find() is not None:
+            sample = await wrk.load(url, self._script, case.callers, seconds)
+        else:
+            sample = await client.load(url, self._whole, case.callers, seconds, self._headers)
+        spent = cpu_time(way.whole.pids) - began
+        cpu = None if way.name == DIRECT else spent / sample.requests * 1e6
+        return Figures(cpu, sample.rate, sample.median * 1e6)
+
+    async def _measure_streams(self, case: Case, way: Way, seconds: int) -> Figures:
+        body, pids = _body(STREAMING, stream=True), way.streams.pids
+        url = way.streams.url + CHAT
+        async with client.streams(url, body, case.callers, self._headers) as open_streams:
+            await asyncio.sleep(_SETTLE)
+            began, at, before = cpu_time(pids), time.perf_counter(), open_streams.events
+            await asyncio.sleep(seconds)
+            spent, elapsed = cpu_time(pids) - began, time.perf_counter() - at
+            events = open_streams.events - before
+        cpu = None if way.name == DIRECT else spent / events * 1e6
+        return Figures(cpu, events / elapsed, None)
+
+    async def idle_stream(self, way: Way) -> float:
+        """Bytes of memory that one more open stream takes that says nothing.
+
+        To be asked before anything else has grown the process.
+        """
+        body = _body(STREAMING, stream=True, user=IDLE)
+        url, pids = way.streams.url + CHAT, way.streams.pids
+        async with client.streams(url, body, 64, self._headers):
+            await asyncio.sleep(_SETTLE)
+            before = resident(pids)
+            async with client.streams(url, body, IDLE_STREAMS, self._headers):
+                await asyncio.sleep(_SETTLE)
+                return (resident(pids) - before) / IDLE_STREAMS
+
+
+async def idle_cpu(places: Mapping[str, Running], seconds: float) -> Mapping[str, float]:
+    """The share of a core that each takes while nobody asks, all at the same time."""
+    began = {name: cpu_time(place.pids) for name, place in places.items()}
+    at = time.perf_counter()
+    await asyncio.sleep(seconds)
+    elapsed = time.perf_counter() - at
+    return {name: (cpu_time(places[name].pids) - began[name]) / elapsed for name in places}
 
 
 def _body(model: str, **fields: object) -> bytes:
     content = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **fields}
     return json.dumps(content, separators=(",", ":")).encode()
-
-
-async def measure(case: Case, way: Way, seconds: float) -> Figures:
-    url = way.url + CHAT
-    if case.unit == "request":
-        began = _cpu_time(way.pid)
-        sample = await load(url, case.body, case.callers, seconds, case.headers)
-        spent = _cpu_time(way.pid) - began
-        return Figures(
-            _each(way, spent, len(sample.latencies)), sample.rate, sample.median * 1e6
-        )
-    async with streams(url, case.body, case.callers, case.headers) as open_streams:
-        await asyncio.sleep(0.5)  # what it took to open them is over
-        began, at, before = _cpu_time(way.pid), time.perf_counter(), open_streams.events
-        await asyncio.sleep(seconds)
-        spent, elapsed = _cpu_time(way.pid) - began, time.perf_counter() - at
-        events = open_streams.events - before
-    return Figures(_each(way, spent, events), events / elapsed, None)
-
-
-def _each(way: Way, spent: float, units: int) -> float | None:
-    return None if way.pid is None else spent / units * 1e6
-
-
-def _cpu_time(pid: int | None) -> float:
-    """Seconds of user and system time of all of a process's threads, children excluded.
-
-    Linux numbers the CPU clocks of other processes like this (clock_getcpuclockid(3));
-    `/proc/PID/stat` counts the same in steps of 10 ms.
-    """
-    return 0.0 if pid is None else time.clock_gettime((~pid << 3) | 2)

@@ -21,6 +21,10 @@ class Sample:
     elapsed: float
 
     @property
+    def requests(self) -> int:
+        return len(self.latencies)
+
+    @property
     def median(self) -> float:
         return self.latencies[len(self.latencies) // 2]
 

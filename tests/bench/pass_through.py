@@ -1,4 +1,4 @@
-"""`python -m tests.bench.pass_through UPSTREAM`: the least that an aiohttp proxy can do.
+"""`python -m tests.bench.pass_through PORT UPSTREAM`: the least that an aiohttp proxy can do.
 
 It relays each request to UPSTREAM and streams the bytes back. It knows no model, no token,
 no limit and no time-out: what a router costs above this is what the router itself does.
@@ -17,7 +17,7 @@ from aiohttp import web
 _KEPT = ("Content-Type", "Content-Length")
 
 
-async def serve(upstream: str) -> None:
+async def serve(port: int, upstream: str) -> None:
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
@@ -25,7 +25,7 @@ async def serve(upstream: str) -> None:
         async def relay(request: web.BaseRequest) -> web.StreamResponse:
             async with session.request(
                 request.method,
-                upstream + request.path,
+                f"http://{upstream}{request.path}",
                 data=await request.read(),
                 headers={"Content-Type": "application/json"},
             ) as answer:
@@ -39,12 +39,10 @@ async def serve(upstream: str) -> None:
                 return response
 
         server = await asyncio.get_running_loop().create_server(
-            web.Server(relay, access_log=None), "127.0.0.1", 0, backlog=1024
+            web.Server(relay, access_log=None), "127.0.0.1", port, backlog=1024
         )
-        port = server.sockets[0].getsockname()[1]
-        print(f"listening on http://127.0.0.1:{port}", flush=True)
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(sys.argv[1]))
+    uvloop.run(serve(int(sys.argv[1]), sys.argv[2]))

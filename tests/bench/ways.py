@@ -1,106 +1,130 @@
-"""The ways from a caller to one engine: none, a pass-through, this router, a former one."""
+"""The ways from a caller to an upstream: none, each product, this router, a former one."""
 
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 
-from tests.bench.engine import PYTHON
+from tests.bench.processes import Program, Running, running
+from tests.bench.products import API_KEY, STREAMING, WHOLE, engine, products, router
 from tests.loopback_hub import LoopbackHub
 from tests.servable import servable
-from tests.worker import ROOT, Worker
 
 CHAT = "/v1/chat/completions"
-PUBLIC = "bench/model"
-GATED = "bench/gated"
-_FILES = {
-    **servable(),
-    "model.safetensors": bytes(1000),
-}
+DIRECT, ROUTER, BEFORE = "direct", "router", "before"
+_FILES = {**servable(), "model.safetensors": bytes(1000)}
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
+    """`whole` answers at once, `streams` streams. `quick`: it can take many callers at once.
+
+    `starts`: seconds from the start until it answered, of each start.
+    """
+
     name: str
-    url: str
-    pid: int | None  # the process in between
+    whole: Running
+    streams: Running
+    quick: bool = True
+    starts: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ways:
     ways: tuple[Way, ...]
-    token: str  # of a caller that `GATED` is open to
+    headers: Mapping[str, str]  # of a caller that may use the models
 
 
 @contextmanager
-def open_ways(directory: Path, checkouts: Mapping[str, Path]) -> Iterator[Ways]:
-    """Start everything, both models warm. `checkouts` are the routers, by name."""
+def open_ways(
+    directory: Path, checkouts: Mapping[str, Path], starts: int, only: Sequence[str] = ("",)
+) -> Iterator[Ways]:
+    """Start everything, all models warm. `checkouts` are the routers, by name.
+
+    `starts`: how often each is started. `only`: the products, by name; "" for all.
+    """
     with ExitStack() as stack:
-        hub = stack.enter_context(LoopbackHub())
+        hub = stack.enter_context(gated_hub())
+        headers = {"X-HF-Token": _token(hub), "Authorization": f"Bearer {API_KEY}"}
+
+        def start(name: str, program: Program) -> Running:
+            return stack.enter_context(running(program, directory / f"{name}.log"))
+
+        def started(name: str, programs: list[Program]) -> tuple[float, ...]:
+            """Of all but the last, which stays."""
+            times = []
+            for number, program in enumerate(programs):
+                with running(program, directory / f"{name}-{number}.log") as one:
+                    times.append(one.seconds)
+            return tuple(times)
+
+        upstreams = [start(m[6:], engine(m, directory / m[6:])) for m in (WHOLE, STREAMING)]
+        whole, streams = (one.url.removeprefix("http://") for one in upstreams)
+        ways = [Way(DIRECT, upstreams[0], upstreams[1])]
+        for product in products():
+            if only[0] and product.name not in only:
+                continue
+            name = product.name.replace(" ", "-")
+            places = [directory / f"{name}-{number}" for number in range(starts - 1)]
+            times = started(name, [product.build(whole, place) for place in places])
+            both = (
+                start(f"{name}-w", product.build(whole, directory / f"{name}-w")),
+                start(f"{name}-s", product.build(streams, directory / f"{name}-s")),
+            )
+            times = (*times, both[0].seconds)
+            ways.append(Way(product.name, *both, quick=product.quick, starts=times))
+        for name, checkout in checkouts.items():
+            environ = hub.environment()
+            places = [directory / f"{name}-{number}" for number in range(starts - 1)]
+            times = started(name, [router(checkout, place, environ) for place in places])
+            one = start(name, router(checkout, directory / name, environ))
+            ways.append(Way(name, one, one, starts=(*times, one.seconds)))
+        for way in ways:
+            ask(way.whole.url, WHOLE, headers)
+        for way in ways:
+            if way.name in checkouts:
+                warm_streams(way.streams.url, headers)
+        yield Ways(tuple(ways), headers)
+
+
+@contextmanager
+def gated_hub() -> Iterator[LoopbackHub]:
+    """With both models, gated."""
+    with LoopbackHub() as hub:
         hub.add_account("bench")
-        hub.add_repo(PUBLIC, _FILES, owner="bench")
-        hub.add_repo(GATED, _FILES, owner="bench", gated="auto")
-        token = hub.add_account("caller")
-        hub.accept(GATED, "caller")
+        for model in (WHOLE, STREAMING):
+            hub.add_repo(model, _FILES, owner="bench", gated="auto")
+        yield hub
 
-        def router(name: str, checkout: Path) -> Way:
-            environ = {
-                **hub.environment(),
-                "ENGINE_PYTHON": str(PYTHON),
-                "MODEL_NAME": PUBLIC,
-                "MAX_LOADED_MODELS": "2",
-                "MAX_CONCURRENCY": "256",
-                "PYTHONHASHSEED": "0",  # else two starts of the same code differ
-            }
-            worker = Worker(directory / name, environ)
-            worker.cwd = checkout  # its code, with the packages that are installed here
-            stack.enter_context(worker)
-            ask(worker.url, PUBLIC, {})
-            ask(worker.url, GATED, {"X-HF-Token": token})
-            workers.append(worker)
-            return Way(name, worker.url, worker.pid)
 
-        workers: list[Worker] = []
-        routers = [router(name, checkout) for name, checkout in checkouts.items()]
-        engine = engine_of(workers[0])
-        between = stack.enter_context(_pass_through(engine))
-        yield Ways((Way("direct", engine, None), between, *routers), token)
+def _token(hub: LoopbackHub) -> str:
+    token = hub.add_account("caller")
+    for model in (WHOLE, STREAMING):
+        hub.accept(model, "caller")
+    return token
 
 
 def ask(url: str, model: str, headers: Mapping[str, str]) -> None:
     """One request, which starts the model's engine where none runs."""
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]})
-    sent = {"Content-Type": "application/json", **headers}
-    with urllib.request.urlopen(urllib.request.Request(url + CHAT, body.encode(), sent)) as got:
+    with _post(url, model, headers) as got:
         got.read()
 
 
-@contextmanager
-def _pass_through(engine: str) -> Iterator[Way]:
-    command = [sys.executable, "-m", "tests.bench.pass_through", engine]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    with process.stdout as said:
-        try:
-            yield Way("pass-through", said.readline().split()[-1], process.pid)
-        finally:
-            process.kill()
-            process.wait()
+def warm_streams(url: str, headers: Mapping[str, str]) -> None:
+    """Start the engine that streams; leave at the first event."""
+    with _post(url, STREAMING, headers, stream=True) as got:
+        got.read(16)
 
 
-def engine_of(worker: Worker) -> str:
-    """The own address of one of a worker's engines, off its command line."""
-    for pid in worker.processes():
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"--port" in words:
-            port = words[words.index(b"--port") + 1].decode()
-            if re.fullmatch(r"\d+", port):
-                return f"http://127.0.0.1:{port}"
-    raise RuntimeError("no engine is running")
+def _post(url: str, model: str, headers: Mapping[str, str], **fields: object) -> HTTPResponse:
+    content = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **fields}
+    sent = {"Content-Type": "application/json", **headers}
+    body = json.dumps(content, separators=(",", ":")).encode()
+    request = urllib.request.Request(url + CHAT, body, sent)
+    answer: HTTPResponse = urllib.request.urlopen(request)
+    return answer

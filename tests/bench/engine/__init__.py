@@ -1,7 +1,9 @@
 """An engine that costs next to nothing: it answers readiness, then the same bytes for ever.
 
-`ENGINE_PYTHON=PYTHON` starts it in SGLang's place. A whole answer comes at once. A stream
-never ends: one event each `INTERVAL`, until the client leaves.
+`ENGINE_PYTHON=PYTHON` starts it in SGLang's place. A whole answer comes at once, from nginx
+where there is one. An engine for a model with `STREAMS` in its name streams: an answer never
+ends, with one event each `INTERVAL`, until the client leaves. Where a request names `IDLE`, it
+is one event.
 """
 
 from __future__ import annotations
@@ -10,5 +12,7 @@ from pathlib import Path
 
 PYTHON = Path(__file__).with_name("python")
 INTERVAL = 0.1  # seconds between two events of one stream
+STREAMS = "streams"
+IDLE = "stays-idle"
 
-__all__ = ["INTERVAL", "PYTHON"]
+__all__ = ["IDLE", "INTERVAL", "PYTHON", "STREAMS"]

@@ -11,13 +11,16 @@ import asyncio
 import json
 import socket
 import sys
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import uvloop
 
 from engines.entry import inherited
-from tests.bench.engine import INTERVAL
+from tests.bench import nginx
+from tests.bench.engine import IDLE, INTERVAL, STREAMS
 
 _HEAD_END = b"\r\n\r\n"
 _PIECE = {
@@ -81,6 +84,7 @@ class Connection(asyncio.Protocol):
         self._ticks: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._loop = asyncio.get_running_loop()
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
@@ -96,6 +100,8 @@ class Connection(asyncio.Protocol):
         elif b'"stream":true' in body:
             self._transport.write(_STREAM_HEAD)
             self._tick()
+            if self._ticks is not None and IDLE.encode() in body:
+                self._ticks.cancel()
         else:
             self._transport.write(_ANSWER)
 
@@ -105,7 +111,7 @@ class Connection(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._transport.write(_EVENT)
-        self._ticks = asyncio.get_running_loop().call_later(INTERVAL, self._tick)
+        self._ticks = self._loop.call_later(INTERVAL, self._tick)
 
 
 def _length(head: bytes) -> int:
@@ -135,6 +141,12 @@ def main() -> None:
         listener, key = socket.create_server((args.host, args.port)), ""
     else:
         listener, key = inherited(*map(int, files.split(",")[:2]))
+    if STREAMS not in args.model_path and nginx.find() is not None:
+        listener.listen(1024)
+        directory, info = Path(tempfile.mkdtemp()), json.dumps({"model_path": args.model_path})
+        port = listener.getsockname()[1]
+        answer = json.dumps(_WHOLE)
+        nginx.serve_on(listener, nginx.canned(directory, port, key, info, answer))
     try:
         uvloop.run(serve(listener, key, args.model_path))
     except KeyboardInterrupt:  # SIGINT is how the router ends an idle engine
