@@ -48,5 +48,8 @@ class ProgressTracker:
         if latest.queued:
             return Download(queued=True)
         fetched, left = latest.done - run.first.done, latest.total - latest.done
-        seconds = (self._clock() - run.began) * left / fetched if fetched > 0 else None
-        return Download(latest.done, latest.total, seconds if left else 0.0)
+        if fetched <= 0:
+            return Download(latest.done, latest.total, None if left else 0.0)
+        elapsed = self._clock() - run.began
+        rate = fetched / elapsed if elapsed > 0 else None
+        return Download(latest.done, latest.total, elapsed * left / fetched, rate=rate)

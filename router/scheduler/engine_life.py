@@ -21,6 +21,7 @@ from router.scheduler.lifecycle import CUTS_OFF, Cause, IllegalTransition, State
 from router.scheduler.memory import Shrink
 from router.scheduler.shared_slot import SharedSlot
 from router.scheduler.state import LONGEST_BACKOFF, SHRUNK_FOR, TURN_KEPT, Limits, Standby
+from router.scheduler.track import FailureKind
 from router.scheduler.trials import Trials
 from router.scheduler.waiting import Line, QueuePlaces
 
@@ -260,6 +261,7 @@ class EngineLife(SharedSlot):
         return dismissed
 
     def _fetch_failed(self, event: events.FetchFailed, now: float) -> list[Action]:
+        self.track.failed(FailureKind.DOWNLOAD, str(event.error.message), now)
         failed = self.dismiss("its download failed", now)
         if event.blames_credential:
             self.refused[self.credential_digest] = event.error
@@ -342,6 +344,7 @@ class EngineLife(SharedSlot):
         self.generation = standby.generation if standby else next(self._numbers)
         self.standby, self.loaded, self.held, self.excess = None, True, self.claim, 0
         self.sleeps, self.alone = allotment.sleeps, allotment.whole
+        self.track.begin(standby.took if standby else None)
         self.started_at, self.shared_at, self.shared = now, -inf, False
         self.started_for = self.user = self.oldest.caller
         return [*done, actions.Start(self.spec, self.generation, self.snapshot, allotment)]
@@ -466,6 +469,7 @@ class EngineLife(SharedSlot):
     def _ready(self, event: events.Healthy, now: float) -> list[Action]:
         stage = Stage.FROM_GATE if self.from_gate else Stage.START
         self._took(stage, now - self.process_since)
+        self.track.up(stage, now - self.process_since, now - self.started_at, now)
         self._move(Cause.HEALTHY, now)
         self.no_prestart = False
         if event.taken is not None:
@@ -499,17 +503,21 @@ class EngineLife(SharedSlot):
         return []
 
     def _awake(self, now: float) -> list[Action]:
-        self._took(Stage.WAKE, now - self.moved_at)
+        took = now - self.moved_at
+        self._took(Stage.WAKE, took)
+        self.track.up(Stage.WAKE, took, took, now)
         self._move(Cause.AWAKE, now)
         return self._up(now)
 
     def _crashed_asleep(self, event: events.Crashed, now: float) -> list[Action]:
         """It failed to sleep or to wake, which is no caller's doing."""
+        self.track.failed(FailureKind.CRASH, event.reason, now)
         self.no_sleep = True
         self._cool_down(now)
         return [self._stop(Cause.CRASHED, now, event.reason)]
 
     def _start_failed(self, event: events.StartFailed, now: float) -> list[Action]:
+        self.track.failed(FailureKind.START, event.reason, now)
         failed: list[Action] = []
         last = Shrink.HALF_THE_CACHE if self.alone else Shrink.WHOLE_DEVICE
         if event.out_of_memory and self.shrink < last:
@@ -523,14 +531,14 @@ class EngineLife(SharedSlot):
 
     def overrun(self, now: float) -> list[Action]:
         """End a start that has taken longer than it may while another caller waits."""
+        why = "others wait, and it took too long"
+        self.track.failed(FailureKind.START, why, now)
         self._cool_down(now)
         failed = self.fail(rejections.start_too_long(self))
-        return [
-            *failed,
-            self._stop(Cause.START_FAILED, now, "others wait, and it took too long"),
-        ]
+        return [*failed, self._stop(Cause.START_FAILED, now, why)]
 
     def _crashed(self, event: events.Crashed, now: float) -> list[Action]:
+        self.track.failed(FailureKind.CRASH, event.reason, now)
         verdict, told = self._judge_crash(now)
         if verdict.alone or not verdict.suspects:  # a cool-down harms no innocent caller
             self._cool_down(now)

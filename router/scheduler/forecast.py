@@ -41,6 +41,7 @@ class Download:
     total: int = 0
     seconds: float | None = None  # until it is complete; None: no telling
     queued: bool = False  # it waits until others end
+    rate: float | None = None  # bytes a second, so far; None: no telling
 
 
 NO_DOWNLOAD = Download()

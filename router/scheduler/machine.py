@@ -25,8 +25,10 @@ from router.scheduler.lifecycle import State
 from router.scheduler.outlook import Forecasts, place_in
 from router.scheduler.planner import Plan, plan
 from router.scheduler.quotas import Quotas
+from router.scheduler.report import PoolReport
 from router.scheduler.roster import Roster
 from router.scheduler.state import Limits, Slot
+from router.scheduler.survey import Downloads, Measurement, survey
 from router.scheduler.view import Capacity, View
 
 REMEASURE = 1.0  # seconds until free memory that was not enough is measured again
@@ -57,6 +59,7 @@ class Scheduler:
         self._forecasts = Forecasts()
         self._room = Capacity(0, 0)  # that pinned engines leave, when last looked at
         self._now = 0.0  # of the last pass
+        self._measured: Measurement | None = None
 
     @property
     def slots(self) -> Mapping[EngineKey, EngineLife]:
@@ -78,6 +81,19 @@ class Scheduler:
         if slot is None:
             return Forecast(Reason.QUEUED)
         return self._forecasts.of(slot, replace(self._view(), now=now), download)
+
+    def report(self, now: float, downloads: Downloads = lambda _: NO_DOWNLOAD) -> PoolReport:
+        """All that an operator may want to know. Changes nothing. `now`: no earlier than the
+        last pass. `downloads`: how far each is, by its number."""
+        view = replace(self._view(), now=now)
+        return survey(
+            view,
+            lambda slot, download: self._forecasts.of(slot, view, download or NO_DOWNLOAD),
+            downloads,
+            measured=self._measured,
+            waiting=self._places.taken,
+            shutting_down=self.shutting_down,
+        )
 
     def validate(self) -> None:
         """Raise `InvariantViolation` unless every invariant holds."""
@@ -373,6 +389,8 @@ class Scheduler:
 
     def _plan(self, event: events.Event) -> Plan:
         free = event.free if isinstance(event, events.Measured) else None
+        if free is not None:
+            self._measured = Measurement(free, self._now)
         decided = plan(self._view(free))
         if free is not None and decided.start is None and self._roster.queued:
             return replace(decided, wake_at=min(decided.wake_at, self._now + REMEASURE))

@@ -17,6 +17,7 @@ from router.scheduler.events import Event, Wanted, abridged
 from router.scheduler.lifecycle import Cause, State
 from router.scheduler.memory import Shrink
 from router.scheduler.suspicion import Suspicion
+from router.scheduler.track import Track
 from router.scheduler.trials import Trials
 from router.scheduler.waiting import Caller, Line
 
@@ -84,6 +85,11 @@ class Standby:
     def standing(self) -> bool:
         """It waits at the gate."""
         return self.stood_at is not None
+
+    @property
+    def took(self) -> float | None:
+        """Seconds from its beginning to the gate; None: it is not there yet."""
+        return None if self.stood_at is None else self.stood_at - self.since
 
 
 @dataclass(slots=True, eq=False)
@@ -160,6 +166,7 @@ class Slot:
     shrink: Shrink = Shrink.NONE  # of its cache, after it ran out of memory
     shrunk_at: float = -inf
     verify_files: bool = False  # the last start failed: files may be missing or damaged
+    track: Track = field(default_factory=Track)  # for the operator
     # the last events and moves, each with its time
     story: deque[tuple[float, Event | Cause]] = field(
         default_factory=lambda: deque(maxlen=STORY_LENGTH)

@@ -6,6 +6,7 @@ tens of thousands.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from math import inf
@@ -119,6 +120,10 @@ class Line(dict[int, Wanted]):
     @property
     def callers(self) -> Iterable[Caller]:
         return self._by_caller.keys()
+
+    def by_caller(self) -> Counter[Caller]:
+        """How many requests of each caller wait."""
+        return Counter({caller: len(own) for caller, own in self._by_caller.items()})
 
     def oldest_of(self, caller: Caller) -> Wanted | None:
         return next(iter(self._by_caller.get(caller, {}).values()), None)

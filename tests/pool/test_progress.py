@@ -29,7 +29,7 @@ def test_a_download_is_estimated_by_its_rate_without_what_was_on_disk_before() -
     downloads = Downloads()
     downloads.tell(0, FetchProgress(100, 400))
     downloads.tell(10, FetchProgress(200, 400))
-    assert downloads.tracker.of(7) == Download(200, 400, 20.0)
+    assert downloads.tracker.of(7) == Download(200, 400, 20.0, rate=10.0)
 
 
 def test_the_rest_of_a_download_that_stalls_grows() -> None:
@@ -37,7 +37,7 @@ def test_the_rest_of_a_download_that_stalls_grows() -> None:
     downloads.tell(0, FetchProgress(0, 300))
     downloads.tell(10, FetchProgress(100, 300))
     downloads.clock.advance(10)
-    assert downloads.tracker.of(7) == Download(100, 300, 40.0)
+    assert downloads.tracker.of(7) == Download(100, 300, 40.0, rate=5.0)
 
 
 def test_a_download_that_waits_for_others_is_queued_and_its_rate_begins_later() -> None:
@@ -46,7 +46,7 @@ def test_a_download_that_waits_for_others_is_queued_and_its_rate_begins_later() 
     assert downloads.tracker.of(7) == Download(queued=True)
     downloads.tell(1000, FetchProgress(0, 300))
     downloads.tell(10, FetchProgress(100, 300))
-    assert downloads.tracker.of(7) == Download(100, 300, 20.0)
+    assert downloads.tracker.of(7) == Download(100, 300, 20.0, rate=10.0)
 
 
 def test_a_download_that_ended_is_forgotten() -> None:

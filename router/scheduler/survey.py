@@ -1,0 +1,178 @@
+"""Makes the report of the pool's state from the slots. Changes nothing.
+
+It looks at each model that is known once, and closely at those that are shown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from math import inf
+
+from router.scheduler.events import DIGEST_SHOWN
+from router.scheduler.forecast import Download, Forecast
+from router.scheduler.lifecycle import State
+from router.scheduler.planner import plan
+from router.scheduler.report import (
+    CallersShare,
+    DeviceReport,
+    EngineReport,
+    PoolReport,
+    RequestsReport,
+    StandbyReport,
+    WaitReport,
+)
+from router.scheduler.roster import Roster
+from router.scheduler.state import Slot
+from router.scheduler.view import View
+from router.scheduler.waiting import Caller
+
+MOST_ENGINES = 200  # that are shown
+MOST_CALLERS = 8  # of one model
+
+Downloads = Callable[[int], Download]  # how far a download is, by its number
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The device's free memory, when it was last measured."""
+
+    free: int
+    at: float
+
+
+def survey(
+    view: View,
+    forecast: Callable[[Slot, Download | None], Forecast],
+    downloads: Downloads,
+    *,
+    measured: Measurement | None,
+    waiting: int,
+    shutting_down: bool,
+) -> PoolReport:
+    """`waiting`: requests, for all models."""
+    known = _Known(view, forecast, downloads)
+    shown = list(_shown(view.roster))
+    return PoolReport(
+        now=view.now,
+        engines=tuple(map(known.engine, shown[:MOST_ENGINES])),
+        more_engines=max(0, len(shown) - MOST_ENGINES),
+        devices=(_device(view, measured),),
+        loaded=view.roster.loaded,
+        waiting=waiting,
+        shutting_down=shutting_down,
+    )
+
+
+def _shown(roster: Roster) -> Iterator[Slot]:
+    """What is up, comes, is waited for, stands by or has failed; each once."""
+    off = chain(roster.in_state(State.COLD).values(), roster.in_state(State.FETCHED).values())
+    yield from dict.fromkeys(
+        chain(
+            roster.engines,
+            roster.in_state(State.FETCHING).values(),
+            roster.queued.values(),
+            roster.standby.values(),
+            (slot for slot in off if slot.failures),
+        )
+    )
+
+
+def _device(view: View, measured: Measurement | None) -> DeviceReport:
+    return DeviceReport(
+        index=0,
+        budget=view.limits.budget,
+        held=view.roster.held,
+        standby=view.limits.standby_claim * len(view.roster.standby),
+        written_off=view.written_off,
+        free=measured.free if measured else None,
+        measured_at=measured.at if measured else None,
+    )
+
+
+class _Known:
+    """What is computed once for all engines."""
+
+    def __init__(
+        self,
+        view: View,
+        forecast: Callable[[Slot, Download | None], Forecast],
+        downloads: Downloads,
+    ) -> None:
+        self._view, self._forecast, self._downloads = view, forecast, downloads
+        self._rooms = plan(view).rooms if view.roster.queued else {}
+        self._order = {slot: place for place, slot in enumerate(_by_eviction(view), 1)}
+
+    def engine(self, slot: Slot) -> EngineReport:
+        track, now = slot.track, self._view.now
+        download = self._downloads(slot.attempt) if slot.state is State.FETCHING else None
+        return EngineReport(
+            key=slot.key,
+            spec=slot.spec,
+            state=slot.state,
+            since=slot.moved_at,
+            generation=slot.generation,
+            size=slot.size,
+            claim=slot.claim,
+            held=slot.held,
+            tokens=slot.tokens,
+            devices=(0,) if slot.held else (),
+            in_flight=_requests(Counter(one.caller for one in slot.leases.values())),
+            waiting=_requests(slot.queue.by_caller()),
+            wait=self._wait(slot, download) if slot.queue else None,
+            download=download,
+            standby=_standby(slot),
+            pinned=slot.spec.pinned,
+            last_used=slot.last_used if slot.track.starts else None,
+            expires_at=_time(slot.expires_at),
+            evicted_next=self._order.get(slot),
+            starts=track.starts,
+            last_start=track.last_start,
+            failures=slot.failures,
+            last_failure=track.last_failure,
+            retry_at=slot.retry_at if slot.retry_at > now else None,
+            suspected_until=slot.suspicion.until if slot.suspicion.active(now) else None,
+        )
+
+    def _wait(self, slot: Slot, download: Download | None) -> WaitReport:
+        leaving = self._rooms.get(slot, ())
+        return WaitReport(
+            forecast=self._forecast(slot, download),
+            leaving=tuple(one.key for one in leaving),
+            gives_up_at=slot.queue.next_deadline,
+        )
+
+
+def _by_eviction(view: View) -> Iterator[Slot]:
+    """The engines in the order in which they would make room: idle ones first."""
+    up = [
+        slot
+        for state in (State.READY, State.DRAINING, State.ASLEEP)
+        for slot in view.roster.in_state(state).values()
+        if not slot.spec.pinned
+    ]
+    for idle in (True, False):
+        yield from view.by_loss(slot for slot in up if slot.idle is idle)
+
+
+def _standby(slot: Slot) -> StandbyReport | None:
+    one = slot.standby
+    return StandbyReport(one.generation, one.since, one.stood_at) if one else None
+
+
+def _requests(by_caller: Counter[Caller]) -> RequestsReport:
+    most = by_caller.most_common(MOST_CALLERS)
+    return RequestsReport(
+        requests=by_caller.total(),
+        callers=tuple(
+            CallersShare(caller if caller is None else caller[:DIGEST_SHOWN], requests)
+            for caller, requests in most
+        ),
+        more_callers=len(by_caller) - len(most),
+    )
+
+
+def _time(at: float) -> float | None:
+    return at if abs(at) < inf else None
