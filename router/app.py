@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +27,10 @@ from engines.read_ahead import ReadAhead
 from engines.sleep_memory import sleep_memory
 from router.access.authorize import Admission
 from router.access.credentials import Credentials
+from router.admin.admin import Admin
+from router.admin.disk_meter import DiskMeter
+from router.admin.names import Names
+from router.admin.state import StateWriter, WorkerFacts
 from router.clock import WorkerClock, watch
 from router.config import files, operator_models
 from router.config.catalog import Catalog
@@ -38,6 +43,7 @@ from router.downloads.places import Places
 from router.downloads.volume_lock import LockContender, VolumeLock
 from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
+from router.logs import Redactor
 from router.pool.history_file import HistoryFile, HistoryKeeper
 from router.pool.pool import EnginePool
 from router.repository.conditions import Machine, gpus
@@ -109,6 +115,7 @@ class Parts:
 
     pool: EnginePool
     service: Service
+    admin: Admin
     background: Sequence[Work]
 
 
@@ -151,7 +158,8 @@ class Assembly:
             *disk.kept_in_order(pool, downloads),
             keeper.run,
         ]
-        return Parts(pool, self._service(pool, admission, aside), background)
+        service = self._service(pool, admission, aside)
+        return Parts(pool, service, self._admin(pool, service, disk), background)
 
     def _disk(self) -> Disk:
         settings, models = self._settings, self._configuration.catalog.models
@@ -302,6 +310,27 @@ class Assembly:
             clock=self._clock,
         )
 
+    def _admin(self, pool: EnginePool, service: Service, disk: Disk) -> Admin:
+        configuration, settings = self._configuration, self._settings
+        started_at = time.time()
+
+        def facts() -> WorkerFacts:
+            health = service.health()
+            return WorkerFacts(
+                started_at,
+                health.ready,
+                health.leaving,
+                max_queue=settings.max_queue,
+                max_loaded=settings.max_loaded_models,
+            )
+
+        names = Names(lambda: configuration.catalog)
+        writer = StateWriter(names, Redactor(configuration.secrets))
+        meter = DiskMeter(disk.usage, self._clock)
+        admin = Admin(pool, writer, meter, facts, time.time)
+        self._stack.push_async_callback(admin.close)
+        return admin
+
 
 class Worker:
     """The service and the pool behind it, from opening to the end of the last engine.
@@ -311,14 +340,19 @@ class Worker:
 
     def __init__(self, configuration: Configuration, clock: WorkerClock | None = None) -> None:
         self._configuration, self._clock = configuration, clock or WorkerClock()
-        self._pool: EnginePool | None = None
+        self._parts: Parts | None = None
+
+    @property
+    def admin(self) -> Admin:
+        """For the operator. Of an open worker."""
+        return self._opened.admin
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Service]:
         """Put everything together; close what it holds when the block ends."""
         async with AsyncExitStack() as stack:
             parts = Assembly(self._configuration, self._clock, stack).build()
-            self._pool = parts.pool
+            self._parts = parts
             # Until the end: if nothing watches the clock it stands still, and no drain
             # deadline ever comes.
             background = in_background(parts.background, parts.pool.at_fault)
@@ -327,16 +361,19 @@ class Worker:
 
     async def until_leaving(self, service: Service) -> None:
         """Preload models; return at a signal, or when the machine is at fault."""
-        await Run(self._opened, service).until_leaving(self._configuration.catalog)
+        await Run(self._opened.pool, service).until_leaving(self._configuration.catalog)
 
     async def drain(self) -> int:
         """Let requests end, then stop every engine; return the process's exit status."""
-        return await drain(self._opened, self._configuration.settings.drain_timeout)
+        opened = self._opened
+        status = await drain(opened.pool, self._configuration.settings.drain_timeout)
+        await opened.admin.close()  # its listeners have seen the drain
+        return status
 
     @property
-    def _opened(self) -> EnginePool:
-        assert self._pool is not None, "open first"  # noqa: S101
-        return self._pool
+    def _opened(self) -> Parts:
+        assert self._parts is not None, "open first"  # noqa: S101
+        return self._parts
 
 
 def _limits(settings: Settings, catalog: Catalog, memory: Gauge, sleep_memory: int) -> Limits:

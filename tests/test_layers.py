@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engines": BASE
     | {"config", "logs", "pool.interfaces", "scheduler.actions", "repository", "side_process"},
     "requests": BASE | {"config", "access", "pool", "scheduler", "side_process"},
+    "admin": BASE | {"config", "downloads.disk", "pool", "requests", "scheduler"},
     "running": {"config", "pool", "requests"},
     "openapi": {"errors", "requests", "router"},  # `router` has the version
     "http": BASE | {"config", "openapi", "requests", "side_process"},

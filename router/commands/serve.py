@@ -20,6 +20,7 @@ from router.commands.variables import misspelled_variables
 from router.config.platform import Platform, detect
 from router.config.settings import Settings, SettingsError
 from router.downloads.cache_check import cache_problem, is_full, is_on_disk
+from router.http.admin_routes import AdminRoutes
 from router.http.server import HttpServer
 from router.http.sites import Sites
 from router.scheduler.state import left_free
@@ -119,6 +120,8 @@ async def _serve(worker: Worker, settings: Settings) -> int:
             read_timeout=settings.read_timeout,
             max_connections=min(MOST_CONNECTIONS, raise_open_files() // 2),
             sites=Sites(settings.allowed_hosts, settings.cors_origins),
+            operator=(AdminRoutes(worker.admin),),
+            admin_key=settings.admin_api_key,
         )
         try:
             port = await server.start(settings.host, settings.port, settings.port_health)

@@ -51,6 +51,7 @@ ORIGINS = Kind(parsers.as_origins, "origins", _COMMAS)
 PATTERNS = Kind(Patterns.parse, "patterns", _COMMAS)
 TOKEN: Kind[Token] = Kind(parsers.as_token, "token")
 KEYS: Kind[tuple[Secret, ...]] = Kind(parsers.as_keys, "keys", _COMMAS)
+KEY: Kind[Secret] = Kind(parsers.as_key, "key")
 
 
 def one_of(*choices: str) -> Kind[str]:

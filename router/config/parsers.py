@@ -127,6 +127,13 @@ def as_keys(text: str) -> tuple[Secret, ...]:
     return tuple(map(Secret, keys))
 
 
+def as_key(text: str) -> Secret:
+    (key, *more) = as_keys(text) or (None,)
+    if key is None or more:
+        raise ValueError("one key of 8 or more ASCII characters, without spaces or commas")
+    return key
+
+
 def as_hosts(text: str) -> frozenset[str]:
     hosts = frozenset(host.lower() for host in as_names(text))
     if not all(re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?", host) for host in hosts):

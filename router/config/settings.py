@@ -368,6 +368,15 @@ class Settings:
         secret=True,
         in_readme=True,
     )
+    admin_api_key: Secret | None = setting(
+        kinds.KEY,
+        "The operator's own key, for the routes below /admin/: they tell of all models and "
+        "callers, and unload models. No caller may have it.",
+        label="Operator's Key",
+        unset="these routes are for this machine alone, where HOST is loopback and callers "
+        "need no keys; elsewhere there are none",
+        secret=True,
+    )
 
     allowed_hosts: frozenset[str] = setting(
         kinds.OWN_HOSTS,
@@ -462,8 +471,8 @@ class Settings:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """All that must never be logged."""
-        token = () if self.hf_token is None else (self.hf_token,)
-        return (*token, *self.api_keys, *self.platform_keys)
+        own = (self.hf_token, self.admin_api_key)
+        return (*filter(None, own), *self.api_keys, *self.platform_keys)
 
     @classmethod
     def from_environ(
@@ -490,6 +499,8 @@ class Settings:
             raise SettingsError(
                 "CORS_ORIGINS", "*", "a list of origins, unless API_KEYS is set"
             )
+        if values["admin_api_key"] in values["api_keys"]:
+            raise SettingsError("ADMIN_API_KEY", "***", "a key that is not in API_KEYS")
         if values["port_health"] == values["port"]:
             values["port_health"] = None
         return cls(platform=platform, platform_keys=platform_keys(environ), **values)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from router.downloads.downloader import SnapshotDownloader
@@ -14,6 +16,17 @@ from router.downloads.removal import SnapshotRemoval, SnapshotUse
 from router.downloads.retention import PrivateModelRetention
 from router.downloads.space import DiskSpace, free_space, reserve_of
 from router.models import ModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """Bytes of the download directory. `used`: by all snapshots; `budget`: for these, if the
+    operator has set one; `free`: on the whole disk; `reserve`: of these stay free."""
+
+    used: int
+    budget: int | None
+    free: int
+    reserve: int
 
 
 class Disk:
@@ -32,7 +45,8 @@ class Disk:
         private_ttl: float | None,
     ) -> None:
         self._cache, self._operators = cache, OperatorsSnapshots(operators)
-        self._private_ttl = private_ttl
+        self._private_ttl, self._budget = private_ttl, budget
+        self._eviction: SnapshotEviction | None = None
         self.private = LastUsed(cache, PRIVATE)
         self.last_used = LastUsed(cache, ALL, owner=secrets.token_hex(16))
         self.unfinished = LastUsed(cache, UNFINISHED)
@@ -41,6 +55,13 @@ class Disk:
             lambda: free_space(cache), reserve=reserve_of(cache), budget=budget
         )
 
+    async def usage(self) -> DiskUsage:
+        """Measured now, which reads each snapshot's list of files. Raises `OSError`."""
+        used = await self._eviction.total() if self._eviction else 0
+        free = await asyncio.to_thread(free_space, self._cache)
+        reserve = await asyncio.to_thread(reserve_of, self._cache)
+        return DiskUsage(used, self._budget, free, reserve)
+
     def kept_in_order(
         self, pool: SnapshotUse, downloads: SnapshotDownloader
     ) -> Iterator[Callable[[], Awaitable[None]]]:
@@ -48,7 +69,7 @@ class Disk:
         cache = self._cache
         records = (self.private, self.last_used, self.unfinished, self.public)
         removal = SnapshotRemoval(cache, pool=pool, downloads=downloads, records=records)
-        self.space.room_maker = eviction = SnapshotEviction(
+        self.space.room_maker = self._eviction = eviction = SnapshotEviction(
             cache,
             last_used=self.last_used,
             unfinished=self.unfinished,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from typing import Protocol
 
 from aiohttp import web
 
@@ -14,6 +15,23 @@ from router.secrets import Secret, digest_of
 
 _THIS_MACHINE = Sites()  # no host, page or proxy beyond loopback, whatever the settings allow
 _PROXIED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+
+
+class OperatorRoutes(Protocol):
+    """Routes that only the operator may use."""
+
+    @property
+    def label(self) -> str:
+        """What the access log calls them."""
+        ...
+
+    def has(self, path: str) -> bool:
+        """Whether a path is theirs."""
+        ...
+
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer the operator. Raises `RouterError`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +57,14 @@ class OperatorGuard:
         # Every offered key is compared, so that the time tells nothing.
         if not sum(hmac.compare_digest(digest_of(key), known) for key in offered_keys(request)):
             raise InvalidApiKey("This is for the operator: send ADMIN_API_KEY as the API key.")
+
+    def admits(self, request: web.BaseRequest) -> bool:
+        """False: to this caller, the operator's routes do not exist. Raises `InvalidApiKey`."""
+        try:
+            self.check(request)
+        except RouteNotFound:
+            return False
+        return True
 
     def _is_local(self, request: web.BaseRequest) -> bool:
         if not self.on_loopback or any(name in request.headers for name in _PROXIED):

@@ -5,26 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import orjson
 from aiohttp import HttpVersion11, web
 
 from router.config.hosts import is_loopback
 from router.errors import (
     InternalError,
-    MethodNotAllowed,
     RouteNotFound,
     RouterError,
 )
+from router.http.answers import CODE, READ, json_answer, method_not_allowed, refused
 from router.http.connection import (
     HEADERS_KEY,
     Handler,
     QuietServer,
-    error_response,
     was_given_up,
 )
 from router.http.incoming import (
@@ -35,25 +33,25 @@ from router.http.incoming import (
     offered_keys,
     request_id_of,
 )
+from router.http.operator import OperatorGuard, OperatorRoutes
 from router.http.refusals import Refusals
 from router.http.sites import Sites
 from router.openapi.document import PATH as DOCUMENT
 from router.openapi.document import Document
-from router.requests.dialects import Problem
 from router.requests.interfaces import Backend, Response
 from router.requests.model_list import model_list, model_object
 from router.requests.request import Request
-from router.requests.routes import ROUTES, dialect_of
+from router.requests.routes import ROUTES
+from router.secrets import Secret
 
 logger = logging.getLogger("router.http")
 
 _HEALTH = ("/ping", "/health")
 _MODELS = "/v1/models"
-_READ = ("GET", "HEAD")
 _LAST_MOMENT = 1.0  # seconds for a request that was cut off to clean up
 _SLOW_READER = 10.0  # seconds on top of the service's own deadline
-_CODE = web.RequestKey("code", str)  # of the error that the caller got
 _CALLER = web.RequestKey("caller", str)  # by its API key
+_ROUTE = web.RequestKey("route", str)  # for the log, of the operator's requests
 # In the log only, as nginx has them.
 _CALLER_LEFT = 499
 _NOT_READ = 408
@@ -71,6 +69,8 @@ class HttpServer:
     * `max_connections`: beyond it, the oldest that wait for a request are closed.
     * `sites`: the hosts and web pages that the operator allows. Where the server listens on
       loopback is found out at `start`.
+    * `operator`: routes for the operator alone, who has `admin_key`. Without it, the operator
+      is on this machine, if the server listens there alone and callers need no keys either.
     """
 
     def __init__(
@@ -84,6 +84,8 @@ class HttpServer:
         read_timeout: float = 30.0,
         max_connections: int = 4096,
         sites: Sites | None = None,
+        operator: Sequence[OperatorRoutes] = (),
+        admin_key: Secret | None = None,
     ) -> None:
         self._service = service
         self._longest = request_timeout + _SLOW_READER
@@ -93,6 +95,8 @@ class HttpServer:
         self._sites = sites or Sites()
         self._refusals = Refusals()
         self._document = Document()
+        self._operator, self._admin_key = operator, admin_key
+        self._needs_keys = bool(api_keys)
         self._servers: list[QuietServer] = []
         self._listeners: list[asyncio.Server] = []
         self._active: set[asyncio.Task[Any]] = set()
@@ -177,7 +181,7 @@ class HttpServer:
                 raise ConnectionResetError("the answer broke off") from None
             refusal = InternalError("The router failed on this request. Its log says why.")
         await self._refusals.hold(request.get(_CALLER, ""))
-        return _refused(request, refusal)
+        return refused(request, refusal)
 
     async def _admit(self, serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
         """Serve what no foreign web page sent, and answer browsers that ask first."""
@@ -196,6 +200,10 @@ class HttpServer:
         path = request.path  # decoded, without the query, which means nothing here
         if path in _HEALTH:
             return await self._serve_health(request)
+        routes = self._operators(path)
+        if routes is not None and self._guard.admits(request):
+            request[_ROUTE] = routes.label
+            return await routes.serve(request)
         caller = request[_CALLER] = self._keys.caller(offered_keys(request))
         if path == _MODELS or path.startswith(_MODELS + "/"):
             return await self._serve_models(request, path, caller)
@@ -204,7 +212,7 @@ class HttpServer:
         if path not in ROUTES:
             raise RouteNotFound(f"No such route. There are: {', '.join([*ROUTES, _MODELS])}.")
         if request.method != "POST":
-            return _method_not_allowed(request, "POST")
+            return method_not_allowed(request, "POST")
         token = hf_token(request)
         # Not named here: a body of 32 MiB would be there twice until the answer ends.
         async with self._service.open(
@@ -212,33 +220,46 @@ class HttpServer:
         ) as response:
             return await _send(response, request)
 
+    def _operators(self, path: str) -> OperatorRoutes | None:
+        return next((routes for routes in self._operator if routes.has(path)), None)
+
+    @property
+    def _guard(self) -> OperatorGuard:
+        # With keys, a caller on this machine may be a proxy that says nothing of itself.
+        here = self._sites.on_loopback and not self._needs_keys
+        return OperatorGuard(self._admin_key, on_loopback=here)
+
     async def _serve_health(self, request: web.BaseRequest) -> web.StreamResponse:
         """`/ping` as RunPod reads it: 204 starting, 200 ready, 503 leaving."""
         if request.path not in _HEALTH:
             raise RouteNotFound("Only /ping and /health are here.")
-        if request.method not in _READ:
-            return _method_not_allowed(request, ", ".join(_READ))
+        if request.method not in READ:
+            return method_not_allowed(request, *READ)
         health = self._service.health()
         state = "leaving" if health.leaving else "ready" if health.ready else "starting"
         if request.path == "/health":
-            return _json(request, {"status": state}, status=200 if state == "ready" else 503)
+            return json_answer(
+                request, {"status": state}, status=200 if state == "ready" else 503
+            )
         status = {"leaving": 503, "ready": 200, "starting": 204}[state]
         return web.Response(status=status, headers=request[HEADERS_KEY])
 
     def _serve_document(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.method not in _READ:
-            return _method_not_allowed(request, ", ".join(_READ))
-        return _whole(request, self._document.written())
+        if request.method not in READ:
+            return method_not_allowed(request, *READ)
+        return json_answer(request, self._document.written())
 
     async def _serve_models(
         self, request: web.BaseRequest, path: str, caller: str
     ) -> web.StreamResponse:
-        if request.method not in _READ:
-            return _method_not_allowed(request, ", ".join(_READ))
+        if request.method not in READ:
+            return method_not_allowed(request, *READ)
         token = hf_token(request)
         if name := path.removeprefix(_MODELS).removeprefix("/"):
-            return _json(request, model_object(await self._service.model(name, token, caller)))
-        return _json(request, model_list(await self._service.models(token, caller)))
+            return json_answer(
+                request, model_object(await self._service.model(name, token, caller))
+            )
+        return json_answer(request, model_list(await self._service.models(token, caller)))
 
 
 async def _send(response: Response, request: web.BaseRequest) -> web.StreamResponse:
@@ -252,42 +273,14 @@ async def _send(response: Response, request: web.BaseRequest) -> web.StreamRespo
         async for data in response:
             await sent.write(data)
         if response.failure is not None:
-            request[_CODE] = response.failure.code or "engine"
+            request[CODE] = response.failure.code or "engine"
     except RouterError as error:
         # The head is sent, so the answer can only visibly break off.
         logger.warning("an answer broke off: %s", error.code)
-        request[_CODE] = error.code
+        request[CODE] = error.code
         raise ConnectionResetError(f"the answer broke off: {error.code}") from None
     await sent.write_eof()
     return sent
-
-
-def _refused(request: web.BaseRequest, error: RouterError, **headers: str) -> web.Response:
-    request[_CODE] = error.code
-    response = error_response(
-        Problem.of(error), request[HEADERS_KEY], dialect_of(request.path), **headers
-    )
-    if not request.content.is_eof():
-        # The body may never come, and the next request would be read as its rest.
-        response.force_close()
-    return response
-
-
-def _method_not_allowed(request: web.BaseRequest, allowed: str) -> web.Response:
-    return _refused(request, MethodNotAllowed(f"This route takes {allowed}."), Allow=allowed)
-
-
-def _json(request: web.BaseRequest, content: object, status: int = 200) -> web.Response:
-    return _whole(request, orjson.dumps(content), status)
-
-
-def _whole(request: web.BaseRequest, body: bytes, status: int = 200) -> web.Response:
-    return web.Response(
-        status=status,
-        body=body,
-        content_type="application/json",
-        headers=request[HEADERS_KEY],
-    )
 
 
 def _log_access(request: web.BaseRequest, status: int, seconds: float) -> None:
@@ -295,8 +288,9 @@ def _log_access(request: web.BaseRequest, status: int, seconds: float) -> None:
     path = request.path
     known = path in ROUTES or path in (*_HEALTH, DOCUMENT)
     route = path if known else _MODELS if path.startswith(_MODELS) else "-"
-    method = request.method if request.method in (*_READ, "POST") else "-"
+    route = request.get(_ROUTE, route)
+    method = request.method if request.method in (*READ, "POST") else "-"
     level = logging.DEBUG if path in _HEALTH else logging.INFO
-    outcome = f"{status} {request[_CODE]}" if _CODE in request else status
+    outcome = f"{status} {request[CODE]}" if CODE in request else status
     request_id = request[HEADERS_KEY][REQUEST_ID]
     logger.log(level, "%s %s %s %.0f ms %s", method, route, outcome, seconds * 1000, request_id)

@@ -55,7 +55,7 @@ class Executor:
         self._watches: _Tasks = {}  # by generation
         self._changes: _Tasks = {}  # engines that fall asleep or wake, by generation
         self.engines: dict[int, Engine] = {}  # by generation
-        self._footprints = Footprints(gauge)
+        self.footprints = Footprints(gauge)
         self.progress = ProgressTracker(clock)
         self._fetcher = Fetcher(downloader, self.progress, report, clock)
         self.at_fault = asyncio.Event()  # the machine, or the router, is broken
@@ -132,13 +132,13 @@ class Executor:
         key, generation = action.spec.key, action.generation
 
         def reached() -> None:
-            self._footprints.stands(generation, self.free())
+            self.footprints.stands(generation, self.free())
             if generation in self._gates:  # else it goes on at once
                 _log.info("%s stands by", key)
                 self._report(events.Standing(key, generation))
 
         _log.info("prestarting %s", key)
-        self._footprints.prestarted(generation, self.free())
+        self.footprints.prestarted(generation, self.free())
         gate = self._gates[generation] = StartGate(reached)
         self.spawn(self._bring_up(action, gate), self._starts, generation)
 
@@ -151,7 +151,7 @@ class Executor:
         else:
             gate.open(action.allotment)
         self._started_at[generation] = self._clock()
-        self._footprints.loads(generation, action.allotment)
+        self.footprints.loads(generation, action.allotment)
 
     async def _bring_up(
         self, action: actions.Start | actions.Prestart, gate: StartGate | None = None
@@ -163,7 +163,7 @@ class Executor:
             )
         except EngineStartError as failure:
             _log.error("%s did not start: %s", key, failure.reason)
-            self._footprints.note_given_back()
+            self.footprints.note_given_back()
             self._report(failed(key, generation, failure))
             return
         except Exception as defect:  # noqa: BLE001
@@ -176,13 +176,13 @@ class Executor:
         how = " (prestarted)" if gate is not None and gate.stood else ""
         _log.info("%s is ready after %.1f s%s", key, seconds, how)
         self.engines[generation] = engine
-        taken = self._footprints.started(generation, self.free())
+        taken = self.footprints.started(generation, self.free())
         self.spawn(self._watch(action, engine), self._watches, generation)
         self._report(events.Healthy(key, generation, taken))
 
     async def _watch(self, action: actions.Start | actions.Prestart, engine: Engine) -> None:
         how = await engine.exited()
-        self._footprints.note_given_back()
+        self.footprints.note_given_back()
         _log.error("%s ended by itself: %s", action.spec.key, how)
         self._report(events.Crashed(action.spec.key, action.generation, how))
 
@@ -192,9 +192,9 @@ class Executor:
         if engine is None:
             return  # it is being stopped already
         try:
-            before = self._footprints.now()
+            before = self.footprints.now()
             await engine.sleep()
-            left = await self._footprints.asleep(generation, before)
+            left = await self.footprints.asleep(generation, before)
             missing = await self._missing()
         except Exception as failure:  # noqa: BLE001 - a SleepError, or the driver is gone
             self._could_not("fall asleep", action, failure)
@@ -208,13 +208,13 @@ class Executor:
         began, engine = self._clock(), self.engines.get(generation)
         if engine is None:
             return  # it is being stopped already
-        self._footprints.waking(generation)
+        self.footprints.waking(generation)
         try:
             await engine.wake()
         except SleepError as failure:
             self._could_not("wake", action, failure)
             return
-        self._footprints.woke(generation)
+        self.footprints.woke(generation)
         _log.info("%s is awake after %.1f s", key, self._clock() - began)
         self._report(events.Awake(key, generation))
 
@@ -251,7 +251,7 @@ class Executor:
         try:
             if engine := self.engines.pop(generation, None):
                 await engine.stop(at_once=action.at_once)
-            self._footprints.ended(generation)
+            self.footprints.ended(generation)
             self._started_at.pop(generation, None)
             missing = await self._missing()
         except Exception as fault:  # noqa: BLE001 - Unkillable, or the driver is gone
@@ -266,4 +266,4 @@ class Executor:
         # Memory that a start takes meanwhile is not missing. At a gate it takes none.
         while loads := [one for n, one in self._starts.items() if n not in self._gates]:
             await asyncio.wait(loads)
-        return await self._footprints.missing()
+        return await self.footprints.missing()

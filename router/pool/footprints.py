@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from router.pool.interfaces import MemoryGauge, SleepError
@@ -53,6 +54,10 @@ class Footprints:
         self._rising: set[int] = set()  # load or wake
         self._alone: dict[int, int] = {}  # what was free before, if nothing else has changed
         self._context = 0  # bytes that a process at its gate holds
+
+    def held(self) -> Mapping[int, int]:
+        """Bytes that each engine holds, by generation: measured, and at most its claim."""
+        return self._held
 
     def now(self) -> Before:
         return Before(self._gauge.free(), self._given_back)

@@ -13,7 +13,7 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
 from functools import partial
@@ -24,6 +24,7 @@ from router.models import EngineKey, EngineSpec
 from router.pool.executor import Executor
 from router.pool.interfaces import Downloader, EngineLauncher, MemoryGauge
 from router.pool.lease import Granted, Lease
+from router.pool.status import PoolStatus
 from router.pool.timer import Timer
 from router.scheduler import actions, events
 from router.scheduler.forecast import NO_DOWNLOAD, Download, Forecast
@@ -34,6 +35,8 @@ from router.secrets import Token
 _log = logging.getLogger(__name__)
 
 Record = Callable[[float, events.Event], None]
+# Is told the time, an event, and what the scheduler has decided because of it. Must not raise.
+Watcher = Callable[[float, events.Event, Sequence[actions.Action]], None]
 
 
 class EnginePool:
@@ -65,6 +68,7 @@ class EnginePool:
         self._leases: dict[int, Lease] = {}
         self._inbox: deque[events.Event] = deque()
         self._feeding = False
+        self._watchers: list[Watcher] = []
         self._timer = Timer(self.tick, clock)
         self._emptied = asyncio.Event()  # no engine is left, or the pool is broken
         self._broken = False
@@ -178,6 +182,25 @@ class EnginePool:
         download = self._executor.progress.of(slot.attempt) if slot and fetches else NO_DOWNLOAD
         return self._scheduler.forecast(key, self._clock(), download), download
 
+    def report(self) -> PoolStatus:
+        """The state of every engine, for the operator."""
+        now, executor = self._clock(), self._executor
+        report = self._scheduler.report(now, executor.progress.of)
+        return PoolStatus(
+            report,
+            measured=dict(executor.footprints.held()),
+            context_lengths={n: one.context_length for n, one in executor.engines.items()},
+        )
+
+    @contextmanager
+    def watch(self, watcher: Watcher) -> Iterator[None]:
+        """Tell `watcher` of each event from now on, until the block ends."""
+        self._watchers.append(watcher)
+        try:
+            yield
+        finally:
+            self._watchers.remove(watcher)
+
     async def shut_down(self, grace: float) -> None:
         """Refuse waiting requests, let those in flight end for `grace` seconds, and stop
         every engine."""
@@ -238,6 +261,8 @@ class EnginePool:
         done = self._scheduler.handle(event, now)
         if self._validate:
             self._scheduler.validate()
+        for watcher in self._watchers:
+            watcher(now, event, done)
         for action in done:
             self._perform(action)
 

@@ -107,3 +107,11 @@ class PoolReport:
     loaded: int  # engines that take or have all of their memory
     waiting: int  # requests, for all models
     shutting_down: bool
+
+    @property
+    def moves(self) -> bool:
+        """Whether time alone changes what is shown: a model is loaded, or waited for."""
+        return any(
+            one.state.loading or one.download or one.wait or one.retry_at
+            for one in self.engines
+        )

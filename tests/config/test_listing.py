@@ -146,7 +146,7 @@ def test_the_token_is_masked_optional_and_stands_beside_the_model() -> None:
 
 def test_tokens_and_keys_are_masked_and_all_other_types_are_those_of_runpods_guide() -> None:
     masked = {name for name, field in INPUTS.items() if field["type"] == "password"}
-    assert masked == {"HF_TOKEN", "API_KEYS"}
+    assert masked == {"HF_TOKEN", "API_KEYS", "ADMIN_API_KEY"}
     documented = {"string", "number", "boolean", "huggingface"}
     assert {INPUTS[name]["type"] for name in INPUTS.keys() - masked} == documented
 

@@ -224,7 +224,9 @@ def test_an_error_names_the_key_the_value_and_what_is_allowed(
     assert len(str(refused.value)) < 400
 
 
-@pytest.mark.parametrize("key", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "API_KEYS"])
+@pytest.mark.parametrize(
+    "key", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "API_KEYS", "ADMIN_API_KEY"]
+)
 def test_an_error_about_a_secret_does_not_repeat_it(key: str) -> None:
     secret = secrets.token_hex(16)
     with pytest.raises(SettingsError) as refused:
@@ -235,7 +237,9 @@ def test_an_error_about_a_secret_does_not_repeat_it(key: str) -> None:
     assert refused.value.__cause__ is None
 
 
-@pytest.mark.parametrize("key", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "API_KEYS"])
+@pytest.mark.parametrize(
+    "key", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "API_KEYS", "ADMIN_API_KEY"]
+)
 @pytest.mark.parametrize(
     ("spoil", "flaw"),
     [
@@ -265,13 +269,14 @@ def test_a_token_put_into_the_wrong_variable_is_not_repeated_either() -> None:
 
 
 def test_settings_do_not_print_their_secrets() -> None:
-    texts = [secrets.token_hex(16) for _ in range(5)]
+    texts = [secrets.token_hex(16) for _ in range(6)]
     settings = Settings.from_environ(
         {
             "HF_TOKEN": texts[0],
-            "API_KEYS": f"{texts[1]}, {texts[2]}",
-            "RUNPOD_API_KEY": texts[3],
-            "RUNPOD_AI_API_KEY": texts[4],
+            "ADMIN_API_KEY": texts[1],
+            "API_KEYS": f"{texts[2]}, {texts[3]}",
+            "RUNPOD_API_KEY": texts[4],
+            "RUNPOD_AI_API_KEY": texts[5],
         }
     )
     assert [secret.reveal() for secret in settings.secrets] == texts
@@ -284,6 +289,19 @@ def test_settings_do_not_print_their_secrets() -> None:
 def test_a_short_api_key_is_refused() -> None:
     with pytest.raises(SettingsError, match="8 or more"):
         Settings.from_environ({"API_KEYS": "long-enough-key,short"})
+
+
+@pytest.mark.parametrize("text", ["a,key-and-another", "first-long-key,second-long-key", ","])
+def test_the_operator_has_one_key(text: str) -> None:
+    with pytest.raises(SettingsError, match="ADMIN_API_KEY"):
+        Settings.from_environ({"ADMIN_API_KEY": text})
+
+
+def test_the_operators_key_is_no_callers_key() -> None:
+    key = secrets.token_hex(16)
+    with pytest.raises(SettingsError, match="not in API_KEYS") as refused:
+        Settings.from_environ({"ADMIN_API_KEY": key, "API_KEYS": f"another-key,{key}"})
+    assert key not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ GUARDS = (
     ),
     Guard(
         "After a body that was not read, the connection is closed",
-        "router.http.server:_refused",
+        "router.http.answers:refused",
         never("is_eof"),
         "tests/http/test_wire.py::test_a_refusal_before_the_body_ends_the_connection"
         "[/nowhere-Expect: 100-continue-404]",

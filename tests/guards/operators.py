@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
-from tests.guards.mutations import never
+from tests.guards.mutations import never, swap, without
 
 _TEST = "tests/http/test_operator.py::test_"
+_ROUTES = "tests/http/test_admin_routes.py::test_"
 _CHECK = "router.http.operator:OperatorGuard.check"
 _LOCAL = "router.http.operator:OperatorGuard._is_local"
 
@@ -27,5 +28,17 @@ GUARDS = (
         _LOCAL,
         never("on_loopback"),
         _TEST + "without_a_key_pages_and_proxies_are_not_the_operator",
+    ),
+    Guard(
+        "Where callers need keys, one on this machine may be a proxy",
+        "router.http.server:HttpServer._guard",
+        without("_needs_keys"),
+        _ROUTES + "where_callers_need_keys_and_there_is_no_key_the_routes_do_not_exist",
+    ),
+    Guard(
+        "What an engine says may hold a secret, and is shown without it",
+        "router.admin.state:StateWriter._text",
+        swap("self._redact(_1)", "_1"),
+        "tests/admin/test_admin.py::test_the_text_of_a_failure_holds_no_secret",
     ),
 )

@@ -62,7 +62,7 @@ GUARDS = (
     ),
     Guard(
         "A failed upload does not leave a connection that waits for the rest",
-        "router.http.server:_refused",
+        "router.http.answers:refused",
         drop("force_close"),
         "tests/http/test_server.py::test_a_body_that_does_not_arrive_is_given_up",
     ),

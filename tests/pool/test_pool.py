@@ -179,7 +179,7 @@ async def test_a_waiting_request_hears_first_of_its_download_and_then_of_its_sta
     harness.clock.advance(10.0)
     harness.downloader.tell("a", 51, 101)
     fetching, download = harness.pool.forecast(key)
-    assert (fetching.reason, download) == (Reason.FETCHING, Download(51, 101, 10.0))
+    assert (fetching.reason, download) == (Reason.FETCHING, Download(51, 101, 10.0, rate=5.0))
     harness.downloader.finish("a")
     await settle()
     starting, download = harness.pool.forecast(key)

@@ -1,0 +1,68 @@
+"""What the operator calls models, and which engines a name means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from router.config.catalog import Catalog, OperatorModel
+from router.models import EngineKey, EngineSpec, ModelRef
+
+
+def id_of(key: EngineKey) -> str:
+    """Names an engine's model and commit, in states and in routes."""
+    return f"{key.repo_id}@{key.commit}"
+
+
+class Names:
+    """`catalog`: gives the operator's models as they are now."""
+
+    def __init__(self, catalog: Callable[[], Catalog]) -> None:
+        self._catalog = catalog
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The operator's models, up or not."""
+        return [
+            {
+                "name": one.name,
+                "names": list(one.aliases),
+                "model": str(one.ref) if one.ref else None,
+                "pinned": one.pinned,
+                "preload": one.preload,
+            }
+            for one in self._catalog().models
+        ]
+
+    def of(self, spec: EngineSpec) -> list[str]:
+        """The names that the operator gave a model."""
+        entry = self._entry(spec) if spec.listed else None
+        return list(entry.aliases) if entry else []
+
+    def _entry(self, spec: EngineSpec) -> OperatorModel | None:
+        model, catalog = spec.model, self._catalog()
+        if model.path is not None:
+            return catalog.lookup(model.repo_id)
+        refs = (ModelRef(model.repo_id, one) for one in (model.branch, model.commit, None))
+        return next(filter(None, map(catalog.match, refs)), None)
+
+    def meant(self, name: str, specs: Iterable[EngineSpec]) -> list[EngineSpec]:
+        """Those of `specs` that a name means: an alias, `org/name` for all its commits, or
+        `org/name@` with a branch, a tag or a commit, which may be cut short."""
+        entry = self._catalog().lookup(name)
+        repo_id, _, revision = name.partition("@")
+        return [
+            spec
+            for spec in specs
+            if (entry is not None and spec.listed and self._entry(spec) is entry)
+            or (spec.model.repo_id.lower() == repo_id.lower() and _fits(spec, revision))
+        ]
+
+
+_SHORTEST = 7  # characters of a commit that may stand for all of it
+
+
+def _fits(spec: EngineSpec, revision: str) -> bool:
+    model = spec.model
+    if not revision or revision in (model.branch, model.commit):
+        return True
+    return len(revision) >= _SHORTEST and model.commit.startswith(revision)

@@ -1,0 +1,76 @@
+"""What happens to engines, as lines of a timeline.
+
+One line says what happened to which model and when. Requests have none: there may be
+thousands a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from router.models import EngineKey
+from router.scheduler import actions, events
+from router.scheduler.lifecycle import Cause
+
+_DISMISSED = "dismissed"  # a process that was started ahead
+_TOLD: Mapping[type[events.Event], str] = {
+    events.Fetched: "downloaded",
+    events.FetchFailed: "download_failed",
+    events.Standing: "stands_by",
+    events.Healthy: "ready",
+    events.Asleep: "asleep",
+    events.Awake: "awake",
+    events.Gone: "gone",
+    events.ShutDown: "leaving",
+    events.Thawed: "thawed",
+}
+_CAUSES = frozenset(map(str, Cause))
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """`at`: by the pool's clock. `key` is None where it is about the whole worker.
+    `generation` is None for a download. `text`: more, for the operator."""
+
+    at: float
+    what: str
+    key: EngineKey | None = None
+    generation: int | None = None
+    text: str = ""
+
+
+def happenings(
+    now: float, event: events.Event, decided: Sequence[actions.Action]
+) -> Iterator[Happening]:
+    """What an event tells, and what is done because of it."""
+    if (what := _TOLD.get(type(event))) is not None:
+        key, generation = getattr(event, "key", None), getattr(event, "generation", None)
+        text = event.error.message if isinstance(event, events.FetchFailed) else ""
+        yield Happening(now, what, key, generation, text)
+    for action in decided:
+        yield from _done(now, action)
+
+
+def _done(now: float, action: actions.Action) -> Iterator[Happening]:
+    match action:
+        case actions.Fetch(spec):
+            yield Happening(now, "downloading", spec.key)
+        case actions.CancelFetch(key):
+            yield Happening(now, "download_ended", key)
+        case actions.Prestart(spec, generation):
+            yield Happening(now, "prestarting", spec.key, generation)
+        case actions.Start(spec, generation):
+            yield Happening(now, "starting", spec.key, generation)
+        case actions.Sleep(key, generation):
+            yield Happening(now, "falling_asleep", key, generation)
+        case actions.Wake(key, generation):
+            yield Happening(now, "waking", key, generation)
+        case actions.Stop(key, generation, why):
+            cause, _, detail = why.partition(": ")
+            if cause in _CAUSES:
+                yield Happening(now, cause.replace(" ", "_"), key, generation, detail)
+            else:
+                yield Happening(now, _DISMISSED, key, generation, why)
+        case actions.Alarm(message) | actions.Tell(message):
+            yield Happening(now, "alarm", text=message)

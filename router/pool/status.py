@@ -1,0 +1,18 @@
+"""The pool's state: what the scheduler knows, and what only the pool can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from router.scheduler.report import PoolReport
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """By generation: `measured`, the bytes of the device that an engine holds, at most its
+    claim; and `context_lengths`, the tokens that it takes, None where it does not say."""
+
+    report: PoolReport
+    measured: Mapping[int, int]
+    context_lengths: Mapping[int, int | None]

@@ -1,0 +1,68 @@
+"""The operator of a worker: reads its state, and follows what happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+Json = dict[str, Any]
+_PATIENCE = 60.0  # seconds
+
+
+class Operator:
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session, self._url = session, url
+
+    async def state(self) -> Json:
+        async with self._session.get(f"{self._url}/admin/state") as response:
+            assert response.status == 200, await response.text()
+            state: Json = await response.json()
+            return state
+
+    async def engine(self, model: str) -> Json:
+        """Empty where it is not shown."""
+        return engine_of(await self.state(), model)
+
+    async def until(self, model: str, holds: Callable[[Json], object]) -> Json:
+        """The model's engine, as soon as something holds of it."""
+        async with asyncio.timeout(_PATIENCE), self.following() as events:
+            async for name, content in events:
+                if name == "state" and holds(engine := engine_of(content, model)):
+                    return engine
+        raise AssertionError("the events have ended")
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[AsyncIterator[tuple[str, Json]]]:
+        """The events, by name. Comments have none."""
+        async with self._session.get(f"{self._url}/admin/events") as response:
+            assert response.status == 200, await response.text()
+            yield _events(response.content)
+
+
+async def _events(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, Json]]:
+    while not content.at_eof():
+        try:
+            event = (await content.readuntil(b"\n\n")).decode()
+        except asyncio.IncompleteReadError:
+            return
+        if event.startswith("event: "):
+            name, data = event.strip().split("\n")
+            yield name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+
+
+def engine_of(state: Json, model: str) -> Json:
+    """Empty where there is none."""
+    return next((one for one in state["engines"] if one["model"] == model), {})
+
+
+@asynccontextmanager
+async def operating(url: str, key: str = "") -> AsyncIterator[Operator]:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    # A state is of any length.
+    async with aiohttp.ClientSession(headers=headers, read_bufsize=1 << 22) as session:
+        yield Operator(session, url)

@@ -1,0 +1,172 @@
+"""The operator's routes: for the operator alone, and otherwise not there."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from router.errors import QueueFull
+from router.http.admin_routes import AdminRoutes
+from router.secrets import Secret
+from tests.http.test_server import Running, code_of, serving
+
+KEY, CALLERS = secrets.token_hex(16), secrets.token_hex(16)
+ROUTES = ("/admin/state", "/admin/events", "/admin/nothing", "/admin/")
+
+
+class FakeOperations:
+    """`ended` is set once the listener is gone."""
+
+    def __init__(self, refusal: QueueFull | None = None) -> None:
+        self._refusal = refusal
+        self.ended = asyncio.Event()
+
+    async def state(self) -> bytes:
+        return b'{"now": 1}'
+
+    async def events(self) -> AsyncGenerator[bytes]:
+        if self._refusal:
+            raise self._refusal
+        try:
+            yield b"event: state\ndata: {}\n\n"
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+
+
+def as_operator(key: str = KEY) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def answer(running: Running, method: str, path: str, **headers: str) -> tuple[int, bytes]:
+    """Without what differs between any two answers."""
+    async with running.client.request(method, path, headers=headers) as response:
+        return response.status, await response.read()
+
+
+def routes(operations: FakeOperations | None = None) -> tuple[AdminRoutes]:
+    return (AdminRoutes(operations or FakeOperations()),)
+
+
+async def test_the_operator_sees_the_state() -> None:
+    async with serving(operator=routes(), admin_key=Secret(KEY)) as running:
+        assert await answer(running, "GET", "/admin/state", **as_operator()) == (
+            200,
+            b'{"now": 1}',
+        )
+        assert await answer(running, "HEAD", "/admin/state", **as_operator()) == (200, b"")
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        as_operator(CALLERS),
+        as_operator("wrong"),
+        {"Authorization": f"Basic {KEY}"},
+        {"X-HF-Token": KEY},
+    ],
+    ids=["no key", "a caller's", "wrong", "not bearer", "as a token"],
+)
+async def test_with_a_key_all_others_get_the_same_401_for_every_route(
+    path: str, headers: dict[str, str]
+) -> None:
+    options: dict[str, Any] = {"operator": routes(), "admin_key": Secret(KEY)}
+    async with (
+        serving(**options, api_keys=[CALLERS]) as running,
+        running.client.get(path, headers=headers) as response,
+    ):
+        assert response.status == 401
+        assert await code_of(response) == "invalid_api_key"
+
+
+async def test_the_operators_key_is_no_callers_key() -> None:
+    options: dict[str, Any] = {"operator": routes(), "admin_key": Secret(KEY)}
+    async with serving(**options, api_keys=[CALLERS]) as running:
+        assert (await answer(running, "GET", "/v1/models", **as_operator()))[0] == 401
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_where_callers_need_keys_and_there_is_no_key_the_routes_do_not_exist(
+    path: str,
+) -> None:
+    async with serving(operator=routes(), api_keys=[CALLERS]) as running:
+        unknown = await answer(running, "GET", "/v1/nothing", **as_operator(CALLERS))
+        assert unknown[0] == 404
+        assert await answer(running, "GET", path, **as_operator(CALLERS)) == unknown
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_to_what_comes_through_a_proxy_the_routes_do_not_exist(path: str) -> None:
+    proxied = {"X-Forwarded-For": "192.0.2.1"}
+    async with serving(operator=routes()) as running:
+        unknown = await answer(running, "GET", "/v1/nothing", **proxied)
+        assert unknown[0] == 404
+        assert await answer(running, "GET", path, **proxied) == unknown
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "rebound.example"}, 421),
+        ({"Origin": "https://page.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+    ids=str,
+)
+async def test_foreign_hosts_and_web_pages_get_nothing(
+    headers: dict[str, str], status: int
+) -> None:
+    async with serving(operator=routes()) as running:
+        assert (await answer(running, "GET", "/admin/state", **headers))[0] == status
+    async with serving(operator=routes(), admin_key=Secret(KEY)) as running:
+        told = headers | as_operator()
+        assert (await answer(running, "GET", "/admin/state", **told))[0] == status
+
+
+async def test_on_loopback_without_any_keys_the_operator_needs_none() -> None:
+    async with serving(operator=routes()) as running:
+        assert (await answer(running, "GET", "/admin/state"))[0] == 200
+
+
+async def test_a_wrong_method_and_an_unknown_route_are_told_to_the_operator() -> None:
+    async with serving(operator=routes()) as running:
+        async with running.client.post("/admin/state") as response:
+            assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+        async with running.client.get("/admin/nothing") as response:
+            assert response.status == 404
+            assert "/admin/events" in (await response.text())
+
+
+async def test_events_come_as_they_are_made_and_end_when_the_listener_leaves() -> None:
+    operations = FakeOperations()
+    async with serving(operator=routes(operations)) as running:
+        async with running.client.get("/admin/events") as response:
+            assert response.content_type == "text/event-stream"
+            assert await response.content.readuntil(b"\n\n") == b"event: state\ndata: {}\n\n"
+        await operations.ended.wait()
+
+
+async def test_one_listener_too_many_is_told_so() -> None:
+    operations = FakeOperations(QueueFull("too many"))
+    async with (
+        serving(operator=routes(operations)) as running,
+        running.client.get("/admin/events") as response,
+    ):
+        assert response.status == 429
+        assert await code_of(response) == "queue_full"
+
+
+async def test_the_log_names_no_model_of_an_operators_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "router.http")
+    async with serving(operator=routes()) as running:
+        await answer(running, "GET", "/admin/models/acme/secret/unload")
+    assert "GET /admin 404" in caplog.text
+    assert "secret" not in caplog.text
