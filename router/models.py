@@ -134,6 +134,11 @@ class MemoryPlan:
     overhead: int  # CUDA context, activations, graphs
     context: int  # tokens of the longest request
     sequence: int = 0
+    devices: int = 1  # GPUs that it spans, each with as much
+    base: int | None = None  # the first of them, where a flag says so
+    # `--tp-size`, where the router has chosen it, because one GPU is too small; None: as the
+    # flags say.
+    tensor: int | None = None
 
 
 def trusts(flag: str) -> bool:

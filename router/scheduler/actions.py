@@ -13,14 +13,16 @@ _LEAST_OF_CACHE = 0.9  # of what is planned later
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
-    """The accelerator memory that one start may count on, in bytes."""
+    """The accelerator memory that one start may count on, in bytes of each of its devices."""
 
     claim: int  # set aside for this engine
-    free: int  # measured free just before the start
-    whole: bool  # the engine has the accelerator to itself
+    free: int  # measured free just before the start, where the least is
+    whole: bool  # the engine has its devices to itself
     smaller: bool = False  # an earlier start ran out of memory
     tokens: int | None = None  # of the KV cache, as planned; None: what fits the claim
     sleeps: bool = False  # the engine is to be one that can fall asleep
+    devices: tuple[int, ...] = (0,)  # that it spans, as the machine counts those it shows
+    tensor: int | None = None  # `--tp-size`; None: as the flags of its spec say
 
     def suits(self, later: Allotment) -> bool:
         """Whether a process that was started with this may go on with what `later` grants.
@@ -29,15 +31,16 @@ class Allotment:
         headers tell less than the sizes of their files, which are known before. A cache
         that would be larger by then is not worth another start, unless by much.
         """
-        if (self.whole, self.smaller, self.sleeps) != (
-            later.whole,
-            later.smaller,
-            later.sleeps,
-        ):
+        if self._fixed != later._fixed:
             return False
         if self.tokens is None or later.tokens is None:
             return self.tokens is later.tokens
         return _LEAST_OF_CACHE * later.tokens <= self.tokens <= later.tokens
+
+    @property
+    def _fixed(self) -> tuple[object, ...]:
+        """What its flags say, beside the tokens."""
+        return self.whole, self.smaller, self.sleeps, self.devices, self.tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class CancelFetch:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Measure free memory and report it: an engine could start."""
+    """Measure the free memory of each device and report it: an engine could start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from math import inf
 
 from router.scheduler.lifecycle import State
+from router.scheduler.placement import Devices
 from router.scheduler.planner import Plan
 from router.scheduler.state import Slot
 from router.scheduler.view import View
@@ -35,6 +36,17 @@ def prestarts(view: View, decided: Plan) -> tuple[list[Slot], list[Slot]]:
     surplus.sort(key=lambda one: _use(view, one))
     excess = len(view.roster.standby) + len(new) - places
     return new, surplus[: max(0, excess)]
+
+
+def likely_place(view: View, slot: Slot) -> Devices | None:
+    """Where an engine that is not planned yet is likely to start: where it was last, or where
+    most is left. None: nowhere."""
+    places = view.places(slot)
+    if len(places) <= 1:
+        return next(iter(places), None)
+    if slot.generation and slot.devices in places:
+        return slot.devices
+    return max(places, key=view.available.least)
 
 
 def _may(slot: Slot) -> bool:

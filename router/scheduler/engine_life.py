@@ -42,6 +42,14 @@ class Shared:
     history: History = field(default_factory=History)
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where an engine starts."""
+
+    devices: tuple[int, ...]
+    budget: int  # bytes of each that engines may use
+
+
 class EngineLife(SharedSlot):
     """The slot of one engine, with the methods that change it."""
 
@@ -76,20 +84,21 @@ class EngineLife(SharedSlot):
     def configure(self, spec: EngineSpec, device: int, now: float) -> None:
         """Take on the latest settings and size, unless an engine runs on others.
 
-        `device`: bytes of it that engines may use.
+        `device`: bytes of one that engines may use.
         """
         if self.state.claims:
             return
         self.spec = spec
         if now - self.shrunk_at > SHRUNK_FOR:
             self.shrink = Shrink.NONE
+        limits = self._limits
         made = memory.claim(
             spec,
             self.plan,
             self._history.memory(self.key),
             self.shrink,
             device=device,
-            share=device // (self._limits.max_loaded or 1),
+            share=device // -(-(limits.max_loaded or 1) // limits.devices),
         )
         self.claim, self.tokens = made.memory, made.tokens
 
@@ -300,12 +309,13 @@ class EngineLife(SharedSlot):
 
     # --- engines ---------------------------------------------------------------------
 
-    def prestart(self, now: float, *, device: int, whole: bool) -> Action:
+    def prestart(self, now: float, *, place: Placement, whole: bool) -> Action:
         """Start the process, up to where it needs memory, with what `start` would give it."""
         if whole and self._may_have_all:
-            allotment = replace(self._allotment(device, whole=True, alone=True), claim=device)
+            allotment = self._allotment(place.budget, place, whole=True, alone=True)
+            allotment = replace(allotment, claim=place.budget)
         else:
-            allotment = self._allotment(self.claim, whole=self.claim >= device)
+            allotment = self._allotment(self.claim, place, whole=self.claim >= place.budget)
         caller = self.oldest.caller if self.queue else None
         self.standby = Standby(next(self._numbers), allotment, now, caller)
         return actions.Prestart(self.spec, self.standby.generation, self.snapshot, allotment)
@@ -321,18 +331,19 @@ class EngineLife(SharedSlot):
             self._starts.charge(standby.caller, worked_until - standby.since, now)
         return [actions.Stop(self.key, standby.generation, why, at_once=True)]
 
-    def start(self, free: int, now: float, *, device: int, whole: bool) -> list[Action]:
-        """Start the engine, or wake it.
+    def start(self, free: int, now: float, *, place: Placement, whole: bool) -> list[Action]:
+        """Start the engine, or wake it, which it does where it sleeps.
 
-        `free`: bytes measured just now. `device`: bytes that engines may use. `whole`: no other
-        model is wanted, so it may have all of them.
+        `free`: bytes measured just now, on the fullest of its devices. `whole`: no other model
+        is wanted, so it may have all of them.
         """
         if self.state is State.ASLEEP:
             return [self._wake(now)]
         alone = whole and self._may_have_all
         if alone:
-            self.claim, self.tokens = device, None
-        allotment = self._allotment(free, whole=self.claim >= device, alone=alone)
+            self.claim, self.tokens = place.budget, None
+        whole = self.claim >= place.budget
+        allotment = self._allotment(free, place, whole=whole, alone=alone)
         done, standby = [], self.standby
         if standby is not None and not standby.allotment.suits(allotment):
             done, standby = self.dismiss("started with other memory", now), None
@@ -343,6 +354,7 @@ class EngineLife(SharedSlot):
         self.process_since = standby.since if standby and not standby.standing else now
         self.generation = standby.generation if standby else next(self._numbers)
         self.standby, self.loaded, self.held, self.excess = None, True, self.claim, 0
+        self.devices = place.devices
         self.sleeps, self.alone = allotment.sleeps, allotment.whole
         self.track.begin(standby.took if standby else None)
         self.started_at, self.shared_at, self.shared = now, -inf, False
@@ -353,13 +365,17 @@ class EngineLife(SharedSlot):
     def _may_have_all(self) -> bool:
         return self.spec.memory is None and not self.shrink
 
-    def _allotment(self, free: int, *, whole: bool, alone: bool = False) -> actions.Allotment:
+    def _allotment(
+        self, free: int, place: Placement, *, whole: bool, alone: bool = False
+    ) -> actions.Allotment:
         """`alone`: no other model is wanted, so nobody gains if this one can sleep."""
         sleeps = self._limits.sleep_memory > 0 and self.spec.may_sleep
         sleeps = sleeps and not (alone or self.no_sleep or self.spec.pinned)
         smaller = self.shrink is not Shrink.NONE
+        tokens = None if whole else self.tokens
+        tensor = self.plan.tensor if self.plan else None
         return actions.Allotment(
-            self.claim, free, whole, smaller, None if whole else self.tokens, sleeps
+            self.claim, free, whole, smaller, tokens, sleeps, place.devices, tensor
         )
 
     def _wake(self, now: float) -> Action:

@@ -92,9 +92,10 @@ class ForgetSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The free memory of the device, measured for the pass that this event makes."""
+    """The free memory of each device, measured for the pass that this event makes."""
 
-    free: int  # bytes
+    free: int  # bytes of the first device
+    others: tuple[int, ...] = ()  # bytes of the others, in order; empty: as much
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,9 @@ class Asleep:
 
     key: EngineKey
     generation: int
-    missing: int  # bytes of the device that should be free and are not
-    left: int = 0  # bytes of the device that it holds while asleep
+    missing: int  # bytes of its device that should be free and are not
+    left: int = 0  # bytes of each of its devices that it holds while asleep
+    others: tuple[int, ...] = ()  # missing of its other devices, in order; empty: as much
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class Awake:
 class Healthy:
     key: EngineKey
     generation: int
-    taken: int | None = None  # bytes of the device, as measured; None: no telling
+    taken: int | None = None  # bytes of each device, as measured; None: no telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,8 @@ class Gone:
 
     key: EngineKey
     generation: int
-    missing: int  # bytes that should be free and are not
+    missing: int  # bytes of its device that should be free and are not
+    others: tuple[int, ...] = ()  # of its other devices, in order; empty: as much
 
 
 @dataclass(frozen=True, slots=True)

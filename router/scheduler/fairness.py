@@ -59,8 +59,8 @@ def turns(line: Line, in_flight: Iterable[Wanted], most: int | None) -> Iterator
 class StartSeconds:
     """The seconds that engines spent starting for each caller, ready in the end or not.
 
-    One engine starts at a time, so of all callers together no more is remembered than
-    `HALF_LIFE / ln 2` seconds and one start: few callers can be over the allowance.
+    One engine at a time starts on a device, so of all callers together no more is remembered
+    for each than `HALF_LIFE / ln 2` seconds and one start: few can be over the allowance.
     """
 
     def __init__(self) -> None:
@@ -145,7 +145,7 @@ class Holdings:
             self._held[holder] += 1
             if not slot.spec.pinned:
                 self._own[holder] += 1
-                self._memory[holder] += slot.held
+                self._memory[holder] += slot.held * len(slot.devices)
 
     @cached_property
     def changes_at(self) -> float:
@@ -176,8 +176,8 @@ class Holdings:
     def _fewest_engines(self, slot: Slot) -> int | None:
         """How many engines that caller of `slot` has which has the fewest. None: one of them
         has no room for this model in engines of its own."""
-        callers = slot.queue.callers
-        if any(caller is None or self._memory[caller] < slot.claim for caller in callers):
+        callers, claim = slot.queue.callers, slot.claim * slot.span
+        if any(caller is None or self._memory[caller] < claim for caller in callers):
             return None
         return min(self._own[caller] for caller in callers)
 

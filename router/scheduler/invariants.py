@@ -3,7 +3,7 @@
 * 5: requests are in flight in READY and DRAINING only, so none outlives its engine, and an
   engine that is ready keeps no request waiting while it can take one, unless it is under
   suspicion: then a timer or a probe ends the trial that the request waits for.
-* 6: claims never exceed the budget, and one engine starts at a time.
+* 6: claims never exceed the budget of any device, and one engine at a time starts there.
 * 7: a model has one slot, and a request has one place.
 * 8: a waiting request has a deadline, and a timer that is due by then.
 * 11: the queue is bounded, for all callers together and for each of them.
@@ -135,12 +135,9 @@ def _shutdown(slot: Slot, known: SchedulerView) -> Iterator[str]:
 
 def _totals(known: SchedulerView) -> Iterator[str]:
     slots, limits = known.slots.values(), known.limits
-    if sum(slot.held - slot.excess for slot in slots) > limits.budget:
-        yield "the claims exceed the budget"
+    yield from _devices(known)
     if limits.max_loaded and sum(slot.loaded for slot in slots) > limits.max_loaded:
         yield "more engines are loaded than MAX_LOADED_MODELS"
-    if sum(slot.state in (State.STARTING, State.WAKING) for slot in slots) > 1:
-        yield "two engines start at once"
     asleep = (State.FALLING_ASLEEP, State.ASLEEP)
     if sum(slot.weights for slot in slots if slot.state in asleep) > limits.sleep_memory:
         yield "the weights of engines that sleep exceed SLEEP_MEMORY"
@@ -151,6 +148,24 @@ def _totals(known: SchedulerView) -> Iterator[str]:
             yield "two engines share a number"
     if known.settled and any(slot.queue or slot.state is State.DRAINING for slot in slots):
         yield "no plan is made, though a request waits or an engine drains"
+
+
+def _devices(known: SchedulerView) -> Iterator[str]:
+    limits = known.limits
+    claims, loading = Counter[int](), Counter[int]()
+    for slot in known.slots.values():
+        loads = slot.state in (State.STARTING, State.WAKING)
+        for device in slot.devices:
+            claims[device] += slot.held - slot.excess
+            loading[device] += loads
+        if slot.state.claims and len(slot.devices) != slot.span:
+            yield f"{slot.key} has other devices than it needs"
+    if any(size > limits.budget for size in claims.values()):
+        yield "the claims exceed the budget"
+    if max(loading.values(), default=0) > 1:
+        yield "two engines start at once"
+    if any(not 0 <= device < limits.devices for device in claims):
+        yield "an engine has a device that is not there"
 
 
 def _queue(known: SchedulerView) -> Iterator[str]:

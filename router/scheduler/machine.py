@@ -8,28 +8,29 @@ decisions.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
 from router.errors import RouterError
-from router.models import EngineKey
+from router.models import EngineKey, EngineSpec
 from router.scheduler import actions, events, rejections
-from router.scheduler.ahead import prestarts
-from router.scheduler.engine_life import SHORT_COOL_DOWN, EngineLife, Shared
+from router.scheduler.ahead import likely_place, prestarts
+from router.scheduler.engine_life import SHORT_COOL_DOWN, EngineLife, Placement, Shared
 from router.scheduler.fairness import crowded_out, gives_way_at
 from router.scheduler.forecast import NO_DOWNLOAD, Download, Forecast, Reason
 from router.scheduler.history import History
 from router.scheduler.invariants import SchedulerView, check
 from router.scheduler.lifecycle import State
 from router.scheduler.outlook import Forecasts, place_in
+from router.scheduler.placement import Devices, of_each
 from router.scheduler.planner import Plan, plan
 from router.scheduler.quotas import Quotas
 from router.scheduler.report import PoolReport
 from router.scheduler.roster import Roster
 from router.scheduler.state import Limits, Slot
 from router.scheduler.survey import Downloads, Measurement, survey
-from router.scheduler.view import Capacity, View
+from router.scheduler.view import View
 
 REMEASURE = 1.0  # seconds until free memory that was not enough is measured again
 ALONE_FOR = 600.0  # seconds without a request for another model, for one that gets the device
@@ -46,7 +47,7 @@ class Scheduler:
     def __init__(self, limits: Limits, history: History | None = None) -> None:
         self.limits = limits
         self.shutting_down = False
-        self.written_off = 0  # bytes that are missing on the device
+        self._lost = [0] * limits.devices  # bytes that are missing, of each device
         self.wake_at = inf  # when a `Tick` is due, by the pool's clock; `inf`: never
         self._shared = Shared(limits, itertools.count(1), history=history or History())
         self._places, self._starts = self._shared.places, self._shared.starts
@@ -57,13 +58,17 @@ class Scheduler:
         self._changed: dict[EngineLife, None] = {}  # in this pass
         self._ending: set[int] = set()  # the generations of processes that never started
         self._forecasts = Forecasts()
-        self._room = Capacity(0, 0)  # that pinned engines leave, when last looked at
         self._now = 0.0  # of the last pass
         self._measured: Measurement | None = None
 
     @property
     def slots(self) -> Mapping[EngineKey, EngineLife]:
         return self._lives
+
+    @property
+    def written_off(self) -> int:
+        """Bytes that are missing, on all devices together."""
+        return sum(self._lost)
 
     @property
     def empty(self) -> bool:
@@ -148,10 +153,9 @@ class Scheduler:
         if not self.shutting_down:
             done += self._make_way()
             self._file()
-            decided = self._plan(event)
-            done += self._follow(decided)
-            self._file()
-            replan_at = min(decided.wake_at, self._start_gives_way_at())
+            carried_out, replan_at = self._carry_out_plans(event)
+            done += carried_out
+            replan_at = min((replan_at, *map(self._gives_way_at, self._starting)))
         for action in done:
             if isinstance(action, actions.Fail):
                 self._holders.pop(action.waiter, None)
@@ -204,7 +208,7 @@ class Scheduler:
         on_trial = slot.suspicion.active(now)  # then it may have to wait for others to end
         served = not on_trial and slot.accepts(request.caller, self.limits)
         if slot.yielded_by_quota or not served:
-            slot.configure(request.spec, self._device, now)
+            self._configure(slot, request.spec)
             if error := self._admit(slot, request, served=served):
                 return slot, [actions.Fail(request.waiter, error)]
             made_room = [] if served else self._make_room(request)
@@ -319,30 +323,41 @@ class Scheduler:
         before = slot.state
         done = slot.report(event, self._now)
         if isinstance(event, events.Described | events.Fetched | events.Gone):
-            slot.configure(slot.spec, self._device, self._now)
+            self._configure(slot, slot.spec)
         if slot.state is State.FETCHING and slot.described:
             error = self._view().unfit(slot)
             done += slot.give_up_fetch(error, self._now) if error else []
         if isinstance(event, events.Gone | events.Asleep) and slot.state is not before:
-            done += self._write_off(event.missing)
+            done += self._write_off(of_each(event.missing, event.others, slot.devices))
         return done
 
-    def _write_off(self, missing: int) -> list[actions.Action]:
-        """Do without memory of the device that did not come back."""
+    def _write_off(self, missing: Mapping[int, int]) -> list[actions.Action]:
+        """Do without memory of these devices that did not come back."""
         alarms: list[actions.Action] = []
-        if missing > self.written_off:
-            lost = f"{missing} bytes of accelerator memory are missing."
-            alarms.append(actions.Alarm(lost))
-        if missing != self.written_off:
-            self.written_off = missing
+        before = self._lost.copy()
+        for device, size in missing.items():
+            if size > self._lost[device]:
+                of = f" of device {device}" if self.limits.devices > 1 else ""
+                alarms.append(
+                    actions.Alarm(f"{size} bytes of accelerator memory{of} are missing.")
+                )
+            self._lost[device] = size
+        if self._lost != before:
             for slot in self._lives.values():  # a claim may be a share of what is left
-                self._change(slot).configure(slot.spec, self._device, self._now)
+                self._configure(self._change(slot), slot.spec)
         return alarms
 
-    @property
-    def _device(self) -> int:
-        """Bytes that engines may use."""
-        return self.limits.budget - self.written_off
+    def _configure(self, slot: EngineLife, spec: EngineSpec) -> None:
+        """Take on settings and size; for the roomiest of its places."""
+        if slot.state.claims:
+            return
+        places = self._view().places(slot)
+        device = max(map(self._device, places), default=self.limits.budget)
+        slot.configure(spec, device, self._now)
+
+    def _device(self, devices: Devices) -> int:
+        """Bytes that engines may use of each of these devices."""
+        return self.limits.budget - max(self._lost[device] for device in devices)
 
     # --- making way ------------------------------------------------------------------
 
@@ -354,49 +369,61 @@ class Scheduler:
             for slot in crowded_out(fetching, self.limits)
             for action in self._change(slot).abandon(now)
         ]
-        start = self._starting
-        if start is not None and now >= self._start_gives_way_at():
-            self._change(start)
-            done += start.overrun(now) if start.queue else start.abandon(now)
+        for start in self._starting:
+            if now >= self._gives_way_at(start):
+                self._change(start)
+                done += start.overrun(now) if start.queue else start.abandon(now)
         return done
 
     @property
-    def _starting(self) -> EngineLife | None:
-        starting = next(iter(self._roster.in_state(State.STARTING)), None)
-        return self._lives[starting] if starting else None
+    def _starting(self) -> list[EngineLife]:
+        """One on a device at most."""
+        return [self._lives[key] for key in self._roster.in_state(State.STARTING)]
 
-    def _start_gives_way_at(self) -> float:
-        start = self._starting
-        if start is None:
-            return inf
+    def _gives_way_at(self, start: Slot) -> float:
         view = self._view()
         waiting = itertools.islice(view.in_turn(), CONTENDERS)
-        fit = (slot for slot in waiting if not view.unfit(slot))
+        fit = (one for one in waiting if view.contends(one, start) and not view.unfit(one))
         return gives_way_at(start, fit, self.limits)
 
     # --- the plan --------------------------------------------------------------------
 
-    def _view(self, free: int | None = None) -> View:
+    def _view(self, free: Sequence[int] | None = None) -> View:
         return View(
             self._roster,
             self.limits,
             self._shared.history,
             self._starts,
             self._now,
-            self.written_off,
+            self._lost,
             free,
         )
 
-    def _plan(self, event: events.Event) -> Plan:
-        free = event.free if isinstance(event, events.Measured) else None
-        if free is not None:
+    def _carry_out_plans(self, event: events.Event) -> tuple[list[actions.Action], float]:
+        """What to do now, and when time alone will change the plan. Each device but the first
+        may have a plan of its own: engines start and stop side by side on several."""
+        free = None
+        if isinstance(event, events.Measured):
+            each = of_each(event.free, event.others, tuple(range(self.limits.devices)))
+            free = tuple(each.values())
             self._measured = Measurement(free, self._now)
-        decided = plan(self._view(free))
-        if free is not None and decided.start is None and self._roster.queued:
-            return replace(decided, wake_at=min(decided.wake_at, self._now + REMEASURE))
-        return decided
+        done: list[actions.Action] = []
+        started = False
+        for left in reversed(range(self.limits.devices)):
+            decided = plan(self._view(free))
+            started = started or decided.start is not None
+            last = left == 0 or not (decided.start or decided.evict)
+            done += self._follow(decided, last=last)
+            self._file()
+            if last:
+                break
+        wake_at = decided.wake_at
+        if free is not None and not started and self._roster.queued:
+            wake_at = min(wake_at, self._now + REMEASURE)
+        return done, wake_at
 
-    def _follow(self, decided: Plan) -> list[actions.Action]:
+    def _follow(self, decided: Plan, *, last: bool) -> list[actions.Action]:
+        """`last`: of this pass."""
         now = self._now
         done: list[actions.Action] = [actions.Measure()] if decided.measure else []
         for slot, error in decided.reject:
@@ -404,16 +431,19 @@ class Scheduler:
         if decided.drain is not None:
             done += self._drain_or_revive(decided.drain, decided.evict)
         if decided.start is not None:
-            done += self._start(self._change(decided.start), decided.free)
+            start = self._change(decided.start)
+            done += self._start(start, decided.free, decided.devices)
         if decided.evict is not None:
             done.append(self._change(decided.evict).evict(now, sleep=decided.sleep))
         if decided.expire is not None:
             done.append(self._change(decided.expire).expire(now))
-        return done if decided.measure else done + self._start_ahead(decided)
+        ahead = last and not decided.measure
+        return done + self._start_ahead(decided) if ahead else done
 
-    def _start(self, slot: EngineLife, free: int) -> list[actions.Action]:
+    def _start(self, slot: EngineLife, free: int, devices: Devices) -> list[actions.Action]:
         whole = self._gets_all(slot)
-        return slot.start(free, self._now, device=self._device, whole=whole)
+        place = Placement(devices, self._device(devices))
+        return slot.start(free, self._now, place=place, whole=whole)
 
     def _gets_all(self, slot: Slot) -> bool:
         """Whether it may have the whole device: no other model was wanted for some time."""
@@ -427,12 +457,16 @@ class Scheduler:
     def _start_ahead(self, decided: Plan) -> list[actions.Action]:
         done: list[actions.Action] = []
         self._file()
-        new, surplus = prestarts(self._view(), decided)
+        view = self._view()
+        new, surplus = prestarts(view, decided)
         for slot in surplus:
             done += self._change(slot).dismiss("others are wanted more", self._now)
         for slot in new:
-            whole = self._gets_all(slot)
-            ahead = self._change(slot).prestart(self._now, device=self._device, whole=whole)
+            devices = decided.places.get(slot) or likely_place(view, slot)
+            if devices is None:
+                continue
+            place, whole = Placement(devices, self._device(devices)), self._gets_all(slot)
+            ahead = self._change(slot).prestart(self._now, place=place, whole=whole)
             done.append(ahead)
         return done
 

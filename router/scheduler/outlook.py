@@ -13,6 +13,7 @@ from router.scheduler import rejections
 from router.scheduler.forecast import SHORTEST, Download, Forecast, Reason, rest
 from router.scheduler.history import Stage
 from router.scheduler.lifecycle import State
+from router.scheduler.placement import Devices
 from router.scheduler.planner import plan
 from router.scheduler.state import Slot
 from router.scheduler.view import View
@@ -73,13 +74,30 @@ class _Lineup:
         self.places = {slot: place for place, slot in enumerate(view.in_turn())}
         self.turns: dict[Slot, _Expected] = {}
         sight, decided = _Sight(view), plan(view)
-        # One engine at a time takes or gives back memory.
-        self.ends_at = max(map(sight.settles_at, view.roster.engines), default=view.now)
-        frees = any(map(view.roster.in_state, (State.STOPPING, State.FALLING_ASLEEP)))
+        # One engine at a time takes or gives back memory of a device.
+        self._ends_at = [view.now] * view.limits.devices
+        frees: set[int] = set()  # devices
+        for engine in view.roster.engines:
+            self._note(engine.devices, sight.settles_at(engine))
+            if engine.state in (State.STOPPING, State.FALLING_ASLEEP):
+                frees.update(engine.devices)
         for slot in decided.next:
+            devices = decided.places.get(slot, tuple(range(view.limits.devices)))
+            free_at = max(self._ends_at[device] for device in devices)
+            freed = not frees.isdisjoint(devices)
             leaving = decided.rooms.get(slot)
-            turn = self.turns[slot] = sight.turn(slot, leaving, self.ends_at, frees=frees)
-            self.ends_at, frees = turn.answers_at, False
+            turn = self.turns[slot] = sight.turn(slot, leaving, free_at, frees=freed)
+            self._note(devices, turn.answers_at)
+            frees.difference_update(devices)
+
+    def _note(self, devices: Devices, ends_at: float) -> None:
+        for device in devices:
+            self._ends_at[device] = max(self._ends_at[device], ends_at)
+
+    @property
+    def ends_at(self) -> float:
+        """When the models in line are loaded, on the device that is first."""
+        return min(self._ends_at)
 
 
 class _Sight:

@@ -3,7 +3,8 @@
 The planner reads slots and returns a `Plan`; it changes nothing. Models that are on disk and
 have waiting requests are considered in the order of their turns, so that all requests for one
 model are served together; models of callers with many start seconds come last. Only one engine
-at a time takes or frees memory, so a plan holds at most one start or one stop.
+at a time takes or frees memory of a device. A plan holds at most one start or one stop; with
+several devices, `Scheduler` asks for the next plan at once.
 
 Memory that is freed for one model is reserved for it: models behind it get only what it
 can't use. The engines that make room are those whose loss costs least; of these, first those of
@@ -14,16 +15,18 @@ whose turn comes after that of one of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
 from math import inf
 
 from router.errors import RouterError
+from router.scheduler.ledger import Ledger
 from router.scheduler.lifecycle import State
+from router.scheduler.placement import Devices, Room, choose
 from router.scheduler.state import Slot
-from router.scheduler.view import Capacity, View, held_by
+from router.scheduler.view import View
 from router.scheduler.worth import worth_asleep
 
 # Models that may be placed in one pass. Those behind them get their chance when one of these
@@ -36,7 +39,8 @@ class Plan:
     """What to do now."""
 
     start: Slot | None = None  # or wake
-    free: int = 0  # bytes measured free for this start
+    free: int = 0  # bytes measured free for this start, on the fullest of its devices
+    devices: Devices = ()  # for this start
     evict: Slot | None = None
     sleep: bool = False  # it need not stop: there is room for its weights
     expire: Slot | None = None
@@ -47,6 +51,7 @@ class Plan:
     next: tuple[Slot, ...] = ()  # the models that wait for room, in order
     # Which engines leave for these, now or at their time. Not there: not enough can.
     rooms: Mapping[Slot, tuple[Slot, ...]] = field(default_factory=dict)
+    places: Mapping[Slot, Devices] = field(default_factory=dict)  # the devices meant for these
     measure: bool = False  # an engine could start: measure, then plan again
     wake_at: float = inf  # when time alone will change this plan
 
@@ -57,22 +62,17 @@ def plan(view: View) -> Plan:
 
 
 class _Planner:
-    """The capacity and the engines that are left, as each model takes its share."""
+    """The room and the engines that are left, as each model takes its share."""
 
     def __init__(self, view: View) -> None:
-        self._view, roster = view, view.roster
-        self._loading = roster.loading
-        standby = view.limits.standby_claim * len(roster.standby)
-        self._available = view.whole - Capacity(roster.held + standby, roster.loaded)
-        # Once all engines that were told to stop or to sleep so far have done so.
-        stopping = roster.in_state(State.STOPPING).values()
-        asleep_soon = roster.in_state(State.FALLING_ASLEEP).values()
-        self._available_later = self._available + held_by(chain(stopping, asleep_soon))
+        self._view = view
+        self._ledger = Ledger(view)
         self._spoken_for: set[Slot] = set()  # engines that make room for a model before
         self._drain: list[Slot] = []
         self._reject: list[tuple[Slot, RouterError]] = []
         self._next: list[Slot] = []
         self._rooms: dict[Slot, tuple[Slot, ...]] = {}
+        self._places: dict[Slot, Devices] = {}
         self._wake_at = inf
 
     def plan(self) -> Plan:
@@ -85,7 +85,7 @@ class _Planner:
             self._next.append(slot)
             if len(self._next) == WINDOW:
                 break
-        expire = None if self._loading else _expired(self._view)
+        expire = self._expired()
         return replace(self._plan(expire=expire), next=tuple(self._next))
 
     def _with_next(self, decided: Plan, slot: Slot) -> Plan:
@@ -95,6 +95,8 @@ class _Planner:
         self,
         *,
         start: Slot | None = None,
+        free: int = 0,
+        devices: Devices = (),
         evict: Slot | None = None,
         expire: Slot | None = None,
         sleep: bool = False,
@@ -102,36 +104,42 @@ class _Planner:
     ) -> Plan:
         return Plan(
             start=start,
-            free=self._view.free or 0,
+            free=free,
+            devices=devices,
             evict=evict,
             sleep=sleep,
             expire=expire,
             drain=None if measure else tuple(one for one in self._drain if one is not evict),
             reject=tuple(self._reject),
             rooms=self._rooms,
+            places=self._places,
             measure=measure,
             wake_at=self._wake_at,
         )
 
     def _place(self, slot: Slot, *, first: bool) -> Plan | None:
         """Find memory for `slot`. None: it has to wait, so look at the next model."""
-        free, own = self._view.free, self._own(slot)
-        need, available = Capacity(slot.claim, 1) - own, self._available
-        if free is not None and slot.tells_size:
-            available = Capacity(min(available.memory, free), available.engines)
-        being_freed = self._available_later - self._available
-        victims = self._victims(slot, need, available + being_freed, first=first)
-        if victims is None:
-            if self._lacks_foreign_memory(slot, need, being_freed, first=first):
+        view = self._view
+        places = self._ledger.open_to(slot)
+        if not places:
+            return None
+        now = self._ledger.room_for(slot, measured=True)
+        found = self._choose(slot, places, now, first=first)
+        if found is None:
+            if self._lacks_foreign_memory(slot, places, first=first):
                 return None
-            self._wake_at = min(self._wake_at, self._view.holdings.changes_at)
-            return self._plan()
-        self._rooms[slot] = tuple(victims)
-        if not self._loading and not victims and need.within(available):
-            return self._plan(measure=True) if free is None else self._plan(start=slot)
-        return self._make_room(slot, need, victims)
+            self._wake_at = min(self._wake_at, view.holdings.changes_at)
+            return self._plan() if self._ledger.close(places) else None
+        devices, victims = found
+        self._rooms[slot], self._places[slot] = tuple(victims), devices
+        if not (victims or self._ledger.moves(devices)) and now.fits(slot.claim, devices):
+            if view.free is None:
+                return self._plan(measure=True)
+            free = min(view.free[device] for device in devices)
+            return self._plan(start=slot, free=free, devices=devices)
+        return self._make_room(slot, devices, victims)
 
-    def _make_room(self, slot: Slot, need: Capacity, victims: list[Slot]) -> Plan | None:
+    def _make_room(self, slot: Slot, devices: Devices, victims: list[Slot]) -> Plan | None:
         view = self._view
         leaves_at = max((view.pace.leaves_at(one, slot) for one in victims), default=-inf)
         if leaves_at > view.now:  # until then, others may use what is free
@@ -140,13 +148,15 @@ class _Planner:
         self._drain += [
             victim
             for victim in victims
-            if victim.state is State.DRAINING or not (victim.idle or self._loading)
+            if victim.state is State.DRAINING
+            or not (victim.idle or self._ledger.moves(victim.devices))
         ]
-        evict = next((victim for victim in victims if victim.idle), None)
-        if evict is not None and not self._loading:
+        may_go = (one for one in victims if one.idle and not self._ledger.moves(one.devices))
+        evict = next(may_go, None)
+        if evict is not None:
             return self._evict(evict)
         self._spoken_for.update(victims)
-        self._available_later = self._available_later + held_by(victims) - need
+        self._ledger.reserve(slot, devices, victims)
         return None
 
     def _evict(self, victim: Slot) -> Plan:
@@ -156,22 +166,24 @@ class _Planner:
             return self._plan(evict=victim)
         view = self._view
         asleep = view.roster.in_state(State.ASLEEP).values()
-        room = view.limits.sleep_memory - sum(one.weights for one in asleep)
+        # Those of other devices may fall asleep or wake meanwhile.
+        changing = map(view.roster.in_state, (State.FALLING_ASLEEP, State.WAKING))
+        held = chain(asleep, *(slots.values() for slots in changing))
+        room = view.limits.sleep_memory - sum(one.weights for one in held)
         if victim.weights <= room:
             return self._plan(evict=victim, sleep=True)
         least = partial(worth_asleep, pace=view.pace, eviction=view.limits.eviction)
-        cheaper = [one for one in asleep if not one.queue and least(one) < least(victim)]
+        cheaper = [
+            one
+            for one in asleep
+            if not (one.queue or self._ledger.moves(one.devices)) and least(one) < least(victim)
+        ]
         if victim.weights <= room + sum(one.weights for one in cheaper):
             return self._plan(evict=min(cheaper, key=least))
         return self._plan(evict=victim)
 
-    def _own(self, slot: Slot) -> Capacity:
-        """What the model holds already: asleep, or at the gate."""
-        standby = self._view.limits.standby_claim if slot.standby else 0
-        return Capacity(slot.held + standby, 0)
-
     def _lacks_foreign_memory(
-        self, slot: Slot, need: Capacity, being_freed: Capacity, *, first: bool
+        self, slot: Slot, places: Sequence[Devices], *, first: bool
     ) -> bool:
         """Whether `slot` would fit, if other processes did not hold memory of the device.
 
@@ -179,27 +191,14 @@ class _Planner:
         """
         if self._view.free is None:
             return False
-        return self._victims(slot, need, self._available + being_freed, first=first) is not None
+        now = self._ledger.room_for(slot, measured=False)
+        return self._choose(slot, places, now, first=first) is not None
 
-    def _victims(
-        self, slot: Slot, need: Capacity, available: Capacity, *, first: bool
-    ) -> list[Slot] | None:
-        """The engines to stop so that `need` fits; None where stopping all is not enough."""
-        if need.within(available):
-            return []
-        chosen: list[Slot] = []
-        for victim in self._candidates(slot, first=first):
-            chosen.append(victim)
-            available += held_by((victim,))
-            if need.within(available):
-                break
-        else:
-            return None
-        for victim in tuple(chosen):  # a large engine, added last, may be enough by itself
-            if need.within(available - held_by((victim,))):
-                chosen.remove(victim)
-                available -= held_by((victim,))
-        return chosen
+    def _choose(
+        self, slot: Slot, places: Sequence[Devices], now: Room, *, first: bool
+    ) -> tuple[Devices, list[Slot]] | None:
+        later, candidates = self._ledger.later(now), self._candidates(slot, first=first)
+        return choose(slot, places, now, later, moves=self._ledger.moves, candidates=candidates)
 
     def _candidates(self, slot: Slot, *, first: bool) -> Iterator[Slot]:
         """The engines that may stop for `slot`, in the order in which they would."""
@@ -241,14 +240,15 @@ class _Planner:
         start again."""
         return bool(victim.queue) and self._view.turn(victim) < self._view.turn(slot)
 
+    def _expired(self) -> Slot | None:
+        if self._ledger.moves_everywhere:
+            return None
+        states = map(self._view.roster.in_state, (State.READY, State.ASLEEP))
+        up = chain.from_iterable(slots.values() for slots in states)
+        expired = (one for one in up if self._view.now >= one.expires_at)
+        return next((one for one in expired if not self._ledger.moves(one.devices)), None)
+
 
 def _is_wanted(victim: Slot) -> bool:
     """Whether it answers requests, or sleeps and is to wake for some."""
     return not victim.idle or (victim.state is State.ASLEEP and bool(victim.queue))
-
-
-def _expired(view: View) -> Slot | None:
-    up = chain.from_iterable(
-        view.roster.in_state(state).values() for state in (State.READY, State.ASLEEP)
-    )
-    return next((slot for slot in up if view.now >= slot.expires_at), None)

@@ -146,10 +146,16 @@ def too_late(forecast: Forecast, linger: float) -> RouterError:
     return error
 
 
-def too_large(claim: int, whole: int) -> RouterError:
+def too_large(claim: int, span: int, whole: int, devices: int) -> RouterError:
+    """`claim` and `whole`: bytes of each device."""
+    needs, has = f"{claim} bytes of accelerator memory", f"{whole}"
+    if span > 1:
+        needs += f" on each of {span} devices"
+    if devices > 1:
+        has += f" on each of {devices}"
     return ModelTooLarge(
-        f"This model needs {claim} bytes of accelerator memory and this worker has {whole} "
-        "for engines. Use a smaller or a quantised model."
+        f"This model needs {needs} and this worker has {has} for engines. Use a smaller or a "
+        "quantised model."
     )
 
 

@@ -62,8 +62,8 @@ class EngineReport:
     since: float  # when it entered this state
     generation: int  # of the engine; 0: it never had one
     size: int  # of the model's files; 0: not known yet
-    claim: int
-    held: int  # what counts against the budget now
+    claim: int  # of each of its devices
+    held: int  # of each of its devices, what counts against the budget now
     tokens: int | None  # of the cache, as planned; None: what fits
     devices: tuple[int, ...]  # where it holds memory
     in_flight: RequestsReport

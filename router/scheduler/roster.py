@@ -34,7 +34,8 @@ class _Filed:
     place: tuple[int, int] | None = None  # in the line: age and number
     caller: Caller = None  # of its oldest request, where it holds no memory
     due: float = inf
-    held: int = 0  # bytes of the device
+    held: int = 0  # bytes of each of these devices
+    devices: tuple[int, ...] = (0,)
     loaded: bool = False
 
 
@@ -48,7 +49,7 @@ class Roster:
         self.standby: dict[EngineKey, Slot] = {}  # these have a process that was prestarted
         self.former: dict[EngineKey, Slot] = {}  # the latest that were stopped; on disk, not up
         self.pinned: dict[EngineKey, Slot] = {}  # engines that never make room
-        self.held = 0  # bytes of the device, by all engines
+        self.held = [0] * limits.devices  # bytes of each device, by all engines
         self.loaded = 0  # engines
         self.waited_for: Counter[str] = Counter()  # models without an engine, by caller
         self._by_state: dict[State, dict[EngineKey, Slot]] = {state: {} for state in State}
@@ -83,9 +84,12 @@ class Roster:
             slot.oldest.caller if waits and not state.claims else None,
             slot.due_at(self._limits, now),
             slot.held,
+            slot.devices,
             slot.loaded,
         )
-        self.held += slot.held - before.held
+        if slot.held != before.held or slot.devices != before.devices:
+            self._hold(before.devices, -before.held)
+            self._hold(slot.devices, slot.held)
         self.loaded += slot.loaded - before.loaded
         self._queue(filed.place, before.place)
         self._count(filed.caller, before.caller)
@@ -94,6 +98,10 @@ class Roster:
         _keep(self.pinned, slot, here=state.claims and slot.spec.pinned)
         if filed.due != before.due and filed.due < inf:
             self._push(filed.due, number)
+
+    def _hold(self, devices: tuple[int, ...], size: int) -> None:
+        for device in devices:
+            self.held[device] += size
 
     def _move(self, slot: Slot, before: State) -> None:
         del self._by_state[before][slot.key]
@@ -153,13 +161,17 @@ class Roster:
 
     @property
     def engines(self) -> Iterator[Slot]:
-        """The engines that hold memory of the device."""
+        """The engines that hold memory of some device."""
         return chain.from_iterable(self._by_state[state].values() for state in _ENGINES)
 
     @property
-    def loading(self) -> bool:
-        """Whether an engine takes or frees memory of the device."""
-        return any(self._by_state[state] for state in _LOADING)
+    def loading(self) -> set[int]:
+        """The devices of which an engine takes or frees memory."""
+        found: set[int] = set()
+        for state in _LOADING:
+            for slot in self._by_state[state].values():
+                found.update(slot.devices)
+        return found
 
     @property
     def line(self) -> Iterator[Slot]:

@@ -47,7 +47,7 @@ class Eviction(StrEnum):
 class Limits:
     """What the operator allows. Times in seconds, memory in bytes."""
 
-    budget: int
+    budget: int  # of each device
     max_loaded: int | None = None  # None: as many as fit
     max_queue: int = 256
     max_concurrency: int = 64  # leases per engine
@@ -69,6 +69,7 @@ class Limits:
     max_starts_per_caller: int | None = None  # a minute
     max_models_per_caller: int | None = None  # loaded at once, for this caller alone
     max_download_per_caller: int | None = None  # bytes an hour
+    devices: int = 1  # all alike: `budget` is that of the smallest
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,11 @@ class Standby:
         """Seconds from its beginning to the gate; None: it is not there yet."""
         return None if self.stood_at is None else self.stood_at - self.since
 
+    @property
+    def devices(self) -> tuple[int, ...]:
+        """Its flags name them, so it can go on nowhere else."""
+        return self.allotment.devices
+
 
 @dataclass(slots=True, eq=False)
 class Slot:
@@ -101,7 +107,7 @@ class Slot:
     """
 
     spec: EngineSpec  # the latest, while no engine runs on another
-    claim: int  # bytes of the device that its engine needs
+    claim: int  # bytes of each of its devices that its engine needs
     key: EngineKey = field(init=False)
     state: State = State.COLD
     moved_at: float = 0.0  # when it entered this state
@@ -112,7 +118,8 @@ class Slot:
     size: int = 0  # bytes of the snapshot
     plan: MemoryPlan | None = None
     tokens: int | None = None  # of the cache, as planned
-    held: int = 0  # bytes that count against the budget now
+    held: int = 0  # bytes of each of its devices that count against the budget now
+    devices: tuple[int, ...] = (0,)  # of its engine; of the last one, where there is none
     loaded: bool = False  # an engine takes or has all of its memory; not one that slept
     demand: Demand = field(default_factory=Demand)
     # The turn of a model that waits, which outlives its waiters
@@ -142,7 +149,7 @@ class Slot:
     sleeps: bool = False  # this engine can give its memory back and go on
     no_sleep: bool = False  # one failed to sleep or to wake
     alone: bool = False  # it has the device to itself
-    excess: int = 0  # bytes that it took beyond its claim
+    excess: int = 0  # bytes of each device that it took beyond its claim
     batch: int = 0  # the youngest request that waited when it became ready
     service: float = 0.0  # seconds that an answer takes
     drains_in: float = 0.0  # seconds that its latest drains took; 0: none yet
@@ -219,9 +226,20 @@ class Slot:
         return most if own is None else min(most, own)
 
     @property
+    def span(self) -> int:
+        """How many devices its engine needs."""
+        return 1 if self.plan is None else self.plan.devices
+
+    @property
+    def place(self) -> tuple[int, int | None]:
+        """How many devices, and the first of them where the operator has chosen it."""
+        plan = self.plan
+        return (1, None) if plan is None else (plan.devices, plan.base)
+
+    @property
     def weights(self) -> int:
-        """Bytes that the weights take."""
-        return self.size if self.plan is None else self.plan.weights
+        """Bytes that the weights take, on all devices together."""
+        return self.size if self.plan is None else self.plan.weights * self.plan.devices
 
     @property
     def tells_size(self) -> bool:

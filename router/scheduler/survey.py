@@ -6,7 +6,7 @@ It looks at each model that is known once, and closely at those that are shown.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import inf
@@ -37,9 +37,9 @@ Downloads = Callable[[int], Download]  # how far a download is, by its number
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """The device's free memory, when it was last measured."""
+    """The free memory of each device, when it was last measured."""
 
-    free: int
+    free: Sequence[int]
     at: float
 
 
@@ -59,7 +59,7 @@ def survey(
         now=view.now,
         engines=tuple(map(known.engine, shown[:MOST_ENGINES])),
         more_engines=max(0, len(shown) - MOST_ENGINES),
-        devices=(_device(view, measured),),
+        devices=tuple(_device(view, measured, one) for one in range(view.limits.devices)),
         loaded=view.roster.loaded,
         waiting=waiting,
         shutting_down=shutting_down,
@@ -80,14 +80,15 @@ def _shown(roster: Roster) -> Iterator[Slot]:
     )
 
 
-def _device(view: View, measured: Measurement | None) -> DeviceReport:
+def _device(view: View, measured: Measurement | None, index: int) -> DeviceReport:
+    ahead = filter(None, (slot.standby for slot in view.roster.standby.values()))
     return DeviceReport(
-        index=0,
+        index=index,
         budget=view.limits.budget,
-        held=view.roster.held,
-        standby=view.limits.standby_claim * len(view.roster.standby),
-        written_off=view.written_off,
-        free=measured.free if measured else None,
+        held=view.roster.held[index],
+        standby=view.limits.standby_claim * sum(index in one.devices for one in ahead),
+        written_off=view.written_off[index] if view.written_off else 0,
+        free=measured.free[index] if measured else None,
         measured_at=measured.at if measured else None,
     )
 
@@ -118,7 +119,7 @@ class _Known:
             claim=slot.claim,
             held=slot.held,
             tokens=slot.tokens,
-            devices=(0,) if slot.held else (),
+            devices=slot.devices if slot.held else (),
             in_flight=_requests(Counter(one.caller for one in slot.leases.values())),
             waiting=_requests(slot.queue.by_caller()),
             wait=self._wait(slot, download) if slot.queue else None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -19,43 +19,18 @@ from router.scheduler.fairness import Holdings, StartSeconds
 from router.scheduler.history import History
 from router.scheduler.lifecycle import State
 from router.scheduler.pace import Pace
+from router.scheduler.placement import Devices, Room, placements
 from router.scheduler.roster import Roster
 from router.scheduler.state import Limits, Slot
 from router.scheduler.worth import worth
-
-
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """Room for engines: theirs, or what is left of it."""
-
-    memory: int  # bytes
-    engines: int
-
-    def __add__(self, other: Capacity) -> Capacity:
-        return Capacity(self.memory + other.memory, self.engines + other.engines)
-
-    def __sub__(self, other: Capacity) -> Capacity:
-        return Capacity(self.memory - other.memory, self.engines - other.engines)
-
-    def within(self, other: Capacity) -> bool:
-        return self.memory <= other.memory and self.engines <= other.engines
-
-
-def held_by(slots: Iterable[Slot]) -> Capacity:
-    """What these hold. An engine that sleeps is not loaded."""
-    memory = engines = 0
-    for slot in slots:
-        memory += slot.held
-        engines += slot.loaded
-    return Capacity(memory, engines)
 
 
 @dataclass(frozen=True)
 class View:
     """What a plan is made from.
 
-    `written_off`: bytes of the budget that are lost. `free`: bytes measured in this pass; None
-    where they were not measured.
+    `written_off`: bytes of the budget that are lost, by device. `free`: bytes of each device,
+    measured in this pass; None where they were not measured.
     """
 
     roster: Roster
@@ -63,8 +38,8 @@ class View:
     history: History
     starts: StartSeconds
     now: float
-    written_off: int = 0
-    free: int | None = None
+    written_off: Sequence[int] = ()  # empty: nothing is lost
+    free: Sequence[int] | None = None
 
     @cached_property
     def pace(self) -> Pace:
@@ -77,24 +52,63 @@ class View:
         return Holdings(self.roster.engines, self.roster.waited_for, self.now)
 
     @cached_property
-    def whole(self) -> Capacity:
+    def whole(self) -> Room:
         """All that engines may hold."""
-        memory = self.limits.budget - self.written_off
-        return Capacity(memory, self.limits.max_loaded or sys.maxsize)
+        memory = [self.limits.budget] * self.limits.devices
+        for device, lost in enumerate(self.written_off):
+            memory[device] -= lost
+        return Room(memory, self.limits.max_loaded or sys.maxsize)
 
     @cached_property
-    def room(self) -> Capacity:
+    def room(self) -> Room:
         """What pinned engines leave to all others together."""
-        return self.whole - held_by(self.roster.pinned.values())
+        left = self.whole.copy()
+        left.hold(self.roster.pinned.values())
+        return left
+
+    @property
+    def available(self) -> Room:
+        """What no engine and no process at its gate holds; less than nothing, where an engine
+        has taken more than its claim."""
+        left, roster = self.whole.copy(), self.roster
+        for device, size in enumerate(roster.held):
+            left.change((device,), -size)
+        left.change((), 0, engines=-roster.loaded)
+        for slot in roster.standby.values():
+            if slot.standby is not None:
+                left.change(slot.standby.devices, -self.limits.standby_claim)
+        return left
+
+    @cached_property
+    def _places(self) -> dict[tuple[int, int | None], tuple[Devices, ...]]:
+        return {}
+
+    def places(self, slot: Slot) -> tuple[Devices, ...]:
+        """The devices that its engine may have: one choice, where it is up or asleep."""
+        if slot.state.claims:
+            return (slot.devices,)
+        span, base = slot.place
+        found = self._places.get((span, base))
+        if found is None:
+            found = self._places[span, base] = placements(self.limits.devices, span, base)
+        return found
 
     def unfit(self, slot: Slot) -> RouterError | None:
         """Why an engine of this size can't start, however long it waits; None where it can."""
-        if slot.claim > self.limits.budget:
-            return rejections.too_large(slot.claim, self.limits.budget)
-        if slot.claim > self.whole.memory:
-            return rejections.memory_missing()
-        fits = Capacity(slot.claim, 1).within(self.room)
-        return None if fits else rejections.no_room()
+        claim, budget, places = slot.claim, self.limits.budget, self.places(slot)
+        if claim > budget or not places:
+            return rejections.too_large(claim, slot.span, budget, self.limits.devices)
+        if self.room.fits_any(claim, places):
+            return None
+        lost = not self.whole.fits_any(claim, places)
+        return rejections.memory_missing() if lost else rejections.no_room()
+
+    def contends(self, slot: Slot, engine: Slot) -> bool:
+        """Whether an engine that is up stands in the way of one that waits."""
+        most = self.limits.max_loaded
+        if most is not None and self.roster.loaded >= most:
+            return True
+        return any(not set(one).isdisjoint(engine.devices) for one in self.places(slot))
 
     def turn(self, slot: Slot) -> tuple[float, int]:
         """Models of callers that have had their share of starts come last; then by age."""

@@ -15,7 +15,9 @@ def worth(slot: Slot, pace: Pace, eviction: Eviction) -> float:
     """The higher, the later this engine makes room."""
     if eviction is Eviction.LRU:
         return slot.last_used
-    return pace.comes_back_in(slot) / _interval(slot, pace) / max(slot.held, 1)
+    return (
+        pace.comes_back_in(slot) / _interval(slot, pace) / max(slot.held * len(slot.devices), 1)
+    )
 
 
 def worth_asleep(slot: Slot, pace: Pace, eviction: Eviction) -> float:

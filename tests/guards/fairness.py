@@ -148,8 +148,8 @@ GUARDS = (
     ),
     Guard(
         "Claims stay within the budget",
-        "router.scheduler.view:Capacity.within",
-        swap("self.memory <= other.memory", "True"),
+        "router.scheduler.placement:Room.fits",
+        swap("claim > self.memory[device]", "False"),
         "tests/scheduler/test_planner.py::test_no_more_engines_are_evicted_than_necessary",
     ),
     Guard(

@@ -53,7 +53,7 @@ def slot(
 
 def view_of(*slots: Slot, starts: StartSeconds | None = None, limits: Limits = LIMITS) -> View:
     roster = Roster.of(slots, limits, NOW)
-    return View(roster, limits, History(), starts or StartSeconds(), NOW, 0, 10 * GIB)
+    return View(roster, limits, History(), starts or StartSeconds(), NOW, free=(10 * GIB,))
 
 
 def decide(*slots: Slot, starts: StartSeconds) -> Plan:

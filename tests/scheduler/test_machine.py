@@ -34,7 +34,8 @@ from tests.pool.fakes import GIB, spec
 BUDGET = 12 * GIB
 AHEAD = ("launching", "standing", "ending")  # up to the gate, and never further
 UP = ("ready", "falling asleep", "asleep", "waking")
-HUGE = spec("planned-huge")  # more than the device has, as its small files tell
+HUGE = spec("planned-huge")  # more than a device has, as its small files tell
+PAIR = spec("planned-pair")  # spans two devices, where there are two
 SPECS = (
     spec("unknown-1"),
     spec("unknown-2"),
@@ -45,27 +46,29 @@ SPECS = (
     spec("planned-1"),
     spec("planned-2"),
     HUGE,
+    PAIR,
 )
 LEFT = GIB // 2  # bytes that an engine holds while it sleeps
 
 
-def plan_of(key: EngineKey) -> MemoryPlan | None:
+def plan_of(key: EngineKey, devices: int = 1) -> MemoryPlan | None:
     """3 GiB, and with the margin 3.6: of such engines the budget holds three."""
     if "planned" not in key.repo_id:
         return None
     weights = (13 if key == HUGE.key else 2) * GIB
-    return MemoryPlan(weights, token=GIB >> 15, overhead=0, context=1 << 16)
+    span = min(devices, 2 if key == PAIR.key else 1)
+    return MemoryPlan(weights, token=GIB >> 15, overhead=0, context=1 << 16, devices=span)
 
 
-def described(key: EngineKey, attempt: int) -> events.Described:
-    plan = plan_of(key)
+def described(key: EngineKey, attempt: int, devices: int = 1) -> events.Described:
+    plan = plan_of(key, devices)
     if plan is not None:  # the headers of the weights, which come later, tell less
         plan = replace(plan, weights=plan.weights + (1 << 20))
     return events.Described(key, attempt, Path("/s"), plan)
 
 
-def fetched(key: EngineKey, attempt: int) -> events.Fetched:
-    return events.Fetched(key, attempt, Path("/s"), 2 * GIB, plan_of(key))
+def fetched(key: EngineKey, attempt: int, devices: int = 1) -> events.Fetched:
+    return events.Fetched(key, attempt, Path("/s"), 2 * GIB, plan_of(key, devices))
 
 
 @dataclass
@@ -99,6 +102,13 @@ class Process:
         return self.action.allotment.claim if self.taken is None else self.taken
 
     @property
+    def devices(self) -> tuple[int, ...]:
+        return self.action.allotment.devices
+
+    def overlaps(self, devices: tuple[int, ...]) -> bool:
+        return not set(self.devices).isdisjoint(devices)
+
+    @property
     def still(self) -> bool:
         """Its memory does not change."""
         return self.state in (*AHEAD, "ready", "asleep")
@@ -116,15 +126,15 @@ class SchedulerHarness:
     processes: dict[int, Process] = field(default_factory=dict)
     described: set[int] = field(default_factory=set)  # attempts with the small files on disk
     probes: list[actions.Probe] = field(default_factory=list)
-    leaked: int = 0
-    outsiders: int = 0
-    written_off: int = 0
+    leaked: list[int] = field(init=False)  # by device; it is also what was told
+    outsiders: int = 0  # on each device
     journal: io.StringIO = field(default_factory=io.StringIO)
     history: list[list[actions.Action]] = field(default_factory=list)
     alive_in: dict[int, int] = field(default_factory=dict)  # the pass of an answered probe
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(self.limits)
+        self.leaked = [0] * self.limits.devices
         self.record = Journal(self.journal, self.limits)
 
     def tell(self, event: events.Event) -> None:
@@ -153,7 +163,8 @@ class SchedulerHarness:
                 assert self.fetches.pop(key).attempt == attempt
                 self.check_none_stands_by(key)
             case actions.Measure():
-                self.tell(events.Measured(self.free()))
+                first, *others = map(self.free_on, range(self.limits.devices))
+                self.tell(events.Measured(first, tuple(others)))
             case actions.Prestart():
                 assert action.generation not in self.processes
                 self.check_prestart(action)
@@ -166,7 +177,7 @@ class SchedulerHarness:
                 self.processes[generation].state = "falling asleep"
             case actions.Wake(_, generation):
                 assert self.processes[generation].state == "asleep", "woken twice"
-                assert all(process.still for process in self.processes.values())
+                self.check_still(self.processes[generation].devices)
                 self.processes[generation].state = "waking"
             case actions.Stop(key, generation, why, _):
                 self.check_stop(key, generation, why)
@@ -175,9 +186,21 @@ class SchedulerHarness:
             case actions.Alarm(message, leave):
                 assert not leave, message
 
-    def free(self) -> int:
-        held = sum(process.held for process in self.processes.values())
-        return max(0, BUDGET - held - self.leaked - self.outsiders)
+    def free_on(self, device: int) -> int:
+        held = sum(p.held for p in self.processes.values() if device in p.devices)
+        return max(0, BUDGET - held - self.leaked[device] - self.outsiders)
+
+    def free(self, devices: tuple[int, ...]) -> int:
+        """On the fullest of these."""
+        return min(map(self.free_on, devices))
+
+    def leak(self, process: Process, missing: int) -> None:
+        for device in process.devices:
+            self.leaked[device] = missing
+
+    def check_still(self, devices: tuple[int, ...]) -> None:
+        on_these = (p for p in self.processes.values() if p.overlaps(devices))
+        assert all(process.still for process in on_these), "memory in flux"
 
     def check_grant(self, action: actions.Grant) -> None:
         waiter, key, generation = action.waiter, action.key, action.generation
@@ -247,11 +270,11 @@ class SchedulerHarness:
             History(),
             StartSeconds(),
             self.now,
-            self.written_off,
+            self.leaked,
         )
-        rivals = [slot for slot in view.in_turn() if not view.unfit(slot)]
+        waiting = [slot for slot in view.in_turn() if not view.unfit(slot)]
         for slot in slots:
-            if slot.state is State.STARTING and rivals:
+            if slot.state is State.STARTING and any(view.contends(w, slot) for w in waiting):
                 assert slot.queue or slot.spec.pinned, "an unwanted start goes on"
 
     def check_start(self, action: actions.Start) -> None:
@@ -259,14 +282,17 @@ class SchedulerHarness:
         if ahead is not None:
             assert ahead.state in ("launching", "standing"), "started twice"
             self.check_flags(ahead.action.allotment, action.allotment)
-        assert all(process.still for process in self.processes.values()), "memory in flux"
+        devices = action.allotment.devices
+        self.check_still(devices)
         engines = [p for p in self.processes.values() if p.held]
         assert action.spec.key not in {p.action.spec.key for p in engines}
         claim = action.allotment.claim
-        claims = sum(min(p.held, p.action.allotment.claim) for p in engines)
-        assert claims + claim <= BUDGET - self.written_off, "the claims exceed the budget"
+        for device in devices:
+            here = [p for p in engines if device in p.devices]
+            claims = sum(min(p.held, p.action.allotment.claim) for p in here)
+            assert claims + claim <= BUDGET - self.leaked[device], "over the budget"
         if action.spec.memory is not None:
-            assert claim <= action.allotment.free == self.free(), "more than is free"
+            assert claim <= action.allotment.free == self.free(devices), "more than is free"
 
     def check_prestart(self, action: actions.Prestart) -> None:
         key = action.spec.key
@@ -286,7 +312,7 @@ class SchedulerHarness:
         """The small files of a model are on disk."""
         attempt = self.fetches[key].attempt
         self.described.add(attempt)
-        self.tell(described(key, attempt))
+        self.tell(described(key, attempt, self.limits.devices))
         if key == HUGE.key:
             assert key not in self.fetches, "what never fits is downloaded"
             waiting = {r.spec.key for r in self.requests.values() if r.state == "waiting"}
@@ -301,7 +327,7 @@ class SchedulerHarness:
         process = self.processes[generation]
         assert process.state == "ready"
         assert process.action.allotment.sleeps
-        assert all(process.still for process in self.processes.values()), "memory in flux"
+        self.check_still(process.devices)
         users = [r for r in self.requests.values() if r.in_flight]
         assert generation not in {r.generation for r in users}, (
             "asleep with a request in flight"
@@ -321,8 +347,7 @@ class SchedulerHarness:
             assert not process.action.spec.pinned, "abandoned, though pinned"
         if why in ("evicted", "expired"):
             assert not process.action.spec.pinned, f"{why}, though pinned"
-            moving = [p for p in self.processes.values() if not p.still]
-            assert not moving, "two engines give memory back at once"
+            self.check_still(process.devices)
         for request in cut:
             request.state = "cut"
         ahead = process.state in ("launching", "standing")
@@ -347,6 +372,7 @@ class PoolLife(RuleBasedStateMachine):
         eviction=st.sampled_from(Eviction),
         per_caller=st.sampled_from([None, None, 1, 2]),
         per_engine=st.sampled_from([None, None, 1, 2]),
+        devices=st.sampled_from([1, 1, 2, 3]),
     )
     def build(
         self,
@@ -361,6 +387,7 @@ class PoolLife(RuleBasedStateMachine):
         eviction: Eviction,
         per_caller: int | None,
         per_engine: int | None,
+        devices: int,
     ) -> None:
         self.harness = SchedulerHarness(
             Limits(
@@ -379,6 +406,7 @@ class PoolLife(RuleBasedStateMachine):
                 max_starts_per_caller=per_caller,
                 max_models_per_caller=per_caller,
                 max_download_per_caller=per_caller,
+                devices=devices,
             )
         )
         self.old: list[events.Event] = []
@@ -425,7 +453,8 @@ class PoolLife(RuleBasedStateMachine):
     @rule(data=st.data())
     def describe(self, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(sorted(self.harness.fetches, key=str)))
-        self.old.append(described(key, self.harness.fetches[key].attempt))
+        attempt, devices = self.harness.fetches[key].attempt, self.harness.limits.devices
+        self.old.append(described(key, attempt, devices))
         self.harness.describe(key)
 
     @precondition(lambda self: self.harness.fetches)
@@ -433,9 +462,10 @@ class PoolLife(RuleBasedStateMachine):
     def end_fetch(self, data: st.DataObject, end: str) -> None:
         key = data.draw(st.sampled_from(sorted(self.harness.fetches, key=str)))
         action = self.harness.fetches.pop(key)
-        self.old.append(fetched(key, action.attempt))
+        done = fetched(key, action.attempt, self.harness.limits.devices)
+        self.old.append(done)
         if end == "ok":
-            self.harness.tell(fetched(key, action.attempt))
+            self.harness.tell(done)
         else:
             refused = end == "refused"
             error = ModelGated("no") if refused else HubUnavailable("down")
@@ -444,11 +474,12 @@ class PoolLife(RuleBasedStateMachine):
 
     @precondition(lambda self: self.harness.in_state("starting"))
     @rule(
+        data=st.data(),
         end=st.sampled_from(["ok", "ok", "ok", "failed", "out of memory"]),
         share=st.sampled_from([None, 0.8, 1.0, 1.1]),
     )
-    def end_start(self, end: str, share: float | None) -> None:
-        (number,) = self.harness.in_state("starting")
+    def end_start(self, data: st.DataObject, end: str, share: float | None) -> None:
+        number = data.draw(st.sampled_from(self.harness.in_state("starting")))
         process = self.harness.processes[number]
         key = process.action.spec.key
         self.old.append(events.Healthy(key, number))
@@ -456,7 +487,7 @@ class PoolLife(RuleBasedStateMachine):
             process.state = "ready"
             taken = share and int(process.action.allotment.claim * share)
             if "planned" in key.repo_id and process.action.allotment.tokens and taken:
-                process.taken = min(taken, self.harness.free() + process.held)
+                process.taken = min(taken, self.harness.free(process.devices) + process.held)
             self.harness.tell(events.Healthy(key, number, process.taken))
         else:
             process.dead = True
@@ -478,18 +509,23 @@ class PoolLife(RuleBasedStateMachine):
         self.harness.tell(events.StartFailed(key, number, "exit 1", out_of_memory=False))
 
     @precondition(lambda self: self.harness.in_state("falling asleep"))
-    @rule(missing=st.sampled_from([0, 0, GIB]))
-    def fall_asleep(self, missing: int) -> None:
-        (number,) = self.harness.in_state("falling asleep")
+    @rule(data=st.data(), missing=st.sampled_from([0, 0, GIB]))
+    def fall_asleep(self, data: st.DataObject, missing: int) -> None:
+        number = data.draw(st.sampled_from(self.harness.in_state("falling asleep")))
+        self._asleep(number, missing)
+
+    def _asleep(self, number: int, missing: int) -> None:
         process = self.harness.processes[number]
         process.state = "asleep"
-        self.harness.leaked = self.harness.written_off = missing
+        self.harness.leak(process, missing)
         self.harness.tell(events.Asleep(process.action.spec.key, number, missing, LEFT))
 
     @precondition(lambda self: self.harness.in_state("waking"))
-    @rule()
-    def wake(self) -> None:
-        (number,) = self.harness.in_state("waking")
+    @rule(data=st.data())
+    def wake(self, data: st.DataObject) -> None:
+        self._awake(data.draw(st.sampled_from(self.harness.in_state("waking"))))
+
+    def _awake(self, number: int) -> None:
         process = self.harness.processes[number]
         process.state = "ready"
         self.harness.tell(events.Awake(process.action.spec.key, number))
@@ -526,7 +562,7 @@ class PoolLife(RuleBasedStateMachine):
         process = harness.processes.pop(number)
         key = process.action.spec.key
         if process.state == "stopping":
-            harness.leaked = harness.written_off = missing
+            harness.leak(process, missing)
         event = events.Gone(key, number, missing)
         self.old.append(event)
         harness.tell(event)
@@ -624,7 +660,7 @@ class PoolLife(RuleBasedStateMachine):
                 harness.describe(key)
                 return True
             del harness.fetches[key]
-            harness.tell(fetched(key, action.attempt))
+            harness.tell(fetched(key, action.attempt, harness.limits.devices))
             return True
         return any(map(self._move_on, tuple(harness.processes))) or self._wait()
 
@@ -641,13 +677,13 @@ class PoolLife(RuleBasedStateMachine):
                 process.state = "standing"
                 harness.tell(events.Standing(key, number))
             case "falling asleep":
-                self.fall_asleep(missing=0)
+                self._asleep(number, missing=0)
             case "waking":
-                self.wake()
+                self._awake(number)
             case "stopping" | "ending":
                 del harness.processes[number]
                 if process.state == "stopping":
-                    harness.leaked = harness.written_off = 0
+                    harness.leak(process, 0)
                 harness.tell(events.Gone(key, number, 0))
             case _:
                 return False

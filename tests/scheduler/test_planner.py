@@ -45,7 +45,8 @@ def slot(
 
 def decide(*slots: Slot, limits: Limits = LIMITS, free: int | None = 10 * GIB) -> Plan:
     roster = Roster.of(slots, limits, NOW)
-    return plan(View(roster, limits, History(), StartSeconds(), NOW, 0, free))
+    each = None if free is None else (free,) * limits.devices
+    return plan(View(roster, limits, History(), StartSeconds(), NOW, free=each))
 
 
 def test_the_model_with_the_oldest_request_starts_first() -> None:
