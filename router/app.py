@@ -250,7 +250,7 @@ class Assembly:
             Scheduler(limits, keeper.history),
             downloader=downloads,
             launcher=ReadAhead(self._launcher(memory, aside), HostGauge().free),
-            gauge=memory,
+            gauges=(memory,),
             clock=self._clock,
             record=record,
             validate=settings.log_level == "DEBUG",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, MutableMapping
+from collections.abc import Callable, Coroutine, MutableMapping, Sequence
 
 from router.clock import Clock
+from router.pool.devices import Devices
 from router.pool.fetches import Fetcher
-from router.pool.footprints import Footprints
 from router.pool.interfaces import (
     Callers,
     Downloader,
@@ -32,7 +32,7 @@ class Executor:
     """One task for each action. A task reports once, unless it was cancelled.
 
     The tasks are not in a task group: a defect in one must not cancel another that stops an
-    engine. `broke` is called with the defect.
+    engine. `broke` is called with the defect. `gauges`: one for each device.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class Executor:
         *,
         downloader: Downloader,
         launcher: EngineLauncher,
-        gauge: MemoryGauge,
+        gauges: Sequence[MemoryGauge],
         clock: Clock,
     ) -> None:
         self._report, self._broke, self._clock = report, broke, clock
-        self._launcher, self._gauge = launcher, gauge
+        self._launcher = launcher
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetches: _Tasks = {}  # by attempt
         self._starts: _Tasks = {}  # by generation
@@ -55,7 +55,7 @@ class Executor:
         self._watches: _Tasks = {}  # by generation
         self._changes: _Tasks = {}  # engines that fall asleep or wake, by generation
         self.engines: dict[int, Engine] = {}  # by generation
-        self.footprints = Footprints(gauge)
+        self.devices = Devices(gauges)
         self.progress = ProgressTracker(clock)
         self._fetcher = Fetcher(downloader, self.progress, report, clock)
         self.at_fault = asyncio.Event()  # the machine, or the router, is broken
@@ -81,10 +81,10 @@ class Executor:
             case actions.Probe():
                 self.spawn(self._probe(action))
 
-    def free(self) -> int | None:
-        """Bytes measured free; None where the device can't be asked: it is at fault."""
+    def free(self) -> tuple[int, ...] | None:
+        """Bytes of each device measured free; None where one can't be asked: it is at fault."""
         try:
-            return self._gauge.free()
+            return self.devices.free()
         except Exception as fault:  # noqa: BLE001 - whatever the driver raises
             _log.critical("free memory can't be measured", exc_info=fault)
             self.at_fault.set()
@@ -132,13 +132,13 @@ class Executor:
         key, generation = action.spec.key, action.generation
 
         def reached() -> None:
-            self.footprints.stands(generation, self.free())
+            self.devices.stands(generation, self.free())
             if generation in self._gates:  # else it goes on at once
                 _log.info("%s stands by", key)
                 self._report(events.Standing(key, generation))
 
         _log.info("prestarting %s", key)
-        self.footprints.prestarted(generation, self.free())
+        self.devices.prestarted(generation, action.allotment, self.free())
         gate = self._gates[generation] = StartGate(reached)
         self.spawn(self._bring_up(action, gate), self._starts, generation)
 
@@ -151,7 +151,9 @@ class Executor:
         else:
             gate.open(action.allotment)
         self._started_at[generation] = self._clock()
-        self.footprints.loads(generation, action.allotment)
+        # What was measured for the start is of the fullest of its devices.
+        free = self.free() if len(action.allotment.devices) > 1 else None
+        self.devices.loads(generation, action.allotment, free)
 
     async def _bring_up(
         self, action: actions.Start | actions.Prestart, gate: StartGate | None = None
@@ -163,7 +165,7 @@ class Executor:
             )
         except EngineStartError as failure:
             _log.error("%s did not start: %s", key, failure.reason)
-            self.footprints.note_given_back()
+            self.devices.note_given_back(generation)
             self._report(failed(key, generation, failure))
             return
         except Exception as defect:  # noqa: BLE001
@@ -176,13 +178,13 @@ class Executor:
         how = " (prestarted)" if gate is not None and gate.stood else ""
         _log.info("%s is ready after %.1f s%s", key, seconds, how)
         self.engines[generation] = engine
-        taken = self.footprints.started(generation, self.free())
+        taken = self.devices.started(generation, self.free())
         self.spawn(self._watch(action, engine), self._watches, generation)
         self._report(events.Healthy(key, generation, taken))
 
     async def _watch(self, action: actions.Start | actions.Prestart, engine: Engine) -> None:
         how = await engine.exited()
-        self.footprints.note_given_back()
+        self.devices.note_given_back(action.generation)
         _log.error("%s ended by itself: %s", action.spec.key, how)
         self._report(events.Crashed(action.spec.key, action.generation, how))
 
@@ -192,29 +194,29 @@ class Executor:
         if engine is None:
             return  # it is being stopped already
         try:
-            before = self.footprints.now()
+            before = self.devices.now(generation)
             await engine.sleep()
-            left = await self.footprints.asleep(generation, before)
-            missing = await self._missing()
+            left = await self.devices.asleep(generation, before)
+            missing, *others = await self._missing(self.devices.of(generation))
         except Exception as failure:  # noqa: BLE001 - a SleepError, or the driver is gone
             self._could_not("fall asleep", action, failure)
             return
         seconds = self._clock() - began
         _log.info("%s is asleep after %.1f s, with %d MiB", key, seconds, left >> 20)
-        self._report(events.Asleep(key, generation, missing, left))
+        self._report(events.Asleep(key, generation, missing, left, tuple(others)))
 
     async def _wake(self, action: actions.Wake) -> None:
         key, generation = action.key, action.generation
         began, engine = self._clock(), self.engines.get(generation)
         if engine is None:
             return  # it is being stopped already
-        self.footprints.waking(generation)
+        self.devices.waking(generation)
         try:
             await engine.wake()
         except SleepError as failure:
             self._could_not("wake", action, failure)
             return
-        self.footprints.woke(generation)
+        self.devices.woke(generation)
         _log.info("%s is awake after %.1f s", key, self._clock() - began)
         self._report(events.Awake(key, generation))
 
@@ -242,6 +244,7 @@ class Executor:
         key, generation = action.key, action.generation
         _log.info("stopping %s: %s", key, action.why)
         self._gates.pop(generation, None)
+        devices = self.devices.of(generation)
         for tasks in (self._starts, self._changes):
             if task := tasks.get(generation):
                 task.cancel()
@@ -251,19 +254,24 @@ class Executor:
         try:
             if engine := self.engines.pop(generation, None):
                 await engine.stop(at_once=action.at_once)
-            self.footprints.ended(generation)
+            self.devices.ended(generation)
             self._started_at.pop(generation, None)
-            missing = await self._missing()
+            missing, *others = await self._missing(devices)
         except Exception as fault:  # noqa: BLE001 - Unkillable, or the driver is gone
             _log.critical("%s could not be stopped", key, exc_info=fault)
             self._report(events.Stuck(key, generation))
             return
         _log.info("%s is gone", key)
-        self._report(events.Gone(key, generation, missing))
+        self._report(events.Gone(key, generation, missing, tuple(others)))
 
-    async def _missing(self) -> int:
-        """Bytes that should be free, by the footprints of the engines left, and are not."""
+    async def _missing(self, devices: tuple[int, ...]) -> tuple[int, ...]:
+        """Bytes of each of these that should be free, by the footprints of the engines left,
+        and are not."""
         # Memory that a start takes meanwhile is not missing. At a gate it takes none.
-        while loads := [one for n, one in self._starts.items() if n not in self._gates]:
+        while loads := [
+            one
+            for n, one in self._starts.items()
+            if n not in self._gates and self.devices.shares(n, devices)
+        ]:
             await asyncio.wait(loads)
-        return await self.footprints.missing()
+        return await self.devices.missing(devices)

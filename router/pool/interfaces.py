@@ -202,7 +202,7 @@ class EngineLauncher(Protocol):
 
 
 class MemoryGauge(Protocol):
-    """The memory that engines share: the GPU's, or the host's if there is no GPU."""
+    """The memory of one device that engines share: a GPU's, or the host's without a GPU."""
 
     @property
     def engines_only(self) -> bool:

@@ -40,8 +40,8 @@ Watcher = Callable[[float, events.Event, Sequence[actions.Action]], None]
 
 
 class EnginePool:
-    """`record` is called with each event before it is handled. `validate`: check every
-    invariant after each event, which takes time."""
+    """`gauges`: one for each device. `record` is called with each event before it is handled.
+    `validate`: check every invariant after each event, which takes time."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class EnginePool:
         *,
         downloader: Downloader,
         launcher: EngineLauncher,
-        gauge: MemoryGauge,
+        gauges: Sequence[MemoryGauge],
         clock: Clock,
         record: Record | None = None,
         validate: bool = False,
@@ -61,7 +61,7 @@ class EnginePool:
             self._fail_hard,
             downloader=downloader,
             launcher=launcher,
-            gauge=gauge,
+            gauges=gauges,
             clock=clock,
         )
         self._numbers = itertools.count(1)
@@ -188,7 +188,7 @@ class EnginePool:
         report = self._scheduler.report(now, executor.progress.of)
         return PoolStatus(
             report,
-            measured=dict(executor.footprints.held()),
+            measured=executor.devices.held(),
             context_lengths={n: one.context_length for n, one in executor.engines.items()},
         )
 
@@ -296,7 +296,7 @@ class EnginePool:
             case actions.Measure():
                 free = self._executor.free()
                 if free is not None:
-                    self._feed(events.Measured(free))
+                    self._feed(events.Measured(free[0], free[1:]))
             case actions.Fetch(_, _, waiter):
                 callers = partial(self._callers, action.spec.key)
                 self._executor.fetch(action, self._leases[waiter].credential, callers)

@@ -40,7 +40,7 @@ class Bench:
                 start_timeout=WITHIN,
                 device=Device.CPU,
             ),
-            gauge=self.gpu,
+            gauges=(self.gpu,),
             clock=FakeClock(),
         )
 

@@ -74,7 +74,7 @@ class World:
                 start_timeout=WITHIN,
                 device=Device.CPU,
             ),
-            gauge=self.gpu,
+            gauges=(self.gpu,),
             clock=time.monotonic,
             validate=True,
         )

@@ -49,7 +49,7 @@ class PoolHarness:
             self.scheduler,
             downloader=self.downloader,
             launcher=self.launcher,
-            gauge=self.gauge,
+            gauges=(self.gauge,),
             clock=self.clock,
             validate=True,
         )

@@ -39,7 +39,7 @@ class Stage:
             self.defects.append,
             downloader=FakeDownloader(),
             launcher=self.launcher,
-            gauge=self.gauge,
+            gauges=(self.gauge,),
             clock=self.clock,
         )
 

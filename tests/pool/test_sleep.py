@@ -44,7 +44,7 @@ class Bench:
             self.defects.append,
             downloader=FakeDownloader(),
             launcher=self.launcher,
-            gauge=self.gauge,
+            gauges=(self.gauge,),
             clock=FakeClock(),
         )
         self._generations = 0

@@ -67,7 +67,7 @@ class ServiceHarness:
             Scheduler(replace(_LIMITS, **limits)),
             downloader=self.downloader,
             launcher=self.launcher,
-            gauge=self.gauge,
+            gauges=(self.gauge,),
             clock=self.clock,
         )
         admission = Admission(
