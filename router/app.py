@@ -19,6 +19,7 @@ from pathlib import Path
 from engines import flags
 from engines.command import Device
 from engines.declared_memory import check_declared
+from engines.interpreter import Finding
 from engines.kernel_cache import KernelCache
 from engines.launcher import SglangLauncher
 from engines.lodging import User, engine_user
@@ -38,6 +39,7 @@ from router.config.settings import Platform, Settings
 from router.downloads.cache_check import snapshot_on_disk
 from router.downloads.disk import Disk
 from router.downloads.downloader import SnapshotDownloader
+from router.downloads.last_used import LastUsed
 from router.downloads.offline import OfflineHub
 from router.downloads.places import Places
 from router.downloads.volume_lock import LockContender, VolumeLock
@@ -97,6 +99,17 @@ class Configuration:
         check_declared(catalog.models, common, on_disk)
         return cls(environ, settings, catalog, credentials, common, user)
 
+    def with_engines(self, found: Finding) -> Configuration:
+        """With what `ENGINE_PYTHON` has."""
+        return replace(
+            self,
+            knows_sglang=not found.is_warning,
+            has_saver=found.has_saver,
+            has_gate=found.has_gate,
+            sglang=found.version,
+            engines_lack=found.lacks,
+        )
+
     @property
     def gpus(self) -> int:
         """How many GPUs the largest engine spans."""
@@ -136,7 +149,7 @@ class Assembly:
         downloads = self._downloads(memory, disk, aside)
         keeper = self._history(memory)
         pool = self._pool(memory, downloads, aside, keeper)
-        direct = self._hub(disk, aside)
+        direct = any_hub(self._configuration, disk.public, aside)
         self._stack.push_async_callback(direct.close)
         hub = CachedHub(
             direct,
@@ -170,21 +183,6 @@ class Assembly:
             private_ttl=settings.private_idle_ttl if settings.remove_private_files else None,
         )
 
-    def _hub(self, disk: Disk, aside: SideProcesses) -> HuggingFaceHub | OfflineHub:
-        configuration, settings = self._configuration, self._settings
-        if not settings.hf_hub_offline:
-            return make_hub(settings, aside)
-        models, own = configuration.catalog.models, configuration.credentials.secrets
-        return OfflineHub(
-            settings.hub_caches,
-            operators=[model.ref for model in models if model.ref is not None],
-            own_tokens=(*own, *([settings.hf_token] if settings.hf_token else [])),
-            public=disk.public,
-            grace=settings.public_grace,
-            unsafe_weights=settings.allow_unsafe_weights,
-            task_of=task_of_directory,
-        )
-
     def _downloads(self, memory: Gauge, disk: Disk, aside: SideProcesses) -> SnapshotDownloader:
         settings = self._settings
         return SnapshotDownloader(
@@ -201,23 +199,17 @@ class Assembly:
             places=Places(settings.max_downloads),
             max_model_bytes=settings.max_model_bytes,
             allow_unsafe_weights=settings.allow_unsafe_weights,
-            machine=Machine(
+            machine=machine(
+                self._configuration,
                 memory=memory.total(),
-                cpu=memory.device == "cpu",
+                cpu=memory.device == HostGauge.device,
                 capability=memory.capability(),
-                plain=self._configuration.knows_sglang
-                and not self._configuration.environ.get(_MORE_MODELS),
-                lacks=self._configuration.engines_lack,
             ),
         )
 
     def _history(self, memory: Gauge) -> HistoryKeeper:
         """Kept on the volume, where it is known what it is about."""
-        name, sglang = memory.name(), self._configuration.sglang
-        if not (name and sglang):
-            return HistoryKeeper(None)
-        platform = f"SGLang {sglang}, {name}"
-        return HistoryKeeper(HistoryFile.of(self._settings.hf_hub_cache, platform))
+        return HistoryKeeper(history_file(self._configuration, memory.name()))
 
     def _pool(
         self,
@@ -404,3 +396,38 @@ def _limits(settings: Settings, catalog: Catalog, memory: Gauge, sleep_memory: i
 def make_hub(settings: Settings, aside: SideProcesses | None = None) -> HuggingFaceHub:
     ca_file = str(settings.ssl_cert_file) if settings.ssl_cert_file else None
     return HuggingFaceHub(settings.hf_endpoint, ca_file=ca_file, aside=aside)
+
+
+def any_hub(
+    configuration: Configuration, public: LastUsed, aside: SideProcesses | None = None
+) -> HuggingFaceHub | OfflineHub:
+    """The Hub; offline, what stands in for it. `public`: when models were last seen public."""
+    settings = configuration.settings
+    if not settings.hf_hub_offline:
+        return make_hub(settings, aside)
+    models, own = configuration.catalog.models, configuration.credentials.secrets
+    return OfflineHub(
+        settings.hub_caches,
+        operators=[model.ref for model in models if model.ref is not None],
+        own_tokens=(*own, *([settings.hf_token] if settings.hf_token else [])),
+        public=public,
+        grace=settings.public_grace,
+        unsafe_weights=settings.allow_unsafe_weights,
+        task_of=task_of_directory,
+    )
+
+
+def machine(
+    configuration: Configuration, *, memory: int, cpu: bool, capability: int | None
+) -> Machine:
+    """What models are judged for. `memory`: bytes of one device."""
+    plain = configuration.knows_sglang and not configuration.environ.get(_MORE_MODELS)
+    return Machine(memory, cpu, capability, plain, configuration.engines_lack)
+
+
+def history_file(configuration: Configuration, device: str) -> HistoryFile | None:
+    """What was measured of such engines on such a device; None where either has no name."""
+    if not (device and configuration.sglang):
+        return None
+    platform = f"SGLang {configuration.sglang}, {device}"
+    return HistoryFile.of(configuration.settings.hf_hub_cache, platform)

@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command")
     for name, purpose in (("serve", "serve over HTTP"), ("runpod", "take RunPod's jobs")):
         _add_worker(commands, name, purpose)
+    _add_check(commands)
     demo = commands.add_parser("demo", help="show the main job: no GPU, network or token")
     demo.add_argument("--keep", action="store_true", help="leave it serving afterwards")
     prefetch = commands.add_parser("prefetch", help="download a model into an image")
@@ -80,3 +81,21 @@ def _add_worker(commands: _Commands, name: str, purpose: str) -> None:
         allow_abbrev=False,  # a later version may have a longer option
     )
     add_options(worker, every.values())
+
+
+def _add_check(commands: _Commands) -> None:
+    check = commands.add_parser(
+        "check", help="ask before you pay: may this token use a model, and does it fit?"
+    )
+    check.add_argument(
+        "models",
+        metavar="MODEL",
+        nargs="*",
+        help="org/name[@revision], an alias, a directory, or a models file; "
+        "without: those of MODEL_NAME and MODELS_CONFIG",
+    )
+    check.add_argument("--token-file", type=Path, help="file that holds a caller's Hub token")
+    check.add_argument(
+        "--gpu-memory", metavar="SIZE", help="of a GPU to ask about, such as 24GiB"
+    )
+    check.add_argument("--json", action="store_true", help="for programs")

@@ -60,6 +60,7 @@ KNOWN_BY = {
     "pynvml": {"engines"},
     "yaml": {"config"},
     "pydantic": {"config"},
+    "rich": {"commands"},
     "cachetools": {"hub", "http", "access"},
 }
 NEVER = {"torch", "sglang", "transformers", "tests", "examples"}

@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 
 import uvloop
 
@@ -63,16 +62,7 @@ def serve(environ: Mapping[str, str], *, queue: bool) -> int:
         )
     else:
         _log.info("%s", configuration.credentials.summary())
-    worker = Worker(
-        replace(
-            configuration,
-            knows_sglang=not found.is_warning,
-            has_saver=found.has_saver,
-            has_gate=found.has_gate,
-            sglang=found.version,
-            engines_lack=found.lacks,
-        )
-    )
+    worker = Worker(configuration.with_engines(found))
     if queue:
         # A few more than one engine's places: where one caller's jobs hold all that they may,
         # another caller's still reach the places that are left.

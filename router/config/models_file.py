@@ -7,7 +7,8 @@ unknown or repeated key is an error. examples/models.yaml shows one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -31,8 +32,7 @@ def parse(text: str, idle_ttl: float | None = None) -> list[OperatorModel]:
     if len(text) > _MAX_CHARS:
         raise SettingsError(KEY, f"{len(text)} characters", f"at most {_MAX_CHARS}")
     try:
-        # SafeLoader's, with one more check: it builds plain values and nothing else.
-        document = yaml.load(text, _StrictLoader)  # noqa: S506
+        document, lines = _read(text)
     except yaml.YAMLError as error:
         raise SettingsError(KEY, text, f"YAML: {_complaint(error)}") from None
     except RecursionError:
@@ -41,7 +41,10 @@ def parse(text: str, idle_ttl: float | None = None) -> list[OperatorModel]:
         document = document["models"]
     if not isinstance(document, list):
         raise SettingsError(KEY, document, "the path of a YAML file, or a list of models")
-    return [_entry(f"{KEY}[{n}]", entry, idle_ttl) for n, entry in enumerate(document)]
+    return [
+        _entry(EntryPlace(f"{KEY}[{n}]", lines.get(n, {})), entry, idle_ttl)
+        for n, entry in enumerate(document)
+    ]
 
 
 def _contents(text: str) -> str:
@@ -56,10 +59,53 @@ def _contents(text: str) -> str:
         raise SettingsError(KEY, text, f"a file that can be read ({reason})") from None
 
 
-def _entry(where: str, entry: object, idle_ttl: float | None) -> OperatorModel:
+def _read(text: str) -> tuple[object, Mapping[int, Mapping[str, int]]]:
+    """The document, and the lines on which the keys of its entries stand. Raises `YAMLError`.
+
+    The loader is SafeLoader with one more check: it builds plain values and nothing else.
+    """
+    loader = _StrictLoader(text)
+    try:
+        node = loader.get_single_node()
+        return (None if node is None else loader.construct_document(node)), _lines(node)
+    finally:
+        loader.dispose()
+
+
+def _lines(node: yaml.Node | None) -> Mapping[int, Mapping[str, int]]:
+    """By the number of an entry and a key of it; an entry's own line by the empty key."""
+    if isinstance(node, yaml.MappingNode) and len(node.value) == 1:
+        node = node.value[0][1]  # below `models`
+    if not isinstance(node, yaml.SequenceNode):
+        return {}
+    found: dict[int, dict[str, int]] = {}
+    for number, entry in enumerate(node.value):
+        keys = entry.value if isinstance(entry, yaml.MappingNode) else ()
+        found[number] = {"": entry.start_mark.line + 1} | {
+            str(key.value): key.start_mark.line + 1 for key, _ in keys
+        }
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPlace:
+    """An entry of the file."""
+
+    name: str
+    lines: Mapping[str, int]  # of its keys; its own by the empty one
+
+    def refusal(self, key: str, value: object, allowed: str, at: str = "") -> SettingsError:
+        """`key`: that is wrong; empty: the entry itself. `at`: the key whose line it is."""
+        line = self.lines.get(at or key, self.lines.get(""))
+        where = "" if line is None else f" (line {line})"
+        named = f"{self.name}.{key}" if key else self.name
+        return SettingsError(named, value, allowed + where)
+
+
+def _entry(where: EntryPlace, entry: object, idle_ttl: float | None) -> OperatorModel:
     read = _validated(where, entry)
     return OperatorModel(
-        source=as_source(f"{where}.model", read.model, read.revision),
+        source=as_source(f"{where.name}.model", read.model, read.revision),
         aliases=read.aliases,
         flags=read.flags,
         task=read.task,
@@ -72,28 +118,30 @@ def _entry(where: str, entry: object, idle_ttl: float | None) -> OperatorModel:
     )
 
 
-def _validated(where: str, entry: object) -> ModelEntry:
+def _validated(where: EntryPlace, entry: object) -> ModelEntry:
     if not isinstance(entry, dict):
-        raise SettingsError(where, entry, "a mapping with the key `model`")
+        raise where.refusal("", entry, "a mapping with the key `model`")
     try:
         return ModelEntry.model_validate({k: v for k, v in entry.items() if v is not None})
     except ValidationError as error:
         raise _refusal(where, error) from None
 
 
-def _refusal(where: str, error: ValidationError) -> SettingsError:
+def _refusal(where: EntryPlace, error: ValidationError) -> SettingsError:
     """One thing wrong: its entry and key, what was there, and what is allowed.
 
     An unknown key first: `modl` is why `model` is missing.
     """
     wrong = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-    key = wrong["loc"][0]
+    found = wrong["loc"][0]
+    key = str(found)
     match wrong["type"]:
         case "missing":
-            return SettingsError(f"{where}.{key}", "", "org/name, or an absolute path")
+            return where.refusal(key, "", "org/name, or an absolute path")
         case "value_error":
-            return SettingsError(f"{where}.{key}", wrong["input"], str(wrong["ctx"]["error"]))
-    return SettingsError(where, key, f"a key among {', '.join(ModelEntry.model_fields)}")
+            return where.refusal(key, wrong["input"], str(wrong["ctx"]["error"]))
+    keys = ", ".join(ModelEntry.model_fields)
+    return where.refusal("", found, f"a key among {keys}", at=key)
 
 
 class _StrictLoader(yaml.SafeLoader):

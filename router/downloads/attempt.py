@@ -19,12 +19,15 @@ from router.downloads.volume_lock import LockLost, VolumeLock
 from router.errors import FitError, HubUnavailable
 from router.models import MemoryPlan
 from router.pool.interfaces import FetchProgress, Snapshot
+from router.repository.files import RemoteFile
 from router.tasks import finish
 
 _log = logging.getLogger(__name__)
 
 START_TIMEOUT = 60.0  # seconds for a Python process to start on a busy machine
 GLANCE = 1.0  # seconds between two looks at whether another download needs the place
+
+Inspected = Callable[[RemoteFile, bool], None]
 
 
 class _TurnOver(Exception):
@@ -43,14 +46,16 @@ class DownloadAttempt:
         place: Place,
         *,
         stall_timeout: float,
+        inspected: Inspected | None = None,
     ) -> None:
-        """`stall_timeout` is how many seconds the child may send nothing."""
+        """`stall_timeout` is how many seconds the child may send nothing. `inspected` hears of
+        each file of an inspection, and whether it is on the disk."""
         self._request = request
         self._child = child
         self._snapshots = snapshots
         self._space = space
         self._place = place
-        self._stall_timeout = stall_timeout
+        self._stall_timeout, self._inspected = stall_timeout, inspected
         self._blobs_before: frozenset[str] | None = None  # None until the child may download
 
     async def run(self, progress: Callable[[FetchProgress], None]) -> bool:
@@ -141,7 +146,12 @@ class DownloadAttempt:
                 raise _TurnOver
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, GLANCE)):
-                    return await self._child.receive()
+                    event = await self._child.receive()
+                if event is None or event["event"] != "file":
+                    return event
+                if self._inspected is not None:
+                    file = RemoteFile(event["name"], event["size"], event["blob"])
+                    self._inspected(file, event["on_disk"])
         raise HubUnavailable(
             "The download from the Hugging Face Hub came to a halt: try again."
         )

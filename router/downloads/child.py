@@ -102,6 +102,8 @@ class SnapshotDownload:
             return
         self._files = small + weights
         small, weights = self._settle(selection, lock, small)
+        if request.inspects:
+            return
         self._fetch(weights)
         self._snapshots.seal(request.repo_id, request.commit, small + weights)
 
@@ -125,6 +127,7 @@ class SnapshotDownload:
             self._fetch(selection.of_adapter())
             raise adapter_refused(read_adapter(snapshot))
         self._files = small + weights
+        self._tell(self._files)
         self._check_size(self._files)
         weight_bytes = sum(file.size for file in weights)
         check_snapshot(snapshot, self._request.conditions, weight_bytes)
@@ -136,10 +139,23 @@ class SnapshotDownload:
     def _check_size(self, files: list[RemoteFile]) -> None:
         total, most = sum(file.size for file in files), self._request.max_bytes
         if most is not None and total > most:
+            self._tell(files)
             raise ModelTooLarge(
                 f"The model {self._request.repo_id} has {total:,} bytes; this worker takes "
                 f"models of at most {most:,} bytes."
             )
+
+    def _tell(self, files: list[RemoteFile]) -> None:
+        """Of an inspection: each file, and whether a cache has it."""
+        if not self._request.inspects:
+            return
+        repo_id, commit = self._request.repo_id, self._request.commit
+        sources = map(Path, self._request.source_caches)
+        link_from_caches(self._snapshots, repo_id, commit, files, sources)
+        for file in files:
+            # What this process has just downloaded itself is no link.
+            linked = self._snapshots.is_linked(repo_id, file)
+            self._events.send("file", **asdict(file), on_disk=linked)
 
     def _fetch(self, files: list[RemoteFile]) -> None:
         """Download some of `self._files`, once the router has the space for them."""

@@ -8,6 +8,8 @@ partial     the file `name` is about to be written; announced first, so that the
             remove it however the child ends
 plan        of `total` bytes `done` are on disk, and `next` are to be downloaded now; the child
             waits for `start`. Sent for the small files, what these name, and the weights
+file        of an inspection: `name`, `size` and `blob` of a file that an engine needs;
+            `on_disk`: a source cache has it
 described   the small files are on disk and have passed the checks; the weights come next.
             `plan` has the fields of a `MemoryPlan`, or is null
 progress    `done` bytes are on disk

@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from router.downloads.attempt import DownloadAttempt
+from router.downloads.attempt import DownloadAttempt, Inspected
 from router.downloads.child_process import ChildProcess
 from router.downloads.errors import storage_error
+from router.downloads.inspection import files_of, inspection
 from router.downloads.last_used import LastUsed
 from router.downloads.places import Place, Places
 from router.downloads.request import DownloadRequest
@@ -157,6 +158,38 @@ class SnapshotDownloader:
         progress(FetchProgress(size, size))
         return Snapshot(found, plan)
 
+    @asynccontextmanager
+    async def inspected(
+        self,
+        model: ResolvedModel,
+        credential: Token | None,
+        told: Inspected,
+        *,
+        flags: tuple[str, ...] = (),
+        claim: int | None = None,
+    ) -> AsyncIterator[Snapshot]:
+        """What `fetch` would bring and check, without the weights: the small files, for the
+        block. Writes nothing to any cache. Raises what `fetch` raises.
+
+        `told` hears of each file that an engine needs, also before a refusal.
+        """
+        on = Conditions.on(self._machine, flags, claim) if self._machine else None
+        found = model.path or await asyncio.to_thread(self._find, model)
+        if found is not None:
+            await asyncio.to_thread(_check_exists, found)
+            for file in await asyncio.to_thread(files_of, found):
+                told(file, True)  # noqa: FBT003 - it is on the disk
+            judges = judge_operators if model.path is not None else judge
+            yield Snapshot(found, await self._judge(found, on, judges))
+            return
+        self._refuse_offline(model)
+        request = self._request(model, credential, on)
+        shared = partial(self._snapshots.has, model.repo_id, model.commit)
+        async with inspection(
+            request, self._environment, lambda file, found: told(file, found or shared(file))
+        ) as snapshot:
+            yield snapshot
+
     @staticmethod
     def _note_access(public: LastUsed, model: ResolvedModel) -> None:
         note = public.record if model.access is Access.PUBLIC else public.forget
@@ -220,11 +253,7 @@ class SnapshotDownloader:
         conditions: Conditions | None,
     ) -> Path | None:
         """Download, in as many turns as it takes. None if it was damaged."""
-        if self._offline:
-            raise ModelNotAllowed(
-                f"The files of {model.repo_id} are not all on the disk of this worker, and it "
-                "is offline (HF_HUB_OFFLINE): ask the operator."
-            )
+        self._refuse_offline(model)
         for turn in itertools.count():
             if self._places.full:
                 shared.report(FetchProgress(0, 0, queued=True))
@@ -236,6 +265,13 @@ class SnapshotDownloader:
                 if found or await self._attempt(model, request, report, place):
                     break
         return found or await asyncio.to_thread(self._find, model)
+
+    def _refuse_offline(self, model: ResolvedModel) -> None:
+        if self._offline:
+            raise ModelNotAllowed(
+                f"The files of {model.repo_id} are not all on the disk of this worker, and it "
+                "is offline (HF_HUB_OFFLINE): ask the operator."
+            )
 
     async def _attempt(
         self,

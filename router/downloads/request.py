@@ -23,6 +23,7 @@ class DownloadRequest:
     heartbeat: float  # seconds
     source_caches: tuple[str, ...]  # Hub caches that may have files already
     conditions: Conditions | None  # of the start that it is for; None: unknown
+    inspects: bool = False  # ends before the weights, and tells which files there are
 
     @classmethod
     def parse(cls, line: bytes) -> Self:

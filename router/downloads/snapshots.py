@@ -110,6 +110,10 @@ class Snapshots:
     def has(self, repo_id: str, commit: str, file: RemoteFile) -> bool:
         return any(_size(path) == file.size for path in self._places(repo_id, commit, file))
 
+    def is_linked(self, repo_id: str, file: RemoteFile) -> bool:
+        """Whether the file's content is a link into a source cache."""
+        return (self.repo(repo_id) / "blobs" / file.blob).is_symlink()
+
     def link_present(self, repo_id: str, commit: str, files: Iterable[RemoteFile]) -> None:
         """Link the commit to those of its blobs that other commits have brought, so that they
         outlive these commits."""

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from router.errors import WrongEndpoint
+from router.errors import UnsupportedModel, WrongEndpoint
 from router.models import EngineSpec, ResolvedModel, Task
 from router.requests.routes import ROUTES, Route
+
+
+def check_served(model: ResolvedModel) -> None:
+    """Raises `UnsupportedModel` for a task that no route serves."""
+    if model.task is Task.TRANSCRIBE:
+        raise UnsupportedModel(
+            f"{model.repo_id} only turns speech into text, and this worker has no "
+            "/v1/audio/transcriptions. Use a model that takes audio in a chat."
+        )
 
 
 def check_fits(route: Route, spec: EngineSpec) -> None:

@@ -19,14 +19,13 @@ from router.errors import (
     InvalidModelId,
     ModelNotFound,
     RouteNotFound,
-    UnsupportedModel,
 )
 from router.local_paths import hide_paths
-from router.models import EngineSpec, ResolvedModel, Task
+from router.models import EngineSpec, ResolvedModel
 from router.pool.pool import EnginePool
 from router.requests.engine_call import Authorized, Deadlines, EngineAccess, EngineCall
 from router.requests.event_stream import EventStream
-from router.requests.fitting import check_fits
+from router.requests.fitting import check_fits, check_served
 from router.requests.interfaces import Health, Response, Upstream
 from router.requests.model_list import ModelCard
 from router.requests.parsing import Parser
@@ -129,7 +128,7 @@ class Service:
         admitted = await self._admission.admit(model.name, None)
         deadline = self._clock() + self._settings.queue_timeout
         spec = self._spec(admitted)
-        _check_served(spec.model)
+        check_served(spec.model)
         with self._pool.lease(spec, admitted.download_credential, deadline=deadline) as lease:
             await lease.granted()
 
@@ -153,7 +152,7 @@ class Service:
         token = caller_token(hf_token, call.hf_token)
         admitted = await self._admission.admit(call.model, token, caller)
         spec = self._spec(admitted)
-        _check_served(spec.model)
+        check_served(spec.model)
         check_fits(call.route, spec)
         if self._settings.strict_cache_isolation and call.route.shares_cache_of(
             spec.model.task
@@ -211,14 +210,6 @@ class Service:
             root=root,
             created=spec.model.created,
             max_model_len=length,
-        )
-
-
-def _check_served(model: ResolvedModel) -> None:
-    if model.task is Task.TRANSCRIBE:
-        raise UnsupportedModel(
-            f"{model.repo_id} only turns speech into text, and this worker has no "
-            "/v1/audio/transcriptions. Use a model that takes audio in a chat."
         )
 
 

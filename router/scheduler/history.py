@@ -144,9 +144,13 @@ class History:
             name = self._names[key] = sha256(text.encode()).hexdigest()[:32]
         return name
 
+    def known(self, stage: Stage, key: EngineKey, size: int) -> float | None:
+        """Seconds to expect by what was measured. None: no stage of this kind was."""
+        return self._stages[stage].of(self._name(key), size)
+
     def expected(self, stage: Stage, key: EngineKey, size: int) -> float:
         """Seconds that a stage will take."""
-        seconds = self._stages[stage].of(self._name(key), size)
+        seconds = self.known(stage, key, size)
         if seconds is not None:
             return seconds
         match stage:

@@ -418,3 +418,18 @@ def test_a_pattern_covers_a_repository_whatever_the_revision() -> None:
     assert Patterns.parse("org/*").cover("Org/name")
     assert Patterns.parse("*").cover("org/name")
     assert not Patterns.parse("org/*,none/x").cover("other/name")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("- model: a/b\n  pin: true\n- model: c/d\n  memory: 20\n", 4),
+        ("models:\n- model: a/b\n  pin: maybe\n", 3),
+        ("- model: a/b\n\n\n- pin: true\n", 4),
+        ("- model: a/b\n- model: c/d\n  size: 1\n", 3),
+        ("- model: a/b\n- c/d\n", 2),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(text: str, line: int) -> None:
+    with pytest.raises(SettingsError, match=rf"\(line {line}\)$"):
+        read(text)

@@ -1,0 +1,198 @@
+"""`check`: may this token use a model, what is downloaded for it, and does it fit?
+
+It asks the Hub and reads the small files as the worker would, with the same code. No weights
+are downloaded, nothing is started, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pynvml
+
+from engines.command import Device
+from engines.interpreter import VERIFIED, Finding, InterpreterCheck
+from engines.memory import gauge
+from router import logs
+from router.access.authorize import Admission
+from router.app import Configuration, any_hub, history_file, machine
+from router.clock import WorkerClock
+from router.commands.check.checker import Checker, Target
+from router.commands.check.report import Report
+from router.commands.check.subjects import Subject, subjects
+from router.commands.check.verdict import ModelVerdict
+from router.commands.output import Output
+from router.config import files
+from router.config.errors import SettingsError
+from router.config.parsers import as_size
+from router.downloads.disk import Disk
+from router.downloads.downloader import SnapshotDownloader
+from router.errors import RouterError
+from router.hub.cache import CachedHub
+from router.pool.history_file import HistoryKeeper
+from router.repository.conditions import Machine
+from router.secrets import Token
+
+_NO_GPU = "no GPU here: judged for an engine on the CPU; --gpu-memory SIZE asks about a GPU"
+_AT_ONCE = 4  # models; each has a process that reads its files
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the models would run, and what is not known of it."""
+
+    memory: int  # bytes of one device
+    free: int
+    device: Device
+    capability: int | None
+    name: str  # empty: not this machine's
+    notes: tuple[str, ...] = ()
+
+
+def check_command(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """0: all models can be served; 1: some can't; 2: wrong use."""
+    try:
+        token = _token(chosen.token_file)
+        about = list(subjects(chosen.models, environ))
+        for subject in about:
+            files.check(subject.configuration.settings)
+        first = about[0].configuration
+        known = (*first.secrets, *([token] if token else []))
+        logs.configure("WARNING", first.settings.log_format, known, sys.stderr)
+        place = _place(chosen.gpu_memory, about, environ)
+    except (SettingsError, RouterError, OSError, pynvml.NVMLError) as error:
+        print(f"Nothing can be checked: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    found = _engines(first)
+    about = [replace(one, configuration=one.configuration.with_engines(found)) for one in about]
+    verdicts = asyncio.run(_check_all(about, place, token))
+    notes = (*place.notes, *(() if found.version else (found.text,)))
+    budget = first.settings.gpu_memory_budget or place.free
+    Report(verdicts, budget, place.device, found.version, notes).show(
+        Output(), as_json=chosen.json
+    )
+    return 0 if all(one.refusal is None for one in verdicts) else 1
+
+
+def _token(file: Path | None) -> Token | None:
+    """Raises `InvalidHfToken`, `OSError`."""
+    return None if file is None else Token(file.read_text().strip())
+
+
+def _place(memory: str | None, about: Sequence[Subject], environ: Mapping[str, str]) -> _Place:
+    if memory is not None:
+        try:
+            size = as_size(memory)
+        except ValueError as error:
+            raise SettingsError("--gpu-memory", memory, str(error)) from None
+        return _Place(size, size, Device.CUDA, None, "")
+    found = gauge(environ, max(one.configuration.gpus for one in about))
+    device = Device(found.device)
+    notes = () if device is Device.CUDA else (_NO_GPU,)
+    return _Place(found.total(), found.free(), device, found.capability(), found.name(), notes)
+
+
+def _engines(configuration: Configuration) -> Finding:
+    """What would run the models; the tested SGLang, where none is here."""
+    settings = configuration.settings
+    try:
+        return InterpreterCheck.begin(settings.engine_python, configuration.environ).finish()
+    except SettingsError:
+        text = f"no SGLang here (ENGINE_PYTHON): judged for SGLang {VERIFIED}"
+        return Finding(text, is_warning=False)
+
+
+async def _check_all(
+    about: Sequence[Subject], place: _Place, token: Token | None
+) -> list[ModelVerdict]:
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def check(checker: Checker, name: str) -> ModelVerdict:
+        async with places:
+            return await checker.check(name, *_asked_with(checker.configuration, name, token))
+
+    async with AsyncExitStack() as stack:
+        checks = []
+        for subject in about:
+            checker = await stack.enter_async_context(_checker(subject.configuration, place))
+            checks += [check(checker, name) for name in subject.names]
+        return await asyncio.gather(*checks)
+
+
+def _asked_with(
+    configuration: Configuration, name: str, token: Token | None
+) -> tuple[Token | None, str]:
+    """The token that stands for a caller's, and where the Hub's answer will be from."""
+    if token is not None:
+        return token, "--token-file"
+    operator = configuration.catalog.lookup(name)
+    if operator is not None and operator.ref is None:
+        return None, "nothing: a directory"
+    if operator is not None and operator.token_env is not None:
+        return None, operator.token_env
+    worker = configuration.settings.hf_token
+    if worker is None:
+        return None, "no token"
+    # Of a model that the operator did not name, the question is what this token may use.
+    return (worker if operator is None else None), "HF_TOKEN"
+
+
+@asynccontextmanager
+async def _checker(configuration: Configuration, place: _Place) -> AsyncIterator[Checker]:
+    settings, clock = configuration.settings, WorkerClock()
+    disk = Disk(
+        settings.hf_hub_cache, budget=settings.disk_budget, operators=(), private_ttl=None
+    )
+    direct = any_hub(configuration, disk.public)
+    hub = CachedHub(direct, clock)
+    admission = Admission(
+        hub,
+        catalog=configuration.catalog,
+        credentials=configuration.credentials,
+        allowed=settings.allowed_models,
+        running=lambda _: set(),
+        clock=clock,
+    )
+    keeper = HistoryKeeper(history_file(configuration, place.name))
+    keeper.load()
+    try:
+        yield Checker(
+            configuration,
+            admission,
+            _downloader(configuration, place),
+            disk.space,
+            keeper.history,
+            Target(place.device, settings.gpu_memory_budget or place.free),
+        )
+    finally:
+        await admission.close()
+        await hub.close()
+        await direct.close()
+
+
+def _downloader(configuration: Configuration, place: _Place) -> SnapshotDownloader:
+    settings = configuration.settings
+    return SnapshotDownloader(
+        settings.hf_hub_cache,
+        configuration.environ,
+        caches=settings.hub_caches,
+        offline=settings.hf_hub_offline,
+        max_model_bytes=settings.max_model_bytes,
+        allow_unsafe_weights=settings.allow_unsafe_weights,
+        machine=_machine(configuration, place),
+    )
+
+
+def _machine(configuration: Configuration, place: _Place) -> Machine:
+    return machine(
+        configuration,
+        memory=place.memory,
+        cpu=place.device is Device.CPU,
+        capability=place.capability,
+    )

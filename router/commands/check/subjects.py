@@ -1,0 +1,57 @@
+"""What `check` is about: models by name, a models file, a directory, or the settings' own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.app import Configuration
+from router.config.errors import SettingsError
+from router.config.settings import SETTINGS
+
+_FILES = (".yaml", ".yml", ".json")
+_OWN_MODELS = ("MODEL_NAME", "MODEL_REVISION", "SERVED_MODEL_NAME", "MODELS_CONFIG")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Models to check, by name, and the configuration that says more about them."""
+
+    configuration: Configuration
+    names: tuple[str, ...]
+
+
+def subjects(given: Sequence[str], environ: Mapping[str, str]) -> Iterator[Subject]:
+    """Without a name: the models that the environment configures. Raises `SettingsError`."""
+    if not given:
+        configuration = Configuration.read(environ)
+        names = _names(configuration)
+        if not names:
+            raise SettingsError("MODEL", "", "the name of a model, or of a models file")
+        yield Subject(configuration, names)
+    for text in given:
+        yield _subject(text, environ)
+
+
+def _subject(text: str, environ: Mapping[str, str]) -> Subject:
+    path = Path(text)
+    bare = {name: value for name, value in environ.items() if name not in _variables()}
+    if path.is_file() or text.endswith(_FILES):
+        configuration = Configuration.read({**bare, "MODELS_CONFIG": str(path.absolute())})
+        return Subject(configuration, _names(configuration))
+    if path.is_absolute():
+        if not path.is_dir():
+            raise SettingsError("MODEL", text, "a directory that exists")
+        configuration = Configuration.read({**bare, "MODEL_NAME": text})
+        return Subject(configuration, _names(configuration))
+    return Subject(Configuration.read(environ), (text,))
+
+
+def _names(configuration: Configuration) -> tuple[str, ...]:
+    return tuple(model.name for model in configuration.catalog.models)
+
+
+def _variables() -> frozenset[str]:
+    """All names of the settings that name the operator's models."""
+    return frozenset(name for one in _OWN_MODELS for name in SETTINGS[one].names)

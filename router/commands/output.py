@@ -1,0 +1,111 @@
+"""What a command writes: colored tables on a terminal, plain aligned text elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+_UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+_GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A text of a table. `style` is one of rich's, and is seen on a terminal alone."""
+
+    text: str
+    style: str = ""
+
+
+Row = Sequence[Cell | str]
+
+
+class Output:
+    """One command's standard output."""
+
+    def __init__(
+        self, stream: TextIO | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._stream = sys.stdout if stream is None else stream
+        environ = os.environ if environ is None else environ
+        self.is_terminal = self._stream.isatty() and environ.get("TERM") != "dumb"
+
+    def json(self, document: object) -> None:
+        self._stream.write(json.dumps(document, indent=2) + "\n")
+
+    def line(self, text: str = "", style: str = "") -> None:
+        if self.is_terminal:
+            self._print(_styled(Cell(printable(text), style)))
+        else:
+            self._stream.write(printable(text) + "\n")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Nothing is shortened without a terminal: a script may read it."""
+        cells = [[_cell(one) for one in row] for row in rows]
+        if self.is_terminal:
+            self._print(_rich_table(columns, cells))
+        else:
+            texts = [[*columns], *([one.text for one in row] for row in cells)]
+            self._stream.write(_aligned(texts))
+
+    def fields(self, rows: Sequence[tuple[str, Cell | str]]) -> None:
+        """Names with their values, one a line."""
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, value in rows:
+            cell = _cell(value)
+            self.line(f"{name:<{width}}{_GAP}{cell.text}", cell.style)
+
+    def _print(self, shown: Any) -> None:  # noqa: ANN401 - one of rich's
+        from rich.console import Console  # noqa: PLC0415 - 50 ms, for a terminal alone
+
+        # It reads NO_COLOR and the terminal's size itself.
+        Console(file=self._stream, highlight=False, soft_wrap=True).print(shown)
+
+
+def printable(text: str) -> str:
+    """Without characters that could steer a terminal: names of files come from strangers."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def size_text(size: int) -> str:
+    """For people: `1.5 GiB`."""
+    for name, unit in _UNITS:
+        if size >= unit:
+            return f"{size / unit:,.1f} {name}"
+    return f"{size} B"
+
+
+def _cell(value: Cell | str) -> Cell:
+    cell = value if isinstance(value, Cell) else Cell(value)
+    return Cell(printable(cell.text), cell.style)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        _GAP.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _styled(cell: Cell) -> Any:  # noqa: ANN401 - rich's
+    from rich.text import Text  # noqa: PLC0415 - see `_print`
+
+    return Text(cell.text, cell.style)
+
+
+def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Any:  # noqa: ANN401
+    from rich import box  # noqa: PLC0415 - see `_print`
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*map(_styled, row))
+    return table
