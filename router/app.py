@@ -50,6 +50,8 @@ from router.pool.history_file import HistoryFile, HistoryKeeper
 from router.pool.pool import EnginePool
 from router.repository.conditions import Machine, gpus
 from router.repository.directory import task_of_directory
+from router.requests.activity import Activity
+from router.requests.recorder import Recorder
 from router.requests.service import Service
 from router.requests.upstream import HttpUpstream
 from router.running import Run, Work, drain, in_background
@@ -327,11 +329,13 @@ class Assembly:
 class Worker:
     """The service and the pool behind it, from opening to the end of the last engine.
 
-    Nothing is opened before a loop runs, and what is opened belongs to that loop.
+    Nothing is opened before a loop runs, and what is opened belongs to that loop. `recorder`
+    is for the transport: it keeps and tells what becomes of each request.
     """
 
     def __init__(self, configuration: Configuration, clock: WorkerClock | None = None) -> None:
         self._configuration, self._clock = configuration, clock or WorkerClock()
+        self.recorder = Recorder(Activity(), redact=Redactor(configuration.secrets))
         self._parts: Parts | None = None
 
     @property

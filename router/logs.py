@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Protocol, TextIO
 from urllib.parse import quote
 
 from router.secrets import Secret
@@ -37,10 +37,11 @@ _VERBOSE = (
 # The output of engines passes through these patterns, and callers can influence it. Repeats
 # that could rescan a long text from every position are therefore bounded.
 
-# Every text that the patterns below would change contains one of these.
+# Every text that the patterns below would change contains one of these, or a field of a name
+# that ends in `token`. `12 tokens`, in most lines about requests, is none.
+_TOKEN_FIELD = re.compile(r"""token[\s\\:='"]""")
 _MARKS = (
     "hf_",
-    "token",
     "authorization",
     "bearer",
     "key",
@@ -97,9 +98,10 @@ class Redactor:
         if self._known is not None:
             text = self._known.sub(MASK, text)
         lowered = text.lower()
-        for mark in _MARKS:
-            if mark in lowered:
-                return _by_shape(text)
+        if any(map(lowered.__contains__, _MARKS)) or (
+            "token" in lowered and _TOKEN_FIELD.search(lowered)
+        ):
+            return _by_shape(text)
         return text
 
 
@@ -178,6 +180,8 @@ _UNSAFE = re.compile(
 
 def one_line(text: str) -> str:
     """The text as it can stand in a log: in one line, which shows all that is in it."""
+    if text.isascii() and text.isprintable():  # most are, and this is quick to see
+        return text
     return _UNSAFE.sub(_escaped, text)
 
 
@@ -196,21 +200,44 @@ class _TextFormatter(logging.Formatter):
         return "\n".join(lines)
 
 
+class Told(Protocol):
+    """What a record is about, as the attribute `told`: in JSON, its fields replace the text."""
+
+    def fields(self) -> Mapping[str, object]: ...
+
+
 class _JsonFormatter(logging.Formatter):
     """One JSON object per line, in ASCII."""
 
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redact = redactor
+
     def format(self, record: logging.LogRecord) -> str:
-        line = {
+        line: dict[str, object] = {
             "time": _timestamp(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
         }
+        told: Told | None = getattr(record, "told", None)
+        if told is None:
+            line["message"] = record.getMessage()
+        else:
+            line |= self._without_secrets(told.fields())
         if record.exc_text:  # the filter has formatted it
             line["exception"] = record.exc_text
         if record.stack_info:
             line["stack"] = record.stack_info
         return json.dumps(line).replace("\x7f", "\\u007f")
+
+    def _without_secrets(self, fields: Mapping[str, object]) -> Mapping[str, object]:
+        text = "\n".join(value for value in fields.values() if isinstance(value, str))
+        if self._redact(text) == text:  # as a rule: once for all of them
+            return fields
+        return {
+            name: self._redact(value) if isinstance(value, str) else value
+            for name, value in fields.items()
+        }
 
 
 def _timestamp(record: logging.LogRecord) -> str:
@@ -225,8 +252,11 @@ def configure(level: str, form: str, secrets: Iterable[Secret], stream: TextIO) 
     adds a handler of its own at import, which would bypass the filter and is removed here.
     """
     handler = logging.StreamHandler(stream)
-    handler.addFilter(RedactionFilter(Redactor(secrets)))
-    handler.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
+    redactor = Redactor(secrets)
+    handler.addFilter(RedactionFilter(redactor))
+    handler.setFormatter(_JsonFormatter(redactor) if form == "json" else _TextFormatter())
+    # What no format shows need not be found out for each record.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -110,6 +110,7 @@ async def _serve(worker: Worker, settings: Settings) -> int:
             read_timeout=settings.read_timeout,
             max_connections=min(MOST_CONNECTIONS, raise_open_files() // 2),
             sites=Sites(settings.allowed_hosts, settings.cors_origins),
+            recorder=worker.recorder,
             operator=(AdminRoutes(worker.admin),),
             admin_key=settings.admin_api_key,
         )

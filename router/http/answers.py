@@ -8,14 +8,15 @@ from aiohttp import web
 from router.errors import MethodNotAllowed, RouterError
 from router.http.connection import HEADERS_KEY, error_response
 from router.requests.dialects import Problem
+from router.requests.record import Record
 from router.requests.routes import dialect_of
 
-CODE = web.RequestKey("code", str)  # of the error that the caller got
+RECORD = web.RequestKey("record", Record)
 READ = ("GET", "HEAD")
 
 
 def refused(request: web.BaseRequest, error: RouterError, **headers: str) -> web.Response:
-    request[CODE] = error.code
+    request[RECORD].refuse(error.code, error.status)
     response = error_response(
         Problem.of(error), request[HEADERS_KEY], dialect_of(request.path), **headers
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +17,7 @@ from router.errors import (
     RouteNotFound,
     RouterError,
 )
-from router.http.answers import CODE, READ, json_answer, method_not_allowed, refused
+from router.http.answers import READ, RECORD, json_answer, method_not_allowed, refused
 from router.http.connection import (
     HEADERS_KEY,
     Handler,
@@ -40,6 +39,8 @@ from router.openapi.document import PATH as DOCUMENT
 from router.openapi.document import Document
 from router.requests.interfaces import Backend, Response
 from router.requests.model_list import model_list, model_object
+from router.requests.record import CALLER_SHOWN, Outcome, Record
+from router.requests.recorder import Recorder, known_route
 from router.requests.request import Request
 from router.requests.routes import ROUTES
 from router.secrets import Secret
@@ -51,10 +52,6 @@ _MODELS = "/v1/models"
 _LAST_MOMENT = 1.0  # seconds for a request that was cut off to clean up
 _SLOW_READER = 10.0  # seconds on top of the service's own deadline
 _CALLER = web.RequestKey("caller", str)  # by its API key
-_ROUTE = web.RequestKey("route", str)  # for the log, of the operator's requests
-# In the log only, as nginx has them.
-_CALLER_LEFT = 499
-_NOT_READ = 408
 
 
 class HttpServer:
@@ -71,6 +68,7 @@ class HttpServer:
       loopback is found out at `start`.
     * `operator`: routes for the operator alone, who has `admin_key`. Without it, the operator
       is on this machine, if the server listens there alone and callers need no keys either.
+    * `recorder`: keeps and tells what became of each request.
     """
 
     def __init__(
@@ -86,8 +84,9 @@ class HttpServer:
         sites: Sites | None = None,
         operator: Sequence[OperatorRoutes] = (),
         admin_key: Secret | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
-        self._service = service
+        self._service, self._recorder = service, recorder or Recorder()
         self._longest = request_timeout + _SLOW_READER
         self._keys = ApiKeys(api_keys)
         self._bodies = BodyReader(max_body, min(upload_timeout, request_timeout))
@@ -100,6 +99,7 @@ class HttpServer:
         self._servers: list[QuietServer] = []
         self._listeners: list[asyncio.Server] = []
         self._active: set[asyncio.Task[Any]] = set()
+        self._cut_off: set[asyncio.Task[Any]] = set()
 
     async def start(self, host: str, port: int, health_port: int | None = None) -> int:
         """Listen, with `/ping` and `/health` alone on `health_port`. Returns the port
@@ -135,6 +135,7 @@ class HttpServer:
             server.pre_shutdown()
         if self._active:
             _, late = await asyncio.wait(self._active, timeout=patience)
+            self._cut_off |= late
             for task in late:
                 task.cancel()
             if late:
@@ -145,24 +146,37 @@ class HttpServer:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - aiohttp runs each request in a task
         self._active.add(task)
-        began = time.perf_counter()
-        status = _CALLER_LEFT
         request[HEADERS_KEY] = {
             REQUEST_ID: request_id_of(request),
             **self._sites.response_headers(request.headers),
         }
+        probe = request.path in _HEALTH
+        record = request[RECORD] = Record() if probe else self._open_record(request)
         try:
             async with asyncio.timeout(self._longest):
                 response = await self._guarded(partial(self._admit, serve), request)
-            status = response.status
+            record.end(Outcome.OK, status=response.status)
             return response
         except TimeoutError:
+            record.end(Outcome.NOT_READ)
             raise ConnectionResetError("the answer was not read in time") from None
         finally:
             self._active.discard(task)
-            if status == _CALLER_LEFT and was_given_up(request):
-                status = _NOT_READ
-            _log_access(request, status, time.perf_counter() - began)
+            if task in self._cut_off:
+                record.end(Outcome.SHUT_DOWN)
+            record.end(Outcome.NOT_READ if was_given_up(request) else Outcome.CALLER_LEFT)
+            if probe:
+                logger.debug("%s %s", request.path, record.status or record.outcome)
+            else:
+                self._recorder.close(record)
+
+    def _open_record(self, request: web.BaseRequest) -> Record:
+        """Of known words only: a path or a method can be anything."""
+        path = request.path
+        route = path if path == DOCUMENT else known_route(path)
+        method = request.method if request.method in (*READ, "POST") else "-"
+        request_id, chosen = request[HEADERS_KEY][REQUEST_ID], REQUEST_ID in request.headers
+        return self._recorder.open(route, method=method, request_id=request_id, chosen=chosen)
 
     async def _guarded(self, serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
         """Every failure before the head becomes an error in the dialect of its route."""
@@ -178,6 +192,7 @@ class HttpServer:
                 raise  # the caller left, or the answer broke off: nobody is left to tell
             logger.exception("a defect of the router")
             if begun:
+                request[RECORD].break_off(InternalError.code)
                 raise ConnectionResetError("the answer broke off") from None
             refusal = InternalError("The router failed on this request. Its log says why.")
         await self._refusals.hold(request.get(_CALLER, ""))
@@ -202,9 +217,11 @@ class HttpServer:
             return await self._serve_health(request)
         routes = self._operators(path)
         if routes is not None and self._guard.admits(request):
-            request[_ROUTE] = routes.label
+            request[RECORD].is_operators(routes.label)
             return await routes.serve(request)
         caller = request[_CALLER] = self._keys.caller(offered_keys(request))
+        record = request[RECORD]
+        record.caller = caller[:CALLER_SHOWN]
         if path == _MODELS or path.startswith(_MODELS + "/"):
             return await self._serve_models(request, path, caller)
         if path == DOCUMENT:
@@ -216,7 +233,7 @@ class HttpServer:
         token = hf_token(request)
         # Not named here: a body of 32 MiB would be there twice until the answer ends.
         async with self._service.open(
-            Request(path, await self._bodies.read_json(request, caller), token, caller)
+            Request(path, await self._bodies.read_json(request, caller), token, caller, record)
         ) as response:
             return await _send(response, request)
 
@@ -272,25 +289,11 @@ async def _send(response: Response, request: web.BaseRequest) -> web.StreamRespo
     try:
         async for data in response:
             await sent.write(data)
-        if response.failure is not None:
-            request[CODE] = response.failure.code or "engine"
     except RouterError as error:
         # The head is sent, so the answer can only visibly break off.
-        logger.warning("an answer broke off: %s", error.code)
-        request[CODE] = error.code
+        request[RECORD].break_off(error.code)
         raise ConnectionResetError(f"the answer broke off: {error.code}") from None
     await sent.write_eof()
+    record = request[RECORD]
+    record.answer(response.status, response.failure, streams=response.streams)
     return sent
-
-
-def _log_access(request: web.BaseRequest, status: int, seconds: float) -> None:
-    """One line a request, of known words only: a path or a method can be anything."""
-    path = request.path
-    known = path in ROUTES or path in (*_HEALTH, DOCUMENT)
-    route = path if known else _MODELS if path.startswith(_MODELS) else "-"
-    route = request.get(_ROUTE, route)
-    method = request.method if request.method in (*READ, "POST") else "-"
-    level = logging.DEBUG if path in _HEALTH else logging.INFO
-    outcome = f"{status} {request[CODE]}" if CODE in request else status
-    request_id = request[HEADERS_KEY][REQUEST_ID]
-    logger.log(level, "%s %s %s %.0f ms %s", method, route, outcome, seconds * 1000, request_id)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from router.errors import RouterError
 from router.models import EngineKey
 from router.pool.interfaces import Engine
+from router.pool.loading import AT_ONCE
 from router.scheduler import events
 from router.secrets import Token
 
@@ -32,6 +33,8 @@ class Lease:
     ) -> None:
         self.age = age  # of the place in the queue
         self.credential = credential
+        self.waited = AT_ONCE
+        self.asked_at: float | None = None  # by the pool's clock; None: granted at once
         self.answered = False  # to be set once the engine's whole answer has arrived
         self._number, self._taken = number, False  # taken: the engine may see the request
         self._outcome: asyncio.Future[Granted | RouterError] = (

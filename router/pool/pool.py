@@ -24,6 +24,7 @@ from router.models import EngineKey, EngineSpec
 from router.pool.executor import Executor
 from router.pool.interfaces import Downloader, EngineLauncher, MemoryGauge
 from router.pool.lease import Granted, Lease
+from router.pool.loading import LoadTimes
 from router.pool.status import PoolStatus
 from router.pool.timer import Timer
 from router.scheduler import actions, events
@@ -64,6 +65,7 @@ class EnginePool:
             gauges=gauges,
             clock=clock,
         )
+        self._loads = LoadTimes()
         self._numbers = itertools.count(1)
         self._leases: dict[int, Lease] = {}
         self._inbox: deque[events.Event] = deque()
@@ -107,6 +109,8 @@ class EnginePool:
             if self._broken:
                 lease.deliver(_pool_is_broken())
             self._feed(events.Wanted(number, lease.age, spec, digest, deadline, caller))
+            if lease.waiting:
+                lease.asked_at = self._clock()
             yield lease
         finally:
             self._feed(lease.end())
@@ -259,6 +263,8 @@ class EnginePool:
         if self._record:
             self._record(now, event)
         done = self._scheduler.handle(event, now)
+        if not _is_usual(event, done):
+            self._loads.note(now, event, done)
         if self._validate:
             self._scheduler.validate()
         for watcher in self._watchers:
@@ -288,8 +294,10 @@ class EnginePool:
     def _perform(self, action: actions.Action) -> None:
         match action:
             case actions.Grant(waiter, key, generation):
-                engine = self._executor.engines[generation]
-                self._leases[waiter].deliver(Granted(engine, key, generation))
+                engine, lease = self._executor.engines[generation], self._leases[waiter]
+                if lease.asked_at is not None:
+                    lease.waited = self._loads.waited(key, lease.asked_at, self._clock())
+                lease.deliver(Granted(engine, key, generation))
             case actions.Fail(waiter, error):
                 # A copy for each request: an error that is raised gets a traceback.
                 self._leases[waiter].deliver(copy(error))
@@ -308,6 +316,13 @@ class EnginePool:
                     self._executor.at_fault.set()
             case _:
                 self._executor.perform(action)
+
+
+def _is_usual(event: events.Event, done: Sequence[actions.Action]) -> bool:
+    """A request that a ready engine takes, or has answered: most events are such."""
+    if type(event) is not events.Wanted and type(event) is not events.Released:
+        return False
+    return not done or (len(done) == 1 and type(done[0]) is actions.Grant)
 
 
 def _pool_is_broken() -> InternalError:

@@ -22,6 +22,7 @@ from router.requests.interfaces import (
     UpstreamRequest,
     UpstreamResponse,
 )
+from router.requests.record import Record
 from router.requests.request import Progress, Report
 from router.requests.routes import Call, Salt
 from router.scheduler.forecast import Reason
@@ -75,10 +76,12 @@ class EngineCall:
         call: Call,
         authorize: Callable[[], Awaitable[Authorized]],
         deadlines: Deadlines,
+        *,
         report: Report | None,
+        record: Record,
     ) -> None:
         self._access, self._call, self._authorize = access, call, authorize
-        self._deadlines, self._report = deadlines, report
+        self._deadlines, self._report, self._record = deadlines, report, record
         self._stack = AsyncExitStack()
         self._authorized: Authorized | None = None
         self._lease: Lease | None = None
@@ -115,6 +118,7 @@ class EngineCall:
             await self._attempt(self._authorized, place)
         except UpstreamLost as lost:
             await self._give_back(lost)
+            self._record.died = True
             raise _died_twice(self._authorized.spec) from None
 
     async def read(self) -> bytes:
@@ -127,8 +131,11 @@ class EngineCall:
         except UpstreamLost as lost:
             assert self._authorized is not None  # noqa: S101 - reached
             await self._give_back(lost)
+            self._record.died = True
             raise _died_midway(self._authorized.spec) from None
-        if not data and self._lease is not None:
+        if data:
+            self._record.saw(data)
+        elif self._lease is not None:
             self._lease.answered = True
         return data
 
@@ -149,6 +156,7 @@ class EngineCall:
 
     async def _attempt(self, authorized: Authorized, place: int | None) -> None:
         """Wait for an engine and send. `place` is an earlier attempt's, in the queue."""
+        self._record.asks()
         lease = self._lease = self._stack.enter_context(
             self._access.pool.lease(
                 authorized.spec,
@@ -160,6 +168,7 @@ class EngineCall:
         )
         if not await lease.granted(within=self._access.progress_every):
             await self._wait(lease, authorized)
+        self._record.granted(lease.waited)
         # An answer in one piece may take all of the request's time.
         deadlines = self._deadlines
         due = deadlines.first_byte if self._call.stream else deadlines.end
@@ -204,6 +213,7 @@ class EngineCall:
             )
         else:
             self.first = await answer.read()
+            self._record.begins(self.first)
             lease.answered = not self.first
         self._answer = answer
 

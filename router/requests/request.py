@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
+from router.requests.record import Record
 from router.side_process import Body, size
 
 
@@ -17,6 +18,7 @@ class Request:
     body: Body  # JSON, as it came
     hf_token: str | None = None  # from the transport's own place for it, unchecked
     caller: str = ""  # tells callers apart (a digest of the API key); never a secret
+    record: Record = field(default_factory=Record, compare=False)  # filled on the way
 
     def __repr__(self) -> str:
         return f"Request({self.route!r}, {size(self.body)} bytes, caller={self.caller!r})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -83,10 +83,16 @@ class Service:
         """
         deadlines = self._deadlines()
         call = await self._read(request, deadlines)
-        authorize = partial(self._authorize, request.hf_token, request.caller, call)
+        record = request.record
+        record.stream = call.stream
+        authorize = partial(
+            self._authorize, request.hf_token, request.caller, call, record.authorized
+        )
         del request  # the body: from here on it would be there twice
         heard = None if call.stream else report  # a stream has comments instead
-        engine = EngineCall(self._access, call, authorize, deadlines, heard)
+        engine = EngineCall(
+            self._access, call, authorize, deadlines, report=heard, record=record
+        )
         dialect = call.route.dialect
         events = EventStream(dialect, self._hide_paths) if call.stream else None
         left = deadlines.end - self._clock()
@@ -147,11 +153,20 @@ class Service:
             return parse(body, route, self._settings.media_domains)
         return await self._parser.parse(request, route, deadlines.first_byte - self._clock())
 
-    async def _authorize(self, hf_token: str | None, caller: str, call: Call) -> Authorized:
-        """Nothing has been started, queued or said of the model before this ends."""
+    async def _authorize(
+        self,
+        hf_token: str | None,
+        caller: str,
+        call: Call,
+        note: Callable[[str, str], None],
+    ) -> Authorized:
+        """Nothing has been started, queued or said of the model before this ends. `note` hears
+        which model it is, and who may use it."""
         token = caller_token(hf_token, call.hf_token)
         admitted = await self._admission.admit(call.model, token, caller)
         spec = self._spec(admitted)
+        named = self._admission.caller(caller, token)
+        note(spec.model.repo_id, named)
         check_served(spec.model)
         check_fits(call.route, spec)
         if self._settings.strict_cache_isolation and call.route.shares_cache_of(
@@ -162,7 +177,7 @@ class Service:
             spec,
             admitted,
             self._salt_of(caller, token, call.cache_salt),
-            caller=self._admission.caller(caller, token),
+            caller=named,
             renew=partial(self._admission.renew, admitted, token),
         )
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,8 @@ from router.errors import InternalError, RouterError
 from router.requests.dialects import Problem
 from router.requests.interfaces import Backend
 from router.requests.model_list import model_list, model_object
+from router.requests.record import Outcome, Record, Transport
+from router.requests.recorder import NO_ROUTE, Recorder, known_route
 from router.requests.request import Request
 from router.requests.routes import dialect_of
 from router.runpod.answer import Answer
@@ -30,10 +33,17 @@ PostProgress = Callable[[Job, dict[str, object]], Awaitable[None]]
 
 class Jobs:
     """Handles jobs with `service`. `post` posts a job's progress; an answer waits for the
-    last post for `patience` seconds."""
+    last post for `patience` seconds. `recorder` keeps and tells what became of each job."""
 
-    def __init__(self, service: Backend, post: PostProgress, patience: float = 10.0) -> None:
+    def __init__(
+        self,
+        service: Backend,
+        post: PostProgress,
+        patience: float = 10.0,
+        recorder: Recorder | None = None,
+    ) -> None:
         self._service, self._post, self._patience = service, post, patience
+        self._recorder = recorder or Recorder()
         self._closing: set[asyncio.Task[None]] = set()
         self._whole: set[object] = set()  # ids of jobs whose answer is no stream
 
@@ -74,26 +84,43 @@ class Jobs:
         closing.add_done_callback(self._closing.discard)
 
     async def _handle(self, job: Job) -> AsyncGenerator[Output, None]:
-        route = ""
+        record, route = self._open_record(job), ""
         try:
             route = route_of(job.get("input"))
+            record.route = known_route(route)
             # Taken out, because the SDK keeps its last jobs until others come.
             order = read(job.pop("input", None))
             if isinstance(order, ListModels):
                 models = await self._models(order)
                 self._whole.add(job.get("id"))
+                record.end(Outcome.OK, status=200)
                 yield models
                 return
             route = order.route  # a bare body names none
-            async with aclosing(self._outputs(job, order)) as outputs:
+            record.route = known_route(route)
+            async with aclosing(self._outputs(job, replace(order, record=record))) as outputs:
                 async for output in outputs:
                     yield output
+            record.end(Outcome.OK, status=200)
         except RouterError as error:
+            record.refuse(error.code, error.status)
             yield failed(dialect_of(route).body(Problem.of(error)))
         except Exception:  # noqa: BLE001 - an exception would reach the caller, with its traceback
             _log.exception("a defect of the router")
             defect = InternalError("The router failed on this job. Its log says why.")
+            record.refuse(defect.code, defect.status)
             yield failed(dialect_of(route).body(Problem.of(defect)))
+        finally:
+            self._recorder.close(record)
+
+    def _open_record(self, job: Job) -> Record:
+        given = job.get("id")
+        return self._recorder.open(
+            NO_ROUTE,
+            method="JOB",
+            transport=Transport.JOB,
+            request_id=given if isinstance(given, str) else "",
+        )
 
     async def _models(self, order: ListModels) -> Output:
         if order.name:
@@ -123,6 +150,9 @@ class Jobs:
                     events = bytearray()
             await progress.settled()
             response = answer.response
+            if (problem := response.failure) is not None:
+                record = request.record
+                record.answer(response.status, problem, streams=response.streams)
             if response.status >= 400:
                 yield whole.refusal()
             elif response.failure is not None and not stream.begun:

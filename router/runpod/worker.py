@@ -18,6 +18,7 @@ from runpod.serverless.modules import rp_job
 from runpod.serverless.modules.rp_http import send_result
 from runpod.serverless.modules.worker_state import JobsProgress
 
+from router.requests.recorder import Recorder
 from router.requests.service import Service
 from router.runpod.handler import Job, Jobs
 from router.runpod.outputs import Output
@@ -29,6 +30,9 @@ _POSTING = 10.0  # seconds for the last results to be posted
 
 class OpenableWorker(Protocol):
     """What this transport needs of `router.app`."""
+
+    @property
+    def recorder(self) -> Recorder: ...
 
     def open(self) -> AbstractAsyncContextManager[Service]: ...
 
@@ -121,7 +125,7 @@ class Intake:
 
                 service = await stack.enter_async_context(self._worker.open())
                 self._service = service
-                self._jobs = Jobs(service, report)
+                self._jobs = Jobs(service, report, recorder=self._worker.recorder)
                 await self._worker.until_leaving(service)
                 self.status = await self._worker.drain()
                 await _posted()

@@ -409,7 +409,7 @@ async def test_a_request_is_logged_in_one_line_without_its_query(
     async with serving() as running, running.post(f"{CHAT}?secret=1") as response:
         await response.read()
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith(f"POST {CHAT} 200 ")
+    assert line.startswith(f"POST {CHAT} ok 200 ")
     assert "secret" not in line
 
 

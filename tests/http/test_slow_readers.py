@@ -68,7 +68,7 @@ async def test_an_answer_that_is_not_read_ends(
     logged = [record.getMessage() for record in caplog.records]
     assert sum("not read" in line for line in logged) == 1
     (access,) = (line for line in logged if line.startswith("POST"))
-    assert re.match(rf"POST {CHAT} 408 ", access)
+    assert re.match(rf"POST {CHAT} not_read total ", access)
 
 
 async def test_a_few_bytes_now_and_then_are_no_reading() -> None:

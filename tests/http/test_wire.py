@@ -132,10 +132,10 @@ async def test_the_log_names_the_request(caplog: pytest.LogCaptureFixture) -> No
 @pytest.mark.parametrize(
     ("answer", "logged"),
     [
-        (says(b"{}"), r"200 \d+ ms"),
-        (fails(ModelGated("m")), r"403 model_gated \d+ ms"),
-        (fails(EngineFailed("m"), SSE, EVENT), r"200 engine_failed \d+ ms"),
-        (fails(EngineFailed("m"), Head(200, {}), b"{"), r"499 engine_failed \d+ ms"),
+        (says(b"{}"), "ok 200"),
+        (fails(ModelGated("m")), "model_gated 403"),
+        (fails(EngineFailed("m"), SSE, EVENT), "engine_failed"),
+        (fails(EngineFailed("m"), Head(200, {}), b"{"), "engine_failed"),
     ],
 )
 async def test_the_log_names_the_error(
@@ -145,7 +145,7 @@ async def test_the_log_names_the_error(
     async with serving(answer) as running, running.post() as response:
         with suppress(aiohttp.ClientPayloadError):
             await response.read()
-    assert re.match(f"POST {CHAT} {logged} ", caplog.records[-1].getMessage())
+    assert re.match(f"POST {CHAT} {logged} total ", caplog.records[-1].getMessage())
 
 
 # Aliases

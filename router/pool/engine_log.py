@@ -1,0 +1,59 @@
+"""The last lines that each model's engines have printed, for the operator."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from router.feed import Feed, Follower
+
+LINES = 500  # of one model
+SIZE = 64 * 1024  # characters of one model
+MODELS = 32  # the latest
+
+
+@dataclass(slots=True)
+class _Lines:
+    size: int = 0
+    lines: deque[str] = field(default_factory=deque)
+
+
+class EngineLog:
+    """`redact` takes the secrets out of each line. Models are named by their repository."""
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        self._redact = redact
+        self._models: dict[str, _Lines] = {}  # the latest to print last
+        self._feeds: dict[str, Feed[str]] = {}
+
+    def add(self, model: str, line: str) -> None:
+        """Keep a line that an engine has printed, in one line, without its secrets."""
+        text = self._redact(line)
+        kept = self._models.pop(model, None) or _Lines()
+        self._models[model] = kept
+        kept.lines.append(text)
+        kept.size += len(text)
+        while len(kept.lines) > LINES or (kept.size > SIZE and len(kept.lines) > 1):
+            kept.size -= len(kept.lines.popleft())
+        if len(self._models) > MODELS:
+            del self._models[next(iter(self._models))]
+        if feed := self._feeds.get(model):
+            feed.send(text)
+
+    def lines(self, model: str) -> Sequence[str]:
+        """The last lines, the latest last; none where nothing is known of the model."""
+        kept = self._models.get(model)
+        return tuple(kept.lines) if kept else ()
+
+    @contextmanager
+    def follow(self, model: str) -> Iterator[Follower[str]]:
+        """Hear of the lines that this model's engines print from now on."""
+        feed = self._feeds.setdefault(model, Feed())
+        try:
+            with feed.follow() as follower:
+                yield follower
+        finally:
+            if not feed.followed:
+                self._feeds.pop(model, None)

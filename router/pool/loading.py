@@ -1,0 +1,106 @@
+"""Tells what a request waited for: room, or the work of loading its model.
+
+Reads the events and the actions of the pool, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from router.models import EngineKey
+from router.scheduler import actions, events
+
+_STEPS = 32  # of one model that are remembered; a request waits through a few
+_MODELS = 1024  # that are remembered
+
+
+class Temperature:
+    """How far a model had to come for a request."""
+
+    HIT = "hit"  # its engine was up
+    WAKE = "wake"  # its engine slept
+    COLD = "cold"  # it had no engine, or its engine was still starting
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """How long a request waited for its engine, in seconds.
+
+    * `queue`: for room, or for a place among the requests in flight.
+    * `load`: while the model was fetched, started, or woken.
+    """
+
+    queue: float
+    load: float
+    temperature: str  # see `Temperature`
+
+
+AT_ONCE = Waited(0.0, 0.0, Temperature.HIT)
+
+
+@dataclass(slots=True)
+class _Step:
+    began: float
+    wakes: bool  # else it fetches or starts
+    ended: float | None = None
+
+
+class LoadTimes:
+    """When each model was fetched, started, or woken. Times by the pool's clock."""
+
+    def __init__(self) -> None:
+        self._steps: dict[EngineKey, deque[_Step]] = {}
+
+    def note(self, now: float, event: events.Event, done: Sequence[actions.Action]) -> None:
+        """Take in an event and the actions that it has led to, before these are performed."""
+        if isinstance(
+            event,
+            events.Fetched
+            | events.FetchFailed
+            | events.Healthy
+            | events.StartFailed
+            | events.Awake
+            | events.Gone,
+        ):
+            self._end(event.key, now)
+        for action in done:
+            match action:
+                case actions.Fetch(spec) | actions.Start(spec):
+                    self._begin(spec.key, now, wakes=False)
+                case actions.Wake(key):
+                    self._begin(key, now, wakes=True)
+                case actions.CancelFetch(key) | actions.Stop(key):
+                    self._end(key, now)
+                case _:
+                    pass
+
+    def waited(self, key: EngineKey, since: float, now: float) -> Waited:
+        """What a request for `key` has waited for, from `since` to `now`."""
+        load, cold, woke = 0.0, False, False
+        for step in self._within(key, since):
+            load += (now if step.ended is None else step.ended) - max(step.began, since)
+            cold, woke = cold or not step.wakes, woke or step.wakes
+        temperature = (
+            Temperature.COLD if cold else Temperature.WAKE if woke else Temperature.HIT
+        )
+        return Waited(max(0.0, now - since - load), load, temperature)
+
+    def _within(self, key: EngineKey, since: float) -> Iterator[_Step]:
+        for step in self._steps.get(key, ()):
+            if step.ended is None or step.ended >= since:
+                yield step
+
+    def _begin(self, key: EngineKey, now: float, *, wakes: bool) -> None:
+        self._end(key, now)
+        steps = self._steps.pop(key, None) or deque(maxlen=_STEPS)
+        steps.append(_Step(now, wakes))
+        self._steps[key] = steps  # the latest last
+        if len(self._steps) > _MODELS:
+            del self._steps[next(iter(self._steps))]
+
+    def _end(self, key: EngineKey, now: float) -> None:
+        steps = self._steps.get(key)
+        if steps and steps[-1].ended is None:
+            steps[-1].ended = now

@@ -1,0 +1,49 @@
+"""The requests in progress, and the last ones that have ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from router.feed import Feed, Follower
+from router.requests.record import Record
+
+KEPT = 1000  # records of requests that have ended
+
+
+class Activity:
+    """Followers hear of each record when its request begins, and again when it has ended."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._running: dict[Record, None] = {}
+        self._ended: deque[Record] = deque(maxlen=kept)
+        self._feed: Feed[Record] = Feed()
+
+    def begin(self, record: Record) -> None:
+        self._running[record] = None
+        if self._feed.followed:
+            self._feed.send(record)
+
+    def end(self, record: Record) -> None:
+        self._running.pop(record, None)
+        self._ended.append(record)
+        if self._feed.followed:
+            self._feed.send(record)
+
+    def drop(self, record: Record) -> None:
+        """Say nothing of a request: it is none for a model."""
+        self._running.pop(record, None)
+
+    @property
+    def running(self) -> Sequence[Record]:
+        """The requests in progress, the oldest first."""
+        return tuple(self._running)
+
+    @property
+    def ended(self) -> Sequence[Record]:
+        """The last requests that have ended, the latest first."""
+        return tuple(reversed(self._ended))
+
+    def follow(self) -> AbstractContextManager[Follower[Record]]:
+        return self._feed.follow()

@@ -1,0 +1,229 @@
+"""What is known of one request: filled on its way, and then told once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from functools import cache
+
+from router.errors import RouterError
+from router.pool.loading import Waited
+from router.requests.dialects import Problem
+from router.requests.usage import TAIL, Tokens, read_tokens
+
+OPERATOR = "operator"
+CALLER_SHOWN = 12  # characters of a digest that tell one caller from another
+
+
+class Transport(StrEnum):
+    HTTP = "http"
+    JOB = "job"
+
+
+class Outcome:
+    """How a request ended. Any other outcome is the code of the error that its caller got."""
+
+    OK = "ok"
+    CALLER_LEFT = "caller_left"
+    NOT_READ = "not_read"  # the caller did not read its answer
+    ENGINE_DIED = "engine_died"  # before or in the middle of the answer
+    BROKE_OFF = "broke_off"  # in the middle of the answer; `error` says why
+    SHUT_DOWN = "shut_down"  # the worker had to leave
+    ENGINE = "engine_error"  # the engine's own error
+
+
+@cache
+def error_codes() -> frozenset[str]:
+    """Of all errors of the router. An engine's own can be any text."""
+    kinds, codes = [RouterError], set()
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        codes.add(getattr(kind, "code", ""))
+    return frozenset(codes - {""})
+
+
+class Record:
+    """One request. Times are in seconds, tokens are those that the engine counts.
+
+    * `model`: canonical, once the caller is authorized; "" before: it may be anything, or
+      private.
+    * `caller`: the first characters of the digest of its API key or token; "": it has none.
+    * `queue`, `load`: see `Waited`; `first`: until the engine's first bytes; `total`: all.
+      None where it did not come to that.
+    * `attempts`: how often it was sent to an engine.
+    * `status`: of the HTTP answer; 0 where none was complete.
+    * `outcome`: see `Outcome`; "" while it is in progress. `error`: the code, where one is.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_before",
+        "_clock",
+        "_head",
+        "_last",
+        "_now",
+        "at",
+        "attempts",
+        "began",
+        "caller",
+        "completion_tokens",
+        "died",
+        "error",
+        "first",
+        "id",
+        "load",
+        "method",
+        "model",
+        "outcome",
+        "prompt_tokens",
+        "queue",
+        "route",
+        "status",
+        "stream",
+        "temperature",
+        "total",
+        "transport",
+        "watches",
+    )
+
+    def __init__(
+        self,
+        route: str = "",
+        *,
+        transport: Transport = Transport.HTTP,
+        method: str = "POST",
+        request_id: str = "",
+        caller: str = "",
+        clock: Callable[[], float] = time.perf_counter,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` and `wall` tell seconds: since some moment, and since 1970."""
+        self._clock = clock
+        self.began, self.at = clock(), wall()
+        self.id, self.route, self.transport, self.method = request_id, route, transport, method
+        self.model, self.caller, self.stream = "", caller[:CALLER_SHOWN], False
+        self.queue: float | None = None
+        self.load: float | None = None
+        self.first: float | None = None
+        self.total: float | None = None
+        self.temperature = self.outcome = self.error = ""
+        self.prompt_tokens: int | None = None
+        self.completion_tokens: int | None = None
+        self.attempts = self.status = 0
+        self.watches = False  # it only looks at the worker, and is told of at DEBUG alone
+        self.died = False  # the engine did, and the request with it
+        self._asked: float | None = None
+        # The beginning, and the last pieces: these tell the tokens.
+        self._head = self._before = self._last = self._now = b""
+
+    def authorized(self, model: str, caller: str) -> None:
+        self.model, self.caller = model, caller[:CALLER_SHOWN]
+
+    def is_operators(self, route: str) -> None:
+        """The operator looks at this worker."""
+        self.route, self.caller, self.watches = route, OPERATOR, self.method != "POST"
+
+    def asks(self) -> None:
+        """It asks for an engine, and may have to wait."""
+        self._asked = self._clock()
+
+    def granted(self, waited: Waited) -> None:
+        """It has an engine, and is sent now. A request that is sent again has waited twice."""
+        self._asked = None
+        self.attempts += 1
+        if self.attempts == 1:
+            self.queue, self.load = waited.queue, waited.load
+            self.temperature = waited.temperature
+        else:
+            self.queue = (self.queue or 0.0) + waited.queue
+            self.load = (self.load or 0.0) + waited.load
+
+    def begins(self, data: bytes) -> None:
+        """The engine has said something."""
+        self.first = self._clock() - self.began
+        self._head = data if len(data) <= TAIL else data[:TAIL]
+        self.saw(data)
+
+    def saw(self, data: bytes) -> None:
+        """More of the answer. Nothing is parsed before its end."""
+        self._before, self._last = self._last, self._now
+        self._now = data if len(data) <= TAIL else data[-TAIL:]
+
+    def end(self, outcome: str, *, status: int = 0, error: str = "") -> None:
+        """The request is over. Only the first end counts."""
+        if self.outcome:
+            return
+        if self.died and outcome != Outcome.CALLER_LEFT:
+            outcome = Outcome.ENGINE_DIED
+        now = self._clock()
+        self.outcome, self.status, self.error = outcome, status, error
+        self.total = now - self.began
+        if self._asked is not None:
+            self.queue = (self.queue or 0.0) + now - self._asked
+        self._count()
+
+    def answer(self, status: int, failure: Problem | None, *, streams: bool) -> None:
+        """An answer has ended, as a `Response` tells it."""
+        if failure is None:
+            self.end(Outcome.OK, status=status)
+        elif streams:
+            self.break_off(failure.code or Outcome.ENGINE)
+        else:
+            self.refuse(failure.code or Outcome.ENGINE, status)
+
+    def refuse(self, code: str, status: int) -> None:
+        """The caller got an error in place of an answer."""
+        known = code if code in error_codes() else Outcome.ENGINE
+        self.end(known, status=status, error=known)
+
+    def break_off(self, code: str) -> None:
+        """An error, after the head of the answer was sent."""
+        known = code if code in error_codes() else Outcome.ENGINE
+        self.end(known if self.first is None else Outcome.BROKE_OFF, error=known)
+
+    def _count(self) -> None:
+        tail, first = read_tokens(self._before + self._last + self._now), Tokens()
+        if tail.prompt is None and self._head:  # Anthropic's streams begin with the prompt's
+            first = read_tokens(self._head)
+        self.prompt_tokens = first.prompt if tail.prompt is None else tail.prompt
+        self.completion_tokens = tail.completion
+        self._head = self._before = self._last = self._now = b""
+
+    @property
+    def running(self) -> bool:
+        return not self.outcome
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or takes until now."""
+        return self._clock() - self.began if self.total is None else self.total
+
+    def fields(self) -> dict[str, object]:
+        """What a log or a page shows of it. Times in milliseconds."""
+        return {
+            "id": self.id,
+            "transport": self.transport.value,
+            "method": self.method,
+            "route": self.route,
+            "outcome": self.outcome,
+            "status": self.status,
+            "error": self.error,
+            "model": self.model,
+            "temperature": self.temperature,
+            "stream": self.stream,
+            "queue_ms": _ms(self.queue),
+            "load_ms": _ms(self.load),
+            "first_ms": _ms(self.first),
+            "total_ms": _ms(self.seconds),
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "attempts": self.attempts,
+            "caller": self.caller,
+            "began": round(self.at, 3),
+        }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)

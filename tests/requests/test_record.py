@@ -1,0 +1,156 @@
+"""What the record of a request says, filled by the service on fakes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from router.errors import EngineFailed, ModelNotFound, RouterError
+from router.pool.loading import AT_ONCE, Temperature, Waited
+from router.requests.dialects import Problem
+from router.requests.record import CALLER_SHOWN, Outcome, Record
+from router.requests.request import Request
+from tests.doubles import Answer
+from tests.requests.harness import SSE, ServiceHarness, chat, serving_fakes, token
+
+USAGE = {"prompt_tokens": 12, "completion_tokens": 80, "total_tokens": 92}
+WHOLE = Answer((orjson.dumps({"choices": [], "usage": USAGE}),))
+
+
+async def recorded(harness: ServiceHarness, request: Request) -> Record:
+    record = Record(request.route)
+    try:
+        got = await harness.ask(replace(request, record=record))
+    except RouterError as error:
+        record.refuse(error.code, error.status)
+    else:
+        record.end(Outcome.OK, status=got.status)
+    return record
+
+
+async def test_a_cold_and_a_warm_request_say_so() -> None:
+    async with serving_fakes(WHOLE) as d:
+        cold, warm = await recorded(d, chat()), await recorded(d, chat())
+    assert (cold.temperature, warm.temperature) == (Temperature.COLD, Temperature.HIT)
+    assert (warm.queue, warm.load, warm.attempts) == (0.0, 0.0, 1)
+    assert warm.model == "org/model"
+    assert (warm.prompt_tokens, warm.completion_tokens) == (12, 80)
+    assert warm.first is not None
+    assert warm.total is not None
+    assert warm.total >= warm.first
+
+
+async def test_the_tokens_of_a_stream_are_in_its_last_events() -> None:
+    events = [b'data: {"choices":[{}],"usage":null}\n\n'] * 50
+    usage = b'data: {"choices":[],"usage":%b}\n\n' % orjson.dumps(USAGE)
+    async with serving_fakes(
+        Answer((*events, usage[:60], usage[60:], b"data: [DONE]\n\n"), headers=SSE)
+    ) as d:
+        record = await recorded(d, chat(stream=True))
+    assert record.stream
+    assert (record.prompt_tokens, record.completion_tokens) == (12, 80)
+
+
+async def test_a_stream_can_begin_with_the_tokens_of_the_prompt() -> None:
+    start = b'data: {"message":{"usage":{"input_tokens":12,"output_tokens":0}}}\n\n'
+    last = b'data: {"type":"message_delta","usage":{"output_tokens":80}}\n\n'
+    async with serving_fakes(Answer((start, b"data: {}\n\n", last), headers=SSE)) as d:
+        record = await recorded(d, chat(stream=True))
+    assert (record.prompt_tokens, record.completion_tokens) == (12, 80)
+
+
+async def test_tokens_that_nobody_tells_are_unknown() -> None:
+    async with serving_fakes(Answer((b"{}",))) as d:
+        record = await recorded(d, chat())
+    assert (record.prompt_tokens, record.completion_tokens) == (None, None)
+
+
+async def test_a_model_is_not_named_before_its_caller_may_use_it() -> None:
+    async with serving_fakes() as d:
+        d.hub.add("org/private", token())
+        private = await recorded(d, chat("org/private"))
+        missing = await recorded(d, chat("org/missing"))
+    assert private.model == missing.model == ""
+    assert private.outcome == missing.outcome == ModelNotFound.code
+
+
+async def test_a_caller_is_told_by_a_few_characters_of_a_digest() -> None:
+    mine = token()
+    async with serving_fakes(WHOLE) as d:
+        record = await recorded(d, replace(chat(), hf_token=mine.reveal()))
+    assert record.caller == mine.digest[:CALLER_SHOWN]
+    assert mine.reveal() not in str(record.fields())
+
+
+async def test_an_engine_that_dies_twice_is_named_as_the_cause() -> None:
+    async with serving_fakes(Answer(lost_after=0)) as d:
+        record = await recorded(d, chat())
+    assert (record.outcome, record.error) == (Outcome.ENGINE_DIED, EngineFailed.code)
+    assert record.attempts == 2
+
+
+async def test_a_request_that_is_sent_again_unseen_is_fine() -> None:
+    async with serving_fakes(Answer(lost_after=0), WHOLE) as d:
+        record = await recorded(d, chat())
+    assert (record.outcome, record.attempts) == (Outcome.OK, 2)
+
+
+async def test_an_engine_that_dies_midway_is_named_as_the_cause() -> None:
+    async with serving_fakes(Answer((b'{"a": ', b"1}"), lost_after=1)) as d:
+        record = await recorded(d, chat())
+    assert record.outcome == Outcome.ENGINE_DIED
+
+
+def test_only_the_first_end_counts() -> None:
+    record = Record("/")
+    record.end(Outcome.OK, status=200)
+    record.end(Outcome.CALLER_LEFT)
+    assert (record.outcome, record.status) == (Outcome.OK, 200)
+
+
+def test_a_stream_that_fails_after_its_first_bytes_is_never_ok() -> None:
+    record = Record("/")
+    record.granted(AT_ONCE)
+    record.begins(b"data: {}\n\n")
+    record.answer(200, Problem.of(EngineFailed("m")), streams=True)
+    assert (record.outcome, record.status, record.error) == ("broke_off", 0, "engine_failed")
+
+
+def test_a_stream_that_only_waited_ends_with_the_code_of_its_error() -> None:
+    record = Record("/")
+    record.answer(200, Problem.of(ModelNotFound("m")), streams=True)
+    assert (record.outcome, record.status) == ("model_not_found", 0)
+
+
+@pytest.mark.parametrize("code", ["anything\n2026 forged", "", "x" * 5000])
+def test_an_engines_own_code_is_not_repeated(code: str) -> None:
+    record = Record("/")
+    record.refuse(code, 400)
+    assert (record.outcome, record.error) == (Outcome.ENGINE, Outcome.ENGINE)
+
+
+def test_a_caller_that_leaves_while_it_waits_has_waited() -> None:
+    now = iter((0.0, 2.0, 5.0, 5.0))
+    record = Record("/", clock=lambda: next(now), wall=lambda: 0.0)
+    record.asks()
+    record.end(Outcome.CALLER_LEFT)
+    assert (record.queue, record.load, record.total) == (3.0, None, 5.0)
+
+
+def test_two_attempts_have_waited_for_both() -> None:
+    record = Record("/")
+    record.granted(Waited(1.0, 2.0, Temperature.COLD))
+    record.granted(Waited(0.5, 1.0, Temperature.HIT))
+    assert (record.queue, record.load, record.temperature) == (1.5, 3.0, Temperature.COLD)
+
+
+async def test_a_record_in_progress_counts_on() -> None:
+    record = Record("/")
+    before = record.seconds
+    await asyncio.sleep(0)
+    assert record.running
+    assert record.seconds >= before
+    assert record.fields()["outcome"] == ""

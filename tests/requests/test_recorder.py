@@ -1,0 +1,134 @@
+"""The one line of a request, as text and as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from router import logs
+from router.pool.loading import AT_ONCE, Temperature, Waited
+from router.requests.record import Outcome, Record
+from router.requests.recorder import Recorder, known_route, line
+from router.secrets import Secret
+
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture
+def root() -> Iterator[None]:
+    logger = logging.getLogger()
+    before = logger.handlers[:], logger.level
+    yield
+    logger.handlers[:], logger.level = before
+
+
+def record_of(
+    recorder: Recorder, request_id: str = "my-id", model: str = "org/model"
+) -> Record:
+    record = recorder.open(CHAT, request_id=request_id)
+    record.authorized(model, "3f2a" * 16)
+    record.granted(AT_ONCE)
+    record.begins(b'{"usage":{"prompt_tokens":12,"completion_tokens":80}}')
+    return record
+
+
+def fixed() -> Recorder:
+    now = iter((0.0, 0.012, 0.340))
+    return Recorder(clock=lambda: next(now), wall=lambda: 1.0)
+
+
+def test_a_line_says_what_became_of_a_request() -> None:
+    record = record_of(fixed())
+    record.end(Outcome.OK, status=200)
+    assert line(record) == (
+        f"POST {CHAT} ok 200 org/model hit queue 0 ms, first 12 ms, total 340 ms, "
+        "12+80 tokens, caller 3f2a3f2a3f2a, id my-id"
+    )
+
+
+def test_a_line_says_what_a_request_waited_for_and_why_it_broke_off() -> None:
+    now = iter((0.0, 9.0, 10.0))
+    record = Recorder(clock=lambda: next(now)).open(CHAT, request_id="my-id")
+    record.authorized("org/model", "")
+    record.granted(Waited(1.0, 7.0, Temperature.COLD))
+    record.granted(AT_ONCE)
+    record.begins(b"data: {}\n\n")
+    record.break_off("deadline_exceeded")
+    assert line(record) == (
+        f"POST {CHAT} broke_off deadline_exceeded org/model cold queue 1000 ms, load 7000 ms, "
+        "first 9000 ms, total 10000 ms, 2 attempts, id my-id"
+    )
+
+
+def test_in_json_the_fields_are_fields(root: None) -> None:
+    stream = io.StringIO()
+    logs.configure("INFO", "json", [], stream)
+    recorder = fixed()
+    record = record_of(recorder)
+    record.end(Outcome.OK, status=200)
+    recorder.close(record)
+    told = json.loads(stream.getvalue())
+    assert told.keys() >= {"time", "level", "logger"}
+    assert "message" not in told
+    assert told["outcome"] == "ok"
+    assert (told["status"], told["model"], told["temperature"]) == (200, "org/model", "hit")
+    assert (told["queue_ms"], told["load_ms"], told["first_ms"]) == (0.0, 0.0, 12.0)
+    assert (told["total_ms"], told["prompt_tokens"], told["completion_tokens"]) == (340, 12, 80)
+    assert (told["caller"], told["id"], told["stream"]) == ("3f2a3f2a3f2a", "my-id", False)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_secret_is_told(root: None, form: str) -> None:
+    token, key = "hf_" + secrets.token_hex(16), secrets.token_hex(16)
+    stream = io.StringIO()
+    logs.configure("INFO", form, [Secret(key)], stream)
+    recorder = Recorder(redact=logs.Redactor([Secret(key)]))
+    for chosen in (token, key):
+        recorder.close(record_of(recorder, chosen, model=f"org/{chosen}"))
+    assert stream.getvalue().count("\n") == 2
+    assert token not in stream.getvalue()
+    assert key not in stream.getvalue()
+    assert not {token, key} & {record.id for record in recorder.activity.ended}
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("id_", ["a\nforged", "a b", "", "é", "a" * 200, "\x1b[31m"])
+def test_no_id_forges_a_line(root: None, form: str, id_: str) -> None:
+    stream = io.StringIO()
+    logs.configure("INFO", form, [], stream)
+    recorder = Recorder()
+    record = record_of(recorder, id_)
+    recorder.close(record)
+    assert record.id == "-"
+    assert stream.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        (CHAT, CHAT),
+        ("/v1/models", "/v1/models"),
+        ("/v1/models/org/private", "/v1/models"),
+        ("/v1/modelsx", "-"),
+        ("/x\n2026 forged", "-"),
+        ("", "-"),
+    ],
+)
+def test_a_path_is_told_only_if_it_is_a_route(path: str, route: str) -> None:
+    assert known_route(path) == route
+
+
+def test_observers_hear_of_each_request_once() -> None:
+    heard: list[str] = []
+    recorder = Recorder(observers=[lambda record: heard.append(record.outcome)])
+    record = recorder.open(CHAT)
+    assert list(recorder.activity.running) == [record]
+    recorder.close(record)
+    assert heard == [Outcome.CALLER_LEFT]
+    assert not recorder.activity.running
+    assert list(recorder.activity.ended) == [record]
