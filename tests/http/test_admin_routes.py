@@ -165,8 +165,8 @@ async def test_one_listener_too_many_is_told_so() -> None:
 async def test_the_log_names_no_model_of_an_operators_request(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level("INFO", "router.http")
+    caplog.set_level("DEBUG", "router.requests")
     async with serving(operator=routes()) as running:
         await answer(running, "GET", "/admin/models/acme/secret/unload")
-    assert "GET /admin 404" in caplog.text
+    assert "GET /admin route_not_found 404" in caplog.text
     assert "secret" not in caplog.text
