@@ -76,9 +76,9 @@ async def test_leaving_the_queue_frees_the_place(
         assert refused.refusal == FULL
         assert int(refused.headers["Retry-After"]) >= 1
 
-        earlier = worker.log.count(" 499 ")
+        earlier = worker.log.count(" caller_left ")
         await leave(first)
-        await eventually(lambda: worker.log.count(" 499 ") > earlier)
+        await eventually(lambda: worker.log.count(" caller_left ") > earlier)
         second = asyncio.create_task(caller.chat(wanted))
         refused_at_once, _ = await asyncio.wait({second}, timeout=0.3)
         assert not refused_at_once

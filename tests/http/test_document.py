@@ -54,7 +54,7 @@ async def test_no_other_method_is_taken() -> None:
 
 
 async def test_the_access_log_names_it(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="router.http")
+    caplog.set_level(logging.INFO, logger="router.requests")
     async with serving() as running, running.client.get(PATH) as response:
         await response.read()
-    assert f"GET {PATH} 200" in caplog.text
+    assert f"GET {PATH} ok 200" in caplog.text
