@@ -162,13 +162,17 @@ class HttpServer:
             raise ConnectionResetError("the answer was not read in time") from None
         finally:
             self._active.discard(task)
-            if task in self._cut_off:
-                record.end(Outcome.SHUT_DOWN)
-            record.end(Outcome.NOT_READ if was_given_up(request) else Outcome.CALLER_LEFT)
+            if record.running:
+                record.end(self._how_cut_off(request, task))
             if probe:
                 logger.debug("%s %s", request.path, record.status or record.outcome)
             else:
                 self._recorder.close(record)
+
+    def _how_cut_off(self, request: web.BaseRequest, task: asyncio.Task[Any]) -> str:
+        if task in self._cut_off:
+            return Outcome.SHUT_DOWN
+        return Outcome.NOT_READ if was_given_up(request) else Outcome.CALLER_LEFT
 
     def _open_record(self, request: web.BaseRequest) -> Record:
         """Of known words only: a path or a method can be anything."""
