@@ -58,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, purpose in (("serve", "serve over HTTP"), ("runpod", "take RunPod's jobs")):
         _add_worker(commands, name, purpose)
     _add_check(commands)
+    doctor = commands.add_parser("doctor", help="is this machine ready for a worker?")
+    _add_json(doctor)
     demo = commands.add_parser("demo", help="show the main job: no GPU, network or token")
     demo.add_argument("--keep", action="store_true", help="leave it serving afterwards")
     prefetch = commands.add_parser("prefetch", help="download a model into an image")
@@ -98,4 +100,8 @@ def _add_check(commands: _Commands) -> None:
     check.add_argument(
         "--gpu-memory", metavar="SIZE", help="of a GPU to ask about, such as 24GiB"
     )
-    check.add_argument("--json", action="store_true", help="for programs")
+    _add_json(check)
+
+
+def _add_json(command: _Parser) -> None:
+    command.add_argument("--json", action="store_true", help="one document, for programs")

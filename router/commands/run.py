@@ -31,6 +31,10 @@ def run(chosen: argparse.Namespace) -> int:
             from router.commands.prefetch import prefetch_command  # noqa: PLC0415
 
             return prefetch_command(chosen.name, chosen.into, chosen.token_file, os.environ)
+        case "doctor":
+            from router.commands.doctor.command import doctor  # noqa: PLC0415
+
+            return doctor(chosen, os.environ)
         case "check":
             from router.commands.check.command import check_command  # noqa: PLC0415
 

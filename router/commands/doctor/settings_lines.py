@@ -1,0 +1,59 @@
+"""What `doctor` says of the settings, and of what is in front of the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from engines import flags
+from router.app import Configuration
+from router.commands.doctor.line import ExamLine, ok, problem, warning
+from router.commands.variables import misspelled_variables
+from router.config import files
+from router.config.errors import SettingsError
+from router.config.platform import Platform, detect
+from router.config.settings import SETTINGS
+
+_TOPIC = "settings"
+_RUNPOD = ("RUNPOD_POD_ID", "RUNPOD_ENDPOINT_ID", "RUNPOD_WEBHOOK_GET_JOB", "RUNPOD_API_KEY")
+
+
+def read_settings(environ: Mapping[str, str]) -> tuple[Configuration | None, list[ExamLine]]:
+    """None where they can't be used."""
+    try:
+        configuration = Configuration.read(environ)
+        files.check(configuration.settings)
+    except SettingsError as error:
+        return None, [problem(_TOPIC, str(error), "correct the variable, or unset it")]
+    return configuration, list(_settings_lines(configuration))
+
+
+def _settings_lines(configuration: Configuration) -> Iterator[ExamLine]:
+    environ = configuration.environ
+    given = sorted(
+        name for one in SETTINGS.values() for name in one.names if environ.get(name, "").strip()
+    )
+    yield ok(_TOPIC, ", ".join(given) if given else "all as by default")
+    for text in misspelled_variables(configuration):
+        yield warning(_TOPIC, text, "correct its name, or unset it")
+    for text in flags.warnings(environ):
+        yield warning(_TOPIC, text, "unset it")
+    models = configuration.catalog.models
+    if models:
+        yield ok("models", ", ".join(model.name for model in models))
+    yield ok("tokens", configuration.credentials.summary())
+
+
+def runpod_lines(environ: Mapping[str, str]) -> Iterator[ExamLine]:
+    """Names of variables alone: their values may be secrets."""
+    found = [name for name in _RUNPOD if environ.get(name)]
+    platform = detect(environ)
+    if not found and platform is Platform.PLAIN:
+        yield ok("RunPod", "not here: this is a server of its own")
+        return
+    yield ok("RunPod", f"{platform}; set: {', '.join(found)}")
+    if platform is Platform.QUEUE and not environ.get("RUNPOD_API_KEY"):
+        yield warning(
+            "RunPod",
+            "RUNPOD_API_KEY is not set, so results can't be sent",
+            "start the worker as an endpoint, not by hand",
+        )

@@ -1,0 +1,81 @@
+"""Asks the Hub whom a token belongs to, and what time it is. For the operator alone."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+
+from router.errors import HubUnavailable
+from router.secrets import Token
+
+_TIMEOUT = 10.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class HubAnswers:
+    """The Hub can be reached, and this is what it says."""
+
+    status: int
+    date: datetime | None  # its clock
+    account: str = ""  # that the token belongs to; empty: none was sent, or it does not tell
+    may_write: bool = False  # the token
+
+
+def ask_account(
+    endpoint: str, credential: Token | None, *, ca_file: str | None = None
+) -> HubAnswers:
+    """One question, without redirects: the token goes nowhere else.
+
+    Raises `HubUnavailable`, with the reason and without the token.
+    """
+    verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
+    headers = {"Authorization": f"Bearer {credential.reveal()}"} if credential else {}
+    reason = ""
+    try:
+        with httpx2.Client(verify=verify, timeout=_TIMEOUT) as client:
+            return _read(client.get(f"{endpoint}/api/whoami-v2", headers=headers))
+    except httpx2.TimeoutException:
+        reason = f"no answer within {_TIMEOUT:g} s"
+    except httpx2.HTTPError as error:
+        reason = _reason(error)
+    raise HubUnavailable(reason)  # outside of `except`: the client's errors hold the token
+
+
+def _read(response: httpx2.Response) -> HubAnswers:
+    date = None
+    with suppress(KeyError, ValueError, TypeError):
+        date = parsedate_to_datetime(response.headers["Date"])
+    said: Any = None
+    if response.status_code == 200:
+        with suppress(ValueError):
+            said = response.json()
+    said = said if isinstance(said, dict) else {}
+    name = said.get("name")
+    return HubAnswers(
+        response.status_code, date, name if isinstance(name, str) else "", _may_write(said)
+    )
+
+
+def _may_write(said: Mapping[str, Any]) -> bool:
+    auth = said.get("auth")
+    token = auth.get("accessToken") if isinstance(auth, dict) else None
+    return isinstance(token, dict) and token.get("role") == "write"
+
+
+def _reason(error: Exception) -> str:
+    """The kinds of trouble that an operator can do something about."""
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return "its certificate is not trusted here (see SSL_CERT_FILE)"
+    if isinstance(error, httpx2.ProxyError):
+        return "the proxy refuses (see HTTPS_PROXY)"
+    if "Name or service not known" in text or "name resolution" in text:
+        return "its name can't be resolved"
+    return f"no connection ({type(error).__name__})"
