@@ -30,7 +30,9 @@ from router.access.authorize import Admission
 from router.access.credentials import Credentials
 from router.admin.admin import Admin
 from router.admin.disk_meter import DiskMeter
+from router.admin.last_hour import LastHour
 from router.admin.names import Names
+from router.admin.past import Past
 from router.admin.state import StateWriter, WorkerFacts
 from router.clock import WorkerClock, watch
 from router.config import files, operator_models
@@ -131,6 +133,7 @@ class Parts:
     pool: EnginePool
     service: Service
     admin: Admin
+    past: Past
     background: Sequence[Work]
 
 
@@ -174,7 +177,7 @@ class Assembly:
             keeper.run,
         ]
         service = self._service(pool, admission, aside)
-        return Parts(pool, service, self._admin(pool, service, disk), background)
+        return Parts(pool, service, *self._operations(pool, service, disk), background)
 
     def _disk(self) -> Disk:
         settings, models = self._settings, self._configuration.catalog.models
@@ -304,7 +307,7 @@ class Assembly:
             clock=self._clock,
         )
 
-    def _admin(self, pool: EnginePool, service: Service, disk: Disk) -> Admin:
+    def _operations(self, pool: EnginePool, service: Service, disk: Disk) -> tuple[Admin, Past]:
         configuration, settings = self._configuration, self._settings
         started_at = time.time()
 
@@ -323,7 +326,9 @@ class Assembly:
         meter = DiskMeter(disk.usage, self._clock)
         admin = Admin(pool, writer, meter, facts, time.time)
         self._stack.push_async_callback(admin.close)
-        return admin
+        journal = LastHour()
+        self._stack.enter_context(pool.watch(journal.tell))
+        return admin, Past(journal, writer, self._clock, time.time)
 
 
 class Worker:
@@ -342,6 +347,11 @@ class Worker:
     def admin(self) -> Admin:
         """For the operator. Of an open worker."""
         return self._opened.admin
+
+    @property
+    def past(self) -> Past:
+        """What has happened, for the operator. Of an open worker."""
+        return self._opened.past
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Service]:

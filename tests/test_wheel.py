@@ -83,6 +83,14 @@ def test_it_holds_what_sglang_makes_of_each_architecture(
     assert run([installed / "python", "-c", code], cwd=tmp_path) == "embed\n"
 
 
+def test_it_holds_the_operators_page(installed: Path) -> None:
+    (page,) = installed.parent.glob("lib/*/site-packages/router/admin/page")
+    files = {path.name: path.read_bytes() for path in page.iterdir()}
+    assert files == {
+        path.name: path.read_bytes() for path in (ROOT / "router/admin/page").iterdir()
+    }
+
+
 @pytest.mark.parametrize("start", [["model-router"], ["python", "-m", "router"]])
 def test_it_says_its_version(start: list[str], installed: Path, tmp_path: Path) -> None:
     command = [str(installed / start[0]), *start[1:], "--version"]

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from importlib.resources import files
 
 import uvloop
 
@@ -20,6 +21,8 @@ from router.config.platform import Platform, detect
 from router.config.settings import Settings, SettingsError
 from router.downloads.cache_check import cache_problem, is_full, is_on_disk
 from router.http.admin_routes import AdminRoutes
+from router.http.page_routes import PageRoutes, read_page
+from router.http.past_routes import PastRoutes
 from router.http.server import HttpServer
 from router.http.sites import Sites
 from router.scheduler.state import left_free
@@ -111,7 +114,11 @@ async def _serve(worker: Worker, settings: Settings) -> int:
             max_connections=min(MOST_CONNECTIONS, raise_open_files() // 2),
             sites=Sites(settings.allowed_hosts, settings.cors_origins),
             recorder=worker.recorder,
-            operator=(AdminRoutes(worker.admin),),
+            operator=(
+                PastRoutes(worker.past),
+                AdminRoutes(worker.admin),
+                PageRoutes(read_page(files("router.admin") / "page")),
+            ),
             admin_key=settings.admin_api_key,
         )
         try:

@@ -37,6 +37,7 @@ class AdminRoutes:
     """Implements `OperatorRoutes`."""
 
     label = "/admin"
+    shows_data = True
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations

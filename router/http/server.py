@@ -220,7 +220,7 @@ class HttpServer:
         if path in _HEALTH:
             return await self._serve_health(request)
         routes = self._operators(path)
-        if routes is not None and self._guard.admits(request):
+        if routes is not None and self._guard.admits(request, routes):
             request[RECORD].is_operators(routes.label)
             return await routes.serve(request)
         caller = request[_CALLER] = self._keys.caller(offered_keys(request))

@@ -36,6 +36,12 @@ GUARDS = (
         _ROUTES + "where_callers_need_keys_and_there_is_no_key_the_routes_do_not_exist",
     ),
     Guard(
+        "The page is for all where there is a key, and what it shows is not",
+        "router.http.operator:OperatorGuard.admits",
+        without("shows_data"),
+        "tests/http/test_page_routes.py::test_with_a_key_the_page_needs_none_and_what_it_shows_does",
+    ),
+    Guard(
         "What an engine says may hold a secret, and is shown without it",
         "router.admin.state:StateWriter._text",
         swap("self._redact(_1)", "_1"),

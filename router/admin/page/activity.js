@@ -1,0 +1,77 @@
+// The latest requests, and those in progress.
+
+import { at, keep, make, set, tell } from "./dom.js";
+import { clock, count, milliseconds } from "./format.js";
+import { outcomeWord } from "./words.js";
+
+const KEPT = 1000;
+const SHOWN = 200;
+const HEADS = ["Began", "Model", "Caller", "Queue", "Load", "First token", "Total", "Tokens in",
+  "Tokens out", "Outcome", "Request"];
+const NUMBERS = new Set([3, 4, 5, 6, 7, 8]);
+
+export class Activity {
+  #ended = []; // the latest first
+  #running = [];
+
+  /** `running`: all of them; `ended`: those that have ended since, the latest first. */
+  take({ running, ended }) {
+    const known = new Set(this.#ended.map(keyOf));
+    const fresh = ended.filter((one) => !known.has(keyOf(one)));
+    this.#ended = [...fresh, ...this.#ended].slice(0, KEPT);
+    this.#running = running;
+  }
+
+  get all() {
+    return [...this.#running.toReversed(), ...this.#ended];
+  }
+
+  matching(words, outcomes) {
+    return this.all.filter((one) => isShown(one, outcomes) && words.every((word) => textOf(one).includes(word)));
+  }
+}
+
+const keyOf = (one) => `${one.began} ${one.id} ${one.route}`;
+
+function isShown(one, outcomes) {
+  if (outcomes === "running") return !one.outcome;
+  if (outcomes === "ok") return one.outcome === "ok";
+  return outcomes === "all" || (one.outcome !== "" && one.outcome !== "ok");
+}
+
+const textOf = (one) => [one.model, one.caller, one.outcome, outcomeWord(one.outcome), one.id,
+  one.route, one.error].join(" ").toLowerCase();
+
+export function showActivity(activity) {
+  const words = at("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const outcomes = at("outcomes").value;
+  const found = activity.matching(words, outcomes);
+  const all = activity.all.length;
+  tell(at("activity-note"), noteOf(found.length, all, words.length || outcomes !== "all"));
+  keep(at("requests"), found.slice(0, SHOWN), keyOf, newRow, showRow);
+}
+
+function noteOf(found, all, filtered) {
+  if (!all) return "No request yet.";
+  if (filtered) return `${count(found)} of ${count(all)}`;
+  return all > SHOWN ? `The latest ${SHOWN} of ${count(all)}` : "";
+}
+
+function newRow() {
+  return make("tr", {}, ...HEADS.map((head, place) =>
+    make("td", { "data-head": head, class: NUMBERS.has(place) ? "number" : undefined })));
+}
+
+function showRow(element, one) {
+  const texts = [clock(one.began), one.model || "–", one.caller || "–",
+    milliseconds(one.queue_ms), milliseconds(one.load_ms), milliseconds(one.first_ms),
+    milliseconds(one.total_ms), count(one.prompt_tokens), count(one.completion_tokens),
+    outcomeWord(one.outcome), one.id];
+  texts.forEach((text, place) => {
+    tell(element.children[place], text);
+    set(element.children[place], "data-empty", text === "–");
+  });
+  const kind = !one.outcome ? "running" : one.outcome === "ok" ? "ok" : "failed";
+  set(element, "data-outcome", kind);
+  set(element.children[10], "title", `${one.id} ${one.method ?? ""} ${one.route ?? ""}`.trim());
+}

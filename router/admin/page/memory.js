@@ -1,0 +1,99 @@
+// The memory of each device, drawn to scale.
+
+import { keep, make, set, tell } from "./dom.js";
+import { bytes } from "./format.js";
+import { stateWord } from "./words.js";
+
+const KINDS = {
+  starting: "loading", waking: "loading", draining: "leaving", stopping: "leaving",
+  falling_asleep: "leaving", asleep: "asleep",
+};
+const TICKS = [0, 0.25, 0.5, 0.75, 1];
+
+/** How an engine is drawn, here and beside its name. */
+export function kindOf(engine) {
+  if (engine.state === "ready") return engine.in_flight.requests ? "busy" : "ready";
+  return KINDS[engine.state] ?? "off";
+}
+
+export const nameOf = (engine) => engine.names[0] ?? engine.model;
+export const keyOf = (engine) => [engine.id, engine.listed, ...engine.flags].join(" ");
+
+export function showDevices(parent, state, open) {
+  keep(parent, state.devices, (device) => device.index, newDevice, (element, device) =>
+    showDevice(element, device, state, open));
+}
+
+function newDevice() {
+  return make("div", { class: "device" },
+    make("p", { class: "device-name" }),
+    make("ol", { class: "bar" }),
+    make("div", { class: "scale", "aria-hidden": "true" }),
+    make("p", { class: "note asleep-note" }));
+}
+
+function showDevice(element, device, state, open) {
+  const [title, bar, scale, note] = element.children;
+  const parts = partsOf(device, state.engines);
+  const total = Math.max(device.budget_bytes, parts.reduce((sum, part) => sum + part.size, 0));
+  const free = Math.max(0, total - parts.reduce((sum, part) => sum + part.size, 0));
+  tell(title, `GPU ${device.index}: ${bytes(device.held_bytes)} of ` +
+    `${bytes(device.budget_bytes)} held, ${bytes(free)} free`);
+  set(bar, "aria-label", `Memory of GPU ${device.index}`);
+  const shown = [...parts, { key: "free", kind: "free", name: "free", size: free }];
+  keep(bar, shown.filter((part) => part.size > 0), (part) => part.key,
+    (part) => newPart(part, open), (child, part) => showPart(child, part, total));
+  keep(scale, TICKS, (tick) => tick, () => make("span"), (child, tick) =>
+    tell(child, tick ? bytes(Math.round(total * tick)) : "0"));
+  const asleep = state.engines.filter((engine) => engine.state === "asleep");
+  tell(note, asleep.length ? `Asleep in the host’s memory: ${asleep.map(nameOf).join(", ")}` : "");
+  note.hidden = !asleep.length;
+}
+
+function partsOf(device, engines) {
+  const held = engines
+    .filter((engine) => engine.held_bytes > 0 && engine.devices.includes(device.index))
+    .sort((one, other) => one.generation - other.generation) // they keep their places
+    .map((engine) => ({
+      key: keyOf(engine), kind: kindOf(engine), engine, size: engine.held_bytes,
+      name: nameOf(engine),
+    }));
+  const standing = engines.filter((engine) => engine.standby).map(nameOf).join(", ");
+  return [
+    ...held,
+    { key: "standby", kind: "standby", size: device.standby_bytes,
+      name: standing ? `ahead: ${standing}` : "processes ahead" },
+    { key: "lost", kind: "lost", size: device.written_off_bytes, name: "missing" },
+  ];
+}
+
+function newPart(part, open) {
+  const texts = [make("span", { class: "part-name" }), make("span", { class: "part-size" }),
+    make("span", { class: "unseen" })];
+  if (!part.engine) return make("li", { class: "part" }, make("div", {}, ...texts));
+  const button = make("button", { type: "button" }, make("span", { class: "weights" }), ...texts);
+  button.addEventListener("click", () => open(button.dataset.engine));
+  return make("li", { class: "part" }, button);
+}
+
+function showPart(element, part, total) {
+  set(element, "data-kind", part.kind);
+  element.style.width = `${(100 * part.size) / total}%`;
+  const [inner] = element.children;
+  const [name, size, more] = [...inner.children].slice(-3);
+  tell(name, part.name.split("/").pop());
+  tell(size, bytes(part.size));
+  if (!part.engine) {
+    set(element, "title", `${part.name}: ${bytes(part.size)}`);
+    return;
+  }
+  const { engine } = part;
+  inner.dataset.engine = part.key;
+  const weights = Math.min(1, engine.files_bytes / engine.held_bytes);
+  inner.firstElementChild.style.width = `${100 * weights}%`;
+  const flying = engine.in_flight.requests;
+  const said = `${stateWord(engine.state)}${flying ? `, ${flying} in flight` : ""}`;
+  tell(more, `, ${said}`);
+  set(element, "title", `${part.name}: ${bytes(part.size)} (${bytes(engine.files_bytes)} of ` +
+    `files), ${said}`);
+}

@@ -1,0 +1,87 @@
+"""The operator's page, at `/ui/`: static files, which hold no data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+
+from aiohttp import web
+
+from router.errors import RouteNotFound
+from router.http.answers import READ, method_not_allowed
+from router.http.connection import HEADERS_KEY
+
+ROOT = "/ui"
+_FIRST = "index.html"
+_TYPES = {
+    "html": "text/html",
+    "css": "text/css",
+    "js": "text/javascript",
+    "svg": "image/svg+xml",
+}
+# The page runs its own files alone, and asks this server alone. What it shows was written by
+# strangers: no text can become a script, a style or markup.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-cache",  # kept, and asked for again: a new version shows at once
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PageFile:
+    """`tag`: differs between any two contents."""
+
+    content: bytes
+    content_type: str
+    tag: str
+
+
+def read_page(folder: Traversable) -> dict[str, PageFile]:
+    """The files of a folder that a page is made of, by name. Raises `OSError`."""
+    found = {}
+    for file in folder.iterdir():
+        content_type = _TYPES.get(file.name.rpartition(".")[2])
+        if content_type is not None:
+            content = file.read_bytes()
+            tag = hashlib.sha256(content).hexdigest()[:32]
+            found[file.name] = PageFile(content, content_type, f'"{tag}"')
+    return found
+
+
+class PageRoutes:
+    """Implements `OperatorRoutes`."""
+
+    label = ROOT
+    shows_data = False
+
+    def __init__(self, files: Mapping[str, PageFile]) -> None:
+        self._files = files
+
+    def has(self, path: str) -> bool:
+        return path == ROOT or path.startswith(f"{ROOT}/")
+
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method not in READ:
+            return method_not_allowed(request, *READ)
+        always = request[HEADERS_KEY]
+        if request.path == ROOT:
+            # Relative, for a proxy that serves this below a path of its own.
+            return web.Response(status=308, headers={**always, "Location": "ui/"})
+        file = self._files.get(request.path.removeprefix(f"{ROOT}/") or _FIRST)
+        if file is None:
+            raise RouteNotFound("No such file of the operator's page.")
+        headers = {**always, **_HEADERS, "ETag": file.tag}
+        if file.tag in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=headers)
+        return web.Response(
+            body=file.content, content_type=file.content_type, charset="utf-8", headers=headers
+        )

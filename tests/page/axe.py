@@ -1,0 +1,20 @@
+"""What axe finds wrong with a page for people who can't see, or use no mouse."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from playwright.sync_api import Page
+
+_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def violations(page: Page) -> list[str]:
+    """One line each: the rule, and the elements."""
+    script = files("axe_playwright_python").joinpath("axe.min.js").read_text()
+    page.evaluate(script)
+    found = page.evaluate("rules => axe.run({runOnly: rules})", _RULES)
+    return [
+        f"{one['id']}: {[(node['target'], node['failureSummary']) for node in one['nodes']]}"
+        for one in found["violations"]
+    ]

@@ -1,0 +1,28 @@
+"""One browser and one Hub for each module, and a page for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.e2e.conftest import harness, pytest_runtest_makereport
+from tests.page.rig import PROGRAM, Board, browsing, showing
+from tests.worker import Worker
+
+__all__ = ["harness", "pytest_runtest_makereport"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if PROGRAM is None:
+        pytest.skip("there is no Chromium")
+    with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture
+def board(browser: Browser, worker: Worker) -> Iterator[Board]:
+    with showing(browser, worker.url) as board:
+        yield board

@@ -1,0 +1,99 @@
+"""The operator's page in a real Chromium."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, sync_playwright
+
+PROGRAM = next(
+    filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))),
+    None,
+)
+DESK = {"width": 1280, "height": 900}
+PHONE = {"width": 360, "height": 740}
+_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")  # root has no sandbox
+_PATIENCE = 60_000.0  # milliseconds, on the busiest machine
+_ANSWERED = "Failed to load resource"  # a status of 400 or more, which the page shows itself
+
+
+@contextmanager
+def browsing() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=PROGRAM, args=list(_FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Board:
+    """The page of one worker. `faults`: what the browser has to say against it."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page, self.url = page, url
+        self.faults: list[str] = []
+        page.set_default_timeout(_PATIENCE)
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("request", self._look)
+
+    def open(self) -> None:
+        self.page.goto(f"{self.url}/ui")
+
+    def row(self, model: str) -> Locator:
+        """Of the table of models."""
+        named = self.page.get_by_role("rowheader").filter(has_text=model)
+        return self.page.locator("#rows").get_by_role("row").filter(has=named)
+
+    def wait(self, model: str, state: str) -> None:
+        """Until a model is shown in a state."""
+        self.row(model).locator(".state").get_by_text(state, exact=True).wait_for()
+
+    def ask(self, model: str, message: str = "Who are you?") -> None:
+        self.page.get_by_label("Model", exact=True).fill(model)
+        self.page.get_by_label("Message").fill(message)
+        self.page.get_by_role("button", name="Send").click()
+
+    def ask_again(self, model: str) -> None:
+        """Ask another model, whatever has become of the question before."""
+        stop = self.page.get_by_role("button", name="Stop")
+        if stop.is_enabled():
+            stop.click()
+        self.ask(model)
+
+    def answer(self, text: str) -> None:
+        """Until the playground shows a text."""
+        self.page.get_by_role("region", name="Answer").get_by_text(text).first.wait_for()
+
+    @property
+    def width(self) -> int:
+        """Pixels that the page takes."""
+        pixels: int = self.page.evaluate("document.documentElement.scrollWidth")
+        return pixels
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and _ANSWERED not in message.text:
+            self.faults.append(message.text)
+
+    def _look(self, request: Request) -> None:
+        if urlsplit(request.url).netloc != urlsplit(self.url).netloc:
+            self.faults.append(f"it asked {request.url}")
+
+
+@contextmanager
+def showing(browser: Browser, url: str, **context: Any) -> Iterator[Board]:
+    """The page, in a browser of its own; in the end, nothing may be wrong with it.
+    `context`: see Playwright's `new_context`."""
+    opened = browser.new_context(**{"viewport": DESK, **context})
+    try:
+        board = Board(opened.new_page(), url)
+        board.open()
+        yield board
+        assert board.faults == []
+    finally:
+        opened.close()

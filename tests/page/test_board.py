@@ -1,0 +1,74 @@
+"""The operator watches models load, answer, crash and leave; all in a real Chromium."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.harness import ENDLESS, Harness
+from tests.page.rig import Board
+from tests.worker import Worker
+
+MODELS_CONFIG = """
+- model: acme/poet
+  aliases: [rhymer]
+  memory: 1GiB
+- model: acme/endless
+  memory: 2GiB
+"""
+
+
+@pytest.fixture(scope="module")
+def worker(harness: Harness) -> Iterator[Worker]:
+    harness.model("acme/poet")
+    harness.model("acme/endless", **ENDLESS)
+    with harness.worker(
+        MODELS_CONFIG=MODELS_CONFIG, GPU_MEMORY_BUDGET="4GiB", MAX_LOADED_MODELS="4"
+    ) as worker:
+        yield worker
+
+
+def test_a_models_answer_streams_and_its_state_is_seen_to_change(board: Board) -> None:
+    board.wait("rhymer", "not loaded")
+    board.ask("rhymer")
+    board.answer("I am acme/poet")
+    status = board.page.locator("#ask-status")
+    status.get_by_text(re.compile(r"First token after .*, \d+ tokens")).wait_for()
+    board.wait("rhymer", "ready")
+    memory = board.page.get_by_role("list", name="Memory of GPU 0")
+    memory.get_by_role("button", name="rhymer 1 GiB , ready").wait_for()
+    heard = board.page.get_by_role("status").filter(has_text="rhymer is ready")
+    heard.wait_for(state="attached")
+    lane = board.page.get_by_role("img", name=re.compile("^rhymer: 1 start"))
+    lane.wait_for()
+
+
+def test_an_endless_answer_can_be_stopped(board: Board) -> None:
+    board.ask("acme/endless")
+    board.answer("I")
+    board.wait("acme/endless", "ready")
+    flying = board.row("acme/endless").get_by_role("cell").nth(1)
+    assert flying.inner_text() == "1"
+    board.page.get_by_role("button", name="Stop").click()
+    board.page.locator("#ask-status").get_by_text(re.compile("^Stopped")).wait_for()
+    flying.get_by_text("0", exact=True).wait_for()
+
+
+def test_a_killed_engine_is_told_and_seen(harness: Harness, board: Board) -> None:
+    board.ask("acme/endless")
+    board.answer("I")
+    harness.journal.kill_engine("acme/endless")
+    board.page.locator("#ask-status").get_by_text("engine_failed").wait_for()
+    board.wait("acme/endless", "crashed")
+    board.page.get_by_role("button", name="acme/endless", exact=True).click()
+    sheet = board.page.get_by_role("dialog", name="acme/endless")
+    sheet.get_by_text(re.compile("^crash at ")).wait_for()
+    reason = sheet.get_by_label("Reason of the last failure").inner_text()
+    assert re.search("connection|SIGKILL", reason)
+
+
+def test_an_error_says_what_to_do(board: Board) -> None:
+    board.ask("acme/missing")
+    board.page.locator("#ask-status").get_by_text("model_not_found").wait_for()

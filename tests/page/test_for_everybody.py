@@ -1,0 +1,131 @@
+"""The page without a mouse, without eyes, on a phone, in the dark. axe finds nothing wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.e2e.harness import ENDLESS, Harness
+from tests.page.axe import violations
+from tests.page.rig import DESK, PHONE, Board, showing
+from tests.worker import Worker
+
+MODELS_CONFIG = """
+- model: acme/poet
+  aliases: [rhymer]
+  memory: 1GiB
+  pin: true
+- model: acme/endless
+  memory: 1GiB
+- model: acme/slow
+  memory: 1GiB
+- model: acme/broken
+  memory: 1GiB
+- model: acme/a-name-that-is-far-longer-than-any-screen-of-a-phone-is-wide-at-0.6B-Instruct
+  memory: 1GiB
+"""
+NEVER = 600  # seconds, longer than any test
+
+
+@pytest.fixture(scope="module")
+def worker(harness: Harness) -> Iterator[Worker]:
+    harness.model("acme/poet")
+    harness.model("acme/endless", **ENDLESS)
+    harness.model("acme/slow", start_delay=NEVER)
+    harness.model("acme/broken", die_at_start=3, last_words="ValueError: " + "no kernel " * 99)
+    with harness.worker(
+        MODELS_CONFIG=MODELS_CONFIG,
+        GPU_MEMORY_BUDGET="3GiB",
+        MAX_LOADED_MODELS="4",
+        STANDBY_ENGINES="0",
+    ) as worker:
+        yield worker
+
+
+SCREENS: dict[str, dict[str, Any]] = {
+    "desk": {"viewport": DESK},
+    "desk, dark": {"viewport": DESK, "color_scheme": "dark"},
+    "phone": {"viewport": PHONE, "has_touch": True, "is_mobile": True},
+    "phone, dark": {"viewport": PHONE, "color_scheme": "dark", "reduced_motion": "reduce"},
+}
+
+
+def check(board: Board) -> None:
+    """It fits on the screen, and axe has nothing against it."""
+    viewport = board.page.viewport_size
+    assert viewport is not None
+    assert board.width <= viewport["width"]
+    assert violations(board.page) == []
+
+
+def test_before_anything_is_loaded_it_is_for_everybody(board: Board) -> None:
+    board.row("rhymer").wait_for()
+    check(board)
+
+
+@pytest.fixture(scope="module")
+def busy(browser: Browser, worker: Worker) -> None:
+    """A model is ready, one has failed, and one starts."""
+    with showing(browser, worker.url) as board:
+        board.ask("acme/broken")
+        board.wait("acme/broken", "start failed")
+        board.ask_again("rhymer")
+        board.answer("I am acme/poet")
+        board.ask_again("acme/slow")
+        board.wait("acme/slow", "starting")
+
+
+@pytest.mark.usefixtures("busy")
+@pytest.mark.parametrize("screen", SCREENS)
+def test_every_state_is_for_everybody(browser: Browser, worker: Worker, screen: str) -> None:
+    with showing(browser, worker.url, **SCREENS[screen]) as board:
+        board.wait("rhymer", "ready")
+        board.wait("acme/broken", "start failed")
+        board.page.get_by_text("All events", exact=True).click()
+        board.page.get_by_text("Keys", exact=True).click()
+        check(board)
+        board.page.get_by_role("button", name="acme/broken", exact=True).click()
+        board.page.get_by_role("dialog", name="acme/broken").wait_for()
+        check(board)
+
+
+def test_the_page_is_used_by_the_keyboard_alone(board: Board) -> None:
+    board.row("rhymer").wait_for()
+    keyboard = board.page.keyboard
+    keyboard.press("Tab")
+    focused = board.page.locator(":focus")
+    assert focused.inner_text() == "Skip to the models"
+    keyboard.press("Enter")
+    for _ in range(3):  # the name of a model to load, its button, and the first model
+        keyboard.press("Tab")
+    assert focused.inner_text() == "rhymer"
+    assert focused.evaluate("one => getComputedStyle(one).outlineStyle") == "solid"
+    keyboard.press("Enter")
+    sheet = board.page.get_by_role("dialog", name="rhymer")
+    sheet.wait_for()
+    keyboard.press("Escape")
+    sheet.wait_for(state="hidden")
+    assert focused.inner_text() == "rhymer"
+
+
+def test_what_has_the_focus_keeps_it_while_states_change(board: Board) -> None:
+    name = board.page.get_by_role("button", name="acme/endless", exact=True)
+    name.focus()
+    board.ask("acme/endless")
+    name.focus()
+    board.answer("I")
+    board.wait("acme/endless", "ready")
+    assert name.evaluate("one => one === document.activeElement")
+
+
+def test_a_screen_reader_hears_what_changes(board: Board) -> None:
+    board.row("rhymer").wait_for()
+    board.ask("acme/broken")
+    heard = board.page.get_by_role("status").filter(
+        has_text=re.compile("acme/broken start failed")
+    )
+    heard.wait_for(state="attached")
