@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     doctor = commands.add_parser("doctor", help="is this machine ready for a worker?")
     _add_json(doctor)
+    _add_cache(commands)
     demo = commands.add_parser("demo", help="show the main job: no GPU, network or token")
     demo.add_argument("--keep", action="store_true", help="leave it serving afterwards")
     prefetch = commands.add_parser("prefetch", help="download a model into an image")
@@ -101,6 +102,26 @@ def _add_check(commands: _Commands) -> None:
         "--gpu-memory", metavar="SIZE", help="of a GPU to ask about, such as 24GiB"
     )
     _add_json(check)
+
+
+def _add_cache(commands: _Commands) -> None:
+    cache = commands.add_parser("cache", help="what lies on the disk")
+    actions = cache.add_subparsers(dest="action", metavar="action", required=True)
+    for action, purpose, optional in (
+        ("ls", "list models in all caches of this worker", True),
+        ("rm", "remove a model's files, unless a worker uses them", False),
+        ("verify", "compare files with their digests", True),
+    ):
+        command = actions.add_parser(action, help=purpose)
+        command.add_argument(
+            "name",
+            metavar="MODEL",
+            nargs="?" if optional else None,
+            help="org/name, or org/name@ and a branch, a tag or a commit",
+        )
+        _add_json(command)
+        if action == "rm":
+            command.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_json(command: _Parser) -> None:

@@ -6,16 +6,19 @@ import asyncio
 import logging
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from router import logs
 from router.app import make_hub
+from router.commands.progress import fetching, has_bars
 from router.config import files
 from router.config.settings import Settings, SettingsError
 from router.downloads.downloader import SnapshotDownloader
-from router.downloads.prefetch import prefetch, read_token
+from router.downloads.prefetch import logged, prefetch, read_token
 from router.errors import RouterError
+from router.pool.interfaces import FetchProgress
 
 _log = logging.getLogger("router")
 
@@ -33,7 +36,7 @@ def prefetch_command(
     known = (*settings.secrets, *([token] if token else []))
     logs.configure(settings.log_level, settings.log_format, known, sys.stderr)
 
-    async def fetch(scratch: str) -> None:
+    async def fetch(scratch: str, progress: Callable[[FetchProgress], None]) -> Path:
         downloader = SnapshotDownloader(
             into,
             {**environ, "HF_HOME": scratch},  # what is left there is not for the image
@@ -42,17 +45,29 @@ def prefetch_command(
         )
         hub = make_hub(settings)
         try:
-            await prefetch(name, into, hub=hub, downloader=downloader, token=token)
+            return await prefetch(
+                name, into, hub=hub, downloader=downloader, token=token, progress=progress
+            )
         finally:
             await hub.close()
 
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            asyncio.run(fetch(scratch))
+        with tempfile.TemporaryDirectory() as scratch, _progress(name, environ) as progress:
+            snapshot = asyncio.run(fetch(scratch, progress))
     except (RouterError, OSError) as error:
         _log.error("%s was not fetched: %s", name, error)
         return 1
+    _log.info("%s is in %s", name, snapshot)
     return 0
+
+
+def _progress(
+    name: str, environ: Mapping[str, str]
+) -> AbstractContextManager[Callable[[FetchProgress], None]]:
+    """A bar on a terminal, else lines of the log."""
+    if has_bars(sys.stderr, environ):
+        return fetching(name)
+    return nullcontext(logged(name))
 
 
 def _online(settings: Settings) -> Settings:

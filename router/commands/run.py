@@ -9,6 +9,7 @@ import argparse
 import os
 import resource
 from collections.abc import Mapping, MutableMapping
+from types import MappingProxyType
 
 from router.config import options
 from router.config.settings import SETTINGS
@@ -18,28 +19,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Run the chosen command; return its exit status."""
     _leave_no_core()
     _forget_empty(os.environ)
-    match chosen.command:
-        case "demo":
-            from router.commands.demo import demo  # noqa: PLC0415
-
-            return demo(keep=chosen.keep)
-        case "replay":
-            from router.commands.replay import replay  # noqa: PLC0415
-
-            return replay(chosen.journal)
-        case "prefetch":
-            from router.commands.prefetch import prefetch_command  # noqa: PLC0415
-
-            return prefetch_command(chosen.name, chosen.into, chosen.token_file, os.environ)
-        case "doctor":
-            from router.commands.doctor.command import doctor  # noqa: PLC0415
-
-            return doctor(chosen, os.environ)
-        case "check":
-            from router.commands.check.command import check_command  # noqa: PLC0415
-
-            return check_command(chosen, os.environ)
-    return _serve(chosen, os.environ)
+    return _COMMANDS.get(chosen.command, _serve)(chosen, os.environ)
 
 
 def _serve(chosen: argparse.Namespace, environ: MutableMapping[str, str]) -> int:
@@ -47,6 +27,54 @@ def _serve(chosen: argparse.Namespace, environ: MutableMapping[str, str]) -> int
 
     environ.update(options.given(chosen))
     return serve(environ, queue=_takes_jobs(chosen.command, environ))
+
+
+def _check(chosen: argparse.Namespace, environ: MutableMapping[str, str]) -> int:
+    from router.commands.check.command import check_command  # noqa: PLC0415
+
+    return check_command(chosen, environ)
+
+
+def _doctor(chosen: argparse.Namespace, environ: MutableMapping[str, str]) -> int:
+    from router.commands.doctor.command import doctor  # noqa: PLC0415
+
+    return doctor(chosen, environ)
+
+
+def _cache(chosen: argparse.Namespace, environ: MutableMapping[str, str]) -> int:
+    from router.commands.cache.command import cache_command  # noqa: PLC0415
+
+    return cache_command(chosen, environ)
+
+
+def _prefetch(chosen: argparse.Namespace, environ: MutableMapping[str, str]) -> int:
+    from router.commands.prefetch import prefetch_command  # noqa: PLC0415
+
+    return prefetch_command(chosen.name, chosen.into, chosen.token_file, environ)
+
+
+def _replay(chosen: argparse.Namespace, _: MutableMapping[str, str]) -> int:
+    from router.commands.replay import replay  # noqa: PLC0415
+
+    return replay(chosen.journal)
+
+
+def _demo(chosen: argparse.Namespace, _: MutableMapping[str, str]) -> int:
+    from router.commands.demo import demo  # noqa: PLC0415
+
+    return demo(keep=chosen.keep)
+
+
+_COMMANDS = MappingProxyType(
+    {
+        "check": _check,
+        "doctor": _doctor,
+        "cache": _cache,
+        "prefetch": _prefetch,
+        "replay": _replay,
+        "demo": _demo,
+    }
+)
 
 
 def _takes_jobs(command: str | None, environ: Mapping[str, str]) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from router.hub.interfaces import Hub
@@ -30,6 +31,7 @@ async def prefetch(
     hub: Hub,
     downloader: Downloader,
     token: Token | None,
+    progress: Callable[[FetchProgress], None],
 ) -> Path:
     """Download the model `name` (`org/name` or `org/name@revision`) into the cache `into`.
 
@@ -37,18 +39,22 @@ async def prefetch(
     """
     ref = ModelRef.parse(name)
     model = await hub.resolve(ref, token)
-    logged = -1.0
+    snapshot = (await downloader.fetch(model, token, progress)).path
+    _link(into / str(ref), snapshot)
+    return snapshot
+
+
+def logged(name: str) -> Callable[[FetchProgress], None]:
+    """Has a line of the log for each tenth."""
+    before = -1.0
 
     def log(progress: FetchProgress) -> None:
-        nonlocal logged
-        if progress.done >= logged + _LOG_EVERY * progress.total:
-            logged = progress.done
-            _log.info("%s: %d of %d bytes", ref, progress.done, progress.total)
+        nonlocal before
+        if progress.done >= before + _LOG_EVERY * progress.total:
+            before = progress.done
+            _log.info("%s: %d of %d bytes", name, progress.done, progress.total)
 
-    snapshot = (await downloader.fetch(model, token, log)).path
-    _link(into / str(ref), snapshot)
-    _log.info("%s is in %s", ref, snapshot)
-    return snapshot
+    return log
 
 
 def _link(plain: Path, snapshot: Path) -> None:

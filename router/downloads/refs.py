@@ -38,6 +38,15 @@ class Refs:
         """The commit to which a branch or a tag last led; None if that is not known."""
         return _read(self._folder(repo_id) / revision)
 
+    def names(self, repo_id: str, commit: str) -> list[str]:
+        """The branches and tags that last led to this commit."""
+        refs = (ref.relative_to(self._folder(repo_id)).as_posix() for ref in self._all(repo_id))
+        return sorted(
+            name
+            for name in refs
+            if not name.startswith(f"{IN_USE}/") and self.commit(repo_id, name) == commit
+        )
+
     def in_use(self) -> Iterator[tuple[str, str]]:
         """The repository and commit of each snapshot that was noted and not released."""
         for ref in self._cache.glob(f"models--*--*/refs/{IN_USE}/*"):

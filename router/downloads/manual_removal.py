@@ -1,0 +1,100 @@
+"""Removes a snapshot that an operator names, while workers may run on the same disk."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from huggingface_hub import scan_cache_dir
+
+from router.downloads.eviction import JUST_USED
+from router.downloads.inventory import KeptSnapshot, Sealed
+from router.downloads.last_used import ALL, PRIVATE, PUBLIC, UNFINISHED, LastUsed
+from router.downloads.snapshots import Snapshots
+from router.downloads.volume_lock import DEAD_AFTER_POLLS, LockContender, VolumeLock
+
+_POLL = 1.0  # seconds between two looks at another worker's lock: its heartbeats are rarer
+_POLLS = DEAD_AFTER_POLLS + 5  # after so many a dead worker is known to be dead
+
+
+class RemovalRefused(Exception):
+    """It stays. The message says why, and what to do."""
+
+
+def remove_kept(
+    one: KeptSnapshot,
+    caches: Iterable[Path],
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Remove it with its blobs that no other commit uses. Raises `RemovalRefused`, `OSError`.
+
+    `caches`: all that the worker uses. Some link to files of others.
+    """
+    used = LastUsed(one.cache, ALL)
+    if used.path(one.repo_id, one.commit).exists() and one.idle < JUST_USED:
+        raise RemovalRefused(
+            f"a worker has used it within the last {JUST_USED / 60:.0f} minutes: stop that "
+            "worker, or wait"
+        )
+    for cache in _linking(one, caches):
+        raise RemovalRefused(f"{cache} links to its files: remove it there first")
+    lock = _lock(one, sleep)
+    try:
+        gone = _remove(one, lambda: used.seconds_ago(one.repo_id, one.commit) < JUST_USED)
+    finally:
+        lock.release()
+    if not gone:
+        raise RemovalRefused("a worker has begun to use it")
+    for folder in (ALL, PRIVATE, PUBLIC, UNFINISHED):
+        LastUsed(one.cache, folder).forget(one.repo_id, one.commit)
+    _unlink_plain_names(one)
+
+
+def _unlink_plain_names(one: KeptSnapshot) -> None:
+    """Those that `prefetch` has made."""
+    for name in ("", *(f"@{name}" for name in (one.commit, *one.names))):
+        link = one.cache / f"{one.repo_id}{name}"
+        if link.is_symlink() and not link.exists():
+            link.unlink()
+
+
+def _remove(one: KeptSnapshot, used_meanwhile: Callable[[], bool]) -> bool:
+    if one.sealed is not Sealed.FOREIGN:
+        known = LastUsed(one.cache, ALL).path(one.repo_id, one.commit).exists()
+        return Snapshots(one.cache).remove(
+            one.repo_id, one.commit, unless=lambda: known and used_meanwhile()
+        )
+    # The Hub's client may share its blobs between repositories.
+    scan_cache_dir(one.cache).delete_revisions(one.commit).execute()
+    if one.path.exists():
+        raise RemovalRefused("it could not be removed: see who owns its files")
+    return True
+
+
+def _lock(one: KeptSnapshot, sleep: Callable[[float], None]) -> VolumeLock:
+    folder = Snapshots(one.cache).lock_folder(one.repo_id)
+    contender = LockContender(folder, secrets.token_hex(16))
+    for _ in range(_POLLS):
+        if (lock := contender.poll()) is not None:
+            return lock
+        sleep(_POLL)
+    raise RemovalRefused("a worker downloads or removes files of this repository: try later")
+
+
+def _linking(one: KeptSnapshot, caches: Iterable[Path]) -> Iterator[Path]:
+    """Other caches with links into this snapshot's files."""
+    files = {file.resolve() for file in one.files}
+    name = Snapshots(one.cache).repo(one.repo_id).name.casefold()
+    for cache in caches:
+        if cache == one.cache or not cache.is_dir():
+            continue
+        blobs = (
+            blob
+            for folder in cache.iterdir()
+            if folder.name.casefold() == name
+            for blob in (folder / "blobs").glob("*")
+        )
+        if any(blob.is_symlink() and blob.resolve() in files for blob in blobs):
+            yield cache
