@@ -19,13 +19,22 @@ import orjson
 
 from router.errors import RouterError
 
+# Clients of OpenAI and Anthropic repeat a request by themselves: twice, after 408, 409, 429 and
+# any 5xx. They wait for `Retry-After`, but not for more than a minute: some then come at once.
+_LONGEST_WAIT = 60.0  # seconds
+# What their own servers send to stop that.
+_NO_REPETITION = {"X-Should-Retry": "false"}
 # Headers that a status requires (RFC 9110, 11.6.1 and 15.5.16).
 _REQUIRED = {401: {"WWW-Authenticate": "Bearer"}, 415: {"Accept-Encoding": "identity"}}
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a caller is told of a failure. `retry_after` in seconds, where waiting helps."""
+    """What a caller is told of a failure.
+
+    * `retry_after`: in seconds, where waiting helps.
+    * `lasting`: a repetition would meet the same failure, or cause it again.
+    """
 
     status: int
     message: str
@@ -33,19 +42,31 @@ class Problem:
     param: str | None = None
     code: str | None = None
     retry_after: float | None = None
+    lasting: bool = False
 
     @classmethod
     def of(cls, error: RouterError) -> Problem:
+        """The router has repeated what a repetition can help: a 5xx of its own is lasting,
+        unless it says when to come back."""
         return cls(
-            error.status, error.message, error.type, error.param, error.code, error.retry_after
+            error.status,
+            error.message,
+            error.type,
+            error.param,
+            error.code,
+            error.retry_after,
+            lasting=error.status >= 500 and error.retry_after is None,
         )
 
     @property
     def headers(self) -> dict[str, str]:
-        """What HTTP wants beside the body; `Retry-After` in whole seconds."""
+        """What HTTP wants beside the body, and what clients go by that repeat requests by
+        themselves; `Retry-After` in whole seconds."""
         headers = {"Content-Type": "application/json", **_REQUIRED.get(self.status, {})}
         if self.retry_after is not None:
             headers["Retry-After"] = str(whole_seconds(self.retry_after))
+        if self.lasting or (self.retry_after or 0.0) > _LONGEST_WAIT:
+            headers |= _NO_REPETITION
         return headers
 
 

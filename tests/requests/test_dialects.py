@@ -5,7 +5,16 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from router.errors import ModelLoading, ModelNotFound, QueueFull, RouterError
+from router.errors import (
+    CallerQuarantined,
+    DeadlineExceeded,
+    EngineFailed,
+    EngineUnavailable,
+    ModelLoading,
+    ModelNotFound,
+    QueueFull,
+    RouterError,
+)
 from router.requests.dialects import ANTHROPIC, NATIVE, OPENAI, RESPONSES, Dialect, Problem
 
 ERROR = Problem.of(ModelLoading("line one\nline two", retry_after=2.5))
@@ -56,6 +65,26 @@ def test_no_retry_after_where_waiting_does_not_help() -> None:
     problem = Problem.of(ModelNotFound("no"))
     assert problem.headers == {"Content-Type": "application/json"}
     assert "retry_after" not in orjson.loads(OPENAI.body(problem))["error"]
+
+
+@pytest.mark.parametrize(
+    ("error", "repeats"),
+    [
+        (EngineFailed("it died"), False),
+        (DeadlineExceeded("it takes too long"), False),
+        (ModelLoading("in a moment", retry_after=60), True),
+        (EngineUnavailable("in an hour", retry_after=3600), False),
+        (CallerQuarantined("in ten minutes", retry_after=600), False),
+        (QueueFull("try later", retry_after=2), True),
+        (ModelNotFound("no"), True),  # no client repeats it
+    ],
+)
+def test_a_client_is_told_not_to_repeat_what_lasts(error: RouterError, repeats: bool) -> None:
+    assert Problem.of(error).headers.get("X-Should-Retry") == (None if repeats else "false")
+
+
+def test_a_client_may_repeat_what_an_engine_failed_at_once() -> None:
+    assert "X-Should-Retry" not in Problem(500, "a hiccup", "server_error").headers
 
 
 @pytest.mark.parametrize("dialect", [OPENAI, NATIVE])
