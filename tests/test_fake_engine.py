@@ -164,6 +164,8 @@ def _said(event: dict[str, Any]) -> str:
     if event.get("choices"):
         choice = event["choices"][0]
         return str(choice.get("text") or choice.get("delta", {}).get("content") or "")
+    if str(event.get("type")).endswith(".done"):  # it repeats what the deltas said
+        return ""
     delta = event.get("delta", "")
     return str(
         event.get("text") or (delta.get("text", "") if isinstance(delta, dict) else delta)

@@ -79,6 +79,7 @@ class Api:
             "/v1/classify": self._classify,
             "/v1/tokenize": self._tokenize,
             "/v1/detokenize": self._detokenize,
+            "/v1/messages/count_tokens": self._count_tokens,
         }
 
     async def __call__(self, request: Request, reply: Reply) -> None:
@@ -246,6 +247,9 @@ class Api:
 
     def _detokenize(self, body: Json, reply: Reply) -> None:
         reply.whole(200, {"text": "".join(map(chr, body["tokens"]))})
+
+    def _count_tokens(self, body: Json, reply: Reply) -> None:
+        reply.whole(200, {"input_tokens": _count_words(body)})
 
     # About itself
 

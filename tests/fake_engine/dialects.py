@@ -116,32 +116,65 @@ class Chat(Completion):
 
 
 class Responses(Dialect):
+    """Its events have numbers, and name the part of the answer that they belong to."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer)
+        self._number = -1
+
     def whole(self) -> dict[str, object]:
-        return self._response("completed", self.answer.text)
+        return self._response("completed", [self._message("completed", self.answer.text)])
 
     def opening(self) -> list[bytes]:
-        return [self._event("response.created", response=self._response("in_progress", ""))]
+        response = self._response("in_progress", [])
+        item = {**self._message("in_progress", ""), "content": []}
+        return [
+            self._event("response.created", response=response),
+            self._event("response.in_progress", response=response),
+            self._event("response.output_item.added", output_index=0, item=item),
+            self._part("response.content_part.added", part=_text("")),
+        ]
 
     def piece(self, number: int) -> bytes:
-        return self._event("response.output_text.delta", delta=self.answer.pieces[number])
+        delta = self.answer.pieces[number]
+        return self._part("response.output_text.delta", delta=delta, logprobs=[])
 
     def closing(self) -> list[bytes]:
-        return [self._event("response.completed", response=self.whole())]
+        text, item = self.answer.text, self._message("completed", self.answer.text)
+        return [
+            self._part("response.output_text.done", text=text, logprobs=[]),
+            self._part("response.content_part.done", part=_text(text)),
+            self._event("response.output_item.done", output_index=0, item=item),
+            self._event("response.completed", response=self.whole()),
+        ]
+
+    def _part(self, kind: str, **fields: object) -> bytes:
+        return self._event(kind, item_id="msg_fake", output_index=0, content_index=0, **fields)
 
     def _event(self, kind: str, **fields: object) -> bytes:
-        return event({"type": kind, **fields}, kind)
+        self._number += 1
+        return event({"type": kind, "sequence_number": self._number, **fields}, kind)
 
-    def _response(self, status: str, text: str) -> dict[str, object]:
-        content = [{"type": "output_text", "text": text, "annotations": []}]
-        message = {"type": "message", "role": "assistant", "status": status, "content": content}
+    def _message(self, status: str, text: str) -> dict[str, object]:
+        said = {"status": status, "content": [_text(text)]}
+        return {"id": "msg_fake", "type": "message", "role": "assistant", **said}
+
+    def _response(self, status: str, output: list[dict[str, object]]) -> dict[str, object]:
         return {
             "id": "resp_fake",
             "object": "response",
             "created_at": 0,
             "model": self.answer.model,
             "status": status,
-            "output": [{"id": "msg_fake", **message}] if text else [],
+            "output": output,
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "tools": [],
         }
+
+
+def _text(text: str) -> dict[str, object]:
+    return {"type": "output_text", "text": text, "annotations": []}
 
 
 class Messages(Dialect):
