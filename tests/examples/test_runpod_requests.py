@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e_runpod.harness import QueueHarness
-from tests.examples.runpod_api import RunpodApi
 from tests.loopback_hub import LoopbackHub
+from tests.loopback_platform.public_api import PublicApi
 from tests.worker import ROOT
 
 PUBLIC, PRIVATE = "acme/public", "acme/private"
@@ -27,7 +27,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, s
         harness.model(PUBLIC, answer="I am public.")
         harness.model(PRIVATE, answer="I am private.", private=True)
         with harness.endpoint() as endpoint:
-            api = RunpodApi(endpoint.platform, "endpoint", key="a-key")
+            api = PublicApi(endpoint.platform, "endpoint", key="a-key")
             try:
                 yield {
                     "PATH": os.environ["PATH"],
