@@ -96,7 +96,7 @@ def argv(
         *(() if spec.model.task is Task.GENERATE else ("--is-embedding",)),
         *("--log-level-http", "warning"),  # otherwise each poll of /ready is logged
         *("--allowed-media-domains", *(media_domains or (_NO_DOMAIN,))),
-        *(_cpu_flags() if device is Device.CPU else memory_flags(allotment, waits=bool(gate))),
+        *(_cpu_flags() if device is Device.CPU else _gpu_flags(allotment, waits=bool(gate))),
         *(sleep.FLAGS if allotment.sleeps else ()),
         *own.usual,
         *spec.flags,
@@ -112,6 +112,16 @@ def may_wait(spec: EngineSpec, allotment: Allotment, device: Device) -> bool:
 def files(door: Door, gate: Door | None) -> tuple[int, ...]:
     """The open files that the engine's main process inherits, in the order of `entry.py`."""
     return (*door.files, *(gate.files if gate else ()))
+
+
+def _gpu_flags(allotment: Allotment, *, waits: bool) -> tuple[str, ...]:
+    """Which GPUs, and how much of each."""
+    first, tensor = allotment.devices[0], allotment.tensor
+    return (
+        *memory_flags(allotment, waits=waits),
+        *(("--base-gpu-id", str(first)) if first else ()),
+        *(("--tp-size", str(tensor)) if tensor else ()),
+    )
 
 
 def _cpu_flags() -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -16,10 +17,8 @@ STILL = 1.0  # seconds without a rise after which no more memory is expected
 
 
 class NvmlGauge:
-    """The memory of the GPUs that one engine spans, for all processes together.
-
-    Counted for each GPU: an engine takes as much of each of its GPUs, so the one with the
-    least decides. Implements `MemoryGauge`.
+    """The memory of a GPU, for all processes together; or of several that are taken for alike,
+    of which the one with the least decides. Implements `MemoryGauge`.
     """
 
     device = "cuda"
@@ -37,6 +36,14 @@ class NvmlGauge:
         self._handles, self._nvml = handles, nvml
         self._patience, self._still = patience, still
 
+    @property
+    def each(self) -> tuple[NvmlGauge, ...]:
+        """A gauge for each GPU alone."""
+        return tuple(
+            NvmlGauge((one,), patience=self._patience, still=self._still, nvml=self._nvml)
+            for one in self._handles
+        )
+
     def total(self) -> int:
         return min(int(self._nvml.nvmlDeviceGetMemoryInfo(one).total) for one in self._handles)
 
@@ -52,13 +59,15 @@ class NvmlGauge:
         return ", ".join(names)
 
     def kind(self) -> str:
-        """What kernels are compiled for: the GPUs and their driver; empty if it is not told."""
+        """What kernels are compiled for: the kinds of GPUs and their driver; empty if it is not
+        told."""
         try:
             names = [str(self._nvml.nvmlDeviceGetName(handle)) for handle in self._handles]
             driver = str(self._nvml.nvmlSystemGetDriverVersion())
         except pynvml.NVMLError:
             return ""
-        return f"{', '.join(names)}, {self.capability()}, driver {driver}"
+        kinds = ", ".join(dict.fromkeys(names))
+        return f"{kinds}, {self.capability()}, driver {driver}"
 
     def capability(self) -> int | None:
         """The CUDA compute capability, 89 for 8.9; None if the driver does not tell."""
@@ -101,6 +110,10 @@ class HostGauge:
     ) -> None:
         self._proc = proc
         self._cgroup = cgroup
+
+    @property
+    def each(self) -> tuple[HostGauge, ...]:
+        return (self,)
 
     def total(self) -> int:
         total = _meminfo(self._proc)["MemTotal"]
@@ -155,17 +168,37 @@ class HostGauge:
 
 Gauge = NvmlGauge | HostGauge
 
+_MUCH_LESS = 0.8  # of what another GPU has free
 
-def gauge(environ: Mapping[str, str], gpus: int = 1) -> Gauge:
-    """A gauge for the first `gpus` that engines may use, or for the host if there is none."""
-    handles = find_gpus(environ, gpus)
+
+def described(memory: Gauge, budget: int) -> Iterator[tuple[int, str]]:
+    """What the operator may want to know of the devices; and how much it matters, as the log
+    counts that."""
+    count, size = len(memory.each), f"{budget / 1024**3:.1f} GiB of memory"
+    where = f"on each of {count} GPUs" if count > 1 else f"on {memory.device}"
+    yield logging.INFO, f"engines run {where} with {size}"
+    free = [one.free() for one in memory.each]
+    if min(free) < _MUCH_LESS * max(free):
+        told = ", ".join(f"{one / 1024**3:.1f}" for one in free)
+        text = (
+            f"the GPUs have {told} GiB free, and each counts as the one with the least: leave "
+            "it out of CUDA_VISIBLE_DEVICES, or set GPU_MEMORY_BUDGET"
+        )
+        yield logging.WARNING, text
+
+
+def gauge(environ: Mapping[str, str]) -> Gauge:
+    """A gauge for all GPUs that engines may use, or for the host if there is none."""
+    handles = find_gpus(environ)
     return NvmlGauge(handles) if handles else HostGauge()
 
 
 def find_gpus(
-    environ: Mapping[str, str], most: int, nvml: ModuleType = pynvml
+    environ: Mapping[str, str], most: int | None = None, nvml: ModuleType = pynvml
 ) -> Sequence[object]:
-    """NVML's handles of the first GPUs in `CUDA_VISIBLE_DEVICES`; none without a GPU.
+    """NVML's handles of the GPUs in `CUDA_VISIBLE_DEVICES`, in its order; none without a GPU.
+
+    `most`: only the first; None: all.
 
     NVML itself ignores that variable. Raises `pynvml.NVMLError` if the driver is installed
     but broken: a fallback to the CPU would hide that.

@@ -23,7 +23,8 @@ from engines.interpreter import Finding
 from engines.kernel_cache import KernelCache
 from engines.launcher import SglangLauncher
 from engines.lodging import User, engine_user
-from engines.memory import Gauge, HostGauge, gauge
+from engines.memory import Gauge, HostGauge, described, find_gpus, gauge
+from engines.places import check_places
 from engines.read_ahead import ReadAhead
 from engines.sleep_memory import sleep_memory
 from router.access.authorize import Admission
@@ -50,8 +51,9 @@ from router.hub.client import HuggingFaceHub
 from router.logs import Redactor
 from router.pool.history_file import HistoryFile, HistoryKeeper
 from router.pool.pool import EnginePool
-from router.repository.conditions import Machine, gpus
+from router.repository.conditions import Machine
 from router.repository.directory import task_of_directory
+from router.repository.spread import spanned
 from router.requests.activity import Activity
 from router.requests.recorder import Recorder
 from router.requests.service import Service
@@ -101,6 +103,7 @@ class Configuration:
         user, common = engine_user(settings.engine_user), flags.flags(environ)
         on_disk = partial(snapshot_on_disk, caches=settings.hub_caches)
         check_declared(catalog.models, common, on_disk)
+        check_places(catalog.models, common, lambda: len(find_gpus(environ)))
         return cls(environ, settings, catalog, credentials, common, user)
 
     def with_engines(self, found: Finding) -> Configuration:
@@ -116,9 +119,9 @@ class Configuration:
 
     @property
     def gpus(self) -> int:
-        """How many GPUs the largest engine spans."""
+        """How many GPUs the largest engine needs, as the operator's flags say."""
         own = [(), *(model.flags for model in self.catalog.models)]
-        return max(gpus((*self.engine_flags, *flags)) for flags in own)
+        return max(spanned((*self.engine_flags, *flags)) for flags in own)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -147,13 +150,14 @@ class Assembly:
         self._clock, self._stack = clock, stack
 
     def build(self) -> Parts:
-        memory = gauge(self._configuration.environ, self._configuration.gpus)
+        memory = gauge(self._configuration.environ)
+        budget = self._settings.gpu_memory_budget or memory.free()
         disk = self._disk()
         aside = SideProcesses()
         self._stack.push_async_callback(aside.close)
-        downloads = self._downloads(memory, disk, aside)
+        downloads = self._downloads(memory, budget, disk, aside)
         keeper = self._history(memory)
-        pool = self._pool(memory, downloads, aside, keeper)
+        pool = self._pool(memory, budget, downloads, aside, keeper)
         direct = any_hub(self._configuration, disk.public, aside)
         self._stack.push_async_callback(direct.close)
         hub = CachedHub(
@@ -188,7 +192,9 @@ class Assembly:
             private_ttl=settings.private_idle_ttl if settings.remove_private_files else None,
         )
 
-    def _downloads(self, memory: Gauge, disk: Disk, aside: SideProcesses) -> SnapshotDownloader:
+    def _downloads(
+        self, memory: Gauge, budget: int, disk: Disk, aside: SideProcesses
+    ) -> SnapshotDownloader:
         settings = self._settings
         return SnapshotDownloader(
             settings.hf_hub_cache,
@@ -209,6 +215,8 @@ class Assembly:
                 memory=memory.total(),
                 cpu=memory.device == HostGauge.device,
                 capability=memory.capability(),
+                devices=len(memory.each),
+                budget=budget,
             ),
         )
 
@@ -219,6 +227,7 @@ class Assembly:
     def _pool(
         self,
         memory: Gauge,
+        budget: int,
         downloads: SnapshotDownloader,
         aside: SideProcesses,
         keeper: HistoryKeeper,
@@ -231,12 +240,12 @@ class Assembly:
             has_saver=self._configuration.has_saver,
             environ=self._configuration.environ,
         )
-        limits = _limits(settings, self._configuration.catalog, memory, asleep.size)
+        limits = _limits(settings, self._configuration.catalog, memory, budget, asleep.size)
         if limits.standby and not self._configuration.has_gate:
             limits = replace(limits, standby=0)
             _log.info("no engine's process is started ahead: this SGLang knows no gate")
-        gib = limits.budget / 1024**3
-        _log.info("engines run on %s with %.1f GiB of memory", memory.device, gib)
+        for level, text in described(memory, limits.budget):
+            _log.log(level, "%s", text)
         _log.info("%s", asleep.text)
         earlier = keeper.load()
         record: Journal | None = None
@@ -247,7 +256,7 @@ class Assembly:
             Scheduler(limits, keeper.history),
             downloader=downloads,
             launcher=ReadAhead(self._launcher(memory, aside), HostGauge().free),
-            gauges=(memory,),
+            gauges=memory.each,
             clock=self._clock,
             record=record,
             validate=settings.log_level == "DEBUG",
@@ -382,9 +391,11 @@ class Worker:
         return self._parts
 
 
-def _limits(settings: Settings, catalog: Catalog, memory: Gauge, sleep_memory: int) -> Limits:
+def _limits(
+    settings: Settings, catalog: Catalog, memory: Gauge, budget: int, sleep_memory: int
+) -> Limits:
     return Limits(
-        budget=settings.gpu_memory_budget or memory.free(),
+        budget=budget,
         max_loaded=settings.max_loaded_models,
         max_queue=settings.max_queue,
         max_concurrency=settings.max_concurrency,
@@ -404,6 +415,7 @@ def _limits(settings: Settings, catalog: Catalog, memory: Gauge, sleep_memory: i
         max_starts_per_caller=settings.max_starts_per_caller,
         max_models_per_caller=settings.max_models_per_caller,
         max_download_per_caller=settings.max_download_per_caller,
+        devices=len(memory.each),
     )
 
 
@@ -432,11 +444,18 @@ def any_hub(
 
 
 def machine(
-    configuration: Configuration, *, memory: int, cpu: bool, capability: int | None
+    configuration: Configuration,
+    *,
+    memory: int,
+    cpu: bool,
+    capability: int | None,
+    devices: int,
+    budget: int,
 ) -> Machine:
-    """What models are judged for. `memory`: bytes of one device."""
+    """What models are judged for. `memory`, `budget`: bytes of each device."""
     plain = configuration.knows_sglang and not configuration.environ.get(_MORE_MODELS)
-    return Machine(memory, cpu, capability, plain, configuration.engines_lack)
+    lacks = configuration.engines_lack
+    return Machine(memory, cpu, capability, plain, lacks, devices, budget)
 
 
 def history_file(configuration: Configuration, device: str) -> HistoryFile | None:

@@ -138,7 +138,7 @@ class Settings:
     )
     gpu_memory_budget: int | None = setting(
         kinds.SIZE,
-        "GPU memory for all engines together; of each GPU, where engines span several.",
+        "GPU memory for all engines together; of each GPU, where there are several.",
         label="GPU Memory",
         unset="all",
         in_readme=True,

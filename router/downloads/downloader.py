@@ -28,6 +28,7 @@ from router.pool.interfaces import Callers, FetchProgress, Snapshot, the_operato
 from router.repository.check_snapshot import judge, judge_operators
 from router.repository.conditions import Conditions, Machine
 from router.repository.memory_plan import most_stored
+from router.repository.spread import widest
 from router.secrets import Token
 from router.side_process import Aside, SideProcessDied
 
@@ -316,7 +317,7 @@ class SnapshotDownloader:
         """Of a model's files. What is certain to be too much, where no setting says less."""
         if self._max_model_bytes is not None or conditions is None:
             return self._max_model_bytes
-        return most_stored(conditions)
+        return most_stored(conditions, widest(conditions))
 
     def _request(
         self, model: ResolvedModel, credential: Token | None, conditions: Conditions | None

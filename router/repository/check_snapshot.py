@@ -14,7 +14,8 @@ from router.repository.fitness import Layout, check_fitness
 from router.repository.memory_plan import check_plan
 from router.repository.quantization import BESIDE, MODELOPT
 from router.repository.read_json import read_json
-from router.repository.read_plan import read_plan
+from router.repository.read_plan import read_files
+from router.repository.spread import spread_plan
 
 
 def check_snapshot(
@@ -41,8 +42,8 @@ def planned(
     """
     if conditions is None:
         return None
-    plan = read_plan(snapshot, conditions, weight_bytes)
-    check_plan(plan, conditions)
+    plan, made_for = spread_plan(read_files(snapshot, weight_bytes), conditions)
+    check_plan(plan, made_for)
     return plan
 
 

@@ -15,13 +15,15 @@ _MOST = 9999  # GPUs, or stages
 class Machine:
     """Where engines run, so far as it decides what they can serve."""
 
-    memory: int  # bytes of one device
+    memory: int  # bytes of one device; of the smallest, where there are several
     cpu: bool = False
     capability: int | None = None  # of the GPUs, as CUDA counts: 89 is 8.9; None: unknown
     # Its SGLang is the one of `router.repository.architectures`, with no models added.
     plain: bool = True
     # Packages that the engines' Python does not have, of those that tokenizers need.
     lacks: tuple[str, ...] = ()
+    devices: int = 1
+    budget: int | None = None  # bytes of each that engines may use; None: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Conditions:
     memory: int | None = None  # bytes of each device that the engine spans; None: unknown
     claim: int | None = None  # bytes of each that the operator grants it; None: unsaid
     lacks: tuple[str, ...] = ()
+    devices: int = 1  # that the machine has
+    budget: int | None = None  # bytes of each that engines may use; None: unknown
 
     @classmethod
     def on(
@@ -48,6 +52,8 @@ class Conditions:
             machine.memory,
             claim,
             machine.lacks,
+            machine.devices,
+            machine.budget,
         )
 
     @property

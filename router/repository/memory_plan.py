@@ -59,14 +59,17 @@ def plan_of(files: Files, on: Conditions) -> MemoryPlan:
     )
 
 
-def most_stored(on: Conditions) -> int | None:
-    """Bytes of files that no engine could hold, whatever is in them; None: any may fit."""
+def most_stored(on: Conditions, devices: int) -> int | None:
+    """Bytes of files that no engine could hold, whatever is in them; None: any may fit.
+
+    `devices`: that the weights may be split between.
+    """
     options = EngineOptions(on)
     if on.memory is None or options.offloads_more:
         return None
     # fp32 is loaded as 16 bits, or as 4.
     shrinks = 8 if options.quantization == "bitsandbytes" else 2
-    return (on.memory + options.offloaded) * gpus(on.flags) * shrinks
+    return (on.memory + options.offloaded) * devices * shrinks
 
 
 def smallest(plan: MemoryPlan) -> int:

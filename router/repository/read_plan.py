@@ -24,6 +24,11 @@ _WEIGHTS = (SAFE, UNSAFE, ".gguf", ".pt", ".pth")
 
 
 def read_plan(snapshot: Path, on: Conditions, weight_bytes: int | None = None) -> MemoryPlan:
+    """The plan of an engine with the flags of `on`. For the rest, see `read_files`."""
+    return plan_of(read_files(snapshot, weight_bytes), on)
+
+
+def read_files(snapshot: Path, weight_bytes: int | None = None) -> Files:
     """`weight_bytes`: of the weights, where they are not in `snapshot` yet.
 
     Raises nothing for what the files hold.
@@ -35,13 +40,13 @@ def read_plan(snapshot: Path, on: Conditions, weight_bytes: int | None = None) -
     }
     config = model_config(snapshot)
     if weight_bytes is not None:
-        return plan_of(Files(config, weight_bytes, beside), on)
+        return Files(config, weight_bytes, beside)
     files = _weights(snapshot)
     stored = sum(map(_size, files))
     safe = all(file.name.endswith(SAFE) for file in files)
     tensors = read_tensors(files) if files and safe else None
     known = None if tensors is None else tuple(tensors)
-    return plan_of(Files(config, stored, beside, known), on)
+    return Files(config, stored, beside, known)
 
 
 def _weights(snapshot: Path) -> list[Path]:

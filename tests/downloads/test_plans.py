@@ -17,6 +17,7 @@ from router.errors import ModelTooLarge
 from router.models import Access, ResolvedModel
 from router.pool.interfaces import FetchProgress
 from router.repository.conditions import Machine
+from router.repository.memory_plan import smallest
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
 from tests.servable import LLAMA
@@ -133,6 +134,17 @@ async def test_a_model_that_the_gpu_can_not_hold_is_refused_before_its_weights_c
         await disk.downloader(Machine(memory=GIB)).fetch(disk.model, None, disk.progress.append)
     assert not disk.downloaded_weights
     assert not any(path.is_file() for path in disk.cache.glob("models--*/blobs/*"))
+
+
+async def test_a_model_that_one_gpu_can_not_hold_is_planned_for_several(disk: Disk) -> None:
+    alone = await disk.downloader().fetch(disk.model, None, disk.progress.append)
+    assert alone.plan is not None
+    assert (alone.plan.devices, alone.plan.tensor) == (1, None)
+    least = smallest(alone.plan)
+    pair = Machine(memory=80 * GIB, devices=2, budget=least - 1)
+    spread = await disk.downloader(pair).fetch(disk.model, None, disk.progress.append)
+    assert spread.plan is not None
+    assert (spread.plan.devices, spread.plan.tensor) == (2, 2)
 
 
 async def test_a_model_on_the_disk_that_the_gpu_can_not_hold_is_refused(disk: Disk) -> None:

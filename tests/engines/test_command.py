@@ -38,13 +38,16 @@ def spec(task: Task = Task.GENERATE, *flags: str, hf_token: bool = False) -> Eng
 
 
 def command(
-    spec: EngineSpec, device: Device = Device.CUDA, *media_domains: str
+    spec: EngineSpec,
+    device: Device = Device.CUDA,
+    *media_domains: str,
+    allotment: Allotment = WHOLE,
 ) -> tuple[str, ...]:
     return argv(
         spec,
         SNAPSHOT,
         DOOR,
-        WHOLE,
+        allotment,
         python="/usr/bin/python3",
         device=device,
         media_domains=media_domains,
@@ -53,6 +56,18 @@ def command(
 
 def option(command: tuple[str, ...], name: str) -> str:
     return command[command.index(name) + 1]
+
+
+def test_an_engine_is_told_its_first_gpu_unless_that_is_the_first_of_all() -> None:
+    placed = replace(WHOLE, devices=(2, 3))
+    assert option(command(spec(), allotment=placed), "--base-gpu-id") == "2"
+    assert "--base-gpu-id" not in command(spec())
+    assert "--base-gpu-id" not in command(spec(), Device.CPU, allotment=placed)
+
+
+def test_an_engine_is_told_how_many_gpus_the_router_has_chosen_for_it() -> None:
+    assert option(command(spec(), allotment=replace(WHOLE, tensor=4)), "--tp-size") == "4"
+    assert "--tp-size" not in command(spec())
 
 
 def test_an_engine_serves_the_snapshot_on_loopback_under_the_canonical_name() -> None:

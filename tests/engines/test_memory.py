@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -7,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pynvml
 import pytest
 
-from engines.memory import HostGauge, NvmlGauge, find_gpus, gauge
+from engines.memory import HostGauge, NvmlGauge, described, find_gpus, gauge
 
 MIB = 1 << 20
 MEMINFO = "MemTotal:        1048576 kB\nMemAvailable:     524288 kB\nHugePages_Total:       0\n"
@@ -133,12 +134,14 @@ class FakeNvml(ModuleType):
         (None, 1, (0,)),
         (None, 2, (0, 1)),
         (None, 8, (0, 1, 2, 3)),
+        (None, None, (0, 1, 2, 3)),
+        ("3, 1", None, (3, 1)),
         ("2", 1, (2,)),
         ("1, GPU-3", 2, (1, 3)),
     ],
 )
 def test_the_gpus_of_an_engine_are_the_first_visible_ones(
-    visible: str | None, most: int, expected: tuple[int, ...]
+    visible: str | None, most: int | None, expected: tuple[int, ...]
 ) -> None:
     environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     assert find_gpus(environ, most, FakeNvml()) == expected
@@ -148,6 +151,20 @@ def test_of_several_gpus_the_one_with_the_least_decides() -> None:
     one, three = NvmlGauge((0,), nvml=FakeNvml()), NvmlGauge((0, 1, 2), nvml=FakeNvml())
     assert (one.total(), one.free(), one.capability()) == (80, 70, 90)
     assert (three.total(), three.free(), three.capability()) == (48, 40, 89)
+
+
+def test_each_of_several_gpus_is_measured_by_itself() -> None:
+    each = NvmlGauge((0, 1, 2), nvml=FakeNvml()).each
+    assert [one.free() for one in each] == [70, 60, 40]
+
+
+def test_the_log_says_how_many_gpus_there_are_and_if_one_has_much_less_free() -> None:
+    gib = 1 << 30
+    alike, unlike = NvmlGauge((0, 1), nvml=FakeNvml()), NvmlGauge((0, 2), nvml=FakeNvml())
+    ((_, said),) = described(alike, 70 * gib)
+    assert said == "engines run on each of 2 GPUs with 70.0 GiB of memory"
+    levels = [level for level, _ in described(unlike, 40 * gib)]
+    assert levels == [logging.INFO, logging.WARNING]
 
 
 def test_kernels_are_for_these_gpus_and_this_driver(machine: Path) -> None:

@@ -267,12 +267,12 @@ def test_memory_that_the_operator_grants_must_hold_the_weights() -> None:
 
 
 def test_what_is_too_large_whatever_it_holds() -> None:
-    assert most_stored(Conditions()) is None
-    assert most_stored(Conditions(memory=GIB)) == 2 * GIB
-    assert most_stored(Conditions(memory=GIB, flags=("--tp-size=4",))) == 8 * GIB
+    assert most_stored(Conditions(), 1) is None
+    assert most_stored(Conditions(memory=GIB), 1) == 2 * GIB
+    assert most_stored(Conditions(memory=GIB), 4) == 8 * GIB
     bits4 = ("--quantization", "bitsandbytes")
-    assert most_stored(Conditions(memory=GIB, flags=bits4)) == 8 * GIB
-    assert most_stored(Conditions(memory=GIB, flags=("--offload-group-size=2",))) is None
+    assert most_stored(Conditions(memory=GIB, flags=bits4), 1) == 8 * GIB
+    assert most_stored(Conditions(memory=GIB, flags=("--offload-group-size=2",)), 1) is None
 
 
 def test_nobody_knows_what_an_engine_leaves_in_the_hosts_memory() -> None:

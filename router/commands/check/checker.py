@@ -20,7 +20,6 @@ from router.downloads.space import DiskSpace
 from router.errors import InsufficientDisk, RouterError, StorageFailed
 from router.models import EngineSpec, MemoryPlan, ModelRef
 from router.pool.interfaces import EngineStartError, Snapshot
-from router.repository.conditions import gpus
 from router.repository.files import RemoteFile
 from router.requests.fitting import check_served
 from router.scheduler import memory, rejections
@@ -137,7 +136,7 @@ class _Steps:
             claim.tokens if fixed_cache is None else fixed_cache,
             plan.context,
             plan.context if cache is None else min(plan.context, cache),
-            max(gpus(spec.flags), plan.devices),
+            plan.devices,
             measured is not None and spec.memory is None,
         )
 

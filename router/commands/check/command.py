@@ -52,6 +52,7 @@ class _Place:
     device: Device
     capability: int | None
     name: str  # empty: not this machine's
+    devices: int = 1
     notes: tuple[str, ...] = ()
 
 
@@ -91,11 +92,20 @@ def _place(memory: str | None, about: Sequence[Subject], environ: Mapping[str, s
             size = as_size(memory)
         except ValueError as error:
             raise SettingsError("--gpu-memory", memory, str(error)) from None
-        return _Place(size, size, Device.CUDA, None, "")
-    found = gauge(environ, max(one.configuration.gpus for one in about))
+        gpus = max(one.configuration.gpus for one in about)
+        return _Place(size, size, Device.CUDA, None, "", gpus)
+    found = gauge(environ)
     device = Device(found.device)
     notes = () if device is Device.CUDA else (_NO_GPU,)
-    return _Place(found.total(), found.free(), device, found.capability(), found.name(), notes)
+    return _Place(
+        found.total(),
+        found.free(),
+        device,
+        found.capability(),
+        found.name(),
+        len(found.each),
+        notes,
+    )
 
 
 def _engines(configuration: Configuration) -> Finding:
@@ -195,4 +205,6 @@ def _machine(configuration: Configuration, place: _Place) -> Machine:
         memory=place.memory,
         cpu=place.device is Device.CPU,
         capability=place.capability,
+        devices=place.devices,
+        budget=configuration.settings.gpu_memory_budget or place.free,
     )
