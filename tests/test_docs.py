@@ -26,7 +26,10 @@ STARTS = (ROOT, ROOT / "tests")
 FOLDERS = ("router", "engines", "tests", "docs", "examples", ".runpod")
 
 # Variables that others define: the platform, the shell, the Dockerfile's arguments.
-OTHERS = {"RUNPOD_INIT_TIMEOUT", "NO_COLOR", "ORG_TOKEN", "MIN_RESIDENCY"}
+OTHERS = {
+    *("RUNPOD_INIT_TIMEOUT", "NO_COLOR", "ORG_TOKEN", "MIN_RESIDENCY"),
+    "CUDA_VISIBLE_DEVICES",
+}
 
 each = pytest.mark.parametrize("name", TEXTS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,12 +80,13 @@ def test_sglang_knows_every_flag_that_the_worker_can_emit(sglang: SglangsParser)
     asked += [{name: "true"} for name in SWITCHES]
     lines = [flags(environ) for environ in asked]
     gib = 1 << 30
+    shared = Allotment(claim=gib, free=2 * gib, whole=False)
     lines += [
         argv(
             EngineSpec(ResolvedModel("org/name", "0" * 40, task)),
             Path("/snapshot"),
             Door(1, Secret("key of the door"), (7, 8)),
-            Allotment(claim=gib, free=2 * gib, whole=False, smaller=True),
+            replace(shared, smaller=True, devices=(2, 3), tensor=2),
             python="python3",
             device=device,
             own=engine_flags(config, task, cache=cache_size(device)),

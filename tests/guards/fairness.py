@@ -153,6 +153,19 @@ GUARDS = (
         "tests/scheduler/test_planner.py::test_no_more_engines_are_evicted_than_necessary",
     ),
     Guard(
+        "One engine at a time takes or frees memory of a device",
+        "router.scheduler.ledger:Ledger.moves",
+        body("return False"),
+        "tests/scheduler/test_several_devices.py::"
+        "test_engines_load_one_after_the_other_on_one_device",
+    ),
+    Guard(
+        "An engine that sleeps wakes on its own devices",
+        "router.scheduler.view:View.places",
+        never("claims"),
+        "tests/scheduler/test_several_devices.py::test_a_sleeper_wakes_where_it_sleeps",
+    ),
+    Guard(
         "A model's claim has room for its cache",
         "router.scheduler.memory:_of_a_token",
         body("return plan.token"),

@@ -21,10 +21,15 @@ factors = st.floats(1 - WRONG_BY, 1 + WRONG_BY)
 
 
 @st.composite
-def traces(draw: st.DrawFn) -> Trace:
+def traces(draw: st.DrawFn, *, devices: int) -> Trace:
     count = draw(st.integers(1, 6))
     models = tuple(
-        Model(f"m{number}", draw(st.integers(1, 45)) * GB, draw(st.integers(500, 6000)) * MB)
+        Model(
+            f"m{number}",
+            draw(st.integers(1, 45)) * GB,
+            draw(st.integers(500, 6000)) * MB,
+            draw(st.integers(1, min(devices, 2))),
+        )
         for number in range(count)
     )
     asked = st.tuples(
@@ -50,7 +55,7 @@ def cards(draw: st.DrawFn, trace: Trace, *, declared: bool) -> UnrulyCard:
 
 
 @st.composite
-def limits(draw: st.DrawFn, trace: Trace) -> Limits:
+def limits(draw: st.DrawFn, trace: Trace, *, devices: int) -> Limits:
     """Settings that this version does not know are left out."""
     known = {one.name for one in fields(Limits)}
     wanted = {
@@ -61,25 +66,27 @@ def limits(draw: st.DrawFn, trace: Trace) -> Limits:
         "min_residency": draw(st.floats(0, 20)),
     }
     chosen = {name: value for name, value in wanted.items() if name in known}
-    return replace(Limits(trace.machine.device), **chosen)  # type: ignore[arg-type]
+    return replace(Limits(trace.machine.device, devices=devices), **chosen)  # type: ignore[arg-type]
 
 
-@given(data=st.data(), trace=traces(), declared=st.booleans())
+@given(data=st.data(), devices=st.sampled_from([1, 1, 2, 3]), declared=st.booleans())
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_the_device_is_never_overcommitted_and_every_request_ends(
-    data: st.DataObject, trace: Trace, declared: bool
+    data: st.DataObject, devices: int, declared: bool
 ) -> None:
-    card = data.draw(cards(trace, declared=declared))
-    scheduler = Scheduler(data.draw(limits(trace)))
+    trace = data.draw(traces(devices=devices))
+    card, *further = (data.draw(cards(trace, declared=declared)) for _ in range(devices))
+    scheduler = Scheduler(data.draw(limits(trace, devices=devices)))
     world = World(
         trace,
         scheduler,
         declared=declared,
         patience=PATIENCE,
         card=card,
+        further=further,
         after_each=scheduler.validate,
     )
     world.run()
     event(f"starts: {min(world.totals.cold_starts, 10)}")
-    assert card.overcommitted == 0
+    assert max(one.overcommitted for one in (card, *further)) == 0
     assert all(one.ended is not None for one in world.outcomes)

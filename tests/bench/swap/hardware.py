@@ -46,8 +46,9 @@ class Machine:
 @dataclass(frozen=True, slots=True)
 class Model:
     name: str
-    weights: int = BYTES_8B
+    weights: int = BYTES_8B  # on each of its devices
     beside: int = 2 * GB  # what an engine needs beside its weights: context, activations, KV
+    devices: int = 1
 
     @property
     def bytes(self) -> int:
@@ -58,7 +59,8 @@ class Model:
         """What its repository tells. The overhead and the cache of one context are `beside`."""
         overhead = self.beside // 2
         context = 8192
-        return MemoryPlan(self.weights, (self.beside - overhead) // context, overhead, context)
+        token = (self.beside - overhead) // context
+        return MemoryPlan(self.weights, token, overhead, context, devices=self.devices)
 
     def spec(self, *, declared: bool) -> EngineSpec:
         return EngineSpec(

@@ -33,6 +33,7 @@ class Engine:
     healthy: bool = False
     stopping: bool = False
     in_flight: int = 0
+    devices: tuple[int, ...] = (0,)
 
     @property
     def answers(self) -> bool:

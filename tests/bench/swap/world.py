@@ -7,7 +7,7 @@ fits, and so do the rivals of `rivals.py`.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -32,7 +32,8 @@ class Decider(Protocol):
 
 
 class World:
-    """Runs one trace. `outcomes` and `totals` hold what happened."""
+    """Runs one trace. `outcomes` and `totals` hold what happened. `card`: the machine's device;
+    the first of them, where it has `further` ones."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class World:
         declared: bool,
         patience: float = QUEUE_TIMEOUT,
         card: Card | None = None,
+        further: Sequence[Card] = (),
         after_each: Callable[[], None] | None = None,
     ) -> None:
         self.trace, self.machine, self.decider = trace, trace.machine, decider
@@ -54,7 +56,7 @@ class World:
         self._models = {
             spec.key: model for spec, model in zip(self._specs, trace.models, strict=True)
         }
-        self.card = card or ExactCard(trace.machine.device)
+        self.cards = (card or ExactCard(trace.machine.device), *further)
         self._patience, self._after_each = patience, after_each
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
@@ -112,7 +114,8 @@ class World:
         assert outcome.waits, "granted twice, or after a failure"
         outcome.granted = self.now
         engine.in_flight += 1
-        self.card.work(generation)
+        for card in self._cards_of(generation):
+            card.work(generation)
         seconds = self.trace.requests[number].tokens * self.machine.token
         self.at(seconds, partial(self._answered, number, engine))
 
@@ -137,7 +140,8 @@ class World:
                 )
                 self.at(self.machine.download, partial(self.tell, done))
             case actions.Measure():
-                self.tell(events.Measured(self.card.free(self.now)))
+                first, *others = (card.free(self.now) for card in self.cards)
+                self.tell(events.Measured(first, tuple(others)))
             case actions.Start(spec, generation, _, allotment):
                 self._start(spec.key, generation, allotment)
             case actions.Prestart(spec, generation):
@@ -168,7 +172,7 @@ class World:
             engine = self.engines[generation] = Engine(key, self._models[key])
             engine.standing_at = self.now + self.machine.process_start
         self.totals.cold_starts += 1
-        engine.started = True
+        engine.started, engine.devices = True, allotment.devices
         seconds = max(0.0, engine.standing_at - self.now)
         self.at(seconds, partial(self._load, generation, allotment))
 
@@ -176,7 +180,11 @@ class World:
         engine = self._living(generation)
         if engine is None:
             return
-        if not self.card.load(generation, engine.model, allotment, self.now):
+        loaded = [
+            card.load(generation, engine.model, allotment, self.now)
+            for card in self._cards_of(generation)
+        ]
+        if not all(loaded):
             failed = events.StartFailed(engine.key, generation, "no memory", out_of_memory=True)
             self.tell(failed)
         else:
@@ -195,6 +203,9 @@ class World:
                 self.at(self.machine.warm_up, partial(self._healthy, generation))
             self._watch_loads()
 
+    def _cards_of(self, generation: int) -> list[Card]:
+        return [self.cards[device] for device in self.engines[generation].devices]
+
     def _living(self, generation: int) -> Engine | None:
         engine = self.engines.get(generation)
         return None if engine is None or engine.stopping else engine
@@ -202,8 +213,10 @@ class World:
     def _healthy(self, generation: int) -> None:
         if engine := self._living(generation):
             engine.healthy = True
-            taken = self.card.taken(generation)
-            self.tell(events.Healthy(engine.key, generation, taken))
+            taken = [card.taken(generation) for card in self._cards_of(generation)]
+            told = [size for size in taken if size is not None]
+            most = max(told) if len(told) == len(taken) else None
+            self.tell(events.Healthy(engine.key, generation, most))
 
     def _stop(self, key: EngineKey, generation: int) -> None:
         engine = self.engines[generation]
@@ -214,8 +227,9 @@ class World:
         self.at(self.machine.stop, partial(self._gone, key, generation))
 
     def _gone(self, key: EngineKey, generation: int) -> None:
+        first, *others = (card.end(generation, self.now) for card in self._cards_of(generation))
         del self.engines[generation]
-        self.tell(events.Gone(key, generation, self.card.end(generation, self.now)))
+        self.tell(events.Gone(key, generation, first, tuple(others)))
 
     def _copy(self, key: EngineKey, generation: int, *, asleep: bool) -> None:
         engine = self.engines[generation]
@@ -227,13 +241,15 @@ class World:
             self.at(seconds, partial(self._asleep, key, generation))
         else:
             self.totals.wakes += 1
-            self.card.wake(generation)
+            for card in self._cards_of(generation):
+                card.wake(generation)
             self.at(seconds, partial(self._awake, key, generation))
 
     def _asleep(self, key: EngineKey, generation: int) -> None:
         if self._living(generation):
             left = self.machine.asleep_holds
-            self.card.sleep(generation, left)
+            for card in self._cards_of(generation):
+                card.sleep(generation, left)
             self.tell(events.Asleep(key, generation, 0, left))
 
     def _awake(self, key: EngineKey, generation: int) -> None:
