@@ -120,6 +120,7 @@ class SglangLauncher:
         sessions: Sessions = aiohttp.ClientSession,
         aside: Aside | None = None,
         log: logging.Logger | None = None,
+        keep: Callable[[str, str], None] | None = None,
     ) -> None:
         """Arguments:
 
@@ -134,6 +135,7 @@ class SglangLauncher:
         sessions        makes the HTTP sessions for status requests
         aside           reads models' files, where there is an event loop to be kept free
         log             for the engines' output
+        keep            is called with each model and line of it, too
         """
         self._python = str(Path(python).absolute()) if "/" in python else python
         self._environ = environ
@@ -144,6 +146,7 @@ class SglangLauncher:
         self._media_domains, self._kernels = media_domains, kernels
         self._sessions, self._aside = sessions, aside
         self._log = log or logging.getLogger(__name__)
+        self._keep = keep
 
     async def start(
         self,
@@ -159,8 +162,12 @@ class SglangLauncher:
 
         def on_line(line: str) -> None:
             failure.add(line)
-            if NOISE not in line:
-                self._log.info("engine[%s] %s", name, clean(line))
+            if NOISE in line:
+                return
+            text = clean(line)
+            self._log.info("engine[%s] %s", name, text)
+            if self._keep is not None:
+                self._keep(spec.model.repo_id, text)
 
         cache = command.cache_size(self._device)
         needs = await needs_of(snapshot, spec.model.task, cache, self._aside)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,11 +27,16 @@ from engines.memory import Gauge, HostGauge, described, find_gpus, gauge
 from engines.places import check_places
 from engines.read_ahead import ReadAhead
 from engines.sleep_memory import sleep_memory
+from router import __version__
 from router.access.authorize import Admission
 from router.access.credentials import Credentials
 from router.admin.admin import Admin
 from router.admin.disk_meter import DiskMeter
+from router.admin.engine_metrics import EngineMetrics, Target, has_metrics
+from router.admin.exposition import Exposition
+from router.admin.gauges import PoolGauges
 from router.admin.last_hour import LastHour
+from router.admin.metrics import Metrics
 from router.admin.names import Names
 from router.admin.past import Past
 from router.admin.state import StateWriter, WorkerFacts
@@ -48,7 +53,9 @@ from router.downloads.places import Places
 from router.downloads.volume_lock import LockContender, VolumeLock
 from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
+from router.hub.measured import MeasuredHub
 from router.logs import Redactor
+from router.pool.engine_log import EngineLog
 from router.pool.history_file import HistoryFile, HistoryKeeper
 from router.pool.pool import EnginePool
 from router.repository.conditions import Machine
@@ -129,6 +136,15 @@ class Configuration:
         return (*self.settings.secrets, *self.credentials.secrets)
 
 
+class Witnesses:
+    """What hears of all that happens, and tells the operator."""
+
+    def __init__(self, secrets: Iterable[Secret]) -> None:
+        redact = Redactor(secrets)
+        self.metrics, self.engine_log = Metrics(), EngineLog(redact)
+        self.recorder = Recorder(Activity(), [self.metrics.request], redact=redact)
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What `Assembly` builds. `background` runs for as long as the worker is open."""
@@ -137,6 +153,7 @@ class Parts:
     service: Service
     admin: Admin
     past: Past
+    exposition: Exposition
     background: Sequence[Work]
 
 
@@ -144,10 +161,14 @@ class Assembly:
     """Builds the parts. `stack` closes what they hold, in reverse order."""
 
     def __init__(
-        self, configuration: Configuration, clock: WorkerClock, stack: AsyncExitStack
+        self,
+        configuration: Configuration,
+        clock: WorkerClock,
+        stack: AsyncExitStack,
+        witnesses: Witnesses,
     ) -> None:
         self._configuration, self._settings = configuration, configuration.settings
-        self._clock, self._stack = clock, stack
+        self._clock, self._stack, self._witnesses = clock, stack, witnesses
 
     def build(self) -> Parts:
         memory = gauge(self._configuration.environ)
@@ -161,7 +182,7 @@ class Assembly:
         direct = any_hub(self._configuration, disk.public, aside)
         self._stack.push_async_callback(direct.close)
         hub = CachedHub(
-            direct,
+            MeasuredHub(direct, self._witnesses.metrics.hub),
             self._clock,
             public_grace=self._settings.public_grace,
             requests=self._settings.hub_requests,
@@ -180,8 +201,12 @@ class Assembly:
             *disk.kept_in_order(pool, downloads),
             keeper.run,
         ]
-        service = self._service(pool, admission, aside)
-        return Parts(pool, service, *self._operations(pool, service, disk), background)
+        upstream = HttpUpstream()
+        self._stack.push_async_callback(upstream.close)
+        service = self._service(pool, admission, aside, upstream)
+        exposition = self._exposition(pool, admission, upstream)
+        operations = self._operations(pool, service, disk)
+        return Parts(pool, service, *operations, exposition, background)
 
     def _disk(self) -> Disk:
         settings, models = self._settings, self._configuration.catalog.models
@@ -275,6 +300,7 @@ class Assembly:
             kernels=self._kernels(memory),
             aside=aside,
             log=logging.getLogger("router.engine"),
+            keep=self._witnesses.engine_log.add,
         )
 
     def _kernels(self, memory: Gauge) -> KernelCache | None:
@@ -301,9 +327,13 @@ class Assembly:
         self._stack.push_async_callback(admission.close)
         return admission
 
-    def _service(self, pool: EnginePool, admission: Admission, aside: SideProcesses) -> Service:
-        upstream = HttpUpstream()
-        self._stack.push_async_callback(upstream.close)
+    def _service(
+        self,
+        pool: EnginePool,
+        admission: Admission,
+        aside: SideProcesses,
+        upstream: HttpUpstream,
+    ) -> Service:
         return Service(
             self._settings,
             catalog=self._configuration.catalog,
@@ -315,6 +345,29 @@ class Assembly:
             salt=secrets.token_bytes(32),
             clock=self._clock,
         )
+
+    def _exposition(
+        self, pool: EnginePool, admission: Admission, upstream: HttpUpstream
+    ) -> Exposition:
+        metrics, activity = self._witnesses.metrics, self._witnesses.recorder.activity
+        self._stack.enter_context(pool.watch(metrics.pool))
+        gauges = PoolGauges(
+            pool.report,
+            downloaded=lambda: pool.downloaded,
+            in_progress=lambda: len(activity.running),
+            admissions=lambda: (admission.remembered, admission.decided),
+            label=metrics.label,
+        )
+
+        def targets() -> Iterator[Target]:
+            for spec, engine in pool.ready():
+                if has_metrics(spec.flags):
+                    label = metrics.label(spec.model.repo_id)
+                    yield Target(label, engine.url, engine.door_key)
+
+        versions = {"version": __version__, "sglang": self._configuration.sglang}
+        engines = EngineMetrics(targets, upstream.get)
+        return Exposition((metrics, gauges), engines, versions)
 
     def _operations(self, pool: EnginePool, service: Service, disk: Disk) -> tuple[Admin, Past]:
         configuration, settings = self._configuration, self._settings
@@ -349,8 +402,21 @@ class Worker:
 
     def __init__(self, configuration: Configuration, clock: WorkerClock | None = None) -> None:
         self._configuration, self._clock = configuration, clock or WorkerClock()
-        self.recorder = Recorder(Activity(), redact=Redactor(configuration.secrets))
+        self._witnesses = Witnesses(configuration.secrets)
         self._parts: Parts | None = None
+
+    @property
+    def recorder(self) -> Recorder:
+        return self._witnesses.recorder
+
+    @property
+    def engine_log(self) -> EngineLog:
+        return self._witnesses.engine_log
+
+    @property
+    def exposition(self) -> Exposition:
+        """The metrics. Of an open worker."""
+        return self._opened.exposition
 
     @property
     def admin(self) -> Admin:
@@ -366,7 +432,7 @@ class Worker:
     async def open(self) -> AsyncIterator[Service]:
         """Put everything together; close what it holds when the block ends."""
         async with AsyncExitStack() as stack:
-            parts = Assembly(self._configuration, self._clock, stack).build()
+            parts = Assembly(self._configuration, self._clock, stack, self._witnesses).build()
             self._parts = parts
             # Until the end: if nothing watches the clock it stands still, and no drain
             # deadline ever comes.

@@ -62,6 +62,7 @@ KNOWN_BY = {
     "yaml": {"config"},
     "pydantic": {"config"},
     "rich": {"commands"},
+    "prometheus_client": {"admin"},
     "cachetools": {"hub", "http", "access"},
 }
 NEVER = {"torch", "sglang", "transformers", "tests", "examples"}

@@ -56,6 +56,8 @@ class Admission:
         # only pinned requests named is never in here: otherwise a pull request's commit
         # could become the meaning of the plain name.
         self._chosen: LRUCache[str, ResolvedModel] = LRUCache(_MAX_NAMES)
+        # Requests that were admitted by what is remembered, and all others.
+        self.remembered = self.decided = 0
         # By the name as written and the digest of the caller's token.
         self._decisions: LRUCache[tuple[str | None, str | None], Decision] = LRUCache(
             _MAX_DECISIONS
@@ -82,7 +84,10 @@ class Admission:
         """
         named = (name, None if caller is None else caller.digest)
         decision = self._decisions.get(named)
-        if decision is None or not self._holds(decision):
+        if decision is not None and self._holds(decision):
+            self.remembered += 1
+        else:
+            self.decided += 1
             decision = await self._decide(name, caller, key)
             if self._holds(decision):
                 self._decisions[named] = decision

@@ -21,6 +21,7 @@ from router.config.platform import Platform, detect
 from router.config.settings import Settings, SettingsError
 from router.downloads.cache_check import cache_problem, is_full, is_on_disk
 from router.http.admin_routes import AdminRoutes
+from router.http.metrics_routes import MetricsRoutes
 from router.http.page_routes import PageRoutes, read_page
 from router.http.past_routes import PastRoutes
 from router.http.server import HttpServer
@@ -117,6 +118,7 @@ async def _serve(worker: Worker, settings: Settings) -> int:
             operator=(
                 PastRoutes(worker.past),
                 AdminRoutes(worker.admin),
+                MetricsRoutes(worker.exposition),
                 PageRoutes(read_page(files("router.admin") / "page")),
             ),
             admin_key=settings.admin_api_key,

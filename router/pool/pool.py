@@ -22,7 +22,7 @@ from router.clock import Clock
 from router.errors import InternalError
 from router.models import EngineKey, EngineSpec
 from router.pool.executor import Executor
-from router.pool.interfaces import Downloader, EngineLauncher, MemoryGauge
+from router.pool.interfaces import Downloader, Engine, EngineLauncher, MemoryGauge
 from router.pool.lease import Granted, Lease
 from router.pool.loading import LoadTimes
 from router.pool.status import PoolStatus
@@ -195,6 +195,20 @@ class EnginePool:
             measured=executor.devices.held(),
             context_lengths={n: one.context_length for n, one in executor.engines.items()},
         )
+
+    @property
+    def downloaded(self) -> int:
+        """Bytes of models that were downloaded so far."""
+        return self._executor.progress.downloaded
+
+    def ready(self) -> list[tuple[EngineSpec, Engine]]:
+        """The engines that take requests."""
+        engines = self._executor.engines
+        return [
+            (slot.spec, engines[slot.generation])
+            for slot in self._scheduler.slots.values()
+            if slot.state is State.READY and slot.generation in engines
+        ]
 
     @contextmanager
     def watch(self, watcher: Watcher) -> Iterator[None]:

@@ -27,6 +27,7 @@ class ProgressTracker:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.downloaded = 0  # bytes, of all downloads so far
         self._runs: dict[int, _Fetching] = {}
 
     def note(self, number: int, progress: FetchProgress) -> None:
@@ -34,6 +35,7 @@ class ProgressTracker:
         run = self._runs.get(number)
         if run is None or run.latest.queued:
             run = _Fetching(self._clock(), progress, progress)
+        self.downloaded += max(0, progress.done - run.latest.done)
         self._runs[number] = replace(run, latest=progress)
 
     def end(self, number: int) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 import aiohttp
 
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
+from router.secrets import Secret
 from router.side_process import Body, size
 
 _SENT = {"Content-Type": "application/json", "Accept": "*/*"}
@@ -38,6 +40,19 @@ class HttpUpstream:
 
     async def close(self) -> None:
         await self._session.close()
+
+    async def get(self, url: str, key: Secret, most: int) -> str | None:
+        """What an engine says at `url`, in at most `most` bytes; None if it does not."""
+        headers = {"Authorization": f"Bearer {key.reveal()}"}
+        try:
+            async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
+                content = bytearray()
+                while len(content) <= most and (data := await answer.content.readany()):
+                    content += data
+        except _FAILURES:
+            return None
+        whole = answer.status == HTTPStatus.OK and len(content) <= most
+        return content.decode(errors="replace") if whole else None
 
     @asynccontextmanager
     async def open(self, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:

@@ -251,3 +251,24 @@ async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.Monkey
     monkeypatch.delenv("NO_PROXY", raising=False)
     async with opened(whole(b"ok")) as response:
         assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + b"x" * 20, None),
+        (b"no HTTP at all\r\n\r\n", None),
+    ],
+)
+async def test_what_an_engine_says_of_itself_is_bounded(
+    answer: bytes, said: str | None
+) -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        await writer.drain()
+
+    async with raw_server(script) as (server, way):
+        assert await way.get(f"{server.url}/metrics", Secret("the engine's own"), 10) == said
+    assert "Authorization: Bearer the engine's own" in server.heads[0]

@@ -1,0 +1,126 @@
+"""What stands at the moment of a scrape: engines, memory, queues."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from router.pool.status import PoolStatus
+from router.scheduler.lifecycle import State
+from router.scheduler.report import EngineReport
+
+
+class PoolGauges:
+    """Implements `prometheus_client`'s `Collector`. `label` names models."""
+
+    def __init__(
+        self,
+        status: Callable[[], PoolStatus],
+        downloaded: Callable[[], int],
+        in_progress: Callable[[], int],
+        admissions: Callable[[], tuple[int, int]],
+        label: Callable[[str], str],
+    ) -> None:
+        """`downloaded`: bytes so far. `in_progress`: requests. `admissions`: those from memory,
+        and those that had to be decided."""
+        self._status, self._downloaded = status, downloaded
+        self._in_progress, self._admissions, self._label = in_progress, admissions, label
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._status()
+        report = status.report
+        yield from self._engines(status)
+        yield from _devices(status)
+        yield _gauge("router_engines_loaded", "Engines with memory.", report.loaded)
+        yield _gauge("router_requests_waiting", "Requests without an engine.", report.waiting)
+        yield _gauge(
+            "router_requests_in_progress", "Requests that have not ended.", self._in_progress()
+        )
+        yield _counter(
+            "router_downloaded_bytes", "Bytes of models from the Hub.", self._downloaded()
+        )
+        admissions = CounterMetricFamily(
+            "router_admissions",
+            "Requests that were authorized by remembered answers, or had to be decided.",
+            labels=("by",),
+        )
+        for by, count in zip(("memory", "decision"), self._admissions(), strict=True):
+            admissions.add_metric((by,), count)
+        yield admissions
+
+    def _engines(self, status: PoolStatus) -> Iterator[Metric]:
+        engines = status.report.engines
+        states = GaugeMetricFamily("router_models", "Models by state.", labels=("state",))
+        found = Counter(one.state for one in engines)
+        for state in State:
+            states.add_metric((state.value.replace(" ", "_"),), found[state])
+        yield states
+        kinds = {
+            "claim": lambda one: one.claim * len(one.devices),
+            "held": lambda one: one.held * len(one.devices),
+            "measured": lambda one: status.measured.get(one.generation, 0),
+        }
+        memory = GaugeMetricFamily(
+            "router_engine_memory_bytes",
+            "Device memory of a model's engines: set aside, counted, and measured.",
+            labels=("model", "kind"),
+        )
+        for kind, of in kinds.items():
+            for model, value in self._by_model(engines, of).items():
+                memory.add_metric((model, kind), value)
+        yield memory
+        for name, text, of in (
+            ("router_model_in_flight", "Requests in flight.", _in_flight),
+            ("router_model_waiting", "Requests that wait.", _waiting),
+        ):
+            family = GaugeMetricFamily(name, text, labels=("model",))
+            for model, value in self._by_model(engines, of).items():
+                family.add_metric((model,), value)
+            yield family
+
+    def _by_model(
+        self, engines: tuple[EngineReport, ...], of: Callable[[EngineReport], int]
+    ) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for one in engines:
+            if one.devices or one.waiting.requests:
+                found[self._label(one.key.repo_id)] += of(one)
+        return found
+
+
+def _in_flight(one: EngineReport) -> int:
+    return one.in_flight.requests
+
+
+def _waiting(one: EngineReport) -> int:
+    return one.waiting.requests
+
+
+def _devices(status: PoolStatus) -> Iterator[Metric]:
+    memory = GaugeMetricFamily(
+        "router_device_memory_bytes",
+        "Each device: the budget of engines, what they hold, what is missing, what was free.",
+        labels=("device", "kind"),
+    )
+    for one in status.report.devices:
+        values = {
+            "budget": one.budget,
+            "held": one.held,
+            "standby": one.standby,
+            "missing": one.written_off,
+            "free": one.free,
+        }
+        for kind, value in values.items():
+            if value is not None:
+                memory.add_metric((str(one.index), kind), value)
+    yield memory
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(name, text, value=value)

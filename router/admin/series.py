@@ -1,0 +1,107 @@
+"""Counters and histograms that cost a dictionary's look-up, and forget no count.
+
+`prometheus_client` only writes them out: its own take a lock for each increment, and a series
+that is removed takes its count along.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+
+OTHER = "other"
+MODELS = 200  # that have series of their own
+
+Labels = tuple[str, ...]
+
+
+class Counts:
+    """One counter, by labels."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
+        self._name, self._text, self.labels = name, text, tuple(labels)
+        self._values: dict[Labels, float] = {}
+
+    def add(self, labels: Labels, amount: float = 1) -> None:
+        self._values[labels] = self._values.get(labels, 0) + amount
+
+    def rename(self, change: Callable[[Labels], Labels]) -> None:
+        """Move each count to the labels that `change` gives, and add up what meets there."""
+        values, self._values = self._values, {}
+        for labels, value in values.items():
+            self.add(change(labels), value)
+
+    def families(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(self._name, self._text, labels=self.labels)
+        for labels, value in self._values.items():
+            family.add_metric(labels, value)
+        yield family
+
+
+class Times:
+    """One histogram of seconds, by labels. `bounds`: of its buckets, without the last one."""
+
+    def __init__(
+        self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]
+    ) -> None:
+        self._name, self._text, self.labels = name, text, tuple(labels)
+        self._bounds = tuple(bounds)
+        self._counts: dict[Labels, list[int]] = {}  # by bucket, not added up
+        self._sums: dict[Labels, float] = {}
+
+    def add(self, labels: Labels, seconds: float) -> None:
+        counts = self._counts.get(labels)
+        if counts is None:
+            counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
+            self._sums[labels] = 0.0
+        counts[bisect_left(self._bounds, seconds)] += 1
+        self._sums[labels] += seconds
+
+    def rename(self, change: Callable[[Labels], Labels]) -> None:
+        """As `Counts.rename`."""
+        all_counts, self._counts = self._counts, {}
+        sums, self._sums = self._sums, {}
+        for labels, counts in all_counts.items():
+            new = change(labels)
+            known = self._counts.setdefault(new, [0] * len(counts))
+            self._counts[new] = [a + b for a, b in zip(known, counts, strict=True)]
+            self._sums[new] = self._sums.get(new, 0.0) + sums[labels]
+
+    def families(self) -> Iterator[HistogramMetricFamily]:
+        family = HistogramMetricFamily(self._name, self._text, labels=self.labels)
+        bounds = [*map(str, self._bounds), "+Inf"]
+        for labels, counts in self._counts.items():
+            buckets = list(zip(bounds, accumulate(counts), strict=True))
+            family.add_metric(labels, buckets, self._sums[labels])
+        yield family
+
+
+class ModelLabels:
+    """The models that have series of their own: the latest ones. Their number is bounded,
+    because callers choose them; all others are one, `other`."""
+
+    def __init__(self, dropped: Callable[[str], None], most: int = MODELS) -> None:
+        """`dropped` is called with each model that loses its series."""
+        self._dropped, self._most = dropped, most
+        self._names: OrderedDict[str, None] = OrderedDict()
+
+    def of(self, model: str) -> str:
+        """The label of a model that is used now. "" is no model."""
+        if not model:
+            return model
+        if model in self._names:
+            self._names.move_to_end(model)
+            return model
+        self._names[model] = None
+        if len(self._names) > self._most:
+            oldest, _ = self._names.popitem(last=False)
+            self._dropped(oldest)
+        return model
+
+    def known(self, model: str) -> str:
+        """The label of a model, without calling it used."""
+        return model if model in self._names else OTHER

@@ -1,0 +1,47 @@
+"""A Hub that tells how each question to it went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from router.errors import RouterError
+from router.hub.interfaces import Hub
+from router.models import ModelRef, ResolvedModel
+from router.secrets import Token
+
+# The question, `ok` or the code of its error, and the seconds that it took.
+Observe = Callable[[str, str, float], None]
+
+
+class MeasuredHub:
+    """Implements `Hub` on top of another one."""
+
+    def __init__(
+        self, hub: Hub, observe: Observe, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._hub, self._observe, self._clock = hub, observe, clock
+
+    async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
+        """Implements `Hub.resolve`."""
+        with _Question("resolve", self._observe, self._clock):
+            return await self._hub.resolve(ref, credential)
+
+    async def entitle(self, model: ResolvedModel, credential: Token | None) -> None:
+        """Implements `Hub.entitle`."""
+        with _Question("entitle", self._observe, self._clock):
+            await self._hub.entitle(model, credential)
+
+
+class _Question:
+    def __init__(self, name: str, observe: Observe, clock: Callable[[], float]) -> None:
+        self._name, self._observe, self._clock = name, observe, clock
+
+    def __enter__(self) -> None:
+        self._began = self._clock()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        outcome = "ok" if error is None else "ended"
+        if isinstance(error, RouterError):
+            outcome = error.code
+        self._observe(self._name, outcome, self._clock() - self._began)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from router.admin.series import OTHER, Counts, ModelLabels, Times
+
+
+def samples(series: Counts | Times) -> dict[tuple[str, tuple[str, ...]], float]:
+    return {
+        (one.name, tuple(one.labels.values())): one.value
+        for family in series.families()
+        for one in family.samples
+    }
+
+
+def test_counts_that_meet_are_added_up() -> None:
+    counts = Counts("uses", "text", ("model", "kind"))
+    counts.add(("a", "x"))
+    counts.add(("b", "x"), 4)
+    counts.add(("b", "y"))
+    counts.rename(lambda labels: (OTHER, labels[1]))
+    assert samples(counts) == {("uses_total", (OTHER, "x")): 5, ("uses_total", (OTHER, "y")): 1}
+
+
+def test_a_histogram_adds_its_buckets_up() -> None:
+    times = Times("wait_seconds", "text", ("model",), (1.0, 5.0))
+    for seconds in (0.5, 1.0, 3.0, 60.0):
+        times.add(("a",), seconds)
+    times.add(("b",), 2.0)
+    times.rename(lambda _: (OTHER,))
+    assert samples(times) == {
+        ("wait_seconds_bucket", (OTHER, "1.0")): 2,
+        ("wait_seconds_bucket", (OTHER, "5.0")): 4,
+        ("wait_seconds_bucket", (OTHER, "+Inf")): 5,
+        ("wait_seconds_count", (OTHER,)): 5,
+        ("wait_seconds_sum", (OTHER,)): 66.5,
+    }
+
+
+def test_the_model_that_was_not_used_for_longest_loses_its_label() -> None:
+    dropped: list[str] = []
+    labels = ModelLabels(dropped.append, most=2)
+    for model in ("a", "b", "a", "c", ""):
+        assert labels.of(model) == model
+    assert dropped == ["b"]
+    assert [labels.known(model) for model in ("a", "b", "c")] == ["a", OTHER, "c"]

@@ -1,0 +1,100 @@
+"""What the operator's Prometheus reads of a worker, and nobody else."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.caller import Caller
+from tests.e2e.harness import Harness
+from tests.eventually import eventually
+from tests.worker import Worker
+
+KEY = secrets.token_hex(16)
+
+
+@pytest.fixture(scope="module")
+def worker(harness: Harness) -> Iterator[Worker]:
+    with harness.worker(MAX_LOADED_MODELS="1", ADMIN_API_KEY=KEY) as worker:
+        yield worker
+
+
+class Scrape:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._samples = [
+            sample
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        ]
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of all series with these labels."""
+        wanted = labels.items()
+        return sum(
+            one.value
+            for one in self._samples
+            if one.name == name and wanted <= one.labels.items()
+        )
+
+
+async def scrape(worker: Worker) -> Scrape:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{worker.url}/metrics", headers=headers) as answer,
+    ):
+        assert answer.status == 200
+        return Scrape(await answer.text())
+
+
+async def test_requests_engines_and_memory_are_counted(
+    harness: Harness, worker: Worker, caller: Caller
+) -> None:
+    first, second = harness.model("acme/counted"), harness.model("acme/counted-next")
+    for model in (first, first, second):
+        assert (await caller.chat(model)).status == 200
+    await eventually(lambda: worker.log.count(f" ok 200 {second} cold ") == 1)
+    told = await scrape(worker)
+    assert told.value("router_requests_total", model=first, outcome="ok") == 2
+    assert told.value("router_model_uses_total", model=first, temperature="hit") == 1
+    assert told.value("router_model_uses_total", model=first, temperature="cold") == 1
+    assert told.value("router_engine_starts_total", model=first, outcome="ok") == 1
+    assert told.value("router_evictions_total", model=first, reason="evicted") == 1
+    assert told.value("router_models", state="ready") == 1
+    assert told.value("router_engine_memory_bytes", model=second, kind="held") > 0
+    assert told.value("router_device_memory_bytes", kind="budget") > 0
+    assert told.value("router_hub_requests_total", question="resolve", outcome="ok") >= 2
+    assert told.value("router_downloaded_bytes_total") > 0
+    assert told.value("process_resident_memory_bytes") > 0
+
+
+async def test_an_engine_that_dies_is_a_crash(
+    harness: Harness, worker: Worker, caller: Caller
+) -> None:
+    model = harness.model("acme/dies")
+    assert (await caller.chat(model)).status == 200
+    harness.journal.kill_engine(model)
+    await eventually(lambda: f"stopping {model}@" in worker.log)
+    assert (await scrape(worker)).value("router_engine_crashes_total", model=model) == 1
+
+
+async def test_a_strangers_private_model_is_for_the_operator_only_and_no_token_for_anybody(
+    harness: Harness, worker: Worker, caller: Caller
+) -> None:
+    model = harness.model("acme/secret", private=True)
+    owner = harness.hub.add_account("acme")
+    assert (await caller.chat(model, token=owner)).status == 200
+    told = await scrape(worker)
+    assert told.value("router_requests_total", model=model, outcome="ok") == 1
+    assert owner not in told.text
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{worker.url}/metrics") as answer,
+    ):
+        assert answer.status == 401
+        assert model not in await answer.text()
