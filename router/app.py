@@ -32,7 +32,7 @@ from router.access.authorize import Admission
 from router.access.credentials import Credentials
 from router.admin.admin import Admin
 from router.admin.disk_meter import DiskMeter
-from router.admin.engine_metrics import EngineMetrics, Target, has_metrics
+from router.admin.engine_metrics import EngineMetrics, ScrapedEngine, has_metrics
 from router.admin.exposition import Exposition
 from router.admin.gauges import PoolGauges
 from router.admin.last_hour import LastHour
@@ -359,11 +359,11 @@ class Assembly:
             label=metrics.label,
         )
 
-        def targets() -> Iterator[Target]:
+        def targets() -> Iterator[ScrapedEngine]:
             for spec, engine in pool.ready():
                 if has_metrics(spec.flags):
                     label = metrics.label(spec.model.repo_id)
-                    yield Target(label, engine.url, engine.door_key)
+                    yield ScrapedEngine(label, engine.url, engine.door_key)
 
         versions = {"version": __version__, "sglang": self._configuration.sglang}
         engines = EngineMetrics(targets, upstream.get)

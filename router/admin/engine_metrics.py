@@ -18,7 +18,7 @@ _FLAG = "--enable-metrics"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ScrapedEngine:
     """A ready engine. `label` names its model."""
 
     label: str
@@ -40,7 +40,7 @@ class EngineMetrics:
     """`targets` names the engines to ask, and `read` asks one."""
 
     def __init__(
-        self, targets: Callable[[], Iterable[Target]], read: Read, within: float = WITHIN
+        self, targets: Callable[[], Iterable[ScrapedEngine]], read: Read, within: float = WITHIN
     ) -> None:
         self._targets, self._read, self._within = targets, read, within
 
@@ -57,7 +57,7 @@ class EngineMetrics:
         texts = [(tasks[task].label, _text_of(task)) for task in done]
         return list(merged((label, text) for label, text in texts if text))
 
-    async def _ask(self, one: Target) -> str | None:
+    async def _ask(self, one: ScrapedEngine) -> str | None:
         return await self._read(f"{one.url}/metrics", one.key, LARGEST)
 
 

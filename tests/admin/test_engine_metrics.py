@@ -4,7 +4,7 @@ import asyncio
 
 from prometheus_client.core import Metric
 
-from router.admin.engine_metrics import EngineMetrics, Target, has_metrics
+from router.admin.engine_metrics import EngineMetrics, ScrapedEngine, has_metrics
 from router.secrets import Secret
 
 TEXT = """# HELP sglang:num_running_reqs The number of running requests.
@@ -13,8 +13,8 @@ sglang:num_running_reqs{model_name="served"} 3.0
 """
 
 
-def target(label: str) -> Target:
-    return Target(label, f"http://127.0.0.1:1/{label}", Secret("the engine's own key"))
+def scraped(label: str) -> ScrapedEngine:
+    return ScrapedEngine(label, f"http://127.0.0.1:1/{label}", Secret("the engine's own key"))
 
 
 async def read(answers: dict[str, str | None], within: float = 5.0) -> list[Metric]:
@@ -26,7 +26,7 @@ async def read(answers: dict[str, str | None], within: float = 5.0) -> list[Metr
             await asyncio.Event().wait()
         return answer or None
 
-    return await EngineMetrics(lambda: map(target, answers), ask, within).read()
+    return await EngineMetrics(lambda: map(scraped, answers), ask, within).read()
 
 
 async def test_each_engines_metrics_get_its_model_as_a_label() -> None:
