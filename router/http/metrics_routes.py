@@ -23,6 +23,7 @@ class MetricsRoutes:
     """Implements `OperatorRoutes`."""
 
     label = PATH
+    shows_data = True
 
     def __init__(self, metrics: Scraped) -> None:
         self._metrics = metrics
