@@ -350,7 +350,7 @@ class Assembly:
         self, pool: EnginePool, admission: Admission, upstream: HttpUpstream
     ) -> Exposition:
         metrics, activity = self._witnesses.metrics, self._witnesses.recorder.activity
-        self._stack.enter_context(pool.watch(metrics.pool))
+        self._stack.enter_context(pool.watch(metrics.pool, usual=False))
         gauges = PoolGauges(
             pool.report,
             downloaded=lambda: pool.downloaded,
@@ -389,7 +389,7 @@ class Assembly:
         admin = Admin(pool, writer, meter, facts, time.time)
         self._stack.push_async_callback(admin.close)
         journal = LastHour()
-        self._stack.enter_context(pool.watch(journal.tell))
+        self._stack.enter_context(pool.watch(journal.tell, usual=False))
         return admin, Past(journal, writer, self._clock, time.time)
 
 

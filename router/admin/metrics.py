@@ -124,9 +124,8 @@ class Metrics:
             self._retries.add(only, record.attempts - 1)
 
     def pool(self, _now: float, event: events.Event, done: Sequence[actions.Action]) -> None:
-        """Something happened in the pool. Called for each request, too."""
-        if type(event) is not events.Wanted and type(event) is not events.Released:
-            self._event(event)
+        """Something happened in the pool."""
+        self._event(event)
         for action in done:
             if type(action) is actions.Stop:
                 self._stop(action)

@@ -71,6 +71,7 @@ class EnginePool:
         self._inbox: deque[events.Event] = deque()
         self._feeding = False
         self._watchers: list[Watcher] = []
+        self._patient: list[Watcher] = []  # those that usual events do not concern
         self._timer = Timer(self.tick, clock)
         self._emptied = asyncio.Event()  # no engine is left, or the pool is broken
         self._broken = False
@@ -211,13 +212,15 @@ class EnginePool:
         ]
 
     @contextmanager
-    def watch(self, watcher: Watcher) -> Iterator[None]:
-        """Tell `watcher` of each event from now on, until the block ends."""
-        self._watchers.append(watcher)
+    def watch(self, watcher: Watcher, *, usual: bool = True) -> Iterator[None]:
+        """Tell `watcher` of each event from now on, until the block ends. `usual`: also that a
+        ready engine takes a request, or has answered it, as most events are."""
+        watchers = self._watchers if usual else self._patient
+        watchers.append(watcher)
         try:
             yield
         finally:
-            self._watchers.remove(watcher)
+            watchers.remove(watcher)
 
     async def shut_down(self, grace: float) -> None:
         """Refuse waiting requests, let those in flight end for `grace` seconds, and stop
@@ -279,6 +282,8 @@ class EnginePool:
         done = self._scheduler.handle(event, now)
         if not _is_usual(event, done):
             self._loads.note(now, event, done)
+            for watcher in self._patient:
+                watcher(now, event, done)
         if self._validate:
             self._scheduler.validate()
         for watcher in self._watchers:
