@@ -125,6 +125,22 @@ def test_help_and_the_version_need_none_of_what_the_commands_import() -> None:
         assert not heavy & set(ended.stdout.splitlines()[-1].split())
 
 
+@pytest.mark.process
+def test_a_worker_needs_none_of_what_other_commands_import() -> None:
+    script = (
+        "import sys, router.commands.serve, router.runpod.worker\n"
+        "print(*(name for name in sys.modules if name.startswith(('rich', 'router.commands'))))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    own = {"serve", "open_files", "variables"}
+    assert set(ended.stdout.split()) == {
+        "router.commands",
+        *(f"router.commands.{name}" for name in own),
+    }
+
+
 def test_help_lists_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
     most_used = [one.name for one in SETTINGS.values() if one.most_used]
     with pytest.raises(SystemExit):

@@ -30,6 +30,18 @@ def reading(total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Shows that something goes on."""
+    if not has_bars(sys.stderr, os.environ):
+        yield
+        return
+    from rich.console import Console  # noqa: PLC0415 - for a terminal alone
+
+    with Console(file=sys.stderr).status(what):
+        yield
+
+
+@contextmanager
 def fetching(name: str) -> Iterator[Callable[[FetchProgress], None]]:
     """Call it with how far a download is. For a terminal alone."""
     with _bars() as bars:

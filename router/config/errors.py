@@ -16,7 +16,7 @@ class SettingsError(Exception):
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
         super().__init__(f"{key}={_shown(value)}: must be {allowed}")
-        self.key = key
+        self.key, self.allowed = key, allowed
 
 
 def _shown(value: object) -> str:

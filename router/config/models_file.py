@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from router.config.catalog import OperatorModel, as_source
 from router.config.errors import SettingsError
 from router.config.models_schema import ModelEntry
+from router.models import ModelRef
 
 KEY = "MODELS_CONFIG"
 _MAX_CHARS = 256 * 1024
@@ -105,7 +106,7 @@ class EntryPlace:
 def _entry(where: EntryPlace, entry: object, idle_ttl: float | None) -> OperatorModel:
     read = _validated(where, entry)
     return OperatorModel(
-        source=as_source(f"{where.name}.model", read.model, read.revision),
+        source=_source(where, read),
         aliases=read.aliases,
         flags=read.flags,
         task=read.task,
@@ -116,6 +117,13 @@ def _entry(where: EntryPlace, entry: object, idle_ttl: float | None) -> Operator
         token_env=read.token_env,
         trust_remote_code=read.trust_remote_code,
     )
+
+
+def _source(where: EntryPlace, read: ModelEntry) -> ModelRef | Path:
+    try:
+        return as_source(KEY, read.model, read.revision)
+    except SettingsError as error:
+        raise where.refusal("model", read.model, error.allowed) from None
 
 
 def _validated(where: EntryPlace, entry: object) -> ModelEntry:

@@ -428,6 +428,7 @@ def test_a_pattern_covers_a_repository_whatever_the_revision() -> None:
         ("- model: a/b\n\n\n- pin: true\n", 4),
         ("- model: a/b\n- model: c/d\n  size: 1\n", 3),
         ("- model: a/b\n- c/d\n", 2),
+        ("- model: a/b\n- pin: true\n  model: c\n", 3),
     ],
 )
 def test_a_mistake_is_named_with_its_line(text: str, line: int) -> None:

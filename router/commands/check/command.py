@@ -28,6 +28,7 @@ from router.commands.check.report import Report
 from router.commands.check.subjects import Subject, subjects
 from router.commands.check.verdict import ModelVerdict
 from router.commands.output import Output
+from router.commands.progress import waiting
 from router.config import files
 from router.config.errors import SettingsError
 from router.config.parsers import as_size
@@ -64,7 +65,8 @@ def check_command(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int
         for subject in about:
             files.check(subject.configuration.settings)
         first = about[0].configuration
-        known = (*first.secrets, *([token] if token else []))
+        known = {secret for one in about for secret in one.configuration.secrets}
+        known |= {token} if token else set()
         logs.configure("WARNING", first.settings.log_format, known, sys.stderr)
         place = _place(chosen.gpu_memory, about, environ)
     except (SettingsError, RouterError, OSError, pynvml.NVMLError) as error:
@@ -72,7 +74,8 @@ def check_command(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int
         return 2
     found = _engines(first)
     about = [replace(one, configuration=one.configuration.with_engines(found)) for one in about]
-    verdicts = asyncio.run(_check_all(about, place, token))
+    with waiting("asking the Hub and reading configurations"):
+        verdicts = asyncio.run(_check_all(about, place, token))
     notes = (*place.notes, *(() if found.version else (found.text,)))
     budget = first.settings.gpu_memory_budget or place.free
     Report(verdicts, budget, place.device, found.version, notes).show(
