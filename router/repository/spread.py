@@ -40,7 +40,7 @@ _EVEN = (  # of these each GPU has an equal share, in whole numbers
 )
 _IN_BLOCKS = _EVEN[:4]  # matrices: a quantization may have scales for blocks of these
 _VISION = ("vision_config", "vit_config", "visual")
-_VISION_HEADS = ("num_heads", "num_attention_heads")
+_VISION_EVEN = ("num_heads", "num_attention_heads", "intermediate_size")
 
 
 def spanned(flags: Sequence[str]) -> int:
@@ -114,16 +114,16 @@ def divides(shape: Shape, block: int, count: int) -> bool:
     even = [shape.number(name) for name in _EVEN]
     blocks = [shape.number(name) for name in _IN_BLOCKS]
     return (
-        not any(size % count for size in (*even, *_vision_heads(shape)))
+        not any(size % count for size in (*even, *_of_vision(shape)))
         and not any(size // count % block for size in blocks)
         and heads * shape.head // count % block == 0
     )
 
 
-def _vision_heads(shape: Shape) -> Iterator[int]:
+def _of_vision(shape: Shape) -> Iterator[int]:
     for name in _VISION:
         if isinstance(part := shape.config.get(name), dict):
-            yield from (whole(part.get(key)) for key in _VISION_HEADS)
+            yield from (whole(part.get(key)) for key in _VISION_EVEN)
 
 
 def _block(files: Files) -> int:

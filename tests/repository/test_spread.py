@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.models import MemoryPlan
 from router.repository.conditions import Conditions
@@ -11,6 +13,7 @@ from router.repository.memory_plan import Files, smallest
 from router.repository.model_shape import Shape
 from router.repository.spread import divides, first_gpu, spanned, spread_plan, widest
 from tests.repository.model_families import LLAMA, LLAMA_8B
+from tests.repository.test_memory_plan import CONFIGS, FLAGS, JSON
 
 GIB = 1 << 30
 BF16 = 2
@@ -106,6 +109,7 @@ def test_an_architecture_that_only_transformers_runs_is_not_spread() -> None:
         ({"moe_intermediate_size": 772}, 4),
         ({"vision_config": {"num_heads": 25}}, 1),
         ({"vision_config": {"num_attention_heads": 12}}, 4),
+        ({"vision_config": {"num_heads": 16, "intermediate_size": 3420}}, 4),
     ],
 )
 def test_only_what_divides_is_split(config: dict[str, Any], count: int) -> None:
@@ -134,3 +138,16 @@ def test_blocks_that_share_a_scale_are_not_split(stated: dict[str, Any]) -> None
     unquantized = LLAMA | {"intermediate_size": 128 * 111}
     less = replace(on, memory=16 * GIB)  # half of these files is loaded
     assert spread_plan(Files(unquantized, stored), less)[0].tensor == 2
+
+
+@given(CONFIGS, JSON, FLAGS, st.integers(1, 1 << 45), st.integers(1, 8))
+def test_any_configuration_is_planned_for_devices_that_are_there(
+    config: dict[str, Any], quantization: object, flags: list[str], stored: int, devices: int
+) -> None:
+    on = Conditions(flags=tuple(flags), memory=8 * GIB, devices=devices)
+    files = Files(config | {"quantization_config": quantization}, stored)
+    found, made_for = spread_plan(files, on)
+    if found.tensor is None:
+        assert (found.devices, made_for) == (spanned(flags), on)
+    else:
+        assert found.devices == found.tensor <= devices
