@@ -14,12 +14,17 @@ from types import MappingProxyType
 from router.config import options
 from router.config.settings import SETTINGS
 
+_INTERRUPTED = 130  # what shells report for Ctrl-C
+
 
 def run(chosen: argparse.Namespace) -> int:
     """Run the chosen command; return its exit status."""
     _leave_no_core()
     _forget_empty(os.environ)
-    return _COMMANDS.get(chosen.command, _serve)(chosen, os.environ)
+    try:
+        return _COMMANDS.get(chosen.command, _serve)(chosen, os.environ)
+    except KeyboardInterrupt:  # a worker that has begun to serve drains instead
+        return _INTERRUPTED
 
 
 def _serve(chosen: argparse.Namespace, environ: MutableMapping[str, str]) -> int:

@@ -6,14 +6,19 @@ import json
 import re
 import secrets
 import shutil
+import signal
+from errno import ENOSPC
+from typing import Any
 
 import pytest
 
 from engines.interpreter import Finding
 from router.app import Configuration, history_file
+from router.commands.check.checker import Checker
 from router.models import EngineKey
 from router.scheduler.history import History, Stage
-from tests.commands.harness import Operator
+from tests.commands.harness import PATIENCE, Operator
+from tests.eventually import eventually
 from tests.tiny_models import Kind, make
 
 pytestmark = pytest.mark.process
@@ -289,3 +294,26 @@ def test_a_terminal_gets_colors_unless_it_wants_none(operator: Operator) -> None
     assert "\x1b[31" not in plain.out
     assert "\x1b[1;31" not in plain.out
     assert "model_not_found" in plain.out
+
+
+async def test_a_disk_that_fails_is_part_of_the_verdict() -> None:
+    class FailingDisk:
+        async def admit(self, *_: object) -> None:
+            raise OSError(ENOSPC, "No space left on device")
+
+    parts: Any = (Configuration.read({}), FailingDisk(), None, None, None, None)
+    verdict = await Checker(*parts).check("acme/chat", None, "no token")
+    assert verdict.as_json()["refusal"] == {
+        "code": "storage_failed",
+        "message": "This machine's disk can't be used: No space left on device.",
+    }
+
+
+async def test_ctrl_c_ends_it_without_a_traceback(operator: Operator) -> None:
+    struck = operator.hub.faults.add(".*", "hang", times=None)
+    with operator.running("check", "acme/chat") as process:
+        await eventually(struck)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "Traceback" not in err

@@ -56,6 +56,10 @@ class Checker:
         except EngineStartError as error:
             refusal = StorageFailed(f"The model can't be judged: {error}.")
             steps.verdict = replace(steps.verdict, refusal=refusal)
+        except OSError as error:  # no room for the small files, say
+            reason = error.strerror or error
+            refusal = StorageFailed(f"This machine's disk can't be used: {reason}.")
+            steps.verdict = replace(steps.verdict, refusal=refusal)
         return steps.verdict
 
 
