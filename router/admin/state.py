@@ -107,6 +107,8 @@ class StateWriter:
             "download": _download(one.download),
             "standby": _standby(one, at),
             "pinned": one.pinned,
+            "pinned_by_file": one.spec.pinned,
+            "unloading": one.unloads,
             "last_used": at(one.last_used),
             "expires_at": at(one.expires_at),
             "evicted_next": one.evicted_next,

@@ -72,7 +72,7 @@ def _spares(view: View, wanted: list[Slot]) -> list[Slot]:
         for slot in view.roster.former.values()
         if _may(slot)
         and slot not in wanted
-        and not slot.failures
+        and not (slot.failures or slot.unloads)
         and slot.demand.interval(view.now) < min(WANTED_WITHIN, slot.spec.idle_ttl or inf)
     ]
 

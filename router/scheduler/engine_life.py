@@ -170,7 +170,7 @@ class EngineLife(SharedSlot):
 
     def _linger(self, now: float) -> None:
         """Go on for a while with what no request waits for: its caller may come back."""
-        wanted = self.spec.pinned and self.state is State.STARTING
+        wanted = self.pinned and self.state is State.STARTING
         if self.state in (State.FETCHING, State.STARTING) and not wanted:
             self.linger_until = now + self._limits.fetch_linger
 
@@ -353,6 +353,7 @@ class EngineLife(SharedSlot):
         self.from_gate = standby is not None and standby.standing
         self.process_since = standby.since if standby and not standby.standing else now
         self.generation = standby.generation if standby else next(self._numbers)
+        self.unloads = False
         self.standby, self.loaded, self.held, self.excess = None, True, self.claim, 0
         self.devices = place.devices
         self.sleeps, self.alone = allotment.sleeps, allotment.whole
@@ -370,7 +371,7 @@ class EngineLife(SharedSlot):
     ) -> actions.Allotment:
         """`alone`: no other model is wanted, so nobody gains if this one can sleep."""
         sleeps = self._limits.sleep_memory > 0 and self.spec.may_sleep
-        sleeps = sleeps and not (alone or self.no_sleep or self.spec.pinned)
+        sleeps = sleeps and not (alone or self.no_sleep or self.pinned)
         smaller = self.shrink is not Shrink.NONE
         tokens = None if whole else self.tokens
         tensor = self.plan.tensor if self.plan else None
@@ -380,7 +381,7 @@ class EngineLife(SharedSlot):
 
     def _wake(self, now: float) -> Action:
         self._move(Cause.WAKE, now)
-        self.loaded, self.held = True, self.claim
+        self.loaded, self.held, self.unloads = True, self.claim, False
         self.user = self.oldest.caller
         return actions.Wake(self.key, self.generation)
 
@@ -398,7 +399,31 @@ class EngineLife(SharedSlot):
         return actions.Sleep(self.key, self.generation)
 
     def expire(self, now: float) -> Action:
-        return self._stop(Cause.EXPIRED, now)
+        return self._stop(Cause.UNLOADED if self.unloads else Cause.EXPIRED, now)
+
+    def unload(self, now: float) -> list[Action]:
+        """Stop because the operator says so: what starts, at once; what is up, once it is idle
+        and memory may change hands. Requests that wait are served by the next start."""
+        self.pin = False
+        if self.state in (State.STARTING, State.FALLING_ASLEEP, State.WAKING):
+            return [self._stop(Cause.UNLOADED, now)]
+        self.unloads = self.state is not State.FETCHING
+        self.drain(now)
+        if self.state is State.FETCHING and not self.queue:
+            return self._cancel_fetch(Cause.ABANDONED, now)
+        return [] if self.queue else self.dismiss("the operator has unloaded its model", now)
+
+    def pin_down(self, now: float) -> list[Action]:
+        """Never make room nor expire, because the operator says so."""
+        self.pin, self.unloads = True, False
+        if self.state is State.STARTING:
+            self.linger_until = None
+        return self.revive(now) if self.state is State.DRAINING else []
+
+    def unpin(self, now: float) -> None:
+        self.pin = False
+        if not self.queue:
+            self._linger(now)
 
     def drain(self, now: float) -> None:
         """Take no more requests, because the memory is needed."""

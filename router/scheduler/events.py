@@ -46,6 +46,27 @@ class Released:
     answered: bool  # with a whole answer from the engine
 
 
+# From the operator.
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """A model's engine is to stop: now if it is idle, else after its requests in flight. It
+    does not come back until a request asks for it. It is no longer pinned by `Pin`."""
+
+    key: EngineKey
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A model's engine is never to make room, nor to expire, until `Unpin`."""
+
+    key: EngineKey
+
+
+@dataclass(frozen=True, slots=True)
+class Unpin:
+    key: EngineKey
+
+
 # From the tasks that carry the actions out.
 @dataclass(frozen=True, slots=True)
 class Described:
@@ -212,6 +233,9 @@ Event = (
     Wanted
     | Left
     | Released
+    | Unload
+    | Pin
+    | Unpin
     | Downloaded
     | ForgetSnapshot
     | Measured

@@ -105,7 +105,7 @@ def gives_way_at(start: Slot, waiting: Iterable[Slot], limits: Limits) -> float:
     At once if no request waits for it. If one does, a model that the operator did not name
     has a time of its own, which counts while another caller waits.
     """
-    if start.spec.pinned:
+    if start.pinned:
         return inf
     if not start.queue:
         return next((start.started_at for _ in waiting), inf)
@@ -143,7 +143,7 @@ class Holdings:
                 continue
             holder = self._holder(slot)
             self._held[holder] += 1
-            if not slot.spec.pinned:
+            if not slot.pinned:
                 self._own[holder] += 1
                 self._memory[holder] += slot.held * len(slot.devices)
 

@@ -55,6 +55,7 @@ def check(known: SchedulerView) -> None:
             *_requests(key, slot, known),
             *_trials(slot, known),
             *_engine(slot, known),
+            *_unloaded(slot, known),
             *_shutdown(slot, known),
         ):
             story = "\n  ".join(slot.tell_story())
@@ -108,12 +109,13 @@ def _engine(slot: Slot, known: SchedulerView) -> Iterator[str]:
     unwanted = slot.state in (State.FETCHING, State.STARTING) and not slot.queue
     if slot.linger_until is not None and not unwanted:
         yield "a download or start lingers that is wanted, or has ended"
-    pinned = slot.spec.pinned and slot.state is State.STARTING
+    pinned = slot.pinned and slot.state is State.STARTING
     if unwanted and slot.linger_until is None and not pinned:
         yield "a download or start has no deadline, and no request waits for it"
     if slot.state not in (State.COLD, State.FETCHING) and not slot.snapshot.parts:
         yield "it has no snapshot"
-    if slot.state is State.DRAINING and slot.spec.pinned and not known.shutting_down:
+    told = known.shutting_down or slot.unloads
+    if slot.state is State.DRAINING and slot.pinned and not told:
         yield "a pinned engine drains to make room"
     if slot.held and not slot.state.claims:
         yield "memory is held for no engine"
@@ -124,6 +126,15 @@ def _engine(slot: Slot, known: SchedulerView) -> Iterator[str]:
         yield "a drain deadline without a drain"
     if slot.due_at(known.limits, known.now) < known.wake_at:
         yield "no timer is set for what is due next"
+
+
+def _unloaded(slot: Slot, known: SchedulerView) -> Iterator[str]:
+    gone = slot.unloads and slot.state is State.DRAINING and slot.idle
+    may_go = known.roster.loading.isdisjoint(slot.devices) and not known.shutting_down
+    if gone and may_go:
+        yield "it is idle, and stays though the operator has unloaded it"
+    if slot.unloads and slot.state in (State.STARTING, State.READY, State.WAKING):
+        yield "it takes requests, though the operator has unloaded it"
 
 
 def _shutdown(slot: Slot, known: SchedulerView) -> Iterator[str]:

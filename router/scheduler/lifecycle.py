@@ -12,6 +12,8 @@ Rules that the table can't say:
 * DRAIN to make room ends with EVICTED, once the engine is idle and memory may change hands,
   or with REVIVED, when the room is no longer needed. DRAIN for a shutdown ends with DRAINED
   or DRAIN_TIMEOUT.
+* UNLOADED is for an engine that the operator does not want: at once where it starts, wakes or
+  falls asleep, else once it is idle and memory may change hands, after a DRAIN.
 * EXPIRED is for an idle engine: unused for its `idle_ttl`, or yielded by quota.
 * An illegal cause raises `IllegalTransition` and changes nothing.
 """
@@ -72,6 +74,7 @@ class Cause(StrEnum):
     SLEPT = "fell asleep"
     WAKE = "told to wake"
     AWAKE = "woke"
+    UNLOADED = "unloaded"
     GONE = "gone"
     VERIFY_FILES = "gone, files to be verified"
 
@@ -92,6 +95,7 @@ TABLE: Mapping[State, Mapping[Cause, State]] = {
         Cause.START_FAILED: State.STOPPING,
         Cause.ABANDONED: State.STOPPING,
         Cause.SHUT_DOWN: State.STOPPING,
+        Cause.UNLOADED: State.STOPPING,
     },
     State.READY: {
         Cause.EVICTED: State.STOPPING,
@@ -109,11 +113,13 @@ TABLE: Mapping[State, Mapping[Cause, State]] = {
         Cause.DRAIN_TIMEOUT: State.STOPPING,
         Cause.CRASHED: State.STOPPING,
         Cause.SHUT_DOWN: State.STOPPING,
+        Cause.UNLOADED: State.STOPPING,
     },
     State.FALLING_ASLEEP: {
         Cause.SLEPT: State.ASLEEP,
         Cause.CRASHED: State.STOPPING,
         Cause.SHUT_DOWN: State.STOPPING,
+        Cause.UNLOADED: State.STOPPING,
     },
     State.ASLEEP: {
         Cause.WAKE: State.WAKING,
@@ -121,11 +127,13 @@ TABLE: Mapping[State, Mapping[Cause, State]] = {
         Cause.EXPIRED: State.STOPPING,
         Cause.CRASHED: State.STOPPING,
         Cause.SHUT_DOWN: State.STOPPING,
+        Cause.UNLOADED: State.STOPPING,
     },
     State.WAKING: {
         Cause.AWAKE: State.READY,
         Cause.CRASHED: State.STOPPING,
         Cause.SHUT_DOWN: State.STOPPING,
+        Cause.UNLOADED: State.STOPPING,
     },
     State.STOPPING: {Cause.GONE: State.FETCHED, Cause.VERIFY_FILES: State.COLD},
 }

@@ -284,12 +284,26 @@ class Scheduler:
                     for slot in due
                     for done in self._change(slot).tick(now, waits.get(slot.key))
                 ]
+            case events.Unload(key) | events.Pin(key) | events.Unpin(key):
+                known = key in self._lives and not self.shutting_down
+                return self._operate(self._change(self._lives[key]), event) if known else []
             case events.Downloaded(caller, size):
                 self._quotas.charge_bytes(caller, size, now)
             case _ if isinstance(event, events.Report):
                 return self._reported(event)
             case _:
                 return self._advance_all(event)
+        return []
+
+    def _operate(self, slot: EngineLife, event: events.Event) -> list[actions.Action]:
+        """Do what the operator says."""
+        slot.note(event, self._now)
+        match event:
+            case events.Unload():
+                return slot.unload(self._now)
+            case events.Pin():
+                return slot.pin_down(self._now)
+        slot.unpin(self._now)
         return []
 
     def _advance_all(self, event: events.Event) -> list[actions.Action]:
@@ -412,7 +426,7 @@ class Scheduler:
         for left in reversed(range(self.limits.devices)):
             decided = plan(self._view(free))
             started = started or decided.start is not None
-            last = left == 0 or not (decided.start or decided.evict)
+            last = left == 0 or not (decided.start or decided.evict or decided.expire)
             done += self._follow(decided, last=last)
             self._file()
             if last:
@@ -477,6 +491,6 @@ class Scheduler:
         for slot in drain:
             self._change(slot).drain(self._now)
         for slot in tuple(self._roster.in_state(State.DRAINING).values()):
-            if slot not in drain and slot is not evict:
+            if slot not in drain and slot is not evict and not slot.unloads:
                 done += self._change(slot).revive(self._now)
         return done

@@ -44,8 +44,8 @@ class Plan:
     evict: Slot | None = None
     sleep: bool = False  # it need not stop: there is room for its weights
     expire: Slot | None = None
-    # Engines that are to drain; all others that drain are revived. None: free memory is not
-    # known in this pass, so neither happens.
+    # Engines that are to drain; all others that drain are revived. None: neither happens, since
+    # free memory is not known in this pass, or something else comes first.
     drain: tuple[Slot, ...] | None = ()
     reject: tuple[tuple[Slot, RouterError], ...] = ()
     next: tuple[Slot, ...] = ()  # the models that wait for room, in order
@@ -76,6 +76,8 @@ class _Planner:
         self._wake_at = inf
 
     def plan(self) -> Plan:
+        if unloaded := self._unloaded():
+            return replace(self._plan(expire=unloaded), drain=None)
         for slot in self._view.in_turn():
             if error := self._view.unfit(slot):
                 self._reject.append((slot, error))
@@ -176,7 +178,8 @@ class _Planner:
         cheaper = [
             one
             for one in asleep
-            if not (one.queue or self._ledger.moves(one.devices)) and least(one) < least(victim)
+            if not (one.queue or one.pinned or self._ledger.moves(one.devices))
+            and least(one) < least(victim)
         ]
         if victim.weights <= room + sum(one.weights for one in cheaper):
             return self._plan(evict=min(cheaper, key=least))
@@ -231,7 +234,7 @@ class _Planner:
         found: dict[bool, list[Slot]] = {False: [], True: []}
         for state in (State.READY, State.DRAINING, State.ASLEEP):
             for slot in self._view.roster.in_state(state).values():
-                if not slot.spec.pinned:
+                if not slot.pinned:
                     found[_is_wanted(slot)].append(slot)
         return found
 
@@ -239,6 +242,17 @@ class _Planner:
         """Whether a request for `victim` goes before those for `slot`, so that it would only
         start again."""
         return bool(victim.queue) and self._view.turn(victim) < self._view.turn(slot)
+
+    def _unloaded(self) -> Slot | None:
+        """An engine that the operator does not want, and that can stop now. One that sleeps
+        wakes for requests that wait for it."""
+        draining, asleep = map(self._view.roster.in_state, (State.DRAINING, State.ASLEEP))
+        may_go = chain(
+            (one for one in draining.values() if one.idle),
+            (one for one in asleep.values() if not one.queue),
+        )
+        told = (one for one in may_go if one.unloads)
+        return next((one for one in told if not self._ledger.moves(one.devices)), None)
 
     def _expired(self) -> Slot | None:
         if self._ledger.moves_everywhere:

@@ -130,7 +130,7 @@ class Quotas:
         excess = len(own) + 1 - limit
         if excess <= 0:
             return []
-        idle = [other for other in own if other.unused and not other.spec.pinned]
+        idle = [other for other in own if other.unused and not other.pinned]
         idle.sort(key=lambda other: other.last_used)
         return idle[:excess] if excess <= len(idle) else None
 

@@ -72,6 +72,7 @@ class EngineReport:
     download: Download | None  # None: none runs
     standby: StandbyReport | None
     pinned: bool
+    unloads: bool  # the operator does not want it: it stops as soon as it can
     last_used: float | None  # None: never
     expires_at: float | None  # None: it does not, or not yet
     evicted_next: int | None  # 1: the first to make room; None: it never does, or is not up

@@ -95,7 +95,7 @@ class Roster:
         self._count(filed.caller, before.caller)
         _keep(self.queued, slot, here=waits)
         _keep(self.standby, slot, here=slot.standby is not None)
-        _keep(self.pinned, slot, here=state.claims and slot.spec.pinned)
+        _keep(self.pinned, slot, here=state.claims and slot.pinned)
         if filed.due != before.due and filed.due < inf:
             self._push(filed.due, number)
 

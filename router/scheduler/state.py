@@ -173,6 +173,9 @@ class Slot:
     shrink: Shrink = Shrink.NONE  # of its cache, after it ran out of memory
     shrunk_at: float = -inf
     verify_files: bool = False  # the last start failed: files may be missing or damaged
+    # what the operator said while the worker ran
+    pin: bool = False
+    unloads: bool = False  # it takes no more requests and stops; none is started ahead
     track: Track = field(default_factory=Track)  # for the operator
     # the last events and moves, each with its time
     story: deque[tuple[float, Event | Cause]] = field(
@@ -181,6 +184,11 @@ class Slot:
 
     def __post_init__(self) -> None:
         self.key = self.spec.key
+
+    @property
+    def pinned(self) -> bool:
+        """It never makes room, and never expires: by its settings, or the operator said so."""
+        return self.spec.pinned or self.pin
 
     @property
     def startable(self) -> bool:
@@ -270,7 +278,7 @@ class Slot:
     def expires_at(self) -> float:
         """When an idle engine has been idle for too long; `inf`: never."""
         up = self.state is State.READY or self.state is State.ASLEEP
-        if not up or self.leases or self.queue or self.spec.pinned:
+        if not up or self.leases or self.queue or self.pinned:
             return inf
         if self.yielded_by_quota:
             return self.last_used
@@ -284,7 +292,7 @@ class Slot:
 
     def forgettable(self, now: float) -> bool:
         """Whether nothing needs this slot: no request, no engine, no memory of failures."""
-        idle = not self.queue and self.standby is None
+        idle = not (self.queue or self.standby or self.pin)
         if self.state is State.FETCHED:
             return idle and now >= max(self.retry_at, self.suspicion.until)
         return idle and self.state is State.COLD and now >= self.forgettable_at

@@ -75,7 +75,7 @@ def _shown(roster: Roster) -> Iterator[Slot]:
             roster.in_state(State.FETCHING).values(),
             roster.queued.values(),
             roster.standby.values(),
-            (slot for slot in off if slot.failures),
+            (slot for slot in off if slot.failures or slot.pin),
         )
     )
 
@@ -125,7 +125,8 @@ class _Known:
             wait=self._wait(slot, download) if slot.queue else None,
             download=download,
             standby=_standby(slot),
-            pinned=slot.spec.pinned,
+            pinned=slot.pinned,
+            unloads=slot.unloads and slot.state in _UP,
             last_used=slot.last_used if slot.track.starts else None,
             expires_at=_time(slot.expires_at),
             evicted_next=self._order.get(slot),
@@ -146,13 +147,16 @@ class _Known:
         )
 
 
+_UP = (State.READY, State.DRAINING, State.ASLEEP)
+
+
 def _by_eviction(view: View) -> Iterator[Slot]:
     """The engines in the order in which they would make room: idle ones first."""
     up = [
         slot
-        for state in (State.READY, State.DRAINING, State.ASLEEP)
+        for state in _UP
         for slot in view.roster.in_state(state).values()
-        if not slot.spec.pinned
+        if not slot.pinned
     ]
     for idle in (True, False):
         yield from view.by_loss(slot for slot in up if slot.idle is idle)

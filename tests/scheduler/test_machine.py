@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -275,7 +276,7 @@ class SchedulerHarness:
         waiting = [slot for slot in view.in_turn() if not view.unfit(slot)]
         for slot in slots:
             if slot.state is State.STARTING and any(view.contends(w, slot) for w in waiting):
-                assert slot.queue or slot.spec.pinned, "an unwanted start goes on"
+                assert slot.queue or slot.pinned, "an unwanted start goes on"
 
     def check_start(self, action: actions.Start) -> None:
         ahead = self.processes.pop(action.generation, None)
@@ -338,7 +339,7 @@ class SchedulerHarness:
         assert process.action.spec.key == key
         assert process.state != "stopping", "stopped twice"
         cut = [r for r in self.requests.values() if r.in_flight and r.generation == generation]
-        if why in ("evicted", "expired", "drained", "shutdown"):
+        if why in ("evicted", "expired", "drained", "shutdown", "unloaded"):
             assert not cut, f"{why} with requests in flight"
         if why == "abandoned":
             assert process.state == "starting"
@@ -347,6 +348,9 @@ class SchedulerHarness:
             assert not process.action.spec.pinned, "abandoned, though pinned"
         if why in ("evicted", "expired"):
             assert not process.action.spec.pinned, f"{why}, though pinned"
+            assert not self.scheduler.slots[key].pin, f"{why}, though the operator pinned it"
+        moves = process.state in ("starting", "falling asleep", "waking")
+        if why in ("evicted", "expired") or (why == "unloaded" and not moves):
             self.check_still(process.devices)
         for request in cut:
             request.state = "cut"
@@ -429,6 +433,13 @@ class PoolLife(RuleBasedStateMachine):
     @rule(caller=st.sampled_from("xy"))
     def download(self, caller: str) -> None:
         self.harness.tell(events.Downloaded(caller, 1))
+
+    @rule(
+        which=st.sampled_from(SPECS),
+        says=st.sampled_from([events.Unload, events.Unload, events.Pin, events.Unpin]),
+    )
+    def operate(self, which: EngineSpec, says: Callable[[EngineKey], events.Event]) -> None:
+        self.harness.tell(says(which.key))
 
     @rule(which=st.sampled_from(SPECS))
     def remove_files(self, which: EngineSpec) -> None:
