@@ -36,6 +36,7 @@ from router.admin.engine_metrics import EngineMetrics, ScrapedEngine, has_metric
 from router.admin.exposition import Exposition
 from router.admin.gauges import PoolGauges
 from router.admin.last_hour import LastHour
+from router.admin.loads import Loads
 from router.admin.metrics import Metrics
 from router.admin.names import Names
 from router.admin.past import Past
@@ -151,6 +152,7 @@ class Parts:
 
     pool: EnginePool
     service: Service
+    run: Run
     admin: Admin
     past: Past
     exposition: Exposition
@@ -205,8 +207,9 @@ class Assembly:
         self._stack.push_async_callback(upstream.close)
         service = self._service(pool, admission, aside, upstream)
         exposition = self._exposition(pool, admission, upstream)
-        operations = self._operations(pool, service, disk)
-        return Parts(pool, service, *operations, exposition, background)
+        run = Run(pool)
+        operations = self._operations(pool, service, run, disk)
+        return Parts(pool, service, run, *operations, exposition, background)
 
     def _disk(self) -> Disk:
         settings, models = self._settings, self._configuration.catalog.models
@@ -369,7 +372,9 @@ class Assembly:
         engines = EngineMetrics(targets, upstream.get)
         return Exposition((metrics, gauges), engines, versions)
 
-    def _operations(self, pool: EnginePool, service: Service, disk: Disk) -> tuple[Admin, Past]:
+    def _operations(
+        self, pool: EnginePool, service: Service, run: Run, disk: Disk
+    ) -> tuple[Admin, Past]:
         configuration, settings = self._configuration, self._settings
         started_at = time.time()
 
@@ -385,8 +390,15 @@ class Assembly:
 
         names = Names(lambda: configuration.catalog)
         writer = StateWriter(names, Redactor(configuration.secrets))
-        meter = DiskMeter(disk.usage, self._clock)
-        admin = Admin(pool, writer, meter, facts, time.time)
+        admin = Admin(
+            pool,
+            names=names,
+            writer=writer,
+            disk=DiskMeter(disk.usage, self._clock),
+            loads=Loads(service),
+            facts=facts,
+            leave=run.leave,
+        )
         self._stack.push_async_callback(admin.close)
         journal = LastHour()
         self._stack.enter_context(pool.watch(journal.tell, usual=False))
@@ -442,7 +454,7 @@ class Worker:
 
     async def until_leaving(self, service: Service) -> None:
         """Preload models; return at a signal, or when the machine is at fault."""
-        await Run(self._opened.pool, service).until_leaving(self._configuration.catalog)
+        await self._opened.run.until_leaving(service, self._configuration.catalog)
 
     async def drain(self) -> int:
         """Let requests end, then stop every engine; return the process's exit status."""

@@ -20,19 +20,19 @@ Work = Callable[[], Awaitable[None]]
 class Run:
     """Takes requests until the worker is to leave."""
 
-    def __init__(self, pool: EnginePool, service: Service) -> None:
-        self._pool, self._service = pool, service
+    def __init__(self, pool: EnginePool) -> None:
+        self._pool = pool
         self._stop = asyncio.Event()
 
-    async def until_leaving(self, catalog: Catalog) -> None:
+    async def until_leaving(self, service: Service, catalog: Catalog) -> None:
         """Preload models; return at a signal, or when the machine is at fault."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
 
         async def warm_up() -> None:
-            await preload(catalog, self._service.preload)
-            self._service.ready = True
+            await preload(catalog, service.preload)
+            service.ready = True
             _log.info("ready")
 
         async with asyncio.TaskGroup() as group:
@@ -43,12 +43,16 @@ class Run:
             await self._stop.wait()
             for task in tasks:
                 task.cancel()
-        self._service.leaving = True
+        service.leaving = True
 
     def stop(self) -> None:
         """Leave. Called again: cut off the requests that are still in flight."""
         if self._stop.is_set():
             self._pool.hurry()
+        self._stop.set()
+
+    def leave(self) -> None:
+        """Leave. Called again: nothing more."""
         self._stop.set()
 
     async def _stop_at_fault(self) -> None:

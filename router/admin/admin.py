@@ -1,4 +1,4 @@
-"""What the operator sees of a running worker.
+"""What the operator sees of a running worker, and can have done.
 
 Everything here is for the operator alone: it names private models of callers.
 """
@@ -6,7 +6,9 @@ Everything here is for the operator alone: it names private models of callers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,9 +16,15 @@ import orjson
 
 from router.admin.disk_meter import DiskMeter
 from router.admin.listener import ListenerTooSlow, StateListener
+from router.admin.loads import Loads
+from router.admin.names import Names, id_of
 from router.admin.state import StateWriter, WorkerFacts
-from router.errors import QueueFull
+from router.errors import InvalidRequest, ModelNotFound, QueueFull
+from router.models import EngineKey
 from router.pool.pool import EnginePool
+from router.scheduler.report import EngineReport
+
+_log = logging.getLogger(__name__)
 
 MOST_LISTENERS = 8
 _KEEP_ALIVE = b": nothing new\n\n"
@@ -35,20 +43,25 @@ class EventPace:
 class Admin:
     """Implements `router.http.admin_routes.Operations`.
 
-    `facts`: what holds for the whole worker now. `wall`: seconds since 1970.
+    `facts`: what holds for the whole worker now. `leave`: makes it leave, as a signal does.
+    `wall`: seconds since 1970.
     """
 
     def __init__(
         self,
         pool: EnginePool,
+        *,
+        names: Names,
         writer: StateWriter,
         disk: DiskMeter,
+        loads: Loads,
         facts: Callable[[], WorkerFacts],
-        wall: Callable[[], float],
-        *,
+        leave: Callable[[], None],
+        wall: Callable[[], float] = time.time,
         pace: EventPace | None = None,
     ) -> None:
-        self._pool, self._writer, self._disk = pool, writer, disk
+        self._pool, self._names, self._writer = pool, names, writer
+        self._disk, self._loads, self._leave = disk, loads, leave
         self._facts, self._wall = facts, wall
         self._pace = pace or EventPace()
         self._listeners: set[StateListener] = set()
@@ -90,11 +103,66 @@ class Admin:
             while not await listener.changed(within) and not status.report.moves:
                 yield _KEEP_ALIVE
 
+    async def load(self, name: str, *, wait: bool) -> bytes:
+        """Load a model as if it were to be preloaded. `wait`: return when it is ready.
+
+        Raises `RouterError`: what a request for it, without a token, would get.
+        """
+        return self._shown({await self._loads.load(name, wait=wait)})
+
+    def unload(self, name: str) -> bytes:
+        """Unload what a name means, and return it. Raises `ModelNotFound`."""
+        return self._each("unload", self._meant(name), self._pool.unload)
+
+    def pin(self, name: str) -> bytes:
+        """Raises `ModelNotFound`, and `InvalidRequest` where no engine is up or comes."""
+        up = [one for one in self._meant(name) if one.state.claims]
+        if not up:
+            raise InvalidRequest("This model has no engine: load it first.")
+        return self._each("pin", up, self._pool.pin)
+
+    def unpin(self, name: str) -> bytes:
+        """Raises `ModelNotFound`, and `InvalidRequest` where the models file pins it."""
+        meant = self._meant(name)
+        if any(one.spec.pinned for one in meant):
+            raise InvalidRequest("MODELS_CONFIG pins this model: it can only be unloaded.")
+        return self._each("unpin", meant, self._pool.unpin)
+
+    def drain(self) -> None:
+        """Let the worker leave after its requests in flight."""
+        _log.info("the operator says: drain")
+        self._leave()
+
+    def _meant(self, name: str) -> list[EngineReport]:
+        shown = self._pool.report().report.engines
+        meant = self._names.meant(name, (one.spec for one in shown))
+        if not meant:
+            raise ModelNotFound("No model of that name is loaded, or comes: see /admin/state.")
+        return [one for one in shown if one.spec in meant]
+
+    def _each(
+        self, word: str, engines: Iterable[EngineReport], do: Callable[[EngineKey], None]
+    ) -> bytes:
+        keys = {one.key for one in engines}
+        for key in keys:
+            _log.info("the operator says: %s %s", word, key)
+            do(key)
+        return self._shown(keys)
+
+    def _shown(self, keys: Collection[EngineKey]) -> bytes:
+        """These engines, as a state shows them now."""
+        status = self._pool.report()
+        shift = self._wall() - status.report.now
+        engines = [one for one in status.report.engines if one.key in keys]
+        shown = [self._writer.engine(one, status, shift) for one in engines]
+        return orjson.dumps({"ids": sorted({id_of(key) for key in keys}), "engines": shown})
+
     async def close(self) -> None:
         """No engine is left: send the last state to all listeners, and no more."""
         self._closed = True
         for listener in self._listeners:
             listener.wake()
+        await self._loads.close()
         await self._disk.close()
 
 

@@ -48,7 +48,7 @@ class StateWriter:
         """`now`: since 1970, when `status` was taken."""
         report = status.report
         shift = now - report.now
-        engines = [self._engine(one, status, shift) for one in report.engines]
+        engines = [self.engine(one, status, shift) for one in report.engines]
         return {
             "now": now,
             "worker": {
@@ -79,7 +79,7 @@ class StateWriter:
         """The end of a text, where the cause stands."""
         return self._redact(text)[-_LONGEST_TEXT:]
 
-    def _engine(self, one: EngineReport, status: PoolStatus, shift: float) -> Json:
+    def engine(self, one: EngineReport, status: PoolStatus, shift: float) -> Json:
         at = _Times(shift)
         model = one.spec.model
         return {

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Protocol
 
 from aiohttp import web
 
 from router.errors import RouteNotFound
 from router.http.answers import READ, json_answer, method_not_allowed
-from router.http.connection import HEADERS_KEY
+from router.http.connection import HEADERS_KEY, Handler
 
 PREFIX = "/admin/"
-_STATE, _EVENTS = f"{PREFIX}state", f"{PREFIX}events"
+_MODELS = f"{PREFIX}models/"
+_VERBS = ("load", "unload", "pin", "unpin")
+_ROUTES = (
+    *(f"{PREFIX}{name}" for name in ("state", "events", "drain")),
+    *(f"{_MODELS}{{id}}/{verb}" for verb in _VERBS),
+)
 _STREAM = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
@@ -32,6 +38,22 @@ class Operations(Protocol):
         """Server-sent events, until the worker ends. Raises `QueueFull` before the first."""
         ...
 
+    # Each of these returns JSON: the engines that it is about. They raise `RouterError`.
+
+    async def load(self, name: str, *, wait: bool) -> bytes:
+        """`wait`: until the model is ready."""
+        ...
+
+    def unload(self, name: str) -> bytes: ...
+
+    def pin(self, name: str) -> bytes: ...
+
+    def unpin(self, name: str) -> bytes: ...
+
+    def drain(self) -> None:
+        """Let the worker leave after its requests in flight."""
+        ...
+
 
 class AdminRoutes:
     """Implements `OperatorRoutes`."""
@@ -46,16 +68,46 @@ class AdminRoutes:
         return path.startswith(PREFIX)
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = request.path
-        if path == _STATE:
-            if request.method not in READ:
-                return method_not_allowed(request, *READ)
-            return json_answer(request, await self._operations.state())
-        if path == _EVENTS:
-            if request.method != "GET":
-                return method_not_allowed(request, "GET")
-            return await self._stream(request)
-        raise RouteNotFound(f"No such route. There are: {_STATE}, {_EVENTS}.")
+        handler, methods = self._route(request.path)  # decoded
+        if request.method not in methods:
+            return method_not_allowed(request, *methods)
+        return await handler(request)
+
+    def _route(self, path: str) -> tuple[Handler, tuple[str, ...]]:
+        """What serves a path, and the methods that it takes. Raises `RouteNotFound`."""
+        match path:
+            case "/admin/state":
+                return self._state, READ
+            case "/admin/events":
+                return self._stream, ("GET",)
+            case "/admin/drain":
+                return self._drain, ("POST",)
+        name, _, verb = path.removeprefix(_MODELS).rpartition("/")
+        if path.startswith(_MODELS) and name and verb in _VERBS:
+            return partial(self._operate, name, verb), ("POST",)
+        raise RouteNotFound(f"No such route. There are: {', '.join(_ROUTES)}.")
+
+    async def _state(self, request: web.BaseRequest) -> web.StreamResponse:
+        return json_answer(request, await self._operations.state())
+
+    async def _drain(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._operations.drain()
+        return json_answer(request, {"leaving": True}, 202)
+
+    async def _operate(
+        self, name: str, verb: str, request: web.BaseRequest
+    ) -> web.StreamResponse:
+        operations = self._operations
+        match verb:
+            case "load":
+                wait = request.query.get("wait") in ("1", "true")
+                loaded = await operations.load(name, wait=wait)
+                return json_answer(request, loaded, 200 if wait else 202)
+            case "unload":
+                return json_answer(request, operations.unload(name))
+            case "pin":
+                return json_answer(request, operations.pin(name))
+        return json_answer(request, operations.unpin(name))
 
     async def _stream(self, request: web.BaseRequest) -> web.StreamResponse:
         async with aclosing(self._operations.events()) as events:

@@ -211,6 +211,17 @@ class EnginePool:
             if slot.state is State.READY and slot.generation in engines
         ]
 
+    def unload(self, key: EngineKey) -> None:
+        """Stop an engine: now if it is idle, else after its requests in flight."""
+        self._feed(events.Unload(key))
+
+    def pin(self, key: EngineKey) -> None:
+        """Let an engine neither make room nor expire, until it is unpinned or unloaded."""
+        self._feed(events.Pin(key))
+
+    def unpin(self, key: EngineKey) -> None:
+        self._feed(events.Unpin(key))
+
     @contextmanager
     def watch(self, watcher: Watcher, *, usual: bool = True) -> Iterator[None]:
         """Tell `watcher` of each event from now on, until the block ends. `usual`: also that a

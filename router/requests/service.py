@@ -6,7 +6,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +38,14 @@ from router.side_process import Aside
 # No more than a request costs in any case. A body of so few bytes needs no look.
 _MOMENT = 0.0005  # seconds
 _SMALL = 4096  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Loadable:
+    """An engine that may be started for the operator. `credential`: for the download."""
+
+    spec: EngineSpec
+    credential: Token | None
 
 
 class Service:
@@ -131,11 +139,20 @@ class Service:
 
     async def preload(self, model: OperatorModel) -> None:
         """Start an operator's model, and return when it is ready. Raises `RouterError`."""
-        admitted = await self._admission.admit(model.name, None)
-        deadline = self._clock() + self._settings.queue_timeout
+        await self.load(await self.to_load(model.name))
+
+    async def to_load(self, name: str) -> Loadable:
+        """What to load for a name, without a request and a caller's token: the operator's
+        models, and what the worker's token may serve. Raises `RouterError`."""
+        admitted = await self._admission.admit(name, None)
         spec = self._spec(admitted)
         check_served(spec.model)
-        with self._pool.lease(spec, admitted.download_credential, deadline=deadline) as lease:
+        return Loadable(spec, admitted.download_credential)
+
+    async def load(self, what: Loadable) -> None:
+        """Start its engine, and return when it is ready. Raises `RouterError`."""
+        deadline = self._clock() + self._settings.queue_timeout
+        with self._pool.lease(what.spec, what.credential, deadline=deadline) as lease:
             await lease.granted()
 
     def _deadlines(self) -> Deadlines:

@@ -9,13 +9,17 @@ from typing import Any
 
 from router.admin.admin import Admin, EventPace
 from router.admin.disk_meter import DiskMeter
+from router.admin.loads import Loads
 from router.admin.names import Names
 from router.admin.state import StateWriter, WorkerFacts
 from router.config.catalog import Catalog, OperatorModel
 from router.downloads.disk import DiskUsage
+from router.errors import RouterError
 from router.logs import Redactor
 from router.models import ModelRef
+from router.requests.service import Loadable
 from router.secrets import Secret
+from tests.pool.fakes import GIB, spec
 from tests.pool.harness import PoolHarness
 
 Json = dict[str, Any]
@@ -56,14 +60,36 @@ class AdminHarness:
             self.measured += 1
             return self.usage
 
+        names = Names(lambda: Catalog(self.models))
+        self.left = False
+        self.refusals: dict[str, RouterError] = {}
         self.admin = Admin(
             pool.pool,
-            StateWriter(Names(lambda: Catalog(self.models)), Redactor([secret])),
-            DiskMeter(measure, pool.clock),
-            lambda: WorkerFacts(WALL, ready=True, leaving=False, max_queue=9, max_loaded=2),
-            lambda: pool.clock() - 1000.0 + WALL,
+            names=names,
+            writer=StateWriter(names, Redactor([secret])),
+            disk=DiskMeter(measure, pool.clock),
+            loads=Loads(self),
+            facts=lambda: WorkerFacts(
+                WALL, ready=True, leaving=False, max_queue=9, max_loaded=2
+            ),
+            leave=self._leave,
+            wall=lambda: pool.clock() - 1000.0 + WALL,
             pace=pace or EventPace(gap=0.0),
         )
+
+    def _leave(self) -> None:
+        self.left = True
+
+    async def to_load(self, name: str) -> Loadable:
+        """Implements `Loader`. Each name is that of a model of `org`, unless it is refused."""
+        if name in self.refusals:
+            raise self.refusals[name]
+        return Loadable(spec(name, memory=GIB), None)
+
+    async def load(self, what: Loadable) -> None:
+        deadline = self.pool.clock() + 60
+        with self.pool.pool.lease(what.spec, None, deadline=deadline) as lease:
+            await lease.granted()
 
     async def state(self) -> Json:
         state: Json = json.loads(await self.admin.state())

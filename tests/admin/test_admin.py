@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
@@ -12,7 +13,7 @@ import pytest
 from router.admin.admin import MOST_LISTENERS, EventPace
 from router.admin.disk_meter import OLD
 from router.admin.listener import MOST
-from router.errors import QueueFull
+from router.errors import EngineFailed, InvalidRequest, ModelNotFound, QueueFull
 from router.scheduler import events
 from router.secrets import Secret
 from tests.admin.harness import WALL, AdminHarness
@@ -26,7 +27,7 @@ SECRET = secrets.token_hex(16)
 @pytest.fixture
 async def pool() -> AsyncIterator[PoolHarness]:
     async with AsyncExitStack() as stack:
-        yield pool_harness(stack)
+        yield pool_harness(stack, max_loaded=8)
 
 
 @pytest.fixture
@@ -185,3 +186,117 @@ async def test_a_listener_hears_the_end_of_the_worker(
         assert (await waiting)[0] == "state"
         with pytest.raises(StopAsyncIteration):
             await listener.next()
+
+
+# What the operator has done
+
+
+def ids(answer: bytes) -> list[str]:
+    return [one.partition("@")[0] for one in json.loads(answer)["ids"]]
+
+
+async def test_a_name_means_all_engines_of_a_model_and_an_alias_the_operators_own(
+    pool: PoolHarness, admin: AdminHarness
+) -> None:
+    pool.instant()
+    for one in (A, spec("a", memory=GIB), B):
+        await pool.call(one).end()
+        await settle()
+    assert len(json.loads(admin.admin.pin("ORG/a"))["ids"]) == 1  # one commit
+    assert len(json.loads(admin.admin.pin("org/a"))["engines"]) == 2
+    assert [one["listed"] for one in json.loads(admin.admin.pin("first"))["engines"]] == [True]
+    assert ids(admin.admin.pin(f"org/b@{'c' * 40}")) == ["org/b"]
+    assert ids(admin.admin.pin("org/b@ccccccc")) == ["org/b"]
+    for unknown in ("org/c", "org/b@ccc", "org/b@main", "org", ""):
+        with pytest.raises(ModelNotFound):
+            admin.admin.unload(unknown)
+
+
+async def test_an_unloaded_engine_is_shown_as_it_goes_and_then_no_more(
+    pool: PoolHarness, admin: AdminHarness
+) -> None:
+    pool.instant()
+    busy = pool.call(A)
+    await settle()
+    (engine,) = json.loads(admin.admin.unload("org/a"))["engines"]
+    assert (engine["state"], engine["unloading"]) == ("draining", True)
+    await busy.end()
+    await settle()
+    assert (await admin.state())["engines"] == []
+
+
+async def test_only_an_engine_that_is_up_or_comes_can_be_pinned(
+    pool: PoolHarness, admin: AdminHarness
+) -> None:
+    pool.call(A)
+    await settle()
+    with pytest.raises(InvalidRequest, match="load it first"):
+        admin.admin.pin("org/a")
+    pool.downloader.finish("a")
+    await settle()
+    (engine,) = json.loads(admin.admin.pin("org/a"))["engines"]
+    assert (engine["pinned"], engine["pinned_by_file"]) == (True, False)
+    (engine,) = json.loads(admin.admin.unpin("org/a"))["engines"]
+    assert not engine["pinned"]
+
+
+async def test_what_the_models_file_pins_is_not_unpinned(
+    pool: PoolHarness, admin: AdminHarness
+) -> None:
+    pool.instant().call(spec("a", memory=GIB, pinned=True))
+    await settle()
+    with pytest.raises(InvalidRequest, match="MODELS_CONFIG"):
+        admin.admin.unpin("org/a")
+
+
+async def test_a_load_is_under_way_when_the_answer_comes_and_goes_on_without_anybody(
+    pool: PoolHarness, admin: AdminHarness
+) -> None:
+    (engine,) = json.loads(await admin.admin.load("b", wait=False))["engines"]
+    assert (engine["state"], engine["waiting"]["requests"]) == ("fetching", 1)
+    assert engine["waiting"]["callers"] == [{"caller": None, "requests": 1}]
+    again = json.loads(await admin.admin.load("b", wait=False))["engines"]
+    assert again[0]["waiting"]["requests"] == 1
+    pool.downloader.finish("b")
+    await settle()
+    pool.launcher.ready("b")
+    await settle()
+    (engine,) = (await admin.state())["engines"]
+    assert (engine["state"], engine["in_flight"]["requests"]) == ("ready", 0)
+
+
+async def test_a_load_that_is_waited_for_ends_with_the_engine_or_with_its_error(
+    pool: PoolHarness, admin: AdminHarness
+) -> None:
+    pool.instant()
+    (engine,) = json.loads(await admin.admin.load("a", wait=True))["engines"]
+    assert engine["state"] == "ready"
+    admin.refusals["b"] = ModelNotFound("no such model")
+    for wait in (True, False):
+        with pytest.raises(ModelNotFound):
+            await admin.admin.load("b", wait=wait)
+    pool.launcher.instant = False
+    load = asyncio.ensure_future(admin.admin.load("c", wait=True))
+    await settle()
+    pool.launcher.fail("c", told="it is too new")
+    with pytest.raises(EngineFailed, match="it is too new"):
+        await load
+
+
+async def test_a_load_goes_on_when_the_one_that_waits_for_it_leaves(
+    pool: PoolHarness, admin: AdminHarness
+) -> None:
+    waiting = asyncio.ensure_future(admin.admin.load("a", wait=True))
+    await settle()
+    waiting.cancel()
+    await settle()
+    (engine,) = (await admin.state())["engines"]
+    assert engine["waiting"]["requests"] == 1
+    await admin.admin.close()
+    (engine,) = (await admin.state())["engines"]
+    assert engine["waiting"]["requests"] == 0
+
+
+async def test_a_drain_is_told_to_the_worker(admin: AdminHarness) -> None:
+    admin.admin.drain()
+    assert admin.left

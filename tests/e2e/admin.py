@@ -36,6 +36,16 @@ class Operator:
                     return engine
         raise AssertionError("the events have ended")
 
+    async def post(self, path: str) -> tuple[int, Json]:
+        """`path`: below `/admin/`."""
+        async with self._session.post(f"{self._url}/admin/{path}") as response:
+            answer: Json = await response.json()
+            return response.status, answer
+
+    async def get(self, path: str, **headers: str) -> tuple[int, bytes]:
+        async with self._session.get(f"{self._url}{path}", headers=headers) as response:
+            return response.status, await response.read()
+
     @asynccontextmanager
     async def following(self) -> AsyncIterator[AsyncIterator[tuple[str, Json]]]:
         """The events, by name. Comments have none."""

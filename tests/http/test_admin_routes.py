@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from router.errors import QueueFull
 from router.http.admin_routes import AdminRoutes
@@ -15,7 +16,10 @@ from router.secrets import Secret
 from tests.http.test_server import Running, code_of, serving
 
 KEY, CALLERS = secrets.token_hex(16), secrets.token_hex(16)
-ROUTES = ("/admin/state", "/admin/events", "/admin/nothing", "/admin/")
+ROUTES = (
+    *("/admin/state", "/admin/events", "/admin/drain", "/admin/nothing", "/admin/"),
+    *("/admin/models/org/name/unload", "/admin/models/org/name/load"),
+)
 
 
 class FakeOperations:
@@ -24,9 +28,29 @@ class FakeOperations:
     def __init__(self, refusal: QueueFull | None = None) -> None:
         self._refusal = refusal
         self.ended = asyncio.Event()
+        self.told: list[str] = []
 
     async def state(self) -> bytes:
         return b'{"now": 1}'
+
+    async def load(self, name: str, *, wait: bool) -> bytes:
+        return self._told(f"load {name} {wait}")
+
+    def unload(self, name: str) -> bytes:
+        return self._told(f"unload {name}")
+
+    def pin(self, name: str) -> bytes:
+        return self._told(f"pin {name}")
+
+    def unpin(self, name: str) -> bytes:
+        return self._told(f"unpin {name}")
+
+    def drain(self) -> None:
+        self._told("drain")
+
+    def _told(self, what: str) -> bytes:
+        self.told.append(what)
+        return b"{}"
 
     async def events(self) -> AsyncGenerator[bytes]:
         if self._refusal:
@@ -143,6 +167,53 @@ async def test_a_wrong_method_and_an_unknown_route_are_told_to_the_operator() ->
             assert "/admin/events" in (await response.text())
 
 
+@pytest.mark.parametrize(
+    ("path", "told", "status"),
+    [
+        ("/admin/models/org/name/load", "load org/name False", 202),
+        ("/admin/models/org/name/load?wait=1", "load org/name True", 200),
+        ("/admin/models/org/name@feature/x/unload", "unload org/name@feature/x", 200),
+        ("/admin/models/org%2Fname%40v1/pin", "pin org/name@v1", 200),
+        ("/admin/models/alias/unpin", "unpin alias", 200),
+        ("/admin/drain", "drain", 202),
+    ],
+)
+async def test_the_operator_posts_what_is_to_be_done(path: str, told: str, status: int) -> None:
+    operations = FakeOperations()
+    async with serving(operator=routes(operations)) as running:
+        url = URL(f"{running.url}{path}", encoded=True)
+        async with running.client.post(url) as response:
+            assert response.status == status
+        assert operations.told == [told]
+        async with running.client.get(url) as response:
+            assert (response.status, response.headers["Allow"]) == (405, "POST")
+        assert operations.told == [told]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/admin/models/unload", "/admin/models//unload", "/admin/models/org/name", "/admin/load"],
+)
+async def test_what_names_no_model_or_no_deed_is_no_route(path: str) -> None:
+    operations = FakeOperations()
+    async with serving(operator=routes(operations)) as running:
+        async with running.client.post(path) as response:
+            assert response.status == 404
+        assert operations.told == []
+
+
+async def test_strangers_have_nothing_done() -> None:
+    operations = FakeOperations()
+    options: dict[str, Any] = {"operator": routes(operations), "admin_key": Secret(KEY)}
+    async with serving(**options) as running:
+        for path in ("/admin/drain", "/admin/models/org/name/unload"):
+            assert (await answer(running, "POST", path))[0] == 401
+    async with serving(operator=routes(operations), api_keys=[CALLERS]) as running:
+        told = as_operator(CALLERS)
+        assert (await answer(running, "POST", "/admin/drain", **told))[0] == 404
+    assert operations.told == []
+
+
 async def test_events_come_as_they_are_made_and_end_when_the_listener_leaves() -> None:
     operations = FakeOperations()
     async with serving(operator=routes(operations)) as running:
@@ -167,6 +238,6 @@ async def test_the_log_names_no_model_of_an_operators_request(
 ) -> None:
     caplog.set_level("DEBUG", "router.requests")
     async with serving(operator=routes()) as running:
-        await answer(running, "GET", "/admin/models/acme/secret/unload")
-    assert "GET /admin route_not_found 404" in caplog.text
+        await answer(running, "POST", "/admin/models/acme/secret/unload")
+    assert "POST /admin 200" in caplog.text
     assert "secret" not in caplog.text
