@@ -304,7 +304,7 @@ class Slot:
             due = min(due, self.queue.next_deadline)
             if self.startable and self.retry_at > now:
                 due = min(due, self.retry_at)
-        elif self.state is State.COLD:
+        elif self.state is State.COLD and not self.pin:
             due = min(due, self.forgettable_at)
         for at in (self.linger_until, self.drain_deadline):
             if at is not None and at < due:

@@ -219,3 +219,14 @@ def test_in_a_shutdown_the_operators_words_come_too_late(
     driver.tell(says(A.key))
     driver.release(busy)
     assert [stop.why for stop in driver.said(actions.Stop)] == ["drained"]
+
+
+def test_a_pin_on_a_model_that_fails_to_start_needs_no_timer(driver: Driver) -> None:
+    waiter = driver.want(A)
+    driver.tell(events.Pin(A.key))
+    driver.tell(events.Left(waiter))
+    driver.fail_start(A, out_of_memory=False)
+    assert driver.life(A).state is State.COLD
+    driver.wait(1000)
+    assert driver.scheduler.wake_at > driver.now
+    assert shown(driver, A) is not None
