@@ -239,5 +239,5 @@ async def test_the_log_names_no_model_of_an_operators_request(
     caplog.set_level("DEBUG", "router.requests")
     async with serving(operator=routes()) as running:
         await answer(running, "POST", "/admin/models/acme/secret/unload")
-    assert "POST /admin 200" in caplog.text
+    assert "POST /admin ok 200" in caplog.text
     assert "secret" not in caplog.text
