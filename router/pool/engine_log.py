@@ -19,6 +19,12 @@ class _Lines:
     size: int = 0
     lines: deque[str] = field(default_factory=deque)
 
+    def add(self, text: str) -> None:
+        self.lines.append(text)
+        self.size += len(text)
+        while len(self.lines) > LINES or (self.size > SIZE and len(self.lines) > 1):
+            self.size -= len(self.lines.popleft())
+
 
 class EngineLog:
     """`redact` takes the secrets out of each line. Models are named by their repository."""
@@ -33,10 +39,7 @@ class EngineLog:
         text = self._redact(line)
         kept = self._models.pop(model, None) or _Lines()
         self._models[model] = kept
-        kept.lines.append(text)
-        kept.size += len(text)
-        while len(kept.lines) > LINES or (kept.size > SIZE and len(kept.lines) > 1):
-            kept.size -= len(kept.lines.popleft())
+        kept.add(text)
         if len(self._models) > MODELS:
             del self._models[next(iter(self._models))]
         if feed := self._feeds.get(model):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from router.errors import RouterError
 from router.models import EngineKey
 from router.pool.interfaces import Engine
-from router.pool.loading import AT_ONCE
+from router.pool.loading import AT_ONCE, Waited
 from router.scheduler import events
 from router.secrets import Token
 
@@ -75,6 +75,13 @@ class Lease:
     @property
     def waiting(self) -> bool:
         return not self._outcome.done()
+
+    def waits_from(self, now: float) -> None:
+        """It was not granted at once."""
+        self.asked_at = now
+
+    def has_waited(self, waited: Waited) -> None:
+        self.waited = waited
 
     def deliver(self, outcome: Granted | RouterError) -> None:
         self._outcome.set_result(outcome)

@@ -46,6 +46,9 @@ class _Step:
     wakes: bool  # else it fetches or starts
     ended: float | None = None
 
+    def end(self, now: float) -> None:
+        self.ended = now
+
 
 class LoadTimes:
     """When each model was fetched, started, or woken. Times by the pool's clock."""
@@ -103,4 +106,4 @@ class LoadTimes:
     def _end(self, key: EngineKey, now: float) -> None:
         steps = self._steps.get(key)
         if steps and steps[-1].ended is None:
-            steps[-1].ended = now
+            steps[-1].end(now)

@@ -111,7 +111,7 @@ class EnginePool:
                 lease.deliver(_pool_is_broken())
             self._feed(events.Wanted(number, lease.age, spec, digest, deadline, caller))
             if lease.waiting:
-                lease.asked_at = self._clock()
+                lease.waits_from(self._clock())
             yield lease
         finally:
             self._feed(lease.end())
@@ -326,7 +326,7 @@ class EnginePool:
             case actions.Grant(waiter, key, generation):
                 engine, lease = self._executor.engines[generation], self._leases[waiter]
                 if lease.asked_at is not None:
-                    lease.waited = self._loads.waited(key, lease.asked_at, self._clock())
+                    lease.has_waited(self._loads.waited(key, lease.asked_at, self._clock()))
                 lease.deliver(Granted(engine, key, generation))
             case actions.Fail(waiter, error):
                 # A copy for each request: an error that is raised gets a traceback.
