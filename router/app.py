@@ -40,6 +40,7 @@ from router.admin.loads import Loads
 from router.admin.metrics import Metrics
 from router.admin.names import Names
 from router.admin.past import Past
+from router.admin.reload import Reload
 from router.admin.state import StateWriter, WorkerFacts
 from router.clock import WorkerClock, watch
 from router.config import files, operator_models
@@ -171,6 +172,7 @@ class Assembly:
     ) -> None:
         self._configuration, self._settings = configuration, configuration.settings
         self._clock, self._stack, self._witnesses = clock, stack, witnesses
+        self._tokens = dict(configuration.credentials.of_models)
 
     def build(self) -> Parts:
         memory = gauge(self._configuration.environ)
@@ -207,8 +209,14 @@ class Assembly:
         self._stack.push_async_callback(upstream.close)
         service = self._service(pool, admission, aside, upstream)
         exposition = self._exposition(pool, admission, upstream)
+        reload = Reload(
+            self._configuration,
+            partial(Configuration.read, self._configuration.environ, self._settings.platform),
+            partial(self._reconfigure, admission, service, disk, direct),
+            pool,
+        )
         run = Run(pool)
-        operations = self._operations(pool, service, run, disk)
+        operations = self._operations(pool, service, run, disk, reload)
         return Parts(pool, service, run, *operations, exposition, background)
 
     def _disk(self) -> Disk:
@@ -372,8 +380,31 @@ class Assembly:
         engines = EngineMetrics(targets, upstream.get)
         return Exposition((metrics, gauges), engines, versions)
 
+    def _reconfigure(
+        self,
+        admission: Admission,
+        service: Service,
+        disk: Disk,
+        hub: HuggingFaceHub | OfflineHub,
+        read: Configuration,
+    ) -> None:
+        """Take on other models of the operator's. What has begun may need former tokens."""
+        self._configuration.catalog.become(read.catalog)
+        self._tokens |= read.credentials.of_models
+        admission.configure(replace(read.credentials, of_models=self._tokens))
+        service.note_directories()
+        refs = [model.ref for model in read.catalog.models if model.ref is not None]
+        disk.name_operators(refs)
+        if isinstance(hub, OfflineHub):
+            hub.name_operators(refs)
+
     def _operations(
-        self, pool: EnginePool, service: Service, run: Run, disk: Disk
+        self,
+        pool: EnginePool,
+        service: Service,
+        run: Run,
+        disk: Disk,
+        reload: Reload[Configuration],
     ) -> tuple[Admin, Past]:
         configuration, settings = self._configuration, self._settings
         started_at = time.time()
@@ -388,7 +419,7 @@ class Assembly:
                 max_loaded=settings.max_loaded_models,
             )
 
-        names = Names(lambda: configuration.catalog)
+        names = Names(configuration.catalog)
         writer = StateWriter(names, Redactor(configuration.secrets))
         admin = Admin(
             pool,
@@ -398,7 +429,9 @@ class Assembly:
             loads=Loads(service),
             facts=facts,
             leave=run.leave,
+            reload=reload,
         )
+        run.on_hangup = admin.hang_up
         self._stack.push_async_callback(admin.close)
         journal = LastHour()
         self._stack.enter_context(pool.watch(journal.tell, usual=False))

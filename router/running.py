@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -23,6 +24,7 @@ class Run:
     def __init__(self, pool: EnginePool) -> None:
         self._pool = pool
         self._stop = asyncio.Event()
+        self.on_hangup: Work | None = None
 
     async def until_leaving(self, service: Service, catalog: Catalog) -> None:
         """Preload models; return at a signal, or when the machine is at fault."""
@@ -36,6 +38,7 @@ class Run:
             _log.info("ready")
 
         async with asyncio.TaskGroup() as group:
+            self._listen_for_hangup(loop, group)
             tasks = [
                 group.create_task(_or_leave(warm_up, self._pool.at_fault)),
                 group.create_task(self._stop_at_fault()),
@@ -44,6 +47,19 @@ class Run:
             for task in tasks:
                 task.cancel()
         service.leaving = True
+
+    def _listen_for_hangup(
+        self, loop: asyncio.AbstractEventLoop, group: asyncio.TaskGroup
+    ) -> None:
+        """Do what SIGHUP asks for. Of a terminal that closes it means the end, as ever."""
+        work = self.on_hangup
+        if work is None or os.isatty(0):
+            return
+
+        def hang_up() -> None:
+            group.create_task(_or_leave(work, self._pool.at_fault))
+
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
 
     def stop(self) -> None:
         """Leave. Called again: cut off the requests that are still in flight."""

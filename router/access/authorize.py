@@ -88,7 +88,10 @@ class Admission:
             self.remembered += 1
         else:
             self.decided += 1
+            configured = self._credentials
             decision = await self._decide(name, caller, key)
+            if self._credentials is not configured:  # the operator's models are others now
+                return await self.admit(name, caller, key)
             if self._holds(decision):
                 self._decisions[named] = decision
         token = caller if decision.with_callers_token else decision.own_token
@@ -120,6 +123,12 @@ class Admission:
         except (AccessError, FitError, RetryLater):
             return False
         return True
+
+    def configure(self, credentials: Credentials) -> None:
+        """Decide by the catalog as it is now, and by other tokens of the operator's."""
+        self._credentials = credentials
+        self._decisions.clear()
+        self._grants.invalidate()
 
     def invalidate(self) -> None:
         """Check every grant before its next use. Called after the worker was frozen."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,8 +18,9 @@ from router.admin.disk_meter import DiskMeter
 from router.admin.listener import ListenerTooSlow, StateListener
 from router.admin.loads import Loads
 from router.admin.names import Names, id_of
+from router.admin.reload import Reloaded
 from router.admin.state import StateWriter, WorkerFacts
-from router.errors import InvalidRequest, ModelNotFound, QueueFull
+from router.errors import InvalidRequest, ModelNotFound, QueueFull, RouterError
 from router.models import EngineKey
 from router.pool.pool import EnginePool
 from router.scheduler.report import EngineReport
@@ -44,7 +45,7 @@ class Admin:
     """Implements `router.http.admin_routes.Operations`.
 
     `facts`: what holds for the whole worker now. `leave`: makes it leave, as a signal does.
-    `wall`: seconds since 1970.
+    `reload`: reads the operator's models anew. `wall`: seconds since 1970.
     """
 
     def __init__(
@@ -57,12 +58,13 @@ class Admin:
         loads: Loads,
         facts: Callable[[], WorkerFacts],
         leave: Callable[[], None],
+        reload: Callable[[], Awaitable[Reloaded]],
         wall: Callable[[], float] = time.time,
         pace: EventPace | None = None,
     ) -> None:
         self._pool, self._names, self._writer = pool, names, writer
         self._disk, self._loads, self._leave = disk, loads, leave
-        self._facts, self._wall = facts, wall
+        self._facts, self._wall, self._reload = facts, wall, reload
         self._pace = pace or EventPace()
         self._listeners: set[StateListener] = set()
         self._closed = False
@@ -127,6 +129,23 @@ class Admin:
         if any(one.spec.pinned for one in meant):
             raise InvalidRequest("MODELS_CONFIG pins this model: it can only be unloaded.")
         return self._each("unpin", meant, self._pool.unpin)
+
+    async def reload(self) -> bytes:
+        """Read the models file anew. Raises `InvalidRequest`, and then nothing has changed."""
+        _log.info("the operator says: reload")
+        done = await self._reload()
+        for model in done.new:
+            try:
+                await self._loads.load(model.name, wait=False)
+            except RouterError as error:
+                _log.error("%s can't be loaded: %s", model.name, error.message)
+        unloaded = sorted({id_of(key) for key in done.unloaded})
+        return orjson.dumps({"unloaded": unloaded, "models": self._names.listed()})
+
+    async def hang_up(self) -> None:
+        """Reload, for a signal. A file that is wrong is told in the log."""
+        with suppress(InvalidRequest):
+            await self.reload()
 
     def drain(self) -> None:
         """Let the worker leave after its requests in flight."""

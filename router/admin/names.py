@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from router.config.catalog import Catalog, OperatorModel
@@ -14,10 +14,17 @@ def id_of(key: EngineKey) -> str:
     return f"{key.repo_id}@{key.commit}"
 
 
-class Names:
-    """`catalog`: gives the operator's models as they are now."""
+def entry_of(catalog: Catalog, spec: EngineSpec) -> OperatorModel | None:
+    """The operator's entry for which an engine was started; None: there is none any more."""
+    model = spec.model
+    if model.path is not None:
+        return catalog.lookup(model.repo_id)
+    refs = (ModelRef(model.repo_id, one) for one in (model.branch, model.commit, None))
+    return next(filter(None, map(catalog.match, refs)), None)
 
-    def __init__(self, catalog: Callable[[], Catalog]) -> None:
+
+class Names:
+    def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
     def listed(self) -> list[dict[str, Any]]:
@@ -30,7 +37,7 @@ class Names:
                 "pinned": one.pinned,
                 "preload": one.preload,
             }
-            for one in self._catalog().models
+            for one in self._catalog.models
         ]
 
     def of(self, spec: EngineSpec) -> list[str]:
@@ -39,16 +46,12 @@ class Names:
         return list(entry.aliases) if entry else []
 
     def _entry(self, spec: EngineSpec) -> OperatorModel | None:
-        model, catalog = spec.model, self._catalog()
-        if model.path is not None:
-            return catalog.lookup(model.repo_id)
-        refs = (ModelRef(model.repo_id, one) for one in (model.branch, model.commit, None))
-        return next(filter(None, map(catalog.match, refs)), None)
+        return entry_of(self._catalog, spec)
 
     def meant(self, name: str, specs: Iterable[EngineSpec]) -> list[EngineSpec]:
         """Those of `specs` that a name means: an alias, `org/name` for all its commits, or
         `org/name@` with a branch, a tag or a commit, which may be cut short."""
-        entry = self._catalog().lookup(name)
+        entry = self._catalog.lookup(name)
         repo_id, _, revision = name.partition("@")
         return [
             spec

@@ -75,6 +75,11 @@ class Catalog:
             for alias in model.aliases or (model.name,):
                 _claim(self._aliases, alias, model)
 
+    def become(self, other: Catalog) -> None:
+        """Hold another catalog's models from now on, for all that know this one."""
+        self.models, self.default = other.models, other.default
+        self._aliases, self._repos = other._aliases, other._repos
+
     def judged(self, judge: Callable[[Path], Task]) -> Catalog:
         """With the task of each directory for which the operator named none."""
         tasks = {

@@ -55,6 +55,10 @@ class Disk:
             lambda: free_space(cache), reserve=reserve_of(cache), budget=budget
         )
 
+    def name_operators(self, refs: Iterable[ModelRef]) -> None:
+        """These are the models that never leave to make room, from now on."""
+        self._operators.name(refs)
+
     async def usage(self) -> DiskUsage:
         """Measured now, which reads each snapshot's list of files. Raises `OSError`."""
         used = await self._eviction.total() if self._eviction else 0

@@ -11,7 +11,7 @@ All else                 to nobody: a private model on the disk looks like a mis
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,8 +50,12 @@ class OfflineHub:
         self._caches, self._public, self._grace = caches, public, grace
         self._own_tokens, self._task_of = frozenset(own_tokens), task_of
         self._unsafe_weights = unsafe_weights
-        self._operators = {_key(ref): ref for ref in operators}
+        self.name_operators(operators)
         self._granted: set[tuple[str, str]] = set()  # repository and commit
+
+    def name_operators(self, refs: Iterable[ModelRef]) -> None:
+        """The operator names these models from now on."""
+        self._operators = {_key(ref): ref for ref in refs}
 
     async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
         self._refuse_callers(credential)

@@ -18,6 +18,12 @@ class OperatorsSnapshots:
         self._refs = tuple(refs)
         self._seen: dict[str, set[str]] = {}  # commits, by repository in lower case
 
+    def name(self, refs: Iterable[ModelRef]) -> None:
+        """The catalog has these from now on. What was started for others is theirs no more."""
+        self._refs = tuple(refs)
+        named = {ref.repo_id.casefold() for ref in self._refs}
+        self._seen = {repo: seen for repo, seen in self._seen.items() if repo in named}
+
     def note(self, keys: Iterable[EngineKey]) -> None:
         """Take in the engines that the pool knows now."""
         for key in keys:

@@ -17,7 +17,7 @@ PREFIX = "/admin/"
 _MODELS = f"{PREFIX}models/"
 _VERBS = ("load", "unload", "pin", "unpin")
 _ROUTES = (
-    *(f"{PREFIX}{name}" for name in ("state", "events", "drain")),
+    *(f"{PREFIX}{name}" for name in ("state", "events", "reload", "drain")),
     *(f"{_MODELS}{{id}}/{verb}" for verb in _VERBS),
 )
 _STREAM = {
@@ -50,6 +50,10 @@ class Operations(Protocol):
 
     def unpin(self, name: str) -> bytes: ...
 
+    async def reload(self) -> bytes:
+        """Read the operator's models anew. Returns JSON; raises `RouterError`."""
+        ...
+
     def drain(self) -> None:
         """Let the worker leave after its requests in flight."""
         ...
@@ -80,6 +84,8 @@ class AdminRoutes:
                 return self._state, READ
             case "/admin/events":
                 return self._stream, ("GET",)
+            case "/admin/reload":
+                return self._reload, ("POST",)
             case "/admin/drain":
                 return self._drain, ("POST",)
         name, _, verb = path.removeprefix(_MODELS).rpartition("/")
@@ -89,6 +95,9 @@ class AdminRoutes:
 
     async def _state(self, request: web.BaseRequest) -> web.StreamResponse:
         return json_answer(request, await self._operations.state())
+
+    async def _reload(self, request: web.BaseRequest) -> web.StreamResponse:
+        return json_answer(request, await self._operations.reload())
 
     async def _drain(self, request: web.BaseRequest) -> web.StreamResponse:
         self._operations.drain()

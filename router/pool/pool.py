@@ -211,6 +211,15 @@ class EnginePool:
             if slot.state is State.READY and slot.generation in engines
         ]
 
+    def listed(self) -> list[EngineSpec]:
+        """The operator's models that are up, come, or have a process."""
+        return [
+            slot.spec
+            for slot in self._scheduler.slots.values()
+            if slot.spec.listed
+            and (slot.standby or slot.state not in (State.COLD, State.FETCHED))
+        ]
+
     def unload(self, key: EngineKey) -> None:
         """Stop an engine: now if it is idle, else after its requests in flight."""
         self._feed(events.Unload(key))

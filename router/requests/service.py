@@ -74,9 +74,9 @@ class Service:
         self._pool, self._flags, self._salt, self._clock = pool, flags, salt, clock
         self._silence = silence
         self._parser = Parser(aside, settings.media_domains, settings.max_body_bytes)
-        local = [model.source for model in catalog.models if isinstance(model.source, Path)]
-        paths = [str(path) for path in (settings.hf_hub_cache, *local)]
-        self._hide_paths = partial(hide_paths, local_paths=paths)
+        self._local_paths = {str(settings.hf_hub_cache)}
+        self.note_directories()
+        self._hide_paths = partial(hide_paths, local_paths=self._local_paths)
         self._access = EngineAccess(pool, upstream, clock, self._hide_paths, progress_every)
         self.ready = False
         self.leaving = False
@@ -136,6 +136,12 @@ class Service:
 
     def health(self) -> Health:
         return Health(self.ready, self.leaving)
+
+    def note_directories(self) -> None:
+        """Hide the operator's directories from callers, as the catalog has them now. Those of
+        before stay hidden: their engines may still run."""
+        sources = (model.source for model in self._catalog.models)
+        self._local_paths.update(str(one) for one in sources if isinstance(one, Path))
 
     async def preload(self, model: OperatorModel) -> None:
         """Start an operator's model, and return when it is ready. Raises `RouterError`."""

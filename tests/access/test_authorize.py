@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 
@@ -39,7 +40,7 @@ class Harness:
         self.hub, self.clock = FakeHub(), FakeClock()
         self.running: set[str] = set()
         settings = Settings.from_environ(environ or {})
-        models = catalog(settings)
+        self.models = models = catalog(settings)
         self.admission = Admission(
             UncachedHub(self.hub),
             catalog=models,
@@ -51,6 +52,12 @@ class Harness:
 
     async def admit(self, name: str | None, caller: Token | None = None) -> Admitted:
         return await self.admission.admit(name, caller)
+
+    def reconfigure(self, environ: Mapping[str, str]) -> None:
+        """The operator's models are others from now on."""
+        settings = Settings.from_environ(environ)
+        self.models.become(catalog(settings))
+        self.admission.configure(Credentials.read(settings, self.models, environ))
 
     def askers(self) -> set[str]:
         return {digest for _, _, digest in self.hub.asked}
@@ -151,6 +158,33 @@ async def test_a_former_name_of_an_operators_model_means_the_operators_revision(
         harness.hub.asked.clear()
         harness.admission.invalidate()
         await settle()
+
+
+async def test_what_the_operator_no_longer_names_gets_the_workers_token_no_more() -> None:
+    workers = token()
+    environ = {"HF_TOKEN": workers.reveal(), "HF_TOKEN_MODELS": "none"}
+    harness = Harness({**environ, "MODEL_NAME": "org/private"})
+    harness.hub.add("org/private", workers)
+    await harness.admit("org/private")
+    harness.reconfigure(environ)
+    with pytest.raises(ModelNotFound):
+        await harness.admit("org/private")
+    harness.reconfigure({**environ, "MODEL_NAME": "org/private"})
+    assert (await harness.admit(None)).download_credential == workers
+
+
+async def test_a_decision_that_was_begun_for_former_models_is_made_again() -> None:
+    workers = token()
+    environ = {"HF_TOKEN": workers.reveal(), "HF_TOKEN_MODELS": "none"}
+    harness = Harness({**environ, "MODEL_NAME": "org/private"})
+    harness.hub.add("org/private", workers)
+    harness.hub.pause.clear()
+    begun = asyncio.ensure_future(harness.admit("org/private"))
+    await settle()
+    harness.reconfigure(environ)
+    harness.hub.pause.set()
+    with pytest.raises(ModelNotFound):
+        await begun
 
 
 async def test_an_unpinned_name_stays_on_the_commit_of_its_engine_while_it_runs() -> None:

@@ -11,6 +11,7 @@ from router.admin.admin import Admin, EventPace
 from router.admin.disk_meter import DiskMeter
 from router.admin.loads import Loads
 from router.admin.names import Names
+from router.admin.reload import Reloaded
 from router.admin.state import StateWriter, WorkerFacts
 from router.config.catalog import Catalog, OperatorModel
 from router.downloads.disk import DiskUsage
@@ -60,8 +61,9 @@ class AdminHarness:
             self.measured += 1
             return self.usage
 
-        names = Names(lambda: Catalog(self.models))
+        names = Names(Catalog(self.models))
         self.left = False
+        self.reloaded = Reloaded((), ())
         self.refusals: dict[str, RouterError] = {}
         self.admin = Admin(
             pool.pool,
@@ -73,9 +75,13 @@ class AdminHarness:
                 WALL, ready=True, leaving=False, max_queue=9, max_loaded=2
             ),
             leave=self._leave,
+            reload=self._reload,
             wall=lambda: pool.clock() - 1000.0 + WALL,
             pace=pace or EventPace(gap=0.0),
         )
+
+    async def _reload(self) -> Reloaded:
+        return self.reloaded
 
     def _leave(self) -> None:
         self.left = True

@@ -45,6 +45,9 @@ class FakeOperations:
     def unpin(self, name: str) -> bytes:
         return self._told(f"unpin {name}")
 
+    async def reload(self) -> bytes:
+        return self._told("reload")
+
     def drain(self) -> None:
         self._told("drain")
 
@@ -176,6 +179,7 @@ async def test_a_wrong_method_and_an_unknown_route_are_told_to_the_operator() ->
         ("/admin/models/org%2Fname%40v1/pin", "pin org/name@v1", 200),
         ("/admin/models/alias/unpin", "unpin alias", 200),
         ("/admin/drain", "drain", 202),
+        ("/admin/reload", "reload", 200),
     ],
 )
 async def test_the_operator_posts_what_is_to_be_done(path: str, told: str, status: int) -> None:

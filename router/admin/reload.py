@@ -1,0 +1,118 @@
+"""The operator's models, read anew while the worker runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
+
+from router.admin.names import entry_of
+from router.config.catalog import Catalog, OperatorModel
+from router.config.errors import SettingsError
+from router.errors import InvalidRequest
+from router.models import EngineKey, EngineSpec
+from router.secrets import Secret
+
+_log = logging.getLogger(__name__)
+
+
+class ModelsRead(Protocol):
+    """What is read anew."""
+
+    @property
+    def catalog(self) -> Catalog: ...
+
+    @property
+    def gpus(self) -> int:
+        """How many the largest engine spans."""
+        ...
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]: ...
+
+
+C = TypeVar("C", bound=ModelsRead)
+
+
+class Engines(Protocol):
+    """What this needs of the pool."""
+
+    def listed(self) -> list[EngineSpec]:
+        """The operator's models that are up, come, or have a process."""
+        ...
+
+    def unload(self, key: EngineKey) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """`unloaded`: engines of models that are gone or have changed. `new`: models that are to be
+    preloaded, and were not listed so before."""
+
+    unloaded: tuple[EngineKey, ...]
+    new: tuple[OperatorModel, ...]
+
+
+class Reload(Generic[C]):
+    """Takes on a new configuration as a whole, or nothing of it.
+
+    `read` may take long, and runs in a thread. `apply` puts what was read in place, at once.
+    """
+
+    def __init__(
+        self,
+        current: C,
+        read: Callable[[], C],
+        apply: Callable[[C], None],
+        engines: Engines,
+    ) -> None:
+        self._current, self._read, self._apply = current, read, apply
+        self._engines = engines
+        self._turn = asyncio.Lock()
+
+    async def __call__(self) -> Reloaded:
+        """Raises `InvalidRequest`, with the reason, and then nothing has changed."""
+        async with self._turn:
+            try:
+                read = await asyncio.to_thread(self._read)
+                self._check(read)
+            except SettingsError as error:
+                _log.error("the models file is not reloaded: %s", error)
+                raise InvalidRequest(f"Nothing has changed. {error}") from None
+            before, after = self._current.catalog, read.catalog
+            stale, new = tuple(self._stale(before, after)), tuple(_new(before, after))
+            self._apply(read)
+            self._current = read
+            for key in stale:
+                self._engines.unload(key)
+        _log.info("reloaded: %d models, %d engines to unload", len(after.models), len(stale))
+        return Reloaded(stale, new)
+
+    def _check(self, read: C) -> None:
+        """Raises `SettingsError` for what takes a new process."""
+        if read.gpus > self._current.gpus:
+            raise SettingsError(
+                "MODELS_CONFIG", f"{read.gpus} GPUs", "no more GPUs than at the start: restart"
+            )
+        if not set(read.secrets) <= set(self._current.secrets):
+            # Logs and states hide the secrets that were known at the start.
+            raise SettingsError("MODELS_CONFIG", "a new token_env", "a restart")
+
+    def _stale(self, before: Catalog, after: Catalog) -> Iterator[EngineKey]:
+        for spec in self._engines.listed():
+            then, now = entry_of(before, spec), entry_of(after, spec)
+            if now is None or then is None or _settings(then) != _settings(now):
+                yield spec.key
+
+
+def _new(before: Catalog, after: Catalog) -> Iterator[OperatorModel]:
+    """The models that are to be preloaded now."""
+    old = {_settings(one) for one in before.models if one.preload}
+    return (one for one in after.models if one.preload and _settings(one) not in old)
+
+
+def _settings(entry: OperatorModel) -> OperatorModel:
+    """What its engine depends on."""
+    return replace(entry, aliases=entry.aliases[:1] if entry.ref is None else (), preload=False)
