@@ -44,7 +44,7 @@ def _tool_call() -> Json:
 def schemas() -> Json:
     """The components that `item` leads to."""
     bounds = {name: or_null(admitted(rule)) for name, rule in SOURCE.items()}
-    source = reference("MediaSource")
+    source, url = reference("MediaSource"), or_null(_URL)
     audio = _object({"data": _TEXT, "format": {"enum": ["wav", "mp3"]}}, "data", "format")
     blocks = either(_TEXT, {"type": "array", "items": reference("AnthropicBlock")})
     parts = either(_TEXT, {"type": "array", "items": reference("ContentPart")})
@@ -80,7 +80,7 @@ def schemas() -> Json:
         ),
         "ResponseTool": _object({"type": _TEXT, "name": _TEXT, "parameters": _SCHEMA}, "type"),
         "Document": either(_TEXT, {"type": "array", "items": reference("ContentPart")}),
-        "EmbeddedInput": _object({"text": _MAYBE, "image": _MAYBE, "video": _MAYBE}),
+        "EmbeddedInput": _object({"text": _MAYBE, "image": url, "video": url}),
     }
 
 

@@ -53,8 +53,9 @@ _STREAM_OPTIONS: Json = {
     },
 }
 _MEDIA: Json = {
+    "type": ["string", "array", "object", "null"],
     "description": "A `data:` URL or base64, or a list of these for each prompt. `https` URLs "
-    "only of the hosts that the operator lists."
+    "only of the hosts that the operator lists.",
 }
 _USER: Mapping[str, Json] = {"user": _TEXT}
 _OPENAI: Mapping[str, Json] = {

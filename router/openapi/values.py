@@ -109,7 +109,8 @@ def _grammar(rule: Rule, _: Json | None) -> Json | None:
             return {**text, "description": _FOLLOWED}
         case Schemas(written):
             words = f"{_FOLLOWED} At most {MOST_VALUES} values."
-            return {**({"type": "string"} if written else {}), "description": words}
+            text = {"type": "string", "contentMediaType": "application/json"}
+            return {**(text if written else {}), "description": words}
     return None
 
 
