@@ -30,9 +30,16 @@ def either(*schemas: Json) -> Json:
     return {"anyOf": list(schemas)}
 
 
-def listed(items: Json, most: int, least: int = 0) -> Json:
-    found: Json = {"type": "array", "items": items, "maxItems": most}
-    return {**found, "minItems": least} if least else found
+def listed(items: Json, most: int) -> Json:
+    return {"type": "array", "items": items, "maxItems": most}
+
+
+def filled(schema: Json) -> Json:
+    """The same without an empty list: an engine wants something."""
+    choices = schema.get("anyOf")
+    if isinstance(choices, list):
+        return {**schema, "anyOf": [filled(one) for one in choices]}
+    return {**schema, "minItems": 1} if schema.get("type") == "array" else schema
 
 
 def or_null(schema: Json) -> Json:
@@ -124,10 +131,12 @@ def _of_tokens(rule: Rule, _: Json | None) -> Json | None:
         case IdLists(lists, most):
             ids = listed(_TOKEN, most)
             return either(ids, listed(ids, lists))
-        case Prompt(most):
+        case Prompt(most, texts, ids_too):
             text: Json = {"type": "string", "minLength": 1}
             ids = {"type": "array", "items": _TOKEN, "minItems": 1}
-            return either(text, listed(text, most), ids, listed(ids, most))
+            kinds = [text] * texts + [ids] * ids_too
+            found = either(*(choice for one in kinds for choice in (one, listed(one, most))))
+            return found if texts else filled(found)
         case Bias(low, high):
             number: Json = {"type": "number", "minimum": low, "maximum": high}
             kind: Json = {"type": "object", "propertyNames": {"pattern": "^[0-9]{1,10}$"}}

@@ -7,7 +7,7 @@ which SGLang reads a number or a list has a rule here. A test reads SGLang's req
 and fails on a field that has neither a rule nor a reason. Other fields pass, as long as
 they are few and small.
 
-Null passes: it is how clients leave a field out. What depends on the model, which is not known
+Null is as good as no value. What depends on the model, which is not known
 yet when a body is read, is collected as `Demands` and checked before the request is sent.
 """
 
@@ -47,6 +47,7 @@ _COUNT = Whole(0, _INT32)
 _SEED = Whole(-(2**63), 2**63 - 1)
 _PATCHES = Whole(0, 128)  # an engine tries all ways to cut a picture into so many
 _PROMPT = Prompt(MOST_PROMPTS)
+_PROMPT_TEXTS, _PROMPT_IDS = Prompt(MOST_PROMPTS, ids=False), Prompt(MOST_PROMPTS, texts=False)
 _ID_LISTS = IdLists(MOST_PROMPTS, _MOST_IDS)
 _FLAG = Flag()
 _TEMPERATURE = Real(0, 100)  # 1e39 is infinite to the engine
@@ -99,7 +100,7 @@ _CHAT: Mapping[str, Rule] = {
     **_OPENAI,
     "messages": _MESSAGES,
     "tools": _TOOLS,
-    "input_ids": _PROMPT,
+    "input_ids": _PROMPT_IDS,
     "max_completion_tokens": _COUNT,
     "logprobs": _FLAG,
     "top_logprobs": TopTokens(_MOST_TOP),
@@ -119,8 +120,8 @@ _SAMPLING: Mapping[str, Rule] = {
     "stream_interval": Whole(1, _INT32),
 }
 _GENERATE: Mapping[str, Rule] = {
-    "text": _PROMPT,
-    "input_ids": _PROMPT,
+    "text": _PROMPT_TEXTS,
+    "input_ids": _PROMPT_IDS,
     "sampling_params": OneOrMore(Object(_SAMPLING, closed=True), MOST_PROMPTS),
     "return_logprob": OneOrMore(_FLAG, MOST_PROMPTS),
     "logprob_start_len": OneOrMore(Whole(-1, _INT32), MOST_PROMPTS),

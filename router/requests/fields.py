@@ -40,7 +40,7 @@ import re
 from dataclasses import dataclass
 
 from router.errors import InvalidRequest
-from router.requests.bounds import check_source
+from router.requests.bounds import BOUNDS, check_source
 from router.requests.manifests import holds_media
 
 # The answer is the same without them.
@@ -139,9 +139,15 @@ def admit_fields(path: str, content: dict[str, object]) -> dict[str, object]:
     """What of `content` goes upstream on this route. Raises `InvalidRequest`.
 
     A refused field that asks for nothing (null, false, empty) is dropped: clients send
-    their defaults.
+    their defaults. So is null where the router knows the field: it is how clients leave
+    one out, and SGLang takes it for few of them.
     """
-    fields = {name: value for name, value in content.items() if name not in DROPPED}
+    rules = BOUNDS[path]
+    fields = {
+        name: value
+        for name, value in content.items()
+        if name not in DROPPED and (value is not None or name not in rules)
+    }
     for name, advice in REFUSED.items():
         if fields.pop(name, None):
             raise InvalidRequest(f"`{name}` is not offered: {advice}.", param=name)

@@ -55,23 +55,26 @@ class IdLists:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """Text, token ids, or a list of so many of either. None may be empty: the engine dies of
-    a prompt without a token."""
+    a prompt without a token. Some fields take only one of both."""
 
     most: int
+    texts: bool = True
+    ids: bool = True
 
     def needs(self, value: object) -> int:
-        if isinstance(value, str) and value:
+        if self.texts and isinstance(value, str) and value:
             return 0
         if isinstance(value, list):
             kinds, few = types(value), len(value) <= self.most
-            if kinds == {int}:
+            if self.ids and kinds == {int}:
                 return _above(value)
-            if few and kinds <= {str} and all(value):
+            if self.texts and few and kinds <= {str} and all(value):
                 return 0
-            if few and kinds == {list} and all(value):
+            if self.ids and few and kinds == {list} and all(value):
                 return max(map(Ids(HIGHEST).needs, value))
+        kinds_of = ["a string"] * self.texts + ["token ids"] * self.ids
         raise Unfit(
-            f"a string, token ids, or a list of {self.most} of these at most, none empty"
+            f"{', '.join(kinds_of)}, or a list of {self.most} of these at most, none empty"
         )
 
 

@@ -169,7 +169,27 @@ RIGHT: list[tuple[str, Json]] = [
 def test_what_clients_send_passes(path: str, body: Json) -> None:
     content = parse(orjson.dumps(body), ROUTES[path]).content
     assert isinstance(content, bytes)
-    assert orjson.loads(content) == body | ({"store": False} if path == RESPONSES else {})
+    kept = {k: v for k, v in body.items() if v is not None or k not in BOUNDS[path]}
+    assert orjson.loads(content) == kept | ({"store": False} if path == RESPONSES else {})
+
+
+@pytest.mark.parametrize("path", BOUNDS)
+def test_null_is_a_field_left_out_where_the_router_knows_it(path: str) -> None:
+    nulls: Json = dict.fromkeys(BOUNDS[path])
+    content = parse(orjson.dumps({**nulls, "unknown": 0}), ROUTES[path]).content
+    assert isinstance(content, bytes)
+    assert not nulls.keys() & orjson.loads(content).keys()
+
+
+@pytest.mark.parametrize("ids", ["Hi.", ["Hi."], []])
+def test_text_is_no_list_of_token_ids(ids: object) -> None:
+    assert refusal(CHAT, {"messages": [], "input_ids": ids}) == "input_ids"
+    assert refusal(NATIVE, {"input_ids": ids}) == "input_ids"
+
+
+@pytest.mark.parametrize("text", [[1], [[1]], 1])
+def test_token_ids_are_no_text(text: object) -> None:
+    assert refusal(NATIVE, {"text": text}) == "text"
 
 
 # What depends on the model
