@@ -97,8 +97,8 @@ ANSWERS: Mapping[str, Json] = {
     ),
     "/v1/detokenize": _object({"text": either(_TEXT, _list(_TEXT))}),
 }
-EVENTS: Json = {
-    "type": "string",
-    "description": "Server-sent events, in the form of this API, with comments while nothing "
-    "else is sent. A failure is told by the last event.",
-}
+# OpenAPI 3.1 has no schema for single events, so words have to do.
+EVENTS = (
+    " With `stream`: server-sent events in the form of this API, and comments while nothing "
+    "else is sent. A failure is told by the last event."
+)

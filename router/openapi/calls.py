@@ -14,6 +14,7 @@ from router.openapi.values import (
     Json,
     admitted,
     either,
+    filled,
     listed,
     or_null,
     reference,
@@ -119,7 +120,7 @@ def _operation(path: str, route: Route) -> Json:
     body = {"schema": reference(f"{wording.name}Request"), "example": dict(wording.example)}
     answer: Json = {"application/json": {"schema": reference(wording.name)}}
     if route.streams:
-        answer["text/event-stream"] = {"schema": EVENTS}
+        answer["text/event-stream"] = {}
     tasks = ", ".join(sorted(route.tasks))
     return {
         "operationId": path.strip("/").replace("/", "_"),
@@ -129,7 +130,7 @@ def _operation(path: str, route: Route) -> Json:
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {
             "200": {
-                "description": "The engine's answer.",
+                "description": f"The engine's answer.{EVENTS if route.streams else ''}",
                 "headers": problems.header_references(["X-Request-Id"]),
                 "content": answer,
             },
@@ -148,7 +149,9 @@ def _request(route: Route, wording: Wording) -> Json:
         **{name: reference("Ignored") for name in sorted(DROPPED)},
         **{name: _not_offered(advice) for name, advice in REFUSED.items()},
         **PASSED[route.path],
-        **{name: one if name in needed else or_null(one) for name, one in ruled.items()},
+        **{
+            name: filled(one) if name in needed else or_null(one) for name, one in ruled.items()
+        },
         **_own(route),
     }
     schema: Json = {"type": "object", "properties": properties}

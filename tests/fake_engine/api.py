@@ -144,7 +144,12 @@ class Api:
             said = f" {request}" if self._behaviour.echo else ""
             await self._refuse(self._behaviour.error, path, body, reply, said)
         elif path in GENERATION:
-            await self._generate(path, body, reply)
+            try:
+                await self._generate(path, body, reply)
+            except (AttributeError, TypeError, ValueError) as error:
+                if reply.sent:
+                    raise
+                reply.whole(400, invalid(str(error), path))
         elif path in _EMBEDDING and not self._is_embedding:
             message = "This model does not appear to be an embedding model by default."
             reply.whole(400, flat(400, message))
