@@ -218,7 +218,7 @@ def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()
     check_media(fields, media_domains)
     if route.dialect is RESPONSES:
         check_reasoning(fields)
-    if stream is not None:
+    if stream is not None and route.streams:  # SGLang's /v1/tokenize refuses it with 501
         fields["stream"] = stream
     content = orjson.dumps(fields)
     streams, longest = bool(stream) and route.streams, longest_prompt(fields)

@@ -166,6 +166,11 @@ def test_a_dressed_up_token_is_refused(prefix: str) -> None:
 
 
 @pytest.mark.parametrize("path", ROUTES)
+def test_stream_goes_upstream_only_where_it_means_something(path: str) -> None:
+    assert ("stream" in upstream({"stream": True}, path)) is ROUTES[path].streams
+
+
+@pytest.mark.parametrize("path", ROUTES)
 def test_no_route_forwards_a_token(path: str) -> None:
     assert "hf_token" not in upstream({"hf_token": a_token()}, path)
 
