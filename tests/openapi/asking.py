@@ -74,6 +74,12 @@ class Asker:
 
         check()
 
+    def example(self, path: str) -> requests.Response:
+        """What the worker answers to the document's own example of a request."""
+        model = self.models.get(path, self.model)
+        body = {**request_of(path)["example"], "model": model}
+        return requests.post(f"{self.url}{path}", json=body, timeout=_PATIENCE)
+
     def _tamed(self, path: str, body: Json) -> Json:
         """The same for a model that is there, and for a short answer."""
         body = {**_whole(body), "model": self.models.get(path, self.model)}
