@@ -139,9 +139,22 @@ def _of_tokens(rule: Rule, _: Json | None) -> Json | None:
             return found if texts else filled(found)
         case Bias(low, high):
             number: Json = {"type": "number", "minimum": low, "maximum": high}
-            kind: Json = {"type": "object", "propertyNames": {"pattern": "^[0-9]{1,10}$"}}
+            names = {"pattern": _decimals(HIGHEST)}
+            kind: Json = {"type": "object", "propertyNames": names}
             return {**kind, "additionalProperties": number, "description": "By token id."}
     return None
+
+
+def _decimals(highest: int) -> str:
+    """The pattern of whole numbers from 0 to `highest`, of no more digits than it has."""
+    text = str(highest)
+    fewer = f"[0-9]{{1,{len(text) - 1}}}"
+    lower = (
+        f"{text[:at]}[0-{int(digit) - 1}][0-9]{{{len(text) - at - 1}}}"
+        for at, digit in enumerate(text)
+        if digit != "0"
+    )
+    return f"^({'|'.join([fewer, *lower, text])})$"
 
 
 def _joined(first: Json, second: Json) -> Json:

@@ -23,6 +23,7 @@ from tests.requests.test_bounds import VALUES
 ONLY_IN_WORDS = (
     *("must be easier to follow", "must be JSON in a string", "without numbers beyond"),
     *("can't be combined with", "must be smaller for so long a prompt", "must be `data:"),
+    *("values in all", "too many fields", "nested too deeply"),
 )
 
 
@@ -63,6 +64,10 @@ def bounds_in(schema: object) -> Iterator[int]:
 ALWAYS = [True, False, 0, 1, -1, 1.5, "", "x", [], [""], ["x"], [[]], {}, [{}], {"x": 1}]
 
 
+# Of token ids, as JSON writes them.
+NAMES = ["0", "01", "0000000001", "2147483647", "2147483648", "00000000001", "-1", "1.0"]
+
+
 def values_near(schema: Json) -> list[object]:
     """Some of every kind, and numbers close to the schema's bounds wherever they may stand."""
     near = sorted({one for one in bounds_in(schema) if -(2**63) <= one < 2**64})
@@ -74,6 +79,7 @@ def values_near(schema: Json) -> list[object]:
     lists: list[object] = [[one] for one in near]
     nested: list[object] = [[[one]] for one in near]
     by_id: list[object] = [{"1": one} for one in near]
+    by_id += [{name: 0} for name in NAMES]
     return [*ALWAYS, *near, *lists, *nested, *by_id, *inner]
 
 
