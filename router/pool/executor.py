@@ -53,6 +53,7 @@ class Executor:
         self._gates: dict[int, StartGate] = {}  # closed ones, by generation
         self._started_at: dict[int, float] = {}  # of those not yet ready, by generation
         self._watches: _Tasks = {}  # by generation
+        self._told: dict[int, str] = {}  # causes of failures in the log, by generation
         self._changes: _Tasks = {}  # engines that fall asleep or wake, by generation
         self.engines: dict[int, Engine] = {}  # by generation
         self.devices = Devices(gauges)
@@ -165,6 +166,7 @@ class Executor:
             )
         except EngineStartError as failure:
             _log.error("%s did not start: %s", key, failure.reason)
+            self._told[generation] = failure.reason
             self.devices.note_given_back(generation)
             self._report(failed(key, generation, failure))
             return
@@ -186,6 +188,7 @@ class Executor:
         how = await engine.exited()
         self.devices.note_given_back(action.generation)
         _log.error("%s ended by itself: %s", action.spec.key, how)
+        self._told[action.generation] = how
         self._report(events.Crashed(action.spec.key, action.generation, how))
 
     async def _sleep(self, action: actions.Sleep) -> None:
@@ -202,7 +205,8 @@ class Executor:
             self._could_not("fall asleep", action, failure)
             return
         seconds = self._clock() - began
-        _log.info("%s is asleep after %.1f s, with %d MiB", key, seconds, left >> 20)
+        room = f", for {action.room_for}" if action.room_for else ""
+        _log.info("%s is asleep after %.1f s, with %d MiB%s", key, seconds, left >> 20, room)
         self._report(events.Asleep(key, generation, missing, left, tuple(others)))
 
     async def _wake(self, action: actions.Wake) -> None:
@@ -242,7 +246,7 @@ class Executor:
 
     async def _stop(self, action: actions.Stop) -> None:
         key, generation = action.key, action.generation
-        _log.info("stopping %s: %s", key, action.why)
+        _log.info("stopping %s: %s", key, self._why(action))
         self._gates.pop(generation, None)
         devices = self.devices.of(generation)
         for tasks in (self._starts, self._changes):
@@ -263,6 +267,14 @@ class Executor:
             return
         _log.info("%s is gone", key)
         self._report(events.Gone(key, generation, missing, tuple(others)))
+
+    def _why(self, action: actions.Stop) -> str:
+        """Why an engine is stopped, without the cause of a failure that the log has told."""
+        told = self._told.pop(action.generation, None)
+        cause, _, detail = action.why.partition(": ")
+        if told is not None and detail == told:
+            return cause
+        return f"{action.why}, for {action.room_for}" if action.room_for else action.why
 
     async def _missing(self, devices: tuple[int, ...]) -> tuple[int, ...]:
         """Bytes of each of these that should be free, by the footprints of the engines left,

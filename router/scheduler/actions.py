@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from router.errors import RouterError
@@ -102,10 +102,14 @@ class Prestart:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Let an idle engine give its memory back, and keep its weights in the host's."""
+    """Let an idle engine give its memory back, and keep its weights in the host's.
+
+    `room_for`: the model that waits for its room, for the log.
+    """
 
     key: EngineKey
     generation: int
+    room_for: EngineKey | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +122,16 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the engine, or its start, and report when it is gone."""
+    """End the engine, or its start, and report when it is gone.
+
+    `room_for`: the model that waits for its room, for the log.
+    """
 
     key: EngineKey
     generation: int
     why: str
     at_once: bool  # without grace: it crashed, or its drain deadline is over
+    room_for: EngineKey | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -385,7 +385,7 @@ class EngineLife(SharedSlot):
         self.user = self.oldest.caller
         return actions.Wake(self.key, self.generation)
 
-    def evict(self, now: float, *, sleep: bool = False) -> Action:
+    def evict(self, now: float, *, sleep: bool = False) -> actions.Stop | actions.Sleep:
         """Make room. `sleep`: by giving the memory back, with the weights kept elsewhere."""
         if self.state is State.DRAINING:
             took = now - self.moved_at
@@ -437,7 +437,7 @@ class EngineLife(SharedSlot):
         self._end_turn()
         return self._grant(now)
 
-    def _stop(self, cause: Cause, now: float, detail: str = "") -> Action:
+    def _stop(self, cause: Cause, now: float, detail: str = "") -> actions.Stop:
         if self.leases and cause not in CUTS_OFF:
             raise self._illegal(cause)
         self._move(cause, now)

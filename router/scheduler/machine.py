@@ -448,7 +448,11 @@ class Scheduler:
             start = self._change(decided.start)
             done += self._start(start, decided.free, decided.devices)
         if decided.evict is not None:
-            done.append(self._change(decided.evict).evict(now, sleep=decided.sleep))
+            wanted = next(
+                (one.key for one, left in decided.rooms.items() if decided.evict in left), None
+            )
+            evicted = self._change(decided.evict).evict(now, sleep=decided.sleep)
+            done.append(replace(evicted, room_for=wanted))
         if decided.expire is not None:
             done.append(self._change(decided.expire).expire(now))
         ahead = last and not decided.measure

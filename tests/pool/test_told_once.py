@@ -1,0 +1,32 @@
+"""What the log says of engines that fail or leave: each cause once."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.pool.fakes import settle, spec
+from tests.pool.harness import PoolHarness
+
+
+async def test_the_cause_of_a_crash_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    harness = PoolHarness().instant()
+    with harness.pool.lease(spec("a"), None, deadline=1e9) as lease:
+        await lease.granted()
+    harness.launcher.engine("a").die()
+    await settle()
+    assert caplog.text.count("killed by SIGKILL") == 1
+    assert f"stopping {spec('a').key}: crashed" in caplog.text
+    await harness.pool.shut_down(0.0)
+
+
+async def test_an_eviction_says_for_which_model(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    harness = PoolHarness(max_loaded=1).instant()
+    for name in ("a", "b"):
+        with harness.pool.lease(spec(name), None, deadline=1e9) as lease:
+            await lease.granted()
+    assert f"stopping {spec('a').key}: evicted, for {spec('b').key}" in caplog.text
+    await harness.pool.shut_down(0.0)
