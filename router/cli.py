@@ -1,4 +1,4 @@
-"""The command line: `model-router [serve|runpod|demo|prefetch|replay]`."""
+"""The command line: `model-router [command]`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ Without a command: `runpod` where RunPod's queue is set up, else `serve`."""
 _OPTIONS = """\
 Each setting is a variable, and an option that overrides it. Tokens and keys are variables
 alone: anybody on this machine can read a command line."""
+
+_KEY = "Where the worker has ADMIN_API_KEY, set that variable here too."
 
 _MOST_USED = "most used settings (environment variables; `serve --help` lists all):"
 
@@ -61,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="is this machine ready for a worker?")
     _add_json(doctor)
     _add_cache(commands)
+    _add_operating(commands)
     demo = commands.add_parser("demo", help="show the main job: no GPU, network or token")
     demo.add_argument("--keep", action="store_true", help="leave it serving afterwards")
     prefetch = commands.add_parser("prefetch", help="download a model into an image")
@@ -122,6 +125,33 @@ def _add_cache(commands: _Commands) -> None:
         _add_json(command)
         if action == "rm":
             command.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_operating(commands: _Commands) -> None:
+    """Those that talk to a running worker."""
+    for name, purpose in (
+        ("ps", "what a running worker has loaded, what waits, and what fails"),
+        ("top", "the same as it changes, until Ctrl-C"),
+        ("load", "have a running worker start a model"),
+        ("unload", "have it stop a model, after the requests in flight"),
+        ("pin", "keep a loaded model on the GPU"),
+        ("unpin", "let it make room again"),
+        ("logs", "what a model's engines have printed"),
+        ("drain", "have a running worker end after its requests in flight"),
+    ):
+        command = commands.add_parser(name, help=purpose, epilog=_KEY)
+        if name not in ("ps", "top", "drain"):
+            command.add_argument(
+                "model", metavar="MODEL", help="an alias, org/name, or org/name@revision"
+            )
+        if name == "load":
+            command.add_argument("--wait", action="store_true", help="until it answers")
+        if name == "logs":
+            command.add_argument("-f", "--follow", action="store_true", help="go on")
+        command.add_argument(
+            "--url", help="the worker's; else MODEL_ROUTER_URL, else of this machine at PORT"
+        )
+        _add_json(command)
 
 
 def _add_json(command: _Parser) -> None:

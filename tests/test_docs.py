@@ -25,9 +25,9 @@ TEXTS = {str(file.relative_to(ROOT)): file.read_text() for file in DOCUMENTS}
 STARTS = (ROOT, ROOT / "tests")
 FOLDERS = ("router", "engines", "tests", "docs", "examples", ".runpod")
 
-# Variables that others define: the platform, the shell, the Dockerfile's arguments.
+# Variables that others define: the platform, the shell, the Dockerfile, the commands.
 OTHERS = {
-    *("RUNPOD_INIT_TIMEOUT", "NO_COLOR", "ORG_TOKEN", "MIN_RESIDENCY"),
+    *("RUNPOD_INIT_TIMEOUT", "NO_COLOR", "ORG_TOKEN", "MIN_RESIDENCY", "MODEL_ROUTER_URL"),
     "CUDA_VISIBLE_DEVICES",
 }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -37,6 +38,24 @@ class Output:
     def json(self, document: object) -> None:
         self._stream.write(json.dumps(document, indent=2) + "\n")
 
+    def json_line(self, document: object) -> None:
+        """One of many, on a line of its own, written out at once."""
+        self._stream.write(json.dumps(document) + "\n")
+        self._stream.flush()
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    @contextmanager
+    def screen(self) -> Iterator[Screen]:
+        """The whole terminal, for the time of a block."""
+        from rich.console import Console  # noqa: PLC0415 - see `_print`
+        from rich.live import Live  # noqa: PLC0415
+
+        console = Console(file=self._stream, highlight=False)
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            yield Screen(live)
+
     def line(self, text: str = "", style: str = "") -> None:
         if self.is_terminal:
             self._print(_styled(Cell(printable(text), style)))
@@ -64,6 +83,26 @@ class Output:
 
         # It reads NO_COLOR and the terminal's size itself.
         Console(file=self._stream, highlight=False, soft_wrap=True).print(shown)
+
+
+class Screen:
+    """What a terminal shows in place of what it showed before."""
+
+    def __init__(self, live: Any) -> None:  # noqa: ANN401 - rich's
+        self._live, self._parts = live, list[Any]()
+
+    def lines(self, texts: Iterable[Cell | str]) -> None:
+        self._parts += (_styled(_cell(one)) for one in texts)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        self._parts.append(_rich_table(columns, [[_cell(one) for one in row] for row in rows]))
+
+    def show(self) -> None:
+        """Show what was given since the last time, and forget it."""
+        from rich.console import Group  # noqa: PLC0415 - see `Output._print`
+
+        parts, self._parts = self._parts, []
+        self._live.update(Group(*parts), refresh=True)
 
 
 def printable(text: str) -> str:

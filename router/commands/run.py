@@ -52,6 +52,12 @@ def _cache(chosen: argparse.Namespace, environ: MutableMapping[str, str]) -> int
     return cache_command(chosen, environ)
 
 
+def _operate(chosen: argparse.Namespace, environ: MutableMapping[str, str]) -> int:
+    from router.commands.operate.command import operate  # noqa: PLC0415
+
+    return operate(chosen, environ)
+
+
 def _prefetch(chosen: argparse.Namespace, environ: MutableMapping[str, str]) -> int:
     from router.commands.prefetch import prefetch_command  # noqa: PLC0415
 
@@ -75,6 +81,9 @@ _COMMANDS = MappingProxyType(
         "check": _check,
         "doctor": _doctor,
         "cache": _cache,
+        **dict.fromkeys(
+            ("ps", "top", "load", "unload", "pin", "unpin", "logs", "drain"), _operate
+        ),
         "prefetch": _prefetch,
         "replay": _replay,
         "demo": _demo,

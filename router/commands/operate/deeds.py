@@ -1,0 +1,52 @@
+"""`load`, `unload`, `pin`, `unpin` and `drain`: what an operator does to a worker."""
+
+from __future__ import annotations
+
+from router.commands.operate import status
+from router.commands.operate.client import Json, WorkerClient, path_of
+from router.commands.operate.texts import span_text
+from router.commands.output import Output
+
+
+def deed(
+    worker: WorkerClient,
+    output: Output,
+    verb: str,
+    model: str,
+    *,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Do it, and show the engines that it is about, as they are then. `wait`: until a model
+    that is loaded answers."""
+    query = "?wait=1" if wait else ""
+    done = worker.post(path_of(model, verb) + query, patient=wait)
+    if as_json:
+        output.json(done)
+        return
+    shown = {one["id"]: one for one in done.get("engines", ())}
+    for identifier in done.get("ids", ()):
+        output.line(f"{verb}: {_told(identifier, shown.get(identifier))}")
+
+
+def drain(worker: WorkerClient, output: Output, *, as_json: bool) -> None:
+    done = worker.post("/admin/drain")
+    if as_json:
+        output.json(done)
+        return
+    output.line(
+        "The worker takes no more requests, and ends after those in flight (DRAIN_TIMEOUT)."
+    )
+
+
+def _told(identifier: str, engine: Json | None) -> str:
+    if engine is None:
+        return f"{identifier} is not loaded"
+    told = [engine["state"].replace("_", " ")]
+    if engine["pinned"]:
+        told.append("pinned")
+    if engine["in_flight"]["requests"]:
+        told.append(f"{engine['in_flight']['requests']} in flight")
+    if (seconds := engine["waiting"]["seconds"]) is not None:
+        told.append(f"{span_text(seconds)} to go")
+    return f"{status.name_of(engine)} is {', '.join(told)}"

@@ -1,0 +1,29 @@
+"""`logs`: what a model's engines have printed."""
+
+from __future__ import annotations
+
+from router.commands.operate.client import WorkerClient, path_of
+from router.commands.output import Output
+
+
+def logs(
+    worker: WorkerClient, output: Output, model: str, *, follow: bool, as_json: bool
+) -> None:
+    """`follow`: and what they print from now on, until the worker ends."""
+    path = path_of(model, "logs")
+    if not follow:
+        answer = worker.get(path)
+        if as_json:
+            output.json(answer)
+            return
+        for line in answer["lines"]:
+            output.line(line)
+        return
+    with worker.events(f"{path}?follow=1") as events:
+        for _, content in events:
+            if as_json:
+                output.json_line(content)
+                continue
+            for line in content["lines"]:
+                output.line(line)
+            output.flush()

@@ -1,0 +1,26 @@
+"""`ps`: what is loaded, what waits for what, and what fails."""
+
+from __future__ import annotations
+
+from router.commands.operate import status
+from router.commands.operate.client import WorkerClient
+from router.commands.output import Output
+
+
+def ps(worker: WorkerClient, output: Output, *, as_json: bool) -> None:
+    state = worker.get("/admin/state")
+    if as_json:
+        output.json(state)
+        return
+    for line in status.header(state):
+        output.line(line.text, line.style)
+    if not state["engines"]:
+        output.line("No model is loaded or waited for.")
+        return
+    output.line()
+    output.table(*status.table(state, narrow=output.is_terminal))
+    below = list(status.causes(state))
+    if below:
+        output.line()
+    for text in below:
+        output.line(text)

@@ -1,0 +1,38 @@
+"""Spans, sizes and causes, as tables show them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from router.commands.output import size_text
+
+_SPANS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+_LONGEST = 300  # characters of a cause
+
+
+def span_text(seconds: float) -> str:
+    """How long: `3 min`."""
+    for span, name in _SPANS:
+        if seconds >= 2 * span:
+            return f"{seconds / span:.0f} {name}"
+    return f"{max(seconds, 0.0):.0f} s"
+
+
+def share_text(part: int, whole: int) -> str:
+    return f"{size_text(part)} of {size_text(whole)}"
+
+
+def cause_text(text: str) -> str:
+    """The end of a failure's text, on one line: there the cause stands."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"... {line[-_LONGEST:]}"
+
+
+def waiting_text(waiting: dict[str, Any]) -> str:
+    """How many wait, for what, and how long it still takes."""
+    if not waiting["requests"]:
+        return ""
+    told = [str(waiting["reason"]).replace("_", " ")] if waiting["reason"] else []
+    if waiting["seconds"] is not None:
+        told.append(f"{span_text(waiting['seconds'])} to go")
+    return ": ".join(filter(None, (str(waiting["requests"]), ", ".join(told))))

@@ -1,0 +1,295 @@
+"""The commands that talk to a running worker, with answers as a worker sends them."""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from router.cli import main
+from router.commands.operate.client import WorkerClient
+from router.commands.operate.top import top
+from router.commands.output import Output
+from tests.commands.stub_worker import GIB, StubWorker, engine, refusal, sse, state, stub_worker
+
+STATE, EVENTS = "/admin/state", "/admin/events"
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubWorker]:
+    monkeypatch.delenv("ADMIN_API_KEY", raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+    with stub_worker() as stub:
+        monkeypatch.setenv("MODEL_ROUTER_URL", stub.url)
+        yield stub
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_ps_shows_memory_and_each_model_on_a_line(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    room = {"requests": 2, "reason": "room", "seconds": 41.0, "leaving": ["acme/a@" + "d" * 40]}
+    busy = {"requests": 4, "callers": [], "more_callers": 0}
+    failed = {"kind": "start", "at": 940.0, "text": "Traceback\n  lines\nValueError: no kernel"}
+    up = engine("acme/a", names=["first"], pinned=True, evicted_next=None, in_flight=busy)
+    waits = engine(
+        "acme/b",
+        state="fetched",
+        devices=[],
+        waiting=room,
+        last_start=None,
+        failures=2,
+        last_failure=failed,
+        retry_at=1008.0,
+        evicted_next=None,
+    )
+    worker.answers[STATE] = (200, state(up, waits))
+    assert main(["ps"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("worker    ready, up for 10 min; 2 of 2 models loaded; 0 of 64")
+    assert lines[1] == "device 0  3.0 GiB of 8.0 GiB held, 5.0 GiB left, 5.0 GiB measured free"
+    assert lines[2].startswith(
+        "disk      7.0 GiB used by models; 90.0 GiB free, of which 5.0 GiB"
+    )
+    first, second = (line for line in lines if "fetched" in line or "first" in line)
+    assert first.split("  ")[0] == "first"
+    assert "ready 2 min" in first
+    assert "3.0 GiB on 0" in first
+    assert " 4 " in first
+    assert "pinned" in first
+    assert "12.3 s, 2 min ago" in first
+    assert second.startswith("acme/b@ccccccc  fetched 2 min  (3.0 GiB)")
+    assert "2: room, 41 s to go" in second
+    assert "start 60 s ago, 2 in a row, again in 8 s" in second
+    assert "acme/b@ccccccc: start: Traceback lines ValueError: no kernel" in lines
+    assert "acme/b@ccccccc gets the room of acme/a@ddddddd" in lines
+
+
+def test_ps_of_an_empty_worker_says_so(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker.answers[STATE] = (200, state(leaving=True) | {"disk": None, "devices": []})
+    assert main(["ps"]) == 0
+    said = capsys.readouterr().out
+    assert "leaving: it takes no more requests" in said
+    assert "No model is loaded or waited for." in said
+
+
+def test_a_text_from_a_stranger_steers_no_terminal(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = {"kind": "crash", "at": 1.0, "text": "red \x1b[31m alert"}
+    worker.answers[STATE] = (200, state(engine(last_failure=failed)))
+    assert main(["ps"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [
+        (["ps"], STATE),
+        (["unload", "first"], "/admin/models/first/unload"),
+        (["logs", "first"], "/admin/models/first/logs"),
+        (["drain"], "/admin/drain"),
+    ],
+)
+def test_json_is_what_the_api_says(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str], command: list[str], path: str
+) -> None:
+    worker.answers[path] = (200, {"anything": [1, 2]})
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"anything": [1, 2]}
+
+
+@pytest.mark.parametrize("verb", ["load", "unload", "pin", "unpin"])
+def test_a_deed_is_posted_to_the_model_that_is_named(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    one = engine(pinned=True)
+    worker.answers[f"/admin/models/acme/poet@v%202/{verb}"] = (
+        200,
+        {"ids": [one["id"]], "engines": [one]},
+    )
+    assert main([verb, "acme/poet@v 2"]) == 0
+    assert [asked[0] for asked in worker.asked] == ["POST"]
+    assert capsys.readouterr().out == f"{verb}: acme/poet@ccccccc is ready, pinned\n"
+
+
+def test_load_waits_if_asked_to(worker: StubWorker, capsys: pytest.CaptureFixture[str]) -> None:
+    worker.answers["/admin/models/a/load?wait=1"] = (
+        200,
+        {"ids": ["org/a@" + "c" * 40], "engines": []},
+    )
+    assert main(["load", "a", "--wait"]) == 0
+    assert "is not loaded" in capsys.readouterr().out
+
+
+def test_a_refusal_is_told_and_exits_with_1(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = refusal("model_not_found", "Nothing of that name is loaded.")
+    worker.answers["/admin/models/none/pin"] = (404, answer)
+    assert main(["pin", "none", "--json"]) == 1
+    said = capsys.readouterr()
+    assert said.err == "model_not_found: Nothing of that name is loaded.\n"
+    assert json.loads(said.out) == answer
+
+
+def test_a_worker_without_operator_routes_is_explained(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ps"]) == 1
+    assert "Without ADMIN_API_KEY, a worker has routes" in capsys.readouterr().err
+
+
+def test_the_key_comes_from_the_environment_alone_and_is_never_shown(
+    worker: StubWorker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = secrets.token_hex(16)
+    monkeypatch.setenv("ADMIN_API_KEY", key)
+    worker.answers[STATE] = (401, refusal("invalid_api_key", "Send ADMIN_API_KEY."))
+    assert main(["ps"]) == 1
+    assert [asked[2]["x-api-key"] for asked in worker.asked] == [key]
+    said = capsys.readouterr()
+    assert key not in said.out + said.err
+    with pytest.raises(SystemExit) as ended:
+        main(["ps", "--admin-api-key", key])
+    assert ended.value.code == 2
+
+
+def test_the_key_follows_no_redirect(
+    worker: StubWorker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ADMIN_API_KEY", "k" * 32)
+    with stub_worker() as elsewhere:
+        worker.answers[STATE] = (302, f"{elsewhere.url}{STATE}")
+        assert main(["ps"]) == 2
+        assert elsewhere.asked == []
+    assert "is no worker" in capsys.readouterr().err
+
+
+def test_a_worker_that_is_not_there_exits_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    assert main(["ps", "--url", url]) == 2
+    assert f"no worker answers at {url}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://there", "there", "http://", "http://me:pass@there", "http://there:port"]
+)
+def test_an_address_that_can_not_be_one_exits_with_2(
+    capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    assert main(["ps", "--url", url]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("the worker's address")
+    assert "pass@" not in said
+
+
+def test_what_is_no_worker_is_told(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker.answers[STATE] = (200, "<html>a proxy</html>")
+    assert main(["ps"]) == 2
+    assert "is no worker: <html>a proxy" in capsys.readouterr().err
+
+
+def test_top_without_a_terminal_writes_a_line_for_each_state_until_the_worker_has_left(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, last = state(engine()), state(leaving=True)
+    worker.answers[EVENTS] = (
+        200,
+        sse(("state", first), ("journal", {"what": "gone"}), ("state", last)),
+    )
+    assert main(["top"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert (
+        "device 0 3.0 GiB of 8.0 GiB; 0 in flight; 0 waiting; acme/poet@ccccccc ready"
+        in lines[0]
+    )
+
+
+def test_top_as_json_has_the_states(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = state(engine(), leaving=True)
+    worker.answers[EVENTS] = (200, sse(("state", last)))
+    assert main(["top", "--json"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [last]
+
+
+def test_top_connects_again_when_its_events_end(worker: StubWorker) -> None:
+    worker.answers[EVENTS] = (200, sse(("state", state())))
+
+    class Leaves(Output):
+        shown = 0
+
+        def line(self, text: str = "", style: str = "") -> None:
+            self.shown += 1
+            if self.shown == 2:
+                worker.answers[EVENTS] = (200, sse(("state", state(leaving=True))))
+
+    output = Leaves(io.StringIO(), {})
+    top(WorkerClient(worker.url), output, as_json=False)
+    assert output.shown == 3
+
+
+def test_top_takes_the_whole_terminal_and_gives_it_back(worker: StubWorker) -> None:
+    worker.answers[EVENTS] = (200, sse(("state", state(engine(), leaving=True))))
+    terminal = Terminal()
+    top(WorkerClient(worker.url), Output(terminal, {"TERM": "xterm"}), as_json=False)
+    shown = terminal.getvalue()
+    assert "acme/poet" in shown
+    assert "pinned" not in shown  # no model is: a narrow screen has room for others
+    assert shown.index("\x1b[?1049h") < shown.index("acme/poet") < shown.index("\x1b[?1049l")
+
+
+def test_ctrl_c_ends_top_cleanly(
+    worker: StubWorker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker.answers[EVENTS] = (200, sse(("state", state(engine()))))
+
+    def interrupted(_: Output) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Output, "flush", interrupted)
+    assert main(["top"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_logs_are_what_engines_have_printed(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker.answers["/admin/models/acme/poet/logs"] = (200, {"lines": ["one", "two \x1b[0m"]})
+    assert main(["logs", "acme/poet"]) == 0
+    assert capsys.readouterr().out == "one\ntwo ?[0m\n"
+
+
+def test_logs_go_on_if_asked_to(worker: StubWorker, capsys: pytest.CaptureFixture[str]) -> None:
+    worker.answers["/admin/models/acme/poet/logs?follow=1"] = (
+        200,
+        sse(("lines", {"lines": ["one"]}), ("lines", {"lines": ["two"]})),
+    )
+    assert main(["logs", "-f", "acme/poet"]) == 0
+    assert capsys.readouterr().out == "one\ntwo\n"
+
+
+def test_a_disk_without_room_stands_out(worker: StubWorker) -> None:
+    full = {"used_bytes": GIB, "budget_bytes": 2 * GIB, "free_bytes": 1, "reserve_bytes": GIB}
+    worker.answers[EVENTS] = (200, sse(("state", state(leaving=True) | {"disk": full})))
+    terminal = Terminal()
+    top(WorkerClient(worker.url), Output(terminal, {"TERM": "xterm"}), as_json=False)
+    assert "\x1b[1;31mdisk      1.0 GiB of 2.0 GiB used" in terminal.getvalue()
