@@ -27,10 +27,14 @@ from router.hub.origin import HubOrigin
 from router.hub.small_file import MAX_REDIRECTS, read_small_file
 from router.models import Access, ModelRef, ResolvedModel
 from router.repository import task
+from router.repository.adapters import ADAPTER_CONFIG
 from router.secrets import Token
 from router.side_process import Aside
 
 _PATIENCE = 5.0  # seconds for a file that may tell a model's task
+# Each model has one of these. An adapter has the second, and mostly not the first; why it can't
+# be served is told once its files are known.
+_EVERY_MODEL_HAS = ("config.json", ADAPTER_CONFIG)
 
 
 class HuggingFaceHub:
@@ -94,7 +98,7 @@ class HuggingFaceHub:
         return replace(model, task=task.task_of(signs), branch=ref.branch)
 
     async def entitle(self, model: ResolvedModel, credential: Token | None) -> None:
-        """Implements `Hub.entitle`: asks for auth-check, then for config.json at this commit.
+        """Implements `Hub.entitle`: asks for auth-check, then for a file at this commit.
 
         auth-check takes no commit, and a mirror may not have it.
         """
@@ -109,9 +113,11 @@ class HuggingFaceHub:
         response = await self._ask("GET", f"/api/models/{name}/auth-check", credential)
         if not (response.status_code == 404 and "X-Error-Code" not in response.headers):
             _check(response, request)
-        response = await self._ask(
-            "HEAD", f"/{name}/resolve/{quote(model.commit)}/config.json", credential
-        )
+        for file in _EVERY_MODEL_HAS:
+            path = f"/{name}/resolve/{quote(model.commit)}/{file}"
+            response = await self._ask("HEAD", path, credential)
+            if response.headers.get("X-Error-Code") != "EntryNotFound":
+                break
         _check(response, request, elsewhere=True)
         # A login page also answers 200, but only the Hub names the commit.
         if response.headers.get("X-Repo-Commit") != model.commit:

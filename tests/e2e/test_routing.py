@@ -107,6 +107,17 @@ async def test_a_speech_model_is_refused_before_any_download(
     assert not [one for one in harness.hub.requests[before:] if "/tree/" in one.path]
 
 
+async def test_an_adapter_is_refused_with_the_model_that_it_changes(
+    harness: Harness, caller: Caller
+) -> None:
+    config = b'{"base_model_name_or_path": "acme/poet", "peft_type": "LORA"}'
+    files = {"adapter_config.json": config, "adapter_model.safetensors": b"x" * 100}
+    harness.hub.add_repo("acme/adapter", files)
+    answer = await caller.chat("acme/adapter")
+    assert answer.refusal == (422, "unsupported_model")
+    assert b"base model, acme/poet" in answer.body
+
+
 @pytest.mark.parametrize(
     ("route", "field", "content"),
     [

@@ -235,6 +235,20 @@ async def test_a_missing_revision_says_so(server: LoopbackHub, hub: HuggingFaceH
         await hub.entitle(replace(model, commit="0" * 40), None)
 
 
+async def test_an_adapter_may_have_its_own_configuration_alone(
+    server: LoopbackHub, hub: HuggingFaceHub
+) -> None:
+    token = Token(server.add_account("org"))
+    files = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}
+    server.add_repo("org/adapter", files, private=True)
+    model = await hub.resolve(ModelRef("org/adapter"), token)
+    await hub.entitle(model, token)
+    with pytest.raises(ModelNotFound):
+        await hub.entitle(model, None)
+    with pytest.raises(ModelNotFound):
+        await hub.entitle(model, Token(server.add_account("stranger")))
+
+
 async def test_a_repository_without_a_configuration_is_unsupported(
     server: LoopbackHub, hub: HuggingFaceHub
 ) -> None:
