@@ -2,121 +2,141 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import asyncio
 from http import HTTPStatus
+from types import TracebackType
 
-import aiohttp
-
+from router.requests.engine_connection import EngineConnection
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
 from router.secrets import Secret
-from router.side_process import Body, size
-
-_SENT = {"Content-Type": "application/json", "Accept": "*/*"}
-_SHOWN = frozenset({"content-type", "content-length", "content-encoding", "retry-after"})
+from router.side_process import size
 
 # SGLang's uvicorn closes an idle connection after 5 s. Reusing one at that very moment
-# would look like a dead engine, so ours are gone before.
+# would look like a dead engine, so ours are not used any more before.
 _KEEP_ALIVE = 4.0
 _CONNECT_TIMEOUT = 10.0  # loopback: an engine that does not accept by then is stuck
-
-_FAILURES = (aiohttp.ClientError, OSError, TimeoutError)
-_NOT_REACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class HttpUpstream:
     """Implements `Upstream`. Make it inside the running loop; `close` it there."""
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
-            # The response bounds the time.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,  # a proxy of the environment is no way to loopback
-            skip_auto_headers=("User-Agent", "Accept-Encoding"),
-        )
+        self._loop = asyncio.get_running_loop()
+        self._open: set[EngineConnection] = set()
+        self._idle: dict[str, list[EngineConnection]] = {}  # by host and port
 
     async def close(self) -> None:
-        await self._session.close()
+        for connection in tuple(self._open):
+            connection.abort()
+        await asyncio.sleep(0)  # so that their sockets are closed
 
-    async def get(self, url: str, key: Secret, most: int) -> str | None:
-        """What an engine says at `url`, in at most `most` bytes; None if it does not."""
-        headers = {"Authorization": f"Bearer {key.reveal()}"}
-        try:
-            async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
-                content = bytearray()
-                while len(content) <= most and (data := await answer.content.readany()):
-                    content += data
-        except _FAILURES:
-            return None
-        whole = answer.status == HTTPStatus.OK and len(content) <= most
-        return content.decode(errors="replace") if whole else None
-
-    @asynccontextmanager
-    async def open(self, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
+    def open(self, request: UpstreamRequest) -> Exchange:
         """Send, and give the answer's head. Raises `UpstreamLost`.
 
         Leaving the block gives the connection back where the answer is complete, and
         closes it where it is not: SGLang aborts a generation when its caller is gone.
         """
+        return Exchange(self, request)
+
+    async def get(self, url: str, key: Secret, most: int) -> str | None:
+        """What an engine says at `url`, in at most `most` bytes; None if it does not."""
+        _, _, peer, path = url.split("/", 3)
+        head = (
+            f"GET /{path} HTTP/1.1\r\nHost: {peer}\r\nAuthorization: Bearer {key.reveal()}\r\n"
+        )
+        content = bytearray()
         try:
-            response = await self._session.request(
-                "POST",
-                request.url,
-                headers=_headers(request),
-                data=_data(request.body),
-                allow_redirects=False,
-            )
-        except _FAILURES as error:
-            raise _lost(error) from error
+            connection = await self.take(peer)
+            try:
+                await connection.send(f"{head}\r\n".encode(), b"")
+                await connection.head()
+                while len(content) <= most and (data := await connection.read()):
+                    content += data
+            finally:
+                self.give_back(connection)
+        except UpstreamLost:
+            return None
+        whole = connection.status == HTTPStatus.OK and len(content) <= most
+        return content.decode(errors="replace") if whole else None
+
+    async def take(self, peer: str) -> EngineConnection:
+        """An idle connection to `peer`, or a new one. Raises `UpstreamLost`."""
+        idle = self._idle.get(peer)
+        while idle:
+            connection = idle.pop()
+            if not idle:
+                del self._idle[peer]
+            if self._loop.time() - connection.idle_since < _KEEP_ALIVE:
+                return connection
+            connection.abort()
+        host, _, port = peer.rpartition(":")
         try:
-            yield _EngineResponse(response)
-        finally:
-            if response.content.is_eof():
-                response.release()
-            else:
-                response.close()
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
+                _, connection = await self._loop.create_connection(
+                    lambda: EngineConnection(peer, self._forget), host, int(port)
+                )
+        except (OSError, TimeoutError) as error:
+            name = type(error).__name__
+            message = f"the connection to the engine failed: {name}"
+            raise UpstreamLost(message, reached=False) from error
+        self._open.add(connection)
+        return connection
+
+    def give_back(self, connection: EngineConnection) -> None:
+        """End an exchange, however far it is."""
+        if connection.reusable:
+            connection.idle_since = self._loop.time()
+            self._idle.setdefault(connection.peer, []).append(connection)
+        else:
+            connection.abort()
+
+    def _forget(self, connection: EngineConnection) -> None:
+        """It is gone: the engine closed it, or we did."""
+        self._open.discard(connection)
+        idle = self._idle.get(connection.peer)
+        if idle is not None and connection in idle:
+            idle.remove(connection)
+            if not idle:
+                del self._idle[connection.peer]
 
 
-class _EngineResponse:
-    __slots__ = ("_content", "headers", "status")
+class Exchange:
+    """One request and its answer: `async with` gives the answer, once its head is there."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._content = response.content
-        self.status = response.status
-        found = ((name.lower(), value) for name, value in response.headers.items())
-        self.headers = {name: value for name, value in found if name in _SHOWN}
+    __slots__ = ("_connection", "_request", "_upstream")
 
-    async def read(self) -> bytes:
+    def __init__(self, upstream: HttpUpstream, request: UpstreamRequest) -> None:
+        self._upstream, self._request = upstream, request
+        self._connection: EngineConnection | None = None
+
+    async def __aenter__(self) -> UpstreamResponse:
+        request = self._request
+        del self._request  # its body, which would be in memory until the answer ends
+        _, _, peer, path = request.url.split("/", 3)
+        connection = self._connection = await self._upstream.take(peer)
         try:
-            return await self._content.readany()
-        except _FAILURES as error:
-            raise _lost(error) from error
+            await connection.send(_head(request, peer, path), request.body)
+            del request
+            await connection.head()
+        except BaseException:
+            self._upstream.give_back(connection)
+            raise
+        return connection
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._connection is not None:
+            self._upstream.give_back(self._connection)
 
 
-def _headers(request: UpstreamRequest) -> Mapping[str, str]:
-    headers = {**_SENT, "Authorization": f"Bearer {request.key.reveal()}"}
-    if not isinstance(request.body, bytes):
-        headers["Content-Length"] = str(size(request.body))
-    return headers
-
-
-def _data(body: Body) -> bytes | AsyncIterator[bytes]:
-    """In pieces: a long body would be copied as a whole, while nobody else is served."""
-    return body if isinstance(body, bytes) else _in_pieces(body)
-
-
-async def _in_pieces(body: tuple[bytes, ...]) -> AsyncIterator[bytes]:
-    for piece in body:
-        yield piece
-
-
-def _lost(error: Exception) -> UpstreamLost:
-    return UpstreamLost(
-        f"the connection to the engine failed: {type(error).__name__}",
-        reached=not isinstance(
-            error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
-        ),
-    )
+def _head(request: UpstreamRequest, peer: str, path: str) -> bytes:
+    """No header of the caller's is in it."""
+    return (
+        f"POST /{path} HTTP/1.1\r\nHost: {peer}\r\nContent-Type: application/json\r\n"
+        f"Accept: */*\r\nAuthorization: Bearer {request.key.reveal()}\r\n"
+        f"Content-Length: {size(request.body)}\r\n\r\n"
+    ).encode()

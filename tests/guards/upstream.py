@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
-from tests.guards.mutations import drop, never, set_to, swap, without
+from tests.guards.mutations import drop, never, swap, text, without
 
 _FIELDS = "router/requests/fields.py"
 _UNIT = "tests/requests/test_routes.py::test_"
@@ -87,33 +87,21 @@ GUARDS = (
     # headers
     Guard(
         "Only listed request headers go upstream",
-        "router.requests.upstream:HttpUpstream.open",
-        set_to("headers", "{**_SENT, 'Authorization': request.url}"),
+        "router.requests.upstream:_head",
+        text("Accept: */*", "X-Further: 1"),
         _TWO_WAYS,
     ),
     Guard(
         "Only listed response headers come back",
-        "router.requests.upstream:_EngineResponse.__init__",
-        without("_SHOWN"),
+        "router.requests.engine_connection:EngineConnection.on_header",
+        swap("_SHOWN.get(name)", "name.decode()"),
         _TWO_WAYS,
     ),
     Guard(
-        "Cookies do not link two callers",
-        "router.requests.upstream:HttpUpstream.__init__",
-        set_to("cookie_jar", "aiohttp.CookieJar(unsafe=True)"),
-        _TWO_WAYS,
-    ),
-    Guard(
-        "A redirect of an engine is not followed",
-        "router.requests.upstream:HttpUpstream.open",
-        set_to("allow_redirects", "True"),
-        _UPSTREAM + "a_redirect_is_an_answer_and_not_an_order",
-    ),
-    Guard(
-        "Requests to an engine use no proxy",
-        "router.requests.upstream:HttpUpstream.__init__",
-        set_to("trust_env", "True"),
-        _UPSTREAM + "proxies_of_the_environment_are_ignored",
+        "An engine is held back where a caller reads slowly",
+        "router.requests.engine_connection:EngineConnection.on_body",
+        never("_MOST_KEPT"),
+        _UPSTREAM + "an_engine_is_held_back_while_its_answer_is_not_read",
     ),
     # routes
     Guard(

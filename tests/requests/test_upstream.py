@@ -1,11 +1,12 @@
 """Against a real server on loopback that misbehaves on request."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
 
+from router.requests.engine_connection import EngineConnection
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
 from router.requests.upstream import HttpUpstream
 from router.secrets import Secret
@@ -272,3 +273,116 @@ async def test_what_an_engine_says_of_itself_is_bounded(
     async with raw_server(script) as (server, way):
         assert await way.get(f"{server.url}/metrics", Secret("the engine's own"), 10) == said
     assert "Authorization: Bearer the engine's own" in server.heads[0]
+
+
+async def test_a_body_without_a_length_ends_with_its_connection() -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+        writer.close()
+
+    async with raw_server(script) as (server, way), way.open(post(server.url)) as response:
+        assert await whole_body(response) == b"all of it"
+
+
+async def test_an_interim_answer_is_passed_over() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nContent-Type: text/html\r\n\r\n"
+    async with opened(interim + whole(b"ok")) as response:
+        assert response.status == 200
+        assert response.headers == {"content-length": "2"}
+        assert await whole_body(response) == b"ok"
+
+
+async def test_a_connection_with_more_than_an_answer_is_not_used_again() -> None:
+    async with raw_server(answers(whole(b"one") + whole(b"two"))) as (server, way):
+        for _ in range(2):
+            async with way.open(post(server.url)) as response:
+                assert await whole_body(response) == b"one"
+        assert server.connections == 2
+
+
+async def test_a_connection_that_the_engine_wants_to_close_is_not_used_again() -> None:
+    async with raw_server(answers(whole(b"ok", "Connection: close\r\n"))) as (server, way):
+        for _ in range(2):
+            async with way.open(post(server.url)) as response:
+                assert await whole_body(response) == b"ok"
+        assert server.connections == 2
+
+
+async def test_headers_without_end_are_a_lost_upstream() -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while not writer.is_closing():
+            writer.write(b"X-More: " + b"x" * 1000 + b"\r\n")
+            await writer.drain()
+
+    async with raw_server(script) as (server, way):
+        with pytest.raises(UpstreamLost):
+            async with way.open(post(server.url)):
+                pytest.fail("there was no answer")
+
+
+class Wire(asyncio.Transport):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = True
+
+    def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+async def test_an_engine_is_held_back_while_its_answer_is_not_read() -> None:
+    connection, wire = EngineConnection("127.0.0.1:1", lambda _: None), Wire()
+    connection.connection_made(wire)
+    await connection.send(b"POST ...", b"{}")
+    connection.data_received(whole(bytes(1 << 20))[: 1 << 19])
+    assert not wire.reading
+    assert len(await connection.read()) > 1 << 18
+    assert wire.reading
+
+
+async def test_an_answer_can_come_before_all_of_a_long_body_is_sent() -> None:
+    too_large = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"
+    over = asyncio.Event()
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(too_large)
+        await over.wait()
+        writer.close()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    way, port = HttpUpstream(), listener.sockets[0].getsockname()[1]
+    body = (bytes(32 << 20),)
+    request = UpstreamRequest(f"http://127.0.0.1:{port}/generate", Secret("key"), body)
+    async with asyncio.timeout(DEADLINE), way.open(request) as response:
+        assert response.status == 413
+    over.set()
+    await way.close()
+    listener.close()
+
+
+async def test_a_long_body_arrives_whole() -> None:
+    body = tuple(bytes([number]) * 100_000 for number in range(50))
+    got = bytearray()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        got.extend(await reader.readexactly(5_000_000))
+        writer.write(whole(b"ok"))
+        writer.close()
+
+    listener = await asyncio.start_server(take, "127.0.0.1", 0)
+    way, port = HttpUpstream(), listener.sockets[0].getsockname()[1]
+    request = UpstreamRequest(f"http://127.0.0.1:{port}/generate", Secret("key"), body)
+    async with asyncio.timeout(DEADLINE), way.open(request) as response:
+        assert await whole_body(response) == b"ok"
+    assert got == b"".join(body)
+    await way.close()
+    listener.close()

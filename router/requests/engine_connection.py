@@ -1,0 +1,205 @@
+"""One connection to an engine: a request goes out, its answer comes back as it is made.
+
+Written on the parser that uvicorn has, because a client for all of HTTP costs several times
+that for each request and each event. It speaks to our own engines on loopback only: no
+redirects, no cookies, no proxies, no TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+from router.requests.interfaces import UpstreamLost
+from router.side_process import Body, pieces
+
+_SHOWN = {
+    name.encode(): name
+    for name in ("content-type", "content-length", "content-encoding", "retry-after")
+}
+_FRAMES = (b"content-length", b"transfer-encoding")  # either says where a body ends
+_MOST_HEAD = 64 * 1024  # bytes of all headers of an answer
+# Bytes of an answer that wait for a slow caller here, before the engine is held back.
+_MOST_KEPT = 128 * 1024
+
+
+class EngineConnection(asyncio.Protocol):
+    """Call `send`, `head`, then `read` until it is empty, and so on for the next request.
+
+    `forget` is called once when the connection is gone.
+    """
+
+    __slots__ = (
+        "_buffered",
+        "_complete",
+        "_forget",
+        "_framed",
+        "_head_size",
+        "_held_back",
+        "_keeps",
+        "_loop",
+        "_lost",
+        "_parser",
+        "_paused",
+        "_pieces",
+        "_sent",
+        "_transport",
+        "_waiter",
+        "headers",
+        "idle_since",
+        "peer",
+        "status",
+    )
+
+    def __init__(self, peer: str, forget: Callable[[EngineConnection], None]) -> None:
+        self.peer, self._forget = peer, forget
+        self.status = 0  # of the answer; 0: its head is not there
+        self.headers: dict[str, str] = {}  # that may be shown to a caller
+        self.idle_since = 0.0  # of the loop's clock
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._pieces: list[bytes] = []  # of the body, not read yet
+        self._buffered = self._head_size = 0
+        self._complete = True  # no answer is awaited
+        self._sent = self._keeps = True
+        self._paused = self._held_back = self._framed = False
+        self._lost: str | None = None  # why there is no more
+
+    async def send(self, head: bytes, body: Body) -> None:
+        """Begin an exchange. It goes on early where the answer is there before all is sent."""
+        self.status, self.headers, self._head_size = 0, {}, 0
+        self._complete = self._framed = self._sent = False
+        if isinstance(body, bytes):
+            self._transport.writelines((head, body))
+        else:
+            self._transport.write(head)
+            for piece in pieces(body):
+                while self._paused and not self.status and self._lost is None:
+                    await self._wait()
+                if self.status or self._lost is not None:
+                    return
+                self._transport.write(piece)
+        self._sent = True
+
+    async def head(self) -> None:
+        """Wait until `status` and `headers` are there. Raises `UpstreamLost`."""
+        while not self.status:
+            if self._lost is not None:
+                raise UpstreamLost(self._lost)
+            await self._wait()
+
+    async def read(self) -> bytes:
+        """As `UpstreamResponse` says."""
+        while not self._pieces:
+            if self._complete:
+                return b""
+            if self._lost is not None:
+                raise UpstreamLost(self._lost)
+            await self._wait()
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._buffered = 0
+        if self._held_back:
+            self._held_back = False
+            self._transport.resume_reading()
+        return data
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the next request may go out here."""
+        done = self._complete and self._sent and not self._pieces
+        return done and self._keeps and self._lost is None
+
+    def abort(self) -> None:
+        """End it at once: the engine stops what it still generates for it."""
+        self._lose("the connection was closed")
+
+    async def _wait(self) -> None:
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _lose(self, why: str) -> None:
+        if self._lost is None:
+            self._lost = why
+            self._transport.abort()
+        self._wake()
+
+    # --- the transport's calls -------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+
+    def data_received(self, data: bytes) -> None:
+        assert self._parser is not None, "still connected"  # noqa: S101
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._lose(f"the engine's answer is not HTTP: {type(error).__name__}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._parser = None  # it refers to this object
+        if self.status and not self._framed and exc is None and self._lost is None:
+            self._complete, self._keeps = True, False  # the end of such a body
+        if self._lost is None:
+            reason = "it was closed" if exc is None else type(exc).__name__
+            self._lost = f"the connection to the engine failed: {reason}"
+        self._wake()
+        self._forget(self)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._wake()
+
+    # --- the parser's calls; what they raise, `feed_data` raises ---------------------
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise ValueError("an answer that nobody asked for")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_size += len(name) + len(value)
+        if self._head_size > _MOST_HEAD:
+            raise ValueError("the headers are too long")
+        name = name.lower()
+        if name in _FRAMES:
+            self._framed = True
+        shown = _SHOWN.get(name)
+        if shown is not None:
+            self.headers[shown] = value.decode("utf-8", "surrogateescape")
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None, "it calls"  # noqa: S101
+        status = self._parser.get_status_code()
+        if status < 200:  # the answer is still to come
+            self.headers, self._framed = {}, False
+        elif not self._complete:
+            self.status = status
+            self._wake()
+
+    def on_body(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._buffered += len(data)
+        if self._buffered > _MOST_KEPT and not self._held_back:
+            self._held_back = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        assert self._parser is not None, "it calls"  # noqa: S101
+        if self.status:
+            self._complete, self._keeps = True, self._parser.should_keep_alive()
+            self._wake()
