@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -34,6 +35,9 @@ class Run:
 
         async def warm_up() -> None:
             await preload(catalog, service.preload)
+            # What was imported and read stays: not to be looked through again and again.
+            gc.collect()
+            gc.freeze()
             service.ready = True
             _log.info("ready")
 

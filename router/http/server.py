@@ -287,6 +287,8 @@ async def _send(response: Response, request: web.BaseRequest) -> web.StreamRespo
     """Send a response as it arrives. Raises `ConnectionError` where it breaks off."""
     sent = web.StreamResponse(status=response.status, headers=response.headers)
     sent.headers.update(request[HEADERS_KEY])
+    # The head of an answer in one piece goes with its body: one packet instead of two.
+    sent._send_headers_immediately = response.streams  # noqa: SLF001
     if request.version < HttpVersion11 and sent.content_length is None:
         sent.force_close()  # only the end of the connection ends this body (RFC 9112, 9.3)
     await sent.prepare(request)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 
 from router.access.authorize import Admission
@@ -218,7 +218,7 @@ class Service:
         if not caller and token is None and own is None:
             return None
         named = f"{caller} {token.digest if token else ''} {own or ''}"
-        return hmac.digest(self._salt, named.encode(), "sha256").hex()[:32]
+        return blake2b(named.encode(), key=self._salt, digest_size=16).hexdigest()
 
     def _operators_card(self, model: OperatorModel, loaded: Sequence[EngineSpec]) -> ModelCard:
         repo_id = model.ref.repo_id if model.ref else model.name

@@ -12,7 +12,7 @@ from router.secrets import Secret
 from router.side_process import size
 
 # SGLang's uvicorn closes an idle connection after 5 s. Reusing one at that very moment
-# would look like a dead engine, so ours are not used any more before.
+# would look like a dead engine, so ours are gone before.
 _KEEP_ALIVE = 4.0
 _CONNECT_TIMEOUT = 10.0  # loopback: an engine that does not accept by then is stuck
 
@@ -23,9 +23,12 @@ class HttpUpstream:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._open: set[EngineConnection] = set()
-        self._idle: dict[str, list[EngineConnection]] = {}  # by host and port
+        self._idle: dict[str, list[EngineConnection]] = {}  # by host and port, the latest last
+        self._sweep_timer: asyncio.TimerHandle | None = None  # while there are idle ones
 
     async def close(self) -> None:
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
         for connection in tuple(self._open):
             connection.abort()
         await asyncio.sleep(0)  # so that their sockets are closed
@@ -87,8 +90,21 @@ class HttpUpstream:
         if connection.reusable:
             connection.idle_since = self._loop.time()
             self._idle.setdefault(connection.peer, []).append(connection)
+            if self._sweep_timer is None:
+                self._sweep_timer = self._loop.call_later(_KEEP_ALIVE, self._sweep)
         else:
             connection.abort()
+
+    def _sweep(self) -> None:
+        """Close what was idle for long; look again as long as there are idle ones."""
+        since = self._loop.time() - _KEEP_ALIVE
+        old = [one for idle in self._idle.values() for one in idle if one.idle_since <= since]
+        for connection in old:
+            connection.abort()
+            self._forget(connection)
+        self._sweep_timer = (
+            self._loop.call_later(_KEEP_ALIVE, self._sweep) if self._idle else None
+        )
 
     def _forget(self, connection: EngineConnection) -> None:
         """It is gone: the engine closed it, or we did."""

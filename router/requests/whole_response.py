@@ -48,18 +48,26 @@ class WholeResponse:
         self.status, self.headers = engine.answer.status, engine.answer.headers
         self._engine, self._end = engine, end
         self._first = engine.first
+        # Bytes that are still to come, which the way to the engine counts; < 0: unknown.
+        self._left = int(self.headers.get("content-length", -1))
 
     def __aiter__(self) -> WholeResponse:
         return self
 
+    async def _more(self) -> bytes:
+        if self._left == 0:  # it has ended, so nothing is waited for
+            return await self._engine.read()
+        try:
+            async with asyncio.timeout_at(self._end):
+                return await self._engine.read()
+        except TimeoutError:
+            raise out_of_time() from None
+
     async def __anext__(self) -> bytes:
         data, self._first = self._first, b""
         if not data:
-            try:
-                async with asyncio.timeout_at(self._end):
-                    data = await self._engine.read()
-            except TimeoutError:
-                raise out_of_time() from None
+            data = await self._more()
         if not data:
             raise StopAsyncIteration
+        self._left -= len(data)
         return data

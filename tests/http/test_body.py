@@ -132,6 +132,9 @@ class SlowRequest:
     def __init__(self, chunks: int, notes: list[str]) -> None:
         self.content, self._chunks, self._notes = self, chunks, notes
 
+    def is_eof(self) -> bool:
+        return False
+
     async def iter_any(self) -> AsyncIterator[bytes]:
         for _ in range(self._chunks):
             self._notes.append("chunk")

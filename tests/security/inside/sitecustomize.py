@@ -21,6 +21,7 @@ _LONGEST_WAY = 12  # steps of a way that are told
 
 
 def _answer(_: int, frame: FrameType | None) -> None:
+    gc.unfreeze()  # `get_objects` leaves out what the router froze when it was up
     gc.collect()
     reached = [*gc.get_objects(), *_locals(frame)]
     directory = Path(os.environ["MEMORY_SEARCH"])
