@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
 from router import tasks
 from router.errors import EngineFailed, InternalError, RouterError
-from router.requests.dialects import Dialect, Problem
+from router.requests.dialects import Problem
 from router.requests.engine_call import EngineCall, out_of_time
 from router.requests.event_stream import EventStream, comment
-from router.requests.interfaces import Response
-from router.requests.whole_response import answered
 
 _log = logging.getLogger(__name__)
 
@@ -31,37 +28,6 @@ SILENCE = 10.0  # seconds
 _EVENT_STREAM = "text/event-stream"
 # nginx holds a response back until it has some kilobytes, unless it is told not to.
 _UNBUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-
-
-@asynccontextmanager
-async def respond(
-    engine: EngineCall,
-    dialect: Dialect,
-    events: EventStream | None,
-    *,
-    end: float,
-    silence: float = SILENCE,
-) -> AsyncIterator[Response]:
-    """Give the response as soon as its head is known. Raises `RouterError` before that.
-
-    `events` renders the stream that the caller asked for; None: it asked for none. `end` is a
-    time of the loop's clock, `silence` is in seconds. Leaving the block ends the call.
-    """
-    try:
-        if events is None:
-            await engine.reach()
-            yield answered(engine, dialect, end)
-            return
-        stream = StreamedResponse(engine, events, end=end, silence=silence)
-        try:
-            if await stream.reached() and not engine.streams:
-                yield answered(engine, dialect, end)
-            else:
-                yield stream
-        finally:
-            await stream.close()
-    finally:
-        await engine.close()
 
 
 class StreamedResponse:

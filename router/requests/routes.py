@@ -34,6 +34,8 @@ LONGEST_MODEL = 1024  # characters; a Hub id with a revision has 322
 _PER_BYTE, _PER_VALUE = 10e-9, 1.5e-6
 # For a byte of a regex or a grammar, which are read in Python, and of a schema's reference.
 _PER_EXPRESSION, _PER_REFERENCE = 7e-6, 0.3e-6
+# Bytes that orjson reserves for a text at first, and keeps. A stream holds it to its end.
+_ROOMY = 4096
 _FEW = 512  # bytes, which take a moment whatever they hold
 _EXPRESSIONS = (b"regex", b"ebnf", b"grammar", b"pattern", b"patternProperties")
 _COUNTED = 1 << 20  # bytes; longer bodies are long in any case
@@ -221,6 +223,8 @@ def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()
     if stream is not None and route.streams:  # SGLang's /v1/tokenize refuses it with 501
         fields["stream"] = stream
     content = orjson.dumps(fields)
+    if len(content) < _ROOMY:
+        content = bytes(memoryview(content))
     streams, longest = bool(stream) and route.streams, longest_prompt(fields)
     return Call(route, model, streams, token, salt, content, demands, longest)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
@@ -26,11 +25,12 @@ from router.pool.pool import EnginePool
 from router.requests.engine_call import Authorized, Deadlines, EngineAccess, EngineCall
 from router.requests.event_stream import EventStream
 from router.requests.fitting import check_fits, check_served
-from router.requests.interfaces import Health, Response, Upstream
+from router.requests.interfaces import Health, Upstream
 from router.requests.model_list import ModelCard
+from router.requests.opening import Opening, Responding
 from router.requests.parsing import Parser
 from router.requests.request import Report, Request
-from router.requests.response import SILENCE, respond
+from router.requests.response import SILENCE
 from router.requests.routes import ROUTES, Call, Salt, burden, caller_token, parse
 from router.secrets import Token
 from router.side_process import Aside
@@ -38,6 +38,7 @@ from router.side_process import Aside
 # No more than a request costs in any case. A body of so few bytes needs no look.
 _MOMENT = 0.0005  # seconds
 _SMALL = 4096  # bytes
+_MOST_SPECS = 1024  # that are remembered; each is made anew in some microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +79,20 @@ class Service:
         self.note_directories()
         self._hide_paths = partial(hide_paths, local_paths=self._local_paths)
         self._access = EngineAccess(pool, upstream, clock, self._hide_paths, progress_every)
+        # By the identity of the model, which lives as long as its entry.
+        self._specs: dict[int, tuple[ResolvedModel, OperatorModel | None, EngineSpec]] = {}
         self.ready = False
         self.leaving = False
 
-    @asynccontextmanager
-    async def open(
-        self, request: Request, report: Report | None = None
-    ) -> AsyncIterator[Response]:
+    def open(self, request: Request, report: Report | None = None) -> Opening:
         """Answer one request. Raises `RouterError` before there is a response.
 
         Leaving the block ends the request and frees what it held, however far it is.
         """
+        return Opening(self.respond, request, report)
+
+    async def respond(self, request: Request, report: Report | None) -> Responding:
+        """Read a request; what it returns answers it."""
         deadlines = self._deadlines()
         call = await self._read(request, deadlines)
         record = request.record
@@ -96,7 +100,6 @@ class Service:
         authorize = partial(
             self._authorize, request.hf_token, request.caller, call, record.authorized
         )
-        del request  # the body: from here on it would be there twice
         heard = None if call.stream else report  # a stream has comments instead
         engine = EngineCall(
             self._access, call, authorize, deadlines, report=heard, record=record
@@ -105,8 +108,7 @@ class Service:
         events = EventStream(dialect, self._hide_paths) if call.stream else None
         left = deadlines.end - self._clock()
         end = asyncio.get_running_loop().time() + left
-        async with respond(engine, dialect, events, end=end, silence=self._silence) as response:
-            yield response
+        return Responding(engine, dialect, events, end=end, silence=self._silence)
 
     async def models(self, hf_token: str | None, caller: str = "") -> Sequence[ModelCard]:
         """The operator's models, and the loaded ones that this caller may use."""
@@ -205,7 +207,15 @@ class Service:
         )
 
     def _spec(self, admitted: Admitted) -> EngineSpec:
-        return engine_spec(admitted.model, admitted.operator, self._settings, self._flags)
+        """The same object for the same model, as long as the admission remembers that."""
+        known = self._specs.get(id(admitted.model))
+        if known is not None and known[0] is admitted.model and known[1] is admitted.operator:
+            return known[2]
+        spec = engine_spec(admitted.model, admitted.operator, self._settings, self._flags)
+        if len(self._specs) >= _MOST_SPECS:
+            self._specs.clear()
+        self._specs[id(admitted.model)] = admitted.model, admitted.operator, spec
+        return spec
 
     def _salt_of(self, caller: str, token: Token | None, own: Salt) -> Salt:
         """A name for this caller's part of the prefix cache, which tells nothing of the caller.
