@@ -208,7 +208,6 @@ class Assembly:
         upstream = HttpUpstream()
         self._stack.push_async_callback(upstream.close)
         service = self._service(pool, admission, aside, upstream)
-        exposition = self._exposition(pool, admission, upstream)
         reload = Reload(
             self._configuration,
             partial(Configuration.read, self._configuration.environ, self._settings.platform),
@@ -216,8 +215,9 @@ class Assembly:
             pool,
         )
         run = Run(pool)
-        operations = self._operations(pool, service, run, disk, reload)
-        return Parts(pool, service, run, *operations, exposition, background)
+        admin, past = self._operations(pool, service, run, disk, reload)
+        exposition = self._exposition(pool, admission, upstream, admin)
+        return Parts(pool, service, run, admin, past, exposition, background)
 
     def _disk(self) -> Disk:
         settings, models = self._settings, self._configuration.catalog.models
@@ -358,7 +358,7 @@ class Assembly:
         )
 
     def _exposition(
-        self, pool: EnginePool, admission: Admission, upstream: HttpUpstream
+        self, pool: EnginePool, admission: Admission, upstream: HttpUpstream, admin: Admin
     ) -> Exposition:
         metrics, activity = self._witnesses.metrics, self._witnesses.recorder.activity
         self._stack.enter_context(pool.watch(metrics.pool, usual=False))
@@ -378,7 +378,7 @@ class Assembly:
 
         versions = {"version": __version__, "sglang": self._configuration.sglang}
         engines = EngineMetrics(targets, upstream.get)
-        return Exposition((metrics, gauges), engines, versions)
+        return Exposition((metrics, gauges), engines, admin.standing, versions)
 
     def _reconfigure(
         self,

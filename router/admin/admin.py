@@ -20,6 +20,7 @@ from router.admin.loads import Loads
 from router.admin.names import Names, id_of
 from router.admin.reload import Reloaded
 from router.admin.state import StateWriter, WorkerFacts
+from router.admin.worker_gauges import WorkerGauges
 from router.errors import InvalidRequest, ModelNotFound, QueueFull, RouterError
 from router.models import EngineKey
 from router.pool.pool import EnginePool
@@ -75,6 +76,10 @@ class Admin:
         status = self._pool.report()
         state = self._writer.state(status, self._facts(), usage, self._wall())
         return orjson.dumps(state)
+
+    async def standing(self) -> WorkerGauges:
+        """The worker's condition and its disk, for a scrape."""
+        return WorkerGauges(self._facts(), await self._disk.look())
 
     async def events(self) -> AsyncGenerator[bytes]:
         """Server-sent events: each state that follows, and what happens. Ends with the worker,

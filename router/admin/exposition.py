@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import InfoMetricFamily, Metric
@@ -12,15 +13,17 @@ from router.admin.engine_metrics import EngineMetrics
 
 
 class Exposition:
-    """Implements `router.http.metrics_routes.Scraped`. `versions`: of what runs here."""
+    """Implements `router.http.metrics_routes.Scraped`. `standing`: takes what has to be waited
+    for. `versions`: of what runs here."""
 
     def __init__(
         self,
         collectors: Iterable[Collector],
         engines: EngineMetrics,
+        standing: Callable[[], Awaitable[Collector]],
         versions: dict[str, str],
     ) -> None:
-        self._engines = engines
+        self._engines, self._standing = engines, standing
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
         for collector in (*collectors, _Versions(versions)):
@@ -28,13 +31,16 @@ class Exposition:
 
     async def text(self) -> bytes:
         """The metrics now, with those of the engines that have some."""
-        engines = await self._engines.read()
+        engines, standing = await asyncio.gather(self._engines.read(), self._standing())
         own: bytes = generate_latest(self._registry)
-        if not engines:
-            return own
-        theirs = CollectorRegistry(auto_describe=False)
-        theirs.register(_Given(engines))
-        return own + generate_latest(theirs)
+        return own + _text(standing) + _text(_Given(engines))
+
+
+def _text(collector: Collector) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    text: bytes = generate_latest(registry)
+    return text
 
 
 class _Given(Collector):

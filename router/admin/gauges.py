@@ -71,6 +71,14 @@ class PoolGauges:
             for model, value in self._by_model(engines, of).items():
                 memory.add_metric((model, kind), value)
         yield memory
+        failures = GaugeMetricFamily(
+            "router_model_failures",
+            "Downloads, starts and crashes that failed in a row.",
+            labels=("model",),
+        )
+        for model, value in self._failures(engines).items():
+            failures.add_metric((model,), value)
+        yield failures
         for name, text, of in (
             ("router_model_in_flight", "Requests in flight.", _in_flight),
             ("router_model_waiting", "Requests that wait.", _waiting),
@@ -79,6 +87,15 @@ class PoolGauges:
             for model, value in self._by_model(engines, of).items():
                 family.add_metric((model,), value)
             yield family
+
+    def _failures(self, engines: tuple[EngineReport, ...]) -> dict[str, int]:
+        """Of several engines of a model, those of the worst."""
+        found: dict[str, int] = {}
+        for one in engines:
+            if one.failures:
+                model = self._label(one.key.repo_id)
+                found[model] = max(found.get(model, 0), one.failures)
+        return found
 
     def _by_model(
         self, engines: tuple[EngineReport, ...], of: Callable[[EngineReport], int]

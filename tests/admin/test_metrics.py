@@ -8,6 +8,9 @@ from prometheus_client import CollectorRegistry
 from router.admin.gauges import PoolGauges
 from router.admin.metrics import Metrics
 from router.admin.series import MODELS, OTHER
+from router.admin.state import WorkerFacts
+from router.admin.worker_gauges import WorkerGauges
+from router.downloads.disk import DiskUsage
 from router.errors import ModelGated
 from router.pool.loading import Temperature, Waited
 from router.requests.record import Outcome, Record
@@ -124,6 +127,8 @@ def test_the_document_lists_each_metric() -> None:
     gauges = PoolGauges(
         pool.pool.report, lambda: 0, lambda: 0, admissions=lambda: (0, 0), label=str
     )
-    families = [*Metrics().collect(), *gauges.collect()]
+    facts = WorkerFacts(0.0, ready=True, leaving=False, max_queue=9, max_loaded=2)
+    worker = WorkerGauges(facts, DiskUsage(10, None, 90, 5))
+    families = [*Metrics().collect(), *gauges.collect(), *worker.collect()]
     written = {one.name + "_total" * (one.type == "counter") for one in families}
     assert table == written | {"router_info"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.caller import Caller
 from tests.e2e.harness import Harness
 from tests.eventually import eventually
+from tests.examples.monitoring import metrics_used
 from tests.worker import Worker
 
 KEY = secrets.token_hex(16)
@@ -81,6 +83,15 @@ async def test_an_engine_that_dies_is_a_crash(
     harness.journal.kill_engine(model)
     await eventually(lambda: f"stopping {model}@" in worker.log)
     assert (await scrape(worker)).value("router_engine_crashes_total", model=model) == 1
+
+
+async def test_all_is_there_that_the_dashboard_and_the_alerts_ask_for(worker: Worker) -> None:
+    told = (await scrape(worker)).text
+    there = set(re.findall(r"^# TYPE (\w+) ", told, re.MULTILINE))
+    assert len(metrics_used()) > 25
+    assert metrics_used() - there == set()
+    for kind in ("used", "free", "reserve"):
+        assert f'router_disk_bytes{{kind="{kind}"}}' in told
 
 
 async def test_a_strangers_private_model_is_for_the_operator_only_and_no_token_for_anybody(
