@@ -40,6 +40,7 @@ from router.admin.loads import Loads
 from router.admin.metrics import Metrics
 from router.admin.names import Names
 from router.admin.past import Past
+from router.admin.recent import RecentRequests
 from router.admin.reload import Reload
 from router.admin.state import StateWriter, WorkerFacts
 from router.clock import WorkerClock, watch
@@ -421,6 +422,7 @@ class Assembly:
 
         names = Names(configuration.catalog)
         writer = StateWriter(names, Redactor(configuration.secrets))
+        recent = RecentRequests(self._witnesses.recorder.activity)
         admin = Admin(
             pool,
             names=names,
@@ -430,12 +432,17 @@ class Assembly:
             facts=facts,
             leave=run.leave,
             reload=reload,
+            recent=recent,
         )
         run.on_hangup = admin.hang_up
         self._stack.push_async_callback(admin.close)
         journal = LastHour()
         self._stack.enter_context(pool.watch(journal.tell, usual=False))
-        return admin, Past(journal, writer, self._clock, time.time)
+        log = self._witnesses.engine_log
+        past = Past(
+            journal, writer, recent, log, names=names, clock=self._clock, wall=time.time
+        )
+        return admin, past
 
 
 class Worker:

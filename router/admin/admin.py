@@ -18,12 +18,14 @@ from router.admin.disk_meter import DiskMeter
 from router.admin.listener import ListenerTooSlow, StateListener
 from router.admin.loads import Loads
 from router.admin.names import Names, id_of
+from router.admin.recent import RecentRequests, RequestNews
 from router.admin.reload import Reloaded
 from router.admin.state import StateWriter, WorkerFacts
 from router.admin.worker_gauges import WorkerGauges
 from router.errors import InvalidRequest, ModelNotFound, QueueFull, RouterError
 from router.models import EngineKey
 from router.pool.pool import EnginePool
+from router.requests.activity import Activity
 from router.scheduler.report import EngineReport
 
 _log = logging.getLogger(__name__)
@@ -60,12 +62,14 @@ class Admin:
         facts: Callable[[], WorkerFacts],
         leave: Callable[[], None],
         reload: Callable[[], Awaitable[Reloaded]],
+        recent: RecentRequests | None = None,
         wall: Callable[[], float] = time.time,
         pace: EventPace | None = None,
     ) -> None:
         self._pool, self._names, self._writer = pool, names, writer
         self._disk, self._loads, self._leave = disk, loads, leave
         self._facts, self._wall, self._reload = facts, wall, reload
+        self._recent = recent or RecentRequests(Activity())
         self._pace = pace or EventPace()
         self._listeners: set[StateListener] = set()
         self._closed = False
@@ -82,26 +86,34 @@ class Admin:
         return WorkerGauges(self._facts(), await self._disk.look())
 
     async def events(self) -> AsyncGenerator[bytes]:
-        """Server-sent events: each state that follows, and what happens. Ends with the worker,
-        and for a listener that reads too slowly. Raises `QueueFull`."""
+        """Server-sent events: each state that follows, what happens, and requests. Ends with
+        the worker, and for a listener that reads too slowly. Raises `QueueFull`."""
         if len(self._listeners) >= MOST_LISTENERS:
             raise QueueFull(f"There are {MOST_LISTENERS} listeners already: close one.")
         listener = StateListener()
         self._listeners.add(listener)
         try:
-            with self._pool.watch(listener.tell), suppress(ListenerTooSlow):
-                async for event in self._follow(listener):
+            with (
+                self._pool.watch(listener.tell),
+                self._recent.follow(listener.wake) as requests,
+                suppress(ListenerTooSlow),
+            ):
+                async for event in self._follow(listener, requests):
                     yield event
         finally:
             self._listeners.discard(listener)
 
-    async def _follow(self, listener: StateListener) -> AsyncGenerator[bytes]:
+    async def _follow(
+        self, listener: StateListener, requests: RequestNews
+    ) -> AsyncGenerator[bytes]:
         while True:
             last, usage = self._closed, await self._disk.look()
             happened, status, now = listener.take(), self._pool.report(), self._wall()
             for one in happened:
                 line = self._writer.happening(one, now - status.report.now)
                 yield _event("journal", line)
+            if (news := requests.news()) is not None:
+                yield _event("activity", news)
             yield _event("state", self._writer.state(status, self._facts(), usage, now))
             if last:
                 return

@@ -45,6 +45,12 @@ class Names:
         entry = self._entry(spec) if spec.listed else None
         return list(entry.aliases) if entry else []
 
+    def repository(self, name: str) -> str:
+        """What an alias, or `org/name` with a commit or without, is the name of."""
+        repo_id = name.partition("@")[0]
+        entry = self._catalog.lookup(name) or self._catalog.lookup(repo_id)
+        return entry.ref.repo_id if entry is not None and entry.ref is not None else repo_id
+
     def _entry(self, spec: EngineSpec) -> OperatorModel | None:
         return entry_of(self._catalog, spec)
 

@@ -1,14 +1,21 @@
-"""What the operator sees of the past: the last hour."""
+"""What the operator sees of the past: the last hour, the latest requests, engines' output."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import orjson
 
 from router.admin.last_hour import LastHour
+from router.admin.names import Names
+from router.admin.recent import RecentRequests
 from router.admin.state import StateWriter
 from router.clock import Clock
+from router.pool.engine_log import EngineLog
+
+_QUIET = 10.0  # seconds without a byte, at most
+_KEEP_ALIVE = b": nothing new\n\n"
 
 
 class Past:
@@ -18,10 +25,20 @@ class Past:
     """
 
     def __init__(
-        self, journal: LastHour, writer: StateWriter, clock: Clock, wall: Callable[[], float]
+        self,
+        journal: LastHour,
+        writer: StateWriter,
+        recent: RecentRequests,
+        log: EngineLog,
+        *,
+        names: Names,
+        clock: Clock,
+        wall: Callable[[], float],
+        quiet: float = _QUIET,
     ) -> None:
-        self._journal, self._writer = journal, writer
-        self._clock, self._wall = clock, wall
+        self._journal, self._writer, self._recent = journal, writer, recent
+        self._names, self._log = names, log
+        self._clock, self._wall, self._quiet = clock, wall, quiet
 
     def journal(self) -> bytes:
         """What happened in the last hour, the latest last, as JSON."""
@@ -29,3 +46,29 @@ class Past:
         shift = self._wall() - now
         lines = [self._writer.happening(one, shift) for one in self._journal.since(now)]
         return orjson.dumps({"events": lines})
+
+    def activity(self) -> bytes:
+        """The requests in progress and the latest that have ended, as JSON."""
+        return orjson.dumps(self._recent.everything())
+
+    def log(self, name: str) -> bytes:
+        """The last lines of a model's engines, as JSON."""
+        return orjson.dumps({"lines": self._log.lines(self._names.repository(name))})
+
+    async def follow_log(self, name: str) -> AsyncGenerator[bytes]:
+        """Server-sent events: the last lines, and then each that follows."""
+        model = self._names.repository(name)
+        with self._log.follow(model) as follower:
+            yield _lines(self._log.lines(model))
+            while True:
+                try:
+                    async with asyncio.timeout(self._quiet):
+                        line = await follower.get()
+                except TimeoutError:
+                    yield _KEEP_ALIVE
+                    continue
+                yield _lines([line])
+
+
+def _lines(lines: Sequence[str]) -> bytes:
+    return b"event: lines\ndata: %b\n\n" % orjson.dumps({"lines": lines})

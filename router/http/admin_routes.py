@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from functools import partial
 from typing import Protocol
 
@@ -11,7 +10,8 @@ from aiohttp import web
 
 from router.errors import RouteNotFound
 from router.http.answers import READ, json_answer, method_not_allowed
-from router.http.connection import HEADERS_KEY, Handler
+from router.http.connection import Handler
+from router.http.event_answers import event_stream
 
 PREFIX = "/admin/"
 _MODELS = f"{PREFIX}models/"
@@ -20,11 +20,6 @@ _ROUTES = (
     *(f"{PREFIX}{name}" for name in ("state", "events", "reload", "drain")),
     *(f"{_MODELS}{{id}}/{verb}" for verb in _VERBS),
 )
-_STREAM = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # nginx passes each event on at once
-}
 
 
 class Operations(Protocol):
@@ -119,13 +114,4 @@ class AdminRoutes:
         return json_answer(request, operations.unpin(name))
 
     async def _stream(self, request: web.BaseRequest) -> web.StreamResponse:
-        async with aclosing(self._operations.events()) as events:
-            first = await anext(events)  # an error has a response of its own
-            response = web.StreamResponse(headers=_STREAM)
-            response.headers.update(request[HEADERS_KEY])
-            await response.prepare(request)
-            await response.write(first)
-            async for event in events:
-                await response.write(event)
-        await response.write_eof()
-        return response
+        return await event_stream(request, self._operations.events())

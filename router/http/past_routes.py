@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from aiohttp import web
 
 from router.http.answers import READ, json_answer, method_not_allowed
+from router.http.event_answers import event_stream
 
-_JOURNAL = "/admin/journal"
+_JOURNAL, _ACTIVITY = "/admin/journal", "/admin/activity"
+_MODELS, _LOGS = "/admin/models/", "/logs"
 
 
 class PastEvents(Protocol):
@@ -18,6 +21,18 @@ class PastEvents(Protocol):
         """What happened in the last hour, as JSON."""
         ...
 
+    def activity(self) -> bytes:
+        """The requests in progress and the latest that have ended, as JSON."""
+        ...
+
+    def log(self, name: str) -> bytes:
+        """The last lines that a model's engines have printed, as JSON."""
+        ...
+
+    def follow_log(self, name: str) -> AsyncGenerator[bytes]:
+        """The same and each line that follows, as server-sent events."""
+        ...
+
 
 class PastRoutes:
     """Implements `OperatorRoutes`."""
@@ -25,13 +40,25 @@ class PastRoutes:
     label = "/admin"
     shows_data = True
 
-    def __init__(self, history: PastEvents) -> None:
-        self._history = history
+    def __init__(self, past: PastEvents) -> None:
+        self._past = past
 
     def has(self, path: str) -> bool:
-        return path == _JOURNAL
+        return path in (_JOURNAL, _ACTIVITY) or _model_of(path) != ""
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method not in READ:
             return method_not_allowed(request, *READ)
-        return json_answer(request, self._history.journal())
+        if model := _model_of(request.path):
+            if request.query.get("follow") in ("1", "true") and request.method == "GET":
+                return await event_stream(request, self._past.follow_log(model))
+            return json_answer(request, self._past.log(model))
+        if request.path == _JOURNAL:
+            return json_answer(request, self._past.journal())
+        return json_answer(request, self._past.activity())
+
+
+def _model_of(path: str) -> str:
+    """Whose log a path means; empty: it is another path."""
+    name, slash, last = path.removeprefix(_MODELS).rpartition("/")
+    return name if path.startswith(_MODELS) and slash + last == _LOGS else ""

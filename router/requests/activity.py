@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 
 from router.feed import Feed, Follower
 from router.requests.record import Record
@@ -19,6 +20,7 @@ class Activity:
         self._running: dict[Record, None] = {}
         self._ended: deque[Record] = deque(maxlen=kept)
         self._feed: Feed[Record] = Feed()
+        self.total = 0  # of all requests that have ended
 
     def begin(self, record: Record) -> None:
         self._running[record] = None
@@ -28,6 +30,7 @@ class Activity:
     def end(self, record: Record) -> None:
         self._running.pop(record, None)
         self._ended.append(record)
+        self.total += 1
         if self._feed.followed:
             self._feed.send(record)
 
@@ -44,6 +47,10 @@ class Activity:
     def ended(self) -> Sequence[Record]:
         """The last requests that have ended, the latest first."""
         return tuple(reversed(self._ended))
+
+    def latest(self, number: int) -> Sequence[Record]:
+        """So many of `ended`, the latest first."""
+        return tuple(islice(reversed(self._ended), number))
 
     def follow(self) -> AbstractContextManager[Follower[Record]]:
         return self._feed.follow()

@@ -6,6 +6,8 @@ from importlib.resources import files
 
 from playwright.sync_api import Page
 
+from tests.page.rig import Board
+
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -18,3 +20,12 @@ def violations(page: Page) -> list[str]:
         f"{one['id']}: {[(node['target'], node['failureSummary']) for node in one['nodes']]}"
         for one in found["violations"]
     ]
+
+
+def check(board: Board) -> None:
+    """It fits on the screen, and axe has nothing against it."""
+    viewport = board.page.viewport_size
+    assert viewport is not None
+    assert board.width <= viewport["width"]
+    found = violations(board.page)
+    assert not found, found

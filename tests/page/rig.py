@@ -16,6 +16,12 @@ PROGRAM = next(
 )
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
+SCREENS: dict[str, dict[str, Any]] = {
+    "desk": {"viewport": DESK},
+    "desk, dark": {"viewport": DESK, "color_scheme": "dark"},
+    "phone": {"viewport": PHONE, "has_touch": True, "is_mobile": True},
+    "phone, dark": {"viewport": PHONE, "color_scheme": "dark", "reduced_motion": "reduce"},
+}
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")  # root has no sandbox
 _PATIENCE = 60_000.0  # milliseconds, on the busiest machine
 _ANSWERED = "Failed to load resource"  # a status of 400 or more, which the page shows itself
@@ -65,6 +71,9 @@ class Board:
         if stop.is_enabled():
             stop.click()
         self.ask(model)
+
+    def press(self, button: str) -> None:
+        self.page.get_by_role("button", name=button, exact=True).click()
 
     def answer(self, text: str) -> None:
         """Until the playground shows a text."""

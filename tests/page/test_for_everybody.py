@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
 
 from tests.e2e.harness import ENDLESS, Harness
-from tests.page.axe import violations
-from tests.page.rig import DESK, PHONE, Board, showing
+from tests.page.axe import check
+from tests.page.rig import SCREENS, Board, showing
 from tests.worker import Worker
 
 MODELS_CONFIG = """
@@ -44,22 +43,6 @@ def worker(harness: Harness) -> Iterator[Worker]:
         STANDBY_ENGINES="0",
     ) as worker:
         yield worker
-
-
-SCREENS: dict[str, dict[str, Any]] = {
-    "desk": {"viewport": DESK},
-    "desk, dark": {"viewport": DESK, "color_scheme": "dark"},
-    "phone": {"viewport": PHONE, "has_touch": True, "is_mobile": True},
-    "phone, dark": {"viewport": PHONE, "color_scheme": "dark", "reduced_motion": "reduce"},
-}
-
-
-def check(board: Board) -> None:
-    """It fits on the screen, and axe has nothing against it."""
-    viewport = board.page.viewport_size
-    assert viewport is not None
-    assert board.width <= viewport["width"]
-    assert violations(board.page) == []
 
 
 def test_before_anything_is_loaded_it_is_for_everybody(board: Board) -> None:

@@ -5,7 +5,8 @@ import { clock, count, milliseconds } from "./format.js";
 import { outcomeWord } from "./words.js";
 
 const KEPT = 1000;
-const SHOWN = 200;
+const SHOWN = 100;
+const SHOWN_NARROW = 20;
 const HEADS = ["Began", "Model", "Caller", "Queue", "Load", "First token", "Total", "Tokens in",
   "Tokens out", "Outcome", "Request"];
 const NUMBERS = new Set([3, 4, 5, 6, 7, 8]);
@@ -13,6 +14,12 @@ const NUMBERS = new Set([3, 4, 5, 6, 7, 8]);
 export class Activity {
   #ended = []; // the latest first
   #running = [];
+
+  /** Forget all: the worker may be another one. */
+  start() {
+    this.#ended = [];
+    this.#running = [];
+  }
 
   /** `running`: all of them; `ended`: those that have ended since, the latest first. */
   take({ running, ended }) {
@@ -47,14 +54,15 @@ export function showActivity(activity) {
   const outcomes = at("outcomes").value;
   const found = activity.matching(words, outcomes);
   const all = activity.all.length;
-  tell(at("activity-note"), noteOf(found.length, all, words.length || outcomes !== "all"));
-  keep(at("requests"), found.slice(0, SHOWN), keyOf, newRow, showRow);
+  const shown = matchMedia("(max-width: 56rem)").matches ? SHOWN_NARROW : SHOWN;
+  tell(at("activity-note"), noteOf(found.length, all, shown));
+  keep(at("requests"), found.slice(0, shown), keyOf, newRow, showRow);
 }
 
-function noteOf(found, all, filtered) {
+function noteOf(found, all, shown) {
   if (!all) return "No request yet.";
-  if (filtered) return `${count(found)} of ${count(all)}`;
-  return all > SHOWN ? `The latest ${SHOWN} of ${count(all)}` : "";
+  if (found > shown) return `The latest ${shown} of ${count(found)}`;
+  return found < all ? `${count(found)} of ${count(all)}` : "";
 }
 
 function newRow() {

@@ -43,7 +43,10 @@ function show() {
   showRows(at("rows"), rows, now(), state, actions);
   at("no-models").hidden = rows.length > 0;
   at("rows").closest("table").hidden = !rows.length;
-  const moment = { now: now(), born: state.worker.started_at, engines: state.engines, nameFor };
+  const moment = {
+    now: now(), born: state.worker.started_at, engines: state.engines, ids: rows.map((row) => row.id),
+    nameFor,
+  };
   tell(at("timeline-title"), showLanes(at("lanes"), timeline, moment));
   if (at("story").open) showEvents(at("events"), timeline, now(), nameFor);
   details.show(rows, now());
@@ -130,13 +133,15 @@ function hear([name, data]) {
 }
 
 function showRequests(data) {
-  at("activity").hidden = false;
   activity.take(data);
   showActivity(activity);
 }
 
 async function past() {
-  timeline.add((await read("journal")).events);
+  const [journal, requests] = await Promise.all([read("journal"), read("activity")]);
+  timeline.add(journal.events);
+  activity.start();
+  showRequests(requests);
 }
 
 function trouble(text) {

@@ -107,7 +107,7 @@ function standby(process) {
 
 function requests({ requests: number, callers, more_callers: more }) {
   if (!number) return "0";
-  const each = callers.map(({ caller, requests: theirs }) => `${caller ?? "operator"} ${theirs}`);
+  const each = callers.map(({ caller, requests: theirs }) => `${caller ?? "operator"}: ${theirs}`);
   if (more) each.push(`${more} more`);
   return `${count(number)} (${each.join(", ")})`;
 }

@@ -14,12 +14,12 @@ export function bytes(count) {
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   const whole = Math.max(0, Math.round(seconds));
-  if (whole < 60) return `${whole} s`;
+  if (whole < 60) return `${whole}\u00a0s`;
   const minutes = Math.floor(whole / 60);
-  if (minutes < 10) return whole % 60 ? `${minutes} min ${whole % 60} s` : `${minutes} min`;
-  if (minutes < 60) return `${minutes} min`;
+  if (minutes < 10) return whole % 60 ? `${minutes}\u00a0min ${whole % 60}\u00a0s` : `${minutes}\u00a0min`;
+  if (minutes < 60) return `${minutes}\u00a0min`;
   const hours = Math.floor(minutes / 60);
-  if (hours < 48) return `${hours} h ${minutes % 60} min`;
+  if (hours < 48) return `${hours}\u00a0h ${minutes % 60}\u00a0min`;
   return `${Math.floor(hours / 24)} days`;
 }
 
@@ -44,4 +44,5 @@ export function ordinal(number) {
   return `${number}${teen ? "th" : (ends[number % 10] ?? "th")}`;
 }
 
+export const brief = (name) => name.split("/").pop();
 export const short = (id) => id.replace(/@([0-9a-f]{7})[0-9a-f]+$/, "@$1");

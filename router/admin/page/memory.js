@@ -1,13 +1,14 @@
 // The memory of each device, drawn to scale.
 
 import { keep, make, set, tell } from "./dom.js";
-import { bytes } from "./format.js";
+import { brief, bytes } from "./format.js";
 import { stateWord } from "./words.js";
 
 const KINDS = {
   starting: "loading", waking: "loading", draining: "leaving", stopping: "leaving",
   falling_asleep: "leaving", asleep: "asleep",
 };
+const NARROW = 80; // pixels, of a part that has no room for its name
 const TICKS = [0, 0.25, 0.5, 0.75, 1];
 
 /** How an engine is drawn, here and beside its name. */
@@ -29,11 +30,11 @@ function newDevice() {
     make("p", { class: "device-name" }),
     make("ol", { class: "bar" }),
     make("div", { class: "scale", "aria-hidden": "true" }),
-    make("p", { class: "note asleep-note" }));
+    make("ul", { class: "legend", "aria-hidden": "true" }));
 }
 
 function showDevice(element, device, state, open) {
-  const [title, bar, scale, note] = element.children;
+  const [title, bar, scale, legend] = element.children;
   const parts = partsOf(device, state.engines);
   const total = Math.max(device.budget_bytes, parts.reduce((sum, part) => sum + part.size, 0));
   const free = Math.max(0, total - parts.reduce((sum, part) => sum + part.size, 0));
@@ -45,9 +46,20 @@ function showDevice(element, device, state, open) {
     (part) => newPart(part, open), (child, part) => showPart(child, part, total));
   keep(scale, TICKS, (tick) => tick, () => make("span"), (child, tick) =>
     tell(child, tick ? bytes(Math.round(total * tick)) : "0"));
-  const asleep = state.engines.filter((engine) => engine.state === "asleep");
-  tell(note, asleep.length ? `Asleep in the host’s memory: ${asleep.map(nameOf).join(", ")}` : "");
-  note.hidden = !asleep.length;
+  const width = bar.clientWidth / total;
+  showLegend(legend, parts.filter((part) => part.size > 0 && part.size * width < NARROW));
+}
+
+/** Names what is too narrow for a name. Screen readers have it in the bar. */
+function showLegend(parent, narrow) {
+  const files = { key: "files", kind: "files", name: "files of a model" };
+  keep(parent, [files, ...narrow], (part) => part.key,
+    () => make("li", {}, make("span", { class: "swatch span" }), make("span")),
+    (element, part) => {
+      const [swatch, text] = element.children;
+      set(swatch, "data-kind", part.kind);
+      tell(text, part.size ? `${part.engine ? brief(part.name) : part.name} ${bytes(part.size)}` : part.name);
+    });
 }
 
 function partsOf(device, engines) {
@@ -58,11 +70,11 @@ function partsOf(device, engines) {
       key: keyOf(engine), kind: kindOf(engine), engine, size: engine.held_bytes,
       name: nameOf(engine),
     }));
-  const standing = engines.filter((engine) => engine.standby).map(nameOf).join(", ");
+  const standing = engines.filter((engine) => engine.standby).map((engine) => brief(nameOf(engine)));
   return [
     ...held,
     { key: "standby", kind: "standby", size: device.standby_bytes,
-      name: standing ? `ahead: ${standing}` : "processes ahead" },
+      name: standing.length ? `ahead for ${standing.join(", ")}` : "processes ahead" },
     { key: "lost", kind: "lost", size: device.written_off_bytes, name: "missing" },
   ];
 }
@@ -70,18 +82,18 @@ function partsOf(device, engines) {
 function newPart(part, open) {
   const texts = [make("span", { class: "part-name" }), make("span", { class: "part-size" }),
     make("span", { class: "unseen" })];
-  if (!part.engine) return make("li", { class: "part" }, make("div", {}, ...texts));
-  const button = make("button", { type: "button" }, make("span", { class: "weights" }), ...texts);
-  button.addEventListener("click", () => open(button.dataset.engine));
-  return make("li", { class: "part" }, button);
+  const inner = make("div", {}, make("span", { class: "weights" }), ...texts);
+  // For a mouse alone: a part to scale may be too small for anything else, and the table has it.
+  if (part.engine) inner.addEventListener("click", () => open(inner.dataset.engine));
+  return make("li", { class: "part" }, inner);
 }
 
 function showPart(element, part, total) {
   set(element, "data-kind", part.kind);
   element.style.width = `${(100 * part.size) / total}%`;
   const [inner] = element.children;
-  const [name, size, more] = [...inner.children].slice(-3);
-  tell(name, part.name.split("/").pop());
+  const [weights, name, size, more] = inner.children;
+  tell(name, part.engine ? brief(part.name) : part.name);
   tell(size, bytes(part.size));
   if (!part.engine) {
     set(element, "title", `${part.name}: ${bytes(part.size)}`);
@@ -89,8 +101,7 @@ function showPart(element, part, total) {
   }
   const { engine } = part;
   inner.dataset.engine = part.key;
-  const weights = Math.min(1, engine.files_bytes / engine.held_bytes);
-  inner.firstElementChild.style.width = `${100 * weights}%`;
+  weights.style.width = `${100 * Math.min(1, engine.files_bytes / engine.held_bytes)}%`;
   const flying = engine.in_flight.requests;
   const said = `${stateWord(engine.state)}${flying ? `, ${flying} in flight` : ""}`;
   tell(more, `, ${said}`);

@@ -1,7 +1,7 @@
 // The table of models: state, requests, what comes next, and what the operator can do.
 
 import { keep, make, set, tell } from "./dom.js";
-import { bytes, clock, count, duration, ordinal, short } from "./format.js";
+import { brief, bytes, clock, count, duration, ordinal, short } from "./format.js";
 import { keyOf, kindOf, nameOf } from "./memory.js";
 import { reasonWord, stateWord } from "./words.js";
 
@@ -92,7 +92,7 @@ function showTags(parent, { engine, model, name }) {
   const full = engine && engine.model !== name ? engine.model : "";
   const tags = [full, engine && `@${engine.commit.slice(0, 7)}`,
     engine && engine.access !== "public" && engine.access, pinned && "pinned",
-    engine?.suspected_until && "on trial after a crash"];
+    engine?.unloading && "to be unloaded", engine?.suspected_until && "on trial after a crash"];
   keep(parent, tags.filter(Boolean), (tag) => tag, () => make("span", { class: "tag" }), tell);
 }
 
@@ -151,7 +151,7 @@ function whyText(waiting, state) {
   if (!waiting.leaving.length) return reasonWord(waiting.reason);
   const names = waiting.leaving.map((id) => {
     const leaving = state.engines.find((one) => one.id === id);
-    return leaving ? nameOf(leaving) : short(id);
+    return brief(leaving ? nameOf(leaving) : short(id));
   });
   const when = waiting.room_seconds === null ? "" : ` in about ${duration(waiting.room_seconds)}`;
   return `waiting for room, ${names.join(" and ")} leave${names.length > 1 ? "" : "s"}${when}`;
@@ -171,9 +171,10 @@ function showActions(cell, row) {
   const off = !engine || OFF.has(engine.state);
   const waits = engine?.waiting.requests > 0;
   show(load, !waits && (off || engine.state === "asleep"), engine?.state === "asleep" ? "Wake" : "Load", row);
-  show(unload, engine && UP.has(engine.state), "Unload", row);
-  const pinned = engine ? engine.pinned : row.model.pinned;
-  show(pin, Boolean(engine), pinned ? "Unpin" : "Pin", row);
+  const up = engine && UP.has(engine.state);
+  show(unload, up && !engine.unloading, "Unload", row);
+  const fixed = !up || engine.unloading || engine.pinned_by_file;
+  show(pin, !fixed, engine?.pinned ? "Unpin" : "Pin", row);
 }
 
 function show(button, visible, verb, row) {

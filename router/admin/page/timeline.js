@@ -1,7 +1,7 @@
 // The last hour: when each model loaded, was up, slept, and what went wrong.
 
 import { keep, make, set, tell } from "./dom.js";
-import { clock, short } from "./format.js";
+import { brief, clock, short } from "./format.js";
 import { eventWord, FAILED } from "./words.js";
 
 // What is shown: the first that the worker's life fits in. In seconds, with a time at each step.
@@ -42,8 +42,9 @@ export class Timeline {
     return this.#events.filter((event) => event.at > now - HOUR);
   }
 
-  /** One lane for each model, the latest to change first: spans and marks in seconds. */
-  lanes(now, span, engines) {
+  /** One lane for each model, in the order of `ids`, then the latest to change: spans and marks
+   * in seconds. */
+  lanes(now, span, { engines, ids }) {
     const lanes = new Map();
     for (const event of this.recent(now)) {
       if (event.id === null) continue;
@@ -58,8 +59,9 @@ export class Timeline {
         lanes.set(engine.id, lane);
       }
     }
-    const all = [...lanes.values()].sort((one, other) => other.last - one.last);
-    return all.slice(0, LANES).map((lane) => lane.within(now - span, now));
+    const all = [...lanes.values()].sort((one, other) => other.last - one.last).slice(0, LANES);
+    const place = ({ id }) => (ids.includes(id) ? ids.indexOf(id) : ids.length);
+    return all.sort((one, other) => place(one) - place(other)).map((lane) => lane.within(now - span, now));
   }
 }
 
@@ -120,9 +122,9 @@ export function showLegend(parent) {
 }
 
 /** `born`: when the worker started. Returns the title. */
-export function showLanes(parent, timeline, { now, born, engines, nameFor }) {
+export function showLanes(parent, timeline, { now, born, engines, ids, nameFor }) {
   const { span, step, title } = SPANS.find((one) => now - born < one.span) ?? SPANS.at(-1);
-  const lanes = timeline.lanes(now, span, engines);
+  const lanes = timeline.lanes(now, span, { engines, ids });
   const scale = { span, step, left: (at) => `${(100 * (at - (now - span))) / span}%` };
   keep(parent, [{ id: "" }, ...lanes], (lane) => lane.id, newLane, (element, lane) => {
     const [label, track] = element.children;
@@ -130,7 +132,7 @@ export function showLanes(parent, timeline, { now, born, engines, nameFor }) {
       showTimes(track, now, scale);
       return;
     }
-    tell(label, nameFor(lane.id));
+    tell(label, brief(nameFor(lane.id)));
     set(label, "title", short(lane.id));
     keep(track, [...lane.spans, ...lane.marks], (one) => `${one.kind ?? one.what} ${one.began ?? one.at}`,
       (one) => make("span", { class: one.kind ? "span" : "mark" }, one.sign ?? ""),

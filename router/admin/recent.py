@@ -1,0 +1,68 @@
+"""The latest requests, and those in progress, as the operator is shown them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from router.feed import Follower
+from router.requests.activity import Activity
+from router.requests.record import Record
+
+Json = dict[str, Any]
+
+MOST = 250  # requests of a kind in one event: of a busier worker, the latest
+
+
+class RecentRequests:
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
+
+    def everything(self) -> Json:
+        """All that is kept: `running`, and `ended`, the latest first."""
+        return {"running": _fields(self._running()), "ended": _fields(self._activity.ended)}
+
+    @contextmanager
+    def follow(self, wake: Callable[[], None]) -> Iterator[RequestNews]:
+        """Call `wake` whenever a request begins or ends, until the block ends."""
+        with self._activity.follow() as follower:
+            waking = asyncio.get_running_loop().create_task(_wake(follower, wake))
+            try:
+                yield RequestNews(self._activity, self._running)
+            finally:
+                waking.cancel()
+
+    def _running(self) -> list[Record]:
+        """The latest last. Those that only look at the worker are left out."""
+        return [one for one in self._activity.running if not one.watches]
+
+
+class RequestNews:
+    """What one listener has not been told of yet."""
+
+    def __init__(self, activity: Activity, running: Callable[[], list[Record]]) -> None:
+        self._activity, self._running = activity, running
+        self._told = activity.total
+        self._ran = False  # some were in progress when it was told last
+
+    def news(self) -> Json | None:
+        """As `everything`, with those alone that have ended since; None if nothing has
+        changed."""
+        fresh = min(self._activity.total - self._told, MOST)
+        running = self._running()[-MOST:]
+        if not (fresh or running or self._ran):
+            return None
+        self._told, self._ran = self._activity.total, bool(running)
+        return {"running": _fields(running), "ended": _fields(self._activity.latest(fresh))}
+
+
+async def _wake(follower: Follower[Record], wake: Callable[[], None]) -> None:
+    while True:
+        await follower.get()
+        wake()
+
+
+def _fields(records: Iterable[Record]) -> list[dict[str, object]]:
+    return [record.fields() for record in records]
