@@ -50,7 +50,7 @@ def open_ways(
     """
     with ExitStack() as stack:
         hub = stack.enter_context(gated_hub())
-        headers = {"X-HF-Token": _token(hub), "Authorization": f"Bearer {API_KEY}"}
+        headers = caller_headers(hub)
 
         def start(name: str, program: Program) -> Running:
             return stack.enter_context(running(program, directory / f"{name}.log"))
@@ -102,11 +102,12 @@ def gated_hub() -> Iterator[LoopbackHub]:
         yield hub
 
 
-def _token(hub: LoopbackHub) -> str:
+def caller_headers(hub: LoopbackHub) -> Mapping[str, str]:
+    """Of a new account that may use both models."""
     token = hub.add_account("caller")
     for model in (WHOLE, STREAMING):
         hub.accept(model, "caller")
-    return token
+    return {"X-HF-Token": token, "Authorization": f"Bearer {API_KEY}"}
 
 
 def ask(url: str, model: str, headers: Mapping[str, str]) -> None:
