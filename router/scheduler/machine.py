@@ -16,18 +16,20 @@ from router.errors import RouterError
 from router.models import EngineKey, EngineSpec
 from router.scheduler import actions, events, rejections
 from router.scheduler.ahead import likely_place, prestarts
-from router.scheduler.engine_life import SHORT_COOL_DOWN, EngineLife, Placement, Shared
+from router.scheduler.engine_life import SHORT_COOL_DOWN, EngineLife
 from router.scheduler.fairness import crowded_out, gives_way_at
 from router.scheduler.forecast import NO_DOWNLOAD, Download, Forecast, Reason
 from router.scheduler.history import History
 from router.scheduler.invariants import SchedulerView, check
 from router.scheduler.lifecycle import State
+from router.scheduler.moving_slot import Shared
 from router.scheduler.outlook import Forecasts, place_in
 from router.scheduler.placement import Devices, of_each
 from router.scheduler.planner import Plan, plan
 from router.scheduler.quotas import Quotas
 from router.scheduler.report import PoolReport
 from router.scheduler.roster import Roster
+from router.scheduler.starting_slot import Placement
 from router.scheduler.state import Limits, Slot
 from router.scheduler.survey import Downloads, Measurement, survey
 from router.scheduler.view import View

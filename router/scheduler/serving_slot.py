@@ -1,0 +1,135 @@
+"""The requests of one model: they wait, are put in flight in turn, and leave."""
+
+from __future__ import annotations
+
+from math import inf
+
+from router.errors import RouterError
+from router.scheduler import actions, events
+from router.scheduler.actions import Action
+from router.scheduler.fairness import RECENT, turns
+from router.scheduler.fetching_slot import FetchingSlot
+from router.scheduler.lifecycle import Cause, State
+from router.scheduler.state import TURN_KEPT
+
+_LATEST = 0.2  # of the mean time of an answer, what the latest makes up
+
+
+class ServingSlot(FetchingSlot):
+    """The part of `EngineLife` that has requests wait and holds leases."""
+
+    __slots__ = ()
+
+    def enqueue(self, request: events.Wanted, now: float) -> list[Action]:
+        """Take in a request: download its model, put it in flight, or let it wait."""
+        suspicious = self.suspicion.active(now)
+        self.shared = now - self.shared_at < RECENT
+        forgotten = now - self.demand.last > TURN_KEPT
+        if not request.retried:
+            self.demand.arrive(now)
+        if not self.queue and not suspicious and self.accepts(request.caller, self._limits):
+            return [self._lease(request, now)]
+        if self.turn is None or (forgotten and not self.queue):
+            self._begin_turn(request.age, now)
+        self.queue[request.waiter] = request
+        self.linger_until = None
+        # It may be the first request of another caller.
+        refused = self._refuse_barred(now) if suspicious else []
+        if self.state is State.COLD:
+            return [*refused, self._begin_fetch(now)]
+        return [*refused, *self._grant(now)]
+
+    def release(self, waiter: int, now: float, *, answered: bool | None) -> list[Action]:
+        """A request stops waiting, or ends its lease. A lease that was cut off is over.
+
+        `answered`: with a whole answer from the engine; None: the engine never saw it.
+        """
+        if waiter in self.queue:
+            del self.queue[waiter]
+            return self._fewer_wait(now)
+        request = self.leases.pop(waiter, None)
+        if request is None:
+            return []
+        seconds = now - self.since.pop(waiter)
+        self.shared = now - self.shared_at < RECENT
+        if answered is not None:
+            self.suspicion.end(request.caller, now, answered=answered)
+        self.trials.end(waiter)
+        self.last_used = now
+        if answered:  # the engine works
+            self.service += _LATEST * (seconds - self.service) if self.answered else seconds
+            self.answered, self.last_progress = True, now
+            self.failures, self.retry_at = 0, 0.0
+        if self.idle and self.drain_deadline is not None:
+            return [self._stop(Cause.DRAINED, now)]
+        return self._grant(now)
+
+    def _fewer_wait(self, now: float) -> list[Action]:
+        if not self.queue:
+            self._linger(now)
+        return self._grant(now) if self.trial_ends_at < inf else []
+
+    def _linger(self, now: float) -> None:
+        """Go on for a while with what no request waits for: its caller may come back."""
+        wanted = self.pinned and self.state is State.STARTING
+        if self.state in (State.FETCHING, State.STARTING) and not wanted:
+            self.linger_until = now + self._limits.fetch_linger
+
+    def refuse(self, waiter: int, error: RouterError, now: float) -> list[Action]:
+        """Fail one waiting request."""
+        return [actions.Fail(waiter, error), *self.release(waiter, now, answered=None)]
+
+    def _grant(self, now: float) -> list[Action]:
+        """Put waiting requests in flight, in turn, as far as the engine takes them."""
+        limits = self._limits
+        granted: list[Action] = []
+        self.trial_ends_at = inf
+        if not self.queue or self.state is not State.READY:
+            return granted
+        if self.suspicion.active(now):
+            return self._try_callers(now)
+        for request in turns(self.queue, self.leases.values(), self.most_of_one(limits)):
+            if len(self.leases) >= limits.max_concurrency:
+                break
+            del self.queue[request.waiter]
+            granted.append(self._lease(request, now))
+        return granted
+
+    def _try_callers(self, now: float) -> list[Action]:
+        """The same for an engine under suspicion, which one caller uses at a time."""
+        granted: list[Action] = []
+        while len(self.leases) < self._limits.max_concurrency:
+            waiting = self._oldest_of_each()
+            if not waiting:
+                break
+            request = self.trials.next(waiting, self.suspicion.answers, now)
+            if request is None:
+                return granted + (self.probe() if self._ends_trial(waiting, now) else [])
+            self.trials.grant(request, now)
+            del self.queue[request.waiter]
+            granted.append(self._lease(request, now))
+        return granted
+
+    def _oldest_of_each(self) -> dict[str | None, events.Wanted]:
+        """By caller: the oldest waiting request, if its caller may have one more in flight."""
+        oldest = {
+            caller: self.queue.oldest_of(caller)
+            for caller in self.queue.callers
+            if self.accepts(caller, self._limits)
+        }
+        return {caller: request for caller, request in oldest.items() if request}
+
+    def _lease(self, request: events.Wanted, now: float) -> Action:
+        """Put a request in flight."""
+        if not self.leases:
+            self.last_progress = now
+        self.leases[request.waiter], self.since[request.waiter] = request, now
+        self.last_used = now
+        self.yielded_by_quota = False
+        if request.caller != self.starter:
+            self.starter = None  # a model that several callers use belongs to none
+        if request.caller != self.user:
+            if self.user is not None:
+                self.shared_at = now
+            self.user = request.caller
+        return actions.Grant(request.waiter, self.key, self.generation)
