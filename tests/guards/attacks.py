@@ -106,13 +106,13 @@ GUARDS = (
     ),
     Guard(
         "When the paying token is refused, the next waiter's token pays",
-        "router.scheduler.engine_life:EngineLife._fetch_failed",
+        "router.scheduler.fetching_slot:FetchingSlot._fetch_failed",
         never("refused"),
         _HAND_OVER + "the_next_pays_when_the_payers_token_is_refused[http]",
     ),
     Guard(
         "A refused token pays no more",
-        "router.scheduler.engine_life:EngineLife._fetch_failed",
+        "router.scheduler.fetching_slot:FetchingSlot._fetch_failed",
         drop("refused", "error"),
         "tests/pool/test_pool_downloads.py::test_each_token_is_tried_once",
     ),

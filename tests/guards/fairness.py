@@ -74,7 +74,7 @@ GUARDS = (
     ),
     Guard(
         "A start that nobody waits for ends",
-        "router.scheduler.engine_life:EngineLife._linger",
+        "router.scheduler.serving_slot:ServingSlot._linger",
         swap("(State.FETCHING, State.STARTING)", "(State.FETCHING,)"),
         _STARTS + "a_start_that_nobody_waits_for_ends_after_a_while",
     ),
@@ -98,7 +98,7 @@ GUARDS = (
     ),
     Guard(
         "The seconds of a start count for its caller, however it ends",
-        "router.scheduler.engine_life:EngineLife._move",
+        "router.scheduler.moving_slot:MovingSlot._move",
         never("STARTING"),
         _STARTS + "failed_and_abandoned_starts_are_charged_in_full",
     ),

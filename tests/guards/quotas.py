@@ -46,7 +46,7 @@ GUARDS = (
     ),
     Guard(
         "A model that several callers use counts toward no single caller's limit",
-        "router.scheduler.engine_life:EngineLife._lease",
+        "router.scheduler.serving_slot:ServingSlot._lease",
         never("starter"),
         _TEST + "a_model_that_several_callers_use_counts_against_none_of_them",
     ),

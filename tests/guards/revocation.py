@@ -47,7 +47,7 @@ GUARDS = (
     ),
     Guard(
         "Files that a request waits for are not removed",
-        "router.scheduler.engine_life:EngineLife.forget_snapshot",
+        "router.scheduler.fetching_slot:FetchingSlot.forget_snapshot",
         without("queue"),
         "tests/pool/test_pool_downloads.py::"
         "test_a_snapshot_that_is_being_fetched_wanted_or_in_use_is_not_forgotten",

@@ -54,7 +54,7 @@ GUARDS = (
     ),
     Guard(
         "A sleeper gets no request",
-        "router.scheduler.engine_life:EngineLife._grant",
+        "router.scheduler.serving_slot:ServingSlot._grant",
         never("READY"),
         _SCENARIO + "a_sleeper_is_asked_nothing",
     ),
