@@ -20,10 +20,15 @@ from tests.page.pretending import pretending
 from tests.page.rig import PHONE, Board, browsing, showing
 
 _DESK = {"width": 1200, "height": 900}
+# Small enough for a document, with the hour.
+_WHOLE: dict[str, Any] = {
+    "viewport": {"width": 1200, "height": 1200},
+    "device_scale_factor": 0.75,
+}
 _DARK: dict[str, Any] = {"viewport": _DESK, "color_scheme": "dark"}
 _MODELS_CONFIG = """
 - {model: acme/poet, memory: 2GiB}
-- {model: acme/endless, aliases: [default-chat], memory: 3GiB, pin: true}
+- {model: acme/endless, aliases: [default-chat], memory: 3GiB}
 - {model: acme/slow, memory: 2GiB}
 - {model: acme/broken, memory: 1GiB}
 """
@@ -68,8 +73,8 @@ def _real(browser: Browser, folder: Path) -> None:
 def _made_up(browser: Browser, folder: Path) -> None:
     with pretending() as (url, _):
         screens = {
-            "light": {"viewport": _DESK},
-            "dark": _DARK,
+            "light": _WHOLE,
+            "dark": {**_WHOLE, "color_scheme": "dark"},
             "phone": {"viewport": PHONE},
         }
         for name, options in screens.items():

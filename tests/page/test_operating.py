@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
 
+from router.scheduler.track import FailureKind, LastFailure
 from tests.page.axe import check
-from tests.page.made_up import CHAT, LLAMA
+from tests.page.made_up import CHAT, LLAMA, STOPPING
 from tests.page.pretending import PretendedWorker, pretending
 from tests.page.rig import SCREENS, Board, showing
 
@@ -48,6 +50,13 @@ def test_what_only_a_gpu_has_is_for_everybody(
     with showing(browser, pretended[0], **options) as board:
         board.wait("Qwen/Qwen3-14B", "asleep")
         check(board)
+
+
+def test_an_engine_that_crashed_says_so_while_it_stops(browser: Browser) -> None:
+    crash = LastFailure(FailureKind.CRASH, STOPPING.since, "connection lost")
+    crashed = replace(STOPPING, failures=1, last_failure=crash)
+    with pretending([crashed]) as (url, _), showing(browser, url) as board:
+        board.wait("Qwen/Qwen3-0.6B", "crashed")
 
 
 def test_the_memory_is_drawn_to_scale(board: Board) -> None:

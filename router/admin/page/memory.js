@@ -8,6 +8,7 @@ const KINDS = {
   starting: "loading", waking: "loading", draining: "leaving", stopping: "leaving",
   falling_asleep: "leaving", asleep: "asleep",
 };
+const FILES = { key: "files", kind: "files", name: "files of a model" };
 const NARROW = 80; // pixels, of a part that has no room for its name
 const TICKS = [0, 0.25, 0.5, 0.75, 1];
 
@@ -47,13 +48,14 @@ function showDevice(element, device, state, open) {
   keep(scale, TICKS, (tick) => tick, () => make("span"), (child, tick) =>
     tell(child, tick ? bytes(Math.round(total * tick)) : "0"));
   const width = bar.clientWidth / total;
-  showLegend(legend, parts.filter((part) => part.size > 0 && part.size * width < NARROW));
+  const narrow = parts.filter((part) => part.size > 0 && part.size * width < NARROW);
+  const files = parts.some((part) => part.engine?.files_bytes * width >= 2);
+  showLegend(legend, files ? [FILES, ...narrow] : narrow);
 }
 
 /** Names what is too narrow for a name. Screen readers have it in the bar. */
 function showLegend(parent, narrow) {
-  const files = { key: "files", kind: "files", name: "files of a model" };
-  keep(parent, [files, ...narrow], (part) => part.key,
+  keep(parent, narrow, (part) => part.key,
     () => make("li", {}, make("span", { class: "swatch span" }), make("span")),
     (element, part) => {
       const [swatch, text] = element.children;

@@ -98,7 +98,7 @@ function showTags(parent, { engine, model, name }) {
 
 function showState(cell, engine, now) {
   const [state, since, progress] = cell.children;
-  const failed = engine && engine.failures > 0 && OFF.has(engine.state);
+  const failed = engine && hasFailed(engine);
   set(state, "data-kind", failed ? "failed" : engine ? kindOf(engine) : "off");
   tell(state, failed ? `${engine.last_failure?.kind ?? "start"} failed`.replace("crash failed", "crashed")
     : stateWord(engine ? engine.state : "cold"));
@@ -112,6 +112,12 @@ function showState(cell, engine, now) {
   if (shown.done === null) bar.removeAttribute("value");
   else bar.value = shown.done;
   tell(text, shown.text);
+}
+
+/** Whether its failure is why an engine is in its state. */
+function hasFailed({ state, since, failures, last_failure: last }) {
+  if (OFF.has(state)) return failures > 0;
+  return state === "stopping" && last !== null && Math.abs(last.at - since) < 1;
 }
 
 /** How far a download or a start is; `done` from 0 to 1, null: no telling. */
