@@ -7,7 +7,13 @@ from collections.abc import Callable
 from copy import copy
 
 from router.clock import Clock
-from router.errors import AccessError, InternalError, RouterError
+from router.errors import (
+    AccessError,
+    HubUnavailable,
+    InsufficientDisk,
+    InternalError,
+    RouterError,
+)
 from router.pool.interfaces import Callers, Downloader, FetchProgress, Snapshot
 from router.pool.progress import ProgressTracker
 from router.scheduler import actions, events
@@ -44,6 +50,8 @@ class Fetcher:
                 model, credential, meter.note, callers, flags=spec.flags, claim=spec.memory
             )
         except RouterError as error:
+            if isinstance(error, (InsufficientDisk, HubUnavailable)):  # the operator's to mend
+                _log.warning("%s was not downloaded: %s", model, error.message)
             refused = isinstance(error, AccessError)
             # A copy has no traceback, whose frames would keep the token in memory.
             report: events.Event = events.FetchFailed(key, attempt, copy(error), refused)

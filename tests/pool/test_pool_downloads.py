@@ -3,6 +3,8 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
 from router.errors import (
     InsufficientDisk,
     ModelGated,
@@ -121,6 +123,20 @@ async def test_a_disk_error_fails_all_waiting_requests_and_the_next_one_tries_ag
     harness.call(spec("a"))
     await settle()
     assert len(harness.downloader.calls) == 2
+
+
+async def test_what_keeps_a_model_from_the_disk_is_told_to_the_operator(
+    stack: AsyncExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness = pool_harness(stack)
+    for name, error in (("a", InsufficientDisk("10 bytes short")), ("b", ModelGated("no"))):
+        harness.call(spec(name), token="x")
+        await settle()
+        harness.downloader.fail(name, error)
+        await settle()
+    (told,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert told.endswith(" was not downloaded: 10 bytes short")
+    assert "org/a" in told
 
 
 async def test_a_download_continues_when_its_first_caller_leaves(stack: AsyncExitStack) -> None:
