@@ -137,10 +137,11 @@ def _add_operating(commands: _Commands) -> None:
         ("pin", "keep a loaded model on the GPU"),
         ("unpin", "let it make room again"),
         ("logs", "what a model's engines have printed"),
+        ("reload", "have a running worker read MODELS_CONFIG anew"),
         ("drain", "have a running worker end after its requests in flight"),
     ):
         command = commands.add_parser(name, help=purpose, epilog=_KEY)
-        if name not in ("ps", "top", "drain"):
+        if name not in ("ps", "top", "reload", "drain"):
             command.add_argument(
                 "model", metavar="MODEL", help="an alias, org/name, or org/name@revision"
             )

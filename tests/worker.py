@@ -52,6 +52,11 @@ class Worker:
         return "".join(self.lines)
 
     @property
+    def environ(self) -> Mapping[str, str]:
+        """All that it sees of the environment."""
+        return self._environ
+
+    @property
     def pid(self) -> int:
         return self._process.pid
 

@@ -82,7 +82,7 @@ _COMMANDS = MappingProxyType(
         "doctor": _doctor,
         "cache": _cache,
         **dict.fromkeys(
-            ("ps", "top", "load", "unload", "pin", "unpin", "logs", "drain"), _operate
+            ("ps", "top", "load", "unload", "pin", "unpin", "logs", "reload", "drain"), _operate
         ),
         "prefetch": _prefetch,
         "replay": _replay,

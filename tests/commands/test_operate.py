@@ -36,7 +36,13 @@ class Terminal(io.StringIO):
 def test_ps_shows_memory_and_each_model_on_a_line(
     worker: StubWorker, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    room = {"requests": 2, "reason": "room", "seconds": 41.0, "leaving": ["acme/a@" + "d" * 40]}
+    room = {
+        "requests": 2,
+        "reason": "room",
+        "seconds": 41.0,
+        "leaving": ["acme/a@" + "d" * 40],
+        "callers": [{"caller": "3f2a9c01d7e4", "requests": 2}],
+    }
     busy = {"requests": 4, "callers": [], "more_callers": 0}
     failed = {"kind": "start", "at": 940.0, "text": "Traceback\n  lines\nValueError: no kernel"}
     up = engine("acme/a", names=["first"], pinned=True, evicted_next=None, in_flight=busy)
@@ -70,6 +76,8 @@ def test_ps_shows_memory_and_each_model_on_a_line(
     assert "2: room, 41 s to go" in second
     assert "start 60 s ago, 2 in a row, again in 8 s" in second
     assert "acme/b@ccccccc: start: Traceback lines ValueError: no kernel" in lines
+    said = "2 of the 2 requests that wait are of caller 3f2a9c01d7e4"
+    assert f"acme/b@ccccccc: {said}" in lines
     assert "acme/b@ccccccc gets the room of acme/a@ddddddd" in lines
 
 
@@ -98,6 +106,7 @@ def test_a_text_from_a_stranger_steers_no_terminal(
         (["ps"], STATE),
         (["unload", "first"], "/admin/models/first/unload"),
         (["logs", "first"], "/admin/models/first/logs"),
+        (["reload"], "/admin/reload"),
         (["drain"], "/admin/drain"),
     ],
 )
@@ -121,6 +130,16 @@ def test_a_deed_is_posted_to_the_model_that_is_named(
     assert main([verb, "acme/poet@v 2"]) == 0
     assert [asked[0] for asked in worker.asked] == ["POST"]
     assert capsys.readouterr().out == f"{verb}: acme/poet@ccccccc is ready, pinned\n"
+
+
+def test_reload_tells_what_is_unloaded(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker.answers["/admin/reload"] = (200, {"unloaded": ["acme/a@c"], "models": [{}, {}]})
+    assert main(["reload"]) == 0
+    assert capsys.readouterr().out.startswith(
+        "reload: 2 models are listed now\nunload: acme/a@c"
+    )
 
 
 def test_load_waits_if_asked_to(worker: StubWorker, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`ps`, `top`, `load`, `unload`, `pin`, `unpin`, `logs`, `drain`: operate a running worker."""
+"""The commands that operate a running worker: `ps`, `top`, `load`, `drain` and others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from router.commands.operate.client import (
     WrongUse,
     url_of,
 )
-from router.commands.operate.deeds import deed, drain
+from router.commands.operate.deeds import deed, drain, reload
 from router.commands.operate.logs import logs
 from router.commands.operate.ps import ps
 from router.commands.operate.top import top
@@ -55,6 +55,8 @@ def _run(chosen: argparse.Namespace, worker: WorkerClient, output: Output) -> No
             top(worker, output, as_json=as_json)
         case "logs":
             logs(worker, output, chosen.model, follow=chosen.follow, as_json=as_json)
+        case "reload":
+            reload(worker, output, as_json=as_json)
         case "drain":
             drain(worker, output, as_json=as_json)
         case verb:

@@ -1,4 +1,4 @@
-"""`load`, `unload`, `pin`, `unpin` and `drain`: what an operator does to a worker."""
+"""`load`, `unload`, `pin`, `unpin`, `reload` and `drain`: what an operator does to a worker."""
 
 from __future__ import annotations
 
@@ -27,6 +27,16 @@ def deed(
     shown = {one["id"]: one for one in done.get("engines", ())}
     for identifier in done.get("ids", ()):
         output.line(f"{verb}: {_told(identifier, shown.get(identifier))}")
+
+
+def reload(worker: WorkerClient, output: Output, *, as_json: bool) -> None:
+    done = worker.post("/admin/reload")
+    if as_json:
+        output.json(done)
+        return
+    output.line(f"reload: {len(done['models'])} models are listed now")
+    for identifier in done["unloaded"]:
+        output.line(f"unload: {identifier}, which is gone from the list or has changed")
 
 
 def drain(worker: WorkerClient, output: Output, *, as_json: bool) -> None:

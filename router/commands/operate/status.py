@@ -48,13 +48,14 @@ def table(state: Json, *, narrow: bool) -> tuple[Sequence[str], Sequence[Row]]:
 
 
 def causes(state: Json) -> Iterator[str]:
-    """Why models fail, and who makes room for others."""
+    """Why models fail, what makes room for others, and which caller sends the most."""
     for one in state["engines"]:
         if (failure := one["last_failure"]) is not None:
             yield f"{name_of(one)}: {failure['kind']}: {cause_text(failure['text'])}"
         if leaving := one["waiting"]["leaving"]:
             names = ", ".join(_short(each) for each in leaving)
             yield f"{name_of(one)} gets the room of {names}"
+        yield from _crowd(one)
     if state["more_engines"]:
         yield f"{state['more_engines']} more models are not shown"
 
@@ -123,7 +124,7 @@ def _disk(disk: Json) -> Cell:
 def _row(one: Json, now: float) -> Sequence[Cell]:
     return (
         Cell(name_of(one)),
-        Cell(f"{_word(one['state'])} {span_text(now - one['since'])}", _style(one)),
+        Cell(_condition(one, now), _style(one)),
         Cell(_memory(one)),
         Cell(str(one["in_flight"]["requests"] or "")),
         Cell(waiting_text(one["waiting"]), _NOTED),
@@ -134,8 +135,22 @@ def _row(one: Json, now: float) -> Sequence[Cell]:
     )
 
 
+def _crowd(one: Json) -> Iterator[str]:
+    waiting = one["waiting"]
+    if waiting["requests"] > 1 and waiting["callers"]:
+        most = max(waiting["callers"], key=lambda each: each["requests"])
+        caller = most["caller"] or "the operator"
+        count = f"{most['requests']} of the {waiting['requests']} requests"
+        yield f"{name_of(one)}: {count} that wait are of caller {caller}"
+
+
 def _style(one: Json) -> str:
     return _STYLES.get(one["state"], "cyan")
+
+
+def _condition(one: Json, now: float) -> str:
+    last = ", to be unloaded" if one["unloading"] else ""
+    return f"{_word(one['state'])} {span_text(now - one['since'])}{last}"
 
 
 def _memory(one: Json) -> str:

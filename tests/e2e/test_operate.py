@@ -1,0 +1,44 @@
+"""The operator's commands, with a worker that runs."""
+
+from __future__ import annotations
+
+import json
+
+from tests.e2e.caller import calling
+from tests.e2e.harness import Harness
+from tests.eventually import eventually
+from tests.incidents.scene import scene
+
+MODELS_CONFIG = """
+- model: acme/poet
+  aliases: [rhymer]
+"""
+
+
+async def test_an_operator_loads_pins_unpins_and_unloads_a_model(harness: Harness) -> None:
+    harness.model("acme/poet")
+    with scene(harness, MODELS_CONFIG=MODELS_CONFIG) as stage:
+        assert (await stage.run("load", "rhymer", "--wait")).startswith("load: rhymer is ready")
+        assert "ready, pinned" in await stage.run("pin", "rhymer")
+        assert " pinned " in await stage.run("ps")
+        assert "pinned" not in await stage.run("unpin", "acme/poet")
+        assert (await stage.run("unload", "rhymer")).startswith("unload: rhymer is ")
+        await eventually(lambda: "acme/poet@" in stage.worker.log.rpartition("stopping ")[2])
+        async with calling(stage.worker.url) as caller:
+            assert (await caller.chat("rhymer")).status == 200  # the next start serves it
+
+
+async def test_what_can_not_be_done_exits_with_1_and_says_why(harness: Harness) -> None:
+    with scene(harness) as stage:
+        refused = json.loads(await stage.run("unload", "acme/none", "--json", code=1))
+        assert refused["error"]["code"] == "model_not_found"
+        assert "model_not_found: " in stage.transcript[-1]
+
+
+async def test_a_drained_worker_ends_and_top_ends_with_it(harness: Harness) -> None:
+    with scene(harness) as stage:
+        assert "takes no more requests" in await stage.run("drain")
+        await eventually(lambda: "all engines are gone" in stage.worker.log)
+        assert stage.worker.wait(30) == 0
+        await stage.run("ps", code=2)
+        assert "no worker answers at" in stage.transcript[-1]
