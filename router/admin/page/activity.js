@@ -49,14 +49,15 @@ function isShown(one, outcomes) {
 const textOf = (one) => [one.model, one.caller, one.outcome, outcomeWord(one.outcome), one.id,
   one.route, one.error].join(" ").toLowerCase();
 
-export function showActivity(activity) {
+/** `now`: by the worker's clock. */
+export function showActivity(activity, now) {
   const words = at("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
   const outcomes = at("outcomes").value;
   const found = activity.matching(words, outcomes);
   const all = activity.all.length;
   const shown = matchMedia("(max-width: 56rem)").matches ? SHOWN_NARROW : SHOWN;
   tell(at("activity-note"), noteOf(found.length, all, shown));
-  keep(at("requests"), found.slice(0, shown), keyOf, newRow, showRow);
+  keep(at("requests"), found.slice(0, shown), keyOf, newRow, (row, one) => showRow(row, one, now));
 }
 
 function noteOf(found, all, shown) {
@@ -70,10 +71,11 @@ function newRow() {
     make("td", { "data-head": head, class: NUMBERS.has(place) ? "number" : undefined })));
 }
 
-function showRow(element, one) {
+function showRow(element, one, now) {
+  const total = one.outcome ? one.total_ms : Math.max(0, now - one.began) * 1000;
   const texts = [clock(one.began), one.model || "–", one.caller || "–",
     milliseconds(one.queue_ms), milliseconds(one.load_ms), milliseconds(one.first_ms),
-    milliseconds(one.total_ms), count(one.prompt_tokens), count(one.completion_tokens),
+    milliseconds(total), count(one.prompt_tokens), count(one.completion_tokens),
     outcomeWord(one.outcome), one.id];
   texts.forEach((text, place) => {
     tell(element.children[place], text);

@@ -50,6 +50,7 @@ function show() {
   tell(at("timeline-title"), showLanes(at("lanes"), timeline, moment));
   if (at("story").open) showEvents(at("events"), timeline, now(), nameFor);
   details.show(rows, now());
+  showActivity(activity, now());
   playground.offer(rows.map((row) => row.name));
 }
 
@@ -134,7 +135,7 @@ function hear([name, data]) {
 
 function showRequests(data) {
   activity.take(data);
-  showActivity(activity);
+  showActivity(activity, now());
 }
 
 async function past() {
@@ -203,7 +204,7 @@ at("drain").addEventListener("click", async () => {
   if (await sure("Requests end, then the worker stops.", "Drain")) await act("drain", "Drain");
 });
 at("filters").addEventListener("submit", (event) => event.preventDefault());
-at("filters").addEventListener("input", () => showActivity(activity));
+at("filters").addEventListener("input", () => showActivity(activity, now()));
 at("story").addEventListener("toggle", show);
 
 showLegend(at("timeline-legend"));

@@ -18,6 +18,8 @@ export function kindOf(engine) {
   return KINDS[engine.state] ?? "off";
 }
 
+/** Bytes of its files on each of its devices. */
+const filesHere = (engine) => engine.files_bytes / engine.devices.length;
 export const nameOf = (engine) => engine.names[0] ?? engine.model;
 export const keyOf = (engine) => [engine.id, engine.listed, ...engine.flags].join(" ");
 
@@ -49,7 +51,7 @@ function showDevice(element, device, state, open) {
     tell(child, tick ? bytes(Math.round(total * tick)) : "0"));
   const width = bar.clientWidth / total;
   const narrow = parts.filter((part) => part.size > 0 && part.size * width < NARROW);
-  const files = parts.some((part) => part.engine?.files_bytes * width >= 2);
+  const files = parts.some((part) => part.engine && filesHere(part.engine) * width >= 2);
   showLegend(legend, files ? [FILES, ...narrow] : narrow);
 }
 
@@ -103,7 +105,7 @@ function showPart(element, part, total) {
   }
   const { engine } = part;
   inner.dataset.engine = part.key;
-  weights.style.width = `${100 * Math.min(1, engine.files_bytes / engine.held_bytes)}%`;
+  weights.style.width = `${100 * Math.min(1, filesHere(engine) / engine.held_bytes)}%`;
   const flying = engine.in_flight.requests;
   const said = `${stateWord(engine.state)}${flying ? `, ${flying} in flight` : ""}`;
   tell(more, `, ${said}`);
