@@ -35,6 +35,12 @@ class Searched:
         markers = {"own": self.own, "theirs": token}
         return set(await self.memory.search(self.place.worker, markers))
 
+    async def until_started(self) -> None:
+        """The worker can be searched before it has read its settings."""
+        async with asyncio.timeout(90):
+            while await self.holders(self.own) != {"own", "theirs"}:
+                pass
+
     async def until_forgotten(self, token: str) -> None:
         """A request's end takes a few turns of the loop."""
         for _ in range(20):
@@ -70,6 +76,7 @@ async def test_it_is_there_while_its_request_runs_and_gone_when_the_caller_is(
         harness.hub.add_account("acme"),
         len(harness.journal.events("request", SLOW)),
     )
+    await searched.until_started()
     assert await searched.holders(token) == {"own"}
     async with searched.place.client() as client:
         request = asyncio.create_task(client.chat(SLOW, token))
