@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,11 @@ class Output:
         self._stream = sys.stdout if stream is None else stream
         environ = os.environ if environ is None else environ
         self.is_terminal = self._stream.isatty() and environ.get("TERM") != "dumb"
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal, as they are now; None without one."""
+        return shutil.get_terminal_size().columns if self.is_terminal else None
 
     def json(self, document: object) -> None:
         self._stream.write(json.dumps(document, indent=2) + "\n")

@@ -276,6 +276,22 @@ def test_top_takes_the_whole_terminal_and_gives_it_back(worker: StubWorker) -> N
     assert shown.index("\x1b[?1049h") < shown.index("acme/poet") < shown.index("\x1b[?1049l")
 
 
+@pytest.mark.parametrize(("columns", "shown"), [("200", True), ("60", False)])
+def test_a_narrow_terminal_shows_what_matters_most(
+    worker: StubWorker, monkeypatch: pytest.MonkeyPatch, columns: str, shown: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    failed = {"kind": "crash", "at": 990.0, "text": "exit status 1"}
+    worker.answers[EVENTS] = (
+        200,
+        sse(("state", state(engine(last_failure=failed), leaving=True))),
+    )
+    terminal = Terminal()
+    top(WorkerClient(worker.url), Output(terminal, {"TERM": "xterm"}), as_json=False)
+    assert "crash 10 s" in terminal.getvalue()
+    assert ("next out" in terminal.getvalue()) is shown
+
+
 def test_ctrl_c_ends_top_cleanly(
     worker: StubWorker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

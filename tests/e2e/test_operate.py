@@ -21,6 +21,8 @@ async def test_an_operator_loads_pins_unpins_and_unloads_a_model(harness: Harnes
         assert (await stage.run("load", "rhymer", "--wait")).startswith("load: rhymer is ready")
         assert "ready, pinned" in await stage.run("pin", "rhymer")
         assert " pinned " in await stage.run("ps")
+        assert "ready to roll" in await stage.run("logs", "rhymer")
+        assert '"state": "ready"' in await stage.run("ps", "--json")
         assert "pinned" not in await stage.run("unpin", "acme/poet")
         assert (await stage.run("unload", "rhymer")).startswith("unload: rhymer is ")
         await eventually(lambda: "acme/poet@" in stage.worker.log.rpartition("stopping ")[2])

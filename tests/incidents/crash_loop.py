@@ -30,6 +30,7 @@ async def play(harness: Harness) -> list[str]:
         assert f"{engine['failures']} in a row, again in" in shown
         assert f"start: exit status 1: {WORDS}" in shown
         assert WORDS in await stage.until_log(" did not start: ")
+        assert WORDS in await stage.run("logs", MODEL)
         assert await stage.metric("router_model_failures", model=MODEL) >= 3
         starts = await stage.metric("router_engine_starts_total", model=MODEL, outcome="failed")
         assert starts >= 3

@@ -18,7 +18,7 @@ def ps(worker: WorkerClient, output: Output, *, as_json: bool) -> None:
         output.line("No model is loaded or waited for.")
         return
     output.line()
-    output.table(*status.table(state, narrow=output.is_terminal))
+    output.table(*status.table(state, output.width))
     below = list(status.causes(state))
     if below:
         output.line()

@@ -24,6 +24,8 @@ _COLUMNS = (
     "last start",
     "last failure",
 )
+_DISPENSABLE = ("last start", "next out", "pinned", "memory")  # the first go first
+_GAP = 3  # between two columns, on a terminal
 _STYLES = {"ready": "green", "cold": "dim", "fetched": "dim", "draining": "yellow"}
 _COMMIT = 7  # letters of a commit; enough to name it by
 _GOOD, _BAD, _NOTED = "green", "bold red", "yellow"
@@ -38,13 +40,23 @@ def header(state: Json) -> Iterator[Cell]:
         yield _disk(disk)
 
 
-def table(state: Json, *, narrow: bool) -> tuple[Sequence[str], Sequence[Row]]:
-    """Columns, and a row for each model. `narrow`: without columns that nothing stands in."""
+def table(state: Json, width: int | None) -> tuple[Sequence[str], Sequence[Row]]:
+    """Columns, and a row for each model. `width`: of a terminal. Columns that nothing stands
+    in, and then some others, make room there. None: all columns."""
     rows = [_row(one, state["now"]) for one in state["engines"]]
-    used = [
-        at for at in range(len(_COLUMNS)) if not narrow or any(row[at].text for row in rows)
-    ]
-    return [_COLUMNS[at] for at in used], [[row[at] for at in used] for row in rows]
+    shown = list(range(len(_COLUMNS)))
+    if width is not None:
+        shown = [at for at in shown if any(row[at].text for row in rows)]
+        for name in _DISPENSABLE:
+            if _width(shown, rows) > width:
+                shown = [at for at in shown if _COLUMNS[at] != name]
+    return [_COLUMNS[at] for at in shown], [[row[at] for at in shown] for row in rows]
+
+
+def _width(shown: Sequence[int], rows: Sequence[Sequence[Cell]]) -> int:
+    """Of a table with these columns, on a terminal."""
+    longest = [max(len(_COLUMNS[at]), *(len(row[at].text) for row in rows)) for at in shown]
+    return sum(longest) + _GAP * len(shown) - 1
 
 
 def causes(state: Json) -> Iterator[str]:

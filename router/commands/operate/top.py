@@ -25,7 +25,7 @@ def _on_terminal(worker: WorkerClient, output: Output) -> None:
 
         def show(state: Json) -> None:
             screen.lines(status.header(state))
-            screen.table(*status.table(state, narrow=True))
+            screen.table(*status.table(state, output.width))
             screen.lines(status.causes(state))
             screen.show()
 
