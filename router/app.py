@@ -10,9 +10,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from engines.sleep_memory import sleep_memory
 from router import __version__
 from router.access.authorize import Admission
 from router.access.credentials import Credentials
+from router.access.keyring import Keyring
 from router.admin.admin import Admin
 from router.admin.disk_meter import DiskMeter
 from router.admin.engine_metrics import EngineMetrics, ScrapedEngine, has_metrics
@@ -44,7 +45,8 @@ from router.admin.recent import RecentRequests
 from router.admin.reload import Reload
 from router.admin.state import StateWriter, WorkerFacts
 from router.clock import WorkerClock, watch
-from router.config import files, operator_models
+from router.config import files, operator_keys, operator_models
+from router.config.caller_keys import CallerKeys
 from router.config.catalog import Catalog
 from router.config.settings import Platform, Settings
 from router.downloads.cache_check import snapshot_on_disk
@@ -93,6 +95,7 @@ class Configuration:
     credentials: Credentials
     engine_flags: tuple[str, ...]
     engine_user: User | None
+    keys: CallerKeys = field(default_factory=CallerKeys)
     knows_sglang: bool = True  # the engines run the release that the tables are about
     has_saver: bool = False  # engines can sleep
     has_gate: bool = False  # an engine's process can be started ahead
@@ -114,7 +117,8 @@ class Configuration:
         on_disk = partial(snapshot_on_disk, caches=settings.hub_caches)
         check_declared(catalog.models, common, on_disk)
         check_places(catalog.models, common, lambda: len(find_gpus(environ)))
-        return cls(environ, settings, catalog, credentials, common, user)
+        keys = operator_keys.keys(settings, environ)
+        return cls(environ, settings, catalog, credentials, common, user, keys)
 
     def with_engines(self, found: Finding) -> Configuration:
         """With what `ENGINE_PYTHON` has."""
@@ -135,15 +139,20 @@ class Configuration:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What must never be logged."""
+        """What must never be logged, and can change at a restart alone."""
         return (*self.settings.secrets, *self.credentials.secrets)
+
+    @property
+    def secrets_and_keys(self) -> tuple[Secret, ...]:
+        """All that must never be logged."""
+        return (*self.secrets, *self.keys.secrets)
 
 
 class Witnesses:
     """What hears of all that happens, and tells the operator."""
 
-    def __init__(self, secrets: Iterable[Secret]) -> None:
-        redact = Redactor(secrets)
+    def __init__(self, redact: Redactor) -> None:
+        self.redact = redact
         self.metrics, self.engine_log = Metrics(), EngineLog(redact)
         self.recorder = Recorder(Activity(), [self.metrics.request], redact=redact)
 
@@ -170,9 +179,11 @@ class Assembly:
         clock: WorkerClock,
         stack: AsyncExitStack,
         witnesses: Witnesses,
+        keys: Keyring,
     ) -> None:
         self._configuration, self._settings = configuration, configuration.settings
         self._clock, self._stack, self._witnesses = clock, stack, witnesses
+        self._keys = keys
         self._tokens = dict(configuration.credentials.of_models)
 
     def build(self) -> Parts:
@@ -335,6 +346,7 @@ class Assembly:
             allowed=self._settings.allowed_models,
             running=pool.running,
             clock=self._clock,
+            keys=self._keys,
         )
         self._stack.push_async_callback(admission.close)
         return admission
@@ -389,7 +401,13 @@ class Assembly:
         hub: HuggingFaceHub | OfflineHub,
         read: Configuration,
     ) -> None:
-        """Take on other models of the operator's. What has begun may need former tokens."""
+        """Take on other models and keys. What has begun may need former tokens."""
+        self._witnesses.redact.learn(read.keys.secrets)
+        if read.keys.warning:
+            _log.warning("%s", read.keys.warning)
+        self._keys.become(read.keys.keys)
+        if self._settings.api_keys_file is not None:
+            _log.info("%d keys of API_KEYS_FILE", len(read.keys.keys))
         self._configuration.catalog.become(read.catalog)
         self._tokens |= read.credentials.of_models
         admission.configure(replace(read.credentials, of_models=self._tokens))
@@ -421,7 +439,7 @@ class Assembly:
             )
 
         names = Names(configuration.catalog)
-        writer = StateWriter(names, Redactor(configuration.secrets))
+        writer = StateWriter(names, self._witnesses.redact, self._keys.name_of_shown)
         recent = RecentRequests(self._witnesses.recorder.activity)
         admin = Admin(
             pool,
@@ -452,9 +470,23 @@ class Worker:
     is for the transport: it keeps and tells what becomes of each request.
     """
 
-    def __init__(self, configuration: Configuration, clock: WorkerClock | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        clock: WorkerClock | None = None,
+        *,
+        redactor: Redactor | None = None,
+    ) -> None:
+        """`redactor`: the log's, so that both know the same secrets."""
         self._configuration, self._clock = configuration, clock or WorkerClock()
-        self._witnesses = Witnesses(configuration.secrets)
+        redactor = redactor or Redactor(configuration.secrets_and_keys)
+        self._witnesses = Witnesses(redactor)
+        settings, named = configuration.settings, configuration.keys.keys
+        self.keys = Keyring(
+            [key.reveal() for key in settings.api_keys],
+            None if settings.api_keys_file is None else named,
+            self._clock,
+        )
         self._parts: Parts | None = None
 
     @property
@@ -484,7 +516,9 @@ class Worker:
     async def open(self) -> AsyncIterator[Service]:
         """Put everything together; close what it holds when the block ends."""
         async with AsyncExitStack() as stack:
-            parts = Assembly(self._configuration, self._clock, stack, self._witnesses).build()
+            parts = Assembly(
+                self._configuration, self._clock, stack, self._witnesses, self.keys
+            ).build()
             self._parts = parts
             # Until the end: if nothing watches the clock it stands still, and no drain
             # deadline ever comes.

@@ -88,9 +88,15 @@ class Redactor:
     """Replaces the given secrets, and everything that looks like a secret."""
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
-        known = {form for secret in secrets for form in _forms(secret.reveal())}
+        self._forms: set[str] = set()
+        self._known: re.Pattern[str] | None = None
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[Secret]) -> None:
+        """Replace these from now on as well."""
+        self._forms |= {form for secret in secrets for form in _forms(secret.reveal())}
         # Longest first: one secret may begin with another.
-        longest = sorted(known, key=lambda form: (-len(form), form))
+        longest = sorted(self._forms, key=lambda form: (-len(form), form))
         self._known = re.compile("|".join(map(re.escape, longest))) if longest else None
 
     def __call__(self, text: str) -> str:
@@ -245,11 +251,13 @@ def _timestamp(record: logging.LogRecord) -> str:
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def configure(level: str, form: str, secrets: Iterable[Secret], stream: TextIO) -> None:
+def configure(level: str, form: str, secrets: Iterable[Secret], stream: TextIO) -> Redactor:
     """Make a redacting handler on `stream` the only log handler of the process.
 
     `form` is "text" or "json". Call it after all libraries are imported: huggingface_hub
     adds a handler of its own at import, which would bypass the filter and is removed here.
+
+    Returns what redacts, which may learn more secrets.
     """
     handler = logging.StreamHandler(stream)
     redactor = Redactor(secrets)
@@ -265,3 +273,4 @@ def configure(level: str, form: str, secrets: Iterable[Secret], stream: TextIO) 
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.WARNING)
+    return redactor

@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from engines import flags
-from router.config import listing
+from router.config import keys_schema, listing
 from router.config.models_schema import ModelEntry, schema
 from router.config.settings import SETTINGS
 from tests.import_graph import ROOT, drawing
@@ -16,6 +18,8 @@ from tests.import_graph import ROOT, drawing
 README = ROOT / "README.md"
 REFERENCE = ROOT / "docs/settings.md"
 SCHEMA = ROOT / "docs/models.schema.json"
+SHARING = ROOT / "docs/sharing.md"
+KEYS_SCHEMA = ROOT / "docs/keys.schema.json"
 HUB = ROOT / ".runpod/hub.json"
 
 
@@ -25,18 +29,21 @@ def generated() -> Iterator[tuple[Path, str]]:
     few = [one for one in ours if one.most_used]
     reference = between(REFERENCE.read_text(), "settings", listing.sections(ours))
     reference = between(reference, "engine-flags", listing.table(flags.SETTINGS.values()))
-    yield REFERENCE, between(reference, "models-file", models_file())
+    yield REFERENCE, between(reference, "models-file", keys_of(ModelEntry))
     short = f"{listing.table(few)}\n\nAll settings: [docs/settings.md](docs/settings.md)."
     yield README, between(README.read_text(), "settings", short)
     yield SCHEMA, json.dumps(schema(), indent=2) + "\n"
+    rows = keys_of(keys_schema.KeyEntry)
+    yield SHARING, between(SHARING.read_text(), "keys-file", rows)
+    yield KEYS_SCHEMA, json.dumps(keys_schema.schema(), indent=2) + "\n"
     yield HUB, with_form(HUB.read_text(), listing.form([*ours, *flags.SETTINGS.values()]))
     rooms = ROOT / "router/README.md"
     yield rooms, between(rooms.read_text(), "imports", drawing())
 
 
-def models_file() -> str:
+def keys_of(entry: type[BaseModel]) -> str:
     """A row in Markdown for each key of an entry."""
-    keys = ModelEntry.model_fields.items()
+    keys = entry.model_fields.items()
     rows = [f"| `{name}` | {field.description} |" for name, field in keys]
     return "\n".join(["| key | meaning |", "|---|---|", *rows])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engines.flags import FLAGS, GONE, GONE_VALUES
-from router.config import models_file
+from router.config import keys_file, models_file
 from router.config.settings import SETTINGS, Settings
 from router.errors import QueueFull, RouterError
 from router.requests.dialects import ANTHROPIC, OPENAI, RESPONSES, Problem
@@ -73,6 +73,13 @@ def test_the_readme_shows_the_models_file_of_the_examples() -> None:
     assert models_file.parse(block) == models_file.parse(
         (ROOT / "examples/models.yaml").read_text()
     )
+
+
+def test_the_document_shows_a_file_of_keys_that_can_be_read() -> None:
+    (block,) = blocks("docs/sharing.md", "yaml")
+    assert block.startswith("# yaml-language-server: $schema=keys.schema.json")
+    environ = {"BILLING_KEY": "long-enough"}
+    assert [one.name for one in keys_file.parse(block, environ).keys] == ["billing", "intern"]
 
 
 @each

@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "admin": BASE | {"config", "downloads.disk", "pool", "requests", "scheduler"},
     "running": {"config", "pool", "requests"},
     "openapi": {"errors", "requests", "router"},  # `router` has the version
-    "http": BASE | {"config", "openapi", "requests", "side_process"},
+    "http": BASE | {"access", "config", "openapi", "requests", "side_process"},
     "runpod": BASE | {"config", "requests"},
 }
 FREE = {

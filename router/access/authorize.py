@@ -15,6 +15,7 @@ from cachetools import LRUCache
 from router.access.credentials import ChosenToken, Credentials
 from router.access.decision import Admitted, Decision
 from router.access.grants import Grants
+from router.access.keyring import Keyring
 from router.clock import Clock
 from router.config.catalog import Catalog, OperatorModel
 from router.config.patterns import Patterns
@@ -48,9 +49,11 @@ class Admission:
         allowed: Patterns,
         running: Running,
         clock: Clock,
+        keys: Keyring | None = None,
     ) -> None:
         self._hub, self._catalog, self._credentials = hub, catalog, credentials
         self._allowed, self._running, self._clock = allowed, running, clock
+        self._keys = keys or Keyring()
         self._grants = Grants(self._ask, clock)
         # The commit to which an unpinned name was last resolved for an engine. A commit that
         # only pinned requests named is never in here: otherwise a pull request's commit
@@ -78,10 +81,14 @@ class Admission:
 
         `key` names the caller's API key. Raises:
             InvalidRequest, InvalidModelId  there is no such name
+            InvalidApiKey                   its key was revoked meanwhile
             AccessError                     the caller may not use the model
             RateLimited                     the caller has had the Hub asked too much
             HubUnavailable                  the Hub can't be asked now
         """
+        models = self._keys.models(key)
+        if models is not None and not models.allow(*self._look_up(name)):
+            raise _not_for_key()
         named = (name, None if caller is None else caller.digest)
         decision = self._decisions.get(named)
         if decision is not None and self._holds(decision):
@@ -94,14 +101,17 @@ class Admission:
                 return await self.admit(name, caller, key)
             if self._holds(decision):
                 self._decisions[named] = decision
+        if models is not None and not models.allow(decision.operator, _asked(name, decision)):
+            raise _not_for_key()  # a former name of another repository
         token = caller if decision.with_callers_token else decision.own_token
         return Admitted(decision.model, decision.operator, token)
 
-    async def renew(self, admitted: Admitted, caller: Token | None) -> None:
+    async def renew(self, admitted: Admitted, caller: Token | None, key: str = "") -> None:
         """Check again, for a request that has waited. Raises what `admit` raises.
 
         The places in the queue limit how much the Hub is asked for these.
         """
+        self._keys.models(key)  # raises where the key was revoked
         operator = admitted.operator
         if operator is not None:
             choice = self._credentials.choose(caller, operator, operator.ref)
@@ -114,6 +124,9 @@ class Admission:
 
     async def entitled(self, model: ResolvedModel, caller: Token | None, key: str = "") -> bool:
         """Whether the caller may use a loaded model, and so may see it in a list."""
+        models = self._keys.models(key)
+        if models is not None and not models.allow(None, ModelRef(model.repo_id)):
+            return False
         token = self._credentials.choose(caller, None, ModelRef(model.repo_id)).token
         if token is None and model.access is not Access.PUBLIC:
             return False  # the Hub need not be asked
@@ -123,6 +136,11 @@ class Admission:
         except (AccessError, FitError, RetryLater):
             return False
         return True
+
+    def permits(self, operator: OperatorModel, key: str) -> bool:
+        """Whether a caller's key is for this model of the operator's."""
+        models = self._keys.models(key)
+        return models is None or models.allow(operator, operator.ref)
 
     def configure(self, credentials: Credentials) -> None:
         """Decide by the catalog as it is now, and by other tokens of the operator's."""
@@ -249,4 +267,17 @@ class Admission:
 def _not_allowed(ref: ModelRef) -> ModelNotAllowed:
     return ModelNotAllowed(
         f"{ref} is not among the models that this worker may serve (ALLOWED_MODELS)."
+    )
+
+
+def _asked(name: str | None, decision: Decision) -> ModelRef:
+    """The repository that was decided about, at the revision that was asked for."""
+    revision = ModelRef.parse(name).revision if name and decision.operator is None else None
+    return ModelRef(decision.model.repo_id, revision)
+
+
+def _not_for_key() -> ModelNotAllowed:
+    return ModelNotAllowed(
+        "This API key is not for that model: `/v1/models` lists yours, and the operator of "
+        "this worker decides."
     )

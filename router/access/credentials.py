@@ -101,8 +101,9 @@ def _worker_models(settings: Settings) -> tuple[Patterns, str]:
         return settings.hf_token_models, "HF_TOKEN_MODELS says so"
     if settings.platform is not Platform.PLAIN:
         return _ALL, f"{settings.platform} authenticates callers"
-    if settings.api_keys:
-        return _ALL, "callers need one of API_KEYS"
+    if settings.api_keys or settings.api_keys_file:
+        setting = "API_KEYS" if settings.api_keys else "API_KEYS_FILE"
+        return _ALL, f"callers need one of {setting}"
     if _listens_on_loopback(settings.host):
         return _ALL, f"only this machine can call {settings.host}"
     return _NONE, f"anyone can call {settings.host} (set API_KEYS or HF_TOKEN_MODELS)"

@@ -1,4 +1,4 @@
-"""The operator's models, read anew while the worker runs."""
+"""The operator's models and the callers' keys, read anew while the worker runs."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Reload(Generic[C]):
                 read = await asyncio.to_thread(self._read)
                 self._check(read)
             except SettingsError as error:
-                _log.error("the models file is not reloaded: %s", error)
+                _log.error("not reloaded: %s", error)
                 raise InvalidRequest(f"Nothing has changed. {error}") from None
             before, after = self._current.catalog, read.catalog
             stale, new = tuple(self._stale(before, after)), tuple(_new(before, after))

@@ -37,10 +37,13 @@ class WorkerFacts:
 
 
 class StateWriter:
-    """Writes states. `redact` removes what looks like a secret from the texts of engines."""
+    """Writes states. `redact` removes what looks like a secret from the texts of engines.
+    `key_name`: what the operator calls a caller's key; "": nothing."""
 
-    def __init__(self, names: Names, redact: Redact) -> None:
-        self._names, self._redact = names, redact
+    def __init__(
+        self, names: Names, redact: Redact, key_name: Callable[[str | None], str] = lambda _: ""
+    ) -> None:
+        self._names, self._redact, self._key_name = names, redact, key_name
 
     def state(
         self, status: PoolStatus, worker: WorkerFacts, disk: DiskUsage | None, now: float
@@ -75,6 +78,13 @@ class StateWriter:
             "text": self._text(one.text),
         }
 
+    def _requests(self, one: RequestsReport) -> Json:
+        callers = [
+            {"caller": self._key_name(each.caller) or each.caller, "requests": each.requests}
+            for each in one.callers
+        ]
+        return {"requests": one.requests, "callers": callers, "more_callers": one.more_callers}
+
     def _text(self, text: str) -> str:
         """The end of a text, where the cause stands."""
         return self._redact(text)[-_LONGEST_TEXT:]
@@ -102,8 +112,8 @@ class StateWriter:
             "files_bytes": one.size,
             "cache_tokens": one.tokens,
             "context_length": status.context_lengths.get(one.generation),
-            "in_flight": _requests(one.in_flight),
-            "waiting": {**_requests(one.waiting), **_wait(one, at)},
+            "in_flight": self._requests(one.in_flight),
+            "waiting": {**self._requests(one.waiting), **_wait(one, at)},
             "download": _download(one.download),
             "standby": _standby(one, at),
             "pinned": one.pinned,
@@ -157,11 +167,6 @@ def _disk(one: DiskUsage | None) -> Json | None:
         "free_bytes": one.free,
         "reserve_bytes": one.reserve,
     }
-
-
-def _requests(one: RequestsReport) -> Json:
-    callers = [{"caller": each.caller, "requests": each.requests} for each in one.callers]
-    return {"requests": one.requests, "callers": callers, "more_callers": one.more_callers}
 
 
 def _wait(one: EngineReport, at: _Times) -> Json:

@@ -46,7 +46,9 @@ def serve(environ: Mapping[str, str], *, queue: bool) -> int:
         # It decides at import what it logs, and by default logs all outputs.
         os.environ["RUNPOD_LOG_LEVEL"] = environ.get("RUNPOD_LOG_LEVEL") or "INFO"
         from router.runpod import worker as runpod_worker  # noqa: PLC0415 - 1.5 s, for the queue alone
-    logs.configure(settings.log_level, settings.log_format, configuration.secrets, sys.stderr)
+    redactor = logs.configure(
+        settings.log_level, settings.log_format, configuration.secrets_and_keys, sys.stderr
+    )
     try:
         found = check.finish()
     except SettingsError as error:
@@ -57,6 +59,7 @@ def serve(environ: Mapping[str, str], *, queue: bool) -> int:
         *flags.warnings(environ),
         *misspelled_variables(configuration),
         *cache_warning,
+        *filter(None, [configuration.keys.warning]),
     ):
         _log.warning("%s", warning)
     if settings.hf_hub_offline:
@@ -66,7 +69,7 @@ def serve(environ: Mapping[str, str], *, queue: bool) -> int:
         )
     else:
         _log.info("%s", configuration.credentials.summary())
-    worker = Worker(configuration.with_engines(found))
+    worker = Worker(configuration.with_engines(found), redactor=redactor)
     if queue:
         # A few more than one engine's places: where one caller's jobs hold all that they may,
         # another caller's still reach the places that are left.
@@ -108,7 +111,7 @@ async def _serve(worker: Worker, settings: Settings) -> int:
     async with worker.open() as service:
         server = HttpServer(
             service,
-            api_keys=[key.reveal() for key in settings.api_keys],
+            keys=worker.keys,
             max_body=settings.max_body_bytes,
             request_timeout=settings.request_timeout,
             read_timeout=settings.read_timeout,

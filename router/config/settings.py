@@ -368,6 +368,11 @@ class Settings:
         secret=True,
         in_readme=True,
     )
+    api_keys_file: Path | None = setting(
+        kinds.PATH,
+        "YAML file of further keys, each with a name, models and rates.",
+        label="Keys File",
+    )
     admin_api_key: Secret | None = setting(
         kinds.KEY,
         "The operator's own key, for the routes below /admin/: they tell of all models and "
@@ -494,7 +499,8 @@ class Settings:
             values[one.attribute] = _absolute(value, home) if isinstance(value, Path) else value
         if values["remove_private_files"] and values["private_idle_ttl"] is None:
             raise SettingsError("REMOVE_PRIVATE_FILES", "true", "off while PRIVATE_IDLE_TTL is")
-        known = values["api_keys"] or platform is not _PLAIN
+        keys = values["api_keys"] or values["api_keys_file"]
+        known = keys or platform is not _PLAIN
         if "*" in values["cors_origins"] and not known:
             raise SettingsError(
                 "CORS_ORIGINS", "*", "a list of origins, unless API_KEYS is set"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
-import itertools
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from weakref import WeakValueDictionary
 
 from aiohttp import HttpVersion11, web
@@ -15,13 +13,11 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from router.errors import (
     BodyTooLarge,
-    InvalidApiKey,
     InvalidRequest,
     QueueFull,
     UnsupportedEncoding,
     UploadTimeout,
 )
-from router.secrets import digest_of, flaw_of
 from router.side_process import Body
 
 REQUEST_ID = "X-Request-Id"
@@ -30,32 +26,6 @@ _SMALL = 64 * 1024  # bytes; so much of each body always has a place
 _PIECE = 64 * 1024  # bytes
 _WHOLE = 1024 * 1024  # bytes; one copy of more would hold up the loop
 _LARGE_AT_ONCE = 32  # of the largest, before others are refused
-
-
-class ApiKeys:
-    """The operator's keys, as digests. Without any, every caller is let in, as the same one."""
-
-    def __init__(self, keys: Collection[str]) -> None:
-        self._digests = [digest_of(key) for key in keys]
-
-    def caller(self, offered: Iterable[str]) -> str:
-        """Name the caller by the first key that is right. Raises `InvalidApiKey`."""
-        if not self._digests:
-            return ""
-        wrong: list[str] = []
-        for key in offered:
-            digest = digest_of(key)
-            # Compare with every key, so that the time tells nothing.
-            if sum(hmac.compare_digest(digest, known) for known in self._digests):
-                return digest[:16]
-            wrong.append(key)
-        flaws = filter(None, map(flaw_of, wrong))
-        raise InvalidApiKey(
-            "The API key is missing or wrong"
-            + "".join(f" ({flaw})" for flaw in itertools.islice(flaws, 1))
-            + ": send `Authorization: Bearer <key>`. A Hugging Face token goes into "
-            "`X-HF-Token`."
-        )
 
 
 def offered_keys(request: web.BaseRequest) -> Iterator[str]:

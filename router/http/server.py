@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from aiohttp import HttpVersion11, web
 
+from router.access.keyring import Keyring
+from router.access.rates import Usage
 from router.config.hosts import is_loopback
 from router.errors import (
     InternalError,
@@ -26,7 +28,6 @@ from router.http.connection import (
 )
 from router.http.incoming import (
     REQUEST_ID,
-    ApiKeys,
     BodyReader,
     hf_token,
     offered_keys,
@@ -39,7 +40,7 @@ from router.openapi.document import PATH as DOCUMENT
 from router.openapi.document import Document
 from router.requests.interfaces import Backend, Response
 from router.requests.model_list import model_list, model_object
-from router.requests.record import CALLER_SHOWN, Outcome, Record
+from router.requests.record import Outcome, Record
 from router.requests.recorder import Recorder, known_route
 from router.requests.request import Request
 from router.requests.routes import ROUTES
@@ -52,12 +53,13 @@ _MODELS = "/v1/models"
 _LAST_MOMENT = 1.0  # seconds for a request that was cut off to clean up
 _SLOW_READER = 10.0  # seconds on top of the service's own deadline
 _CALLER = web.RequestKey("caller", str)  # by its API key
+_USAGE = web.RequestKey("usage", Usage)  # of its API key, which the request counts against
 
 
 class HttpServer:
     """Serves `service`.
 
-    * `api_keys`: empty for none.
+    * `keys`: that callers need; by default none.
     * `max_body`: bytes of one request's body.
     * `upload_timeout`: seconds for one request's body to arrive.
     * `request_timeout`: seconds. The service keeps it by itself; here it bounds callers that
@@ -75,7 +77,7 @@ class HttpServer:
         self,
         service: Backend,
         *,
-        api_keys: Collection[str] = (),
+        keys: Keyring | None = None,
         max_body: int = 32 * 1024 * 1024,
         upload_timeout: float = 60.0,
         request_timeout: float = 3600.0,
@@ -88,14 +90,13 @@ class HttpServer:
     ) -> None:
         self._service, self._recorder = service, recorder or Recorder()
         self._longest = request_timeout + _SLOW_READER
-        self._keys = ApiKeys(api_keys)
+        self._keys = keys or Keyring()
         self._bodies = BodyReader(max_body, min(upload_timeout, request_timeout))
         self._max_connections, self._read_timeout = max_connections, read_timeout
         self._sites = sites or Sites()
         self._refusals = Refusals()
         self._document = Document()
         self._operator, self._admin_key = operator, admin_key
-        self._needs_keys = bool(api_keys)
         self._servers: list[QuietServer] = []
         self._listeners: list[asyncio.Server] = []
         self._active: set[asyncio.Task[Any]] = set()
@@ -164,6 +165,8 @@ class HttpServer:
             self._active.discard(task)
             if record.running:
                 record.end(self._how_cut_off(request, task))
+            if (usage := request.get(_USAGE)) is not None:
+                usage.end(record.tokens)
             if probe:
                 logger.debug("%s %s", request.path, record.status or record.outcome)
             else:
@@ -225,7 +228,7 @@ class HttpServer:
             return await routes.serve(request)
         caller = request[_CALLER] = self._keys.caller(offered_keys(request))
         record = request[RECORD]
-        record.caller = caller[:CALLER_SHOWN]
+        record.is_from(caller, self._keys.name(caller))
         if path == _MODELS or path.startswith(_MODELS + "/"):
             return await self._serve_models(request, path, caller)
         if path == DOCUMENT:
@@ -235,6 +238,8 @@ class HttpServer:
         if request.method != "POST":
             return method_not_allowed(request, "POST")
         token = hf_token(request)
+        if (usage := self._keys.begin(caller)) is not None:
+            request[_USAGE] = usage
         # Not named here: a body of 32 MiB would be there twice until the answer ends.
         async with self._service.open(
             Request(path, await self._bodies.read_json(request, caller), token, caller, record)
@@ -247,7 +252,7 @@ class HttpServer:
     @property
     def _guard(self) -> OperatorGuard:
         # With keys, a caller on this machine may be a proxy that says nothing of itself.
-        here = self._sites.on_loopback and not self._needs_keys
+        here = self._sites.on_loopback and not self._keys.needed
         return OperatorGuard(self._admin_key, on_loopback=here)
 
     async def _serve_health(self, request: web.BaseRequest) -> web.StreamResponse:

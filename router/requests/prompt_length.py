@@ -24,6 +24,11 @@ class PromptLength:
     tokens: int = 0  # where it is written as token ids
     characters: int = 0  # where it is text
 
+    @property
+    def guess(self) -> int:
+        """How many tokens it likely has: of English text, one in four characters."""
+        return max(self.tokens, self.characters // 4)
+
     def check(self, context_length: int | None) -> None:
         """Raise `InvalidRequest` where it can't fit in the context; None: nobody knows."""
         if context_length is None:

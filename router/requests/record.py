@@ -49,9 +49,11 @@ class Record:
 
     * `model`: canonical, once the caller is authorized; "" before: it may be anything, or
       private.
-    * `caller`: the first characters of the digest of its API key or token; "": it has none.
+    * `caller`: what the operator calls its API key, else the first characters of the digest of
+      that or of its token; "": it has none.
     * `queue`, `load`: see `Waited`; `first`: until the engine's first bytes; `total`: all.
       None where it did not come to that.
+    * `prompt_guess`: tokens of the prompt, for an engine that does not tell them.
     * `attempts`: how often it was sent to an engine.
     * `status`: of the HTTP answer; 0 where none was complete.
     * `outcome`: see `Outcome`; "" while it is in progress. `error`: the code, where one is.
@@ -60,9 +62,12 @@ class Record:
     __slots__ = (
         "_asked",
         "_before",
+        "_bytes",
         "_clock",
+        "_events",
         "_head",
         "_last",
+        "_name",
         "_now",
         "at",
         "attempts",
@@ -77,6 +82,7 @@ class Record:
         "method",
         "model",
         "outcome",
+        "prompt_guess",
         "prompt_tokens",
         "queue",
         "route",
@@ -114,12 +120,19 @@ class Record:
         self.attempts = self.status = 0
         self.watches = False  # it only looks at the worker, and is told of at DEBUG alone
         self.died = False  # the engine did, and the request with it
+        self.prompt_guess = 0
+        self._name = ""  # of its API key
+        self._bytes = self._events = 0  # of the answer
         self._asked: float | None = None
         # The beginning, and the last pieces: these tell the tokens.
         self._head = self._before = self._last = self._now = b""
 
     def authorized(self, model: str, caller: str) -> None:
-        self.model, self.caller = model, caller[:CALLER_SHOWN]
+        self.model, self.caller = model, self._name or caller[:CALLER_SHOWN]
+
+    def is_from(self, caller: str, name: str) -> None:
+        """`caller`: a digest of its API key. `name`: the operator's for that; "": none."""
+        self._name, self.caller = name, name or caller[:CALLER_SHOWN]
 
     def is_operators(self, route: str) -> None:
         """The operator looks at this worker."""
@@ -150,6 +163,8 @@ class Record:
         """More of the answer. Nothing is parsed before its end."""
         self._before, self._last = self._last, self._now
         self._now = data if len(data) <= TAIL else data[-TAIL:]
+        self._bytes += len(data)
+        self._events += data.count(b"\n\n")
 
     def end(self, outcome: str, *, status: int = 0, error: str = "") -> None:
         """The request is over. Only the first end counts."""
@@ -190,6 +205,21 @@ class Record:
         self.prompt_tokens = first.prompt if tail.prompt is None else tail.prompt
         self.completion_tokens = tail.completion
         self._head = self._before = self._last = self._now = b""
+
+    @property
+    def tokens(self) -> int:
+        """What the request took, once it is over: as the engine counts, which tells it at the
+        end of an answer and in a stream only if asked to. Else a guess: an event of a stream is
+        a token, and four bytes of another answer are one."""
+        if self.first is None:
+            return 0
+        guess = self._events if self.stream else self._bytes // 4
+        prompt, completion = self.prompt_tokens, self.completion_tokens
+        if prompt is None:
+            return self.prompt_guess + (guess if completion is None else completion)
+        if completion is None:  # an embedding has none; in a stream it was not told yet
+            return prompt + (guess if self.stream else 0)
+        return prompt + completion
 
     @property
     def running(self) -> bool:

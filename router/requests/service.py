@@ -96,7 +96,7 @@ class Service:
         deadlines = self._deadlines()
         call = await self._read(request, deadlines)
         record = request.record
-        record.stream = call.stream
+        record.stream, record.prompt_guess = call.stream, call.longest.guess
         authorize = partial(
             self._authorize, request.hf_token, request.caller, call, record.authorized
         )
@@ -114,7 +114,8 @@ class Service:
         """The operator's models, and the loaded ones that this caller may use."""
         token = caller_token(hf_token, None)
         loaded = self._pool.loaded()
-        listed = [self._operators_card(model, loaded) for model in self._catalog.models]
+        own = [one for one in self._catalog.models if self._admission.permits(one, caller)]
+        listed = [self._operators_card(model, loaded) for model in own]
         known = {card.id for card in listed}
         others = [spec.model for spec in loaded if not spec.listed]
         entitled = await asyncio.gather(
@@ -203,7 +204,7 @@ class Service:
             admitted,
             self._salt_of(caller, token, call.cache_salt),
             caller=named,
-            renew=partial(self._admission.renew, admitted, token),
+            renew=partial(self._admission.renew, admitted, token, caller),
         )
 
     def _spec(self, admitted: Admitted) -> EngineSpec:

@@ -69,7 +69,7 @@ async def test_a_wrong_file_changes_nothing_and_says_why(
     assert "flgs" in answer["error"]["message"]
     assert (await caller.chat("first")).status == 200
     worker.send(signal.SIGHUP)
-    await eventually(lambda: worker.log.count("the models file is not reloaded") == 2)
+    await eventually(lambda: worker.log.count("not reloaded: ") == 2)
     write(file, BEFORE)
 
 

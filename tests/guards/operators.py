@@ -32,7 +32,7 @@ GUARDS = (
     Guard(
         "Where callers need keys, one on this machine may be a proxy",
         "router.http.server:HttpServer._guard",
-        without("_needs_keys"),
+        without("needed"),
         _ROUTES + "where_callers_need_keys_and_there_is_no_key_the_routes_do_not_exist",
     ),
     Guard(

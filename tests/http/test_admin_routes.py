@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
+from router.access.keyring import Keyring
 from router.errors import QueueFull
 from router.http.admin_routes import AdminRoutes
 from router.secrets import Secret
@@ -105,7 +106,7 @@ async def test_with_a_key_all_others_get_the_same_401_for_every_route(
 ) -> None:
     options: dict[str, Any] = {"operator": routes(), "admin_key": Secret(KEY)}
     async with (
-        serving(**options, api_keys=[CALLERS]) as running,
+        serving(**options, keys=Keyring([CALLERS])) as running,
         running.client.get(path, headers=headers) as response,
     ):
         assert response.status == 401
@@ -114,7 +115,7 @@ async def test_with_a_key_all_others_get_the_same_401_for_every_route(
 
 async def test_the_operators_key_is_no_callers_key() -> None:
     options: dict[str, Any] = {"operator": routes(), "admin_key": Secret(KEY)}
-    async with serving(**options, api_keys=[CALLERS]) as running:
+    async with serving(**options, keys=Keyring([CALLERS])) as running:
         assert (await answer(running, "GET", "/v1/models", **as_operator()))[0] == 401
 
 
@@ -122,7 +123,7 @@ async def test_the_operators_key_is_no_callers_key() -> None:
 async def test_where_callers_need_keys_and_there_is_no_key_the_routes_do_not_exist(
     path: str,
 ) -> None:
-    async with serving(operator=routes(), api_keys=[CALLERS]) as running:
+    async with serving(operator=routes(), keys=Keyring([CALLERS])) as running:
         unknown = await answer(running, "GET", "/v1/nothing", **as_operator(CALLERS))
         assert unknown[0] == 404
         assert await answer(running, "GET", path, **as_operator(CALLERS)) == unknown
@@ -212,7 +213,7 @@ async def test_strangers_have_nothing_done() -> None:
     async with serving(**options) as running:
         for path in ("/admin/drain", "/admin/models/org/name/unload"):
             assert (await answer(running, "POST", path))[0] == 401
-    async with serving(operator=routes(operations), api_keys=[CALLERS]) as running:
+    async with serving(operator=routes(operations), keys=Keyring([CALLERS])) as running:
         told = as_operator(CALLERS)
         assert (await answer(running, "POST", "/admin/drain", **told))[0] == 404
     assert operations.told == []

@@ -11,6 +11,7 @@ import openai
 import orjson
 import pytest
 
+from router.access.keyring import Keyring
 from router.http.server import HttpServer
 from tests.doubles import Answer
 from tests.requests.harness import SSE, ServiceHarness, serving_fakes
@@ -151,7 +152,7 @@ async def test_anthropics_client_reads_errors_in_its_own_form(stream: bool) -> N
 async def test_anthropics_client_lists_the_models_with_its_own_header() -> None:
     async with (
         serving_fakes(MODEL_NAME=MODEL) as d,
-        listening(d, api_keys=["the-right-key"]) as url,
+        listening(d, keys=Keyring(["the-right-key"])) as url,
         anthropic.AsyncAnthropic(base_url=url, api_key="the-right-key") as client,
     ):
         assert [model.id async for model in client.models.list()] == [MODEL]

@@ -7,6 +7,7 @@ import logging
 import orjson
 import pytest
 
+from router.access.keyring import Keyring
 from router.openapi.document import PATH, document
 from tests.http.test_server import code_of, serving
 
@@ -20,7 +21,7 @@ async def test_it_is_served_as_json() -> None:
 
 
 async def test_it_is_the_same_for_every_caller_and_asks_nothing_of_the_service() -> None:
-    async with serving(api_keys={"one", "two"}) as running:
+    async with serving(keys=Keyring({"one", "two"})) as running:
         bodies = set()
         for key in ("one", "two"):
             headers = {"Authorization": f"Bearer {key}", "X-HF-Token": key}
@@ -31,7 +32,7 @@ async def test_it_is_the_same_for_every_caller_and_asks_nothing_of_the_service()
 
 
 async def test_without_one_of_the_keys_it_is_not_shown() -> None:
-    async with serving(api_keys={"one"}) as running, running.client.get(PATH) as response:
+    async with serving(keys=Keyring({"one"})) as running, running.client.get(PATH) as response:
         assert (response.status, await code_of(response)) == (401, "invalid_api_key")
 
 

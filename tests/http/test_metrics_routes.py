@@ -4,6 +4,7 @@ import secrets
 
 import pytest
 
+from router.access.keyring import Keyring
 from router.http.metrics_routes import MetricsRoutes
 from router.secrets import Secret
 from tests.http.test_server import Running, serving
@@ -33,7 +34,9 @@ async def test_the_operator_reads_the_metrics() -> None:
 @pytest.mark.parametrize("key", [None, "wrong", CALLERS])
 async def test_nobody_else_does(key: str | None) -> None:
     routes = (MetricsRoutes(FakeMetrics()),)
-    async with serving(operator=routes, api_keys={CALLERS}, admin_key=Secret(KEY)) as running:
+    async with serving(
+        operator=routes, keys=Keyring({CALLERS}), admin_key=Secret(KEY)
+    ) as running:
         status, body = await scrape(running, key)
     assert status == 401
     assert TEXT not in body
@@ -41,5 +44,5 @@ async def test_nobody_else_does(key: str | None) -> None:
 
 async def test_without_the_operators_key_callers_with_keys_find_nothing() -> None:
     routes = (MetricsRoutes(FakeMetrics()),)
-    async with serving(operator=routes, api_keys={CALLERS}) as running:
+    async with serving(operator=routes, keys=Keyring({CALLERS})) as running:
         assert (await scrape(running, CALLERS))[0] == 404

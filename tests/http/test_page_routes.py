@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from router.access.keyring import Keyring
 from router.http.admin_routes import AdminRoutes
 from router.http.page_routes import PageFile, PageRoutes, read_page
 from router.secrets import Secret
@@ -96,7 +97,7 @@ async def test_with_a_key_the_page_needs_none_and_what_it_shows_does() -> None:
 
 async def test_the_page_exists_only_where_the_operators_routes_do() -> None:
     async with (
-        serving(operator=routes(), api_keys=[CALLERS]) as running,
+        serving(operator=routes(), keys=Keyring([CALLERS])) as running,
         running.client.get("/ui/", headers=as_operator(CALLERS)) as response,
     ):
         assert response.status == 404

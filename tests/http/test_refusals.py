@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from router.access.keyring import Keyring
 from router.http.refusals import BURST, LONGEST, MOST_HELD, Refusals
 from tests.http.test_server import Running, serving
 
@@ -45,7 +46,7 @@ async def test_beyond_so_many_held_the_caller_is_hung_up_on() -> None:
 
 
 async def test_a_flood_without_a_key_does_not_delay_the_holder_of_a_key() -> None:
-    async with serving(api_keys=["right"]) as running:
+    async with serving(keys=Keyring(["right"])) as running:
         flood = asyncio.create_task(refused(running, int(BURST) + 5))
         good = {"Authorization": "Bearer right"}
         assert await refused(running, 3, **good) == [404] * 3

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from router import errors
+from router.access.keyring import Keyring
 from router.http.server import HttpServer
 from router.requests.dialects import OPENAI, Problem
 from router.requests.interfaces import Health
@@ -395,7 +396,7 @@ async def test_a_malformed_request_is_answered_and_logged_without_its_content(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     mark = "hf_" + secrets.token_hex(16)
-    async with serving(api_keys={"right"}) as running:
+    async with serving(keys=Keyring({"right"})) as running:
         told = await raw(running.port, request_of(mark).encode())
     assert b'{"error":{"message":' in told
     assert mark[3:].encode() not in told
@@ -439,7 +440,7 @@ async def test_without_keys_everyone_is_served_and_nobody_told_apart() -> None:
 )
 async def test_a_key_opens_every_route(path: str, headers: dict[str, str], status: int) -> None:
     async with (
-        serving(api_keys={"one", "two"}) as running,
+        serving(keys=Keyring({"one", "two"})) as running,
         running.post(path, headers=headers) as response,
     ):
         assert response.status == status
@@ -462,13 +463,16 @@ async def test_a_key_opens_every_route(path: str, headers: dict[str, str], statu
 async def test_what_was_done_wrong_with_a_key_is_named(
     headers: dict[str, str], says: str
 ) -> None:
-    async with serving(api_keys={"one"}) as running, running.post(headers=headers) as response:
+    async with (
+        serving(keys=Keyring({"one"})) as running,
+        running.post(headers=headers) as response,
+    ):
         assert response.status == 401
         assert says in await response.text()
 
 
 async def test_callers_are_told_apart_without_showing_their_keys() -> None:
-    async with serving(api_keys={"one", "two"}) as running:
+    async with serving(keys=Keyring({"one", "two"})) as running:
         for key in ("one", "two", "one"):
             async with running.post(headers={"Authorization": f"Bearer {key}"}) as response:
                 await response.read()
@@ -480,7 +484,7 @@ async def test_callers_are_told_apart_without_showing_their_keys() -> None:
 
 @pytest.mark.parametrize("path", ["/ping", "/health"])
 async def test_health_needs_no_key(path: str) -> None:
-    async with serving(api_keys={"one"}) as running, running.client.get(path) as response:
+    async with serving(keys=Keyring({"one"})) as running, running.client.get(path) as response:
         assert response.status == 200
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from router.access.keyring import Keyring
 from router.config.parsers import as_origins, as_own_hosts
 from router.errors import HostNotAllowed, InvalidRequest, OriginNotAllowed, RouterError
 from router.http.sites import Sites
@@ -285,7 +286,7 @@ async def test_no_answer_is_guessed_at_or_embedded_by_a_browser(path: str) -> No
 
 
 async def test_a_listed_page_asks_first_and_needs_no_key_for_that() -> None:
-    async with serving(sites=LISTED, api_keys={"right"}) as running:
+    async with serving(sites=LISTED, keys=Keyring({"right"})) as running:
         fields = {
             "Origin": "https://app.example",
             "Access-Control-Request-Method": "POST",
@@ -307,7 +308,7 @@ async def test_a_listed_page_asks_first_and_needs_no_key_for_that() -> None:
 
 
 async def test_a_listed_page_can_read_errors_too() -> None:
-    async with serving(sites=LISTED, api_keys={"right"}) as running:
+    async with serving(sites=LISTED, keys=Keyring({"right"})) as running:
         origin = {"Origin": "https://app.example"}
         async with running.post(headers=origin) as response:
             assert response.status == 401

@@ -9,6 +9,7 @@ from contextlib import suppress
 import aiohttp
 import pytest
 
+from router.access.keyring import Keyring
 from router.errors import EngineFailed, ModelGated, ModelNotFound
 from tests.fake_service import DONE, EVENT, SSE, Answer, Head, fails, says
 from tests.http.test_server import CHAT, raw, serving
@@ -160,7 +161,7 @@ async def test_a_route_has_the_further_names_that_clients_use(path: str) -> None
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
 async def test_an_error_before_the_service_is_in_the_routes_dialect(path: str) -> None:
-    async with serving(api_keys={"right"}) as running, running.post(path) as response:
+    async with serving(keys=Keyring({"right"})) as running, running.post(path) as response:
         assert response.status == 401
         body = await response.json()
         assert body["type"] == "error"

@@ -154,3 +154,45 @@ async def test_a_record_in_progress_counts_on() -> None:
     assert record.running
     assert record.seconds >= before
     assert record.fields()["outcome"] == ""
+
+
+def ended(*pieces: bytes, stream: bool, prompt_guess: int = 5) -> Record:
+    record = Record("/")
+    record.stream, record.prompt_guess = stream, prompt_guess
+    if pieces:
+        record.begins(pieces[0])
+        for piece in pieces[1:]:
+            record.saw(piece)
+    record.end("ok", status=200)
+    return record
+
+
+EVENT = b'data: {"x": 1}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("pieces", "stream", "tokens"),
+    [
+        ([b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}'], False, 7),
+        ([b'{"usage":{"prompt_tokens":3}}'], False, 3),
+        ([b"{" + b" " * 398 + b"}"], False, 105),
+        ([EVENT * 2, EVENT], True, 8),
+        ([EVENT, b'data: {"usage":{"prompt_tokens":3,"completion_tokens":40}}\n\n'], True, 43),
+        ([b'data: {"usage":{"input_tokens":3}}\n\n', EVENT], True, 5),
+        ([], True, 0),
+    ],
+    ids=["told", "told, no answer", "not told", "stream", "told at its end", "left", "refused"],
+)
+def test_a_request_took_what_the_engine_tells_and_else_a_guess(
+    pieces: list[bytes], tokens: int, *, stream: bool
+) -> None:
+    assert ended(*pieces, stream=stream).tokens == tokens
+
+
+def test_the_operators_name_for_a_key_stands_for_its_digest() -> None:
+    record = Record("/")
+    record.is_from("0123456789abcdef", "billing")
+    record.authorized("org/name", "0123456789abcdef")
+    assert record.caller == "billing"
+    record.is_from("0123456789abcdef", "")
+    assert record.caller == "0123456789ab"

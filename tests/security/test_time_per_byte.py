@@ -17,11 +17,12 @@ from pathlib import Path
 import orjson
 import pytest
 
+from router.access.keyring import Keyring
 from router.config import models_file, parsers
 from router.config.errors import SettingsError
 from router.config.patterns import Patterns
 from router.errors import RouterError
-from router.http.incoming import _PLAUSIBLE_ID, ApiKeys
+from router.http.incoming import _PLAUSIBLE_ID
 from router.local_paths import hide_paths
 from router.logs import redact
 from router.models import ModelRef
@@ -181,7 +182,7 @@ TEXTS: dict[str, Parser] = {
     "a revision": text(lambda name: ModelRef.parse("org/model@" + name)),
     "a token": text(Token),
     "a field of a token": text(lambda value: caller_token(None, value)),
-    "an API key": text(lambda key: ApiKeys(["k" * 20]).caller([key])),
+    "an API key": text(lambda key: Keyring(["k" * 20]).caller([key])),
     "a request's id": text(_PLAUSIBLE_ID.fullmatch),
     "a job's route": text(lambda route: read({"openai_route": route, "openai_input": {}})),
     "a line of a log": text(redact),

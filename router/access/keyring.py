@@ -1,0 +1,119 @@
+"""The keys that callers of the HTTP server need, and whom each of them names."""
+
+from __future__ import annotations
+
+import hmac
+import itertools
+import time
+from collections.abc import Collection, Iterable, Sequence
+
+from router.access.rates import Usage
+from router.clock import Clock
+from router.config.caller_keys import CallerKey, KeyModels, caller_of, sha256_of
+from router.errors import InvalidApiKey
+from router.secrets import digest_of, flaw_of
+
+_SHOWN = 12  # characters of a digest
+_REVOKED = "The operator has revoked or disabled this API key."
+
+
+class Keyring:
+    """The operator's keys, as digests. Where there are none, every caller is let in, as the
+    same one.
+
+    `keys`: those of API_KEYS. `named`: those of the file; None: there is no file. An empty
+    file lets nobody in.
+    """
+
+    def __init__(
+        self,
+        keys: Collection[str] = (),
+        named: Sequence[CallerKey] | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._digests = tuple(map(digest_of, keys))
+        self._plain = frozenset(map(caller_of, self._digests))
+        self._named: dict[str, CallerKey] = {}  # by the caller that each names
+        self._named_digests: tuple[str, ...] = ()
+        self._by_shown: dict[str, str] = {}
+        self._usage: dict[str, Usage] = {}  # by the name of the key
+        self._clock = clock
+        self.needed = bool(keys) or named is not None
+        self.become(named or ())
+
+    def become(self, named: Sequence[CallerKey]) -> None:
+        """Hold these keys of the file from now on. What a name has used stays used."""
+        self._named = {one.caller: one for one in named}
+        self._named_digests = tuple(one.digest for one in named)
+        self._by_shown = {one.caller[:_SHOWN]: one.name for one in named}
+        self._usage = {
+            one.name: self._usage.get(one.name) or Usage(self._clock) for one in named
+        }
+        for one in named:
+            self._usage[one.name].limit(one)
+
+    def caller(self, offered: Iterable[str]) -> str:
+        """Name the caller by the first key that is right. Raises `InvalidApiKey`."""
+        if not self.needed:
+            return ""
+        wrong: list[str] = []
+        disabled = False
+        for key in offered:
+            found = self._found(key)
+            if found and not self._is_disabled(found):
+                return found
+            disabled = disabled or bool(found)
+            wrong.append(key)
+        if disabled:
+            raise InvalidApiKey(_REVOKED)
+        flaws = filter(None, map(flaw_of, wrong))
+        raise InvalidApiKey(
+            "The API key is missing or wrong"
+            + "".join(f" ({flaw})" for flaw in itertools.islice(flaws, 1))
+            + ": send `Authorization: Bearer <key>`. A Hugging Face token goes into "
+            "`X-HF-Token`."
+        )
+
+    def name(self, caller: str) -> str:
+        """What the operator calls this caller; "": nothing."""
+        key = self._named.get(caller)
+        return "" if key is None else key.name
+
+    def name_of_shown(self, shown: str | None) -> str:
+        """The same, by the first characters of a caller, as states show it."""
+        return self._by_shown.get(shown or "", "")
+
+    def models(self, caller: str) -> KeyModels | None:
+        """The models that this caller may use; None: all. Raises `InvalidApiKey` where its
+        key was revoked meanwhile."""
+        key = self._named.get(caller)
+        if key is None and (not self.needed or not caller or caller in self._plain):
+            return None  # a job of RunPod's queue comes without a key
+        if key is None or key.disabled:
+            raise InvalidApiKey(_REVOKED)
+        return key.models
+
+    def begin(self, caller: str) -> Usage | None:
+        """Count a request of this caller until `Usage.end`; None: its key has no limits.
+        Raises `RateLimited`."""
+        key = self._named.get(caller)
+        if key is None:
+            return None
+        usage = self._usage[key.name]
+        usage.begin()
+        return usage
+
+    def _found(self, key: str) -> str:
+        """The caller that a key names; "": none."""
+        # Compare with every key, so that the time tells nothing.
+        digest = digest_of(key)
+        known = sum(hmac.compare_digest(digest, one) for one in self._digests)
+        if self._named_digests:
+            named = digest_of(sha256_of(key))
+            if sum(hmac.compare_digest(named, one) for one in self._named_digests):
+                return caller_of(named)
+        return caller_of(digest) if known else ""
+
+    def _is_disabled(self, caller: str) -> bool:
+        key = self._named.get(caller)
+        return key is not None and key.disabled
