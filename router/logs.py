@@ -12,12 +12,15 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Protocol, TextIO
+from typing import TextIO
 from urllib.parse import quote
 
+import orjson
+
 from router.secrets import Secret
+from router.told import ToldRecord
 
 MASK = "***"
 
@@ -150,6 +153,8 @@ class RedactionFilter(logging.Filter):
         self._tracebacks = logging.Formatter()
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record, ToldRecord):
+            return True  # made of parts that were redacted
         try:
             self._clean(record)
         except Exception as error:  # noqa: BLE001 - a log call must not fail or leak
@@ -195,60 +200,62 @@ def _escaped(unsafe: re.Match[str]) -> str:
     return unsafe[0].encode("unicode_escape").decode("ascii")
 
 
+class _Timestamps:
+    """The times of records as text. Many are of the same second."""
+
+    def __init__(self) -> None:
+        self._second, self._text = -1, ""
+
+    def of(self, record: logging.LogRecord) -> str:
+        second = int(record.created)
+        if second != self._second:
+            self._text = datetime.fromtimestamp(second, UTC).isoformat()[:-6]
+            self._second = second
+        return f"{self._text}.{int((record.created - second) * 1000):03d}Z"
+
+
 class _TextFormatter(logging.Formatter):
     """One line a record. The lines of a traceback follow, set off from all records."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._timestamps = _Timestamps()
+
     def format(self, record: logging.LogRecord) -> str:
-        head = f"{_timestamp(record)} {record.levelname:<7} {record.name}: "
+        head = f"{self._timestamps.of(record)} {record.levelname:<7} {record.name}: "
+        if isinstance(record, ToldRecord):
+            return head + record.getMessage()
         lines = [head + one_line(record.getMessage())]
         for more in (record.exc_text, record.stack_info):
             lines += (f"  | {one_line(line)}" for line in (more or "").split("\n") if line)
         return "\n".join(lines)
 
 
-class Told(Protocol):
-    """What a record is about, as the attribute `told`: in JSON, its fields replace the text."""
-
-    def fields(self) -> Mapping[str, object]: ...
-
-
 class _JsonFormatter(logging.Formatter):
     """One JSON object per line, in ASCII."""
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._redact = redactor
+        self._timestamps = _Timestamps()
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "time": _timestamp(record),
+            "time": self._timestamps.of(record),
             "level": record.levelname,
             "logger": record.name,
         }
-        told: Told | None = getattr(record, "told", None)
-        if told is None:
-            line["message"] = record.getMessage()
+        if isinstance(record, ToldRecord):
+            line |= record.told.fields()
+            quick = orjson.dumps(line)
+            if quick.isascii() and b"\x7f" not in quick:  # as a rule
+                return quick.decode()
         else:
-            line |= self._without_secrets(told.fields())
+            line["message"] = record.getMessage()
         if record.exc_text:  # the filter has formatted it
             line["exception"] = record.exc_text
         if record.stack_info:
             line["stack"] = record.stack_info
         return json.dumps(line).replace("\x7f", "\\u007f")
-
-    def _without_secrets(self, fields: Mapping[str, object]) -> Mapping[str, object]:
-        text = "\n".join(value for value in fields.values() if isinstance(value, str))
-        if self._redact(text) == text:  # as a rule: once for all of them
-            return fields
-        return {
-            name: self._redact(value) if isinstance(value, str) else value
-            for name, value in fields.items()
-        }
-
-
-def _timestamp(record: logging.LogRecord) -> str:
-    when = datetime.fromtimestamp(record.created, UTC)
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def configure(level: str, form: str, secrets: Iterable[Secret], stream: TextIO) -> Redactor:
@@ -262,7 +269,7 @@ def configure(level: str, form: str, secrets: Iterable[Secret], stream: TextIO) 
     handler = logging.StreamHandler(stream)
     redactor = Redactor(secrets)
     handler.addFilter(RedactionFilter(redactor))
-    handler.setFormatter(_JsonFormatter(redactor) if form == "json" else _TextFormatter())
+    handler.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
     # What no format shows need not be found out for each record.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()

@@ -25,7 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "local_paths": set(),
     "models": {"errors"},
     "secrets": {"errors"},
-    "logs": {"secrets"},
+    "told": set(),
+    "logs": {"secrets", "told"},
     "config": BASE | {"logs"},
     "scheduler": {"models", "errors"},
     "pool": BASE | {"scheduler"},
@@ -37,7 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"side_process", "repository"},
     "engines": BASE
     | {"config", "logs", "pool.interfaces", "scheduler.actions", "repository", "side_process"},
-    "requests": BASE | {"config", "logs", "access", "pool", "scheduler", "side_process"},
+    "requests": BASE
+    | {"config", "logs", "told", "access", "pool", "scheduler", "side_process"},
     "admin": BASE | {"config", "downloads.disk", "pool", "requests", "scheduler"},
     "running": {"config", "pool", "requests"},
     "openapi": {"errors", "requests", "router"},  # `router` has the version

@@ -103,11 +103,11 @@ class Metrics:
     def request(self, record: Record) -> None:
         """A request has ended."""
         model = self._models.of(record.model)
-        self._requests.add((record.transport.value, record.route, model, record.outcome))
+        self._requests.add((record.transport, record.route, model, record.outcome))
         if not model:
             return
         only = (model,)
-        self._total.add(only, record.seconds)
+        self._total.add(only, record.total or 0.0)
         if record.queue is not None:
             self._queue.add(only, record.queue)
         if record.load:

@@ -50,33 +50,30 @@ class Times:
     ) -> None:
         self._name, self._text, self.labels = name, text, tuple(labels)
         self._bounds = tuple(bounds)
-        self._counts: dict[Labels, list[int]] = {}  # by bucket, not added up
-        self._sums: dict[Labels, float] = {}
+        # By bucket, not added up; and in the last place the sum, so that one look-up finds all.
+        self._values: dict[Labels, list[float]] = {}
 
     def add(self, labels: Labels, seconds: float) -> None:
-        counts = self._counts.get(labels)
-        if counts is None:
-            counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
-            self._sums[labels] = 0.0
-        counts[bisect_left(self._bounds, seconds)] += 1
-        self._sums[labels] += seconds
+        values = self._values.get(labels)
+        if values is None:
+            values = self._values[labels] = [0] * (len(self._bounds) + 2)
+        values[bisect_left(self._bounds, seconds)] += 1
+        values[-1] += seconds
 
     def rename(self, change: Callable[[Labels], Labels]) -> None:
         """As `Counts.rename`."""
-        all_counts, self._counts = self._counts, {}
-        sums, self._sums = self._sums, {}
-        for labels, counts in all_counts.items():
+        before, self._values = self._values, {}
+        for labels, values in before.items():
             new = change(labels)
-            known = self._counts.setdefault(new, [0] * len(counts))
-            self._counts[new] = [a + b for a, b in zip(known, counts, strict=True)]
-            self._sums[new] = self._sums.get(new, 0.0) + sums[labels]
+            known = self._values.setdefault(new, [0] * len(values))
+            self._values[new] = [a + b for a, b in zip(known, values, strict=True)]
 
     def families(self) -> Iterator[HistogramMetricFamily]:
         family = HistogramMetricFamily(self._name, self._text, labels=self.labels)
         bounds = [*map(str, self._bounds), "+Inf"]
-        for labels, counts in self._counts.items():
-            buckets = list(zip(bounds, accumulate(counts), strict=True))
-            family.add_metric(labels, buckets, self._sums[labels])
+        for labels, values in self._values.items():
+            buckets = list(zip(bounds, accumulate(values[:-1]), strict=True))
+            family.add_metric(labels, buckets, values[-1])
         yield family
 
 

@@ -7,8 +7,9 @@ import re
 import time
 from collections.abc import Callable, Sequence
 
-from router.logs import redact
+from router.logs import one_line, redact
 from router.requests.activity import Activity
+from router.requests.line import tell
 from router.requests.record import Outcome, Record, Transport
 from router.requests.routes import ROUTES
 
@@ -18,6 +19,8 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 
 NO_ROUTE = "-"  # of a request for a path that the router does not have
 _MODELS = "/v1/models"
+
+_NAMES = 1000  # of models, that are known to hold no secret
 
 Observer = Callable[[Record], None]
 
@@ -31,7 +34,7 @@ def known_route(path: str) -> str:
 
 class Recorder:
     """`observers` are called with each record that is complete. `redact` takes secrets out of
-    the ids that callers choose."""
+    what is not a known word or a number: the ids that callers choose, and names of models."""
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class Recorder:
         self.activity = activity or Activity()
         self._observers, self._redact = observers, redact
         self._clock, self._wall = clock, wall
+        self._models = {"": ""}  # by name, as they are told
 
     def open(
         self,
@@ -71,47 +75,23 @@ class Recorder:
         """A caller can send anything as an id, also its token."""
         return self._redact(request_id) if _ID.fullmatch(request_id) else "-"
 
+    def _told(self, model: str) -> str:
+        """The name of a model without secrets, and in one line."""
+        if len(self._models) >= _NAMES:
+            self._models.clear()
+        told = self._models[model] = one_line(self._redact(model))
+        return told
+
     def close(self, record: Record) -> None:
         """Tell of a request that has ended. One without an outcome was left by its caller."""
         record.end(Outcome.CALLER_LEFT)
+        told = self._models.get(record.model)
+        record.model = self._told(record.model) if told is None else told
         if record.watches:
             self.activity.drop(record)
-            _log.debug(line(record), extra={"told": record})
+            tell(_log, logging.DEBUG, record)
             return
         self.activity.end(record)
         for observe in self._observers:
             observe(record)
-        if _log.isEnabledFor(logging.INFO):
-            _log.info(line(record), extra={"told": record})
-
-
-def line(record: Record) -> str:  # noqa: C901  flat
-    """A request that has ended, as text. Written out: it is made for each request."""
-    text = f"{record.method} {record.route} {record.outcome}"
-    if record.status:
-        text += f" {record.status}"
-    elif record.error != record.outcome and record.error:
-        text += f" {record.error}"
-    if record.model:
-        text += f" {record.model}"
-    if record.temperature:
-        text += f" {record.temperature}"
-    if record.queue is not None:
-        text += f" queue {record.queue * 1000:.0f} ms,"
-    if record.load:
-        text += f" load {record.load * 1000:.0f} ms,"
-    if record.first is not None:
-        text += f" first {record.first * 1000:.0f} ms,"
-    text += f" total {record.seconds * 1000:.0f} ms"
-    prompt, completion = record.prompt_tokens, record.completion_tokens
-    if prompt is not None or completion is not None:
-        text += f", {_told(prompt)}+{_told(completion)} tokens"
-    if record.attempts > 1:
-        text += f", {record.attempts} attempts"
-    if record.caller:
-        text += f", caller {record.caller}"
-    return f"{text}, id {record.id}"
-
-
-def _told(tokens: int | None) -> str:
-    return "?" if tokens is None else str(tokens)
+        tell(_log, logging.INFO, record)

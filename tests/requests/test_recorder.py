@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import secrets
 from collections.abc import Iterator
 
@@ -12,8 +13,9 @@ import pytest
 
 from router import logs
 from router.pool.loading import AT_ONCE, Temperature, Waited
+from router.requests.line import line
 from router.requests.record import Outcome, Record
-from router.requests.recorder import Recorder, known_route, line
+from router.requests.recorder import Recorder, known_route
 from router.secrets import Secret
 
 CHAT = "/v1/chat/completions"
@@ -121,6 +123,47 @@ def test_no_id_forges_a_line(root: None, form: str, id_: str) -> None:
 )
 def test_a_path_is_told_only_if_it_is_a_route(path: str, route: str) -> None:
     assert known_route(path) == route
+
+
+def test_no_observer_hears_a_secret_in_the_name_of_a_model() -> None:
+    heard: list[str] = []
+    token = "hf_" + secrets.token_hex(16)
+    recorder = Recorder(observers=[lambda record: heard.append(record.model)])
+    for _ in range(2):
+        recorder.close(record_of(recorder, model=f"org/{token}"))
+        recorder.close(record_of(recorder, model="org/model"))
+    assert heard == ["org/***", "org/model"] * 2
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_has_the_form_of_all_lines(root: None, form: str) -> None:
+    stream = io.StringIO()
+    logs.configure("INFO", form, [], stream)
+    recorder = Recorder()
+    recorder.close(record_of(recorder))
+    logging.getLogger("router.requests").info("the same")
+    first, second = stream.getvalue().splitlines()
+    if form == "json":
+        assert [*json.loads(first)][:3] == [*json.loads(second)][:3]
+    else:
+        head = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO    router.requests: "
+        assert re.match(head, first)
+        assert re.match(head, second)
+
+
+def test_other_handlers_can_read_the_line(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder()
+    with caplog.at_level(logging.INFO):
+        recorder.close(record_of(recorder))
+    assert [one.getMessage().split()[:2] for one in caplog.records] == [["POST", CHAT]]
+    assert CHAT in caplog.text
+
+
+def test_no_line_is_made_where_none_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder()
+    with caplog.at_level(logging.WARNING):
+        recorder.close(record_of(recorder))
+    assert not caplog.records
 
 
 def test_observers_hear_of_each_request_once() -> None:
