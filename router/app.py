@@ -374,6 +374,7 @@ class Assembly:
         self, pool: EnginePool, admission: Admission, upstream: HttpUpstream, admin: Admin
     ) -> Exposition:
         metrics, activity = self._witnesses.metrics, self._witnesses.recorder.activity
+        metrics.name_operators(_repositories(self._configuration.catalog))
         self._stack.enter_context(pool.watch(metrics.pool, usual=False))
         gauges = PoolGauges(
             pool.report,
@@ -409,6 +410,7 @@ class Assembly:
         if self._settings.api_keys_file is not None:
             _log.info("%d keys of API_KEYS_FILE", len(read.keys.keys))
         self._configuration.catalog.become(read.catalog)
+        self._witnesses.metrics.name_operators(_repositories(read.catalog))
         self._tokens |= read.credentials.of_models
         admission.configure(replace(read.credentials, of_models=self._tokens))
         service.note_directories()
@@ -569,6 +571,11 @@ def _limits(
         max_download_per_caller=settings.max_download_per_caller,
         devices=len(memory.each),
     )
+
+
+def _repositories(catalog: Catalog) -> Iterator[str]:
+    """What the operator's models are called where they run."""
+    return (one.ref.repo_id if one.ref else one.name for one in catalog.models)
 
 
 def make_hub(settings: Settings, aside: SideProcesses | None = None) -> HuggingFaceHub:

@@ -6,7 +6,7 @@ little; what stands at a moment is read when it is asked for (`router/admin/gaug
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client.core import Metric
 
@@ -95,6 +95,10 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         for series in (*self._counts, *self._times):
             yield from series.families()
+
+    def name_operators(self, models: Iterable[str]) -> None:
+        """The operator lists these models, from now on."""
+        self._models.name_operators(models)
 
     def label(self, model: str) -> str:
         """How a model is called here: by its name, or as one of the others."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -78,13 +78,18 @@ class Times:
 
 
 class ModelLabels:
-    """The models that have series of their own: the latest ones. Their number is bounded,
-    because callers choose them; all others are one, `other`."""
+    """The models that have series of their own: the operator's, and the latest others. Their
+    number is bounded, because callers choose them; all others are one, `other`."""
 
     def __init__(self, dropped: Callable[[str], None], most: int = MODELS) -> None:
         """`dropped` is called with each model that loses its series."""
         self._dropped, self._most = dropped, most
         self._names: OrderedDict[str, None] = OrderedDict()
+        self._operators: frozenset[str] = frozenset()  # in lower case
+
+    def name_operators(self, models: Iterable[str]) -> None:
+        """These have series of their own from now on, however many others there are."""
+        self._operators = frozenset(map(str.lower, models))
 
     def of(self, model: str) -> str:
         """The label of a model that is used now. "" is no model."""
@@ -93,12 +98,16 @@ class ModelLabels:
         if model in self._names:
             self._names.move_to_end(model)
             return model
+        if model.lower() in self._operators:
+            return model
         self._names[model] = None
         if len(self._names) > self._most:
             oldest, _ = self._names.popitem(last=False)
-            self._dropped(oldest)
+            if oldest.lower() not in self._operators:
+                self._dropped(oldest)
         return model
 
     def known(self, model: str) -> str:
         """The label of a model, without calling it used."""
-        return model if model in self._names else OTHER
+        known = model in self._names or model.lower() in self._operators
+        return model if known else OTHER

@@ -42,3 +42,29 @@ def test_the_model_that_was_not_used_for_longest_loses_its_label() -> None:
         assert labels.of(model) == model
     assert dropped == ["b"]
     assert [labels.known(model) for model in ("a", "b", "c")] == ["a", OTHER, "c"]
+
+
+def test_the_operators_models_keep_their_label_also_those_that_are_listed_later() -> None:
+    dropped: list[str] = []
+    labels = ModelLabels(dropped.append, most=2)
+    labels.of("org/Listed-Later")
+    labels.name_operators(["org/own", "org/listed-later"])
+    for model in ("org/own", "a", "b", "c"):
+        labels.of(model)
+    assert [labels.known(model) for model in ("org/own", "org/Listed-Later")] == [
+        "org/own",
+        "org/Listed-Later",
+    ]
+    assert dropped == ["a"]
+
+
+def test_a_model_that_is_listed_no_more_is_one_of_many() -> None:
+    dropped: list[str] = []
+    labels = ModelLabels(dropped.append, most=1)
+    labels.name_operators(["org/own"])
+    labels.of("org/own")
+    labels.name_operators([])
+    labels.of("org/own")
+    labels.of("a")
+    assert dropped == ["org/own"]
+    assert labels.known("org/own") == OTHER
