@@ -25,13 +25,19 @@ _MAX_NUMBER = 1 << 53  # what every JSON reader can count to
 class EventStream:
     """Passes on an engine's events and tells failures in `dialect`.
 
-    `hide_paths` removes this machine's paths from the message of an engine's own error.
+    `hide_paths` removes this machine's paths from the message of an engine's own error, and
+    `heard_error` is told that there is one.
     """
 
-    __slots__ = ("_dialect", "_hide_paths", "_last", "_partial")
+    __slots__ = ("_dialect", "_heard_error", "_hide_paths", "_last", "_partial")
 
-    def __init__(self, dialect: Dialect, hide_paths: Callable[[str], str]) -> None:
-        self._dialect, self._hide_paths = dialect, hide_paths
+    def __init__(
+        self,
+        dialect: Dialect,
+        hide_paths: Callable[[str], str],
+        heard_error: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._dialect, self._hide_paths, self._heard_error = dialect, hide_paths, heard_error
         self._partial = bytearray()  # the beginning of an event
         self._last = b""  # the events that were passed on last
 
@@ -87,6 +93,7 @@ class EventStream:
             return line
         if field != b"data" or not isinstance(content, dict) or not self._hide_in(content):
             return line
+        self._heard_error()
         return field + colon + b" " + orjson.dumps(content)
 
     def _hide_in(self, content: dict[str, object]) -> bool:

@@ -28,6 +28,7 @@ class Outcome:
     CALLER_LEFT = "caller_left"
     NOT_READ = "not_read"  # the caller did not read its answer
     ENGINE_DIED = "engine_died"  # before or in the middle of the answer
+    ERROR_EVENT = "error_event"  # of the engine's own, in a stream that went on to its end
     BROKE_OFF = "broke_off"  # in the middle of the answer; `error` says why
     SHUT_DOWN = "shut_down"  # the worker had to leave
     ENGINE = "engine_error"  # the engine's own error
@@ -75,6 +76,7 @@ class Record:
         "caller",
         "completion_tokens",
         "died",
+        "erred",
         "error",
         "first",
         "id",
@@ -123,6 +125,7 @@ class Record:
         self.prompt_guess = 0
         self._name = ""  # of its API key
         self._bytes = self._events = 0  # of the answer
+        self.erred = False  # the engine told an error in its stream
         self._asked: float | None = None
         # The beginning, and the last pieces: these tell the tokens.
         self._head = self._before = self._last = self._now = b""
@@ -166,12 +169,18 @@ class Record:
         self._bytes += len(data)
         self._events += data.count(b"\n\n")
 
+    def errs(self) -> None:
+        """The engine has told an error of its own in the middle of its stream."""
+        self.erred = True
+
     def end(self, outcome: str, *, status: int = 0, error: str = "") -> None:
         """The request is over. Only the first end counts."""
         if self.outcome:
             return
         if self.died and outcome != Outcome.CALLER_LEFT:
             outcome = Outcome.ENGINE_DIED
+        if self.erred and outcome == Outcome.OK:
+            outcome, error = Outcome.ERROR_EVENT, Outcome.ENGINE
         now = self._clock()
         self.outcome, self.status, self.error = outcome, status, error
         self.total = now - self.began

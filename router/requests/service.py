@@ -105,7 +105,7 @@ class Service:
             self._access, call, authorize, deadlines, report=heard, record=record
         )
         dialect = call.route.dialect
-        events = EventStream(dialect, self._hide_paths) if call.stream else None
+        events = EventStream(dialect, self._hide_paths, record.errs) if call.stream else None
         left = deadlines.end - self._clock()
         end = asyncio.get_running_loop().time() + left
         return Responding(engine, dialect, events, end=end, silence=self._silence)

@@ -62,6 +62,40 @@ async def test_a_stream_can_begin_with_the_tokens_of_the_prompt() -> None:
     assert (record.prompt_tokens, record.completion_tokens) == (12, 80)
 
 
+META = b'"meta_info":{"id":"a","finish_reason":{"type":"length"},"prompt_tokens":12,%b}'
+
+
+@pytest.mark.parametrize("more", [b"", b'"output_token_logprobs":[[-0.1,5,"a \\" b"]],' * 40])
+async def test_sglangs_own_route_tells_tokens_in_its_meta_info(more: bytes) -> None:
+    meta = META % (more + b'"completion_tokens":80,"e2e_latency":0.1')
+    request = Request("/generate", b'{"model":"org/model","text":"Hi"}')
+    async with serving_fakes(Answer((b'{"text":"x",%b}' % meta,))) as d:
+        record = await recorded(d, request)
+    assert (record.prompt_tokens, record.completion_tokens) == (12, 80)
+
+
+async def test_an_error_that_an_engine_tells_in_its_stream_is_no_success() -> None:
+    error = b'data: {"error":{"message":"it can not go on","code":500}}\n\n'
+    events = (b'data: {"choices":[{}],"error":null}\n\n', error, b"data: [DONE]\n\n")
+    async with serving_fakes(Answer(events, headers=SSE)) as d:
+        record = await recorded(d, chat(stream=True))
+    assert (record.outcome, record.error) == (Outcome.ERROR_EVENT, Outcome.ENGINE)
+
+
+async def test_no_error_in_a_stream_is_none() -> None:
+    events = (b'data: {"choices":[{"text":"\\"error\\":{}"}],"error":null}\n\n',)
+    async with serving_fakes(Answer(events, headers=SSE)) as d:
+        record = await recorded(d, chat(stream=True))
+    assert record.outcome == Outcome.OK
+
+
+def test_a_caller_that_leaves_after_an_error_has_left() -> None:
+    record = Record("/")
+    record.errs()
+    record.end(Outcome.CALLER_LEFT)
+    assert record.outcome == Outcome.CALLER_LEFT
+
+
 async def test_tokens_that_nobody_tells_are_unknown() -> None:
     async with serving_fakes(Answer((b"{}",))) as d:
         record = await recorded(d, chat())
