@@ -18,6 +18,7 @@ from router.errors import (
     UnsupportedEncoding,
     UploadTimeout,
 )
+from router.requests.trace_context import PARENT, STATE, Trace, read_trace
 from router.side_process import Body
 
 REQUEST_ID = "X-Request-Id"
@@ -43,6 +44,14 @@ def hf_token(request: web.BaseRequest) -> str | None:
     if len(values) > 1:
         raise InvalidRequest("`X-HF-Token` is there more than once.", param="X-HF-Token")
     return values[0] if values else None
+
+
+def trace_of(request: web.BaseRequest) -> Trace | None:
+    """The caller's trace, where it tells a valid one."""
+    headers = request.headers
+    if PARENT not in headers:  # as a rule
+        return None
+    return read_trace(headers.getall(PARENT), headers.getall(STATE, ()))
 
 
 def request_id_of(request: web.BaseRequest) -> str:

@@ -32,6 +32,7 @@ from router.http.incoming import (
     hf_token,
     offered_keys,
     request_id_of,
+    trace_of,
 )
 from router.http.operator import OperatorGuard, OperatorRoutes
 from router.http.refusals import Refusals
@@ -242,7 +243,14 @@ class HttpServer:
             request[_USAGE] = usage
         # Not named here: a body of 32 MiB would be there twice until the answer ends.
         async with self._service.open(
-            Request(path, await self._bodies.read_json(request, caller), token, caller, record)
+            Request(
+                path,
+                await self._bodies.read_json(request, caller),
+                token,
+                caller,
+                trace_of(request),
+                record,
+            )
         ) as response:
             return await _send(response, request)
 

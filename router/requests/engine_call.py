@@ -25,6 +25,7 @@ from router.requests.interfaces import (
 from router.requests.record import Record
 from router.requests.request import Progress, Report
 from router.requests.routes import Call, Salt
+from router.requests.trace_context import Trace
 from router.scheduler.forecast import Reason
 
 # Bytes of an engine's error that are read. It can repeat a caller's input, whatever that is.
@@ -79,10 +80,11 @@ class EngineCall:
         *,
         report: Report | None,
         record: Record,
+        trace: Trace | None = None,
     ) -> None:
         self._access, self._call, self._authorize = access, call, authorize
         self._deadlines, self._report, self._record = deadlines, report, record
-        self._stack = AsyncExitStack()
+        self._trace, self._stack = trace, AsyncExitStack()
         self._authorized: Authorized | None = None
         self._lease: Lease | None = None
         self._answer: UpstreamResponse | None = None
@@ -200,7 +202,9 @@ class EngineCall:
         if not any(map(_truncates, authorized.spec.flags)):
             call.longest.check(engine.context_length)
         body = call.upstream_body(engine.served_name, authorized.salt)
-        request = UpstreamRequest(engine.url + call.route.path, engine.door_key, body)
+        request = UpstreamRequest(
+            engine.url + call.route.path, engine.door_key, body, self._trace
+        )
         answer = await self._stack.enter_async_context(self._access.upstream.open(request))
         if answer.status >= 400:
             content = await _read_error(answer)

@@ -10,17 +10,19 @@ from typing import Protocol
 from router.requests.dialects import Problem
 from router.requests.model_list import ModelCard
 from router.requests.request import Report, Request
+from router.requests.trace_context import Trace
 from router.secrets import Secret
 from router.side_process import Body
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """What is posted to an engine. No header of the caller's goes with it."""
+    """What is posted to an engine. No header of the caller's goes with it, but its trace."""
 
     url: str
     key: Secret  # the engine's own
     body: Body  # JSON
+    trace: Trace | None = None
 
 
 class UpstreamLost(Exception):

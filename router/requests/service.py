@@ -102,7 +102,13 @@ class Service:
         )
         heard = None if call.stream else report  # a stream has comments instead
         engine = EngineCall(
-            self._access, call, authorize, deadlines, report=heard, record=record
+            self._access,
+            call,
+            authorize,
+            deadlines,
+            report=heard,
+            record=record,
+            trace=request.trace,
         )
         dialect = call.route.dialect
         events = EventStream(dialect, self._hide_paths, record.errs) if call.stream else None

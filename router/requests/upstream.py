@@ -8,6 +8,7 @@ from types import TracebackType
 
 from router.requests.engine_connection import EngineConnection
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
+from router.requests.trace_context import PARENT, STATE
 from router.secrets import Secret
 from router.side_process import size
 
@@ -150,9 +151,13 @@ class Exchange:
 
 
 def _head(request: UpstreamRequest, peer: str, path: str) -> bytes:
-    """No header of the caller's is in it."""
+    """No header of the caller's is in it but its trace, which is valid."""
+    trace = request.trace
+    more = "" if trace is None else f"{PARENT}: {trace.parent}\r\n"
+    if trace is not None and trace.state:
+        more += f"{STATE}: {trace.state}\r\n"
     return (
         f"POST /{path} HTTP/1.1\r\nHost: {peer}\r\nContent-Type: application/json\r\n"
-        f"Accept: */*\r\nAuthorization: Bearer {request.key.reveal()}\r\n"
+        f"Accept: */*\r\nAuthorization: Bearer {request.key.reveal()}\r\n{more}"
         f"Content-Length: {size(request.body)}\r\n\r\n"
     ).encode()

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from router.requests.engine_connection import EngineConnection
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
+from router.requests.trace_context import Trace
 from router.requests.upstream import HttpUpstream
 from router.secrets import Secret
 
@@ -210,6 +212,18 @@ async def test_only_listed_headers_travel_either_way() -> None:
                 "authorization",
             }
             assert "Authorization: Bearer key of the engine" in lines.splitlines()
+
+
+@pytest.mark.parametrize("state", ["", "a=1"])
+async def test_a_trace_travels_to_the_engine(state: str) -> None:
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    async with raw_server(answers(whole(b"ok"))) as (server, way):
+        request = replace(post(server.url), trace=Trace(parent, state))
+        async with way.open(request) as response:
+            assert response.status == 200
+        lines = server.heads[0].splitlines()
+    assert f"traceparent: {parent}" in lines
+    assert [line for line in lines if "tracestate" in line] == ["tracestate: a=1"] * bool(state)
 
 
 async def test_a_read_that_is_cancelled_loses_no_byte() -> None:
