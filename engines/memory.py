@@ -58,6 +58,13 @@ class NvmlGauge:
             return ""
         return ", ".join(names)
 
+    def driver(self) -> str:
+        """Its version; empty if it is not told."""
+        try:
+            return str(self._nvml.nvmlSystemGetDriverVersion())
+        except pynvml.NVMLError:
+            return ""
+
     def kind(self) -> str:
         """What kernels are compiled for: the kinds of GPUs and their driver; empty if it is not
         told."""
@@ -142,6 +149,10 @@ class HostGauge:
 
     def name(self) -> str:
         return "CPU"
+
+    def driver(self) -> str:
+        """Empty: a CPU needs none."""
+        return ""
 
     def kind(self) -> str:
         """Empty: no kernels are compiled for a CPU."""

@@ -16,6 +16,7 @@ from engines.interpreter import InterpreterCheck
 from router import logs
 from router.app import Configuration, Worker
 from router.commands.open_files import MOST_CONNECTIONS, raise_open_files
+from router.commands.starting import tell_start
 from router.commands.variables import misspelled_variables
 from router.config.platform import Platform, detect
 from router.config.settings import Settings, SettingsError
@@ -54,7 +55,9 @@ def serve(environ: Mapping[str, str], *, queue: bool) -> int:
     except SettingsError as error:
         _log.critical("the settings can't be used: %s", error)
         return 2
-    _log.log(logging.WARNING if found.is_warning else logging.INFO, "%s", found.text)
+    tell_start(_log, configuration, found, redactor)
+    if found.is_warning:
+        _log.warning("%s", found.text)
     for warning in (
         *flags.warnings(environ),
         *misspelled_variables(configuration),

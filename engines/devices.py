@@ -1,0 +1,30 @@
+"""What the operator is told of the devices at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from engines.memory import Gauge, gauge
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """Bytes; `driver`: empty if it is not told."""
+
+    name: str
+    memory: int
+    free: int
+    driver: str = ""
+
+
+def devices(environ: Mapping[str, str]) -> tuple[DeviceFacts, ...]:
+    """Those that engines may use. Raises `pynvml.NVMLError`, as `find_gpus`."""
+    return facts_of(gauge(environ))
+
+
+def facts_of(memory: Gauge) -> tuple[DeviceFacts, ...]:
+    return tuple(
+        DeviceFacts(one.name() or one.device, one.total(), one.free(), one.driver())
+        for one in memory.each
+    )
