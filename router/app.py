@@ -404,6 +404,7 @@ class Assembly:
     ) -> None:
         """Take on other models and keys. What has begun may need former tokens."""
         self._witnesses.redact.learn(read.keys.secrets)
+        self._witnesses.recorder.forget_names()
         if read.keys.warning:
             _log.warning("%s", read.keys.warning)
         self._keys.become(read.keys.keys)

@@ -20,7 +20,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 NO_ROUTE = "-"  # of a request for a path that the router does not have
 _MODELS = "/v1/models"
 
-_NAMES = 1000  # of models, that are known to hold no secret
+_NAMES = 1000  # of models and callers, that are known to hold no secret
 
 Observer = Callable[[Record], None]
 
@@ -34,7 +34,8 @@ def known_route(path: str) -> str:
 
 class Recorder:
     """`observers` are called with each record that is complete. `redact` takes secrets out of
-    what is not a known word or a number: the ids that callers choose, and names of models."""
+    what is not a known word or a number: the ids that callers choose, and names of models and
+    callers."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class Recorder:
         self.activity = activity or Activity()
         self._observers, self._redact = observers, redact
         self._clock, self._wall = clock, wall
-        self._models = {"": ""}  # by name, as they are told
+        self._names = {"": ""}  # of models and callers, as they are told
 
     def open(
         self,
@@ -75,18 +76,23 @@ class Recorder:
         """A caller can send anything as an id, also its token."""
         return self._redact(request_id) if _ID.fullmatch(request_id) else "-"
 
-    def _told(self, model: str) -> str:
-        """The name of a model without secrets, and in one line."""
-        if len(self._models) >= _NAMES:
-            self._models.clear()
-        told = self._models[model] = one_line(self._redact(model))
+    def forget_names(self) -> None:
+        """Look through all names anew: `redact` knows more secrets now."""
+        self._names = {"": ""}
+
+    def _told(self, name: str) -> str:
+        """A name without secrets, and in one line."""
+        told = self._names.get(name)
+        if told is None:
+            if len(self._names) >= _NAMES:
+                self._names.clear()
+            told = self._names[name] = one_line(self._redact(name))
         return told
 
     def close(self, record: Record) -> None:
         """Tell of a request that has ended. One without an outcome was left by its caller."""
         record.end(Outcome.CALLER_LEFT)
-        told = self._models.get(record.model)
-        record.model = self._told(record.model) if told is None else told
+        record.model, record.caller = self._told(record.model), self._told(record.caller)
         if record.watches:
             self.activity.drop(record)
             tell(_log, logging.DEBUG, record)

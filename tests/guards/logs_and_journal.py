@@ -37,7 +37,7 @@ GUARDS = (
     Guard(
         "The line of a request names no secret as its model",
         "router.requests.recorder:Recorder._told",
-        swap("one_line(self._redact(model))", "one_line(model)"),
+        swap("one_line(self._redact(name))", "one_line(name)"),
         "tests/requests/test_recorder.py::test_no_secret_is_told",
     ),
     Guard(

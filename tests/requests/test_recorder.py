@@ -135,6 +135,26 @@ def test_no_observer_hears_a_secret_in_the_name_of_a_model() -> None:
     assert heard == ["org/***", "org/model"] * 2
 
 
+def test_a_secret_that_is_learned_later_is_not_told() -> None:
+    heard: list[str] = []
+    redact, key = logs.Redactor(), secrets.token_hex(16)
+    recorder = Recorder(observers=[lambda record: heard.append(record.model)], redact=redact)
+    recorder.close(record_of(recorder, model=f"org/{key}"))
+    redact.learn([Secret(key)])
+    recorder.forget_names()
+    recorder.close(record_of(recorder, model=f"org/{key}"))
+    assert heard == [f"org/{key}", "org/***"]
+
+
+def test_the_name_of_a_key_holds_no_secret_and_forges_no_line() -> None:
+    token = "hf_" + secrets.token_hex(16)
+    recorder = Recorder()
+    record = record_of(recorder)
+    record.caller = f"{token}\nforged"
+    recorder.close(record)
+    assert line(record).endswith("caller ***\\nforged, id my-id")
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_line_has_the_form_of_all_lines(root: None, form: str) -> None:
     stream = io.StringIO()
