@@ -389,3 +389,10 @@ def test_no_text_takes_long_to_redact(unit: str) -> None:
     started = time.process_time()
     redact(f"token hf_ ? {text}")
     assert time.process_time() - started < 1
+
+
+def test_a_secret_that_is_learned_later_is_redacted_like_the_first() -> None:
+    first, later = "the-first-of-all", "the-first-of-all-and-more"
+    clean = Redactor([Secret(first)])
+    clean.learn([Secret(later)])
+    assert clean(f"{first}, {later}.") == "***, ***."

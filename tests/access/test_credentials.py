@@ -104,6 +104,7 @@ def test_what_was_done_wrong_with_a_token_of_a_model_is_named(spoil: str, flaw: 
         ({}, "all models: only this machine"),
         (OPEN, "only the operator's models: anyone can call 0.0.0.0"),
         (OPEN | {"API_KEYS": "a-long-enough-key"}, "all models: callers need one of API_KEYS"),
+        (OPEN | {"API_KEYS_FILE": "/keys.yaml"}, "callers need one of API_KEYS_FILE"),
         ({"HF_TOKEN_MODELS": "some/*"}, "the operator's and some/*: HF_TOKEN_MODELS says so"),
         ({"RUNPOD_WEBHOOK_GET_JOB": "https://take"}, "RunPod's queue authenticates callers"),
         ({"HF_TOKEN": ""}, "HF_TOKEN is not set"),
