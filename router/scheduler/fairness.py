@@ -102,13 +102,14 @@ class StartSeconds:
 def gives_way_at(start: Slot, waiting: Iterable[Slot], limits: Limits) -> float:
     """When a start has to end because of the models that wait for their own; `inf`: never.
 
-    At once if no request waits for it. If one does, a model that the operator did not name
-    has a time of its own, which counts while another caller waits.
+    If no request waits for it, once its last caller has had time to come back. If one does, a
+    model that the operator did not name has a time of its own, which counts while another
+    caller waits.
     """
     if start.pinned:
         return inf
     if not start.queue:
-        return next((start.started_at for _ in waiting), inf)
+        return next((_comes_back_by(start, limits) for _ in waiting), inf)
     others = (c for slot in waiting for c in slot.queue.callers if c != start.started_for)
     if start.spec.listed or not any(True for _ in others):
         return inf
@@ -116,6 +117,17 @@ def gives_way_at(start: Slot, waiting: Iterable[Slot], limits: Limits) -> float:
     return start.started_at + (
         SHORTEST_TURN + start.size / SLOWEST_DISK if own is None else own
     )
+
+
+def _comes_back_by(start: Slot, limits: Limits) -> float:
+    """Until when the last caller of a start may come back: for as long as its model has waited
+    until then. Else callers that wait for less time than a start takes, and ask again, would
+    end each other's starts for ever. A caller that leaves at once keeps no device.
+    """
+    if start.linger_until is None:
+        return start.started_at
+    left_at = start.linger_until - limits.fetch_linger
+    return left_at + min(max(0.0, left_at - start.turn_since), limits.fetch_linger)
 
 
 def crowded_out(slots: Iterable[Slot], limits: Limits) -> list[Slot]:
