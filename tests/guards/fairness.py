@@ -73,6 +73,13 @@ GUARDS = (
         _STARTS + "a_start_that_nobody_waits_for_gives_way_at_once",
     ),
     Guard(
+        "A start goes on for a caller that has waited for it and may come back",
+        "router.scheduler.fairness:_comes_back_by",
+        body("return start.started_at"),
+        "tests/scheduler/test_impatient.py::"
+        "test_callers_that_wait_for_less_than_a_start_takes_are_served[1]",
+    ),
+    Guard(
         "A start that nobody waits for ends",
         "router.scheduler.serving_slot:ServingSlot._linger",
         swap("(State.FETCHING, State.STARTING)", "(State.FETCHING,)"),
@@ -104,9 +111,15 @@ GUARDS = (
     ),
     Guard(
         "Models of a caller that started much wait for those of others",
+        "router.scheduler.view:View.in_turn",
+        never("over"),
+        _STARTS + "the_models_of_a_caller_that_started_much_wait_for_those_of_others",
+    ),
+    Guard(
+        "Of callers that started much, the one that started least goes first",
         "router.scheduler.view:View.turn",
         swap("self.starts.overdraft(_, _)", "0.0"),
-        _STARTS + "the_models_of_a_caller_that_started_much_wait_for_those_of_others",
+        _FAIRNESS + "of_callers_that_started_much_the_one_that_started_least_goes_first",
     ),
     Guard(
         "An engine that makes room does not start again before the model that it made room for",

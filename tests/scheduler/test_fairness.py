@@ -298,6 +298,17 @@ def test_an_engine_drains_for_a_request_whose_turn_comes_before_those_that_wait_
     assert not drains((2, "x"), (1, "greedy"))
 
 
+def test_of_callers_that_started_much_the_one_that_started_least_goes_first() -> None:
+    starts = StartSeconds()
+    starts.charge("most", 3 * ALLOWANCE, NOW)
+    starts.charge("much", 2 * ALLOWANCE, NOW)
+    oldest = slot("oldest", State.FETCHED, (1, "most"))
+    older = slot("older", State.FETCHED, (2, "much"))
+    youngest = slot("youngest", State.FETCHED, (3, "little"))
+    view = view_of(oldest, older, youngest, starts=starts)
+    assert list(view.in_turn()) == [youngest, older, oldest]
+
+
 def test_the_engine_that_a_caller_waits_for_counts_as_one_that_it_holds() -> None:
     mine = slot("mine", State.READY, user="greedy", used=NOW - 10)
     other = slot("other", State.READY, user="x", used=NOW - 20)
