@@ -24,6 +24,7 @@ class Ledger:
         for state in (State.STOPPING, State.FALLING_ASLEEP):
             self._being_freed.give_back(roster.in_state(state).values())
         self._closed: set[int] = set()
+        self._promised: dict[int, float] = {}  # by device: from when on
 
     @property
     def moves_everywhere(self) -> bool:
@@ -36,9 +37,20 @@ class Ledger:
     def open_to(self, slot: Slot) -> Sequence[Devices]:
         """Where the engine may be, but for devices that are closed."""
         places = self._view.places(slot)
+        if self._promised:
+            # It is worth its start if it stays for as long as that takes.
+            until = self._view.now + 2 * self._view.pace.return_time(slot)
+            soon = {one for one, at in self._promised.items() if at < until}
+            places = tuple(one for one in places if soon.isdisjoint(one))
         if not self._closed:
             return places
         return [one for one in places if self._closed.isdisjoint(one)]
+
+    def promise(self, devices: Devices, at: float) -> None:
+        """These are for one model from then on. It needs them all at once, so whatever starts
+        on one of them, and can't leave by then, would keep it from all of them."""
+        for device in devices:
+            self._promised[device] = min(at, self._promised.get(device, at))
 
     def close(self, places: Iterable[Devices]) -> bool:
         """Keep these devices for a model that can't have them yet. True: all are closed."""

@@ -7,10 +7,11 @@ at a time takes or frees memory of a device. A plan holds at most one start or o
 several devices, `Scheduler` asks for the next plan at once.
 
 Memory that is freed for one model is reserved for it: models behind it get only what it
-can't use. The engines that make room are those whose loss costs least; of these, first those of
-the caller that holds the most. If idle engines are not enough, busy ones drain for the first
-model in the order, and for no other. `pace` says when. An engine does not drain for a request
-whose turn comes after that of one of its own.
+can't use. Devices that one model needs all at once are promised to it: others start there only
+if they can be gone again by then. The engines that make room are those whose loss costs least;
+of these, first those of the caller that holds the most. If idle engines are not enough, busy
+ones drain for the first model in the order, and for no other. `pace` says when. An engine does
+not drain for a request whose turn comes after that of one of its own.
 """
 
 from __future__ import annotations
@@ -146,6 +147,8 @@ class _Planner:
         leaves_at = max((view.pace.leaves_at(one, slot) for one in victims), default=-inf)
         if leaves_at > view.now:  # until then, others may use what is free
             self._wake_at = min(self._wake_at, leaves_at)
+            if len(devices) > 1:
+                self._ledger.promise(devices, leaves_at)
             return None
         self._drain += [
             victim

@@ -9,6 +9,7 @@ import pytest
 from router.errors import ModelTooLarge
 from router.models import EngineSpec
 from router.scheduler import actions, events
+from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import State
 from router.scheduler.placement import of_each, placements
 from router.scheduler.state import Limits, Slot
@@ -136,6 +137,26 @@ def test_what_waits_for_one_device_does_not_keep_the_others() -> None:
     behind = slot("a", State.FETCHED, 2, waits=2)
     decided = decide(sleeper, loads, behind, limits=TWO)
     assert (decided.start, decided.devices) == (behind, (1,))
+
+
+@pytest.mark.parametrize(("starts_of_time", "starts"), [(1.9, False), (2.1, True)])
+def test_no_engine_starts_that_would_keep_a_model_of_several_devices_from_all_of_them(
+    starts_of_time: float, *, starts: bool
+) -> None:
+    """Until the model's time has come, others use what is free, if they can be up and have
+    stayed for as long as they took by then."""
+    hot = on((0,), busy("x", 10))
+    wide, behind = (
+        spanning(2, slot("w", State.FETCHED, 8, waits=1)),
+        slot("a", State.FETCHED, 5, waits=2),
+    )
+    start, stop = (
+        History().expected(stage, wide.key, 0) for stage in (Stage.START, Stage.STOP)
+    )
+    patience = stop + start + starts_of_time * start
+    decided = decide(hot, wide, behind, limits=replace(TWO, patience=patience))
+    assert (decided.start is behind) == starts
+    assert decided.rooms[wide] == (hot,)
 
 
 def test_a_model_goes_where_its_process_stands_at_the_gate() -> None:
