@@ -11,7 +11,8 @@ from router.errors import UnsupportedModel
 from router.repository.files import RemoteFile
 
 MAX_FILES = 10_000
-_SAFE_NAME = re.compile(r"[^\x00-\x1f\\\x7f]{1,512}")
+# Halves of characters are in no name on a disk, and no answer could repeat them.
+_SAFE_NAME = re.compile(r"[^\x00-\x1f\\\x7f\ud800-\udfff]{1,512}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ WEIGHTS = RemoteFile("model.safetensors", 1, "a" * 64)
     "name",
     [
         *("../config.json", "a/../../x.json", "/etc/x.json", "a//x.json", "./x.json", ".."),
-        *("a\\..\\x.json", "x\0.json", "x\n.json", "x" * 513),
+        *("a\\..\\x.json", "x\0.json", "x\n.json", "x" * 513, "x\ud800.json"),
     ],
 )
 def test_a_name_that_is_not_safe_on_disk_is_refused(name: str) -> None:
