@@ -12,9 +12,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Ite
 from contextlib import suppress
 from dataclasses import dataclass
 
-import orjson
-
 from router.admin.disk_meter import DiskMeter
+from router.admin.json_text import to_json
 from router.admin.listener import ListenerTooSlow, StateListener
 from router.admin.loads import Loads
 from router.admin.names import Names, id_of
@@ -79,7 +78,7 @@ class Admin:
         usage = await self._disk.look()
         status = self._pool.report()
         state = self._writer.state(status, self._facts(), usage, self._wall())
-        return orjson.dumps(state)
+        return to_json(state)
 
     async def standing(self) -> WorkerGauges:
         """The worker's condition and its disk, for a scrape."""
@@ -157,7 +156,7 @@ class Admin:
             except RouterError as error:
                 _log.error("%s can't be loaded: %s", model.name, error.message)
         unloaded = sorted({id_of(key) for key in done.unloaded})
-        return orjson.dumps({"unloaded": unloaded, "models": self._names.listed()})
+        return to_json({"unloaded": unloaded, "models": self._names.listed()})
 
     async def hang_up(self) -> None:
         """Reload, for a signal. A file that is wrong is told in the log."""
@@ -191,7 +190,7 @@ class Admin:
         shift = self._wall() - status.report.now
         engines = [one for one in status.report.engines if one.key in keys]
         shown = [self._writer.engine(one, status, shift) for one in engines]
-        return orjson.dumps({"ids": sorted({id_of(key) for key in keys}), "engines": shown})
+        return to_json({"ids": sorted({id_of(key) for key in keys}), "engines": shown})
 
     async def close(self) -> None:
         """No engine is left: send the last state to all listeners, and no more."""
@@ -203,4 +202,4 @@ class Admin:
 
 
 def _event(name: str, content: object) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(content))
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), to_json(content))
