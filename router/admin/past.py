@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 
-import orjson
-
+from router.admin.json_text import to_json
 from router.admin.last_hour import LastHour
 from router.admin.names import Names
 from router.admin.recent import RecentRequests
 from router.admin.state import StateWriter
 from router.clock import Clock
+from router.errors import QueueFull
 from router.pool.engine_log import EngineLog
 
 _QUIET = 10.0  # seconds without a byte, at most
 _KEEP_ALIVE = b": nothing new\n\n"
+MOST_READERS = 32  # that follow logs
 
 
 class Past:
@@ -39,25 +41,39 @@ class Past:
         self._journal, self._writer, self._recent = journal, writer, recent
         self._names, self._log = names, log
         self._clock, self._wall, self._quiet = clock, wall, quiet
+        self._readers = 0
 
     def journal(self) -> bytes:
         """What happened in the last hour, the latest last, as JSON."""
         now = self._clock()
         shift = self._wall() - now
         lines = [self._writer.happening(one, shift) for one in self._journal.since(now)]
-        return orjson.dumps({"events": lines})
+        return to_json({"events": lines})
 
     def activity(self) -> bytes:
         """The requests in progress and the latest that have ended, as JSON."""
-        return orjson.dumps(self._recent.everything())
+        return to_json(self._recent.everything())
 
     def log(self, name: str) -> bytes:
         """The last lines of a model's engines, as JSON."""
-        return orjson.dumps({"lines": self._log.lines(self._names.repository(name))})
+        return to_json({"lines": self._log.lines(self._names.repository(name))})
 
     async def follow_log(self, name: str) -> AsyncGenerator[bytes]:
-        """Server-sent events: the last lines, and then each that follows."""
-        model = self._names.repository(name)
+        """Server-sent events: the last lines, and then each that follows.
+
+        Raises `QueueFull`.
+        """
+        if self._readers >= MOST_READERS:  # lines wait in memory for each
+            raise QueueFull(f"{MOST_READERS} readers follow logs already: close one.")
+        self._readers += 1
+        try:
+            async with aclosing(self._follow(self._names.repository(name))) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._readers -= 1
+
+    async def _follow(self, model: str) -> AsyncGenerator[bytes]:
         with self._log.follow(model) as follower:
             yield _lines(self._log.lines(model))
             while True:
@@ -71,4 +87,4 @@ class Past:
 
 
 def _lines(lines: Sequence[str]) -> bytes:
-    return b"event: lines\ndata: %b\n\n" % orjson.dumps({"lines": lines})
+    return b"event: lines\ndata: %b\n\n" % to_json({"lines": lines})

@@ -14,7 +14,24 @@ from router.http.sites import Sites
 from router.secrets import Secret, digest_of
 
 _THIS_MACHINE = Sites()  # no host, page or proxy beyond loopback, whatever the settings allow
-_PROXIED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+# What proxies add, each its own: some tell of the host or the scheme, and not of the caller.
+_PROXIED = (
+    "forwarded",
+    "x-real-ip",
+    "via",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+)
+_PROXIED_BEGIN = (
+    "x-forwarded-",
+    "x-original-",
+    "x-envoy-",
+    "x-amzn-",
+    "cf-",
+    "fly-",
+    "tailscale-",
+)
 
 
 class OperatorRoutes(Protocol):
@@ -75,7 +92,7 @@ class OperatorGuard:
         return True
 
     def _is_local(self, request: web.BaseRequest) -> bool:
-        if not self.on_loopback or any(name in request.headers for name in _PROXIED):
+        if not self.on_loopback or any(map(_is_proxys, request.headers)):
             return False
         try:
             _THIS_MACHINE.check_host(request.raw_path, request.headers)
@@ -83,3 +100,9 @@ class OperatorGuard:
         except RouterError:
             return False
         return True
+
+
+def _is_proxys(name: str) -> bool:
+    """Whether a header says that a proxy has passed the request on."""
+    name = name.lower()
+    return name in _PROXIED or name.startswith(_PROXIED_BEGIN)

@@ -30,7 +30,8 @@ class PastEvents(Protocol):
         ...
 
     def follow_log(self, name: str) -> AsyncGenerator[bytes]:
-        """The same and each line that follows, as server-sent events."""
+        """The same and each line that follows, as server-sent events. Raises `QueueFull`
+        before the first."""
         ...
 
 

@@ -59,6 +59,11 @@ def test_without_a_key_the_routes_do_not_exist_beyond_loopback() -> None:
         {"X_Forwarded_For": "203.0.113.9"},
         {"Forwarded": "for=203.0.113.9"},
         {"Via": "1.1 proxy"},
+        {"X_Forwarded_Proto": "https"},
+        {"x_forwarded_host": "worker.example"},
+        {"X_Envoy_Expected_Rq_Timeout_Ms": "15000"},
+        {"CF_Connecting_IP": "203.0.113.9"},
+        {"Tailscale_User_Login": "somebody"},
     ],
     ids=str,
 )
