@@ -28,7 +28,11 @@ class PoolGauges:
         self._status, self._downloaded = status, downloaded
         self._in_progress, self._admissions, self._label = in_progress, admissions, label
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> list[Metric]:
+        """What stands now, also where it is read later, and in a thread."""
+        return list(self._families())
+
+    def _families(self) -> Iterator[Metric]:
         status = self._status()
         report = status.report
         yield from self._engines(status)

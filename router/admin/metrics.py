@@ -7,10 +7,11 @@ little; what stands at a moment is read when it is asked for (`router/admin/gaug
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from prometheus_client.core import Metric
 
-from router.admin.series import OTHER, Counts, Labels, ModelLabels, Times
+from router.admin.series import Counts, ModelLabels, Times
 from router.requests.record import Record
 from router.scheduler import actions, events
 from router.scheduler.lifecycle import Cause
@@ -93,8 +94,10 @@ class Metrics:
         self._times = (self._queue, self._load, self._first, self._total, self._hub_times)
 
     def collect(self) -> Iterator[Metric]:
-        for series in (*self._counts, *self._times):
-            yield from series.families()
+        """What is counted now, also where it is read later, and in a thread."""
+        return chain.from_iterable(
+            [series.families() for series in (*self._counts, *self._times)]
+        )
 
     def name_operators(self, models: Iterable[str]) -> None:
         """The operator lists these models, from now on."""
@@ -165,15 +168,7 @@ class Metrics:
 
     def _drop(self, model: str) -> None:
         for series in (*self._counts, *self._times):
-            if "model" in series.labels:
-                at = series.labels.index("model")
-
-                def change(labels: Labels, at: int = at) -> Labels:
-                    if labels[at] != model:
-                        return labels
-                    return (*labels[:at], OTHER, *labels[at + 1 :])
-
-                series.rename(change)
+            series.drop(model)
 
 
 def _failure(event: events.StartFailed) -> str:

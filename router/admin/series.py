@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
+from operator import add
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
@@ -19,27 +20,56 @@ MODELS = 200  # that have series of their own
 Labels = tuple[str, ...]
 
 
+class _ByModel:
+    """Finds the labels of one model without a look at those of all others: a caller that goes
+    from model to model takes a name's series away with each request."""
+
+    def __init__(self, names: Labels) -> None:
+        self._at = names.index("model") if "model" in names else None
+        self._known: dict[str, list[Labels]] = {}
+
+    def note(self, labels: Labels) -> None:
+        """These are new."""
+        if self._at is not None:
+            self._known.setdefault(labels[self._at], []).append(labels)
+
+    def take(self, model: str) -> Iterator[tuple[Labels, Labels]]:
+        """The labels of a model, which are forgotten here, each with those of `OTHER`."""
+        if self._at is not None:
+            for labels in self._known.pop(model, ()):
+                yield labels, (*labels[: self._at], OTHER, *labels[self._at + 1 :])
+
+
 class Counts:
     """One counter, by labels."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
         self._name, self._text, self.labels = name, text, tuple(labels)
         self._values: dict[Labels, float] = {}
+        self._models = _ByModel(self.labels)
 
     def add(self, labels: Labels, amount: float = 1) -> None:
-        self._values[labels] = self._values.get(labels, 0) + amount
+        value = self._values.get(labels)
+        if value is None:
+            self._models.note(labels)
+        self._values[labels] = (value or 0) + amount
 
-    def rename(self, change: Callable[[Labels], Labels]) -> None:
-        """Move each count to the labels that `change` gives, and add up what meets there."""
-        values, self._values = self._values, {}
-        for labels, value in values.items():
-            self.add(change(labels), value)
+    def drop(self, model: str) -> None:
+        """Move the counts of a model to `OTHER`, and add up what meets there."""
+        for labels, other in self._models.take(model):
+            self.add(other, self._values.pop(labels))
 
     def families(self) -> Iterator[CounterMetricFamily]:
-        family = CounterMetricFamily(self._name, self._text, labels=self.labels)
-        for labels, value in self._values.items():
-            family.add_metric(labels, value)
-        yield family
+        """What is counted now, also where it is read later, and in a thread."""
+        values = tuple(self._values.items())
+
+        def written() -> Iterator[CounterMetricFamily]:
+            family = CounterMetricFamily(self._name, self._text, labels=self.labels)
+            for labels, value in values:
+                family.add_metric(labels, value)
+            yield family
+
+        return written()
 
 
 class Times:
@@ -52,29 +82,40 @@ class Times:
         self._bounds = tuple(bounds)
         # By bucket, not added up; and in the last place the sum, so that one look-up finds all.
         self._values: dict[Labels, list[float]] = {}
+        self._models = _ByModel(self.labels)
 
     def add(self, labels: Labels, seconds: float) -> None:
         values = self._values.get(labels)
         if values is None:
-            values = self._values[labels] = [0] * (len(self._bounds) + 2)
+            values = self._none_yet(labels)
         values[bisect_left(self._bounds, seconds)] += 1
         values[-1] += seconds
 
-    def rename(self, change: Callable[[Labels], Labels]) -> None:
-        """As `Counts.rename`."""
-        before, self._values = self._values, {}
-        for labels, values in before.items():
-            new = change(labels)
-            known = self._values.setdefault(new, [0] * len(values))
-            self._values[new] = [a + b for a, b in zip(known, values, strict=True)]
+    def drop(self, model: str) -> None:
+        """As `Counts.drop`."""
+        for labels, other in self._models.take(model):
+            known = self._values.get(other) or self._none_yet(other)
+            known[:] = map(add, known, self._values.pop(labels))
 
     def families(self) -> Iterator[HistogramMetricFamily]:
-        family = HistogramMetricFamily(self._name, self._text, labels=self.labels)
-        bounds = [*map(str, self._bounds), "+Inf"]
-        for labels, values in self._values.items():
-            buckets = list(zip(bounds, accumulate(values[:-1]), strict=True))
-            family.add_metric(labels, buckets, values[-1])
-        yield family
+        """As `Counts.families`."""
+        kept = [(labels, tuple(values)) for labels, values in self._values.items()]
+
+        def written() -> Iterator[HistogramMetricFamily]:
+            family = HistogramMetricFamily(self._name, self._text, labels=self.labels)
+            bounds = [*map(str, self._bounds), "+Inf"]
+            for labels, values in kept:
+                buckets = list(zip(bounds, accumulate(values[:-1]), strict=True))
+                family.add_metric(labels, buckets, values[-1])
+            yield family
+
+        return written()
+
+    def _none_yet(self, labels: Labels) -> list[float]:
+        values: list[float] = [0] * (len(self._bounds) + 2)
+        self._values[labels] = values
+        self._models.note(labels)
+        return values
 
 
 class ModelLabels:

@@ -42,6 +42,7 @@ async def test_an_engine_that_hangs_holds_up_no_other() -> None:
 
 async def test_what_is_no_metrics_is_left_out() -> None:
     assert await read({"a": "<html>\x00{{{", "b": ""}) == []
+    assert await read({"a": 'a{x="1", ="b"}', "b": "# TYPE a\n"}) == []  # two kinds of errors
     assert await read({}) == []
 
 

@@ -16,8 +16,45 @@ def test_counts_that_meet_are_added_up() -> None:
     counts.add(("a", "x"))
     counts.add(("b", "x"), 4)
     counts.add(("b", "y"))
-    counts.rename(lambda labels: (OTHER, labels[1]))
+    counts.drop("a")
+    counts.drop("a")
+    assert samples(counts) == {
+        ("uses_total", (OTHER, "x")): 1,
+        ("uses_total", ("b", "x")): 4,
+        ("uses_total", ("b", "y")): 1,
+    }
+    counts.drop("b")
     assert samples(counts) == {("uses_total", (OTHER, "x")): 5, ("uses_total", (OTHER, "y")): 1}
+
+
+def test_a_dropped_model_that_is_used_again_counts_anew() -> None:
+    counts = Counts("uses", "text", ("model",))
+    counts.add(("a",), 2)
+    counts.drop("a")
+    counts.add(("a",))
+    assert samples(counts) == {("uses_total", (OTHER,)): 2, ("uses_total", ("a",)): 1}
+    counts.drop("a")
+    assert samples(counts) == {("uses_total", (OTHER,)): 3}
+
+
+def test_what_is_no_models_loses_nothing_with_a_model() -> None:
+    counts = Counts("questions", "text", ("question",))
+    counts.add(("a",))
+    counts.drop("a")
+    assert samples(counts) == {("questions_total", ("a",)): 1}
+
+
+def test_families_show_what_was_counted_when_they_were_asked_for() -> None:
+    counts, times = Counts("uses", "text"), Times("wait_seconds", "text", (), (1.0,))
+    counts.add(())
+    times.add((), 0.5)
+    before = [*counts.families(), *times.families()]
+    asked = [counts.families(), times.families()]
+    counts.add((), 5)
+    times.add((), 0.5)
+    assert [family.samples for part in asked for family in part] == [
+        family.samples for family in before
+    ]
 
 
 def test_a_histogram_adds_its_buckets_up() -> None:
@@ -25,7 +62,8 @@ def test_a_histogram_adds_its_buckets_up() -> None:
     for seconds in (0.5, 1.0, 3.0, 60.0):
         times.add(("a",), seconds)
     times.add(("b",), 2.0)
-    times.rename(lambda _: (OTHER,))
+    times.drop("a")
+    times.drop("b")
     assert samples(times) == {
         ("wait_seconds_bucket", (OTHER, "1.0")): 2,
         ("wait_seconds_bucket", (OTHER, "5.0")): 4,
