@@ -41,7 +41,7 @@ from router.openapi.document import PATH as DOCUMENT
 from router.openapi.document import Document
 from router.requests.interfaces import Backend, Response
 from router.requests.model_list import model_list, model_object
-from router.requests.record import Outcome, Record
+from router.requests.record import OPERATOR, Outcome, Record
 from router.requests.recorder import Recorder, known_route
 from router.requests.request import Request
 from router.requests.routes import ROUTES
@@ -225,7 +225,12 @@ class HttpServer:
             return await self._serve_health(request)
         routes = self._operators(path)
         if routes is not None and self._guard.admits(request, routes):
-            request[RECORD].is_operators(routes.label)
+            if routes.shows_data or self._admin_key is None:
+                # Refusals of the operator don't wait for those of callers without a key.
+                request[_CALLER] = OPERATOR
+                request[RECORD].is_operators(routes.label)
+            else:  # anybody
+                request[RECORD].is_for_anybody(routes.label)
             return await routes.serve(request)
         caller = request[_CALLER] = self._keys.caller(offered_keys(request))
         record = request[RECORD]

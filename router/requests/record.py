@@ -141,6 +141,10 @@ class Record:
         """The operator looks at this worker."""
         self.route, self.caller, self.watches = route, OPERATOR, self.method != "POST"
 
+    def is_for_anybody(self, route: str) -> None:
+        """Somebody asks for what needs no key and holds nothing of the worker."""
+        self.route, self.watches = route, True
+
     def asks(self) -> None:
         """It asks for an engine, and may have to wait."""
         self._asked = self._clock()

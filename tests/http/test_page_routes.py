@@ -95,6 +95,20 @@ async def test_with_a_key_the_page_needs_none_and_what_it_shows_does() -> None:
             assert response.status == 200
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_with_a_key_nobody_is_told_of_as_the_operator_for_asking_for_the_page(
+    caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    caplog.set_level("DEBUG", "router.requests")
+    async with (
+        serving(operator=routes(), admin_key=Secret(KEY)) as running,
+        running.client.request(method, "/ui/") as response,
+    ):
+        await response.read()
+    assert f"{method} /ui" in caplog.text
+    assert "caller" not in caplog.text
+
+
 async def test_the_page_exists_only_where_the_operators_routes_do() -> None:
     async with (
         serving(operator=routes(), keys=Keyring([CALLERS])) as running,
