@@ -71,14 +71,14 @@ class FailureReason:
             # In this order: half of a token is no longer known by its shape.
             self._error = redact(text[:_MAX_LINE])[:_MAX_REASON]
         if text:
-            self._last = text[:_MAX_REASON]
+            self._last = text[:_MAX_LINE]
 
     def __str__(self) -> str:
         """The last error, else the last line, else nothing.
 
         Only for the operator's log, because it may contain local paths.
         """
-        return self._error or self._last
+        return self._error or redact(self._last)[:_MAX_REASON]
 
     @property
     def told(self) -> str:

@@ -143,3 +143,10 @@ def test_everything_else_may_be_better_at_the_next_start(line: str) -> None:
 
 def test_an_engine_can_not_color_or_rewrite_the_log() -> None:
     assert clean("\x1b[1;33mold\x1b[0m\x1b[2K\rnew\x07") == "old[2Knew"
+
+
+def test_half_of_a_token_is_not_left_at_the_end_of_the_last_line() -> None:
+    token = "hf_" + "a" * 34
+    failure = failure_of("x" * 490 + " " + token)
+    assert "hf_" not in str(failure)
+    assert len(str(failure)) <= 500
