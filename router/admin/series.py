@@ -35,7 +35,7 @@ class _ByModel:
 
     def take(self, model: str) -> Iterator[tuple[Labels, Labels]]:
         """The labels of a model, which are forgotten here, each with those of `OTHER`."""
-        if self._at is not None:
+        if self._at is not None and model != OTHER:
             for labels in self._known.pop(model, ()):
                 yield labels, (*labels[: self._at], OTHER, *labels[self._at + 1 :])
 

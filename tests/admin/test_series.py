@@ -44,6 +44,16 @@ def test_what_is_no_models_loses_nothing_with_a_model() -> None:
     assert samples(counts) == {("questions_total", ("a",)): 1}
 
 
+def test_a_model_that_is_called_as_the_others_are_loses_no_count() -> None:
+    counts, times = Counts("uses", "text", ("model",)), Times("s", "text", ("model",), (1.0,))
+    counts.add((OTHER,))
+    times.add((OTHER,), 0.5)
+    counts.drop(OTHER)
+    times.drop(OTHER)
+    assert samples(counts) == {("uses_total", (OTHER,)): 1}
+    assert samples(times)["s_count", (OTHER,)] == 1
+
+
 def test_families_show_what_was_counted_when_they_were_asked_for() -> None:
     counts, times = Counts("uses", "text"), Times("wait_seconds", "text", (), (1.0,))
     counts.add(())
