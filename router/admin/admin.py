@@ -36,11 +36,18 @@ _KEEP_ALIVE = b": nothing new\n\n"
 @dataclass(frozen=True, slots=True)
 class EventPace:
     """Seconds. `gap`: between two states, at least. `refresh`: between two states while a model
-    is loaded, since its seconds and bytes move. `quiet`: without a byte, at most."""
+    is loaded, since its seconds and bytes move. `quiet`: without a byte, at most. `share`: of
+    the event loop's time, that all states together take as long as `refresh` allows."""
 
     gap: float = 0.25
     refresh: float = 2.0
     quiet: float = 10.0
+    share: float = 0.1
+
+    def pause(self, took: float, listeners: int) -> float:
+        """How long each of so many listeners waits after a state that took so long. Where
+        hundreds of models are waited for, states would else take all of the loop's time."""
+        return max(self.gap, min(took * listeners / self.share, self.refresh))
 
 
 class Admin:
@@ -107,16 +114,19 @@ class Admin:
     ) -> AsyncGenerator[bytes]:
         while True:
             last, usage = self._closed, await self._disk.look()
+            began = time.perf_counter()
             happened, status, now = listener.take(), self._pool.report(), self._wall()
+            state = _event("state", self._writer.state(status, self._facts(), usage, now))
+            took = time.perf_counter() - began
             for one in happened:
                 line = self._writer.happening(one, now - status.report.now)
                 yield _event("journal", line)
             if (news := requests.news()) is not None:
                 yield _event("activity", news)
-            yield _event("state", self._writer.state(status, self._facts(), usage, now))
+            yield state
             if last:
                 return
-            await asyncio.sleep(self._pace.gap)
+            await asyncio.sleep(self._pace.pause(took, len(self._listeners)))
             within = self._pace.refresh if status.report.moves else self._pace.quiet
             while not await listener.changed(within) and not status.report.moves:
                 yield _KEEP_ALIVE

@@ -300,3 +300,10 @@ async def test_a_load_goes_on_when_the_one_that_waits_for_it_leaves(
 async def test_a_drain_is_told_to_the_worker(admin: AdminHarness) -> None:
     admin.admin.drain()
     assert admin.left
+
+
+def test_states_that_take_long_come_less_often_the_more_listeners_there_are() -> None:
+    pace = EventPace(gap=0.25, refresh=2.0, share=0.1)
+    assert pace.pause(0.001, listeners=1) == 0.25
+    assert pace.pause(0.05, listeners=1) == pytest.approx(0.5)
+    assert pace.pause(0.05, listeners=8) == 2.0
