@@ -17,7 +17,7 @@ _MODELS, _LOGS = "/admin/models/", "/logs"
 class PastEvents(Protocol):
     """What the operator sees of the past."""
 
-    def journal(self) -> bytes:
+    async def journal(self) -> bytes:
         """What happened in the last hour, as JSON."""
         ...
 
@@ -55,7 +55,7 @@ class PastRoutes:
                 return await event_stream(request, self._past.follow_log(model))
             return json_answer(request, self._past.log(model))
         if request.path == _JOURNAL:
-            return json_answer(request, self._past.journal())
+            return json_answer(request, await self._past.journal())
         return json_answer(request, self._past.activity())
 
 

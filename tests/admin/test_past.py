@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import AsyncExitStack, aclosing
 
 import orjson
@@ -16,6 +17,7 @@ from router.config.catalog import Catalog
 from router.errors import QueueFull
 from router.pool.engine_log import EngineLog
 from router.requests.activity import Activity
+from router.scheduler import actions, events
 
 
 def unchanged(text: str) -> str:
@@ -39,33 +41,31 @@ def past(log: EngineLog, quiet: float = 30.0) -> Past:
 async def test_the_last_lines_come_first_and_then_each_that_follows() -> None:
     log = EngineLog(unchanged)
     log.add("org/name", "before")
-    async with aclosing(past(log).follow_log("org/name@0123abc")) as events:
-        assert await anext(events) == b'event: lines\ndata: {"lines":["before"]}\n\n'
+    async with aclosing(past(log).follow_log("org/name@0123abc")) as told:
+        assert await anext(told) == b'event: lines\ndata: {"lines":["before"]}\n\n'
         log.add("org/name", "after")
         log.add("org/other", "nothing to do with it")
         log.add("org/name", "last")
-        assert await anext(events) == b'event: lines\ndata: {"lines":["after"]}\n\n'
-        assert await anext(events) == b'event: lines\ndata: {"lines":["last"]}\n\n'
+        assert await anext(told) == b'event: lines\ndata: {"lines":["after"]}\n\n'
+        assert await anext(told) == b'event: lines\ndata: {"lines":["last"]}\n\n'
 
 
 async def test_of_a_silent_engine_something_comes_now_and_then() -> None:
-    async with aclosing(past(EngineLog(unchanged), quiet=0.0).follow_log("org/name")) as events:
-        assert await anext(events) == b'event: lines\ndata: {"lines":[]}\n\n'
-        assert (await anext(events)).startswith(b":")
+    async with aclosing(past(EngineLog(unchanged), quiet=0.0).follow_log("org/name")) as told:
+        assert await anext(told) == b'event: lines\ndata: {"lines":[]}\n\n'
+        assert (await anext(told)).startswith(b":")
 
 
 async def test_no_more_than_so_many_readers_follow_logs() -> None:
     shown = past(EngineLog(unchanged))
     async with AsyncExitStack() as stack:
         for number in range(MOST_READERS):
-            events = await stack.enter_async_context(
-                aclosing(shown.follow_log(f"org/m{number}"))
-            )
-            await anext(events)
+            told = await stack.enter_async_context(aclosing(shown.follow_log(f"org/m{number}")))
+            await anext(told)
         with pytest.raises(QueueFull):
             await anext(shown.follow_log("org/name"))
-    async with aclosing(shown.follow_log("org/name")) as events:  # the others have left
-        await anext(events)
+    async with aclosing(shown.follow_log("org/name")) as told:  # the others have left
+        await anext(told)
 
 
 def test_the_last_lines_are_read_once_too() -> None:
@@ -77,3 +77,26 @@ def test_the_last_lines_are_read_once_too() -> None:
 def test_requests_are_told_as_they_are_kept() -> None:
     told = orjson.loads(past(EngineLog(unchanged)).activity())
     assert told == {"running": [], "ended": []}
+
+
+async def test_the_hour_is_looked_through_for_secrets_outside_of_the_loops_thread() -> None:
+    places: list[int] = []
+
+    def redact(text: str) -> str:
+        places.append(threading.get_ident())
+        return text.replace("secret", "***")
+
+    journal, names = LastHour(), Names(Catalog(()))
+    journal.tell(1.0, events.Tick(), [actions.Alarm("a secret")])
+    shown = Past(
+        journal,
+        StateWriter(names, redact),
+        RecentRequests(Activity()),
+        EngineLog(unchanged),
+        names=names,
+        clock=lambda: 2.0,
+        wall=lambda: 2.0,
+    )
+    (event,) = orjson.loads(await shown.journal())["events"]
+    assert (event["what"], event["text"], event["at"]) == ("alarm", "a ***", 1.0)
+    assert threading.get_ident() not in places

@@ -26,7 +26,7 @@ class FakePast:
     def __init__(self) -> None:
         self.followed: list[str] = []
 
-    def journal(self) -> bytes:
+    async def journal(self) -> bytes:
         return b'{"events": []}'
 
     def activity(self) -> bytes:

@@ -60,7 +60,7 @@ class PretendedWorker:
     def drain(self) -> None:
         self._do("drain")
 
-    def journal(self) -> bytes:
+    async def journal(self) -> bytes:
         return orjson.dumps(self._made_up.journal())
 
     def activity(self) -> bytes:
