@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from tests.worker import Worker
 
-_ANSWERED = " router.http: POST "
+_ANSWERED = " router.requests: POST "
 _ENGINE = re.compile(r"T(?P<time>[\d:]+)\S* .* router\.pool\.\w+: (?P<said>.*)")
 _EVENT = re.compile(r"\bstarting (?P<started>\S+)@|stopping (?P<evicted>\S+)@\S+ evicted")
 _TIMEOUT = 5.0  # seconds for a line to come through the pipe

@@ -82,7 +82,7 @@ def test_with_keep_it_serves_the_printed_requests_until_interrupted(tmp_path: Pa
         expected = ("bob/cherry", "apple.", "[DONE]", "model_gated", "banana.", "cherry.")
         for found, answer in zip(expected, answers, strict=True):
             assert found in answer
-        assert "403 model_gated" in demo.says("model_gated")  # the worker's log
+        demo.says("model_gated 403")  # the worker's log
         demo.process.send_signal(signal.SIGINT)
         assert demo.process.wait(WITHIN) == 0
         assert demo.processes() == []
