@@ -16,7 +16,7 @@ from math import inf
 from router.scheduler.events import Wanted
 from router.scheduler.lifecycle import State
 from router.scheduler.state import Limits, Slot
-from router.scheduler.waiting import Caller, Line
+from router.scheduler.waiting import Caller, Line, Rounds
 
 # A contested start of a stranger's model: what a slow machine needs to start any engine, and
 # what a slow disk needs to read the weights.
@@ -30,30 +30,39 @@ _FORGOTTEN = 12 * HALF_LIFE  # by then less than a second is left of all that th
 RECENT = 300.0  # seconds: an engine that was used since then is one that its caller holds
 
 
-def turns(line: Line, in_flight: Iterable[Wanted], most: int | None) -> Iterator[Wanted]:
+def turns(
+    line: Line, in_flight: Iterable[Wanted], most: int | None, rounds: Rounds
+) -> Iterator[Wanted]:
     """Waiting requests in the order in which they get the free places of an engine.
 
-    The next is the oldest request of the caller with the fewest requests in flight there;
-    of several such callers, the one whose request is older. `most`: requests that one caller
-    may have in flight; None: as many as there are places.
+    The next is the oldest request of the caller with the fewest requests in flight there; of
+    several such callers, of the one that had no turn for longest, by `rounds`; of those that
+    had none, the one whose request is older. `most`: requests that one caller may have in
+    flight; None: as many as there are places.
 
-    The receiver takes each request out of the line. The caller of one that it leaves there
-    gets no more turns in this round.
+    The receiver takes each request out of the line, which is a turn of its caller. The caller
+    of one that it leaves there gets no more turns in this round.
     """
     held = Counter(request.caller for request in in_flight)
     oldest = filter(None, map(line.oldest_of, line.callers))
-    order = [(held[one.caller], one.age, one.waiter, one.caller) for one in oldest]
+    order = [
+        (held[one.caller], rounds.last(one.caller), one.age, one.waiter, one.caller)
+        for one in oldest
+    ]
     heapify(order)
     while order:
-        count, _, waiter, caller = order[0]
+        count, _, _, waiter, caller = order[0]
         if most is not None and count >= most:
             return  # the others have as many at least
         yield line[waiter]
+        if waiter not in line:
+            rounds.took(caller)
         following = line.oldest_of(caller)
         if following is None or following.waiter == waiter:
             heappop(order)
         else:
-            heapreplace(order, (count + 1, following.age, following.waiter, caller))
+            last = rounds.last(caller)
+            heapreplace(order, (count + 1, last, following.age, following.waiter, caller))
 
 
 class StartSeconds:

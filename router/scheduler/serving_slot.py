@@ -31,6 +31,8 @@ class ServingSlot(FetchingSlot):
             return [self._lease(request, now)]
         if self.turn is None or (forgotten and not self.queue):
             self._begin_turn(request.age, now)
+        if not self.queue:
+            self.rounds.begin(self.user)
         self.queue[request.waiter] = request
         self.linger_until = None
         # It may be the first request of another caller.
@@ -88,7 +90,9 @@ class ServingSlot(FetchingSlot):
             return granted
         if self.suspicion.active(now):
             return self._try_callers(now)
-        for request in turns(self.queue, self.leases.values(), self.most_of_one(limits)):
+        for request in turns(
+            self.queue, self.leases.values(), self.most_of_one(limits), self.rounds
+        ):
             if len(self.leases) >= limits.max_concurrency:
                 break
             del self.queue[request.waiter]

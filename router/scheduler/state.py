@@ -19,7 +19,7 @@ from router.scheduler.memory import Shrink
 from router.scheduler.suspicion import Suspicion
 from router.scheduler.track import Track
 from router.scheduler.trials import Trials
-from router.scheduler.waiting import Caller, Line
+from router.scheduler.waiting import Caller, Line, Rounds
 
 # Of the places of an engine that several callers use, each leaves one in eight for the others.
 LEFT_FREE = 8
@@ -113,6 +113,7 @@ class Slot:
     moved_at: float = 0.0  # when it entered this state
     generation: int = 0
     queue: Line = field(default_factory=Line)
+    rounds: Rounds = field(default_factory=Rounds)
     leases: dict[int, Wanted] = field(default_factory=dict)  # by waiter
     snapshot: Path = Path()  # from FETCHED on
     size: int = 0  # bytes of the snapshot

@@ -70,6 +70,33 @@ class QueuePlaces:
         return next((request for request in newest_first if not request.retried), None)
 
 
+class Rounds:
+    """When each caller last got a place of one engine, while requests wait for it.
+
+    Without it, callers with as many requests in flight are told apart by age alone: a caller
+    with a long backlog would have every turn of an engine with one place.
+    """
+
+    __slots__ = ("_last", "_turns")
+
+    def __init__(self) -> None:
+        self._last: dict[Caller, int] = {}
+        self._turns = 0
+
+    def took(self, caller: Caller) -> None:
+        self._turns += 1
+        self._last[caller] = self._turns
+
+    def last(self, caller: Caller) -> int:
+        """The number of the caller's last turn; 0: it had none."""
+        return self._last.get(caller, 0)
+
+    def begin(self, latest: Caller) -> None:
+        """Requests begin to wait. `latest`: the caller that got a place before that."""
+        self._last.clear()
+        self.took(latest)
+
+
 class Line(dict[int, Wanted]):
     """The requests that wait for one engine, by waiter, the oldest first.
 

@@ -21,7 +21,13 @@ GUARDS = (
         "QueuePlaces that become free at once are dealt in turn",
         "router.scheduler.fairness:turns",
         swap("count + 1", "count"),
-        _WAITING + "many_places_that_become_free_at_once_are_dealt_in_turn",
+        _WAITING + "places_are_dealt_by_what_each_caller_has_by_then",
+    ),
+    Guard(
+        "A caller with a long backlog does not have every turn of an engine with one place",
+        "router.scheduler.fairness:turns",
+        swap("rounds.last(one.caller)", "0"),
+        _WAITING + "one_place_goes_round_the_callers_whatever_their_backlogs_are",
     ),
     Guard(
         "A caller's requests in flight are limited for each engine",

@@ -53,6 +53,19 @@ def test_a_turn_ends_when_the_engine_is_up() -> None:
     assert driver.life(A).turn is None
 
 
+def test_an_engine_with_one_place_takes_its_callers_in_turn() -> None:
+    driver = Driver(replace(LIMITS, max_concurrency=1))
+    flood = [driver.want(A, caller="flood") for _ in range(5)]
+    driver.ready(A)
+    late = [driver.want(A, caller=name) for name in ("b", "c")]
+    order = []
+    for _ in range(6):
+        [served] = driver.life(A).leases
+        order.append(served)
+        driver.release(served)
+    assert order == [flood[0], *late, *flood[1:4]]
+
+
 # --- processes that are started ahead ----------------------------------------------------
 
 

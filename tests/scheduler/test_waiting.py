@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from router.scheduler.events import Wanted
 from router.scheduler.fairness import turns
-from router.scheduler.waiting import Line, QueuePlaces
+from router.scheduler.waiting import Line, QueuePlaces, Rounds
 from tests.pool.fakes import spec
 
 A = spec("a")
@@ -30,10 +30,16 @@ def line_of(*requests: Wanted, places: QueuePlaces | None = None) -> Line:
     return line
 
 
-def granted(line: Line, *in_flight: Wanted, places: int, most: int | None = None) -> list[int]:
+def granted(
+    line: Line,
+    *in_flight: Wanted,
+    places: int,
+    most: int | None = None,
+    rounds: Rounds | None = None,
+) -> list[int]:
     """The waiters that get the free places, in order."""
     order: list[int] = []
-    for request in turns(line, in_flight, most):
+    for request in turns(line, in_flight, most, rounds or Rounds()):
         if len(order) == places:
             break
         del line[request.waiter]
@@ -54,6 +60,29 @@ def test_callers_with_as_many_in_flight_are_served_by_age() -> None:
     line = line_of(wanted(3, "a"), wanted(4, "b"), wanted(5, "c"))
     held = [wanted(1, "a"), wanted(2, "b")]
     assert granted(line, *held, places=9) == [5, 3, 4]
+
+
+def test_places_are_dealt_by_what_each_caller_has_by_then() -> None:
+    greedy = [wanted(number, "greedy") for number in range(3)]
+    line = line_of(*greedy, wanted(20, "b"))
+    assert granted(line, wanted(9, "b"), places=3) == [0, 20, 1]
+
+
+def test_one_place_goes_round_the_callers_whatever_their_backlogs_are() -> None:
+    """Each has none in flight when it becomes free."""
+    greedy = [wanted(number, "greedy") for number in range(8)]
+    line = line_of(*greedy, wanted(20, "b"), wanted(21, "c"), wanted(22, "b"))
+    rounds = Rounds()
+    rounds.begin("greedy")
+    order = [granted(line, places=1, rounds=rounds)[0] for _ in range(6)]
+    assert order == [20, 21, 0, 22, 1, 2]
+
+
+def test_a_request_that_is_passed_over_is_no_turn_of_its_caller() -> None:
+    line, rounds = line_of(wanted(1, "a"), wanted(2, "b")), Rounds()
+    for _ in turns(line, (), None, rounds):
+        pass
+    assert (rounds.last("a"), rounds.last("b")) == (0, 0)
 
 
 def test_a_caller_that_is_alone_gets_all_places() -> None:
@@ -80,7 +109,7 @@ def test_no_caller_gets_more_places_than_it_may_have() -> None:
 def test_a_caller_that_is_passed_over_does_not_hold_up_the_others() -> None:
     line = line_of(wanted(1, "a"), wanted(2, "b"), wanted(3, "b"))
     seen = []
-    for request in turns(line, (), None):
+    for request in turns(line, (), None, Rounds()):
         seen.append(request.waiter)
         if request.caller != "a":
             del line[request.waiter]
