@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from router.errors import HubUnavailable, ModelGated, NoRoom, QueueFull, RouterError
 from router.models import EngineKey, EngineSpec, MemoryPlan
 from router.scheduler import actions, events
-from router.scheduler.fairness import StartSeconds
+from router.scheduler.fairness import StartSeconds, gives_way_at
 from router.scheduler.history import History
 from router.scheduler.lifecycle import State
 from router.scheduler.machine import Scheduler
@@ -226,16 +226,17 @@ class SchedulerHarness:
                 assert other.granted_in <= alive_in, "two callers on trial"
 
     def check_turn(self, waiter: int) -> None:
-        """Those with fewer in flight first, and then the oldest."""
+        """Callers with fewer in flight first, and of each caller the oldest request."""
         key = self.requests[waiter].spec.key
         of_engine = {n: r for n, r in self.requests.items() if r.spec.key == key}
         held = Counter(r.caller for r in of_engine.values() if r.in_flight)
         most = self.limits.max_concurrency_per_caller or 1000
-        turn = held[of_engine[waiter].caller], waiter
-        assert turn[0] < most, "more than one caller may have"
+        caller = of_engine[waiter].caller
+        assert held[caller] < most, "more than one caller may have"
         for number, other in of_engine.items():
             if other.state == "waiting" and held[other.caller] < most:
-                assert turn <= (held[other.caller], number), "out of turn"
+                assert held[caller] <= held[other.caller], "out of turn"
+                assert other.caller != caller or waiter <= number, "out of turn"
 
     def check_refusal(self, waiter: int, error: RouterError) -> None:
         """Where all places are taken, a new request is refused, or it takes a place of the
@@ -263,7 +264,8 @@ class SchedulerHarness:
                 assert seconds is None or 1 <= seconds < inf, f"{key}: {forecast!r}"
 
     def check_starts(self) -> None:
-        """No start that nobody waits for holds up one that somebody waits for."""
+        """No start that nobody waits for holds up one that somebody waits for, but for the
+        moment in which its caller may come back."""
         slots = self.scheduler.slots.values()
         view = View(
             Roster.of(slots, self.limits, self.now),
@@ -275,8 +277,10 @@ class SchedulerHarness:
         )
         waiting = [slot for slot in view.in_turn() if not view.unfit(slot)]
         for slot in slots:
-            if slot.state is State.STARTING and any(view.contends(w, slot) for w in waiting):
-                assert slot.queue or slot.pinned, "an unwanted start goes on"
+            others = [one for one in waiting if view.contends(one, slot)]
+            if slot.state is State.STARTING and others and not (slot.queue or slot.pinned):
+                ends_at = gives_way_at(slot, others, self.limits)
+                assert self.now < ends_at <= self.now + self.limits.fetch_linger
 
     def check_start(self, action: actions.Start) -> None:
         ahead = self.processes.pop(action.generation, None)

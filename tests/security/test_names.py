@@ -60,11 +60,11 @@ FORBIDDEN = [
     *("/pause_generation", "/continue_generation", "/set_internal_state", "/slow_down"),
     *("/load_lora_adapter", "/unload_lora_adapter", "/open_session", "/close_session"),
     *("/start_profile", "/stop_profile", "/start_expert_distribution_record", "/freeze_gc"),
-    *("/configure_logging", "/get_load", "/v1/loads", "/metrics", "/health_generate"),
+    *("/configure_logging", "/get_load", "/v1/loads", "/health_generate"),
     *("/encode", "/classify", "/generate_from_file", "/parse_function_call", "/docs"),
     *("/v1/realtime", "/v1/audio/transcriptions", "/v1/completions/render"),
     *("/hicache/storage-backend", "/vertex_generate", "/invocations", "/api/generate"),
-    *("/admin", "/admin/models", "/debug", "/tokenizer"),
+    *("/admin_v1", "/debug", "/tokenizer"),
     *("/v1/responses/x", "/v1/responses/x/cancel"),
 ]  # fmt: skip
 
