@@ -31,7 +31,7 @@ async def test_the_operator_reads_the_metrics() -> None:
         assert (await scrape(running, KEY, "POST"))[0] == 405
 
 
-@pytest.mark.parametrize("key", [None, "wrong", CALLERS])
+@pytest.mark.parametrize("key", [None, "wrong", CALLERS], ids=["none", "wrong", "a caller"])
 async def test_nobody_else_does(key: str | None) -> None:
     routes = (MetricsRoutes(FakeMetrics()),)
     async with serving(
