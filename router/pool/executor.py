@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine, MutableMapping, Sequence
 
 from router.clock import Clock
+from router.models import EngineKey
 from router.pool.devices import Devices
 from router.pool.fetches import Fetcher
 from router.pool.interfaces import (
@@ -27,12 +28,16 @@ _log = logging.getLogger(__name__)
 
 _Tasks = MutableMapping[int, asyncio.Task[None]]
 
+# Seconds: a process that is being killed closes its connections before it has exited.
+EXITS_WITHIN = 1.0
+
 
 class Executor:
     """One task for each action. A task reports once, unless it was cancelled.
 
     The tasks are not in a task group: a defect in one must not cancel another that stops an
     engine. `broke` is called with the defect. `gauges`: one for each device.
+    `exits_within`: seconds that a lost engine's process has to exit, so that the log says how.
     """
 
     def __init__(
@@ -44,7 +49,9 @@ class Executor:
         launcher: EngineLauncher,
         gauges: Sequence[MemoryGauge],
         clock: Clock,
+        exits_within: float = EXITS_WITHIN,
     ) -> None:
+        self._exits_within = exits_within
         self._report, self._broke, self._clock = report, broke, clock
         self._launcher = launcher
         self._tasks: set[asyncio.Task[None]] = set()
@@ -190,6 +197,15 @@ class Executor:
         _log.error("%s ended by itself: %s", action.spec.key, how)
         self._told[action.generation] = how
         self._report(events.Crashed(action.spec.key, action.generation, how))
+
+    async def lost(self, key: EngineKey, generation: int) -> None:
+        """Report an engine that does not answer as crashed. Where its process exits in this
+        moment, its watch does so, and knows how it ended."""
+        watch = self._watches.get(generation)
+        if watch is not None:
+            await asyncio.wait({watch}, timeout=self._exits_within)
+        if watch is None or not watch.done():
+            self._report(events.Crashed(key, generation, "connection lost"))
 
     async def _sleep(self, action: actions.Sleep) -> None:
         key, generation = action.key, action.generation

@@ -21,7 +21,7 @@ from functools import partial
 from router.clock import Clock
 from router.errors import InternalError
 from router.models import EngineKey, EngineSpec
-from router.pool.executor import Executor
+from router.pool.executor import EXITS_WITHIN, Executor
 from router.pool.interfaces import Downloader, Engine, EngineLauncher, MemoryGauge
 from router.pool.lease import Granted, Lease
 from router.pool.loading import LoadTimes
@@ -42,7 +42,9 @@ Watcher = Callable[[float, events.Event, Sequence[actions.Action]], None]
 
 class EnginePool:
     """`gauges`: one for each device. `record` is called with each event before it is handled.
-    `validate`: check every invariant after each event, which takes time."""
+    `validate`: check every invariant after each event, which takes time.
+    `exits_within`: seconds for the process of a lost engine to exit, so that the log says how.
+    """
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class EnginePool:
         clock: Clock,
         record: Record | None = None,
         validate: bool = False,
+        exits_within: float = EXITS_WITHIN,
     ) -> None:
         self._scheduler = scheduler
         self._clock, self._record, self._validate = clock, record, validate
@@ -64,6 +67,7 @@ class EnginePool:
             launcher=launcher,
             gauges=gauges,
             clock=clock,
+            exits_within=exits_within,
         )
         self._loads = LoadTimes()
         self._numbers = itertools.count(1)
@@ -129,7 +133,7 @@ class EnginePool:
 
         async def probe() -> None:
             if not await grant.engine.probe():
-                self._feed(events.Crashed(grant.key, grant.generation, "connection lost"))
+                await self._executor.lost(grant.key, grant.generation)
 
         await asyncio.wait({self._executor.spawn(probe())})
 

@@ -40,7 +40,7 @@ class FaultyScheduler(Scheduler):
 class PoolHarness:
     """A pool on fakes, and the callers of it."""
 
-    def __init__(self, **limits: float) -> None:
+    def __init__(self, *, exits_within: float = 0.0, **limits: float) -> None:
         self.clock, self.gauge = FakeClock(), FakeGauge()
         self.downloader, self.launcher = FakeDownloader(), FakeLauncher(self.gauge)
         settings = {"budget": 100 * GIB, "max_loaded": 2, "patience": 0.0} | limits
@@ -52,6 +52,7 @@ class PoolHarness:
             gauges=(self.gauge,),
             clock=self.clock,
             validate=True,
+            exits_within=exits_within,
         )
         self.callers: list[Caller] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -29,4 +30,23 @@ async def test_an_eviction_says_for_which_model(caplog: pytest.LogCaptureFixture
         with harness.pool.lease(spec(name), None, deadline=1e9) as lease:
             await lease.granted()
     assert f"stopping {spec('a').key}: evicted, for {spec('b').key}" in caplog.text
+    await harness.pool.shut_down(0.0)
+
+
+async def test_an_engine_killed_under_a_request_says_how_it_ended(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its connections break before its process has exited."""
+    harness = PoolHarness(exits_within=60.0).instant()
+    with harness.pool.lease(spec("a"), None, deadline=1e9) as lease:
+        await lease.granted()
+        engine = harness.launcher.engine("a")
+        engine.healthy = False
+        suspecting = asyncio.create_task(harness.pool.suspect(lease))
+        await settle()
+        assert not suspecting.done()
+        engine.die()
+        await suspecting
+    assert f"{spec('a').key} ended by itself: killed by SIGKILL" in caplog.text
+    assert "connection lost" not in caplog.text
     await harness.pool.shut_down(0.0)

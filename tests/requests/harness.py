@@ -69,6 +69,7 @@ class ServiceHarness:
             launcher=self.launcher,
             gauges=(self.gauge,),
             clock=self.clock,
+            exits_within=0.0,
         )
         admission = Admission(
             UncachedHub(self.hub),
