@@ -57,7 +57,7 @@ class ServingSlot(FetchingSlot):
         if answered is not None:
             self.suspicion.end(request.caller, now, answered=answered)
         self.trials.end(waiter)
-        self.last_used = now
+        self.last_used = self.used_at = now
         if answered:  # the engine works
             self.service += _LATEST * (seconds - self.service) if self.answered else seconds
             self.answered, self.last_progress = True, now
@@ -128,7 +128,7 @@ class ServingSlot(FetchingSlot):
         if not self.leases:
             self.last_progress = now
         self.leases[request.waiter], self.since[request.waiter] = request, now
-        self.last_used = now
+        self.last_used = self.used_at = now
         self.yielded_by_quota = False
         if request.caller != self.starter:
             self.starter = None  # a model that several callers use belongs to none

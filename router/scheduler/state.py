@@ -156,7 +156,8 @@ class Slot:
     drains_in: float = 0.0  # seconds that its latest drains took; 0: none yet
     since: dict[int, float] = field(default_factory=dict)  # of each lease
     ready_at: float = 0.0
-    last_used: float = 0.0
+    last_used: float = 0.0  # or made ready: from then on it idles
+    used_at: float | None = None  # when a request last began or ended; None: never
     last_progress: float = 0.0
     answered: bool = False  # this generation has given a whole answer
     probing: bool = False

@@ -127,7 +127,7 @@ class _Known:
             standby=_standby(slot),
             pinned=slot.pinned,
             unloads=slot.unloads and slot.state in _UP,
-            last_used=slot.last_used if slot.track.starts else None,
+            last_used=slot.used_at,
             expires_at=_time(slot.expires_at),
             evicted_next=self._order.get(slot),
             starts=track.starts,

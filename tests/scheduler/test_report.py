@@ -103,6 +103,14 @@ def test_an_idle_engine_tells_when_it_expires(driver: Driver) -> None:
     assert of(driver, mortal).expires_at is None
 
 
+def test_an_engine_that_no_request_has_used_was_never_used(driver: Driver) -> None:
+    waiter = driver.want(A)
+    assert (of(driver, A).state, of(driver, A).last_used) == (State.STARTING, None)
+    driver.tell(events.Left(waiter))
+    driver.ready(A)
+    assert (of(driver, A).state, of(driver, A).last_used) == (State.READY, None)
+
+
 def test_a_model_that_crashes_shows_why_how_often_and_when_it_may_return(
     driver: Driver,
 ) -> None:
