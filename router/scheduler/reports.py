@@ -15,10 +15,8 @@ def of_crash(slot: Slot, verdict: Verdict, now: float) -> Iterator[str]:
     """Lines for a crash that callers may have caused; none for any other."""
     if verdict.author is not None:
         crashes = slot.suspicion.crashes(verdict.author)
-        yield (
-            f"The engine for {slot.key} crashed while only {_shown(verdict.author)} used it "
-            f"(crash {crashes} of that caller)."
-        )
+        used = _used_by(slot, f"only {_shown(verdict.author)}")
+        yield f"The engine for {slot.key} crashed {used} (crash {crashes} of that caller)."
         present = slot.queue.values()
         if seconds := slot.suspicion.barred_for(verdict.author, present, now):
             yield (
@@ -27,11 +25,19 @@ def of_crash(slot: Slot, verdict: Verdict, now: float) -> Iterator[str]:
             )
     elif verdict.suspects:
         several = ", ".join(_shown(one) for one in verdict.suspects[:_CALLERS_SHOWN])
+        used = _used_by(slot, f"{len(verdict.suspects)} callers")
         yield (
-            f"The engine for {slot.key} crashed while {len(verdict.suspects)} callers used it "
+            f"The engine for {slot.key} crashed {used} "
             f"({several}). For {slot.suspicion.until - now:.0f} s one uses it at a time, "
             "so that the next crash has one author."
         )
+
+
+def _used_by(slot: Slot, callers: str) -> str:
+    """A crash is noticed late: also requests that ended before it may have caused it."""
+    if slot.leases:
+        return f"while {callers} used it"
+    return f"with no request in flight, after {callers} had just used it"
 
 
 def _shown(caller: str) -> str:

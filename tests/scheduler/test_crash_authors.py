@@ -169,7 +169,7 @@ def test_an_answer_just_before_a_trial_is_ended_by_a_probe_clears_nobody() -> No
     while slot.trials.being_ended != "a":
         world.run(world.now + 0.1)
     world.run(world.now + 30.0)
-    assert "only caller a used it (crash 2" in world.told[1]
+    assert "only caller a had just used it (crash 2" in world.told[1]
 
 
 def test_a_trial_ends_while_others_wait() -> None:
@@ -331,6 +331,23 @@ def test_the_log_tells_the_operator_whose_requests_crashed_the_engine() -> None:
     assert "only caller aaaaaaaaaaaa used it (crash 2 of that caller)" in second
     assert "caller aaaaaaaaaaaa is quarantined" in third
     assert not any("a" * 13 in line for line in world.told)
+
+
+@pytest.mark.parametrize(
+    ("callers", "used"),
+    [("a", "only caller a"), ("ab", "2 callers")],
+)
+def test_the_log_says_so_if_no_request_was_in_flight_at_a_crash(
+    callers: str, used: str
+) -> None:
+    world = World()
+    for caller in callers:
+        world.ask(Ask(caller))
+    world.run(START + 1.0)
+    assert all(ask.answered for ask in world.asks)
+    world.crash(world.scheduler.slots[MODEL.key].generation)
+    (told,) = world.told
+    assert f"crashed with no request in flight, after {used} had just used it" in told
 
 
 def test_what_is_remembered_of_callers_and_requests_is_bounded() -> None:
