@@ -22,6 +22,7 @@ from router.pool.interfaces import (
 from router.pool.progress import ProgressTracker
 from router.pool.starts import StartGate, failed
 from router.scheduler import actions, events
+from router.scheduler.lifecycle import Cause
 from router.secrets import Token
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Executor:
         self._told: dict[int, str] = {}  # causes of failures in the log, by generation
         self._changes: _Tasks = {}  # engines that fall asleep or wake, by generation
         self.engines: dict[int, Engine] = {}  # by generation
+        self.cut_off: set[int] = set()  # engines that were stopped under their requests
         self.devices = Devices(gauges)
         self.progress = ProgressTracker(clock)
         self._fetcher = Fetcher(downloader, self.progress, report, clock)
@@ -85,6 +87,8 @@ class Executor:
             case actions.Wake():
                 self.spawn(self._wake(action), self._changes, action.generation)
             case actions.Stop():
+                if action.why == Cause.DRAIN_TIMEOUT:
+                    self.cut_off.add(action.generation)
                 self.spawn(self._stop(action))
             case actions.Probe():
                 self.spawn(self._probe(action))
@@ -105,6 +109,7 @@ class Executor:
 
     async def abort(self) -> None:
         """End all downloads, starts and engines, whatever the scheduler knows of them."""
+        self.cut_off.update(self.engines)
         for tasks in (self._fetches, self._starts, self._changes, self._watches):
             for task in tasks.values():
                 task.cancel()

@@ -137,6 +137,10 @@ class EnginePool:
 
         await asyncio.wait({self._executor.spawn(probe())})
 
+    def has_cut_off(self, lease: Lease) -> bool:
+        """Whether a lease's engine was stopped under it, because this worker leaves."""
+        return lease.grant.generation in self._executor.cut_off
+
     def running(self, repo_id: str) -> set[str]:
         """The commits of a repository for which an engine runs or starts."""
         return {

@@ -120,8 +120,7 @@ class EngineCall:
             await self._attempt(self._authorized, place)
         except UpstreamLost as lost:
             await self._give_back(lost)
-            self._record.died = True
-            raise _died_twice(self._authorized.spec) from None
+            raise self._blame(_died_twice(self._authorized.spec)) from None
 
     async def read(self) -> bytes:
         """Return more of the body; empty once the answer is complete.
@@ -133,8 +132,7 @@ class EngineCall:
         except UpstreamLost as lost:
             assert self._authorized is not None  # noqa: S101 - reached
             await self._give_back(lost)
-            self._record.died = True
-            raise _died_midway(self._authorized.spec) from None
+            raise self._blame(_died_midway(self._authorized.spec)) from None
         if data:
             self._record.saw(data)
         elif self._lease is not None:
@@ -227,10 +225,19 @@ class EngineCall:
         if lease is not None and not lost.reached:
             lease.forgo()
             await self._stack.aclose()  # so that it is not in flight at the engine's crash
-        if lease is not None:
+        if lease is not None and self._access.pool.has_cut_off(lease):
+            self._record.cut_off = True
+        elif lease is not None:
             await self._access.pool.suspect(lease)
         await self._stack.aclose()
         return None if lease is None else lease.age
+
+    def _blame(self, died: EngineFailed) -> EngineFailed:
+        """Why the answer broke off: the engine died, or this worker ended it."""
+        if self._record.cut_off:
+            return _cut_off()
+        self._record.died = True
+        return died
 
 
 class _Bound:
@@ -277,6 +284,13 @@ def _died_midway(spec: EngineSpec) -> EngineFailed:
     return EngineFailed(
         f"The engine for {spec.model.repo_id} stopped in the middle of this answer. Send "
         "the request again: another engine will take it."
+    )
+
+
+def _cut_off() -> EngineFailed:
+    return EngineFailed(
+        "This worker is leaving, and ended the answer before it was whole. Send the request "
+        "again: another worker will take it."
     )
 
 

@@ -75,6 +75,7 @@ class Record:
         "began",
         "caller",
         "completion_tokens",
+        "cut_off",
         "died",
         "erred",
         "error",
@@ -121,6 +122,7 @@ class Record:
         self.completion_tokens: int | None = None
         self.attempts = self.status = 0
         self.watches = False  # it only looks at the worker, and is told of at DEBUG alone
+        self.cut_off = False  # its engine was stopped under it, because the worker leaves
         self.died = False  # the engine did, and the request with it
         self.prompt_guess = 0
         self._name = ""  # of its API key
@@ -183,6 +185,8 @@ class Record:
             return
         if self.died and outcome != Outcome.CALLER_LEFT:
             outcome = Outcome.ENGINE_DIED
+        if self.cut_off and outcome != Outcome.CALLER_LEFT:
+            outcome = Outcome.SHUT_DOWN
         if self.erred and outcome == Outcome.OK:
             outcome, error = Outcome.ERROR_EVENT, Outcome.ENGINE
         now = self._clock()

@@ -104,6 +104,7 @@ async def test_a_second_signal_cuts_streams_off(harness: Harness) -> None:
             worker.send(signal.SIGTERM)
             *_, error, done = await stream.rest()
             assert json.loads(error)["error"]["code"] == "engine_failed"
+            assert "This worker is leaving" in json.loads(error)["error"]["message"]
             assert done == DONE
         assert worker.wait(10) == 0
         assert not worker.processes()
@@ -117,8 +118,10 @@ async def test_a_stream_that_outlives_the_drain_is_told_so(harness: Harness) -> 
             worker.send(signal.SIGTERM)
             *_, error, done = await stream.rest()
             assert json.loads(error)["error"]["code"] == "engine_failed"
+            assert "This worker is leaving" in json.loads(error)["error"]["message"]
             assert done == DONE
         assert worker.wait(10) == 0
+    assert "POST /v1/chat/completions shut_down engine_failed acme/outlives" in worker.log
 
 
 def test_a_worker_whose_port_is_taken_says_so_and_fails(harness: Harness) -> None:

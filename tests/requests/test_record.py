@@ -14,6 +14,7 @@ from router.requests.dialects import Problem
 from router.requests.record import CALLER_SHOWN, Outcome, Record
 from router.requests.request import Request
 from tests.doubles import Answer
+from tests.pool.fakes import settle
 from tests.requests.harness import SSE, ServiceHarness, chat, serving_fakes, token
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 80, "total_tokens": 92}
@@ -136,6 +137,25 @@ async def test_an_engine_that_dies_midway_is_named_as_the_cause() -> None:
     async with serving_fakes(Answer((b'{"a": ', b"1}"), lost_after=1)) as d:
         record = await recorded(d, chat())
     assert record.outcome == Outcome.ENGINE_DIED
+
+
+@pytest.mark.parametrize("said", [0, 1])
+async def test_a_request_that_a_leaving_worker_cuts_off_did_not_lose_its_engine(
+    said: int,
+) -> None:
+    cut = asyncio.Event()
+    answer = Answer((*[b'{"a": '] * said, cut, b"1}"), lost_after=said + 1)
+    async with serving_fakes(answer) as d:
+        asking = asyncio.create_task(recorded(d, chat()))
+        await settle()
+        assert d.in_flight == 1
+        leaving = asyncio.create_task(d.pool.shut_down(0.0))
+        await settle()
+        cut.set()
+        record = await asking
+        await leaving
+    assert record.outcome == Outcome.SHUT_DOWN
+    assert record.attempts == 1
 
 
 def test_only_the_first_end_counts() -> None:
