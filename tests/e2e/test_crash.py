@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 
 import aiohttp
@@ -27,7 +28,7 @@ def worker(harness: Harness) -> Iterator[Worker]:
 
 
 async def test_an_engine_killed_in_mid_stream_is_told_in_band_and_replaced(
-    harness: Harness, caller: Caller
+    harness: Harness, worker: Worker, caller: Caller
 ) -> None:
     model = harness.model("acme/killed", **ENDLESS)
     async with caller.stream(model) as stream:
@@ -36,6 +37,8 @@ async def test_an_engine_killed_in_mid_stream_is_told_in_band_and_replaced(
         *_, last, done = await stream.rest()
     assert json.loads(last)["error"]["code"] == "engine_failed"
     assert done == DONE
+    await eventually(lambda: f"stopping {model}@" in worker.log)
+    assert re.search(f"{model}@.* ended by itself: killed by SIGKILL", worker.log)
     async with caller.stream(model) as stream:
         assert json.loads(await stream.event())["choices"]
     assert len(harness.journal.events("start", model)) == 2
