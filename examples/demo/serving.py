@@ -30,7 +30,8 @@ def keep_serving(callers: Callers, worker: Worker, transcript: Transcript) -> No
         _curl(CHERRY, "BOB"),
     ):
         transcript.say(f"  {line}")
-    transcript.say("\nBOB and CAROL are throw-away tokens that only this Hub accepts.\n")
+    transcript.say("\nBOB and CAROL are throw-away tokens that only this Hub accepts.")
+    transcript.say(f"What the worker does, for its operator: {worker.url}/ui\n")
     transcript.say("The worker's log, from here on:\n")
     try:
         status = _follow(worker, transcript)

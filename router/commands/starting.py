@@ -28,6 +28,7 @@ class StartLine:
 
     text: str
     facts: Mapping[str, object]
+    level: int = logging.INFO
 
     def __str__(self) -> str:
         return self.text
@@ -47,17 +48,16 @@ class StartLine:
                 return {name: clean(one) for name, one in value.items()}
             return value
 
-        return StartLine(
-            one_line(redact(self.text)), {k: clean(v) for k, v in self.facts.items()}
-        )
+        facts = {name: clean(value) for name, value in self.facts.items()}
+        return StartLine(one_line(redact(self.text)), facts, self.level)
 
 
 def tell_start(
     log: logging.Logger, configuration: Configuration, found: Finding, redact: Redactor
 ) -> None:
     for line in lines(configuration, found):
-        if log.isEnabledFor(logging.INFO):
-            log.handle(ToldRecord(log.name, logging.INFO, line.without(redact)))
+        if log.isEnabledFor(line.level):
+            log.handle(ToldRecord(log.name, line.level, line.without(redact)))
 
 
 def lines(configuration: Configuration, found: Finding) -> Iterator[StartLine]:
@@ -136,8 +136,10 @@ def callers(settings: Settings) -> StartLine:
         known = f"with {' or '.join(filter(None, [own, 'a key of API_KEYS_FILE' * more]))}"
     elif settings.platform is Platform.LOAD_BALANCER:
         known = f"{settings.platform}, which knows its callers"
+    elif here:
+        known = "this machine, without keys"
     else:
-        known = "this machine, without keys" if here else "anybody, without keys"
+        known = "anybody, without keys (API_KEYS)"
     admin = settings.admin_api_key is not None
     operator = "with ADMIN_API_KEY" if admin else "on this machine" if here else "nobody"
     if settings.platform is Platform.QUEUE or ((keys or more) and not admin):
@@ -152,6 +154,7 @@ def callers(settings: Settings) -> StartLine:
             "admin_api_key": admin,
             "hf_token": settings.hf_token is not None,
         },
+        logging.WARNING if known.startswith("anybody") else logging.INFO,
     )
 
 

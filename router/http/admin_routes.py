@@ -17,8 +17,9 @@ PREFIX = "/admin/"
 _MODELS = f"{PREFIX}models/"
 _VERBS = ("load", "unload", "pin", "unpin")
 _ROUTES = (
-    *(f"{PREFIX}{name}" for name in ("state", "events", "reload", "drain")),
-    *(f"{_MODELS}{{id}}/{verb}" for verb in _VERBS),
+    *(f"{PREFIX}{name}" for name in ("state", "events", "journal", "activity")),
+    *(f"{PREFIX}{name}" for name in ("reload", "drain")),
+    *(f"{_MODELS}{{id}}/{verb}" for verb in (*_VERBS, "logs")),
 )
 
 

@@ -63,7 +63,11 @@ def test_of_many_models_the_first_are_named() -> None:
     ("environ", "platform", "text"),
     [
         ({}, Platform.PLAIN, "this machine, without keys; operator: on this machine"),
-        ({"HOST": "0.0.0.0"}, Platform.PLAIN, "anybody, without keys; operator: nobody"),
+        (
+            {"HOST": "0.0.0.0"},
+            Platform.PLAIN,
+            "anybody, without keys (API_KEYS); operator: nobody",
+        ),
         (
             {"API_KEYS": "{key},{other}"},
             Platform.PLAIN,
@@ -83,7 +87,9 @@ def test_it_is_told_who_may_call(
     key, other = secrets.token_hex(16), secrets.token_hex(16)
     environ = {name: value.format(key=key, other=other) for name, value in environ.items()}
     settings = Settings.from_environ(environ, platform)
-    assert str(callers(settings)) == f"callers: {text}"
+    line = callers(settings)
+    assert str(line) == f"callers: {text}"
+    assert (line.level == logging.WARNING) == text.startswith("anybody")
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
