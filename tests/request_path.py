@@ -18,7 +18,8 @@ from types import FrameType
 
 import aiohttp
 
-from router.app import Configuration, Worker
+from router.app.configuration import Configuration
+from router.app.worker import Worker
 from router.http.server import HttpServer
 from tests.e2e.harness import Harness
 from tests.fake_engine import PYTHON

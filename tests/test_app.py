@@ -11,7 +11,8 @@ from typing import cast
 
 import pytest
 
-from router.app import Configuration, Worker
+from router.app.configuration import Configuration
+from router.app.worker import Worker
 from router.clock import LATE, TICK, WorkerClock
 from router.config.catalog import OperatorModel
 from router.config.errors import SettingsError

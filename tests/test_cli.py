@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engines import flags
-from router.app import Configuration
+from router.app.configuration import Configuration
 from router.cli import main
 from router.commands.open_files import NEEDED, raise_open_files
 from router.commands.run import _forget_empty
@@ -134,7 +134,7 @@ def test_a_worker_needs_none_of_what_other_commands_import() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    own = {"serve", "open_files", "variables"}
+    own = {"serve", "open_files", "starting", "variables"}
     assert set(ended.stdout.split()) == {
         "router.commands",
         *(f"router.commands.{name}" for name in own),

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from router import logs
-from router.app import make_hub
+from router.app.hubs import make_hub
 from router.commands.progress import fetching, has_bars
 from router.config import files
 from router.config.settings import Settings, SettingsError

@@ -14,7 +14,8 @@ import uvloop
 from engines import flags
 from engines.interpreter import InterpreterCheck
 from router import logs
-from router.app import Configuration, Worker
+from router.app.configuration import Configuration
+from router.app.worker import Worker
 from router.commands.open_files import MOST_CONNECTIONS, raise_open_files
 from router.commands.starting import tell_start
 from router.commands.variables import misspelled_variables

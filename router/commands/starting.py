@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from engines.devices import DeviceFacts, devices
 from engines.interpreter import Finding
 from router import __version__
-from router.app import Configuration
+from router.app.configuration import Configuration
 from router.config.catalog import OperatorModel
 from router.config.hosts import is_loopback
 from router.config.platform import Platform

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engines import flags
-from router.app import Configuration
+from router.app.configuration import Configuration
 from router.config.settings import SETTINGS
 from router.config.typos import misspelled
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from engines.interpreter import Finding
-from router.app import Configuration, history_file
+from router.app.configuration import Configuration, history_file
 from router.commands.check.checker import Checker
 from router.models import EngineKey
 from router.scheduler.history import History, Stage

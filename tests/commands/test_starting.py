@@ -14,7 +14,7 @@ import pytest
 from engines.devices import DeviceFacts
 from engines.interpreter import Finding
 from router import __version__, logs
-from router.app import Configuration
+from router.app.configuration import Configuration
 from router.commands.starting import callers, hardware, lines, models, tell_start, versions
 from router.config.catalog import OperatorModel
 from router.config.platform import Platform

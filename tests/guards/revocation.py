@@ -35,7 +35,7 @@ GUARDS = (
     ),
     Guard(
         "With REMOVE_PRIVATE_FILES, its files are removed too",
-        "router.app:Assembly._disk",
+        "router.app.pool_parts:PoolParts._disk",
         never("remove_private_files"),
         _REVOKED + "a_private_model_that_nobody_asks_for_leaves_the_gpu_and_the_disk[queue]",
     ),

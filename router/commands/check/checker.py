@@ -9,7 +9,7 @@ from engines.command import Device, cache_size
 from engines.needs import needs_of
 from router.access.authorize import Admission
 from router.access.decision import Admitted
-from router.app import Configuration
+from router.app.configuration import Configuration
 from router.commands.check.verdict import MemoryNeed, ModelVerdict, NeededFile
 from router.config.catalog import engine_spec
 from router.downloads.cache_check import cache_problem

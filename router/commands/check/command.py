@@ -21,7 +21,8 @@ from engines.interpreter import VERIFIED, Finding, InterpreterCheck
 from engines.memory import gauge
 from router import logs
 from router.access.authorize import Admission
-from router.app import Configuration, any_hub, history_file, machine
+from router.app.configuration import Configuration, history_file, machine
+from router.app.hubs import any_hub
 from router.clock import WorkerClock
 from router.commands.check.checker import Checker, Target
 from router.commands.check.report import Report

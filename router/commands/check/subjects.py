@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.app import Configuration
+from router.app.configuration import Configuration
 from router.config.errors import SettingsError
 from router.config.settings import SETTINGS
 

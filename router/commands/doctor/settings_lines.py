@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from engines import flags
-from router.app import Configuration
+from router.app.configuration import Configuration
 from router.commands.doctor.line import ExamLine, ok, problem, warning
 from router.commands.variables import misspelled_variables
 from router.config import files

@@ -1,0 +1,131 @@
+"""Puts the parts together."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from router.access.authorize import Admission
+from router.access.keyring import Keyring
+from router.admin.admin import Admin
+from router.admin.exposition import Exposition
+from router.admin.past import Past
+from router.admin.reload import Reload
+from router.app.configuration import Configuration
+from router.app.hubs import any_hub
+from router.app.operator_parts import OperatorParts, Witnesses
+from router.app.pool_parts import PoolParts
+from router.clock import WorkerClock, watch
+from router.hub.cache import CachedHub
+from router.hub.measured import MeasuredHub
+from router.pool.pool import EnginePool
+from router.requests.service import Service
+from router.requests.upstream import HttpUpstream
+from router.running import Run, Work
+from router.side_process import SideProcesses
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `Assembly` builds. `background` runs for as long as the worker is open."""
+
+    pool: EnginePool
+    service: Service
+    run: Run
+    admin: Admin
+    past: Past
+    exposition: Exposition
+    background: Sequence[Work]
+
+
+class Assembly:
+    """Builds the parts. `stack` closes what they hold, in reverse order."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        clock: WorkerClock,
+        stack: AsyncExitStack,
+        witnesses: Witnesses,
+        keys: Keyring,
+    ) -> None:
+        self._configuration, self._settings = configuration, configuration.settings
+        self._clock, self._stack, self._witnesses = clock, stack, witnesses
+        self._keys = keys
+        self._operators = OperatorParts(configuration, clock, stack, witnesses, keys)
+
+    def build(self) -> Parts:
+        own = PoolParts(
+            self._configuration, self._clock, self._stack, self._witnesses.engine_log
+        )
+        pool, disk = own.pool, own.disk
+        direct = any_hub(self._configuration, disk.public, own.aside)
+        self._stack.push_async_callback(direct.close)
+        hub = CachedHub(
+            MeasuredHub(direct, self._witnesses.metrics.hub),
+            self._clock,
+            public_grace=self._settings.public_grace,
+            requests=self._settings.hub_requests,
+        )
+        self._stack.push_async_callback(hub.close)
+        admission = self._admission(hub, pool)
+
+        async def thawed() -> None:
+            hub.invalidate()
+            admission.invalidate()
+            pool.thawed()
+            await direct.reconnect()
+
+        background: list[Work] = [
+            partial(watch, self._clock, thawed),
+            *disk.kept_in_order(pool, own.downloads),
+            own.history.run,
+        ]
+        upstream = HttpUpstream()
+        self._stack.push_async_callback(upstream.close)
+        service = self._service(pool, admission, own.aside, upstream)
+        reload = Reload(
+            self._configuration,
+            partial(Configuration.read, self._configuration.environ, self._settings.platform),
+            partial(self._operators.reconfigure, admission, service, disk, direct),
+            pool,
+        )
+        run = Run(pool)
+        admin, past = self._operators.operations(pool, service, run, disk, reload)
+        exposition = self._operators.exposition(pool, admission, upstream, admin)
+        return Parts(pool, service, run, admin, past, exposition, background)
+
+    def _admission(self, hub: CachedHub, pool: EnginePool) -> Admission:
+        admission = Admission(
+            hub,
+            catalog=self._configuration.catalog,
+            credentials=self._configuration.credentials,
+            allowed=self._settings.allowed_models,
+            running=pool.running,
+            clock=self._clock,
+            keys=self._keys,
+        )
+        self._stack.push_async_callback(admission.close)
+        return admission
+
+    def _service(
+        self,
+        pool: EnginePool,
+        admission: Admission,
+        aside: SideProcesses,
+        upstream: HttpUpstream,
+    ) -> Service:
+        return Service(
+            self._settings,
+            catalog=self._configuration.catalog,
+            admission=admission,
+            pool=pool,
+            upstream=upstream,
+            aside=aside,
+            flags=self._configuration.engine_flags,
+            salt=secrets.token_bytes(32),
+            clock=self._clock,
+        )

@@ -1,0 +1,113 @@
+"""What the operator configured, and what follows for models and engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from engines import flags
+from engines.declared_memory import check_declared
+from engines.interpreter import Finding
+from engines.lodging import User, engine_user
+from engines.memory import find_gpus
+from engines.places import check_places
+from router.access.credentials import Credentials
+from router.config import files, operator_keys, operator_models
+from router.config.caller_keys import CallerKeys
+from router.config.catalog import Catalog
+from router.config.settings import Platform, Settings
+from router.downloads.cache_check import snapshot_on_disk
+from router.pool.history_file import HistoryFile
+from router.repository.conditions import Machine
+from router.repository.directory import task_of_directory
+from router.repository.spread import spanned
+from router.secrets import Secret
+
+_MORE_MODELS = "SGLANG_EXTERNAL_MODEL_PACKAGE"  # SGLang's: architectures from elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the operator configured, read once."""
+
+    environ: Mapping[str, str]
+    settings: Settings
+    catalog: Catalog
+    credentials: Credentials
+    engine_flags: tuple[str, ...]
+    engine_user: User | None
+    keys: CallerKeys = field(default_factory=CallerKeys)
+    knows_sglang: bool = True  # the engines run the release that the tables are about
+    has_saver: bool = False  # engines can sleep
+    has_gate: bool = False  # an engine's process can be started ahead
+    sglang: str = ""  # the engines' version, as far as it is known
+    engines_lack: tuple[str, ...] = ()  # packages that tokenizers may need
+
+    @classmethod
+    def read(
+        cls, environ: Mapping[str, str], platform: Platform | None = None
+    ) -> Configuration:
+        """Raises `SettingsError`."""
+        settings = Settings.from_environ(environ, platform)
+        files.check(settings)
+        catalog = operator_models.catalog(settings).judged(task_of_directory)
+        credentials = Credentials.read(settings, catalog, environ)
+        for model in catalog.models:
+            flags.refuse_reserved(f"MODELS_CONFIG: flags of {model.name}", model.flags)
+        user, common = engine_user(settings.engine_user), flags.flags(environ)
+        on_disk = partial(snapshot_on_disk, caches=settings.hub_caches)
+        check_declared(catalog.models, common, on_disk)
+        check_places(catalog.models, common, lambda: len(find_gpus(environ)))
+        keys = operator_keys.keys(settings, environ)
+        return cls(environ, settings, catalog, credentials, common, user, keys)
+
+    def with_engines(self, found: Finding) -> Configuration:
+        """With what `ENGINE_PYTHON` has."""
+        return replace(
+            self,
+            knows_sglang=not found.is_warning,
+            has_saver=found.has_saver,
+            has_gate=found.has_gate,
+            sglang=found.version,
+            engines_lack=found.lacks,
+        )
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs the largest engine needs, as the operator's flags say."""
+        own = [(), *(model.flags for model in self.catalog.models)]
+        return max(spanned((*self.engine_flags, *flags)) for flags in own)
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What must never be logged, and can change at a restart alone."""
+        return (*self.settings.secrets, *self.credentials.secrets)
+
+    @property
+    def secrets_and_keys(self) -> tuple[Secret, ...]:
+        """All that must never be logged."""
+        return (*self.secrets, *self.keys.secrets)
+
+
+def machine(
+    configuration: Configuration,
+    *,
+    memory: int,
+    cpu: bool,
+    capability: int | None,
+    devices: int,
+    budget: int,
+) -> Machine:
+    """What models are judged for. `memory`, `budget`: bytes of each device."""
+    plain = configuration.knows_sglang and not configuration.environ.get(_MORE_MODELS)
+    lacks = configuration.engines_lack
+    return Machine(memory, cpu, capability, plain, lacks, devices, budget)
+
+
+def history_file(configuration: Configuration, device: str) -> HistoryFile | None:
+    """What was measured of such engines on such a device; None where either has no name."""
+    if not (device and configuration.sglang):
+        return None
+    platform = f"SGLang {configuration.sglang}, {device}"
+    return HistoryFile.of(configuration.settings.hf_hub_cache, platform)

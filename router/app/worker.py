@@ -1,0 +1,102 @@
+"""What a transport sees of all parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from router.access.keyring import Keyring
+from router.admin.admin import Admin
+from router.admin.exposition import Exposition
+from router.admin.past import Past
+from router.app.assembly import Assembly, Parts
+from router.app.configuration import Configuration
+from router.app.operator_parts import Witnesses
+from router.clock import WorkerClock
+from router.logs import Redactor
+from router.pool.engine_log import EngineLog
+from router.requests.recorder import Recorder
+from router.requests.service import Service
+from router.running import drain, in_background
+from router.tasks import cancel
+
+
+class Worker:
+    """The service and the pool behind it, from opening to the end of the last engine.
+
+    Nothing is opened before a loop runs, and what is opened belongs to that loop. `recorder`
+    is for the transport: it keeps and tells what becomes of each request.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        clock: WorkerClock | None = None,
+        *,
+        redactor: Redactor | None = None,
+    ) -> None:
+        """`redactor`: the log's, so that both know the same secrets."""
+        self._configuration, self._clock = configuration, clock or WorkerClock()
+        redactor = redactor or Redactor(configuration.secrets_and_keys)
+        self._witnesses = Witnesses(redactor)
+        settings, named = configuration.settings, configuration.keys.keys
+        self.keys = Keyring(
+            [key.reveal() for key in settings.api_keys],
+            None if settings.api_keys_file is None else named,
+            self._clock,
+        )
+        self._parts: Parts | None = None
+
+    @property
+    def recorder(self) -> Recorder:
+        return self._witnesses.recorder
+
+    @property
+    def engine_log(self) -> EngineLog:
+        return self._witnesses.engine_log
+
+    @property
+    def exposition(self) -> Exposition:
+        """The metrics. Of an open worker."""
+        return self._opened.exposition
+
+    @property
+    def admin(self) -> Admin:
+        """For the operator. Of an open worker."""
+        return self._opened.admin
+
+    @property
+    def past(self) -> Past:
+        """What has happened, for the operator. Of an open worker."""
+        return self._opened.past
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Service]:
+        """Put everything together; close what it holds when the block ends."""
+        async with AsyncExitStack() as stack:
+            parts = Assembly(
+                self._configuration, self._clock, stack, self._witnesses, self.keys
+            ).build()
+            self._parts = parts
+            # Until the end: if nothing watches the clock it stands still, and no drain
+            # deadline ever comes.
+            background = in_background(parts.background, parts.pool.at_fault)
+            stack.push_async_callback(cancel, asyncio.create_task(background))
+            yield parts.service
+
+    async def until_leaving(self, service: Service) -> None:
+        """Preload models; return at a signal, or when the machine is at fault."""
+        await self._opened.run.until_leaving(service, self._configuration.catalog)
+
+    async def drain(self) -> int:
+        """Let requests end, then stop every engine; return the process's exit status."""
+        opened = self._opened
+        status = await drain(opened.pool, self._configuration.settings.drain_timeout)
+        await opened.admin.close()  # its listeners have seen the drain
+        return status
+
+    @property
+    def _opened(self) -> Parts:
+        assert self._parts is not None, "open first"  # noqa: S101
+        return self._parts
