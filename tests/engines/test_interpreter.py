@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from engines.interpreter import VERIFIED, Finding, InterpreterCheck
 from router.config.errors import SettingsError
 from tests.e2e_sglang.harness import PYTHON as REAL
+from tests.eventually import eventually
 from tests.fake_engine import PYTHON as FAKE
 
 ENVIRON = {"PATH": os.environ["PATH"]}
@@ -96,13 +98,16 @@ def test_a_wrapper_that_can_only_start_engines_is_a_warning(script: Script, line
 
 
 @pytest.mark.process
-def test_an_interpreter_that_hangs_holds_up_the_start_for_a_bounded_time(
+async def test_an_interpreter_that_hangs_holds_up_the_start_for_a_bounded_time(
     script: Script, tmp_path: Path
 ) -> None:
-    found = check(script(f"echo $$ > {tmp_path}/pid; sleep 600 & wait"), patience=0.5)
+    found = await asyncio.to_thread(
+        check, script(f"echo $$ > {tmp_path}/pid; sleep 600 & wait"), patience=0.5
+    )
     assert found == Finding("ENGINE_PYTHON did not tell its SGLang within 0.5 s", True)
     group = int((tmp_path / "pid").read_text())
-    assert not [p for p in psutil.process_iter() if _is_alive_in(group, p)]
+    # What was killed is gone a moment later.
+    await eventually(lambda: not [p for p in psutil.process_iter() if _is_alive_in(group, p)])
 
 
 def _is_alive_in(group: int, process: psutil.Process) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.e2e.caller import calling
 from tests.e2e.harness import Harness
 from tests.incidents.scene import scene
@@ -30,5 +32,8 @@ async def play(harness: Harness) -> list[str]:
             await stage.until_log(" hub_unavailable 503 ")
             asked = await stage.metric("router_hub_requests_total", outcome="hub_unavailable")
             assert asked >= 1
-            assert (await caller.chat(NEW)).status == 200  # it has come back
+            async with asyncio.timeout(60):  # it has come back, and is asked again soon
+                while (answer := await caller.chat(NEW)).status != 200:
+                    assert answer.refusal == (503, "hub_unavailable")
+                    await asyncio.sleep(float(answer.headers["Retry-After"]))
         return stage.transcript
