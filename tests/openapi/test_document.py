@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,6 +19,7 @@ from router.requests.fields import DROPPED, GENERATE, REFUSED
 from router.requests.routes import ROUTES, parse
 from tests.openapi.reading import DOCUMENT, Json, at, properties_of, request_of, validator
 from tests.requests.test_bounds import NUMBERS_OF
+from tests.sglang_source import fields_of
 
 OWN = {"model", "hf_token", "stream"}
 READ = {"/v1/models", "/v1/models/{model}", "/ping", "/health", PATH}
@@ -99,7 +97,7 @@ def test_every_bound_of_media_is_in_it() -> None:
 def test_every_field_that_sglang_reads_is_in_it_and_no_field_that_it_does_not(
     path: str,
 ) -> None:
-    fields = fields_of(*NUMBERS_OF[path])
+    fields = public_fields_of(*NUMBERS_OF[path])
     if path == "/generate":
         fields &= GENERATE
     assert fields - properties_of(path).keys() == set()
@@ -129,18 +127,6 @@ def test_only_what_streams_answers_with_events() -> None:
         assert ("text/event-stream" in content) is route.streams
 
 
-@cache
-def fields_of(file: str, name: str) -> set[str]:
+def public_fields_of(file: str, name: str) -> set[str]:
     """The fields of one of SGLang's classes."""
-    root = Path(__file__).parents[2] / ".venv-sglang"
-    found = list(root.glob(f"lib/*/site-packages/sglang/srt/{file}"))
-    if not found:
-        pytest.skip("SGLang is not installed (make setup)")
-    [body] = [
-        node.body
-        for node in ast.parse(found[0].read_text()).body
-        if isinstance(node, ast.ClassDef) and node.name == name
-    ]
-    targets = (item.target for item in body if isinstance(item, ast.AnnAssign))
-    names = {target.id for target in targets if isinstance(target, ast.Name)}
-    return {name for name in names if not name.startswith("_")}
+    return {field for field, _ in fields_of(file, name) if not field.startswith("_")}

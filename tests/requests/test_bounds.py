@@ -7,7 +7,6 @@ import math
 import pickle
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import orjson
 import pytest
@@ -19,6 +18,7 @@ from router.requests.bounds import BOUNDS
 from router.requests.fields import DROPPED, GENERATE, REFUSED
 from router.requests.routes import ROUTES, parse
 from router.requests.rules import Demands
+from tests.sglang_source import fields_of
 
 Json = dict[str, object]
 
@@ -409,22 +409,11 @@ HARMLESS = {
 
 def numbers_of(file: str, name: str) -> set[str]:
     """The fields of one of SGLang's classes that can hold a number."""
-    root = Path(__file__).parents[2] / ".venv-sglang"
-    found = list(root.glob(f"lib/*/site-packages/sglang/srt/{file}"))
-    if not found:
-        pytest.skip("SGLang is not installed (make setup)")
-    [body] = [
-        node.body
-        for node in ast.parse(found[0].read_text()).body
-        if isinstance(node, ast.ClassDef) and node.name == name
-    ]
     return {
-        item.target.id
-        for item in body
-        if isinstance(item, ast.AnnAssign)
-        and isinstance(item.target, ast.Name)
-        and {"int", "float", "ClassifyInput", "EmbeddingInput"}
-        & {part.id for part in ast.walk(item.annotation) if isinstance(part, ast.Name)}
+        field
+        for field, annotation in fields_of(file, name)
+        if {"int", "float", "ClassifyInput", "EmbeddingInput"}
+        & {part.id for part in ast.walk(annotation) if isinstance(part, ast.Name)}
     }
 
 
