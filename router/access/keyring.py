@@ -1,4 +1,4 @@
-"""The keys that callers of the HTTP server need, and whom each of them names."""
+"""The API keys of the HTTP server's callers, and the caller that each key names."""
 
 from __future__ import annotations
 

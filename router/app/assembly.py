@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
 from router.access.authorize import Admission
-from router.access.keyring import Keyring
 from router.admin.admin import Admin
 from router.admin.exposition import Exposition
 from router.admin.past import Past
 from router.admin.reload import Reload
 from router.app.configuration import Configuration
 from router.app.hubs import any_hub
-from router.app.operator_parts import OperatorParts, Witnesses
+from router.app.operator_parts import Basis, OperatorParts
 from router.app.pool_parts import PoolParts
-from router.clock import WorkerClock, watch
+from router.clock import watch
 from router.hub.cache import CachedHub
 from router.hub.measured import MeasuredHub
 from router.pool.pool import EnginePool
@@ -42,20 +40,13 @@ class Parts:
 
 
 class Assembly:
-    """Builds the parts. `stack` closes what they hold, in reverse order."""
+    """Builds the parts."""
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        clock: WorkerClock,
-        stack: AsyncExitStack,
-        witnesses: Witnesses,
-        keys: Keyring,
-    ) -> None:
-        self._configuration, self._settings = configuration, configuration.settings
-        self._clock, self._stack, self._witnesses = clock, stack, witnesses
-        self._keys = keys
-        self._operators = OperatorParts(configuration, clock, stack, witnesses, keys)
+    def __init__(self, basis: Basis) -> None:
+        self._configuration, self._settings = basis.configuration, basis.configuration.settings
+        self._clock, self._stack, self._witnesses = basis.clock, basis.stack, basis.witnesses
+        self._keys = basis.keys
+        self._operators = OperatorParts(basis)
 
     def build(self) -> Parts:
         own = PoolParts(

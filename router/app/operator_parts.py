@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from router import __version__
 from router.access.authorize import Admission
@@ -51,21 +51,25 @@ class Witnesses:
         self.recorder = Recorder(Activity(), [self.metrics.request], redact=redact)
 
 
-class OperatorParts:
-    """Builds them on top of the pool. `stack` closes what they hold."""
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What all parts stand on. `stack` closes what they hold, in reverse order."""
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        clock: WorkerClock,
-        stack: AsyncExitStack,
-        witnesses: Witnesses,
-        keys: Keyring,
-    ) -> None:
-        self._configuration, self._settings = configuration, configuration.settings
-        self._clock, self._stack, self._witnesses = clock, stack, witnesses
-        self._keys = keys
-        self._tokens = dict(configuration.credentials.of_models)
+    configuration: Configuration
+    clock: WorkerClock
+    stack: AsyncExitStack
+    witnesses: Witnesses
+    keys: Keyring
+
+
+class OperatorParts:
+    """Builds them on top of the pool."""
+
+    def __init__(self, basis: Basis) -> None:
+        self._configuration, self._settings = basis.configuration, basis.configuration.settings
+        self._clock, self._stack, self._witnesses = basis.clock, basis.stack, basis.witnesses
+        self._keys = basis.keys
+        self._tokens = dict(self._configuration.credentials.of_models)
 
     def exposition(
         self, pool: EnginePool, admission: Admission, upstream: HttpUpstream, admin: Admin

@@ -12,7 +12,7 @@ from router.admin.exposition import Exposition
 from router.admin.past import Past
 from router.app.assembly import Assembly, Parts
 from router.app.configuration import Configuration
-from router.app.operator_parts import Witnesses
+from router.app.operator_parts import Basis, Witnesses
 from router.clock import WorkerClock
 from router.logs import Redactor
 from router.pool.engine_log import EngineLog
@@ -75,9 +75,8 @@ class Worker:
     async def open(self) -> AsyncIterator[Service]:
         """Put everything together; close what it holds when the block ends."""
         async with AsyncExitStack() as stack:
-            parts = Assembly(
-                self._configuration, self._clock, stack, self._witnesses, self.keys
-            ).build()
+            basis = Basis(self._configuration, self._clock, stack, self._witnesses, self.keys)
+            parts = Assembly(basis).build()
             self._parts = parts
             # Until the end: if nothing watches the clock it stands still, and no drain
             # deadline ever comes.

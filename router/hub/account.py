@@ -1,4 +1,4 @@
-"""Asks the Hub whom a token belongs to, and what time it is. For the operator alone."""
+"""Asks the Hub for a token's account, and for the time. For the operator alone."""
 
 from __future__ import annotations
 
