@@ -184,7 +184,13 @@ class HttpServer:
         route = path if path == DOCUMENT else known_route(path)
         method = request.method if request.method in (*READ, "POST") else "-"
         request_id, chosen = request[HEADERS_KEY][REQUEST_ID], REQUEST_ID in request.headers
-        return self._recorder.open(route, method=method, request_id=request_id, chosen=chosen)
+        return self._recorder.open(
+            route,
+            method=method,
+            request_id=request_id,
+            chosen=chosen,
+            trace=trace_of(request),
+        )
 
     async def _guarded(self, serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
         """Every failure before the head becomes an error in the dialect of its route."""
@@ -253,7 +259,6 @@ class HttpServer:
                 await self._bodies.read_json(request, caller),
                 token,
                 caller,
-                trace_of(request),
                 record,
             )
         ) as response:

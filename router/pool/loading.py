@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from router.models import EngineKey
 from router.scheduler import actions, events
 
 _STEPS = 32  # of one model that are remembered; a request waits through a few
 _MODELS = 1024  # that are remembered
+_FETCH, _START, _WAKE = "fetch", "start", "wake"
 
 
 class Temperature:
@@ -25,16 +26,28 @@ class Temperature:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadStep:
+    """A download, a start or a waking: from so many seconds before the end of the waiting, to
+    so many before it."""
+
+    name: str  # "fetch", "start" or "wake"
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
 class Waited:
     """How long a request waited for its engine, in seconds.
 
     * `queue`: for room, or for a place among the requests in flight.
     * `load`: while the model was fetched, started, or woken.
+    * `steps`: what it waited for while it loaded, the first one first.
     """
 
     queue: float
     load: float
     temperature: str  # see `Temperature`
+    steps: tuple[LoadStep, ...] = field(default=(), compare=False)
 
 
 AT_ONCE = Waited(0.0, 0.0, Temperature.HIT)
@@ -42,8 +55,8 @@ AT_ONCE = Waited(0.0, 0.0, Temperature.HIT)
 
 @dataclass(slots=True)
 class _Step:
+    name: str  # of a `LoadStep`
     began: float
-    wakes: bool  # else it fetches or starts
     ended: float | None = None
 
     def end(self, now: float) -> None:
@@ -70,10 +83,12 @@ class LoadTimes:
             self._end(event.key, now)
         for action in done:
             match action:
-                case actions.Fetch(spec) | actions.Start(spec):
-                    self._begin(spec.key, now, wakes=False)
+                case actions.Fetch(spec):
+                    self._begin(_FETCH, spec.key, now)
+                case actions.Start(spec):
+                    self._begin(_START, spec.key, now)
                 case actions.Wake(key):
-                    self._begin(key, now, wakes=True)
+                    self._begin(_WAKE, key, now)
                 case actions.CancelFetch(key) | actions.Stop(key):
                     self._end(key, now)
                 case _:
@@ -81,24 +96,34 @@ class LoadTimes:
 
     def waited(self, key: EngineKey, since: float, now: float) -> Waited:
         """What a request for `key` has waited for, from `since` to `now`."""
-        load, cold, woke = 0.0, False, False
-        for step in self._within(key, since):
-            load += (now if step.ended is None else step.ended) - max(step.began, since)
-            cold, woke = cold or not step.wakes, woke or step.wakes
-        temperature = (
-            Temperature.COLD if cold else Temperature.WAKE if woke else Temperature.HIT
+        steps = tuple(
+            LoadStep(
+                step.name,
+                now - max(step.began, since),
+                0.0 if step.ended is None else now - step.ended,
+            )
+            for step in self._within(key, since)
         )
-        return Waited(max(0.0, now - since - load), load, temperature)
+        load = sum(step.began - step.ended for step in steps)
+        names = {step.name for step in steps}
+        temperature = (
+            Temperature.COLD
+            if names - {_WAKE}
+            else Temperature.WAKE
+            if names
+            else Temperature.HIT
+        )
+        return Waited(max(0.0, now - since - load), load, temperature, steps)
 
     def _within(self, key: EngineKey, since: float) -> Iterator[_Step]:
         for step in self._steps.get(key, ()):
             if step.ended is None or step.ended >= since:
                 yield step
 
-    def _begin(self, key: EngineKey, now: float, *, wakes: bool) -> None:
+    def _begin(self, name: str, key: EngineKey, now: float) -> None:
         self._end(key, now)
         steps = self._steps.pop(key, None) or deque(maxlen=_STEPS)
-        steps.append(_Step(now, wakes))
+        steps.append(_Step(name, now))
         self._steps[key] = steps  # the latest last
         if len(self._steps) > _MODELS:
             del self._steps[next(iter(self._steps))]

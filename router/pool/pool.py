@@ -24,7 +24,7 @@ from router.models import EngineKey, EngineSpec
 from router.pool.executor import EXITS_WITHIN, Executor
 from router.pool.interfaces import Downloader, Engine, EngineLauncher, MemoryGauge
 from router.pool.lease import Granted, Lease
-from router.pool.loading import LoadTimes
+from router.pool.loading import AT_ONCE, LoadTimes, Waited
 from router.pool.status import PoolStatus
 from router.pool.timer import Timer
 from router.scheduler import actions, events
@@ -187,6 +187,12 @@ class EnginePool:
         engine = self._executor.engines.get(slot.generation) if slot else None
         return engine.context_length if engine else None
 
+    def waited(self, key: EngineKey, lease: Lease) -> Waited:
+        """What a lease of this engine has waited for until now."""
+        if lease.asked_at is None:
+            return AT_ONCE
+        return self._loads.waited(key, lease.asked_at, self._clock())
+
     def forecast(self, key: EngineKey) -> tuple[Forecast, Download]:
         """What the requests for this engine wait for, and for how much longer; and how far its
         download is, where one runs."""
@@ -343,7 +349,7 @@ class EnginePool:
             case actions.Grant(waiter, key, generation):
                 engine, lease = self._executor.engines[generation], self._leases[waiter]
                 if lease.asked_at is not None:
-                    lease.has_waited(self._loads.waited(key, lease.asked_at, self._clock()))
+                    lease.has_waited(self.waited(key, lease))
                 lease.deliver(Granted(engine, key, generation))
             case actions.Fail(waiter, error):
                 # A copy for each request: an error that is raised gets a traceback.

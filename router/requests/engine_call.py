@@ -25,7 +25,6 @@ from router.requests.interfaces import (
 from router.requests.record import Record
 from router.requests.request import Progress, Report
 from router.requests.routes import Call, Salt
-from router.requests.trace_context import Trace
 from router.scheduler.forecast import Reason
 
 # Bytes of an engine's error that are read. It can repeat a caller's input, whatever that is.
@@ -80,11 +79,10 @@ class EngineCall:
         *,
         report: Report | None,
         record: Record,
-        trace: Trace | None = None,
     ) -> None:
         self._access, self._call, self._authorize = access, call, authorize
         self._deadlines, self._report, self._record = deadlines, report, record
-        self._trace, self._stack = trace, AsyncExitStack()
+        self._stack = AsyncExitStack()
         self._authorized: Authorized | None = None
         self._lease: Lease | None = None
         self._answer: UpstreamResponse | None = None
@@ -156,7 +154,6 @@ class EngineCall:
 
     async def _attempt(self, authorized: Authorized, place: int | None) -> None:
         """Wait for an engine and send. `place` is an earlier attempt's, in the queue."""
-        self._record.asks()
         lease = self._lease = self._stack.enter_context(
             self._access.pool.lease(
                 authorized.spec,
@@ -166,8 +163,12 @@ class EngineCall:
                 age=place,
             )
         )
-        if not await lease.granted(within=self._access.progress_every):
-            await self._wait(lease, authorized)
+        try:
+            if not await lease.granted(within=self._access.progress_every):
+                await self._wait(lease, authorized)
+        except BaseException:
+            self._record.gave_up(self._access.pool.waited(authorized.spec.key, lease))
+            raise
         self._record.granted(lease.waited)
         # An answer in one piece may take all of the request's time.
         deadlines = self._deadlines
@@ -201,7 +202,7 @@ class EngineCall:
             call.longest.check(engine.context_length)
         body = call.upstream_body(engine.served_name, authorized.salt)
         request = UpstreamRequest(
-            engine.url + call.route.path, engine.door_key, body, self._trace
+            engine.url + call.route.path, engine.door_key, body, self._record.trace
         )
         answer = await self._stack.enter_async_context(self._access.upstream.open(request))
         if answer.status >= 400:

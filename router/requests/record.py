@@ -10,6 +10,7 @@ from functools import cache
 from router.errors import RouterError
 from router.pool.loading import Waited
 from router.requests.dialects import Problem
+from router.requests.trace_context import Trace
 from router.requests.usage import TAIL, Tokens, read_tokens
 
 OPERATOR = "operator"
@@ -55,13 +56,13 @@ class Record:
     * `queue`, `load`: see `Waited`; `first`: until the engine's first bytes; `total`: all.
       None where it did not come to that.
     * `prompt_guess`: tokens of the prompt, for an engine that does not tell them.
+    * `trace`: what its engine is told of the trace that it is part of.
     * `attempts`: how often it was sent to an engine.
     * `status`: of the HTTP answer; 0 where none was complete.
     * `outcome`: see `Outcome`; "" while it is in progress. `error`: the code, where one is.
     """
 
     __slots__ = (
-        "_asked",
         "_before",
         "_bytes",
         "_clock",
@@ -93,6 +94,7 @@ class Record:
         "stream",
         "temperature",
         "total",
+        "trace",
         "transport",
         "watches",
     )
@@ -105,6 +107,7 @@ class Record:
         method: str = "POST",
         request_id: str = "",
         caller: str = "",
+        trace: Trace | None = None,
         clock: Callable[[], float] = time.perf_counter,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -112,6 +115,7 @@ class Record:
         self._clock = clock
         self.began, self.at = clock(), wall()
         self.id, self.route, self.transport, self.method = request_id, route, transport, method
+        self.trace = trace
         self.model, self.caller, self.stream = "", caller[:CALLER_SHOWN], False
         self.queue: float | None = None
         self.load: float | None = None
@@ -128,9 +132,12 @@ class Record:
         self._name = ""  # of its API key
         self._bytes = self._events = 0  # of the answer
         self.erred = False  # the engine told an error in its stream
-        self._asked: float | None = None
         # The beginning, and the last pieces: these tell the tokens.
         self._head = self._before = self._last = self._now = b""
+
+    def parsed(self, *, stream: bool, prompt_guess: int) -> None:
+        """What it asks for is known. Its caller is authorized next."""
+        self.stream, self.prompt_guess = stream, prompt_guess
 
     def authorized(self, model: str, caller: str) -> None:
         self.model, self.caller = model, self._name or caller[:CALLER_SHOWN]
@@ -147,20 +154,22 @@ class Record:
         """Somebody asks for what needs no key and holds nothing of the worker."""
         self.route, self.watches = route, True
 
-    def asks(self) -> None:
-        """It asks for an engine, and may have to wait."""
-        self._asked = self._clock()
-
     def granted(self, waited: Waited) -> None:
         """It has an engine, and is sent now. A request that is sent again has waited twice."""
-        self._asked = None
         self.attempts += 1
         if self.attempts == 1:
             self.queue, self.load = waited.queue, waited.load
             self.temperature = waited.temperature
         else:
-            self.queue = (self.queue or 0.0) + waited.queue
-            self.load = (self.load or 0.0) + waited.load
+            self._waits_more(waited)
+
+    def gave_up(self, waited: Waited) -> None:
+        """It has waited, and gets no engine."""
+        self._waits_more(waited)
+
+    def _waits_more(self, waited: Waited) -> None:
+        self.queue = (self.queue or 0.0) + waited.queue
+        self.load = (self.load or 0.0) + waited.load
 
     def begins(self, data: bytes) -> None:
         """The engine has said something."""
@@ -192,8 +201,6 @@ class Record:
         now = self._clock()
         self.outcome, self.status, self.error = outcome, status, error
         self.total = now - self.began
-        if self._asked is not None:
-            self.queue = (self.queue or 0.0) + now - self._asked
         self._count()
 
     def answer(self, status: int, failure: Problem | None, *, streams: bool) -> None:

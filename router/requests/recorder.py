@@ -12,6 +12,7 @@ from router.requests.activity import Activity
 from router.requests.line import tell
 from router.requests.record import Outcome, Record, Transport
 from router.requests.routes import ROUTES
+from router.requests.trace_context import Trace
 
 _log = logging.getLogger("router.requests")
 
@@ -59,13 +60,16 @@ class Recorder:
         transport: Transport = Transport.HTTP,
         request_id: str = "",
         chosen: bool = True,
+        trace: Trace | None = None,
     ) -> Record:
-        """`route` and `method`: known words only. `chosen`: the caller chose the id."""
+        """`route` and `method`: known words only. `chosen`: the caller chose the id. `trace`:
+        the caller's."""
         record = Record(
             route,
             transport=transport,
             method=method,
             request_id=self._plain(request_id) if chosen else request_id,
+            trace=trace,
             clock=self._clock,
             wall=self._wall,
         )

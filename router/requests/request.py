@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from math import ceil
 
 from router.requests.record import Record
-from router.requests.trace_context import Trace
 from router.side_process import Body, size
 
 
@@ -19,7 +18,6 @@ class Request:
     body: Body  # JSON, as it came
     hf_token: str | None = None  # from the transport's own place for it, unchecked
     caller: str = ""  # tells callers apart (a digest of the API key); never a secret
-    trace: Trace | None = None  # of the caller
     record: Record = field(default_factory=Record, compare=False)  # filled on the way
 
     def __repr__(self) -> str:

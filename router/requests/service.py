@@ -96,7 +96,7 @@ class Service:
         deadlines = self._deadlines()
         call = await self._read(request, deadlines)
         record = request.record
-        record.stream, record.prompt_guess = call.stream, call.longest.guess
+        record.parsed(stream=call.stream, prompt_guess=call.longest.guess)
         authorize = partial(
             self._authorize, request.hf_token, request.caller, call, record.authorized
         )
@@ -108,7 +108,6 @@ class Service:
             deadlines,
             report=heard,
             record=record,
-            trace=request.trace,
         )
         dialect = call.route.dialect
         events = EventStream(dialect, self._hide_paths, record.errs) if call.stream else None

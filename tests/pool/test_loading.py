@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from router.models import EngineKey
-from router.pool.loading import AT_ONCE, LoadTimes, Temperature, Waited
+from router.pool.loading import AT_ONCE, LoadStep, LoadTimes, Temperature, Waited
 from router.scheduler import actions, events
 from tests.pool.fakes import spec
 from tests.pool.harness import PoolHarness
@@ -36,7 +36,9 @@ def test_a_download_and_the_start_after_it_count_as_loading() -> None:
     loads.note(5.0, events.Fetched(KEY, 1, Path()), [])
     loads.note(6.0, TICK, [START])
     loads.note(8.0, events.Healthy(KEY, 1), [])
-    assert loads.waited(KEY, 0.0, 8.0) == Waited(1.0, 7.0, Temperature.COLD)
+    waited = loads.waited(KEY, 1.0, 8.0)
+    assert waited == Waited(1.0, 6.0, Temperature.COLD)
+    assert waited.steps == (LoadStep("fetch", 7.0, 3.0), LoadStep("start", 2.0, 0.0))
 
 
 def test_a_sleeper_that_wakes_is_no_cold_start() -> None:

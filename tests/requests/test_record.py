@@ -186,12 +186,11 @@ def test_an_engines_own_code_is_not_repeated(code: str) -> None:
     assert (record.outcome, record.error) == (Outcome.ENGINE, Outcome.ENGINE)
 
 
-def test_a_caller_that_leaves_while_it_waits_has_waited() -> None:
-    now = iter((0.0, 2.0, 5.0, 5.0))
-    record = Record("/", clock=lambda: next(now), wall=lambda: 0.0)
-    record.asks()
-    record.end(Outcome.CALLER_LEFT)
-    assert (record.queue, record.load, record.total) == (3.0, None, 5.0)
+def test_a_request_that_gets_no_engine_has_waited_and_used_no_model() -> None:
+    record = Record("/")
+    record.gave_up(Waited(1.0, 2.0, Temperature.COLD))
+    record.refuse("engine_failed", 502)
+    assert (record.queue, record.load, record.temperature) == (1.0, 2.0, "")
 
 
 def test_two_attempts_have_waited_for_both() -> None:

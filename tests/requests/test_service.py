@@ -350,6 +350,26 @@ async def test_a_request_that_waited_is_authorized_once_more_before_it_is_sent(
         assert not d.upstream.sent
 
 
+@pytest.mark.parametrize("leaves", [False, True], ids=["it fails", "its caller leaves"])
+async def test_a_start_that_serves_nobody_counts_as_loading(leaves: bool) -> None:
+    told: asyncio.Queue[Progress] = asyncio.Queue()
+    async with serving_fakes(progress_every=0.001) as d:
+        d.launcher.instant = False
+        request = chat()
+        asking = asyncio.create_task(d.ask(request, told.put_nowait))
+        while (await told.get()).stage != "starting":
+            pass
+        d.clock.advance(30.0)
+        if leaves:
+            asking.cancel()
+        else:
+            d.launcher.fail("model", unsupported=True)
+        with pytest.raises(asyncio.CancelledError if leaves else UnsupportedModel):
+            await asking
+        record = request.record
+        assert (record.queue, record.load, record.temperature) == (0.0, 30.0, "")
+
+
 async def test_the_operators_models_go_on_waiting_while_the_hub_is_silent() -> None:
     told: asyncio.Queue[Progress] = asyncio.Queue()
     async with serving_fakes(progress_every=0.001, MODEL_NAME="org/model") as d:

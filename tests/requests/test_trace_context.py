@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.http.server import HttpServer
+from router.requests.record import Record
 from router.requests.trace_context import Trace, read_trace
 from tests.requests.harness import CHAT, chat, serving_fakes
 
@@ -25,7 +26,7 @@ def test_a_valid_trace_is_passed_on_as_it_came() -> None:
 
 async def test_a_callers_trace_goes_to_the_engine_and_nothing_without_one() -> None:
     async with serving_fakes() as d:
-        await d.ask(replace(chat(), trace=Trace(PARENT)))
+        await d.ask(replace(chat(), record=Record(trace=Trace(PARENT))))
         await d.ask(chat())
         assert [one.trace for one in d.upstream.sent] == [Trace(PARENT), None]
 
