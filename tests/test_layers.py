@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "openapi": {"errors", "requests", "router"},  # `router` has the version
     "http": BASE | {"access", "config", "openapi", "requests", "side_process"},
     "runpod": BASE | {"config", "requests"},
+    "fleet": set(),
 }
 FREE = {
     "app",
@@ -54,6 +55,9 @@ FREE = {
     "__init__",
     "router",
 }  # they put everything together
+
+# What a single worker does without: no import and no cost.
+NOT_OF_A_WORKER = {"fleet", "ray"}
 
 # Packages from elsewhere, and the only modules or rooms that may know them.
 KNOWN_BY = {
@@ -104,6 +108,19 @@ def test_the_drawing_of_the_rooms_is_the_one_in_the_readme() -> None:
 
 def test_only_the_command_line_and_the_composition_root_know_engines() -> None:
     assert {name for name, others in arrows().items() if "engines" in others} <= FREE
+
+
+def test_a_single_worker_imports_nothing_of_a_fleet() -> None:
+    look = ["router.commands.serve", "router.cli", "router.__main__"]
+    reached: set[str] = set()
+    while look:
+        module = look.pop()
+        # `run` imports each other command only once it is chosen.
+        if module not in reached and module != "router.commands.run":
+            reached.add(module)
+            look += [name for name in imports(module) if name in set(modules())]
+    assert {"app", "http", "runpod", "engines", "scheduler"} <= {room(one) for one in reached}
+    assert not {one for one in reached if room(one) in NOT_OF_A_WORKER}
 
 
 def test_no_two_classes_share_a_name() -> None:

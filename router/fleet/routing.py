@@ -1,0 +1,205 @@
+"""Which worker of a fleet gets a request: affinity first, load second.
+
+    fleet = Fleet()
+    fleet.report("worker-1", WorkerReport(models={"org/name": Warm(Warmth.LOADED)}))
+    route = fleet.choose("org/name", session_key(body))
+    fleet.sent(route.worker, "org/name")  # and `ended` afterwards
+
+Pure: no clock, no I/O, no tasks; the caller serializes calls. A decision looks at the workers
+that have the model warm, or at the model's next few on a ring, never at all of them.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from math import ceil
+
+from router.fleet.report import Costs, WorkerReport, Warmth
+from router.fleet.ring import Ring, hashed
+from router.fleet.warm_index import Group, WarmPlace, WarmIndex, Member
+
+_SAMPLE = 8  # of many warm places, before a request spills
+_RANKED = 16  # of so many places, each is ranked for a session; of more, the ring is walked
+_STEPS = 32  # members of the ring that are looked at for a cold model ...
+_TRIED = 8  # ... of which so many may be without room
+_FAR = 256  # members of the ring that are looked at for a session
+_LIGHT = 4  # a worker below this part of its capacity is not loaded
+_BITS = (1 << 64) - 1
+
+
+class Why(StrEnum):
+    WARM = "warm"
+    STICKY = "sticky"  # warm, and where this session was before
+    COLD = "cold"  # warm nowhere
+    SPILLED = "spilled"  # warm where a request would wait for longer than a start takes
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`others`: workers to try next, the better first, if this one can't take the request."""
+
+    worker: str
+    reason: Why
+    others: tuple[str, ...] = ()
+
+
+class Fleet:
+    """What is known of the workers, and the decision. `rng` breaks ties between warm ones."""
+
+    def __init__(self, costs: Costs | None = None, rng: random.Random | None = None) -> None:
+        self._costs = costs or Costs()
+        self._rng = rng or random.Random()  # noqa: S311  nothing secret depends on it
+        self._workers: dict[str, Member] = {}
+        self._warm, self._ring = WarmIndex(), Ring()
+        self._load = self._starting = 0  # of all workers
+
+    def __contains__(self, worker: str) -> bool:
+        return worker in self._workers
+
+    # --- what is known ---------------------------------------------------------------
+
+    def report(self, name: str, report: WorkerReport) -> None:
+        """A worker's state, in place of all that was known of it. A new name joins."""
+        worker = self._workers.get(name)
+        if worker is None:
+            worker = self._workers[name] = Member(name, hashed(name))
+            self._ring.add(name)
+        self._load -= worker.load
+        self._starting -= worker.starting
+        self._warm.take(worker, report)
+        worker.take(report)
+        self._load += worker.load
+        self._starting += worker.starting
+
+    def forget(self, name: str) -> None:
+        """A worker has left. Without effect for one that is not known."""
+        worker = self._workers.pop(name, None)
+        if worker is not None:
+            self._load -= worker.load
+            self._starting -= worker.starting
+            self._warm.forget(worker)
+            self._ring.remove(name)
+
+    def sent(self, name: str, model: str) -> None:
+        """A request goes to this worker: counts until its next report, or until `ended`."""
+        self._count(name, model, 1)
+
+    def ended(self, name: str, model: str) -> None:
+        self._count(name, model, -1)
+
+    def _count(self, name: str, model: str, more: int) -> None:
+        worker = self._workers.get(name)
+        if worker is not None:
+            self._warm.count(worker, model, more)
+            more = max(more, -worker.load)
+            worker.load += more
+            self._load += more
+
+    # --- the decision ----------------------------------------------------------------
+
+    def choose(self, model: str, session: str = "") -> Choice | None:
+        """The worker for a request; None: there is none at all.
+
+        `session`: the same text for requests that share a prefix ("": none). Where several
+        workers have the model, a session stays with one of them while that is not overloaded.
+        """
+        group = self._warm.group(model)
+        if group is None:
+            return self._cold(model, Why.COLD)
+        sticky = None
+        if session and len(group.places) > 1:
+            sticky = self._sticky(model, group, session)
+        best, *others = self._best(group, sticky)
+        waits = self._wait(best)
+        if waits > self._costs.start:
+            spilled = self._cold(model, Why.SPILLED)
+            if spilled is not None and waits > self._start_at(spilled.worker):
+                return Choice(spilled.worker, spilled.reason, (best.worker.name,))
+        reason = Why.STICKY if best is sticky else Why.WARM
+        return Choice(best.worker.name, reason, tuple(one.worker.name for one in others[:2]))
+
+    def _best(self, group: Group, sticky: WarmPlace | None) -> list[WarmPlace]:
+        """Some of the group's places, the best first."""
+        places = sorted(group.some(self._rng), key=self._rank)
+        if self._wait(places[0]) > self._costs.start and len(places) < len(group.places):
+            places = sorted(group.some(self._rng, _SAMPLE), key=self._rank)
+        if sticky is not None and self._wait(sticky) <= self._costs.start:
+            return [sticky, *(one for one in places if one is not sticky)]
+        return places
+
+    def _rank(self, place: WarmPlace) -> tuple[float, float, float, int]:
+        return (
+            self._wait(place),
+            place.load / place.worker.capacity,
+            place.worker.load,
+            place.worker.number,
+        )
+
+    def _wait(self, place: WarmPlace) -> float:
+        """Seconds until a request would begin there."""
+        costs, worker = self._costs, place.worker
+        until = 0.0
+        if place.state is Warmth.SLEEPING:
+            until = costs.wake
+        elif place.state is Warmth.LOADING:
+            until = costs.start / 2 + costs.start * (worker.starting - 1)
+        over = place.load + 1 - worker.capacity
+        return until + max(0, over) * costs.answer / worker.capacity
+
+    def _sticky(self, model: str, group: Group, session: str) -> WarmPlace | None:
+        """The session's own place, or the next one after it that is not overloaded."""
+        bound = ceil(self._costs.slack * (group.load + 1) / len(group.places))
+        own = hashed(session)
+        if len(group.places) <= _RANKED:
+            order = sorted(group.places, key=lambda one: _mixed(own ^ one.worker.number))
+        else:
+            order = self._along_the_ring(model, own)
+        return next((one for one in order if one.load < bound), None)
+
+    def _along_the_ring(self, model: str, own: int) -> list[WarmPlace]:
+        """A few of many places, from this hash on. Few members are skipped: many have it."""
+        walked = (self._workers[name] for name in islice(self._ring.walk(own), _FAR))
+        places = (one.models[model] for one in walked if model in one.models)
+        return list(islice(places, _SAMPLE))
+
+    def _cold(self, model: str, reason: Why) -> Choice | None:
+        """The model's own worker by the ring, or the next that is not overloaded; of these,
+        one with room if there is one."""
+        members = len(self._workers)
+        if not members:
+            return None
+        load = ceil(self._costs.slack * (self._load + 1) / members)
+        starting = ceil(self._costs.slack * (self._starting + 1) / members)
+        walked, fit = list[Member](), list[Member]()
+        for name in islice(self._ring.walk(hashed(model)), _STEPS):
+            worker = self._workers[name]
+            if model in worker.models:
+                continue
+            walked.append(worker)
+            if (
+                worker.load < max(load, worker.capacity // _LIGHT)
+                and worker.starting < starting
+            ):
+                fit.append(worker)
+                if worker.room or len(fit) == _TRIED:
+                    break
+        if not walked:
+            return None
+        if not fit:
+            chosen = min(walked, key=lambda one: (one.starting, one.load, one.number))
+        else:
+            chosen = fit[-1] if fit[-1].room else fit[0]
+        others = [one.name for one in walked if one is not chosen]
+        return Choice(chosen.name, reason, tuple(others[:2]))
+
+    def _start_at(self, name: str) -> float:
+        return self._costs.start * (1 + self._workers[name].starting)
+
+
+def _mixed(number: int) -> int:
+    """Spreads 64 bits: the rank of a place for a session."""
+    number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _BITS
+    return ((number ^ (number >> 27)) * 0x94D049BB133111EB) & _BITS

@@ -1,0 +1,105 @@
+"""Which workers have a model warm, by model: a decision looks at these alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from router.fleet.report import WorkerReport, Warmth
+
+_ALL = 4  # so many are compared; of more, a sample is
+_SAMPLE = 2  # the better of two at random is nearly as good as the best
+
+
+class Member:
+    """One worker, as last reported and as counted since."""
+
+    __slots__ = ("capacity", "load", "models", "name", "number", "room", "starting")
+
+    def __init__(self, name: str, number: int) -> None:
+        self.name, self.number = name, number  # `number`: the hash of its name
+        self.models: dict[str, WarmPlace] = {}
+        self.load = self.starting = 0
+        self.capacity, self.room = 1, True
+
+    def take(self, report: WorkerReport) -> None:
+        self.load = report.in_flight + report.waiting
+        self.capacity, self.room = max(1, report.capacity), report.room
+        self.starting = sum(one.state is Warmth.LOADING for one in report.models.values())
+
+
+class WarmPlace:
+    """One model on one worker that has it warm."""
+
+    __slots__ = ("load", "position", "state", "worker")
+
+    def __init__(self, worker: Member, state: Warmth, load: int, position: int) -> None:
+        self.worker, self.state, self.load = worker, state, load
+        self.position = position  # in its group
+
+
+class Group:
+    """The places of one model."""
+
+    __slots__ = ("load", "places")
+
+    def __init__(self) -> None:
+        self.places: list[WarmPlace] = []
+        self.load = 0  # requests at all of them
+
+    def some(self, rng: random.Random, count: int = _SAMPLE) -> Sequence[WarmPlace]:
+        """All if they are few, else a random sample."""
+        if len(self.places) <= _ALL:
+            return self.places
+        return rng.sample(self.places, min(count, len(self.places)))
+
+
+class WarmIndex:
+    """Places by model, kept up to date from reports."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, Group] = {}
+
+    def group(self, model: str) -> Group | None:
+        return self._groups.get(model)
+
+    def take(self, worker: Member, report: WorkerReport) -> None:
+        """Only what has changed is touched."""
+        for model in [model for model in worker.models if model not in report.models]:
+            self._remove(worker, model)
+        for model, warm in report.models.items():
+            place = worker.models.get(model)
+            if place is None:
+                self._add(worker, model, warm.state, warm.load)
+            else:
+                self._groups[model].load += warm.load - place.load
+                place.state, place.load = warm.state, warm.load
+
+    def count(self, worker: Member, model: str, more: int) -> None:
+        """A request has come or has ended."""
+        place = worker.models.get(model)
+        if place is not None:
+            more = max(more, -place.load)
+            place.load += more
+            self._groups[model].load += more
+
+    def forget(self, worker: Member) -> None:
+        for model in tuple(worker.models):
+            self._remove(worker, model)
+
+    def _add(self, worker: Member, model: str, state: Warmth, load: int) -> None:
+        group = self._groups.setdefault(model, Group())
+        place = WarmPlace(worker, state, load, len(group.places))
+        group.places.append(place)
+        group.load += load
+        worker.models[model] = place
+
+    def _remove(self, worker: Member, model: str) -> None:
+        """The last place of the group takes the free position."""
+        place, group = worker.models.pop(model), self._groups[model]
+        last = group.places.pop()
+        if last is not place:
+            group.places[place.position], last.position = last, place.position
+        group.load -= place.load
+        if not group.places:
+            del self._groups[model]
