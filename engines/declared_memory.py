@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from router.config.catalog import OperatorModel
-from router.config.errors import SettingsError
+from router.config.errors import MistakesSoFar, SettingsError
 from router.models import ModelRef
 from router.repository.conditions import Conditions
 from router.repository.read_plan import read_plan
@@ -24,17 +24,24 @@ def check_declared(
 
     `flags`: of every engine. `on_disk`: the directory of a model's files, if they are here.
     """
+    mistakes = MistakesSoFar()
     for model in models:
         if model.memory is None:
             continue
         directory = model.source if isinstance(model.source, Path) else on_disk(model.source)
         if directory is None:
             continue
-        weights = read_plan(directory, Conditions(flags=(*flags, *model.flags))).weights
-        if model.memory < weights:
-            least = -(-weights // _STEP) * _STEP / _GIB
-            raise SettingsError(
-                f"MODELS_CONFIG: memory of {model.name}",
-                f"{model.memory / _GIB:.1f}GiB",
-                f"more than its weights, which take {least:.1f}GiB of each GPU",
-            )
+        with mistakes.collecting():
+            _check(model.memory, model, directory, flags)
+    mistakes.raise_any()
+
+
+def _check(memory: int, model: OperatorModel, directory: Path, flags: tuple[str, ...]) -> None:
+    weights = read_plan(directory, Conditions(flags=(*flags, *model.flags))).weights
+    if memory < weights:
+        least = -(-weights // _STEP) * _STEP / _GIB
+        raise SettingsError(
+            f"{model.where}: memory",
+            f"{memory / _GIB:.1f}GiB",
+            f"more than its weights, which take {least:.1f}GiB of each GPU",
+        )

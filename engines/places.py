@@ -38,4 +38,4 @@ def _flags(
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "the engines' flags", flags
     for model in models:
-        yield f"MODELS_CONFIG: flags of {model.name}", (*flags, *model.flags)
+        yield f"{model.where}: flags", (*flags, *model.flags)

@@ -173,8 +173,16 @@ def test_a_workers_help_lists_each_setting_once_the_most_used_first(
         ("DISABLE_RADIX_CACHE", "enabled", "DISABLE_RADIX_CACHE='enabled': must be true or"),
         ("GPU_MEMORY_BUDGET", "75", "GPU_MEMORY_BUDGET='75': must be a size with a unit"),
         ("ENGINE_ARGS", "--port 1", "ENGINE_ARGS='--port': must be without --port"),
-        ("MODELS_CONFIG", "[{model: a/b, flags: {host: x}}]", "flags of a/b='--host': must be"),
-        ("MODELS_CONFIG", "[{model: a/b, size: 1}]", "MODELS_CONFIG[0]='size': must be a key"),
+        (
+            "MODELS_CONFIG",
+            "[{model: a/b, flags: {host: x}}]",
+            "entry 1 (a/b): flags='--host': must be",
+        ),
+        (
+            "MODELS_CONFIG",
+            "[{model: a/b, size: 1}]",
+            "entry 1 (a/b): no key is called 'size': keys",
+        ),
     ],
 )
 def test_bad_settings_are_one_line_and_exit_code_2(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from router.config.catalog import Catalog, OperatorModel
-from router.config.errors import SettingsError
+from router.config.errors import MistakesSoFar, SettingsError, SettingsMistakes
 from router.config.hosts import Authority, is_loopback
 from router.config.parsers import as_token
 from router.config.patterns import Patterns
@@ -52,11 +52,7 @@ class Credentials:
         return cls(
             worker=settings.hf_token,
             worker_models=patterns,
-            of_models={
-                name: _token(name, environ)
-                for name in {model.token_env for model in catalog.models}
-                if name is not None
-            },
+            of_models=_of_models(catalog, environ),
             reason=reason,
         )
 
@@ -115,10 +111,21 @@ def _listens_on_loopback(host: str) -> bool:
     return address is not None and is_loopback(address.host)
 
 
-def _token(name: str, environ: Mapping[str, str]) -> Token:
+def _of_models(catalog: Catalog, environ: Mapping[str, str]) -> dict[str, Token]:
+    mistakes, found = MistakesSoFar(), dict[str, Token]()
+    for model in catalog.models:
+        if (name := model.token_env) is not None and name not in found:
+            with mistakes.collecting():
+                found[name] = _token(name, model.where, environ)
+    mistakes.raise_any()
+    return found
+
+
+def _token(name: str, where: str, environ: Mapping[str, str]) -> Token:
     text = environ.get(name, "").strip()
     if not text:
-        raise SettingsError(name, "", "set: a model's `token_env` names it")
+        problem = f"`token_env` names the variable {name}, which is not set"
+        raise SettingsMistakes([f"{where}: {problem}"])
     try:
         return as_token(text)
     except ValueError as error:

@@ -79,7 +79,8 @@ class Reload(Generic[C]):
                 read = await asyncio.to_thread(self._read)
                 self._check(read)
             except SettingsError as error:
-                _log.error("not reloaded: %s", error)
+                for problem in error.problems:
+                    _log.error("not reloaded: %s", problem)
                 raise InvalidRequest(f"Nothing has changed. {error}") from None
             before, after = self._current.catalog, read.catalog
             stale, new = tuple(self._stale(before, after)), tuple(_new(before, after))

@@ -16,6 +16,7 @@ from router.access.credentials import Credentials
 from router.config import files, operator_keys, operator_models
 from router.config.caller_keys import CallerKeys
 from router.config.catalog import Catalog
+from router.config.errors import MistakesSoFar
 from router.config.settings import Platform, Settings
 from router.downloads.cache_check import snapshot_on_disk
 from router.pool.history_file import HistoryFile
@@ -48,18 +49,32 @@ class Configuration:
     def read(
         cls, environ: Mapping[str, str], platform: Platform | None = None
     ) -> Configuration:
-        """Raises `SettingsError`."""
+        """Raises `SettingsError`, with all mistakes."""
         settings = Settings.from_environ(environ, platform)
-        files.check(settings)
-        catalog = operator_models.catalog(settings).judged(task_of_directory)
-        credentials = Credentials.read(settings, catalog, environ)
+        mistakes = MistakesSoFar()
+        catalog, keys = Catalog(()), CallerKeys()
+        common: tuple[str, ...] = ()
+        with mistakes.collecting():
+            files.check(settings)
+        with mistakes.collecting():
+            catalog = operator_models.catalog(settings).judged(task_of_directory)
+        with mistakes.collecting():
+            keys = operator_keys.keys(settings, environ)
+        with mistakes.collecting():
+            common = flags.flags(environ)
+        with mistakes.collecting():
+            user = engine_user(settings.engine_user)
         for model in catalog.models:
-            flags.refuse_reserved(f"MODELS_CONFIG: flags of {model.name}", model.flags)
-        user, common = engine_user(settings.engine_user), flags.flags(environ)
+            with mistakes.collecting():
+                flags.refuse_reserved(f"{model.where}: flags", model.flags)
         on_disk = partial(snapshot_on_disk, caches=settings.hub_caches)
-        check_declared(catalog.models, common, on_disk)
-        check_places(catalog.models, common, lambda: len(find_gpus(environ)))
-        keys = operator_keys.keys(settings, environ)
+        with mistakes.collecting():
+            check_declared(catalog.models, common, on_disk)
+        with mistakes.collecting():
+            check_places(catalog.models, common, lambda: len(find_gpus(environ)))
+        with mistakes.collecting():
+            credentials = Credentials.read(settings, catalog, environ)
+        mistakes.raise_any()
         return cls(environ, settings, catalog, credentials, common, user, keys)
 
     def with_engines(self, found: Finding) -> Configuration:

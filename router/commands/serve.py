@@ -19,6 +19,7 @@ from router.app.worker import Worker
 from router.commands.open_files import MOST_CONNECTIONS, raise_open_files
 from router.commands.starting import tell_start
 from router.commands.variables import misspelled_variables
+from router.config.errors import told
 from router.config.platform import Platform, detect
 from router.config.settings import Settings, SettingsError
 from router.downloads.cache_check import cache_problem, is_full, is_on_disk
@@ -41,7 +42,7 @@ def serve(environ: Mapping[str, str], *, queue: bool) -> int:
         cache_warning = _check_cache(configuration)
         check = InterpreterCheck.begin(configuration.settings.engine_python, environ)
     except SettingsError as error:
-        print(f"The settings can't be used: {error}", file=sys.stderr)  # noqa: T201
+        print(told("The settings can't be used", error), file=sys.stderr)  # noqa: T201
         return 2
     settings = configuration.settings
     if queue:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from router.config.errors import SettingsError
+from router.config.errors import MistakesSoFar, SettingsError, SettingsMistakes
 from router.config.settings import Settings
 from router.errors import InvalidModelId
 from router.models import (
@@ -37,6 +37,8 @@ class OperatorModel:
     memory: int | None = None  # bytes
     token_env: str | None = None  # the variable that holds this model's own Hub token
     trust_remote_code: bool = False
+    # File, line and entry, for errors; of no concern to an engine.
+    where: str = field(default="MODEL_NAME", compare=False)
 
     @property
     def name(self) -> str:
@@ -68,12 +70,18 @@ class Catalog:
         self.default = default
         self._aliases: dict[str, OperatorModel] = {}
         self._repos: dict[str, dict[str, OperatorModel]] = {}
+        mistakes = MistakesSoFar()
         for model in self.models:
-            if model.ref is not None:
-                revisions = self._repos.setdefault(_folded(model.ref.repo_id), {})
-                _claim(revisions, model.ref.revision or DEFAULT_REVISION, model)
-            for alias in model.aliases or (model.name,):
-                _claim(self._aliases, alias, model)
+            with mistakes.collecting():
+                self._claim_names(model)
+        mistakes.raise_any()
+
+    def _claim_names(self, model: OperatorModel) -> None:
+        if model.ref is not None:
+            revisions = self._repos.setdefault(_folded(model.ref.repo_id), {})
+            _claim(revisions, model.ref.revision or DEFAULT_REVISION, model, str(model.ref))
+        for alias in model.aliases or (model.name,):
+            _claim(self._aliases, alias, model, alias)
 
     def become(self, other: Catalog) -> None:
         """Hold another catalog's models from now on, for all that know this one."""
@@ -120,9 +128,10 @@ def _folded(repo_id: str) -> str:
     return repo_id.lower() if repo_id.isascii() else repo_id
 
 
-def _claim(names: dict[str, OperatorModel], name: str, model: OperatorModel) -> None:
-    if names.setdefault(name, model) is not model:
-        raise SettingsError("MODELS_CONFIG", name, "a name that only one model has")
+def _claim(names: dict[str, OperatorModel], name: str, model: OperatorModel, said: str) -> None:
+    if (first := names.setdefault(name, model)) is not model:
+        problem = f"the name {said} is already that of {first.where}"
+        raise SettingsMistakes([f"{model.where}: {problem}"])
 
 
 def with_default(settings: Settings, listed: Iterable[OperatorModel]) -> Catalog:

@@ -1,4 +1,4 @@
-"""Files of entries in YAML, strictly: each mistake is named by its entry, key and line.
+"""Files of entries in YAML, strictly: each mistake is named by its file, line, entry and key.
 
 A file is a list of entries, or a mapping with one key that holds the list.
 """
@@ -6,22 +6,26 @@ A file is a list of entries, or a mapping with one key that holds the list.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from router.config.errors import SettingsError
+from router.config.errors import MistakesSoFar, SettingsError, SettingsMistakes, shown
+from router.logs import MASK, redact
 
 E = TypeVar("E", bound=BaseModel)
+T = TypeVar("T")
+Lines: TypeAlias = Mapping[int, Mapping[str, int]]  # by entry and key
+Repeated: TypeAlias = Sequence[tuple[str, int]]  # keys, with their lines
 
 MAX_CHARS = 256 * 1024
-_MASK = "***"
+_OF_KNOWN = ("missing", "value_error")  # what pydantic says of keys that a schema has
+_LABEL = re.compile(r"[\w./@:-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,93 +47,156 @@ class EntriesFile:
             allowed = f"a file that can be read ({reason})"
             raise SettingsError(self.setting, path, allowed) from None
 
-    def entries(self, text: str) -> Iterator[tuple[EntryPlace, object]]:
-        """Raises `SettingsError` for what is no list in YAML."""
+    def read(
+        self, text: str, one: Callable[[EntryPlace, object], T], path: str | None = None
+    ) -> list[T]:
+        """What `one` makes of each entry. `path`: of the file, where the text is of one.
+
+        Raises `SettingsError`, with all mistakes: those of the entries, as `one` raises them.
+        """
+        place = path or self.setting
+        document, lines, twice = self._parsed(text, place)
+        mistakes, read = MistakesSoFar(), list[T]()
+        for key, line in twice:
+            said = MASK if self.secret else shown(key)
+            mistakes.note(f"{place}:{line}: the key {said} stands twice in one entry")
+        for n, entry in enumerate(document):
+            with mistakes.collecting():
+                read.append(one(EntryPlace(place, n + 1, lines.get(n, {}), self.secret), entry))
+        mistakes.raise_any()
+        return read
+
+    def _parsed(self, text: str, place: str) -> tuple[list[object], Lines, Repeated]:
         if len(text) > MAX_CHARS:
-            raise SettingsError(self.setting, f"{len(text)} characters", f"at most {MAX_CHARS}")
-        shown = _MASK if self.secret else text
+            raise SettingsMistakes([f"{place}: must have at most {MAX_CHARS} characters"])
         try:
-            document, lines = _read(text)
+            document, lines, twice = _read(text)
         except yaml.YAMLError as error:
-            complaint = f"YAML: {_complaint(error, quotes=not self.secret)}"
-            raise SettingsError(self.setting, shown, complaint) from None
+            raise SettingsMistakes([_complaint(error, place)]) from None
         except RecursionError:
-            allowed = "YAML that is not nested so deeply"
-            raise SettingsError(self.setting, shown, allowed) from None
+            raise SettingsMistakes([f"{place}: the YAML is nested too deeply"]) from None
         if isinstance(document, dict) and set(document) == {self.root}:
             document = document[self.root]
         if not isinstance(document, list):
-            found = _MASK if self.secret else document
             allowed = f"the path of a YAML file, or a list of {self.noun}"
-            raise SettingsError(self.setting, found, allowed)
-        for n, entry in enumerate(document):
-            name = f"{self.setting}[{n}]"
-            yield EntryPlace(name, lines.get(n, {}), self.secret), entry
+            raise SettingsMistakes([f"{place}: must be {allowed}, not {_kind(document)}"])
+        return document, lines, twice
 
 
 @dataclass(frozen=True, slots=True)
 class EntryPlace:
-    """An entry of the file. `secret`: no text of it is shown."""
+    """An entry of the file, for errors. `secret`: no text of it is shown."""
 
-    name: str
+    file: str  # or the setting that holds the text
+    number: int  # from 1
     lines: Mapping[str, int]  # of its keys; its own by the empty one
     secret: bool = False
+    label: str = ""  # what names it, if that is known
 
-    def refusal(self, key: str, value: object, allowed: str, at: str = "") -> SettingsError:
-        """`key`: that is wrong; empty: the entry itself. `at`: the key whose line it is."""
-        line = self.lines.get(at or key, self.lines.get(""))
-        where = "" if line is None else f" (line {line})"
-        named = f"{self.name}.{key}" if key else self.name
-        shown = _MASK if self.secret and value != "" else value
-        return SettingsError(named, shown, allowed + where)
+    @property
+    def name(self) -> str:
+        return self.named()
 
-    def validated(self, entry: object, schema: type[E], needs: Mapping[str, str]) -> E:
-        """The entry as `schema` reads it. `needs`: what keys that must be there may hold; the
-        first is named where there is no entry at all. Raises `SettingsError`."""
+    def named(self, key: str = "") -> str:
+        """The place of a key of it, or of the entry itself."""
+        line = self.lines.get(key, self.lines.get(""))
+        at = "" if line is None else f":{line}"
+        label = f" ({self.label})" if self.label else ""
+        return f"{self.file}{at}: entry {self.number}{label}"
+
+    def refusal(self, key: str, value: object, allowed: str) -> SettingsError:
+        """`key`: that is wrong; empty: the entry itself. `value`: empty where there is none."""
+        subject = f"`{key}`" if key else "it"
+        is_shown = isinstance(value, str | int | float) and value != "" and not self.secret
+        what = f"{subject} is {shown(value)}, and must be" if is_shown else f"{subject} must be"
+        return SettingsMistakes([f"{self.named(key)}: {what} {allowed}"])
+
+    def validated(
+        self, entry: object, schema: type[E], needs: Mapping[str, str]
+    ) -> tuple[EntryPlace, E]:
+        """The entry as `schema` reads it, and its place with a name. `needs`: what keys that
+        must be there may hold; the first names the entry. Raises `SettingsError`."""
+        first = next(iter(needs))
         if not isinstance(entry, dict):
-            raise self.refusal("", entry, f"a mapping with the key `{next(iter(needs))}`")
+            raise self.refusal("", "", f"a mapping with the key `{first}`, not {_kind(entry)}")
+        place = self._labeled(entry.get(first))
         try:
-            return schema.model_validate({k: v for k, v in entry.items() if v is not None})
+            given = {k: v for k, v in entry.items() if v is not None}
+            return place, schema.model_validate(given)
         except ValidationError as error:
-            raise self._refused(error, schema, needs) from None
+            raise place.refused(error, schema, needs) from None
 
-    def _refused(
+    def _labeled(self, label: object) -> EntryPlace:
+        if self.secret or not isinstance(label, str) or not _LABEL.fullmatch(label):
+            return self
+        return replace(self, label=redact(label))
+
+    def refused(
         self, error: ValidationError, schema: type[BaseModel], needs: Mapping[str, str]
     ) -> SettingsError:
-        """One thing wrong: its entry and key, what was there, and what is allowed.
+        """All that is wrong: its keys, what was there, and what is allowed."""
+        mistakes = MistakesSoFar()
+        wrong = error.errors(include_url=False)
+        unknown = [str(e["loc"][0]) for e in wrong if e["type"] not in _OF_KNOWN]
+        meant = {key: _meant(key, schema) for key in unknown}
+        for key in unknown:
+            mistakes.note(self._unknown(key, meant[key], schema))
+        for one in wrong:
+            key = str(one["loc"][0])
+            match one["type"]:
+                # `modl` is why `model` is missing.
+                case "missing" if key not in meant.values():
+                    mistakes.note(f"{self.named()}: `{key}` is missing: {needs[key]}")
+                case "value_error":
+                    allowed = str(one["ctx"]["error"])
+                    with mistakes.collecting():
+                        raise self.refusal(key, one["input"], allowed)
+        return mistakes.error()
 
-        An unknown key first: `modl` is why `model` is missing.
-        """
-        wrong = min(
-            error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden"
+    def _unknown(self, key: str, meant: str, schema: type[BaseModel]) -> str:
+        said = MASK if self.secret else shown(key)
+        hint = (
+            f"did you mean `{meant}`?"
+            if meant
+            else f"keys are {', '.join(schema.model_fields)}"
         )
-        found = wrong["loc"][0]
-        key = str(found)
-        match wrong["type"]:
-            case "missing":
-                return self.refusal(key, "", needs[key])
-            case "value_error":
-                return self.refusal(key, wrong["input"], str(wrong["ctx"]["error"]))
-        keys = ", ".join(schema.model_fields)
-        meant = get_close_matches(key, schema.model_fields, n=1) if self.secret else ()
-        hint = f", such as `{meant[0]}`" if meant else ""
-        return self.refusal("", found, f"a key among {keys}{hint}", at=key)
+        return f"{self.named(key)}: no key is called {said}: {hint}"
 
 
-def _read(text: str) -> tuple[object, Mapping[int, Mapping[str, int]]]:
-    """The document, and the lines on which the keys of its entries stand. Raises `YAMLError`.
+def _meant(key: str, schema: type[BaseModel]) -> str:
+    return next(iter(get_close_matches(key.lower(), schema.model_fields, n=1)), "")
+
+
+def _kind(value: object) -> str:
+    """What a document or an entry is, without its content, which may be a secret."""
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case str():
+            return "text"
+    return "a single value"
+
+
+def _read(text: str) -> tuple[object, Lines, Repeated]:
+    """The document, the lines on which the keys of its entries stand, and the keys that stand
+    twice in one mapping. Raises `YAMLError`.
 
     The loader is SafeLoader with one more check: it builds plain values and nothing else.
     """
     loader = _StrictLoader(text)
     try:
         node = loader.get_single_node()
-        return (None if node is None else loader.construct_document(node)), _lines(node)
+        document = None if node is None else loader.construct_document(node)
+        return document, _lines(node), loader.repeated
     finally:
         loader.dispose()
 
 
-def _lines(node: yaml.Node | None) -> Mapping[int, Mapping[str, int]]:
+def _lines(node: yaml.Node | None) -> Lines:
     """By the number of an entry and a key of it; an entry's own line by the empty key."""
     if isinstance(node, yaml.MappingNode) and len(node.value) == 1:
         node = node.value[0][1]  # below the root
@@ -145,28 +212,42 @@ def _lines(node: yaml.Node | None) -> Mapping[int, Mapping[str, int]]:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a repeated key, which is what a forgotten dash between two entries looks like."""
+    """Notes repeated keys, which is what a forgotten dash between two entries looks like."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.repeated: list[tuple[str, int]] = []  # with the lines of the second
 
     def construct_mapping(
         self,
         node: yaml.MappingNode,
         deep: bool = False,  # noqa: FBT001, FBT002 - PyYAML's
     ) -> dict[Hashable, object]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if repeated := [key for key, times in Counter(keys).items() if times > 1]:
-            problem = f"the key `{repeated[0]}` stands twice in one mapping"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                self.repeated.append((key.value, key.start_mark.line + 1))
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-_QUOTED = re.compile(r"(['`\"]).*\1", re.DOTALL)
+# What PyYAML quotes may be anything. Punctuation, and its own words, may be shown.
+_QUOTES = re.compile(r"(['`\"])(.*?)\1", re.DOTALL)
+_FROM_FIRST_TO_LAST = re.compile(r"['`\"].*['`\"]", re.DOTALL)
+_HARMLESS = re.compile(r"\W*|<[a-z ]+>")
 
 
-def _complaint(error: yaml.YAMLError, *, quotes: bool) -> str:
-    """What is wrong and where, without the text around it, which may be anything. `quotes`:
-    the words that PyYAML quotes may be shown."""
-    problem = getattr(error, "problem", None) or "not readable"
-    if not quotes:
-        problem = _QUOTED.sub(_MASK, problem)
+def _masked(problem: str) -> str:
+    if all(_HARMLESS.fullmatch(quoted) for _, quoted in _QUOTES.findall(problem)):
+        return problem
+    return _FROM_FIRST_TO_LAST.sub(MASK, problem)
+
+
+def _complaint(error: yaml.YAMLError, place: str) -> str:
+    """What is wrong and where, without what stands there."""
+    problem = _masked(getattr(error, "problem", None) or "not readable")
     mark = getattr(error, "problem_mark", None)
-    return problem if mark is None else f"{problem} (line {mark.line + 1})"
+    at = "" if mark is None else f":{mark.line + 1}"
+    return f"{place}{at}: this is no YAML: {problem}"

@@ -27,39 +27,44 @@ def read(
 ) -> CallerKeys:
     """`others`: keys of other settings, which none of the file may be. Raises
     `SettingsError`."""
-    found = parse(_FILE.contents(str(path)), environ or {}, others)
+    found = parse(_FILE.contents(str(path)), environ or {}, others, str(path))
     shown = found.secrets and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
     warning = f"others can read {path} ({KEY}), which holds keys: chmod 600" if shown else ""
     return CallerKeys(found.keys, found.secrets, warning)
 
 
-def parse(text: str, environ: Mapping[str, str], others: Iterable[Secret] = ()) -> CallerKeys:
-    """Read the YAML. Raises `SettingsError`."""
-    keys: list[CallerKey] = []
+def parse(
+    text: str,
+    environ: Mapping[str, str],
+    others: Iterable[Secret] = (),
+    path: str | None = None,
+) -> CallerKeys:
+    """Read the YAML. `path`: of its file, for errors. Raises `SettingsError`."""
     secrets: list[Secret] = []
     taken = {sha256_of(other.reveal()): "another setting" for other in others}
     names: set[str] = set()
-    for where, entry in _FILE.entries(text):
-        one = where.validated(entry, KeyEntry, _NEEDS)
+
+    def key(where: EntryPlace, entry: object) -> CallerKey:
+        where, one = where.validated(entry, KeyEntry, _NEEDS)
         source, digest, secret = _source(where, one, environ)
         if one.name in names:
             raise where.refusal("name", one.name, "a name that only one entry has")
         if digest in taken:
             raise where.refusal(source, "", f"a key that {taken[digest]} does not have")
         names.add(one.name)
-        taken[digest] = where.name
-        secrets += filter(None, [secret])
-        keys.append(
-            CallerKey(
-                name=one.name,
-                sha256=digest,
-                models=one.models,
-                requests=one.requests_per_minute,
-                tokens=one.tokens_per_minute,
-                max_concurrency=one.max_concurrency,
-                disabled=one.disabled,
-            )
+        taken[digest] = f"entry {where.number}"
+        secrets.extend(filter(None, [secret]))
+        return CallerKey(
+            name=one.name,
+            sha256=digest,
+            models=one.models,
+            requests=one.requests_per_minute,
+            tokens=one.tokens_per_minute,
+            max_concurrency=one.max_concurrency,
+            disabled=one.disabled,
         )
+
+    keys = _FILE.read(text, key, path)
     return CallerKeys(tuple(keys), tuple(secrets))
 
 

@@ -21,25 +21,24 @@ _NEEDS = {"model": "org/name, or an absolute path"}
 
 def read(text: str, idle_ttl: float | None = None) -> list[OperatorModel]:
     """The models of the file that `text` names, or of the YAML that it is."""
-    return parse(_contents(text), idle_ttl)
-
-
-def parse(text: str, idle_ttl: float | None = None) -> list[OperatorModel]:
-    """Read the YAML; `idle_ttl` is for entries without one. Raises `SettingsError`."""
-    return [_entry(where, entry, idle_ttl) for where, entry in _FILE.entries(text)]
-
-
-def _contents(text: str) -> str:
-    """The text itself, or the contents of the file that it names."""
     if "\n" in text or not (text.startswith("/") or text.endswith((".yaml", ".yml", ".json"))):
-        return text
-    return _FILE.contents(text)
+        return parse(text, idle_ttl)
+    return parse(_FILE.contents(text), idle_ttl, text)
+
+
+def parse(
+    text: str, idle_ttl: float | None = None, path: str | None = None
+) -> list[OperatorModel]:
+    """Read the YAML; `idle_ttl` is for entries without one. `path`: of its file, for errors.
+    Raises `SettingsError`."""
+    return _FILE.read(text, lambda where, entry: _entry(where, entry, idle_ttl), path)
 
 
 def _entry(where: EntryPlace, entry: object, idle_ttl: float | None) -> OperatorModel:
-    read = where.validated(entry, ModelEntry, _NEEDS)
+    where, read = where.validated(entry, ModelEntry, _NEEDS)
     return OperatorModel(
         source=_source(where, read),
+        where=where.name,
         aliases=read.aliases,
         flags=read.flags,
         task=read.task,

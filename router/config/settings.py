@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from router.config import kinds
-from router.config.errors import SettingsError
+from router.config.errors import MistakesSoFar, SettingsError
 from router.config.hosts import Origin
 from router.config.patterns import Patterns
 from router.config.platform import Platform, detect, platform_keys
@@ -483,7 +483,7 @@ class Settings:
     def from_environ(
         cls, environ: Mapping[str, str], platform: Platform | None = None
     ) -> Settings:
-        """Read all variables. Raises `SettingsError` for the first that can't be used.
+        """Read all variables. Raises `SettingsError` with all that can't be used.
 
         `platform` overrides what the environment suggests: a command that serves HTTP in
         a queue worker's container has nothing in front that knows the callers.
@@ -492,24 +492,36 @@ class Settings:
         home = Path(environ.get("HOME") or Path.home())
         cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
         values: dict[str, Any] = {"local_cache": cache / "huggingface"}
+        mistakes = MistakesSoFar()
         for one in SETTINGS.values():
-            value = one.read(environ, platform)
+            value = None
+            with mistakes.collecting():
+                value = one.read(environ, platform)
             if value is None and one.otherwise is not None:
                 value = one.otherwise(values)
             values[one.attribute] = _absolute(value, home) if isinstance(value, Path) else value
-        if values["remove_private_files"] and values["private_idle_ttl"] is None:
-            raise SettingsError("REMOVE_PRIVATE_FILES", "true", "off while PRIVATE_IDLE_TTL is")
-        keys = values["api_keys"] or values["api_keys_file"]
-        known = keys or platform is not _PLAIN
-        if "*" in values["cors_origins"] and not known:
-            raise SettingsError(
-                "CORS_ORIGINS", "*", "a list of origins, unless API_KEYS is set"
-            )
-        if values["admin_api_key"] in values["api_keys"]:
-            raise SettingsError("ADMIN_API_KEY", "***", "a key that is not in API_KEYS")
+        mistakes.raise_any()
+        _check_together(values, platform)
         if values["port_health"] == values["port"]:
             values["port_health"] = None
         return cls(platform=platform, platform_keys=platform_keys(environ), **values)
+
+
+def _check_together(values: Mapping[str, Any], platform: Platform) -> None:
+    """Raises `SettingsError` for what does not go with each other."""
+    mistakes = MistakesSoFar()
+    with mistakes.collecting():
+        if values["remove_private_files"] and values["private_idle_ttl"] is None:
+            raise SettingsError("REMOVE_PRIVATE_FILES", "true", "off while PRIVATE_IDLE_TTL is")
+    with mistakes.collecting():
+        known = values["api_keys"] or values["api_keys_file"] or platform is not _PLAIN
+        if "*" in values["cors_origins"] and not known:
+            allowed = "a list of origins, unless API_KEYS is set"
+            raise SettingsError("CORS_ORIGINS", "*", allowed)
+    with mistakes.collecting():
+        if values["admin_api_key"] in values["api_keys"]:
+            raise SettingsError("ADMIN_API_KEY", "***", "a key that is not in API_KEYS")
+    mistakes.raise_any()
 
 
 SETTINGS = declared(Settings)

@@ -115,46 +115,94 @@ def test_the_config_may_be_text_or_the_path_of_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "says"),
+    ("text", "at", "says"),
     [
-        ("just words", "MODELS_CONFIG", "list of models"),
-        ("[", "MODELS_CONFIG", "line 1"),
-        ("!!python/object/apply:os.system ['true']", "MODELS_CONFIG", "YAML"),
-        ("/does/not/exist.yaml", "MODELS_CONFIG", "No such file"),
-        ("[org/name]", "MODELS_CONFIG[0]", "mapping"),
-        ("[{aliases: [x]}]", "MODELS_CONFIG[0].model", "org/name"),
-        ("[{model: a/b}, {model: name}]", "MODELS_CONFIG[1].model", "org/name"),
-        ("[{model: ./models/x}]", "MODELS_CONFIG[0].model", "absolute path"),
-        ("[{model: org/name, revision: a..b}]", "MODELS_CONFIG[0].model", "revision"),
-        ("[{model: org/name, revision: 2024-01-01}]", "MODELS_CONFIG[0].revision", "quotes"),
-        ("[{model: org/name, alias: x}]", "MODELS_CONFIG[0]", "aliases"),
-        ("[{model: org/name, aliases: [1]}]", "MODELS_CONFIG[0].aliases", "quotes"),
-        ("[{model: org/name, task: dance}]", "MODELS_CONFIG[0].task", "generate"),
-        ("[{model: org/name, memory: much}]", "MODELS_CONFIG[0].memory", "20GiB"),
+        ("just words", ":", "list of models, not text"),
+        ("[", ":1", "this is no YAML"),
+        ("!!python/object/apply:os.system ['true']", ":1", "no YAML"),
+        ("[org/name]", ":1: entry 1", "a mapping with the key `model`, not text"),
+        ("[{aliases: [x]}]", ":1: entry 1", "`model` is missing: org/name"),
         (
-            "[{model: org/name, memory: 40}]",
-            "MODELS_CONFIG[0].memory",
-            "unit: add one, such as 40GiB",
+            "[{model: a/b}, {model: name}]",
+            ":1: entry 2 (name)",
+            "`model` is 'name', and must be",
         ),
-        ("[{model: org/name, memory: 0}]", "MODELS_CONFIG[0].memory", "above 0"),
-        ("[{model: org/name, 7: x}]", "MODELS_CONFIG[0]", "=7: must be a key among model,"),
-        ("[{modl: org/name}]", "MODELS_CONFIG[0]", "'modl': must be a key among model,"),
-        ("[{model: a/b}, {model: org/name, alais: x}]", "MODELS_CONFIG[1]", "'alais': must be"),
-        ("[{model: org/name, memory: [1]}]", "MODELS_CONFIG[0].memory", "single value"),
-        ("[{model: org/name, pin: perhaps}]", "MODELS_CONFIG[0].pin", "true or false"),
-        ("[{model: org/name, flags: [dtype]}]", "MODELS_CONFIG[0].flags", "--flag"),
-        ("[{model: org/name, flags: {a: 2024-01-01}}]", "MODELS_CONFIG[0].flags", "numbers"),
-        ("- model: a/b\n  pin: true\n  model: c/d", "MODELS_CONFIG", "`model` stands twice"),
-        ("[{model: a/b, aliases: x}, {model: c/d, aliases: x}]", "MODELS_CONFIG", "one model"),
-        ("[{model: a/b}, {model: A/B}]", "MODELS_CONFIG", "one model"),
-        ("- {model: a/b}\n" + "#" * 300_000, "MODELS_CONFIG", "at most"),
+        ("[{model: ./models/x}]", ":1: entry 1", "absolute path"),
+        ("[{model: org/name, revision: a..b}]", ":1: entry 1", "revision"),
+        ("[{model: org/name,\n revision: 2024-01-01}]", ":2: entry 1 (org/name)", "quotes"),
+        ("[{model: org/name, alias: x}]", "'alias'", "did you mean `aliases`?"),
+        ("[{model: org/name, aliases: [1]}]", "`aliases` must be", "quotes"),
+        ("[{model: org/name, task: dance}]", "`task` is 'dance'", "generate"),
+        ("[{model: org/name, memory: much}]", "`memory` is 'much'", "20GiB"),
+        ("[{model: org/name, memory: 40}]", "`memory` is 40", "unit: add one, such as 40GiB"),
+        ("[{model: org/name, memory: 0}]", "`memory` is 0", "above 0"),
+        ("[{model: org/name, 7: x}]", "entry 1 (org/name)", "called '7': keys are model,"),
+        ("[{modl: org/name}]", ":1: entry 1: no key is called 'modl'", "did you mean `model`?"),
+        ("[{model: a/b}, {model: c/d, alais: x}]", "entry 2 (c/d)", "did you mean `aliases`?"),
+        ("[{model: org/name, memory: [1]}]", "`memory` must be", "single value"),
+        ("[{model: org/name, pin: perhaps}]", "`pin` is 'perhaps'", "true or false"),
+        ("[{model: org/name, flags: [dtype]}]", "`flags` must be", "--flag"),
+        ("[{model: org/name, flags: {a: 2024-01-01}}]", "`flags` must be", "numbers"),
+        ("- model: a/b\n  pin: true\n  model: c/d", ":3", "the key 'model' stands twice"),
+        (
+            "- {model: a/b, aliases: x}\n- {model: c/d, aliases: x}",
+            ":2: entry 2 (c/d)",
+            "the name x is already that of {file}:1: entry 1 (a/b)",
+        ),
+        ("[{model: a/b}, {model: A/B}]", "entry 2 (A/B)", "the name A/B is already that of"),
+        ("- {model: a/b}\n" + "#" * 300_000, ":", "at most"),
     ],
 )
-def test_a_mistake_is_named_with_its_place(text: str, key: str, says: str) -> None:
+def test_a_mistake_is_named_with_its_place(
+    text: str, at: str, says: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(text)
+    for written, name in ((str(file), str(file)), (text + "\n", "MODELS_CONFIG")):
+        with pytest.raises(SettingsError) as refused:
+            read(written)
+        (told,) = refused.value.problems
+        assert told.startswith(f"{name}:")
+        assert at in told
+        assert says.replace("{file}", name) in told
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"MODELS_CONFIG='/does/not/exist.yaml'.*No such"):
+        read("/does/not/exist.yaml")
+
+
+def test_all_mistakes_of_a_file_are_told_at_once_with_their_lines() -> None:
     with pytest.raises(SettingsError) as refused:
-        read(text)
-    assert refused.value.key == key
-    assert says in str(refused.value)
+        read("- modl: a/b\n  memory: 40\n- model: c/d\n  pin: perhaps\n- just words\n")
+    places = [told.split(" ")[0] for told in refused.value.problems]
+    assert places == [f"MODELS_CONFIG:{line}:" for line in (1, 2, 4, 5)]
+
+
+def test_of_very_many_mistakes_the_rest_is_counted() -> None:
+    with pytest.raises(SettingsError) as refused:
+        read("\n".join(["- x"] * 50))
+    assert len(refused.value.problems) == 21
+    assert refused.value.problems[-1].startswith("and 30 more")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{secret}",
+        "[{secret}]",
+        "a: [x\n{secret}: y",
+        "- model: *{secret}",
+        "- model: !{secret} x",
+        "- [model: {secret}",
+        "- model: a/b\n  flags: [{secret}]",
+        "- model: a/b\n  flags: {{dtype: [{{a: {secret}}}]}}",
+    ],
+)
+def test_what_stands_in_a_wrong_place_is_not_repeated(text: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(text.format(secret="opensesame") + "\n")
+    assert "opensesame" not in str(refused.value)
 
 
 def test_a_token_written_into_the_file_is_not_repeated() -> None:
@@ -432,5 +480,5 @@ def test_a_pattern_covers_a_repository_whatever_the_revision() -> None:
     ],
 )
 def test_a_mistake_is_named_with_its_line(text: str, line: int) -> None:
-    with pytest.raises(SettingsError, match=rf"\(line {line}\)$"):
+    with pytest.raises(SettingsError, match=f"^MODELS_CONFIG:{line}: "):
         read(text)

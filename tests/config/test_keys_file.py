@@ -50,31 +50,39 @@ def test_a_key_stands_in_the_file_in_a_variable_or_as_a_digest(source: str) -> N
 @pytest.mark.parametrize(
     ("entry", "where", "says"),
     [
-        (f"key: {KEY}", "API_KEYS_FILE[1].name", "a name for the caller (line 2)"),
-        (f"name: b\n  ky: {KEY}", "API_KEYS_FILE[1]", "such as `key` (line 3)"),
-        ("name: b", "API_KEYS_FILE[1]", "one of `key`, `key_env` and `sha256` (line 2)"),
-        (f"name: b\n  key: {KEY}\n  key_env: A", "API_KEYS_FILE[1].key_env", "(line 4)"),
-        ("name: b\n  key: short", "API_KEYS_FILE[1].key", "8 or more ASCII characters"),
-        ("name: b\n  key: 12345678", "API_KEYS_FILE[1].key", "in quotes"),
-        ("name: b\n  key_env: UNSET", "API_KEYS_FILE[1].key_env", "a variable that holds"),
-        (f"name: b\n  sha256: {KEY}", "API_KEYS_FILE[1].sha256", "64 hexadecimal digits"),
-        (f"name: first\n  key: {KEY}", "API_KEYS_FILE[1].name", "only one entry has"),
-        (f"name: operator\n  key: {KEY}", "API_KEYS_FILE[1].name", "not `operator`"),
-        (f"name: b c\n  key: {KEY}", "API_KEYS_FILE[1].name", "a name of 1 to 40 letters"),
-        ("name: b\n  key: the-first-key", "API_KEYS_FILE[1].key", "API_KEYS_FILE[0] does not"),
-        (f"name: b\n  key: {KEY}\n  models: a//b", "API_KEYS_FILE[1].models", "(line 4)"),
+        (f"key: {KEY}", ": entry 2: `name`", "a name for the caller"),
+        (
+            f"name: b\n  ky: {KEY}",
+            ": entry 2: ",
+            "API_KEYS_FILE:3: entry 2: no key is called ***: did you mean `key`?",
+        ),
+        ("name: b", ": entry 2: ", "one of `key`, `key_env` and `sha256`"),
+        (f"name: b\n  key: {KEY}\n  key_env: A", ": entry 2: `key_env`", "API_KEYS_FILE:4: "),
+        ("name: b\n  key: short", ": entry 2: `key`", "8 or more ASCII characters"),
+        ("name: b\n  key: 12345678", ": entry 2: `key`", "in quotes"),
+        ("name: b\n  key_env: UNSET", ": entry 2: `key_env`", "a variable that holds"),
+        (f"name: b\n  sha256: {KEY}", ": entry 2: `sha256`", "64 hexadecimal digits"),
+        (f"name: first\n  key: {KEY}", ": entry 2: `name`", "only one entry has"),
+        (f"name: operator\n  key: {KEY}", ": entry 2: `name`", "not `operator`"),
+        (f"name: b c\n  key: {KEY}", ": entry 2: `name`", "a name of 1 to 40 letters"),
+        ("name: b\n  key: the-first-key", ": entry 2: `key`", "entry 1 does not have"),
+        (f"name: b\n  key: {KEY}\n  models: a//b", ": entry 2: `models`", "API_KEYS_FILE:4: "),
         (
             f"name: b\n  key: {KEY}\n  requests_per_minute: 0",
-            "API_KEYS_FILE[1].requests_per_minute",
-            "a whole number, 1 or more (line 4)",
+            ": entry 2: `requests_per_minute`",
+            "a whole number, 1 or more",
         ),
-        (f"name: b\n  key: {KEY}\n  tokens_per_minute: [1]", "tokens_per_minute", "(line 4)"),
+        (
+            f"name: b\n  key: {KEY}\n  tokens_per_minute: [1]",
+            "tokens_per_minute",
+            "API_KEYS_FILE:4: ",
+        ),
         (f"name: b\n  key: {KEY}\n  disabled: maybe", "disabled", "true or false"),
-        (f"name: b\n  name: c\n  key: {KEY}", "API_KEYS_FILE", "twice in one mapping (line 2)"),
-        (KEY, "API_KEYS_FILE[1]", "a mapping with the key `name` (line 2)"),
-        (f"key: *{KEY}", "API_KEYS_FILE", "undefined alias *** (line 2)"),
-        (f"key: !{KEY} x", "API_KEYS_FILE", "(line 2)"),
-        (f"{KEY}: x", "API_KEYS_FILE[1]", "a key among name, key,"),
+        (f"name: b\n  name: c\n  key: {KEY}", "API_KEYS_FILE", "twice in one entry"),
+        (KEY, ": entry 2: ", "a mapping with the key `name`"),
+        (f"key: *{KEY}", "API_KEYS_FILE", "undefined alias ***"),
+        (f"key: !{KEY} x", "API_KEYS_FILE", "API_KEYS_FILE:2: "),
+        (f"{KEY}: x", ": entry 2: ", "keys are name, key,"),
         (f'key: "{KEY}', "API_KEYS_FILE", "YAML"),
     ],
 )
@@ -98,7 +106,7 @@ def test_what_is_no_list_is_refused_without_its_text(text: str) -> None:
 
 
 def test_a_key_of_another_setting_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"API_KEYS_FILE\[0\].key=.*another setting"):
+    with pytest.raises(SettingsError, match=r"entry 1: `key` must be .*another setting"):
         parse(f"[{{name: a, key: {KEY}}}]", {}, [Secret(KEY)])
 
 

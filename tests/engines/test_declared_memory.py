@@ -38,8 +38,10 @@ def test_memory_that_holds_the_weights_is_accepted(directory: Path) -> None:
 
 
 def test_memory_that_does_not_is_refused_with_the_least_that_would(directory: Path) -> None:
-    little = OperatorModel(source=directory, memory=WEIGHTS - 1, aliases=("mine",))
-    with pytest.raises(SettingsError, match=r"memory of mine=.*which take 0\.1GiB"):
+    little = OperatorModel(source=directory, memory=WEIGHTS - 1, where="models.yaml:1: entry 1")
+    with pytest.raises(
+        SettingsError, match=r"^models.yaml:1: entry 1: memory=.*which take 0\.1GiB"
+    ):
         check_declared([little], (), nowhere)
 
 
@@ -68,5 +70,5 @@ def test_a_model_in_a_cache_is_checked_and_one_that_is_not_there_is_not(
     files = [RemoteFile(one, (path / one).stat().st_size, "b") for one in names]
     snapshots.seal("org/model", COMMIT, files)
     snapshots.refs.note("org/model", COMMIT, "main")
-    with pytest.raises(SettingsError, match="memory of org/model"):
+    with pytest.raises(SettingsError, match=r"memory=.*more than its weights"):
         check_declared([model], (), on_disk)

@@ -10,7 +10,8 @@ from router.config.errors import SettingsError
 
 
 def refused(*own: str, flags: tuple[str, ...] = (), visible: int = 4) -> str:
-    model = OperatorModel(source=Path("/models/mine"), flags=own)
+    place = "models.yaml:1: entry 1 (mine)"
+    model = OperatorModel(source=Path("/models/mine"), flags=own, where=place)
     try:
         check_places([model], flags, lambda: visible)
     except SettingsError as error:
@@ -47,7 +48,7 @@ def test_flags_that_ask_for_gpus_which_are_not_there_are_refused(
     own: tuple[str, ...], asked: str
 ) -> None:
     said = refused(*own)
-    assert "MODELS_CONFIG: flags of mine" in said
+    assert "models.yaml:1: entry 1 (mine): flags=" in said
     assert asked in said
     assert "4 that this worker sees" in said
 

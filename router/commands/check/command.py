@@ -30,8 +30,7 @@ from router.commands.check.subjects import Subject, subjects
 from router.commands.check.verdict import ModelVerdict
 from router.commands.output import Output
 from router.commands.progress import waiting
-from router.config import files
-from router.config.errors import SettingsError
+from router.config.errors import SettingsError, told
 from router.config.parsers import as_size
 from router.downloads.disk import Disk
 from router.downloads.downloader import SnapshotDownloader
@@ -63,14 +62,15 @@ def check_command(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int
     try:
         token = _token(chosen.token_file)
         about = list(subjects(chosen.models, environ))
-        for subject in about:
-            files.check(subject.configuration.settings)
         first = about[0].configuration
         known = {secret for one in about for secret in one.configuration.secrets}
         known |= {token} if token else set()
         logs.configure("WARNING", first.settings.log_format, known, sys.stderr)
         place = _place(chosen.gpu_memory, about, environ)
-    except (SettingsError, RouterError, OSError, pynvml.NVMLError) as error:
+    except SettingsError as error:
+        print(told("Nothing can be checked", error), file=sys.stderr)  # noqa: T201
+        return 2
+    except (RouterError, OSError, pynvml.NVMLError) as error:
         print(f"Nothing can be checked: {error}", file=sys.stderr)  # noqa: T201
         return 2
     found = _engines(first)

@@ -38,7 +38,9 @@ def _subject(text: str, environ: Mapping[str, str]) -> Subject:
     path = Path(text)
     bare = {name: value for name, value in environ.items() if name not in _variables()}
     if path.is_file() or text.endswith(_FILES):
-        configuration = Configuration.read({**bare, "MODELS_CONFIG": str(path.absolute())})
+        # As it was typed, where it can be: errors name it so.
+        file = text if text.endswith(_FILES) else str(path.absolute())
+        configuration = Configuration.read({**bare, "MODELS_CONFIG": file})
         return Subject(configuration, _names(configuration))
     if path.is_absolute():
         if not path.is_dir():

@@ -8,7 +8,6 @@ from engines import flags
 from router.app.configuration import Configuration
 from router.commands.doctor.line import ExamLine, ok, problem, warning
 from router.commands.variables import misspelled_variables
-from router.config import files
 from router.config.errors import SettingsError
 from router.config.platform import Platform, detect
 from router.config.settings import SETTINGS
@@ -21,9 +20,10 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Configuration | None, lis
     """None where they can't be used."""
     try:
         configuration = Configuration.read(environ)
-        files.check(configuration.settings)
     except SettingsError as error:
-        return None, [problem(_TOPIC, str(error), "correct the variable, or unset it")]
+        return None, [
+            problem(_TOPIC, text, "correct it, or take it out") for text in error.problems
+        ]
     return configuration, list(_settings_lines(configuration))
 
 
