@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "http": BASE | {"access", "config", "openapi", "requests", "side_process"},
     "runpod": BASE | {"config", "requests"},
     "fleet": set(),
+    "simulation": {"models", "errors", "scheduler", "fleet"},
 }
 FREE = {
     "app",
@@ -57,7 +58,7 @@ FREE = {
 }  # they put everything together
 
 # What a single worker does without: no import and no cost.
-NOT_OF_A_WORKER = {"fleet", "ray"}
+NOT_OF_A_WORKER = {"fleet", "ray", "simulation"}
 
 # Packages from elsewhere, and the only modules or rooms that may know them.
 KNOWN_BY = {

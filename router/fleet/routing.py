@@ -17,9 +17,9 @@ from enum import StrEnum
 from itertools import islice
 from math import ceil
 
-from router.fleet.report import Costs, WorkerReport, Warmth
+from router.fleet.report import Costs, Warmth, WorkerReport
 from router.fleet.ring import Ring, hashed
-from router.fleet.warm_index import Group, WarmPlace, WarmIndex, Member
+from router.fleet.warm_index import Group, Member, WarmIndex, WarmPlace
 
 _SAMPLE = 8  # of many warm places, before a request spills
 _RANKED = 16  # of so many places, each is ranked for a session; of more, the ring is walked

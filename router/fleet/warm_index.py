@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from router.fleet.report import WorkerReport, Warmth
+from router.fleet.report import Warmth, WorkerReport
 
 _ALL = 4  # so many are compared; of more, a sample is
 _SAMPLE = 2  # the better of two at random is nearly as good as the best

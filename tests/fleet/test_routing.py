@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.fleet.report import Costs, WorkerReport, Warm, Warmth
+from router.fleet.report import Costs, Warm, Warmth, WorkerReport
 from router.fleet.ring import Ring, hashed
 from router.fleet.routing import Fleet, Why
 from router.fleet.session import session_key

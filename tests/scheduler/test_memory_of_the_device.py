@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from router.scheduler.machine import Scheduler
 from router.scheduler.state import Limits
-from tests.bench.swap.hardware import GB, MB, Machine, Model
-from tests.bench.swap.traces import Request, Trace
-from tests.bench.swap.world import World
+from router.simulation.arrivals import Arrival, ArrivalTrace
+from router.simulation.hardware import GB, MB, Hardware, Model
+from router.simulation.world import World
 from tests.scheduler.unruly_card import Truth, UnrulyCard
 
 WRONG_BY = 0.2
@@ -21,7 +21,7 @@ factors = st.floats(1 - WRONG_BY, 1 + WRONG_BY)
 
 
 @st.composite
-def traces(draw: st.DrawFn, *, devices: int) -> Trace:
+def traces(draw: st.DrawFn, *, devices: int) -> ArrivalTrace:
     count = draw(st.integers(1, 6))
     models = tuple(
         Model(
@@ -39,12 +39,14 @@ def traces(draw: st.DrawFn, *, devices: int) -> Trace:
         st.integers(1, 9000),
     )
     requests = sorted(draw(st.lists(asked, min_size=1, max_size=60)))
-    machine = Machine(device=draw(st.integers(20, 90)) * GB, stop=draw(st.floats(0, 20)))
-    return Trace("random", "random", machine, models, tuple(Request(*r) for r in requests), 600)
+    machine = Hardware(device=draw(st.integers(20, 90)) * GB, stop=draw(st.floats(0, 20)))
+    return ArrivalTrace(
+        "random", "random", machine, models, tuple(Arrival(*r) for r in requests), 600
+    )
 
 
 @st.composite
-def cards(draw: st.DrawFn, trace: Trace, *, declared: bool) -> UnrulyCard:
+def cards(draw: st.DrawFn, trace: ArrivalTrace, *, declared: bool) -> UnrulyCard:
     return UnrulyCard(
         trace.machine.device,
         declared,
@@ -55,7 +57,7 @@ def cards(draw: st.DrawFn, trace: Trace, *, declared: bool) -> UnrulyCard:
 
 
 @st.composite
-def limits(draw: st.DrawFn, trace: Trace, *, devices: int) -> Limits:
+def limits(draw: st.DrawFn, trace: ArrivalTrace, *, devices: int) -> Limits:
     """Settings that this version does not know are left out."""
     known = {one.name for one in fields(Limits)}
     wanted = {

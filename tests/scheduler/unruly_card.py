@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from router.models import MemoryPlan
 from router.scheduler.actions import Allotment
-from tests.bench.swap.hardware import Model
+from router.simulation.hardware import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from router.models import EngineKey, EngineSpec
 from router.scheduler import actions, events
 from router.scheduler.actions import Action
 from router.scheduler.events import Wanted
-from tests.bench.swap.hardware import Machine, Model
+from router.simulation.hardware import Hardware, Model
 
 MAX_CONCURRENCY = 64  # as the scheduler's default
 
@@ -51,7 +51,7 @@ class Board:
     """A `Decider` that follows a rule."""
 
     def __init__(
-        self, machine: Machine, models: Sequence[Model], rule: Callable[[Board], None]
+        self, machine: Hardware, models: Sequence[Model], rule: Callable[[Board], None]
     ) -> None:
         self.machine, self.models, self._rule = machine, models, rule
         self.now = 0.0

@@ -10,11 +10,11 @@ from bisect import bisect_left
 from itertools import accumulate
 from math import inf
 
-from tests.bench.swap.hardware import Machine, Model
-from tests.bench.swap.traces import Trace
+from router.simulation.arrivals import ArrivalTrace
+from router.simulation.hardware import Hardware, Model
 
 
-def lower_bound(trace: Trace, patience: float, *, prestart: bool = False) -> int:
+def lower_bound(trace: ArrivalTrace, patience: float, *, prestart: bool = False) -> int:
     """The larger of the bounds that apply. `prestart`: processes may wait at their gate."""
     bound = by_windows(trace, patience, prestart=prestart)
     if len(trace.models) == 2 and _Fits(trace).most(frozenset({0, 1})) == 1:
@@ -22,7 +22,7 @@ def lower_bound(trace: Trace, patience: float, *, prestart: bool = False) -> int
     return bound
 
 
-def by_turns(trace: Trace, patience: float, *, prestart: bool = False) -> int:
+def by_turns(trace: ArrivalTrace, patience: float, *, prestart: bool = False) -> int:
     """The fewest turns of two models that do not fit together, if answers took no time.
 
     Then a turn that ends at `e` serves all requests of its model that came by `e`, and the
@@ -55,7 +55,7 @@ def _turns(
         up, turns = other, turns + 1
 
 
-def by_windows(trace: Trace, patience: float, *, prestart: bool = False) -> int:
+def by_windows(trace: ArrivalTrace, patience: float, *, prestart: bool = False) -> int:
     """A bound for any number of models and any sizes.
 
     Take the requests that come in [t, u]. Each of their models holds memory at t, or starts to
@@ -84,14 +84,14 @@ def by_windows(trace: Trace, patience: float, *, prestart: bool = False) -> int:
     return best[0]
 
 
-def _load(machine: Machine, model: Model, *, prestart: bool) -> float:
+def _load(machine: Hardware, model: Model, *, prestart: bool) -> float:
     return (machine.load if prestart else machine.cold_start)(model.weights)
 
 
 class _Fits:
     """How many of some models fit together at most: the smallest."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: ArrivalTrace) -> None:
         self._device = trace.machine.device
         self._sizes = [model.bytes for model in trace.models]
         self._known: dict[frozenset[int], int] = {}

@@ -25,7 +25,7 @@ from router.models import EngineKey, EngineSpec
 from router.scheduler import actions, events
 from router.scheduler.machine import Scheduler
 from router.scheduler.state import Limits
-from tests.bench.swap.hardware import GB, Model
+from router.simulation.hardware import GB, Model
 
 MODELS, ENGINES, WAITING = 1000, 100, 10_000
 IN_FLIGHT = 3  # of each engine at first

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, inf
 
-from tests.bench.swap.records import Outcome
-from tests.bench.swap.world import World
+from router.simulation.records import RequestOutcome
+from router.simulation.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
-def _idle(outcomes: Sequence[Outcome], lasts: float) -> float:
+def _idle(outcomes: Sequence[RequestOutcome], lasts: float) -> float:
     """Sweeps over the changes of two counts: requests that wait, and requests in flight."""
     changes: list[tuple[float, int, int]] = []
     for one in outcomes:
@@ -75,10 +75,10 @@ def _idle(outcomes: Sequence[Outcome], lasts: float) -> float:
     return idle / lasts
 
 
-def _starved(outcomes: Sequence[Outcome]) -> tuple[float, int]:
+def _starved(outcomes: Sequence[RequestOutcome]) -> tuple[float, int]:
     """The longest time without a grant, from the first request that was not granted since."""
     worst, worst_model = 0.0, 0
-    by_model: dict[int, list[Outcome]] = {}
+    by_model: dict[int, list[RequestOutcome]] = {}
     for one in outcomes:
         by_model.setdefault(one.model, []).append(one)
     for model, own in by_model.items():
@@ -91,6 +91,6 @@ def _starved(outcomes: Sequence[Outcome]) -> tuple[float, int]:
     return worst, worst_model
 
 
-def _open_after(one: Outcome, begin: float) -> bool:
+def _open_after(one: RequestOutcome, begin: float) -> bool:
     until = one.granted if one.granted is not None else one.ended
     return until is None or until > begin

@@ -8,10 +8,10 @@ from functools import partial
 
 from router.scheduler.machine import Scheduler
 from router.scheduler.state import Limits
-from tests.bench.swap.hardware import GB
+from router.simulation.arrivals import ArrivalTrace
+from router.simulation.hardware import GB
+from router.simulation.world import Decider
 from tests.bench.swap.rivals import RIVALS
-from tests.bench.swap.traces import Trace
-from tests.bench.swap.world import Decider
 
 HOST = 200 * GB  # what sleeping engines may take of the host's memory
 LARGE_HOST = 400 * GB  # where all models of every trace can sleep
@@ -22,15 +22,15 @@ SPARES = 1  # processes that stand at their gate: the setting's default
 class Mode:
     name: str
     title: str
-    make: Callable[[Trace], Decider]
+    make: Callable[[ArrivalTrace], Decider]
     declared: bool = True  # the operator says how much memory each model takes
 
 
-def _scheduler(trace: Trace, **limits: object) -> Decider:
+def _scheduler(trace: ArrivalTrace, **limits: object) -> Decider:
     return Scheduler(replace(Limits(trace.machine.device), **limits))  # type: ignore[arg-type]
 
 
-def _prestarting(**limits: object) -> Callable[[Trace], Decider]:
+def _prestarting(**limits: object) -> Callable[[ArrivalTrace], Decider]:
     return lambda trace: _scheduler(trace, standby=SPARES, **limits)
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from math import inf
 
 from router.scheduler.events import Wanted
+from router.simulation.arrivals import ArrivalTrace
+from router.simulation.world import World
 from tests.bench.swap.board import Board, Loaded
 from tests.bench.swap.bounds import lower_bound
 from tests.bench.swap.figures import Figures, figures
-from tests.bench.swap.traces import Trace
-from tests.bench.swap.world import World
 
 MARGINS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 40.0, 80.0)  # s; before a swap must begin
 COARSE = (5.0, 20.0, 80.0)  # for traces with more requests than ...
@@ -30,7 +30,7 @@ DOUBTS = (0.1, 0.2, 0.3)  # how often the second best engine goes instead
 class Search:
     """Of many schedules, that with the fewest cold starts in which no request fails."""
 
-    trace: Trace
+    trace: ArrivalTrace
     patience: float
 
     def best(self) -> Figures | None:
@@ -79,7 +79,9 @@ class Clairvoyant:
     """A rule. It loads a model as late as the patience of its first request allows, so that
     others join; and then, the engine goes that must be back last (Belady's choice)."""
 
-    def __init__(self, trace: Trace, margin: float, doubt: float, rng: random.Random) -> None:
+    def __init__(
+        self, trace: ArrivalTrace, margin: float, doubt: float, rng: random.Random
+    ) -> None:
         self._trace, self._margin, self._doubt, self._rng = trace, margin, doubt, rng
         self._names = {f"bench/{model.name}": n for n, model in enumerate(trace.models)}
         self._arrivals = [

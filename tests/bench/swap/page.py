@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import isinf
 
+from router.simulation.world import QUEUE_TIMEOUT
 from tests.bench.swap.figures import Figures
 from tests.bench.swap.modes import modes
 from tests.bench.swap.suite import Bounds, Results, summary
 from tests.bench.swap.traces import LASTS, TRACES
-from tests.bench.swap.world import QUEUE_TIMEOUT
 
 _TEXT = """# Many models in turns
 

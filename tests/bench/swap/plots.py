@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from math import isinf
 
+from router.simulation.world import QUEUE_TIMEOUT
 from tests.bench.swap.figures import Figures
 from tests.bench.swap.modes import modes
 from tests.bench.swap.suite import summary
-from tests.bench.swap.world import QUEUE_TIMEOUT
 
 _LABEL, _BAR, _ROW, _HEAD = 190, 220, 24, 34
 _STYLE = (

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from router.scheduler.events import Wanted
+from router.simulation.arrivals import ArrivalTrace
 from tests.bench.swap.board import Board, Loaded
-from tests.bench.swap.traces import Trace
 
 # Which engine goes first: that with the lowest.
 Order = Callable[[Loaded, float], float]
@@ -131,7 +131,7 @@ class Rival:
     title: str
     rule: Rule
 
-    def decider(self, trace: Trace) -> Board:
+    def decider(self, trace: ArrivalTrace) -> Board:
         return Board(trace.machine, trace.models, self.rule)
 
 

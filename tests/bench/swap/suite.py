@@ -8,12 +8,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from router.simulation.world import QUEUE_TIMEOUT, World
 from tests.bench.swap.bounds import lower_bound
 from tests.bench.swap.figures import Figures, figures
 from tests.bench.swap.modes import modes
 from tests.bench.swap.offline import Search
 from tests.bench.swap.traces import TRACES
-from tests.bench.swap.world import QUEUE_TIMEOUT, World
 
 PATIENCES = (120.0, 300.0, QUEUE_TIMEOUT)
 

@@ -8,35 +8,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
-from tests.bench.swap.hardware import GB, Machine, Model
+from router.simulation.arrivals import Arrival, ArrivalTrace
+from router.simulation.hardware import GB, Hardware, Model
 
 HOURS = 3600.0
 LASTS = 2 * HOURS
 
-ONE_SLOT = Machine(device=24 * GB)  # one 8B model, and no second
-TWO_SLOTS = Machine(device=44 * GB)
-FOUR_SLOTS = Machine()
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    at: float
-    model: int  # index into the trace's models
-    caller: str
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    name: str
-    title: str
-    machine: Machine
-    models: tuple[Model, ...]
-    requests: tuple[Request, ...] = field(repr=False)
-    lasts: float = LASTS
+ONE_SLOT = Hardware(device=24 * GB)  # one 8B model, and no second
+TWO_SLOTS = Hardware(device=44 * GB)
+FOUR_SLOTS = Hardware()
 
 
 def _eights(count: int) -> tuple[Model, ...]:
@@ -66,13 +48,13 @@ def _popularity(count: int, exponent: float) -> list[float]:
 def _trace(
     name: str,
     title: str,
-    machine: Machine,
+    machine: Hardware,
     models: tuple[Model, ...],
     requests: Sequence[tuple[float, int, int]],
-) -> Trace:
+) -> ArrivalTrace:
     ordered = sorted(requests)
-    made = tuple(Request(at, model, f"caller-{model}", n) for at, model, n in ordered)
-    return Trace(name, title, machine, models, made)
+    made = tuple(Arrival(at, model, f"caller-{model}", n) for at, model, n in ordered)
+    return ArrivalTrace(name, title, machine, models, made, LASTS)
 
 
 def alternating(
@@ -81,10 +63,10 @@ def alternating(
     name: str,
     title: str,
     count: int,
-    machine: Machine,
+    machine: Hardware,
     rate: float,
     tokens: Callable[[random.Random], int],
-) -> Trace:
+) -> ArrivalTrace:
     """A B A B ..., one request after the other."""
     rng = random.Random(seed)
     requests = [
@@ -93,7 +75,7 @@ def alternating(
     return _trace(name, title, machine, _eights(count), requests)
 
 
-def zipf(seed: int, *, name: str, rate: float, exponent: float = 1.0) -> Trace:
+def zipf(seed: int, *, name: str, rate: float, exponent: float = 1.0) -> ArrivalTrace:
     rng = random.Random(seed)
     models = _eights(20)
     weights = _popularity(len(models), exponent)
@@ -105,7 +87,7 @@ def zipf(seed: int, *, name: str, rate: float, exponent: float = 1.0) -> Trace:
     return _trace(name, title, FOUR_SLOTS, models, requests)
 
 
-def bursty(seed: int) -> Trace:
+def bursty(seed: int) -> ArrivalTrace:
     """Twelve models. Every 40 s somebody begins to work with one of them, for a while."""
     rng = random.Random(seed)
     models = _eights(12)
@@ -119,7 +101,7 @@ def bursty(seed: int) -> Trace:
     return _trace("bursty", "bursty, 12 models, 4 slots", FOUR_SLOTS, models, requests)
 
 
-def hot_and_cold(seed: int) -> Trace:
+def hot_and_cold(seed: int) -> ArrivalTrace:
     """One model all the time, another one every 100 s. Both fit."""
     rng = random.Random(seed)
     requests = [(at, 0, _tokens(rng, 800)) for at in _poisson(rng, 0.5, LASTS)]
@@ -127,7 +109,7 @@ def hot_and_cold(seed: int) -> Trace:
     return _trace("hot-cold", "a hot model and a cold one", TWO_SLOTS, _eights(2), requests)
 
 
-def huge_and_small(seed: int) -> Trace:
+def huge_and_small(seed: int) -> ArrivalTrace:
     """One model fills the device; six small ones fit beside each other, and not beside it."""
     rng = random.Random(seed)
     small = tuple(Model(f"small-{number}", 8 * GB, 2 * GB) for number in range(6))
@@ -142,7 +124,7 @@ def _one_long(rng: random.Random) -> int:
     return 10_000 if rng.random() < 0.01 else _tokens(rng, 100)
 
 
-TRACES: Mapping[str, Callable[[int], Trace]] = {
+TRACES: Mapping[str, Callable[[int], ArrivalTrace]] = {
     "abab-slow": partial(
         alternating,
         name="abab-slow",

@@ -7,7 +7,7 @@ from math import inf
 _REST = 1.0  # bytes: less is left only by rounding
 
 
-class Loads:
+class WeightReads:
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._left: dict[int, float] = {}  # bytes, by generation

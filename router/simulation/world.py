@@ -15,10 +15,12 @@ from typing import Protocol
 
 from router.models import EngineKey
 from router.scheduler import actions, events
-from tests.bench.swap.card import Card, ExactCard
-from tests.bench.swap.loads import Loads
-from tests.bench.swap.records import Engine, Outcome, Totals
-from tests.bench.swap.traces import Trace
+from router.simulation.arrivals import Arrival, ArrivalTrace
+from router.simulation.broken import must
+from router.simulation.card import Card, ExactCard
+from router.simulation.model_specs import ModelSpecs
+from router.simulation.reads import WeightReads
+from router.simulation.records import RequestOutcome, SimulatedEngine, Totals
 
 QUEUE_TIMEOUT = 480.0  # the setting's default for RunPod's queue
 _TICKS_AT_ONCE = 1000  # more without time passing: what decides is caught in a loop
@@ -32,12 +34,15 @@ class Decider(Protocol):
 
 
 class World:
-    """Runs one trace. `outcomes` and `totals` hold what happened. `card`: the machine's device;
-    the first of them, where it has `further` ones."""
+    """Runs one trace. `outcomes` and `totals` hold what happened.
+
+    `card`: the machine's device; the first of them, where it has `further` ones. `specs`: of
+    the trace's models, where many worlds share them.
+    """
 
     def __init__(
         self,
-        trace: Trace,
+        trace: ArrivalTrace,
         decider: Decider,
         *,
         declared: bool,
@@ -45,46 +50,62 @@ class World:
         card: Card | None = None,
         further: Sequence[Card] = (),
         after_each: Callable[[], None] | None = None,
+        specs: ModelSpecs | None = None,
     ) -> None:
         self.trace, self.machine, self.decider = trace, trace.machine, decider
         self.now = 0.0
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[RequestOutcome] = []
         self.totals = Totals()
-        self.engines: dict[int, Engine] = {}  # by generation
-        self._loads = Loads(trace.machine.load_rate)
-        self._specs = [model.spec(declared=declared) for model in trace.models]
-        self._models = {
-            spec.key: model for spec, model in zip(self._specs, trace.models, strict=True)
-        }
+        self.engines: dict[int, SimulatedEngine] = {}  # by generation
+        self._reads = WeightReads(trace.machine.load_rate)
+        self._specs = specs or ModelSpecs(trace.models, declared=declared)
         self.cards = (card or ExactCard(trace.machine.device), *further)
         self._patience, self._after_each = patience, after_each
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
+        self._ticks = 0  # since time has passed
 
     def run(self) -> None:
         """Until every request has ended, and all that was begun is done."""
         ahead = iter(self.trace.requests)
         request = next(ahead, None)
-        ticks, open_until = 0, self.trace.lasts + self._patience
+        open_until = self.trace.lasts + self._patience
         while True:
             asked = request.at if request is not None else inf
-            due = self._agenda[0][0] if self._agenda else inf
-            wake = max(self.decider.wake_at, self.now)
-            if min(asked, due) == inf and (wake == inf or self.now > open_until):
+            planned, wake = self._planned, self._wake
+            if min(asked, planned) == inf and (wake == inf or self.now > open_until):
                 return
-            ticks = ticks + 1 if wake == self.now else 0
-            if ticks > _TICKS_AT_ONCE:
-                raise RuntimeError(f"time stands still at {self.now}")
-            if wake < min(asked, due):
-                self.now = wake
-                self.tell(events.Tick())
-            elif due <= asked:
-                self.now, _, what = heapq.heappop(self._agenda)
-                what()
-            elif request is not None:
-                self.now = asked
-                self._ask(request.model, request.caller)
+            if request is not None and asked < planned and asked <= wake:
+                self.ask(request)
                 request = next(ahead, None)
+            else:
+                self.step()
+
+    @property
+    def due(self) -> float:
+        """When something happens next, unless a request comes before; `inf`: nothing does."""
+        return min(self._planned, self._wake)
+
+    @property
+    def _planned(self) -> float:
+        return self._agenda[0][0] if self._agenda else inf
+
+    @property
+    def _wake(self) -> float:
+        return max(self.decider.wake_at, self.now)
+
+    def step(self) -> None:
+        """What happens next."""
+        wake = self._wake
+        self._ticks = self._ticks + 1 if wake == self.now else 0
+        if self._ticks > _TICKS_AT_ONCE:
+            raise RuntimeError(f"time stands still at {self.now}")
+        if wake < self._planned:
+            self.now = wake
+            self.tell(events.Tick())
+        else:
+            self.now, _, what = heapq.heappop(self._agenda)
+            what()
 
     def tell(self, event: events.Event) -> None:
         done = self.decider.handle(event, self.now)
@@ -100,28 +121,30 @@ class World:
 
     # --- requests --------------------------------------------------------------------
 
-    def _ask(self, model: int, caller: str) -> None:
+    def ask(self, arrival: Arrival) -> None:
+        """A request comes, now: nothing that is due happens before."""
+        self.now, self._ticks = arrival.at, 0
         number = len(self.outcomes)
-        self.outcomes.append(Outcome(self.now, model))
+        self.outcomes.append(RequestOutcome(self.now, arrival.model, arrival.tokens))
         deadline = self.now + self._patience
-        spec = self._specs[model]
-        self.tell(events.Wanted(number, number, spec, "", deadline, caller))
+        spec = self._specs[arrival.model]
+        self.tell(events.Wanted(number, number, spec, "", deadline, arrival.caller))
 
     def _granted(self, number: int, generation: int) -> None:
         outcome = self.outcomes[number]
         engine = self.engines[generation]
-        assert engine.answers, "granted without an engine"
-        assert outcome.waits, "granted twice, or after a failure"
+        must(engine.answers, "granted without an engine")
+        must(outcome.waits, "granted twice, or after a failure")
         outcome.granted = self.now
-        engine.in_flight += 1
+        engine.in_flight, engine.used = engine.in_flight + 1, self.now
         for card in self._cards_of(generation):
             card.work(generation)
-        seconds = self.trace.requests[number].tokens * self.machine.token
+        seconds = outcome.tokens * self.machine.token
         self.at(seconds, partial(self._answered, number, engine))
 
-    def _answered(self, number: int, engine: Engine) -> None:
+    def _answered(self, number: int, engine: SimulatedEngine) -> None:
         self.outcomes[number].ended = self.now
-        engine.in_flight -= 1
+        engine.in_flight, engine.used = engine.in_flight - 1, self.now
         self.tell(events.Released(number, answered=True))
 
     # --- engines ---------------------------------------------------------------------
@@ -134,7 +157,7 @@ class World:
                 outcome = self.outcomes[waiter]
                 outcome.failed, outcome.ended = error.code, self.now
             case actions.Fetch(spec, attempt):
-                model = self._models[spec.key]
+                model = self._specs.model(spec.key)
                 done = events.Fetched(
                     spec.key, attempt, Path("/snapshot"), model.weights, model.plan
                 )
@@ -153,12 +176,14 @@ class World:
             case actions.Probe(key, generation):
                 self.at(0.1, partial(self._responded, key, generation))
             case actions.Alarm(message, leave):
-                assert not leave, message
+                must(not leave, message)
 
     def _prestart(self, key: EngineKey, generation: int) -> None:
         self.totals.prestarts += 1
         ready = self.now + self.machine.process_start
-        self.engines[generation] = Engine(key, self._models[key], standing_at=ready)
+        self.engines[generation] = SimulatedEngine(
+            key, self._specs.model(key), standing_at=ready
+        )
         self.at(self.machine.process_start, partial(self._stands, generation))
 
     def _stands(self, generation: int) -> None:
@@ -169,7 +194,7 @@ class World:
     def _start(self, key: EngineKey, generation: int, allotment: actions.Allotment) -> None:
         engine = self.engines.get(generation)
         if engine is None:
-            engine = self.engines[generation] = Engine(key, self._models[key])
+            engine = self.engines[generation] = SimulatedEngine(key, self._specs.model(key))
             engine.standing_at = self.now + self.machine.process_start
         self.totals.cold_starts += 1
         engine.started, engine.devices = True, allotment.devices
@@ -188,17 +213,17 @@ class World:
             failed = events.StartFailed(engine.key, generation, "no memory", out_of_memory=True)
             self.tell(failed)
         else:
-            self._loads.begin(generation, engine.model.weights, self.now)
+            self._reads.begin(generation, engine.model.to_read, self.now)
             self._watch_loads()
 
     def _watch_loads(self) -> None:
         """Come back when the next load is done, unless others begin or end before."""
-        due = self._loads.next_done(self.now)
+        due = self._reads.next_done(self.now)
         if due < inf:
             self.at(due - self.now, self._loaded)
 
     def _loaded(self) -> None:
-        if done := self._loads.done(self.now):
+        if done := self._reads.done(self.now):
             for generation in done:
                 self.at(self.machine.warm_up, partial(self._healthy, generation))
             self._watch_loads()
@@ -206,7 +231,7 @@ class World:
     def _cards_of(self, generation: int) -> list[Card]:
         return [self.cards[device] for device in self.engines[generation].devices]
 
-    def _living(self, generation: int) -> Engine | None:
+    def _living(self, generation: int) -> SimulatedEngine | None:
         engine = self.engines.get(generation)
         return None if engine is None or engine.stopping else engine
 
@@ -220,9 +245,9 @@ class World:
 
     def _stop(self, key: EngineKey, generation: int) -> None:
         engine = self.engines[generation]
-        assert not engine.in_flight, "stopped while it answers"
+        must(not engine.in_flight, "stopped while it answers")
         engine.stopping = True
-        self._loads.end(generation, self.now)
+        self._reads.end(generation, self.now)
         self._watch_loads()
         self.at(self.machine.stop, partial(self._gone, key, generation))
 
@@ -235,9 +260,9 @@ class World:
         engine = self.engines[generation]
         seconds = self.machine.copy(engine.model.weights)
         if asleep:
-            assert not engine.in_flight, "put to sleep while it answers"
+            must(not engine.in_flight, "put to sleep while it answers")
             self.totals.sleeps += 1
-            engine.healthy = False
+            engine.healthy, engine.sleeps = False, True
             self.at(seconds, partial(self._asleep, key, generation))
         else:
             self.totals.wakes += 1
@@ -254,7 +279,7 @@ class World:
 
     def _awake(self, key: EngineKey, generation: int) -> None:
         if engine := self._living(generation):
-            engine.healthy = True
+            engine.healthy, engine.sleeps = True, False
             self.tell(events.Awake(key, generation))
 
     def _responded(self, key: EngineKey, generation: int) -> None:

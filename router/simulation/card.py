@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from router.scheduler.actions import Allotment
-from tests.bench.swap.hardware import Model
+from router.simulation.broken import must
+from router.simulation.hardware import Model
 
 
 class Card(Protocol):
@@ -40,7 +41,7 @@ class ExactCard:
     _held: dict[int, int] = field(default_factory=dict)
     _awake: dict[int, int] = field(default_factory=dict)
 
-    def free(self, now: float) -> int:
+    def free(self, now: float) -> int:  # noqa: ARG002  the interface's
         return self.size - sum(self._held.values())
 
     def load(self, generation: int, model: Model, allotment: Allotment, now: float) -> bool:
@@ -48,7 +49,7 @@ class ExactCard:
         if tokens is not None:
             size = min(size, model.weights + model.plan.overhead + model.plan.token * tokens)
         self._held[generation] = self._awake[generation] = size
-        assert self.free(now) >= 0, "more is allotted than there is"
+        must(self.free(now) >= 0, "more is allotted than there is")
         return True
 
     def taken(self, generation: int) -> int | None:
@@ -62,9 +63,9 @@ class ExactCard:
 
     def wake(self, generation: int) -> None:
         self._held[generation] = self._awake[generation]
-        assert self.free(0.0) >= 0, "an engine woke without room"
+        must(self.free(0.0) >= 0, "an engine woke without room")
 
-    def end(self, generation: int, now: float) -> int:
+    def end(self, generation: int, now: float) -> int:  # noqa: ARG002
         self._held.pop(generation, None)
         self._awake.pop(generation, None)
         return 0

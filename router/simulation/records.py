@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from math import inf
 
 from router.models import EngineKey
-from tests.bench.swap.hardware import Model
+from router.simulation.hardware import Model
 
 
 @dataclass(slots=True, eq=False)
-class Outcome:
+class RequestOutcome:
     """What became of one request."""
 
     at: float
     model: int
+    tokens: int = 0
     granted: float | None = None
     ended: float | None = None
     failed: str | None = None  # the error's code
@@ -25,14 +26,16 @@ class Outcome:
 
 
 @dataclass(slots=True, eq=False)
-class Engine:
+class SimulatedEngine:
     key: EngineKey
     model: Model
     standing_at: float = inf  # when the process is, or was, at its gate
     started: bool = False  # past its gate
     healthy: bool = False
     stopping: bool = False
+    sleeps: bool = False
     in_flight: int = 0
+    used: float = 0.0  # when a request last began or ended
     devices: tuple[int, ...] = (0,)
 
     @property

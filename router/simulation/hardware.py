@@ -13,7 +13,7 @@ BYTES_8B = 16 * GB  # the weights of a model of 8 billion parameters, two bytes 
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Hardware:
     """One device and its host.
 
     A cold start of an 8B model takes 40 s: 18 s until the process has done its imports, 18 s to
@@ -49,6 +49,11 @@ class Model:
     weights: int = BYTES_8B  # on each of its devices
     beside: int = 2 * GB  # what an engine needs beside its weights: context, activations, KV
     devices: int = 1
+    reads: int | None = None  # bytes that its start reads; None: its weights
+
+    @property
+    def to_read(self) -> int:
+        return self.weights if self.reads is None else self.reads
 
     @property
     def bytes(self) -> int:
