@@ -174,6 +174,10 @@ def _wait(one: EngineReport, at: _Times) -> Json:
         return {
             "reason": None,
             "seconds": None,
+            "expected_seconds": None,
+            "elapsed_seconds": None,
+            "overdue": False,
+            "guessed": False,
             "room_seconds": None,
             "leaving": [],
             "gives_up_at": None,
@@ -182,6 +186,10 @@ def _wait(one: EngineReport, at: _Times) -> Json:
     return {
         "reason": _word(forecast.reason.name.lower()),
         "seconds": forecast.seconds,
+        "expected_seconds": forecast.expected,
+        "elapsed_seconds": forecast.elapsed,
+        "overdue": forecast.overdue,
+        "guessed": forecast.guessed,
         "room_seconds": forecast.room_in,
         "leaving": [id_of(key) for key in one.wait.leaving],
         "gives_up_at": at(one.wait.gives_up_at),

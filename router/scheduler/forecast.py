@@ -13,6 +13,7 @@ from math import ceil
 # What lasts longer than expected is expected to last for this share of what it took so far.
 # The rest then grows, and is never nothing while it goes on.
 OVERDUE = 0.1
+GUESSED = 0.5  # where the expectation was a guess, because nothing of the kind was measured
 SHORTEST = 1.0  # seconds
 
 
@@ -49,23 +50,39 @@ NO_DOWNLOAD = Download()
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Why a model does not answer yet. Times in seconds from now; None: no telling."""
+    """Why a model does not answer yet. Times in seconds from now; None: no telling.
+
+    Of a start or a waking under way: the seconds that it was `expected` to take, and those that
+    have `elapsed`.
+    """
 
     reason: Reason
     seconds: float | None = None  # until it answers
     room_in: float | None = None  # until the engines that make room have left
+    expected: float | None = None
+    elapsed: float | None = None
+    guessed: bool = False  # no start like it was measured here
 
     @property
     def loads(self) -> bool:
         """The model is being loaded: it would not be any further without other models."""
         return self.reason in _LOADS
 
+    @property
+    def overdue(self) -> bool:
+        """It takes longer than expected, so that `seconds` is worth little."""
+        return self.expected is not None and (self.elapsed or 0.0) > self.expected
+
     def __str__(self) -> str:
+        if self.overdue:
+            took, expected = ceil(self.elapsed or 0.0), ceil(self.expected or 0.0)
+            return f"{self.reason}: longer than expected, {took} s instead of {expected} s"
         if self.room_in is None:
             return str(self.reason)
         return f"{self.reason}: another model leaves in about {ceil(self.room_in)} s"
 
 
-def rest(expected: float, elapsed: float) -> float:
-    """Seconds that are left of what was expected to take so long."""
-    return max(expected - elapsed, OVERDUE * elapsed, SHORTEST)
+def rest(expected: float, elapsed: float, share: float = OVERDUE) -> float:
+    """Seconds that are left of what was expected to take so long. `share`: of what it took so
+    far, which is the least."""
+    return max(expected - elapsed, share * elapsed, SHORTEST)

@@ -155,7 +155,9 @@ class History:
             return seconds
         match stage:
             case Stage.START:
-                return _FIRST_START + size / _FIRST_RATE
+                from_gate = self.known(Stage.FROM_GATE, key, size)
+                guess = _FIRST_START + size / _FIRST_RATE
+                return guess if from_gate is None else from_gate / (1 - _IMPORTS)
             case Stage.PRESTART:
                 return _IMPORTS * self.expected(Stage.START, key, size)
             case Stage.FROM_GATE:

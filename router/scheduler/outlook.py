@@ -6,11 +6,19 @@ models that come before in line, with the durations that were measured here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 from router.scheduler import rejections
-from router.scheduler.forecast import SHORTEST, Download, Forecast, Reason, rest
+from router.scheduler.forecast import (
+    GUESSED,
+    OVERDUE,
+    SHORTEST,
+    Download,
+    Forecast,
+    Reason,
+    rest,
+)
 from router.scheduler.history import Stage
 from router.scheduler.lifecycle import State
 from router.scheduler.placement import Devices
@@ -40,7 +48,9 @@ class Forecasts:
         new = slot.startable and (line is None or slot not in line.places)
         if line is None or new or view.now - line.made_at >= _LASTS:
             line = self._line = _Lineup(view)
-        return _Sight(view).forecast(slot, line, download)
+        sight = _Sight(view)
+        found = sight.forecast(slot, line, download)
+        return replace(found, guessed=True) if sight.guesses(slot, found) else found
 
 
 def place_in(view: View) -> float:
@@ -109,7 +119,10 @@ class _Sight:
     def forecast(self, slot: Slot, line: _Lineup, download: Download) -> Forecast:
         if slot.state in (State.STARTING, State.WAKING):
             loads = Reason.STARTING if slot.state is State.STARTING else Reason.WAKING
-            return self._until(loads, self.settles_at(slot))
+            stage, since = self._stage(slot)
+            expected = self._expected(stage, slot, slot.size)
+            found = self._until(loads, self.settles_at(slot))
+            return replace(found, expected=expected, elapsed=self._now - since)
         if slot.state is State.FETCHING:
             return self._fetching(slot, line, download)
         if slot.state is State.READY:
@@ -150,13 +163,31 @@ class _Sight:
 
     def settles_at(self, slot: Slot) -> float:
         """When an engine no longer takes or frees memory; now, if it does not do so."""
-        stage, since = _STAGES.get(slot.state), slot.moved_at
-        if stage is None:
+        if slot.state not in _STAGES:
             return self._now
-        if stage is Stage.START:
-            stage = Stage.FROM_GATE if slot.from_gate else Stage.START
-            since = slot.process_since
-        return self._now + rest(self._expected(stage, slot, slot.size), self._now - since)
+        stage, since = self._stage(slot)
+        expected = self._expected(stage, slot, slot.size)
+        share = OVERDUE if self._measured(stage, slot) else GUESSED
+        return self._now + rest(expected, self._now - since, share)
+
+    def guesses(self, slot: Slot, found: Forecast) -> bool:
+        """Whether the time that it takes to start the engine is a guess."""
+        if found.seconds is None or found.reason in (Reason.WAKING, Reason.PLACE):
+            return False
+        if slot.state is State.ASLEEP:
+            return False
+        ahead = slot.from_gate if slot.state is State.STARTING else slot.standby is not None
+        return not self._measured(Stage.FROM_GATE if ahead else Stage.START, slot)
+
+    def _measured(self, stage: Stage, slot: Slot) -> bool:
+        return self._view.history.known(stage, slot.key, slot.size) is not None
+
+    def _stage(self, slot: Slot) -> tuple[Stage, float]:
+        """What an engine that takes or gives back memory does, and since when."""
+        stage = _STAGES[slot.state]
+        if stage is not Stage.START:
+            return stage, slot.moved_at
+        return Stage.FROM_GATE if slot.from_gate else stage, slot.process_since
 
     def _fetching(self, slot: Slot, line: _Lineup, download: Download) -> Forecast:
         if download.queued:

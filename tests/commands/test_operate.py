@@ -12,6 +12,7 @@ import pytest
 
 from router.cli import main
 from router.commands.operate.client import WorkerClient
+from router.commands.operate.texts import waiting_text
 from router.commands.operate.top import top
 from router.commands.output import Output
 from tests.commands.stub_worker import GIB, StubWorker, engine, refusal, sse, state, stub_worker
@@ -79,6 +80,22 @@ def test_ps_shows_memory_and_each_model_on_a_line(
     said = "2 of the 2 requests that wait are of caller 3f2a9c01d7e4"
     assert f"acme/b@ccccccc: {said}" in lines
     assert "acme/b@ccccccc gets the room of acme/a@ddddddd" in lines
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"overdue": True}, "1: starting, 45 s, expected 30 s"),
+        ({"overdue": False, "guessed": True}, "1: starting, 4 s to go (a guess)"),
+        ({"overdue": False, "guessed": False}, "1: starting, 4 s to go"),
+    ],
+)
+def test_an_estimate_that_is_used_up_or_a_guess_is_told_as_such(
+    more: dict[str, bool], says: str
+) -> None:
+    times = {"seconds": 4.4, "elapsed_seconds": 45.0, "expected_seconds": 30.0}
+    waiting = {"requests": 1, "reason": "starting", **times, **more}
+    assert waiting_text(waiting) == says
 
 
 def test_ps_of_an_empty_worker_says_so(

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from router.errors import DeadlineExceeded, ModelLoading
 from router.scheduler.events import Wanted
 from router.scheduler.fairness import StartSeconds
-from router.scheduler.forecast import NO_DOWNLOAD, OVERDUE, Download, Forecast, Reason, rest
+from router.scheduler.forecast import (
+    GUESSED,
+    NO_DOWNLOAD,
+    OVERDUE,
+    Download,
+    Forecast,
+    Reason,
+    rest,
+)
 from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import State
 from router.scheduler.outlook import Forecasts, place_in
@@ -45,9 +53,10 @@ def told(
     at: float = NOW,
     download: Download = NO_DOWNLOAD,
     limits: Limits = LIMITS,
+    history: History | None = None,
 ) -> Forecast:
     roster = Roster.of([*others, about], limits, at)
-    view = View(roster, limits, measured(), StartSeconds(), at)
+    view = View(roster, limits, history or measured(), StartSeconds(), at)
     return Forecasts().of(about, view, download)
 
 
@@ -65,29 +74,55 @@ def moved(engine: Slot, seconds_ago: float) -> Slot:
 
 def test_a_start_takes_the_rest_of_what_one_took_here() -> None:
     starting = moved(slot("a", State.STARTING, waits=1), 10)
-    assert told(starting) == Forecast(Reason.STARTING, START - 10)
+    found = Forecast(Reason.STARTING, START - 10, expected=START, elapsed=10)
+    assert told(starting) == found
+    assert not found.overdue
 
 
 def test_a_start_from_the_gate_takes_what_such_a_start_took() -> None:
     starting = moved(slot("a", State.STARTING, waits=1), 10)
     starting.from_gate = True
-    assert told(starting) == Forecast(Reason.STARTING, FROM_GATE - 10)
+    assert told(starting) == Forecast(
+        Reason.STARTING, FROM_GATE - 10, expected=FROM_GATE, elapsed=10
+    )
 
 
 def test_a_start_that_began_before_it_was_wanted_counts_from_there() -> None:
     starting = moved(slot("a", State.STARTING, waits=1), 10)
     starting.process_since = NOW - 30
-    assert told(starting) == Forecast(Reason.STARTING, START - 30)
+    assert told(starting) == Forecast(Reason.STARTING, START - 30, expected=START, elapsed=30)
 
 
 def test_waking_takes_what_waking_took() -> None:
-    assert told(moved(slot("a", State.WAKING, waits=1), 1)) == Forecast(Reason.WAKING, WAKE - 1)
+    assert told(moved(slot("a", State.WAKING, waits=1), 1)) == Forecast(
+        Reason.WAKING, WAKE - 1, expected=WAKE, elapsed=1
+    )
 
 
 def test_the_rest_of_a_start_that_takes_longer_than_expected_grows() -> None:
     starting = moved(slot("a", State.STARTING, waits=1), 0)
     left = [told(starting, at=NOW + seconds).seconds for seconds in (START, 100, 1000)]
     assert left == [OVERDUE * START, OVERDUE * 100, OVERDUE * 1000]
+
+
+def test_a_start_that_takes_longer_than_expected_says_so() -> None:
+    starting = moved(slot("a", State.STARTING, waits=1), 0)
+    late = told(starting, at=NOW + START + 5)
+    assert late.overdue
+    assert str(late) == "starting: longer than expected, 45 s instead of 40 s"
+
+
+def test_the_first_start_of_all_is_a_guess_and_does_not_end_soon_once_it_is_late() -> None:
+    starting = moved(slot("a", State.STARTING, waits=1), 0)
+    begun = told(starting, history=History())
+    assert begun.guessed
+    late = told(starting, at=NOW + 100, history=History())
+    assert late.overdue
+    assert late.seconds == GUESSED * 100
+    waiting = slot("b", State.FETCHED, waits=1)
+    assert told(waiting, history=History()).guessed
+    assert not told(waiting).guessed
+    assert not told(starting).guessed
 
 
 @given(st.floats(0, 1e5), st.floats(0, 1e5))

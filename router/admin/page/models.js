@@ -133,6 +133,7 @@ export function progressOf(engine, now) {
     };
   }
   if (state !== "starting" && state !== "waking") return null;
+  if (waiting.overdue) return { done: 0.98, text: lateText(waiting) };
   const elapsed = Math.max(0, now - engine.since);
   const expected = waiting.seconds === null || waiting.seconds === undefined
     ? engine.last_start?.seconds : elapsed + waiting.seconds;
@@ -144,11 +145,17 @@ export function progressOf(engine, now) {
   };
 }
 
+/** Of a start that takes longer than expected. */
+function lateText({ elapsed_seconds: elapsed, expected_seconds: expected }) {
+  return `longer than expected: ${duration(elapsed)} instead of ${duration(expected)}`;
+}
+
 function waitText(engine, state, now) {
   const { waiting } = engine;
   if (!waiting.requests) return "0";
   const told = [`${count(waiting.requests)}: ${whyText(waiting, state)}`];
-  if (waiting.seconds !== null) told.push(`answers in about ${duration(waiting.seconds)}`);
+  if (waiting.overdue) told.push(lateText(waiting));
+  else if (waiting.seconds !== null) told.push(`answers in about ${duration(waiting.seconds)}${waiting.guessed ? " (a guess)" : ""}`);
   if (waiting.gives_up_at - now < SOON) told.push(`gives up at ${clock(waiting.gives_up_at)}`);
   return told.join(", ");
 }

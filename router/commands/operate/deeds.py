@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from router.commands.operate import status
 from router.commands.operate.client import Json, WorkerClient, path_of
-from router.commands.operate.texts import span_text
+from router.commands.operate.texts import rest_text
 from router.commands.output import Output
 
 
@@ -57,6 +57,5 @@ def _told(identifier: str, engine: Json | None) -> str:
         told.append("pinned")
     if engine["in_flight"]["requests"]:
         told.append(f"{engine['in_flight']['requests']} in flight")
-    if (seconds := engine["waiting"]["seconds"]) is not None:
-        told.append(f"{span_text(seconds)} to go")
+    told += filter(None, [rest_text(engine["waiting"])])
     return f"{status.name_of(engine)} is {', '.join(told)}"

@@ -33,6 +33,16 @@ def waiting_text(waiting: dict[str, Any]) -> str:
     if not waiting["requests"]:
         return ""
     told = [str(waiting["reason"]).replace("_", " ")] if waiting["reason"] else []
-    if waiting["seconds"] is not None:
-        told.append(f"{span_text(waiting['seconds'])} to go")
+    told += filter(None, [rest_text(waiting)])
     return ": ".join(filter(None, (str(waiting["requests"]), ", ".join(told))))
+
+
+def rest_text(waiting: dict[str, Any]) -> str:
+    """How long it still takes; or, where that is longer than expected, how much longer."""
+    if waiting.get("overdue"):
+        took, expected = waiting["elapsed_seconds"], waiting["expected_seconds"]
+        return f"{span_text(took)}, expected {span_text(expected)}"
+    if waiting["seconds"] is None:
+        return ""
+    guess = " (a guess)" if waiting.get("guessed") else ""
+    return f"{span_text(waiting['seconds'])} to go{guess}"
