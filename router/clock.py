@@ -31,16 +31,17 @@ class WorkerClock:
     ) -> None:
         self._monotonic, self._wall = monotonic, wall
         self._frozen = 0.0
-        self._looked_at, self._wall_then = monotonic(), wall()
+        self._wall_then = wall()
+        self._look_at(monotonic())
 
     def __call__(self) -> float:
         # Stands still once a look is overdue, so that the code that runs first after a thaw
         # does not see deadlines pass.
-        return min(self._monotonic(), self._overdue) - self._frozen
+        now = self._monotonic()
+        return min(now, self._overdue) - self._frozen
 
-    @property
-    def _overdue(self) -> float:
-        return self._looked_at + TICK + LATE
+    def _look_at(self, now: float) -> None:
+        self._looked_at, self._overdue = now, now + TICK + LATE
 
     def look(self) -> float:
         """Compare the clocks; to be called every `TICK` seconds.
@@ -51,7 +52,8 @@ class WorkerClock:
         missed = max(0.0, now - self._overdue)
         drift = (wall - self._wall_then) - (now - self._looked_at)
         self._frozen += missed
-        self._looked_at, self._wall_then = now, wall
+        self._wall_then = wall
+        self._look_at(now)
         return max(missed, abs(drift) if abs(drift) > DRIFT else 0.0)
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from router.errors import InvalidModelId
 
@@ -108,9 +109,11 @@ class ResolvedModel:
         return f"{self.repo_id}@{self.commit[:12]}"
 
 
-@dataclass(frozen=True, slots=True)
-class EngineKey:
-    """Requests with the same key share an engine. No token is part of it."""
+class EngineKey(NamedTuple):
+    """Requests with the same key share an engine. No token is part of it.
+
+    A tuple, because each request looks its engine up some times.
+    """
 
     repo_id: str
     commit: str
@@ -169,6 +172,12 @@ class EngineSpec:
     idle_ttl: float | None = None  # seconds; None: never expires
     hf_token: bool = False  # the engine may see the worker's HF_TOKEN
     listed: bool = False  # the other fields come from an operator's entry, not from defaults
+    key: EngineKey = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        model = self.model
+        key = EngineKey(model.repo_id, model.commit, self.flags, self.listed)
+        object.__setattr__(self, "key", key)
 
     @property
     def trusted(self) -> bool:
@@ -184,7 +193,3 @@ class EngineSpec:
     def own_template(self) -> bool:
         """Whether the operator has SGLang use another chat template than the model's."""
         return any(map(sets_template, self.flags))
-
-    @property
-    def key(self) -> EngineKey:
-        return EngineKey(self.model.repo_id, self.model.commit, self.flags, self.listed)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple, Self
 
 from router.errors import RouterError
 from router.models import EngineKey
@@ -13,8 +14,7 @@ from router.scheduler import events
 from router.secrets import Token
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(NamedTuple):
     """An engine that is not stopped to make room while the lease lasts."""
 
     engine: Engine
@@ -23,39 +23,75 @@ class Granted:
 
 
 class Lease:
-    """Made by `EnginePool.lease`, and valid inside that block only."""
+    """Made by `EnginePool.lease`. A `with` block begins and ends it; it is valid inside alone.
+
+    `begin` and `finish` are the pool's.
+    """
+
+    __slots__ = (
+        "_arrival",
+        "_begin",
+        "_finish",
+        "_outcome",
+        "_taken",
+        "answered",
+        "asked_at",
+        "credential",
+        "waited",
+        "wanted",
+    )
 
     def __init__(
         self,
-        number: int,
-        age: int,
+        wanted: events.Wanted,
         credential: Token | None,
+        begin: Callable[[Lease], None],
+        finish: Callable[[Lease], None],
     ) -> None:
-        self.age = age  # of the place in the queue
-        self.credential = credential
+        self.wanted, self.credential = wanted, credential
+        self._begin, self._finish = begin, finish
         self.waited = AT_ONCE
         self.asked_at: float | None = None  # by the pool's clock; None: granted at once
         self.answered = False  # to be set once the engine's whole answer has arrived
-        self._number, self._taken = number, False  # taken: the engine may see the request
-        self._outcome: asyncio.Future[Granted | RouterError] = (
-            asyncio.get_running_loop().create_future()
+        self._taken = False  # the engine may see the request
+        self._outcome: Granted | RouterError | None = None
+        self._arrival: asyncio.Future[None] | None = (
+            None  # of the outcome, for a request that waits
         )
 
-    async def granted(self, within: float | None = None) -> bool:
-        """Wait for the engine; False if it is not there after `within` seconds.
+    def __enter__(self) -> Self:
+        self._begin(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._finish(self)
+
+    @property
+    def age(self) -> int:
+        """Of the place in the queue."""
+        return self.wanted.age
+
+    def take(self) -> bool:
+        """Take the engine; False if it is not there yet.
 
         Raises the `RouterError` that says why there will be none.
         """
-        if not self._outcome.done():
-            # Not awaited itself: a cancelled caller must not cancel the outcome.
-            await asyncio.wait({self._outcome}, timeout=within)
-        if not self._outcome.done():
+        outcome = self._outcome
+        if outcome is None:
             return False
-        outcome = self._outcome.result()
         if isinstance(outcome, RouterError):
             raise outcome
         self._taken = True
         return True
+
+    async def granted(self, within: float | None = None) -> bool:
+        """As `take`, but wait for the engine, at most `within` seconds."""
+        if self._outcome is None:
+            if self._arrival is None:
+                self._arrival = asyncio.get_running_loop().create_future()
+            # Not awaited itself: a cancelled caller must not cancel the arrival.
+            await asyncio.wait({self._arrival}, timeout=within)
+        return self.take()
 
     @property
     def is_granted(self) -> bool:
@@ -63,10 +99,9 @@ class Lease:
 
     @property
     def grant(self) -> Granted:
-        """What was granted. Only after `granted` has returned True."""
-        outcome = self._outcome.result()
-        assert isinstance(outcome, Granted)  # noqa: S101
-        return outcome
+        """What was granted. Only after `take` or `granted` has returned True."""
+        assert isinstance(self._outcome, Granted)  # noqa: S101
+        return self._outcome
 
     @property
     def engine(self) -> Engine:
@@ -74,7 +109,7 @@ class Lease:
 
     @property
     def waiting(self) -> bool:
-        return not self._outcome.done()
+        return self._outcome is None
 
     def waits_from(self, now: float) -> None:
         """It was not granted at once."""
@@ -84,7 +119,10 @@ class Lease:
         self.waited = waited
 
     def deliver(self, outcome: Granted | RouterError) -> None:
-        self._outcome.set_result(outcome)
+        assert self._outcome is None, "it is delivered once"  # noqa: S101
+        self._outcome = outcome
+        if self._arrival is not None:
+            self._arrival.set_result(None)
 
     def forgo(self) -> None:
         """Record that the engine has not seen the request: it can't have done any harm."""
@@ -94,5 +132,5 @@ class Lease:
         """The event that ends this lease. A grant that was never taken ends like a place in
         the queue."""
         if self._taken:
-            return events.Released(self._number, self.answered)
-        return events.Left(self._number)
+            return events.Released(self.wanted.waiter, self.answered)
+        return events.Left(self.wanted.waiter)

@@ -86,7 +86,6 @@ class EnginePool:
         """Set when this machine should take no more work: drain, and leave."""
         return self._executor.at_fault
 
-    @contextmanager
     def lease(
         self,
         spec: EngineSpec,
@@ -95,33 +94,36 @@ class EnginePool:
         deadline: float,
         caller: str | None = None,
         age: int | None = None,
-    ) -> Iterator[Lease]:
+    ) -> Lease:
         """Wait for an engine that runs `spec`, which is started if necessary, and hold it.
 
-        Call `await lease.granted()` inside the block. Leaving the block gives up the place in
-        the queue or the engine, without waiting. The caller must be entitled to the model
-        already.
+        Enter it with `with`, and call `await lease.granted()` inside the block. Leaving the
+        block gives up the place in the queue or the engine, without waiting. The caller must
+        be entitled to the model already.
 
         `credential` is used for a download. `deadline`: when the request stops waiting, by
         the pool's clock. `caller`: this counts against its limits; None: the operator's
         own request. `age`: of an earlier lease, to keep its place in the queue.
         """
         number = next(self._numbers)
-        lease = Lease(number, number if age is None else age, credential)
-        self._leases[number] = lease
-        digest = credential.digest if credential else ""
-        try:
-            if self._broken:
-                lease.deliver(_pool_is_broken())
-            self._feed(events.Wanted(number, lease.age, spec, digest, deadline, caller))
-            if lease.waiting:
-                lease.waits_from(self._clock())
-            yield lease
-        finally:
-            self._feed(lease.end())
-            del self._leases[number]
-            if self._broken and not self._leases:
-                self._unused.set()
+        place = number if age is None else age
+        digest = credential.digest if credential is not None else ""
+        wanted = events.Wanted(number, place, spec, digest, deadline, caller)
+        return Lease(wanted, credential, self._begin, self._finish)
+
+    def _begin(self, lease: Lease) -> None:
+        self._leases[lease.wanted.waiter] = lease
+        if self._broken:
+            lease.deliver(_pool_is_broken())
+        self._feed(lease.wanted)
+        if lease.waiting:
+            lease.waits_from(self._clock())
+
+    def _finish(self, lease: Lease) -> None:
+        self._feed(lease.end())
+        del self._leases[lease.wanted.waiter]
+        if self._broken and not self._leases:
+            self._unused.set()
 
     async def suspect(self, lease: Lease) -> None:
         """Probe an engine after a lease's connection to it broke.
@@ -345,12 +347,10 @@ class EnginePool:
         self._executor.at_fault.set()
 
     def _perform(self, action: actions.Action) -> None:
+        if isinstance(action, actions.Grant):  # before all others: most actions are such
+            self._grant(action)
+            return
         match action:
-            case actions.Grant(waiter, key, generation):
-                engine, lease = self._executor.engines[generation], self._leases[waiter]
-                if lease.asked_at is not None:
-                    lease.has_waited(self.waited(key, lease))
-                lease.deliver(Granted(engine, key, generation))
             case actions.Fail(waiter, error):
                 # A copy for each request: an error that is raised gets a traceback.
                 self._leases[waiter].deliver(copy(error))
@@ -369,6 +369,13 @@ class EnginePool:
                     self._executor.at_fault.set()
             case _:
                 self._executor.perform(action)
+
+    def _grant(self, action: actions.Grant) -> None:
+        waiter, key, generation = action
+        engine, lease = self._executor.engines[generation], self._leases[waiter]
+        if lease.asked_at is not None:
+            lease.has_waited(self.waited(key, lease))
+        lease.deliver(Granted(engine, key, generation))
 
 
 def _is_usual(event: events.Event, done: Sequence[actions.Action]) -> bool:

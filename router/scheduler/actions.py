@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from router.errors import RouterError
 from router.models import EngineKey, EngineSpec
@@ -43,8 +44,7 @@ class Allotment:
         return self.whole, self.smaller, self.sleeps, self.devices, self.tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     waiter: int
     key: EngineKey
     generation: int

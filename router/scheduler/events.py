@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from router.errors import RouterError
 from router.models import EngineKey, EngineSpec, MemoryPlan
@@ -11,9 +12,8 @@ from router.models import EngineKey, EngineSpec, MemoryPlan
 DIGEST_SHOWN = 12  # characters of a digest that tell one from another
 
 
-# From callers.
-@dataclass(frozen=True, slots=True)
-class Wanted:
+# From callers. Tuples where each request makes one: they are made in a third of the time.
+class Wanted(NamedTuple):
     """A request that needs an engine: it waits, and then holds a lease."""
 
     waiter: int  # a number that is given once
@@ -38,8 +38,7 @@ class Left:
     waiter: int
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(NamedTuple):
     """A lease ended."""
 
     waiter: int
@@ -249,8 +248,7 @@ Event = (
 def abridged(event: Event) -> Event:
     """The event as logs and traces may show it: with the first characters of each digest."""
     if isinstance(event, Wanted):
-        return replace(
-            event,
+        return event._replace(
             credential_digest=event.credential_digest[:DIGEST_SHOWN],
             caller=event.caller and event.caller[:DIGEST_SHOWN],
         )

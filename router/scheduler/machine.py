@@ -126,20 +126,18 @@ class Scheduler:
         """
         self._now = now
         slot: EngineLife | None
-        match event:
-            case events.Wanted():
-                slot, done = self._wanted(event)
-            case events.Released(waiter, answered):
-                slot, done = self._released(event, waiter, answered=answered)
-            case events.Left(waiter):
-                slot, done = self._released(event, waiter, answered=None)
-            case _:
-                return self._replan(event, self._advance(event))
-        if self._settled and slot and not slot.queue and slot.state is State.READY:
+        if isinstance(event, events.Wanted):
+            slot, done = self._wanted(event)
+        elif isinstance(event, events.Released):
+            slot, done = self._released(event, event.waiter, answered=event.answered)
+        elif isinstance(event, events.Left):
+            slot, done = self._released(event, event.waiter, answered=None)
+        else:
+            return self._replan(event, self._advance(event))
+        if slot is not None and slot.state is State.READY and not slot.queue and self._settled:
             # The usual request: a ready engine takes it, or has answered it. Nothing to plan.
             self._changed.clear()
-            self._roster.file(slot, now)
-            self.wake_at = min(self.wake_at, self._roster.next_due())
+            self.wake_at = min(self.wake_at, self._roster.note_use(slot, now))
             return done
         return self._replan(event, done)
 
@@ -200,10 +198,14 @@ class Scheduler:
 
     def _wanted(self, request: events.Wanted) -> tuple[EngineLife, list[actions.Action]]:
         key, now = request.spec.key, self._now
-        if key not in self._lives:
-            self._lives[key] = EngineLife(request.spec, self._shared)
-        slot = self._change(self._lives[key])
+        slot = self._lives.get(key)
+        if slot is None:
+            slot = self._lives[key] = EngineLife(request.spec, self._shared)
+        self._changed[slot] = None
         slot.note(request, now)
+        if (granted := slot.serve(request, now)) is not None:
+            self._holders[request.waiter] = slot
+            return slot, [granted]
         if error := slot.refusal(request, now):
             return slot, [actions.Fail(request.waiter, error)]
         made_room: list[actions.Action] = []
@@ -267,7 +269,7 @@ class Scheduler:
         slot = self._holders.pop(waiter, None)
         if slot is None:
             return None, []
-        self._change(slot)
+        self._changed[slot] = None
         slot.note(event, self._now)
         return slot, slot.release(waiter, self._now, answered=answered)
 

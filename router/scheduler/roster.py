@@ -99,6 +99,20 @@ class Roster:
         if filed.due != before.due and filed.due < inf:
             self._push(filed.due, number)
 
+    def note_use(self, slot: Slot, now: float) -> float:
+        """A ready engine took a request or has answered one, and none waits: this can change
+        nothing here but when something is due, which is returned.
+
+        Where that is later now, the slot stays filed for the former time: it is then found not
+        to be due, and filed anew. So a busy engine is filed once in a while.
+        """
+        due = slot.due_at(self._limits, now)
+        filed = self._filed[slot.key]
+        if due < filed.due:
+            self._filed[slot.key] = replace(filed, due=due)
+            self._push(due, filed.number)
+        return due
+
     def _hold(self, devices: tuple[int, ...], size: int) -> None:
         for device in devices:
             self.held[device] += size

@@ -20,6 +20,19 @@ class ServingSlot(FetchingSlot):
 
     __slots__ = ()
 
+    def serve(self, request: events.Wanted, now: float) -> Action | None:
+        """Put a request in flight at once where nothing is to be weighed, as for most; None:
+        look closer, as `Scheduler` does."""
+        if self.queue or self.yielded_by_quota or self.cools_for is not None:
+            return None
+        if request.retried or self.suspicion.active(now):
+            return None
+        self.shared = now - self.shared_at < RECENT
+        if not self.accepts(request.caller, self._limits):
+            return None
+        self.demand.arrive(now)
+        return self._lease(request, now)
+
     def enqueue(self, request: events.Wanted, now: float) -> list[Action]:
         """Take in a request: download its model, put it in flight, or let it wait."""
         suspicious = self.suspicion.active(now)

@@ -104,8 +104,8 @@ def _read(row: typing.Any) -> Limits | list[Fact] | tuple[float, events.Event]: 
 
 
 def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if (names := _fields(type(value))) is not None:
+        return {name: _plain(getattr(value, name)) for name in names}
     if isinstance(value, errors.RouterError):
         return {"code": value.code, "message": value.message, "retry_after": value.retry_after}
     if isinstance(value, tuple):
@@ -121,7 +121,7 @@ def _built(kind: typing.Any, value: typing.Any) -> typing.Any:  # noqa: ANN401  
         if value is None:
             return None
         (kind,) = (one for one in typing.get_args(kind) if one is not types.NoneType)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and _fields(kind) is not None:
         hints = typing.get_type_hints(kind)
         return kind(**{name: _built(hints[name], value[name]) for name in value})
     if kind is errors.RouterError:
@@ -129,6 +129,14 @@ def _built(kind: typing.Any, value: typing.Any) -> typing.Any:  # noqa: ANN401  
     if typing.get_origin(kind) is tuple:
         return tuple(value)
     return kind(value)
+
+
+def _fields(kind: type) -> Sequence[str] | None:
+    """The fields of a class of values; None: it is no such class."""
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind) if field.init]
+    named: Sequence[str] | None = getattr(kind, "_fields", None)  # of a tuple
+    return named
 
 
 def _error(fields: dict[str, typing.Any]) -> errors.RouterError:

@@ -16,8 +16,8 @@ GUARDS = (
     ),
     Guard(
         "After a defect in the pool, later requests are refused",
-        "router.pool.pool:EnginePool.lease",
-        never("_broken").nth(1, of=2),
+        "router.pool.pool:EnginePool._begin",
+        never("_broken"),
         _TEST + "after_a_defect_every_request_is_told_and_the_worker_leaves[an_arrival]",
     ),
     Guard(

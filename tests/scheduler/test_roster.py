@@ -91,6 +91,29 @@ def test_a_slot_that_is_no_longer_due_is_not_handed_out() -> None:
     assert roster.due(2000.0) == []
 
 
+def test_a_busy_engine_stays_filed_for_an_earlier_time_and_is_found_not_to_be_due_then() -> (
+    None
+):
+    one = slot(state=State.READY)
+    one.spec = spec(idle_ttl=100.0)
+    roster = Roster.of([one], LIMITS, 0.0)
+    one.last_used = 60.0
+    assert roster.note_use(one, 60.0) == 160.0
+    assert roster.next_due() == 100.0, "nothing was filed anew"
+    assert roster.due(100.0) == [one]
+    roster.file(one, 100.0)
+    assert roster.next_due() == 160.0
+
+
+def test_an_engine_that_is_due_earlier_than_before_is_filed_for_that_time() -> None:
+    one = slot(state=State.READY)
+    roster = Roster.of([one], LIMITS, 0.0)
+    assert roster.next_due() == inf
+    one.leases[1] = Wanted(1, 1, one.spec, "", 1000.0, "x")
+    one.last_progress = 50.0
+    assert roster.note_use(one, 50.0) == roster.next_due() == 50.0 + LIMITS.stall_timeout
+
+
 class Filing(RuleBasedStateMachine):
     """Any changes, each filed: the indices are those of a roster that is made anew."""
 
