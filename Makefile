@@ -46,8 +46,8 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 lock: .venv/ready
-	$(COMPILE) pyproject.toml -o requirements.txt
-	$(COMPILE) pyproject.toml --group dev -c requirements.txt -o tests/requirements.txt
+	$(COMPILE) pyproject.toml --extra otel -o requirements.txt
+	$(COMPILE) pyproject.toml --extra otel --group dev -c requirements.txt -o tests/requirements.txt
 	$(COMPILE) --group build -c tests/requirements.txt -o requirements-build.txt
 	$(COMPILE) --group image-check -o tests/image/requirements.txt
 	$(COMPILE) --group audit -o tests/audit/requirements.txt

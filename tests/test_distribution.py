@@ -12,12 +12,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import router
-from tests.import_graph import ROOT, imports, is_ours, modules
+from tests.import_graph import ROOT, imports, is_ours, modules, room
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DECLARED = {
     canonicalize_name(requirement.name): requirement
     for requirement in map(Requirement, PROJECT["project"]["dependencies"])
+}
+OPTIONAL = {
+    canonicalize_name(requirement.name): requirement
+    for requirement in map(Requirement, PROJECT["project"]["optional-dependencies"]["otel"])
 }
 RUNTIME, DEVELOPMENT = "requirements.txt", "tests/requirements.txt"
 LOCKS = (
@@ -36,27 +40,34 @@ def pins(lock: str) -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in found}
 
 
-def imported() -> set[str]:
-    """The distributions that the router and the engines import."""
+def imported(*, by_traces: bool) -> list[set[str]]:
+    """What the router and the engines import: the distributions that each package is of."""
     packages = {
         name.partition(".")[0]
         for module in modules()
         for name in imports(module)
-        if not is_ours(name)
+        if not is_ours(name) and (room(module) == "traces") is by_traces
     }
     owners = packages_distributions()
-    return {canonicalize_name(owners[package][0]) for package in packages}
+    return [{canonicalize_name(one) for one in owners[package]} for package in packages]
 
 
 def test_the_declared_dependencies_are_the_packages_that_are_imported() -> None:
-    assert imported() == DECLARED.keys()
+    found = imported(by_traces=False)
+    assert {min(owners) for owners in found} == DECLARED.keys()
+
+
+def test_the_extra_has_what_is_imported_for_spans_alone() -> None:
+    found = imported(by_traces=True)
+    assert all(owners & OPTIONAL.keys() for owners in found)
+    assert OPTIONAL.keys() <= set().union(*found)
 
 
 def test_the_lock_pins_what_is_declared() -> None:
     locked = pins(RUNTIME)
     wrong = {
         name: locked.get(name)
-        for name, requirement in DECLARED.items()
+        for name, requirement in (DECLARED | OPTIONAL).items()
         if name not in locked or not requirement.specifier.contains(locked[name])
     }
     assert not wrong, "run `make lock`"

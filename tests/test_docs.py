@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk import environment_variables
 
 from engines.flags import FLAGS, GONE, GONE_VALUES
 from router.config import keys_file, models_file
@@ -103,6 +104,7 @@ def test_settings_in_a_command_line_have_values_that_the_code_takes(name: str) -
 def test_a_setting_that_a_document_names_exists(name: str) -> None:
     known = {*FLAGS, "ENGINE_ARGS", *GONE, *OTHERS}
     known |= {name for one in SETTINGS.values() for name in one.names}
+    known |= set(vars(environment_variables))  # of OpenTelemetry's SDK
     named = {
         match[1]
         for text in quoted(name)

@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "requests": BASE
     | {"config", "logs", "told", "access", "pool", "scheduler", "side_process"},
     "admin": BASE | {"config", "downloads.disk", "pool", "requests", "scheduler"},
+    "traces": BASE | {"config.errors", "pool.loading", "requests", "router"},
     "running": {"config", "pool", "requests"},
     "openapi": {"errors", "requests", "router"},  # `router` has the version
     "http": BASE | {"access", "config", "openapi", "requests", "side_process"},
@@ -71,6 +72,8 @@ KNOWN_BY = {
     "rich": {"commands"},
     "prometheus_client": {"admin"},
     "cachetools": {"hub", "http", "access"},
+    "opentelemetry": {"traces"},
+    "requests": {"traces"},
 }
 NEVER = {"torch", "sglang", "transformers", "tests", "examples"}
 

@@ -24,6 +24,7 @@ from router.repository.conditions import Machine
 from router.repository.directory import task_of_directory
 from router.repository.spread import spanned
 from router.secrets import Secret
+from router.traces.collector import Collector, configured_collector
 
 _MORE_MODELS = "SGLANG_EXTERNAL_MODEL_PACKAGE"  # SGLang's: architectures from elsewhere
 
@@ -39,6 +40,7 @@ class Configuration:
     engine_flags: tuple[str, ...]
     engine_user: User | None
     keys: CallerKeys = field(default_factory=CallerKeys)
+    collector: Collector | None = None  # of spans
     knows_sglang: bool = True  # the engines run the release that the tables are about
     has_saver: bool = False  # engines can sleep
     has_gate: bool = False  # an engine's process can be started ahead
@@ -74,8 +76,10 @@ class Configuration:
             check_places(catalog.models, common, lambda: len(find_gpus(environ)))
         with mistakes.collecting():
             credentials = Credentials.read(settings, catalog, environ)
+        with mistakes.collecting():
+            collector = configured_collector(environ)
         mistakes.raise_any()
-        return cls(environ, settings, catalog, credentials, common, user, keys)
+        return cls(environ, settings, catalog, credentials, common, user, keys, collector)
 
     def with_engines(self, found: Finding) -> Configuration:
         """With what `ENGINE_PYTHON` has."""
@@ -97,7 +101,8 @@ class Configuration:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """What must never be logged, and can change at a restart alone."""
-        return (*self.settings.secrets, *self.credentials.secrets)
+        more = () if self.collector is None else self.collector.secrets
+        return (*self.settings.secrets, *self.credentials.secrets, *more)
 
     @property
     def secrets_and_keys(self) -> tuple[Secret, ...]:

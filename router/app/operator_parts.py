@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from router import __version__
 from router.access.authorize import Admission
@@ -34,10 +35,14 @@ from router.logs import Redactor
 from router.pool.engine_log import EngineLog
 from router.pool.pool import EnginePool
 from router.requests.activity import Activity
-from router.requests.recorder import Recorder
+from router.requests.record import Record
+from router.requests.recorder import Observer, Recorder
 from router.requests.service import Service
 from router.requests.upstream import HttpUpstream
 from router.running import Run
+
+if TYPE_CHECKING:  # its packages are there only where it is used
+    from router.traces.spans import Spans
 
 _log = logging.getLogger("router")
 
@@ -45,10 +50,15 @@ _log = logging.getLogger("router")
 class Witnesses:
     """What hears of all that happens, and tells the operator."""
 
-    def __init__(self, redact: Redactor) -> None:
-        self.redact = redact
+    def __init__(self, redact: Redactor, spans: Spans | None) -> None:
+        self.redact, self.spans = redact, spans
         self.metrics, self.engine_log = Metrics(), EngineLog(redact)
-        self.recorder = Recorder(Activity(), [self.metrics.request], redact=redact)
+        observers: list[Observer] = [self.metrics.request]
+        new: Callable[..., Record] = Record
+        if spans is not None:
+            observers.append(spans.tell)
+            new = spans.open
+        self.recorder = Recorder(Activity(), observers, new=new, redact=redact)
 
 
 @dataclass(frozen=True, slots=True)

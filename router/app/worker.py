@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from router.access.keyring import Keyring
 from router.admin.admin import Admin
@@ -20,6 +21,9 @@ from router.requests.recorder import Recorder
 from router.requests.service import Service
 from router.running import drain, in_background
 from router.tasks import cancel
+
+if TYPE_CHECKING:  # its packages are there only where it is used
+    from router.traces.spans import Spans
 
 
 class Worker:
@@ -39,7 +43,8 @@ class Worker:
         """`redactor`: the log's, so that both know the same secrets."""
         self._configuration, self._clock = configuration, clock or WorkerClock()
         redactor = redactor or Redactor(configuration.secrets_and_keys)
-        self._witnesses = Witnesses(redactor)
+        self._spans = _spans(configuration)
+        self._witnesses = Witnesses(redactor, self._spans)
         settings, named = configuration.settings, configuration.keys.keys
         self.keys = Keyring(
             [key.reveal() for key in settings.api_keys],
@@ -76,6 +81,9 @@ class Worker:
         """Put everything together; close what it holds when the block ends."""
         async with AsyncExitStack() as stack:
             basis = Basis(self._configuration, self._clock, stack, self._witnesses, self.keys)
+            if self._spans is not None:
+                self._spans.start()
+                stack.push_async_callback(self._spans.close)
             parts = Assembly(basis).build()
             self._parts = parts
             # Until the end: if nothing watches the clock it stands still, and no drain
@@ -99,3 +107,11 @@ class Worker:
     def _opened(self) -> Parts:
         assert self._parts is not None, "open first"  # noqa: S101
         return self._parts
+
+
+def _spans(configuration: Configuration) -> Spans | None:
+    if configuration.collector is None:
+        return None
+    from router.traces.spans import Spans  # noqa: PLC0415 - 0.1 s, and packages that may be missing
+
+    return Spans(configuration.collector)

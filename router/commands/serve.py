@@ -40,6 +40,8 @@ def serve(environ: Mapping[str, str], *, queue: bool) -> int:
     try:
         configuration = Configuration.read(environ, _platform(environ, queue=queue))
         cache_warning = _check_cache(configuration)
+        if configuration.collector is not None:
+            configuration.collector.check_installed()
         check = InterpreterCheck.begin(configuration.settings.engine_python, environ)
     except SettingsError as error:
         print(told("The settings can't be used", error), file=sys.stderr)  # noqa: T201

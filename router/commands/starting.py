@@ -69,6 +69,9 @@ def lines(configuration: Configuration, found: Finding) -> Iterator[StartLine]:
     yield cache(settings)
     yield callers(settings)
     yield limits(settings)
+    if configuration.collector is not None:
+        address = configuration.collector.address
+        yield StartLine(f"spans of requests go to {address}", {"collector": address})
 
 
 def versions(found: Finding) -> StartLine:

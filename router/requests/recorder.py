@@ -34,7 +34,8 @@ def known_route(path: str) -> str:
 
 
 class Recorder:
-    """`observers` are called with each record that is complete. `redact` takes secrets out of
+    """`observers` are called with each record that is complete. `new` makes a record, with
+    the parameters of `Record`. `redact` takes secrets out of
     what is not a known word or a number: the ids that callers choose, and names of models and
     callers."""
 
@@ -43,12 +44,13 @@ class Recorder:
         activity: Activity | None = None,
         observers: Sequence[Observer] = (),
         *,
+        new: Callable[..., Record] = Record,
         redact: Callable[[str], str] = redact,
         clock: Callable[[], float] = time.perf_counter,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.activity = activity or Activity()
-        self._observers, self._redact = observers, redact
+        self._observers, self._redact, self._new = observers, redact, new
         self._clock, self._wall = clock, wall
         self._names = {"": ""}  # of models and callers, as they are told
 
@@ -64,7 +66,7 @@ class Recorder:
     ) -> Record:
         """`route` and `method`: known words only. `chosen`: the caller chose the id. `trace`:
         the caller's."""
-        record = Record(
+        record = self._new(
             route,
             transport=transport,
             method=method,

@@ -207,3 +207,22 @@ def test_an_old_a_broken_and_a_missing_driver_differ() -> None:
     assert gpus(Driver("535.1"))["driver"].grade is Grade.WARNING
     assert gpus(Driver(broken=True))["GPU"].grade is Grade.PROBLEM
     assert gpus(Driver(), {"CUDA_VISIBLE_DEVICES": ""})["GPU"].grade is Grade.WARNING
+
+
+def test_where_spans_go_is_told_and_what_is_missing_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    password = "a" * 12
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"https://me:{password}@collector:4318"}
+
+    def line() -> ExamLine:
+        return next(one for one in read_settings(environ)[1] if one.topic == "spans")
+
+    assert line() == ExamLine(
+        "spans", Grade.OK, "of requests are sent to https://collector:4318/v1/traces"
+    )
+    monkeypatch.setattr("router.traces.collector._is_installed", lambda: False)
+    missing = line()
+    assert missing.grade is Grade.PROBLEM
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in missing.text
+    assert password not in missing.text

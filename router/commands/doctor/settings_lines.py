@@ -11,6 +11,7 @@ from router.commands.variables import misspelled_variables
 from router.config.errors import SettingsError
 from router.config.platform import Platform, detect
 from router.config.settings import SETTINGS
+from router.traces.collector import Collector
 
 _TOPIC = "settings"
 _RUNPOD = ("RUNPOD_POD_ID", "RUNPOD_ENDPOINT_ID", "RUNPOD_WEBHOOK_GET_JOB", "RUNPOD_API_KEY")
@@ -41,6 +42,16 @@ def _settings_lines(configuration: Configuration) -> Iterator[ExamLine]:
     if models:
         yield ok("models", ", ".join(model.name for model in models))
     yield ok("tokens", configuration.credentials.summary())
+    if configuration.collector is not None:
+        yield _spans_line(configuration.collector)
+
+
+def _spans_line(collector: Collector) -> ExamLine:
+    try:
+        collector.check_installed()
+    except SettingsError as error:
+        return problem("spans", str(error), "install these packages, or unset the variable")
+    return ok("spans", f"of requests are sent to {collector.address}")
 
 
 def runpod_lines(environ: Mapping[str, str]) -> Iterator[ExamLine]:

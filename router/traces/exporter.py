@@ -1,0 +1,80 @@
+"""The way to the collector: spans are sent by a thread, and a failure is told once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import requests
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+_log = logging.getLogger("router.traces")
+
+_OF_EACH_BATCH = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+_OF_EACH_LOST_SPAN = "opentelemetry.sdk._shared_internal"
+
+
+class CollectorExporter(SpanExporter):
+    """Sends spans to `address`, as OpenTelemetry's variables say."""
+
+    def __init__(self, address: str) -> None:
+        self._address, self._session = address, _Session()
+        self._inner = OTLPSpanExporter(session=self._session)
+        self._fails = self._told_of_losses = False
+        logging.getLogger(_OF_EACH_BATCH).setLevel(logging.CRITICAL)
+        logging.getLogger(_OF_EACH_LOST_SPAN).addFilter(self._tell_once)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = self._inner.export(spans)
+        fails = result is not SpanExportResult.SUCCESS
+        if fails and not self._fails:
+            _log.warning(
+                "spans can't be sent to %s: %s; they are lost until they can",
+                self._address,
+                self._session.failure or "no answer",
+            )
+        elif self._fails and not fails:
+            _log.info("spans are sent to %s again", self._address)
+        self._fails = fails
+        return result
+
+    def _tell_once(self, _: logging.LogRecord) -> bool:
+        if not (self._fails or self._told_of_losses):
+            self._told_of_losses = True
+            _log.warning("spans get lost: there are more than %s takes", self._address)
+        return False
+
+    def shutdown(self) -> None:
+        """Try no more. Called again: nothing more."""
+        logging.getLogger(_OF_EACH_LOST_SPAN).removeFilter(self._tell_once)
+        self._inner.shutdown()  # type: ignore[no-untyped-call]
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._inner.force_flush(timeout_millis)
+
+
+class _Session(requests.Session):
+    """Remembers why the last request failed; "": it did not."""
+
+    failure = ""
+
+    def send(self, request: requests.PreparedRequest, **kwargs: object) -> requests.Response:
+        try:
+            answer = super().send(request, **kwargs)
+        except Exception as error:
+            self.failure = _cause(error)
+            raise
+        self.failure = "" if answer.ok else f"it answers {answer.status_code}"
+        return answer
+
+
+def _cause(error: BaseException) -> str:
+    """The error of the operating system behind it, where there is one. Repeats no address."""
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, OSError) and at.strerror:
+            return at.strerror
+        at = at.__cause__ or at.__context__
+    return type(error).__name__
