@@ -43,6 +43,7 @@ _UNSUPPORTED = re.compile(
     r"|This modeling file requires the following packages that were not found )"
 )
 
+_RECENT = 60  # lines: other processes of the engine tell of the death of one
 _MAX_LINE = 4096  # characters
 _MAX_REASON = 500
 _MAX_TOLD = 300
@@ -58,6 +59,7 @@ class FailureReason:
     def __init__(self) -> None:
         self.out_of_memory = False
         self._error = ""
+        self._age = 0  # lines since the error
         self._last = ""
 
     def add(self, line: str) -> None:
@@ -67,17 +69,29 @@ class FailureReason:
         text = _STAMP.sub("", plain).strip()
         if _BARE.fullmatch(self._error) and _goes_on(plain.strip()):
             text = f"{self._error} {text}"
+        self._age += 1
         if _ERROR.search(text):
+            self._age = 0
             # In this order: half of a token is no longer known by its shape.
             self._error = redact(text[:_MAX_LINE])[:_MAX_REASON]
         if text:
             self._last = text[:_MAX_LINE]
 
+    def started(self) -> None:
+        """It is up: what was printed until now explains no death to come."""
+        self.out_of_memory, self._error = False, ""
+
     def __str__(self) -> str:
-        """The last error, else the last line, else nothing.
+        """The last error, if it was among the last lines; else nothing: any other line is no
+        cause.
 
         Only for the operator's log, because it may contain local paths.
         """
+        return self._error if self._age < _RECENT else ""
+
+    @property
+    def last(self) -> str:
+        """The last error, else the last line: what an engine that is not ready does."""
         return self._error or redact(self._last)[:_MAX_REASON]
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,8 +19,8 @@ import aiohttp
 
 from engines import command
 from engines.door import Door, new_door
-from engines.failure import FailureReason, clean
-from engines.gate import NOISE, EngineGate
+from engines.engine_output import EngineOutput
+from engines.gate import EngineGate
 from engines.kernel_cache import KernelCache
 from engines.lodging import Lodging, Lodgings, User
 from engines.needs import ModelNeeds, needs_of
@@ -36,6 +37,7 @@ from router.tasks import finish
 
 _HEALTH_TIMEOUT = aiohttp.ClientTimeout(22.0)  # SGLang itself fails after 20
 STOP_GRACE = 6.0  # seconds; SIGINT ends an idle engine in 0.4 to 2.5
+_KILLED = " (by hand, or by the kernel where memory ran out)"
 KILL_AFTER = 10.0  # seconds; a process that uses a GPU may die slowly
 
 
@@ -45,7 +47,7 @@ class SglangEngine:
     def __init__(
         self,
         process: EngineProcess,
-        failure: FailureReason,
+        output: EngineOutput,
         door: Door,
         served_name: str,
         lodging: Lodging,
@@ -57,7 +59,7 @@ class SglangEngine:
     ) -> None:
         self._process = process
         self._lodging = lodging
-        self._failure = failure
+        self._output = output
         self.url, self.door_key, self.signed = door.url, door.key, door.signed
         self.served_name = served_name
         self.context_length: int | None = None
@@ -67,7 +69,9 @@ class SglangEngine:
 
     async def exited(self) -> str:
         ended = await self._process.exited()
-        return f"{ended}: {self._failure}"
+        hint = _KILLED if ended.signal == signal.SIGKILL else ""
+        error = str(self._output.failure)
+        return f"{ended}{hint}: {error}" if error else f"{ended}{hint}"
 
     async def probe(self) -> bool:
         if not self._switch.awake:
@@ -99,6 +103,7 @@ class SglangEngine:
             await asyncio.to_thread(self._lodging.kernels.keep)
 
     async def stop(self, *, at_once: bool = False) -> None:
+        self._output.ends = True
         await self._process.stop(0.0 if at_once else STOP_GRACE)
         await asyncio.to_thread(self._lodging.clear)
 
@@ -158,27 +163,18 @@ class SglangLauncher:
         if gate is not None and not command.may_wait(spec, allotment, self._device):
             allotment, gate = await gate.opened(), None
         name = command.served_name(spec.model)
-        failure = FailureReason()
-
-        def on_line(line: str) -> None:
-            failure.add(line)
-            if NOISE in line:
-                return
-            text = clean(line)
-            self._log.info("engine[%s] %s", name, text)
-            if self._keep is not None:
-                self._keep(spec.model.repo_id, text)
+        output = EngineOutput(spec.model.repo_id, name, self._log, self._keep)
 
         cache = command.cache_size(self._device)
         needs = await needs_of(snapshot, spec.model.task, cache, self._aside)
         if spec.own_template:  # what it makes of the model is not known
             needs = replace(needs, scores_pairs=None)
         process, lodging, door, own_gate = await self._spawn(
-            spec, snapshot, needs, allotment, on_line, waits=gate is not None
+            spec, snapshot, needs, allotment, output, waits=gate is not None
         )
         engine = SglangEngine(
             process,
-            failure,
+            output,
             door,
             name,
             lodging,
@@ -187,13 +183,14 @@ class SglangLauncher:
             task=spec.model.task,
             sleeps=allotment.sleeps,
         )
-        watch = StartWatch(engine.exited, failure, self._start_timeout)
+        watch = StartWatch(engine.exited, output.failure, self._start_timeout)
         try:
             if gate is not None and own_gate is not None:
                 await _pass(EngineGate(own_gate, self._sessions), gate, watch)
             ready = until_ready(engine, command.model_path(snapshot), self._sessions)
             engine.context_length = await watch.step(ready)
             await engine.keep_kernels()
+            output.failure.started()
         except BaseException:
             # To the end, even if this task is cancelled: a failed start leaves no process.
             await finish(engine.stop(at_once=True))

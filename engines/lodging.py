@@ -72,6 +72,7 @@ class Lodgings:
         self._user, self._python = user, python
         self._numbers = count(1)
         self._root: Path | None = None
+        self._has_told = False
 
     def new(self, snapshot: Path) -> Lodging:
         """Raises `OSError`."""
@@ -86,11 +87,19 @@ class Lodgings:
         if unreadable is None:
             home = self._root / "home"  # kernels that one engine compiles serve the others
             return _made(Lodging(directory, home, str(self._user)), self._user)
-        _log.warning(
-            "this engine runs as root, without capabilities: the user %s can't use %s",
-            *(self._user, unreadable),
-        )
+        self._tell(self._user, unreadable)
         return _made(Lodging(directory, None, BARE), None)
+
+    def _tell(self, user: User, unreadable: Path) -> None:
+        level = logging.DEBUG if self._has_told else logging.WARNING
+        self._has_told = True
+        _log.log(
+            level,
+            "engines run as root, without capabilities, where the user %s (ENGINE_USER) can't "
+            "use their files, such as %s: let it read them (chmod o+rX, also of the folders "
+            "above), or set ENGINE_USER=root to keep it so",
+            *(user, unreadable),
+        )
 
     def _unreadable(self, user: User, snapshot: Path) -> Path | None:
         python = shutil.which(self._python)

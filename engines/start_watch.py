@@ -52,7 +52,7 @@ class StartWatch:
                 )
             if not done.done():
                 raise EngineStartError(
-                    f"not ready after {self._seconds:g} s; last output: {self._failure}"
+                    f"not ready after {self._seconds:g} s; last output: {self._failure.last}"
                 )
             return done.result()
         finally:

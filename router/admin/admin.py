@@ -156,6 +156,12 @@ class Admin:
             raise InvalidRequest("MODELS_CONFIG pins this model: it can only be unloaded.")
         return self._each("unpin", meant, self._pool.unpin)
 
+    def known(self, name: str) -> str:
+        """The repository of a model that a state shows, by any of its names; else nothing."""
+        shown = self._pool.report().report.engines
+        meant = self._names.meant(name, (one.spec for one in shown))
+        return meant[0].model.repo_id if meant else ""
+
     async def reload(self) -> bytes:
         """Read the models file anew. Raises `InvalidRequest`, and then nothing has changed."""
         _log.info("the operator says: reload")
@@ -166,7 +172,16 @@ class Admin:
             except RouterError as error:
                 _log.error("%s can't be loaded: %s", model.name, error.message)
         unloaded = sorted({id_of(key) for key in done.unloaded})
-        return to_json({"unloaded": unloaded, "models": self._names.listed()})
+        sources = done.sources
+        return to_json(
+            {
+                "unloaded": unloaded,
+                "models": self._names.listed(),
+                "models_file": sources.models_file,
+                "keys_file": sources.keys_file,
+                "keys": sources.keys,
+            }
+        )
 
     async def hang_up(self) -> None:
         """Reload, for a signal. A file that is wrong is told in the log."""

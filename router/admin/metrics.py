@@ -12,7 +12,7 @@ from itertools import chain
 from prometheus_client.core import Metric
 
 from router.admin.series import Counts, ModelLabels, Times
-from router.requests.record import Record
+from router.requests.record import OPERATOR, Record
 from router.scheduler import actions, events
 from router.scheduler.lifecycle import Cause
 
@@ -109,7 +109,8 @@ class Metrics:
 
     def request(self, record: Record) -> None:
         """A request has ended."""
-        model = self._models.of(record.model)
+        # What the operator does to a model is no use of it.
+        model = self._models.of("" if record.caller == OPERATOR else record.model)
         self._requests.add((record.transport, record.route, model, record.outcome))
         if not model:
             return

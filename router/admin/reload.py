@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from router.admin.names import entry_of
 from router.config.catalog import Catalog, OperatorModel
 from router.config.errors import SettingsError
+from router.config.sources import Sources
 from router.errors import InvalidRequest
 from router.models import EngineKey, EngineSpec
 from router.secrets import Secret
@@ -32,6 +33,9 @@ class ModelsRead(Protocol):
     @property
     def secrets(self) -> tuple[Secret, ...]: ...
 
+    @property
+    def sources(self) -> Sources: ...
+
 
 C = TypeVar("C", bound=ModelsRead)
 
@@ -49,10 +53,11 @@ class Engines(Protocol):
 @dataclass(frozen=True, slots=True)
 class Reloaded:
     """`unloaded`: engines of models that are gone or have changed. `new`: models that are to be
-    preloaded, and were not listed so before."""
+    preloaded, and were not listed so before. `sources`: what was read."""
 
     unloaded: tuple[EngineKey, ...]
     new: tuple[OperatorModel, ...]
+    sources: Sources = field(default_factory=Sources)
 
 
 class Reload(Generic[C]):
@@ -88,8 +93,11 @@ class Reload(Generic[C]):
             self._current = read
             for key in stale:
                 self._engines.unload(key)
-        _log.info("reloaded: %d models, %d engines to unload", len(after.models), len(stale))
-        return Reloaded(stale, new)
+        _log.info(
+            "reloaded: %s; %d models are yours, %d engines to unload",
+            *(read.sources, len(after.models), len(stale)),
+        )
+        return Reloaded(stale, new, read.sources)
 
     def _check(self, read: C) -> None:
         """Raises `SettingsError` for what takes a new process."""

@@ -72,5 +72,5 @@ def _done(now: float, action: actions.Action) -> Iterator[Happening]:
                 yield Happening(now, cause.replace(" ", "_"), key, generation, detail)
             else:
                 yield Happening(now, _DISMISSED, key, generation, why)
-        case actions.Alarm(message) | actions.Tell(message):
+        case actions.Alarm(message):
             yield Happening(now, "alarm", text=message)

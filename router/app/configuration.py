@@ -18,6 +18,7 @@ from router.config.caller_keys import CallerKeys
 from router.config.catalog import Catalog
 from router.config.errors import MistakesSoFar
 from router.config.settings import Platform, Settings
+from router.config.sources import Sources
 from router.downloads.cache_check import snapshot_on_disk
 from router.pool.history_file import HistoryFile
 from router.repository.conditions import Machine
@@ -91,6 +92,10 @@ class Configuration:
             sglang=found.version,
             engines_lack=found.lacks,
         )
+
+    @property
+    def sources(self) -> Sources:
+        return Sources.of(self.settings, len(self.keys.keys))
 
     @property
     def gpus(self) -> int:

@@ -120,8 +120,6 @@ class OperatorParts:
         if read.keys.warning:
             _log.warning("%s", read.keys.warning)
         self._keys.become(read.keys.keys)
-        if self._settings.api_keys_file is not None:
-            _log.info("%d keys of API_KEYS_FILE", len(read.keys.keys))
         self._configuration.catalog.become(read.catalog)
         self._witnesses.metrics.name_operators(_repositories(read.catalog))
         self._tokens |= read.credentials.of_models

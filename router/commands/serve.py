@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import sys
@@ -113,6 +114,17 @@ def _platform(environ: Mapping[str, str], *, queue: bool) -> Platform:
     return Platform.PLAIN if found is Platform.QUEUE else found
 
 
+def _cannot_listen(settings: Settings, error: OSError) -> str:
+    """`asyncio` says the address once more, in the middle of a text of its own."""
+    known = error.errno is not None and error.errno > 0
+    reason = os.strerror(error.errno) if known and error.errno else error.strerror or error
+    ports = f":{settings.port}"
+    if settings.port_health is not None:
+        ports += f" or :{settings.port_health}"
+    busy = ": does another worker run? Set PORT" if error.errno == errno.EADDRINUSE else ""
+    return f"can't listen on {settings.host}{ports}: {reason}{busy}"
+
+
 async def _serve(worker: Worker, settings: Settings) -> int:
     """Serve over HTTP until a signal or a broken machine."""
     async with worker.open() as service:
@@ -136,7 +148,7 @@ async def _serve(worker: Worker, settings: Settings) -> int:
         try:
             port = await server.start(settings.host, settings.port, settings.port_health)
         except OSError as error:
-            _log.critical("can't listen on %s:%d: %s", settings.host, settings.port, error)
+            _log.critical("%s", _cannot_listen(settings, error))
             return 1
         _log.info("listening on http://%s:%d", settings.host, port)
         await worker.until_leaving(service)

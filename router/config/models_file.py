@@ -12,6 +12,7 @@ from router.config.catalog import OperatorModel, as_source
 from router.config.entries import EntriesFile, EntryPlace
 from router.config.errors import SettingsError
 from router.config.models_schema import ModelEntry
+from router.config.sources import is_path
 from router.models import ModelRef
 
 KEY = "MODELS_CONFIG"
@@ -21,9 +22,9 @@ _NEEDS = {"model": "org/name, or an absolute path"}
 
 def read(text: str, idle_ttl: float | None = None) -> list[OperatorModel]:
     """The models of the file that `text` names, or of the YAML that it is."""
-    if "\n" in text or not (text.startswith("/") or text.endswith((".yaml", ".yml", ".json"))):
-        return parse(text, idle_ttl)
-    return parse(_FILE.contents(text), idle_ttl, text)
+    if is_path(text):
+        return parse(_FILE.contents(text), idle_ttl, text)
+    return parse(text, idle_ttl)
 
 
 def parse(

@@ -9,7 +9,7 @@ from typing import Protocol
 from aiohttp import web
 
 from router.errors import RouteNotFound
-from router.http.answers import READ, json_answer, method_not_allowed
+from router.http.answers import READ, RECORD, json_answer, method_not_allowed
 from router.http.connection import Handler
 from router.http.event_answers import event_stream
 
@@ -48,6 +48,11 @@ class Operations(Protocol):
 
     async def reload(self) -> bytes:
         """Read the operator's models anew. Returns JSON; raises `RouterError`."""
+        ...
+
+    def known(self, name: str) -> str:
+        """The repository of a model that is up, comes, or has failed, by any of its names; ""
+        for another text."""
         ...
 
     def drain(self) -> None:
@@ -93,20 +98,24 @@ class AdminRoutes:
         return json_answer(request, await self._operations.state())
 
     async def _reload(self, request: web.BaseRequest) -> web.StreamResponse:
+        request[RECORD].route = request.path
         return json_answer(request, await self._operations.reload())
 
     async def _drain(self, request: web.BaseRequest) -> web.StreamResponse:
+        request[RECORD].route = request.path
         self._operations.drain()
         return json_answer(request, {"leaving": True}, 202)
 
     async def _operate(
         self, name: str, verb: str, request: web.BaseRequest
     ) -> web.StreamResponse:
-        operations = self._operations
+        operations, record = self._operations, request[RECORD]
+        record.route, record.model = f"{_MODELS}{{id}}/{verb}", operations.known(name)
         match verb:
             case "load":
                 wait = request.query.get("wait") in ("1", "true")
                 loaded = await operations.load(name, wait=wait)
+                record.model = operations.known(name)
                 return json_answer(request, loaded, 200 if wait else 202)
             case "unload":
                 return json_answer(request, operations.unload(name))

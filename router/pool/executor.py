@@ -61,7 +61,7 @@ class Executor:
         self._gates: dict[int, StartGate] = {}  # closed ones, by generation
         self._started_at: dict[int, float] = {}  # of those not yet ready, by generation
         self._watches: _Tasks = {}  # by generation
-        self._told: dict[int, str] = {}  # causes of failures in the log, by generation
+        self._told: dict[int, str] = {}  # causes of failed starts in the log, by generation
         self._changes: _Tasks = {}  # engines that fall asleep or wake, by generation
         self.engines: dict[int, Engine] = {}  # by generation
         self.cut_off: set[int] = set()  # engines that were stopped under their requests
@@ -199,8 +199,6 @@ class Executor:
     async def _watch(self, action: actions.Start | actions.Prestart, engine: Engine) -> None:
         how = await engine.exited()
         self.devices.note_given_back(action.generation)
-        _log.error("%s ended by itself: %s", action.spec.key, how)
-        self._told[action.generation] = how
         self._report(events.Crashed(action.spec.key, action.generation, how))
 
     async def lost(self, key: EngineKey, generation: int) -> None:
@@ -252,8 +250,8 @@ class Executor:
         if not isinstance(failure, SleepError):
             _log.critical("memory can't be measured", exc_info=failure)
             self.at_fault.set()
-        _log.error("%s could not %s: %s", action.key, what, failure)
-        self._report(events.Crashed(action.key, action.generation, f"could not {what}"))
+        why = f"could not {what}: {failure}"
+        self._report(events.Crashed(action.key, action.generation, why))
 
     async def _probe(self, action: actions.Probe) -> None:
         engine = self.engines.get(action.generation)
@@ -262,12 +260,13 @@ class Executor:
         if await engine.probe():
             self._report(events.Responded(action.key, action.generation))
         else:
-            _log.error("%s is silent and does not answer a probe", action.key)
-            self._report(events.Crashed(action.key, action.generation, "stalled"))
+            why = "it stalled: it is silent, and does not answer a probe"
+            self._report(events.Crashed(action.key, action.generation, why))
 
     async def _stop(self, action: actions.Stop) -> None:
         key, generation = action.key, action.generation
-        _log.info("stopping %s: %s", key, self._why(action))
+        level = self._level(action)
+        _log.log(level, "stopping %s: %s", key, _why(action))
         self._gates.pop(generation, None)
         devices = self.devices.of(generation)
         for tasks in (self._starts, self._changes):
@@ -286,16 +285,15 @@ class Executor:
             _log.critical("%s could not be stopped", key, exc_info=fault)
             self._report(events.Stuck(key, generation))
             return
-        _log.info("%s is gone", key)
+        _log.log(level, "%s is gone", key)
         self._report(events.Gone(key, generation, missing, tuple(others)))
 
-    def _why(self, action: actions.Stop) -> str:
-        """Why an engine is stopped, without the cause of a failure that the log has told."""
+    def _level(self, action: actions.Stop) -> int:
+        """Of what is said of a stop: the log has told already of an engine that failed."""
         told = self._told.pop(action.generation, None)
         cause, _, detail = action.why.partition(": ")
-        if told is not None and detail == told:
-            return cause
-        return f"{action.why}, for {action.room_for}" if action.room_for else action.why
+        is_told = cause == Cause.CRASHED or (told is not None and detail == told)
+        return logging.DEBUG if is_told else logging.INFO
 
     async def _missing(self, devices: tuple[int, ...]) -> tuple[int, ...]:
         """Bytes of each of these that should be free, by the footprints of the engines left,
@@ -308,3 +306,7 @@ class Executor:
         ]:
             await asyncio.wait(loads)
         return await self.devices.missing(devices)
+
+
+def _why(action: actions.Stop) -> str:
+    return f"{action.why}, for {action.room_for}" if action.room_for else action.why

@@ -129,7 +129,8 @@ class EngineLife(StartingSlot):
         self.track.failed(FailureKind.CRASH, event.reason, now)
         self.no_sleep = True
         self._cool_down(now)
-        return [self._stop(Cause.CRASHED, now, event.reason)]
+        told = actions.Tell(f"{self.key} crashed: {event.reason}")
+        return [told, self._stop(Cause.CRASHED, now, event.reason)]
 
     def _start_failed(self, event: events.StartFailed, now: float) -> list[Action]:
         self.track.failed(FailureKind.START, event.reason, now)
@@ -154,7 +155,7 @@ class EngineLife(StartingSlot):
 
     def _crashed(self, event: events.Crashed, now: float) -> list[Action]:
         self.track.failed(FailureKind.CRASH, event.reason, now)
-        verdict, told = self._judge_crash(now)
+        verdict, told = self._judge_crash(event.reason, now)
         if verdict.alone or not verdict.suspects:  # a cool-down harms no innocent caller
             self._cool_down(now)
             self.cools_for = verdict.author

@@ -55,8 +55,8 @@ class SharedSlot(Slot):
         self.trials.probe()
         return True
 
-    def _judge_crash(self, now: float) -> tuple[Verdict, list[Action]]:
+    def _judge_crash(self, reason: str, now: float) -> tuple[Verdict, list[Action]]:
         """Find out whose requests may have crashed the engine; and what the log says of it."""
         in_flight, waiting = self.leases.values(), self.queue.values()
         verdict = self.suspicion.judge(in_flight, waiting, self.trials.being_ended, now)
-        return verdict, [actions.Tell(line) for line in reports.of_crash(self, verdict, now)]
+        return verdict, [actions.Tell(reports.of_crash(self, reason, verdict, now))]

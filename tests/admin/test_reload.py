@@ -13,6 +13,7 @@ import pytest
 from router.admin.reload import Reload
 from router.config.catalog import LOCAL_COMMIT, Catalog, OperatorModel
 from router.config.errors import SettingsError
+from router.config.sources import Sources
 from router.errors import InvalidRequest
 from router.models import Access, EngineKey, EngineSpec, ModelRef, ResolvedModel
 from router.secrets import Secret
@@ -28,6 +29,7 @@ class Read:
     catalog: Catalog
     gpus: int = 1
     secrets: tuple[Secret, ...] = (KNOWN,)
+    sources: Sources = field(default_factory=Sources)
 
 
 def engine(entry: OperatorModel) -> EngineSpec:

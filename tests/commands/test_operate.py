@@ -149,13 +149,29 @@ def test_a_deed_is_posted_to_the_model_that_is_named(
     assert capsys.readouterr().out == f"{verb}: acme/poet@ccccccc is ready, pinned\n"
 
 
-def test_reload_tells_what_is_unloaded(
+def test_reload_tells_what_was_read_and_is_unloaded(
     worker: StubWorker, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    worker.answers["/admin/reload"] = (200, {"unloaded": ["acme/a@c"], "models": [{}, {}]})
+    done = {"unloaded": ["acme/a@c"], "models": [{}, {}]}
+    files = {"models_file": "/m.yaml", "keys_file": "/k.yaml", "keys": 3}
+    worker.answers["/admin/reload"] = (200, done | files)
     assert main(["reload"]) == 0
     assert capsys.readouterr().out.startswith(
-        "reload: 2 models are listed now\nunload: acme/a@c"
+        "reload: 2 models are listed now, by /m.yaml\n"
+        "reload: 3 keys may be used now, by /k.yaml\n"
+        "unload: acme/a@c"
+    )
+
+
+def test_a_reload_without_files_says_so(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"models_file": None, "keys_file": None, "keys": 0}
+    worker.answers["/admin/reload"] = (200, {"unloaded": [], "models": []} | files)
+    assert main(["reload"]) == 0
+    assert capsys.readouterr().out == (
+        "reload: no models file was read: MODELS_CONFIG names none\n"
+        "reload: no keys file was read: API_KEYS_FILE is not set\n"
     )
 
 

@@ -163,7 +163,8 @@ def test_engines_whose_user_could_not_read_a_model_lose_the_powers_of_root(
     assert found["uid"] == 0
     assert is_alone(found)
     assert not any(of_the_router(found).values())
-    assert "this engine runs as root, without capabilities: the user 60800:60800" in log
+    assert "engines run as root, without capabilities, where the user 60800:60800" in log
+    assert log.count("without capabilities") == 1
 
 
 @as_root

@@ -133,7 +133,10 @@ def test_a_worker_whose_port_is_taken_says_so_and_fails(harness: Harness) -> Non
             assert worker.wait(30) == 1
         finally:
             worker.end()
-    assert re.search(rf"CRITICAL .*can't listen on 127.0.0.1:{port}: .*in use", worker.log)
+    assert re.search(
+        rf"CRITICAL .*can't listen on 127.0.0.1:{port}: Address already in use: ", worker.log
+    )
+    assert worker.log.count(port) == 1
     assert "Traceback" not in worker.log
 
 

@@ -47,10 +47,20 @@ def test_argparse_says_what_was_wrong() -> None:
     assert str(failure_of(BAD_FLAG)).endswith("unrecognized arguments: --no-such-flag")
 
 
-def test_without_an_error_the_reason_is_the_last_line() -> None:
-    assert (
-        str(failure_of("[2026-01-31 12:00:00] Load weight begin.\n\n")) == "Load weight begin."
-    )
+def test_a_line_that_is_no_error_is_no_reason_but_shows_how_far_it_came() -> None:
+    failure = failure_of("[2026-01-31 12:00:00] The server is fired up and ready to roll!\n\n")
+    assert str(failure) == ""
+    assert failure.last == "The server is fired up and ready to roll!"
+
+
+def test_an_error_of_the_start_or_of_long_ago_is_no_reason() -> None:
+    failure = failure_of(OUT_OF_MEMORY)
+    failure.started()
+    assert str(failure) == ""
+    failure.add("ValueError: bad request")
+    for _ in range(100):
+        failure.add("[2026-01-31 12:00:00] GET /v1")
+    assert str(failure) == ""
 
 
 def test_a_silent_engine_leaves_no_reason() -> None:
@@ -148,5 +158,5 @@ def test_an_engine_can_not_color_or_rewrite_the_log() -> None:
 def test_half_of_a_token_is_not_left_at_the_end_of_the_last_line() -> None:
     token = "hf_" + "a" * 34
     failure = failure_of("x" * 490 + " " + token)
-    assert "hf_" not in str(failure)
-    assert len(str(failure)) <= 500
+    assert "hf_" not in failure.last
+    assert len(failure.last) <= 500

@@ -73,6 +73,19 @@ def test_an_engine_whose_user_could_not_read_a_file_stays_root_without_powers(
 
 
 @as_root
+def test_that_engines_stay_root_is_told_once_with_what_to_do(
+    snapshot: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    snapshot.parents[1].chmod(0o700)
+    places = lodgings(STRANGER)
+    for _ in range(2):
+        places.new(snapshot)
+    (told,) = (one.getMessage() for one in caplog.records if one.levelname == "WARNING")
+    assert "chmod o+rX" in told
+    assert "ENGINE_USER=root" in told
+
+
+@as_root
 def test_the_operator_names_the_user() -> None:
     assert engine_user(DEFAULT_USER) == STRANGER
     assert engine_user("nobody") == User(65534, 65534)

@@ -49,6 +49,9 @@ class FakeOperations:
     async def reload(self) -> bytes:
         return self._told("reload")
 
+    def known(self, name: str) -> str:
+        return name if name == "org/name" else ""
+
     def drain(self) -> None:
         self._told("drain")
 
@@ -244,5 +247,10 @@ async def test_the_log_names_no_model_of_an_operators_request(
     caplog.set_level("DEBUG", "router.requests")
     async with serving(operator=routes()) as running:
         await answer(running, "POST", "/admin/models/acme/secret/unload")
-    assert "POST /admin ok 200" in caplog.text
+        await answer(running, "POST", "/admin/models/org/name/pin")
+        await answer(running, "POST", "/admin/reload")
+    # A path can be anything: of a model, only what the worker knows is told.
+    assert "POST /admin/models/{id}/unload ok 200 total" in caplog.text
     assert "secret" not in caplog.text
+    assert "POST /admin/models/{id}/pin ok 200 org/name total" in caplog.text
+    assert "POST /admin/reload ok 200 total" in caplog.text

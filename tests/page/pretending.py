@@ -57,6 +57,9 @@ class PretendedWorker:
     async def reload(self) -> bytes:
         return self._do("reload")
 
+    def known(self, name: str) -> str:
+        return ""
+
     def drain(self) -> None:
         self._do("drain")
 

@@ -150,14 +150,14 @@ def test_a_caller_that_hangs_the_engine_and_hangs_up_leaves_no_other_as_the_auth
     world = shared_world()
     world.ask(Ask("a", kills_after=0.1, hangs=True, leaves_after=0.2))
     world.run(ATTACK + 200.0)
-    assert "2 callers used it (caller a, caller b)" in world.told[0]
+    assert "2 callers (caller a, caller b) used it" in world.told[0]
 
 
 def test_a_caller_that_hangs_up_before_the_engine_dies_is_a_suspect() -> None:
     world = shared_world()
     world.ask(poison(leaves_after=0.1))
     world.run(ATTACK + 2.0)
-    assert "2 callers used it (caller a, caller b)" in world.told[0]
+    assert "2 callers (caller a, caller b) used it" in world.told[0]
 
 
 def test_an_answer_just_before_a_trial_is_ended_by_a_probe_clears_nobody() -> None:
@@ -326,10 +326,10 @@ def test_the_log_tells_the_operator_whose_requests_crashed_the_engine() -> None:
     world.run(ATTACK)
     obstinately(world, lambda: Ask(digests[0], kills_after=0.3))
     world.run(300.0)
-    first, second, third = world.told
-    assert "crashed while 2 callers used it (caller aaaaaaaaaaaa, caller bbbbbbbbbbbb)" in first
-    assert "only caller aaaaaaaaaaaa used it (crash 2 of that caller)" in second
-    assert "caller aaaaaaaaaaaa is quarantined" in third
+    first, second = world.told
+    assert "crashed: " in first
+    assert "2 callers (caller aaaaaaaaaaaa, caller bbbbbbbbbbbb) used it" in first
+    assert "only caller aaaaaaaaaaaa used it (crash 2 of that caller); it is quarant" in second
     assert not any("a" * 13 in line for line in world.told)
 
 
@@ -347,7 +347,8 @@ def test_the_log_says_so_if_no_request_was_in_flight_at_a_crash(
     assert all(ask.answered for ask in world.asks)
     world.crash(world.scheduler.slots[MODEL.key].generation)
     (told,) = world.told
-    assert f"crashed with no request in flight, after {used} had just used it" in told
+    assert "no request was in flight" in told
+    assert f"{used} had just used it" in told.replace(" (caller a, caller b)", "")
 
 
 def test_what_is_remembered_of_callers_and_requests_is_bounded() -> None:

@@ -34,7 +34,15 @@ def reload(worker: WorkerClient, output: Output, *, as_json: bool) -> None:
     if as_json:
         output.json(done)
         return
-    output.line(f"reload: {len(done['models'])} models are listed now")
+    models, keys = done.get("models_file"), done.get("keys_file")
+    if models:
+        output.line(f"reload: {len(done['models'])} models are listed now, by {models}")
+    else:
+        output.line("reload: no models file was read: MODELS_CONFIG names none")
+    if keys:
+        output.line(f"reload: {done['keys']} keys may be used now, by {keys}")
+    else:
+        output.line("reload: no keys file was read: API_KEYS_FILE is not set")
     for identifier in done["unloaded"]:
         output.line(f"unload: {identifier}, which is gone from the list or has changed")
 

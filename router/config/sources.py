@@ -1,0 +1,35 @@
+"""Which files the operator's models and the callers' keys are read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from router.config.settings import Settings
+
+_FILES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """`models_file`, `keys_file`: paths; None: there is none. `keys`: how many the file has."""
+
+    models_file: str | None = None
+    keys_file: str | None = None
+    keys: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings, keys: int) -> Sources:
+        models, path = settings.models_config, settings.api_keys_file
+        file = models if models is not None and is_path(models) else None
+        return cls(file, None if path is None else str(path), keys)
+
+    def __str__(self) -> str:
+        """What a reload has read."""
+        models = self.models_file or "no models file (MODELS_CONFIG names none)"
+        keys = f"{self.keys} keys of {self.keys_file}" if self.keys_file else "no keys file"
+        return f"{models}, {keys}"
+
+
+def is_path(text: str) -> bool:
+    """Whether MODELS_CONFIG names a file; else it is the YAML itself."""
+    return "\n" not in text and (text.startswith("/") or text.endswith(_FILES))
