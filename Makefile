@@ -2,7 +2,7 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup browser clients lock hooks test unit demo lint types fast fuzz guards bench bench-swap gpu compare docs registry image-check audit clean
+.PHONY: setup browser clients lock hooks test unit demo lint types fast fuzz guards bench bench-swap bench-fleet gpu compare docs registry image-check audit clean
 
 setup: .venv/ready .venv-sglang/ready browser clients
 
@@ -125,6 +125,10 @@ gpu: .venv/ready
 # How models take turns, in virtual time; writes docs/swaps.md. `make bench-swap JSON=figures.json`.
 bench-swap: .venv/ready
 	.venv/bin/python -m tests.bench.swap --page $(if $(JSON),--json $(JSON))
+
+# Which worker of a fleet gets a request, in virtual time; writes docs/fleet.md. Some minutes.
+bench-fleet: .venv/ready
+	.venv/bin/python -m tests.bench.fleet --page $(if $(JSON),--json $(JSON))
 
 # Writes what is generated: settings, RunPod Hub's form, JSON schema, import graph.
 docs: .venv/ready

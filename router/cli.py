@@ -72,7 +72,59 @@ def _parser() -> argparse.ArgumentParser:
     prefetch.add_argument("--token-file", type=Path, help="file that holds a Hub token")
     replay = commands.add_parser("replay", help="show what the pool did, from POOL_JOURNAL")
     replay.add_argument("journal", type=Path, help="the file that POOL_JOURNAL named")
+    _add_plan(commands)
     return parser
+
+
+def _add_plan(commands: _Commands) -> None:
+    plan = commands.add_parser(
+        "plan", help="from a log of requests: which models to put together, how many workers"
+    )
+    plan.add_argument(
+        "log",
+        type=Path,
+        help="lines of LOG_FORMAT=json, or what /admin/activity answers; `-`: standard input",
+    )
+    plan.add_argument(
+        "--sizes",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="what `check --json` or `ps --json` wrote; may be repeated",
+    )
+    plan.add_argument("--gpu-memory", metavar="SIZE", help="of one worker, such as 80GB")
+    plan.add_argument(
+        "--wait",
+        type=_number_above_zero,
+        default=30.0,
+        metavar="SECONDS",
+        help="that 95 of 100 requests may wait at most; default: 30",
+    )
+    plan.add_argument(
+        "--workers", type=_count, default=16, metavar="COUNT", help="at most; default: 16"
+    )
+    plan.add_argument(
+        "--requests",
+        type=_count,
+        default=4000,
+        metavar="COUNT",
+        help="to simulate at most, of the busiest time; default: 4000",
+    )
+    _add_json(plan)
+
+
+def _number_above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("it must be above 0")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 0 < value <= 1_000_000:
+        raise argparse.ArgumentTypeError("it must be 1 to 1,000,000")
+    return value
 
 
 def _add_worker(commands: _Commands, name: str, purpose: str) -> None:

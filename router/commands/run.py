@@ -70,6 +70,12 @@ def _replay(chosen: argparse.Namespace, _: MutableMapping[str, str]) -> int:
     return replay(chosen.journal)
 
 
+def _plan(chosen: argparse.Namespace, _: MutableMapping[str, str]) -> int:
+    from router.commands.plan.command import plan_command  # noqa: PLC0415
+
+    return plan_command(chosen)
+
+
 def _demo(chosen: argparse.Namespace, _: MutableMapping[str, str]) -> int:
     from router.commands.demo import demo  # noqa: PLC0415
 
@@ -86,6 +92,7 @@ _COMMANDS = MappingProxyType(
         ),
         "prefetch": _prefetch,
         "replay": _replay,
+        "plan": _plan,
         "demo": _demo,
     }
 )

@@ -113,7 +113,7 @@ class Fleet:
         if session and len(group.places) > 1:
             sticky = self._sticky(model, group, session)
         best, *others = self._best(group, sticky)
-        waits = self._wait(best)
+        waits = self._queue(best)
         if waits > self._costs.start:
             spilled = self._cold(model, Why.SPILLED)
             if spilled is not None and waits > self._start_at(spilled.worker):
@@ -124,9 +124,9 @@ class Fleet:
     def _best(self, group: Group, sticky: WarmPlace | None) -> list[WarmPlace]:
         """Some of the group's places, the best first."""
         places = sorted(group.some(self._rng), key=self._rank)
-        if self._wait(places[0]) > self._costs.start and len(places) < len(group.places):
+        if self._queue(places[0]) > self._costs.start and len(places) < len(group.places):
             places = sorted(group.some(self._rng, _SAMPLE), key=self._rank)
-        if sticky is not None and self._wait(sticky) <= self._costs.start:
+        if sticky is not None and self._queue(sticky) <= self._costs.start:
             return [sticky, *(one for one in places if one is not sticky)]
         return places
 
@@ -140,14 +140,18 @@ class Fleet:
 
     def _wait(self, place: WarmPlace) -> float:
         """Seconds until a request would begin there."""
-        costs, worker = self._costs, place.worker
-        until = 0.0
+        costs, until = self._costs, 0.0
         if place.state is Warmth.SLEEPING:
             until = costs.wake
         elif place.state is Warmth.LOADING:
-            until = costs.start / 2 + costs.start * (worker.starting - 1)
-        over = place.load + 1 - worker.capacity
-        return until + max(0, over) * costs.answer / worker.capacity
+            until = costs.start * (place.worker.starting - 0.5)
+        return until + self._queue(place)
+
+    def _queue(self, place: WarmPlace) -> float:
+        """The part of that which another engine of the model would shorten. Where it loads, its
+        turn to load is none: it takes the memory anyway, and a second engine twice as much."""
+        over = place.load + 1 - place.worker.capacity
+        return max(0, over) * self._costs.answer / place.worker.capacity
 
     def _sticky(self, model: str, group: Group, session: str) -> WarmPlace | None:
         """The session's own place, or the next one after it that is not overloaded."""

@@ -49,3 +49,27 @@ class Totals:
     prestarts: int = 0
     sleeps: int = 0
     wakes: int = 0
+
+
+class OpenRequests:
+    """Requests that wait or are in flight, by model; and for how long there were any."""
+
+    def __init__(self) -> None:
+        self.by_model: dict[int, int] = {}
+        self.count = 0
+        self.busy = 0.0  # seconds with at least one
+        self._since = 0.0
+
+    def begin(self, model: int, now: float) -> None:
+        if not self.count:
+            self._since = now
+        self.count += 1
+        self.by_model[model] = self.by_model.get(model, 0) + 1
+
+    def end(self, model: int, now: float) -> None:
+        self.count -= 1
+        self.by_model[model] -= 1
+        if not self.by_model[model]:
+            del self.by_model[model]
+        if not self.count:
+            self.busy += now - self._since

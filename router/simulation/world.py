@@ -20,7 +20,7 @@ from router.simulation.broken import must
 from router.simulation.card import Card, ExactCard
 from router.simulation.model_specs import ModelSpecs
 from router.simulation.reads import WeightReads
-from router.simulation.records import RequestOutcome, SimulatedEngine, Totals
+from router.simulation.records import OpenRequests, RequestOutcome, SimulatedEngine, Totals
 
 QUEUE_TIMEOUT = 480.0  # the setting's default for RunPod's queue
 _TICKS_AT_ONCE = 1000  # more without time passing: what decides is caught in a loop
@@ -56,6 +56,7 @@ class World:
         self.now = 0.0
         self.outcomes: list[RequestOutcome] = []
         self.totals = Totals()
+        self.open = OpenRequests()
         self.engines: dict[int, SimulatedEngine] = {}  # by generation
         self._reads = WeightReads(trace.machine.load_rate)
         self._specs = specs or ModelSpecs(trace.models, declared=declared)
@@ -126,6 +127,7 @@ class World:
         self.now, self._ticks = arrival.at, 0
         number = len(self.outcomes)
         self.outcomes.append(RequestOutcome(self.now, arrival.model, arrival.tokens))
+        self.open.begin(arrival.model, self.now)
         deadline = self.now + self._patience
         spec = self._specs[arrival.model]
         self.tell(events.Wanted(number, number, spec, "", deadline, arrival.caller))
@@ -143,7 +145,9 @@ class World:
         self.at(seconds, partial(self._answered, number, engine))
 
     def _answered(self, number: int, engine: SimulatedEngine) -> None:
-        self.outcomes[number].ended = self.now
+        outcome = self.outcomes[number]
+        outcome.ended = self.now
+        self.open.end(outcome.model, self.now)
         engine.in_flight, engine.used = engine.in_flight - 1, self.now
         self.tell(events.Released(number, answered=True))
 
@@ -156,6 +160,7 @@ class World:
             case actions.Fail(waiter, error):
                 outcome = self.outcomes[waiter]
                 outcome.failed, outcome.ended = error.code, self.now
+                self.open.end(outcome.model, self.now)
             case actions.Fetch(spec, attempt):
                 model = self._specs.model(spec.key)
                 done = events.Fetched(

@@ -1,0 +1,117 @@
+"""`plan`: which models to put together, on how many workers, from a log of requests."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from array import array
+from pathlib import Path
+from statistics import median, quantiles
+
+from router.commands.output import Output, printable
+from router.commands.plan.report import Guessed, PlanReport
+from router.commands.plan.request_log import RequestLog, read_log
+from router.commands.plan.sizes import Sizes, read_sizes
+from router.commands.progress import waiting
+from router.config.parsers import as_size
+from router.simulation.arrivals import Arrival, ArrivalTrace
+from router.simulation.hardware import Hardware, Model
+from router.simulation.planning import busiest, plans
+
+DEVICE = 80 * 10**9  # bytes, where nothing tells of the GPU
+START = 40.0  # seconds, where nothing was measured
+_SHARE = 5  # of a device, which a model of unknown size takes
+_LONGEST = 3600.0  # seconds of a start or an answer: more was a machine that stood still
+_TOKEN = 0.001  # seconds: durations are told in milliseconds
+
+
+def plan_command(chosen: argparse.Namespace) -> int:
+    """0: a fleet keeps to the wait; 1: none does, of those that were tried; 2: wrong use."""
+    try:
+        log = _read(chosen.log)
+        sizes = read_sizes(chosen.sizes or [])
+        device = as_size(chosen.gpu_memory) if chosen.gpu_memory else sizes.budget or DEVICE
+    except (OSError, ValueError) as error:
+        print(printable(f"Nothing can be planned: {error}"), file=sys.stderr)  # noqa: T201
+        return 2
+    if not log.at:
+        told = f"of {log.lines:,} lines, {log.bad:,} could not be read"
+        print(  # noqa: T201
+            printable("\n".join([f"No request of a model in the log: {told}.", *log.named])),
+            file=sys.stderr,
+        )
+        return 2
+    trace, guessed = as_trace(log, sizes, device)
+    part = busiest(trace, chosen.requests)
+    with waiting("simulating fleets"):
+        made = list(plans(part, chosen.workers, chosen.wait))
+    PlanReport(log, part, made, chosen.wait, guessed).show(Output(), as_json=chosen.json)
+    return 0 if made[-1].meets(chosen.wait) else 1
+
+
+def _read(name: Path) -> RequestLog:
+    """`-`: standard input. Raises `OSError`."""
+    if str(name) == "-":
+        return read_log(sys.stdin.buffer)
+    with name.open("rb") as file:
+        return read_log(file)
+
+
+def as_trace(log: RequestLog, sizes: Sizes, device: int) -> tuple[ArrivalTrace, Guessed]:
+    """A log as a trace for the simulation, in the order of the requests' times."""
+    needs = [sizes.needs.get(name) for name in log.names]
+    memories = [need.memory if need else None for need in needs]
+    starts = [
+        (need.start if need else None) or _usual(use.loads)
+        for need, use in zip(needs, log.uses, strict=True)
+    ]
+    guessed = Guessed(
+        memory=round(median([one for one in memories if one] or [device // _SHARE])),
+        start=median([one for one in starts if one] or [START]),
+        without_memory=sum(not one for one in memories),
+        without_start=sum(not one for one in starts),
+    )
+    seconds = [min(_LONGEST, one or guessed.start) for one in starts]
+    machine = _machine(device, min(seconds))
+    models = tuple(
+        _model(name, min(memory or guessed.memory, device), start, machine)
+        for name, memory, start in zip(log.names, memories, seconds, strict=True)
+    )
+    return ArrivalTrace("log", "log", machine, models, *_arrivals(log)), guessed
+
+
+def _usual(loads: list[float]) -> float | None:
+    """Most waits are shorter than a start: requests come while it goes on."""
+    if len(loads) < 2:
+        return loads[0] if loads else None
+    return quantiles(loads, n=4, method="inclusive")[2]
+
+
+def _machine(device: int, shortest: float) -> Hardware:
+    """A start is imports, reading and warming up; the parts as they usually are."""
+    return Hardware(
+        device=device,
+        process_start=0.45 * shortest,
+        load_rate=1e9,
+        warm_up=0.1 * shortest,
+        token=_TOKEN,
+    )
+
+
+def _model(name: str, memory: int, start: float, machine: Hardware) -> Model:
+    reads = start - machine.process_start - machine.warm_up
+    beside = memory // 10
+    return Model(name, memory - beside, beside, reads=max(0, int(reads * machine.load_rate)))
+
+
+def _arrivals(log: RequestLog) -> tuple[tuple[Arrival, ...], float]:
+    order = sorted(range(len(log.at)), key=log.at.__getitem__)
+    first: float = log.at[order[0]]
+    durations: array[float] = log.seconds
+    made = tuple(
+        Arrival(
+            log.at[n] - first, log.model[n], "", int(min(_LONGEST, durations[n]) / _TOKEN) + 1
+        )
+        for n in order
+    )
+    return made, made[-1].at

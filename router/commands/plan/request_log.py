@@ -1,0 +1,144 @@
+"""Reads a request log: the log's JSON lines, or what `/admin/activity` answers.
+
+One pass, and memory for three numbers of each request. A line that can't be read is counted and
+named; what is no request's line is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, BinaryIO
+
+LONGEST_LINE = 4 << 20  # bytes; longer is no line of the log
+LARGEST_EXPORT = 256 << 20  # bytes of an activity export, which is one document
+_NAMED = 5  # bad lines that are named; the rest is counted
+_LATEST = 1e11  # seconds since 1970 that can't be
+_LONGEST_NAME = 300
+
+
+@dataclass(slots=True)
+class ModelUse:
+    """What the log tells of one model. `loads`: seconds that cold requests waited for it."""
+
+    requests: int = 0
+    cold: int = 0
+    loads: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class RequestLog:
+    """Parallel arrays: when each request began, its model, and for how long it was answered."""
+
+    names: list[str] = field(default_factory=list)
+    uses: list[ModelUse] = field(default_factory=list)
+    at: array[float] = field(default_factory=lambda: array("d"))
+    model: array[int] = field(default_factory=lambda: array("l"))
+    seconds: array[float] = field(default_factory=lambda: array("d"))
+    lines: int = 0
+    others: int = 0  # lines of the log that are no request's, or a request without a model
+    bad: int = 0
+    named: list[str] = field(default_factory=list)  # some of the bad ones, and why
+    _numbers: dict[str, int] = field(default_factory=dict)  # by name
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Raises `ValueError` for a request's line that is damaged."""
+        name = record.get("model")
+        if "outcome" not in record or not name:
+            self.others += 1
+            return
+        if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+            raise ValueError("model is no name")
+        at = _number(record, "began", most=_LATEST)
+        queue, load = _number(record, "queue_ms") / 1000, _number(record, "load_ms") / 1000
+        total = _number(record, "total_ms") / 1000
+        number = self._number_of(name)
+        use = self.uses[number]
+        use.requests += 1
+        if record.get("temperature") == "cold":
+            use.cold += 1
+            if load:
+                use.loads.append(load)
+        self.at.append(at)
+        self.model.append(number)
+        self.seconds.append(max(0.0, total - queue - load))
+
+    def refuse(self, why: str) -> None:
+        self.bad += 1
+        if len(self.named) < _NAMED:
+            self.named.append(why)
+
+    def _number_of(self, name: str) -> int:
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._numbers[name] = len(self.names)
+            self.names.append(name)
+            self.uses.append(ModelUse())
+        return number
+
+
+def read_log(file: BinaryIO) -> RequestLog:
+    """Raises `OSError`."""
+    log = RequestLog()
+    for number, line in enumerate(_lines(file), 1):
+        log.lines += 1
+        if number == 1 and (records := _export(line, file)) is not None:
+            for place, record in enumerate(records, 1):
+                _take(log, record, f"entry {place}")
+            return log
+        if not line.strip():
+            continue
+        if len(line) > LONGEST_LINE:
+            log.refuse(f"line {number}: longer than {LONGEST_LINE:,} bytes")
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            log.refuse(f"line {number}: no JSON")
+            continue
+        _take(log, record, f"line {number}")
+    return log
+
+
+def _take(log: RequestLog, record: object, where: str) -> None:
+    if not isinstance(record, dict):
+        log.refuse(f"{where}: no JSON object")
+        return
+    try:
+        log.add(record)
+    except ValueError as error:
+        log.refuse(f"{where}: {error}")
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Of a line that is too long, the beginning alone."""
+    while line := file.readline(LONGEST_LINE + 1):
+        rest = line
+        while len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
+            rest = file.readline(LONGEST_LINE + 1)
+        yield line
+
+
+def _export(first: bytes, file: BinaryIO) -> list[object] | None:
+    """The requests of an activity export, on one line or on many; None: these are lines."""
+    many = first.strip() == b"{"
+    try:
+        document = json.loads(first + file.read(LARGEST_EXPORT) if many else first)
+    except (ValueError, RecursionError):
+        return [None] if many else None
+    ended = document.get("ended") if isinstance(document, dict) else None
+    return ended if isinstance(ended, list) else None
+
+
+def _number(record: dict[str, Any], name: str, most: float = 1e12) -> float:
+    value = record.get(name)
+    if value is None and name != "began":
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} is no number")  # noqa: TRY004  as for any damaged line
+    if not (isfinite(value) and 0 <= value <= most):
+        raise ValueError(f"{name} is out of range")
+    return float(value)

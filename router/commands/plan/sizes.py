@@ -1,0 +1,75 @@
+"""What each model takes, as `check --json` or `ps --json` have said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes of a device and seconds of a start; None: not known."""
+
+    memory: int | None = None
+    start: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """By model; and the bytes that a worker has for all (None: not known)."""
+
+    needs: dict[str, Need]
+    budget: int | None = None
+
+
+def read_sizes(files: list[Path]) -> Sizes:
+    """Of several files, the later counts. Raises `OSError`, `ValueError`."""
+    needs: dict[str, Need] = {}
+    budget: int | None = None
+    for file in files:
+        document = json.loads(file.read_bytes())
+        if not isinstance(document, dict):
+            told = f"{file} is neither of `check --json` nor of `ps --json`"
+            raise ValueError(told)  # noqa: TRY004  as for any damaged file
+        try:
+            needs |= dict(_needs(document))
+            budget = _budget(document) or budget
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{file} is damaged: {error!r}") from None
+    return Sizes(needs, budget)
+
+
+def _needs(document: dict[str, Any]) -> Iterator[tuple[str, Need]]:
+    for engine in document.get("engines", ()):  # of a worker's state
+        start = engine.get("last_start") or {}
+        yield (
+            engine["model"],
+            Need(_positive(engine.get("claim_bytes")), _positive(start.get("seconds"))),
+        )
+    models = document.get("models", ())
+    for model in models if "can_be_served" in document else ():  # of a check
+        memory = model.get("memory") or {}
+        need = Need(_positive(memory.get("claim_bytes")), _positive(model.get("start_seconds")))
+        for name in (model.get("model"), model.get("name"), model.get("repository")):
+            if name:
+                yield name, need
+
+
+def _budget(document: dict[str, Any]) -> int | None:
+    if "budget_bytes" in document:
+        found = _positive(document["budget_bytes"])
+    else:
+        found = _positive(sum(one["budget_bytes"] for one in document.get("devices", ())))
+    return None if found is None else int(found)
+
+
+def _positive(value: Any) -> Any:  # noqa: ANN401  JSON
+    """The number; None where there is none. Raises `TypeError`."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return value if value > 0 else None

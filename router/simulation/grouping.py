@@ -1,0 +1,61 @@
+"""Which models to put together: groups, each for a worker of its own.
+
+Models that are asked for at the same time compete for memory, so they go apart; those that are
+asked for at different times share. Linear in requests times groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from router.simulation.arrivals import ArrivalTrace
+
+WINDOW = 120.0  # seconds for which a model stays wanted after a request
+_FEW = 2000  # windows; of a longer trace, each is longer
+
+
+def groups(trace: ArrivalTrace, count: int) -> list[list[int]]:
+    """Numbers of the trace's models, the most wanted first. Some groups may be empty."""
+    window = max(WINDOW, trace.lasts / _FEW)
+    wanted: list[dict[int, int]] = [{} for _ in trace.models]  # requests by window
+    for one in trace.requests:
+        of = wanted[one.model]
+        of[int(one.at / window)] = of.get(int(one.at / window), 0) + 1
+    made = [_Group(trace.machine.device) for _ in range(count)]
+    order = sorted(
+        range(len(trace.models)), key=lambda n: (-len(wanted[n]) * trace.models[n].bytes, n)
+    )
+    for number in order:
+        size, when = trace.models[number].bytes, wanted[number]
+        best = min(range(count), key=lambda n: made[n].cost(when, size))
+        made[best].add(number, when, size)
+    return [group.models for group in made]
+
+
+class _Group:
+    def __init__(self, device: int) -> None:
+        self._device = device
+        self._taken: dict[int, int] = {}  # bytes by window
+        self._total = self._requests = 0
+        self.models: list[int] = []
+
+    def cost(self, when: dict[int, int], size: int) -> tuple[int, int, int]:
+        """Bytes over the device that this model would add, over all windows; then what is
+        there already."""
+        over = 0
+        for window in when:
+            left = self._device - self._taken.get(window, 0)
+            over += max(0, min(size, size - left))
+        return over, self._total, self._requests
+
+    def add(self, number: int, when: dict[int, int], size: int) -> None:
+        self.models.append(number)
+        for window in when:
+            self._taken[window] = self._taken.get(window, 0) + size
+        self._total += len(when) * size
+        self._requests += sum(when.values())
+
+
+def places(trace: ArrivalTrace, made: Sequence[Sequence[int]]) -> dict[str, int]:
+    """The group of each model, by its name."""
+    return {trace.models[number].name: group for group, of in enumerate(made) for number in of}

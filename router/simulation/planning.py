@@ -1,0 +1,100 @@
+"""How many workers a trace needs, and which models to put together: found by simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from router.scheduler.machine import Scheduler
+from router.scheduler.state import Limits
+from router.simulation.arrivals import Arrival, ArrivalTrace
+from router.simulation.fleet_world import FleetFigures, FleetWorld, Routing
+from router.simulation.grouping import groups, places
+from router.simulation.routings import AlwaysThere, AtRandom, Bounded
+
+STANDBY = 1  # engines that start ahead: the setting's default
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedGroup:
+    """Models for a worker of their own; `models`: numbers of the trace's, most wanted first."""
+
+    models: Sequence[int]
+    requests: int
+    cold_starts: int
+    p95: float
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPlan:
+    """What so many workers come to, in three ways.
+
+    * `queue`: one endpoint, whose workers take any request.
+    * `split`: an endpoint with one worker for each of `groups`.
+    * `affinity`: one endpoint, whose callers or router send a model where it is warm.
+    """
+
+    workers: int
+    queue: FleetFigures
+    split: FleetFigures
+    affinity: FleetFigures
+    groups: Sequence[PlannedGroup]
+
+    def meets(self, wait: float) -> bool:
+        return min(self.split.p95, self.affinity.p95) <= wait
+
+
+def plans(trace: ArrivalTrace, most: int, wait: float) -> Iterator[FleetPlan]:
+    """For ever more workers, up to `most`.
+
+    `wait`: seconds that 95 of 100 requests may wait at most. The first plan that keeps to it,
+    split or with affinity, is the last.
+    """
+    workers = 1
+    while True:
+        made = plan(trace, workers)
+        yield made
+        if workers == most or made.meets(wait):
+            return
+        workers = min(most, workers + max(1, workers // 2))
+
+
+def plan(trace: ArrivalTrace, workers: int) -> FleetPlan:
+    together = groups(trace, workers)
+    by_group = _run(trace, workers, AlwaysThere(workers, places(trace, together)))
+    split = by_group.figures()
+    if workers == 1:
+        queue = affinity = split
+    else:
+        queue = _run(trace, workers, AtRandom(workers)).figures()
+        affinity = _run(trace, workers, Bounded()).figures()
+    of = [
+        PlannedGroup(models, one.requests, one.cold_starts, one.p95)
+        for models, one in zip(together, by_group.figures_of_each(), strict=True)
+        if models
+    ]
+    return FleetPlan(workers, queue, split, affinity, of)
+
+
+def _run(trace: ArrivalTrace, workers: int, routing: Routing) -> FleetWorld:
+    limits = Limits(trace.machine.device, standby=STANDBY)
+    world = FleetWorld(trace, workers, routing, lambda: Scheduler(limits))
+    world.run()
+    return world
+
+
+def busiest(trace: ArrivalTrace, most: int) -> ArrivalTrace:
+    """So many requests in a row that came in the shortest time; all, where there are fewer."""
+    requests = trace.requests
+    if len(requests) <= most:
+        return trace
+    first = min(
+        range(len(requests) - most + 1),
+        key=lambda n: requests[n + most - 1].at - requests[n].at,
+    )
+    begin = requests[first].at
+    part = tuple(
+        Arrival(one.at - begin, one.model, one.caller, one.tokens)
+        for one in requests[first : first + most]
+    )
+    return replace(trace, requests=part, lasts=part[-1].at)

@@ -1,0 +1,203 @@
+"""`plan`: from a log of requests to groups of models and a number of workers."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.cli import _parser
+from router.commands.plan.command import plan_command
+from router.commands.plan.request_log import LONGEST_LINE, read_log
+
+GB = 10**9
+HOUR = 3600
+
+
+def entry(at: float, model: str = "acme/a", **more: object) -> dict[str, Any]:
+    """A request that took 2 s, as the log tells it."""
+    told = {"model": model, "outcome": "ok", "temperature": "hit", "began": 1.7e9 + at}
+    return {**told, "queue_ms": 0.0, "load_ms": None, "total_ms": 2000.0, **more}
+
+
+def cold(at: float, model: str, seconds: float) -> dict[str, Any]:
+    ms = seconds * 1000
+    return entry(at, model, temperature="cold", load_ms=ms, total_ms=ms + 2000)
+
+
+def in_turns(models: int, every: float = 20.0) -> list[dict[str, Any]]:
+    """An hour in which the models are asked for one after the other."""
+    count = int(HOUR / every)
+    return [entry(n * every, f"acme/m{n % models}") for n in range(count)]
+
+
+def write(path: Path, records: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(one) + "\n" for one in records))
+    return path
+
+
+def plan(*arguments: object) -> int:
+    return plan_command(_parser().parse_args(["plan", *map(str, arguments)]))
+
+
+def planned(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    plan(*arguments, "--json")
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_models_that_are_asked_for_in_turns_and_do_not_fit_together_get_workers_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = write(tmp_path / "log", in_turns(2))
+    found = planned(capsys, log, "--gpu-memory", "20GB", "--sizes", sizes(tmp_path, 2, 15))
+    assert found["keeps_to_wait"]
+    assert [one["workers"] for one in found["plans"]] == [1, 2]
+    assert [one["models"] for one in found["groups"]] == [["acme/m0"], ["acme/m1"]]
+    alone, both = found["plans"]
+    assert alone["split"]["cold_starts"] > 20
+    assert both["split"]["cold_starts"] == both["affinity"]["cold_starts"] == 2
+    assert both["queue"]["cold_starts"] > 20
+
+
+def sizes(folder: Path, models: int, size: int) -> Path:
+    file = folder / "check.json"
+    told = [
+        {"model": f"acme/m{n}", "memory": {"claim_bytes": size * GB}, "start_seconds": 30.0}
+        for n in range(models)
+    ]
+    file.write_text(
+        json.dumps({"can_be_served": True, "models": told, "budget_bytes": 80 * GB})
+    )
+    return file
+
+
+def test_models_that_fit_together_need_one_worker(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = write(tmp_path / "log", in_turns(3))
+    assert plan(log, "--sizes", sizes(tmp_path, 3, 20)) == 0
+    out = capsys.readouterr().out
+    assert "One worker keeps 95 of 100 waits below 30 s." in out
+    assert "180 requests of 3 models" in out
+
+
+def test_a_wait_that_no_fleet_keeps_to_is_told_by_the_exit_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = write(tmp_path / "log", in_turns(9, every=5.0))
+    tight = ("--gpu-memory", "20GB", "--sizes", sizes(tmp_path, 9, 15))
+    assert plan(log, *tight, "--workers", "2", "--wait", "1") == 1
+    assert "Not even 2 workers" in capsys.readouterr().out
+
+
+def test_sizes_are_those_of_a_check_or_of_a_workers_state_and_starts_those_of_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [*in_turns(3), cold(3700, "acme/m2", 55.0)]
+    state = tmp_path / "ps.json"
+    engine = {"model": "acme/m1", "claim_bytes": 30 * GB, "last_start": {"seconds": 70.0}}
+    told = {
+        "engines": [engine],
+        "devices": [{"budget_bytes": 90 * GB}],
+        "models": [{"id": "x"}],
+    }
+    state.write_text(json.dumps(told))
+    both = ("--sizes", sizes(tmp_path, 1, 20), "--sizes", state)
+    found = planned(capsys, write(tmp_path / "log", records), *both)
+    assert found["budget_bytes"] == 90 * GB
+    assert [
+        (one["model"], one["memory_bytes"], one["start_seconds"]) for one in found["models"]
+    ] == [
+        ("acme/m0", 20 * GB, 30.0),
+        ("acme/m1", 30 * GB, 70.0),
+        ("acme/m2", 25 * GB, 55.0),
+    ]
+    assert found["guessed"]["models_without_memory"] == 1
+
+
+def test_bad_lines_are_counted_and_named_and_change_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = write(tmp_path / "log", in_turns(2))
+    good = planned(capsys, log)
+    bad = [b"no JSON\n", b"[1]\n", json.dumps(entry(1, began="x")).encode() + b"\n", b"\xff\n"]
+    other = json.dumps({"logger": "router", "message": "ready"}).encode() + b"\n"
+    log.write_bytes(b"".join([*bad, other, b"\n", log.read_bytes()]))
+    found = planned(capsys, log)
+    assert (found["bad_lines"], len(found["bad"])) == (4, 4)
+    assert found["bad"][2] == "line 3: began is no number"
+    assert found["plans"] == good["plans"]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_an_activity_export_is_read_as_the_lines_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], indent: int | None
+) -> None:
+    lines = planned(capsys, write(tmp_path / "log", in_turns(2)))
+    export = tmp_path / "activity.json"
+    latest_first = {"running": [], "ended": in_turns(2)[::-1]}
+    export.write_text(json.dumps(latest_first, indent=indent))
+    found = planned(capsys, export)
+    assert found["requests"] == lines["requests"]
+    assert found["plans"] == lines["plans"]
+
+
+def test_of_a_long_log_the_busiest_time_is_simulated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quiet = [entry(n * 100.0, "acme/quiet") for n in range(100)]
+    busy = [entry(20_000 + n, "acme/busy") for n in range(50)]
+    found = planned(capsys, write(tmp_path / "log", quiet + busy), "--requests", "50")
+    assert (found["requests"], found["simulated_requests"]) == (150, 50)
+    assert sum(one["requests"] for one in found["groups"]) == 50
+    assert found["plans"][0]["split"]["cold_starts"] == 1
+
+
+def test_what_can_not_be_read_is_wrong_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged, empty = tmp_path / "damaged", tmp_path / "empty"
+    damaged.write_text("no JSON\n")
+    empty.touch()
+    log = write(tmp_path / "log", in_turns(2))
+    assert plan(tmp_path / "missing") == 2
+    assert plan(empty) == 2
+    assert plan(log, "--sizes", damaged) == 2
+    assert plan(log, "--gpu-memory", "much") == 2
+    capsys.readouterr()
+    assert plan(damaged) == 2
+    assert "line 1: no JSON" in capsys.readouterr().err
+
+
+def test_a_line_without_end_takes_no_more_memory_than_a_line_may() -> None:
+    log = read_log(
+        io.BytesIO(b"x" * (3 * LONGEST_LINE) + b"\n" + json.dumps(entry(1)).encode())
+    )
+    assert (log.lines, log.bad, len(log.at)) == (2, 1, 1)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+)
+RECORDS = st.dictionaries(st.sampled_from(sorted(entry(0))), JSON) | st.builds(
+    entry, st.floats()
+)
+
+
+@given(
+    lines=st.lists(
+        st.binary(max_size=30) | st.builds(lambda one: json.dumps(one).encode(), RECORDS)
+    )
+)
+def test_any_bytes_are_read_line_by_line_and_each_line_counts_once(lines: list[bytes]) -> None:
+    log = read_log(io.BytesIO(b"[]\n" + b"\n".join(lines)))
+    assert log.bad + log.others + len(log.at) <= log.lines
+    assert len(log.at) == len(log.model) == len(log.seconds)
+    assert sum(use.requests for use in log.uses) == len(log.at)
