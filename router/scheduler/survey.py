@@ -54,7 +54,7 @@ def survey(
 ) -> PoolReport:
     """`waiting`: requests, for all models."""
     known = _Known(view, forecast, downloads)
-    shown = list(_shown(view.roster))
+    shown = list(_shown(view.roster, view.now))
     return PoolReport(
         now=view.now,
         engines=tuple(map(known.engine, shown[:MOST_ENGINES])),
@@ -66,7 +66,7 @@ def survey(
     )
 
 
-def _shown(roster: Roster) -> Iterator[Slot]:
+def _shown(roster: Roster, now: float) -> Iterator[Slot]:
     """What is up, comes, is waited for, stands by or has failed; each once."""
     off = chain(roster.in_state(State.COLD).values(), roster.in_state(State.FETCHED).values())
     yield from dict.fromkeys(
@@ -75,9 +75,14 @@ def _shown(roster: Roster) -> Iterator[Slot]:
             roster.in_state(State.FETCHING).values(),
             roster.queued.values(),
             roster.standby.values(),
-            (slot for slot in off if slot.failures or slot.pin),
+            (one for one in off if one.failures or one.pin or _crashed(one, now)),
         )
     )
+
+
+def _crashed(slot: Slot, now: float) -> bool:
+    """Several callers may have crashed it, which no start has followed."""
+    return slot.suspicion.active(now) and slot.track.has_failed
 
 
 def _device(view: View, measured: Measurement | None, index: int) -> DeviceReport:

@@ -60,5 +60,11 @@ class Track:
         before = ((Stage.PRESTART, self.prestart or 0.0),) if ahead else ()
         self.last_start = LastStart(now, waited, (*before, (stage, seconds)))
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether no start has followed its last failure."""
+        last, start = self.last_failure, self.last_start
+        return last is not None and (start is None or start.at <= last.at)
+
     def failed(self, kind: FailureKind, text: str, now: float) -> None:
         self.last_failure = LastFailure(kind, now, text)

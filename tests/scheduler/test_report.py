@@ -129,6 +129,24 @@ def test_a_model_that_crashes_shows_why_how_often_and_when_it_may_return(
     assert (engine.failures, engine.starts) == (2, 2)
 
 
+def test_a_crash_that_any_of_several_callers_may_have_caused_is_shown_though_nobody_waits(
+    driver: Driver,
+) -> None:
+    for caller in ("ann", "ben"):
+        driver.want(A, caller=caller)
+    driver.ready(A)
+    driver.crash(A)
+    driver.gone(A)
+    engine = of(driver, A)
+    assert engine.last_failure == LastFailure(FailureKind.CRASH, driver.now, "killed")
+    assert engine.suspected_until is not None
+    driver.wait(1)
+    driver.serve(A)
+    driver.tell(events.Unload(A.key))
+    driver.gone(A)
+    assert shown(driver) == []  # that one did not crash
+
+
 def test_a_start_that_failed_is_shown_though_no_request_waits(driver: Driver) -> None:
     waiter = driver.want(A)
     driver.tell(events.Left(waiter))
