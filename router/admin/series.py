@@ -127,10 +127,15 @@ class ModelLabels:
         self._dropped, self._most = dropped, most
         self._names: OrderedDict[str, None] = OrderedDict()
         self._operators: frozenset[str] = frozenset()  # in lower case
+        self._listed: set[str] = set()  # the labels of those that were used
 
     def name_operators(self, models: Iterable[str]) -> None:
-        """These have series of their own from now on, however many others there are."""
+        """These have series of their own from now on, however many others there are. What was
+        listed before, and is no more, is one of the others."""
         self._operators = frozenset(map(str.lower, models))
+        before, self._listed = self._listed, set()
+        for model in sorted(before):
+            self.of(model)
 
     def of(self, model: str) -> str:
         """The label of a model that is used now. "" is no model."""
@@ -140,6 +145,7 @@ class ModelLabels:
             self._names.move_to_end(model)
             return model
         if model.lower() in self._operators:
+            self._listed.add(model)
             return model
         self._names[model] = None
         if len(self._names) > self._most:

@@ -106,6 +106,16 @@ def test_the_operators_models_keep_their_label_also_those_that_are_listed_later(
     assert dropped == ["a"]
 
 
+def test_reloads_leave_no_series_behind() -> None:
+    dropped: list[str] = []
+    labels = ModelLabels(dropped.append, most=2)
+    for number in range(10):
+        labels.name_operators(["org/stays", f"org/renamed-{number}"])
+        for model in ("org/stays", f"org/renamed-{number}"):
+            labels.of(model)
+    assert dropped == [f"org/renamed-{number}" for number in range(7)]
+
+
 def test_a_model_that_is_listed_no_more_is_one_of_many() -> None:
     dropped: list[str] = []
     labels = ModelLabels(dropped.append, most=1)

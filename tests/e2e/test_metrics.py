@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.caller import Caller
+from tests.e2e.admin import operating
+from tests.e2e.caller import CHAT, Caller, calling, chat
 from tests.e2e.harness import Harness
 from tests.eventually import eventually
 from tests.examples.monitoring import metrics_used
 from tests.worker import Worker
 
 KEY = secrets.token_hex(16)
+STRANGERS = 300  # names that a caller asks for: more than models that have series
+MADE_UP = ("missing", "down", "bad name", "missing@v")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,18 @@ class Scrape:
             for one in self._samples
             if one.name == name and wanted <= one.labels.items()
         )
+
+    def series(self) -> set[tuple[str, ...]]:
+        """Names with their labels."""
+        return {(one.name, *one.labels.values()) for one in self._samples}
+
+    def models(self, *names: str) -> set[str]:
+        """That these metrics have series of; without names: any of them."""
+        return {
+            one.labels["model"]
+            for one in self._samples
+            if "model" in one.labels and (not names or one.name in names)
+        }
 
 
 async def scrape(worker: Worker) -> Scrape:
@@ -109,3 +126,50 @@ async def test_a_strangers_private_model_is_for_the_operator_only_and_no_token_f
     ):
         assert answer.status == 401
         assert model not in await answer.text()
+
+
+async def test_the_models_that_a_stranger_makes_up_make_no_series(
+    harness: Harness, worker: Worker, caller: Caller
+) -> None:
+    harness.hub.faults.add("/api/models/acme/down-.*", "503", times=None)
+    bodies = [chat(f"acme/{kind}-0") for kind in MADE_UP]
+    for body in bodies:
+        assert (await caller.post(CHAT, body)).status in (400, 403, 404, 503)
+    before = (await scrape(worker)).series()
+
+    async def ask(numbers: range) -> None:
+        for number in numbers:
+            kind = MADE_UP[number % len(MADE_UP)]
+            await caller.post(CHAT, chat(f"acme/{kind}-{number}"))
+
+    await asyncio.gather(*(ask(range(first, STRANGERS, 8)) for first in range(8)))
+    harness.hub.faults.clear()
+    told = await scrape(worker)
+    new = {one for one in told.series() - before if "rate_limited" not in one}
+    assert new == set()
+    assert told.value("router_requests_total", model="") >= STRANGERS
+
+
+async def test_a_model_that_is_listed_no_more_takes_its_gauges_along(
+    harness: Harness, tmp_path: Path
+) -> None:
+    stays, goes = harness.model("acme/stays"), harness.model("acme/goes")
+    file = tmp_path / "models.yaml"
+    file.write_text(f"- {{model: {stays}, aliases: [old]}}\n- {{model: {goes}}}\n")
+    gauges = ("router_engine_memory_bytes", "router_model_in_flight", "router_model_waiting")
+    with harness.worker(
+        ADMIN_API_KEY=KEY, MODELS_CONFIG=str(file), MAX_LOADED_MODELS="4"
+    ) as worker:
+        async with calling(worker.url) as caller, operating(worker.url, KEY) as operator:
+            for name in ("old", goes):
+                assert (await caller.chat(name)).status == 200
+            assert (await scrape(worker)).models(*gauges) == {stays, goes}
+            for number in range(3):  # and renamed each time
+                file.write_text(f"- {{model: {stays}, aliases: [new-{number}]}}\n")
+                assert (await operator.post("reload"))[0] == 200
+                assert (await caller.chat(f"new-{number}")).status == 200
+            await operator.until(goes, lambda one: not one)
+            told = await scrape(worker)
+    assert told.models(*gauges) == {stays}
+    assert told.value("router_requests_total", model=goes) == 1  # what was counted, stays
+    assert told.models() <= {stays, goes, "", "other"}
