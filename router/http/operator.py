@@ -22,6 +22,8 @@ _PROXIED = (
     "true-client-ip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-proxyuser-ip",
+    "do-connecting-ip",
 )
 _PROXIED_BEGIN = (
     "x-forwarded-",
@@ -29,7 +31,12 @@ _PROXIED_BEGIN = (
     "x-envoy-",
     "x-amzn-",
     "cf-",
+    "fastly-",
     "fly-",
+    "x-appengine-",
+    "x-azure-",
+    "x-arr-",
+    "x-vercel-",
     "tailscale-",
 )
 
