@@ -195,6 +195,33 @@ def test_a_refusal_is_told_and_exits_with_1(
     assert json.loads(said.out) == answer
 
 
+def test_what_a_worker_refuses_with_steers_no_terminal(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker.answers[STATE] = (404, refusal("model_not_found", "red \x1b[31m alert"))
+    assert main(["ps"]) == 1
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ADMIN_API_KEY", "two\nlines")
+    assert main(["ps", "--url", "http://127.0.0.1:1"]) == 2
+    assert capsys.readouterr().err == "ADMIN_API_KEY has characters that no header can carry\n"
+
+
+def test_a_name_is_one_model_and_no_other_route(worker: StubWorker) -> None:
+    for name in ("a?wait=1", "a#", "a%2F..%2F..%2Fdrain", "a b"):
+        assert main(["unload", name]) == 1
+    assert [asked[1] for asked in worker.asked] == [
+        "/admin/models/a%3Fwait%3D1/unload",
+        "/admin/models/a%23/unload",
+        "/admin/models/a%252F..%252F..%252Fdrain/unload",
+        "/admin/models/a%20b/unload",
+    ]
+
+
 def test_a_worker_without_operator_routes_is_explained(
     worker: StubWorker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -336,6 +363,18 @@ def test_ctrl_c_ends_top_cleanly(
     monkeypatch.setattr(Output, "flush", interrupted)
     assert main(["top"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_ctrl_c_in_a_deed_is_no_success(
+    worker: StubWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.answers["/admin/models/a/load?wait=1"] = (200, {"ids": [], "engines": []})
+
+    def interrupted(_: Output) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Output, "flush", interrupted)
+    assert main(["load", "a", "--wait"]) == 130
 
 
 def test_logs_are_what_engines_have_printed(
