@@ -36,8 +36,9 @@ _KEEP_ALIVE = b": nothing new\n\n"
 @dataclass(frozen=True, slots=True)
 class EventPace:
     """Seconds. `gap`: between two states, at least. `refresh`: between two states while a model
-    is loaded, since its seconds and bytes move. `quiet`: without a byte, at most. `share`: of
-    the event loop's time, that all states together take as long as `refresh` allows."""
+    loads or a request runs, since seconds and bytes move. `quiet`: without a byte, at most.
+    `share`: of the event loop's time, that all states together take as long as `refresh`
+    allows."""
 
     gap: float = 0.25
     refresh: float = 2.0
@@ -127,8 +128,9 @@ class Admin:
             if last:
                 return
             await asyncio.sleep(self._pace.pause(took, len(self._listeners)))
-            within = self._pace.refresh if status.report.moves else self._pace.quiet
-            while not await listener.changed(within) and not status.report.moves:
+            moves = status.report.moves or requests.runs
+            within = self._pace.refresh if moves else self._pace.quiet
+            while not await listener.changed(within) and not moves:
                 yield _KEEP_ALIVE
 
     async def load(self, name: str, *, wait: bool) -> bytes:

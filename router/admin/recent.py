@@ -45,16 +45,16 @@ class RequestNews:
     def __init__(self, activity: Activity, running: Callable[[], list[Record]]) -> None:
         self._activity, self._running = activity, running
         self._told = activity.total
-        self._ran = False  # some were in progress when it was told last
+        self.runs = False  # some were in progress when it was told last
 
     def news(self) -> Json | None:
         """As `everything`, with those alone that have ended since; None if nothing has
         changed."""
         fresh = min(self._activity.total - self._told, MOST)
         running = self._running()[-MOST:]
-        if not (fresh or running or self._ran):
+        if not (fresh or running or self.runs):
             return None
-        self._told, self._ran = self._activity.total, bool(running)
+        self._told, self.runs = self._activity.total, bool(running)
         return {"running": _fields(running), "ended": _fields(self._activity.latest(fresh))}
 
 

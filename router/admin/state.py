@@ -5,6 +5,7 @@ Bytes and seconds are numbers; times are seconds since 1970 by this machine's cl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -14,6 +15,7 @@ from router.admin.names import Names, id_of
 from router.admin.timeline import Happening
 from router.downloads.disk import DiskUsage
 from router.pool.status import PoolStatus
+from router.scheduler.events import DIGEST_SHOWN
 from router.scheduler.forecast import Download
 from router.scheduler.report import DeviceReport, EngineReport, RequestsReport
 from router.scheduler.track import LastFailure, LastStart
@@ -22,6 +24,7 @@ Json = dict[str, Any]
 Redact = Callable[[str], str]
 
 _LONGEST_TEXT = 2000  # characters of a failure's reason
+_CALLER = re.compile(rf"(?<=\bcaller )[0-9a-f]{{{DIGEST_SHOWN}}}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,9 @@ class StateWriter:
         return {"requests": one.requests, "callers": callers, "more_callers": one.more_callers}
 
     def _text(self, text: str) -> str:
-        """The end of a text, where the cause stands."""
-        return self._redact(text)[-_LONGEST_TEXT:]
+        """The end of a text, where the cause stands. It names callers as a state does."""
+        named = _CALLER.sub(lambda found: self._key_name(found[0]) or found[0], text)
+        return self._redact(named)[-_LONGEST_TEXT:]
 
     def engine(self, one: EngineReport, status: PoolStatus, shift: float) -> Json:
         at = _Times(shift)

@@ -141,7 +141,10 @@ async def _serve(worker: Worker, settings: Settings) -> int:
                 PastRoutes(worker.past),
                 AdminRoutes(worker.admin),
                 MetricsRoutes(worker.exposition),
-                PageRoutes(read_page(files("router.admin") / "page")),
+                PageRoutes(
+                    read_page(files("router.admin") / "page"),
+                    needs_key=settings.admin_api_key is not None,
+                ),
             ),
             admin_key=settings.admin_api_key,
         )

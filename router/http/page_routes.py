@@ -63,8 +63,10 @@ class PageRoutes:
     label = ROOT
     shows_data = False
 
-    def __init__(self, files: Mapping[str, PageFile]) -> None:
+    def __init__(self, files: Mapping[str, PageFile], *, needs_key: bool = False) -> None:
+        """`needs_key`: what the page shows is told only to one with the operator's key."""
         self._files = files
+        self._headers = {**_HEADERS, **({"Operator-Key": "needed"} if needs_key else {})}
 
     def has(self, path: str) -> bool:
         return path == ROOT or path.startswith(f"{ROOT}/")
@@ -79,7 +81,7 @@ class PageRoutes:
         file = self._files.get(request.path.removeprefix(f"{ROOT}/") or _FIRST)
         if file is None:
             raise RouteNotFound("No such file of the operator's page.")
-        headers = {**always, **_HEADERS, "ETag": file.tag}
+        headers = {**always, **self._headers, "ETag": file.tag}
         if file.tag in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
         return web.Response(

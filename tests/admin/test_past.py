@@ -13,6 +13,7 @@ from router.admin.names import Names
 from router.admin.past import MOST_READERS, Past
 from router.admin.recent import RecentRequests
 from router.admin.state import StateWriter
+from router.admin.timeline import Happening
 from router.config.catalog import Catalog
 from router.errors import QueueFull
 from router.pool.engine_log import EngineLog
@@ -36,6 +37,15 @@ def past(log: EngineLog, quiet: float = 30.0) -> Past:
         wall=lambda: 0.0,
         quiet=quiet,
     )
+
+
+def test_what_has_happened_names_callers_as_the_operator_does() -> None:
+    ann, stranger = "a1" * 6, "b2" * 6
+    keys = {ann: "ann"}
+    writer = StateWriter(Names(Catalog(())), unchanged, lambda one: keys.get(one or "", ""))
+    text = f"2 callers used it (caller {ann}, caller {stranger})"
+    told = writer.happening(Happening(0.0, "alarm", None, None, text), 0.0)
+    assert told["text"] == f"2 callers used it (caller ann, caller {stranger})"
 
 
 async def test_the_last_lines_come_first_and_then_each_that_follows() -> None:

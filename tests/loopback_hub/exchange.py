@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from tests.loopback_hub.access import Accounts, Refusal, over_the_limit
-from tests.loopback_hub.faults import Fault, Faults
+from tests.loopback_hub.faults import OF_BODIES, Fault, Faults
 from tests.loopback_hub.journal import Request
+
+_SLOWLY, _PIECES = 20.0, 80  # seconds that a slow body takes, and in how many pieces
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -40,8 +42,8 @@ class Exchange:
         if fault is not None and fault.kind == "reset":
             return _reset(request)
         answer = await _answer(request, handler, fault)
-        if fault is not None and fault.kind in ("cut", "stall"):
-            return await _halve(request, answer, fault)
+        if fault is not None and fault.kind in OF_BODIES:
+            return await _send_badly(request, answer, fault)
         note.status = answer.status
         return answer
 
@@ -90,20 +92,31 @@ def _reset(request: web.Request) -> web.Response:
     return web.Response()
 
 
-async def _halve(
+async def _send_badly(
     request: web.Request, answer: web.StreamResponse, fault: Fault
 ) -> web.StreamResponse:
-    """Promise the whole body and send half of it; then close, or wait with the rest."""
+    """Promise the whole body. Send it slowly, or half of it: then close, or wait with the
+    rest."""
     body = answer.body if isinstance(answer, web.Response) else b""
     if not isinstance(body, bytes):
         return answer
-    halved = web.StreamResponse(status=answer.status, headers=answer.headers)
-    halved.content_length = len(body)
-    await halved.prepare(request)
-    await halved.write(body[: len(body) // 2])
+    sent = web.StreamResponse(status=answer.status, headers=answer.headers)
+    sent.content_length = len(body)
+    await sent.prepare(request)
+    if fault.kind == "slow":
+        await _drip(sent, body)
+        return sent
+    await sent.write(body[: len(body) // 2])
     if fault.kind == "stall":
         await asyncio.shield(asyncio.wrap_future(fault.cleared))
-        await halved.write(body[len(body) // 2 :])
+        await sent.write(body[len(body) // 2 :])
     elif request.transport is not None:
         request.transport.close()
-    return halved
+    return sent
+
+
+async def _drip(answer: web.StreamResponse, body: bytes) -> None:
+    size = -(-len(body) // _PIECES)
+    for start in range(0, len(body), size):
+        await answer.write(body[start : start + size])
+        await asyncio.sleep(_SLOWLY / _PIECES)

@@ -9,7 +9,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Kind = Literal["429", "500", "503", "hang", "cut", "stall", "reset"]
+Kind = Literal["429", "500", "503", "hang", "cut", "stall", "slow", "reset"]
+
+OF_BODIES = ("cut", "stall", "slow")
 
 
 @dataclass(eq=False, slots=True)
@@ -21,7 +23,7 @@ class Fault:
     struck: bool = False
 
     def meets(self, method: str, path: str) -> bool:
-        if self.left == 0 or (self.kind in ("cut", "stall") and method == "HEAD"):  # no body
+        if self.left == 0 or (self.kind in OF_BODIES and method == "HEAD"):
             return False
         return path == self.path or re.fullmatch(self.path, path) is not None
 
@@ -40,7 +42,8 @@ class Faults:
 
         `path` is a decoded path, or a regular expression that fits it whole; files on
         the CDN are at `/cdn/<sha256>/<path>`. A "hang" answers only after `clear`; a
-        "cut" ends in the middle of the body; a "reset" comes instead of an answer.
+        "cut" ends in the middle of the body; a "slow" body takes 20 seconds; a "reset" comes
+        instead of an answer.
         """
         if kind not in get_args(Kind):
             raise ValueError(f"no such fault: {kind!r}")

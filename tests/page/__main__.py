@@ -1,97 +1,131 @@
-"""Pictures of the operator's page: python -m tests.page FOLDER
+"""Pictures of the operator's page: python -m tests.page [--docs] FOLDER
 
-Of a worker with fake engines: idle, loading, full, after a crash. And of one that is made up,
-with what only a GPU has: light, dark, details, on a phone. The two in docs/ are among these.
+Of a real router on a simulated GPU, with fake engines and callers that wait: idle, while two
+models load, full, after an engine was killed; on a phone, in the dark, with a model's details.
+Nothing is drawn by hand, so each run differs a little. `--docs` puts two of them there.
 """
 
 from __future__ import annotations
 
-import sys
-import tempfile
+import argparse
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser
 
-from tests.e2e.harness import ENDLESS, Harness
-from tests.loopback_hub import LoopbackHub
-from tests.page.made_up import LLAMA
-from tests.page.pretending import pretending
+from tests.page import staged
 from tests.page.rig import PHONE, Board, browsing, showing
+from tests.page.staged import Stage
+from tests.worker import ROOT
 
-_DESK = {"width": 1200, "height": 900}
-# Small enough for a document, with the hour.
-_WHOLE: dict[str, Any] = {
-    "viewport": {"width": 1200, "height": 1200},
-    "device_scale_factor": 0.75,
+_DESK: dict[str, Any] = {"viewport": {"width": 1200, "height": 900}}
+_SCREENS: dict[str, dict[str, Any]] = {
+    "light": _DESK,
+    "dark": {**_DESK, "color_scheme": "dark"},
+    "phone": {"viewport": PHONE},
+    "phone-dark": {"viewport": PHONE, "color_scheme": "dark"},
 }
-_DARK: dict[str, Any] = {"viewport": _DESK, "color_scheme": "dark"}
-_MODELS_CONFIG = """
-- {model: acme/poet, memory: 2GiB}
-- {model: acme/endless, aliases: [default-chat], memory: 3GiB}
-- {model: acme/slow, memory: 2GiB}
-- {model: acme/broken, memory: 1GiB}
-"""
-_NEVER = 600  # seconds, longer than this takes
+# For a document: all of the board, small enough to be read beside a text.
+_PAGE = {"viewport": {"width": 1200, "height": 1540}, "device_scale_factor": 0.75}
+
+
+class Album:
+    """Takes pictures of a stage."""
+
+    def __init__(self, browser: Browser, stage: Stage, folder: Path) -> None:
+        self._browser, self._stage, self._folder = browser, stage, folder
+
+    @contextmanager
+    def opened(self, **options: Any) -> Iterator[Board]:
+        with showing(self._browser, self._stage.worker.url, **options) as board:
+            board.unlock(self._stage.operators_key)
+            board.row("default-chat").wait_for()
+            yield board
+
+    def take(self, name: str, *screens: str) -> None:
+        """The whole page on each of these screens."""
+        for screen in screens:
+            with self.opened(**_SCREENS[screen]) as board:
+                self.keep(board, f"{name}-{screen}")
+
+    def keep(self, board: Board, name: str, *, whole: bool = True) -> None:
+        file = self._folder / f"{name}.png"
+        board.page.screenshot(path=file, animations="disabled", full_page=whole)
+        print(f"{file}: {file.stat().st_size >> 10} KiB")
 
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with browsing() as browser:
-        _real(browser, folder)
-        _made_up(browser, folder)
+    with browsing() as browser, staged.staged() as stage:
+        play(stage, Album(browser, stage, folder))
 
 
-def _real(browser: Browser, folder: Path) -> None:
-    with LoopbackHub() as hub, tempfile.TemporaryDirectory() as directory:
-        harness = Harness(hub, Path(directory))
-        harness.model("acme/poet")
-        harness.model("acme/endless", **ENDLESS)
-        harness.model("acme/slow", start_delay=_NEVER)
-        harness.model("acme/broken", die_at_start=3, last_words="ValueError: no kernel")
-        worker = harness.new_worker(
-            MODELS_CONFIG=_MODELS_CONFIG, GPU_MEMORY_BUDGET="7GiB", MAX_LOADED_MODELS="4"
-        )
-        with worker, showing(browser, worker.url, viewport=_DESK) as board:
-            board.wait("acme/poet", "not loaded")
-            _take(board, folder / "idle.png")
-            board.ask("acme/poet")
-            board.answer("I am acme/poet")
-            board.ask_again("acme/broken")
-            board.wait("acme/broken", "start failed")
-            with showing(browser, worker.url, viewport=_DESK) as other:
-                other.ask("default-chat")
-                other.answer("I")
-                board.ask_again("acme/slow")
-                board.wait("acme/slow", "starting")
-                _take(board, folder / "full.png")
-                harness.journal.kill_engine("acme/endless")
-                board.wait("default-chat", "crashed")
-                _take(board, folder / "crash.png")
+def play(stage: Stage, album: Album) -> None:
+    album.take("idle", "light", "phone")
+    _fill(stage, album)
+    _make_room(stage, album)
+    _crash(stage, album)
 
 
-def _made_up(browser: Browser, folder: Path) -> None:
-    with pretending() as (url, _):
-        screens = {
-            "light": _WHOLE,
-            "dark": {**_WHOLE, "color_scheme": "dark"},
-            "phone": {"viewport": PHONE},
-        }
-        for name, options in screens.items():
-            with showing(browser, url, **options) as board:
-                board.row("default-chat").wait_for()
-                board.page.locator("#requests tr").first.wait_for()
-                _take(board, folder / f"page-{name}.png")
-        with showing(browser, url, **_DARK) as board:
-            board.page.get_by_role("button", name=LLAMA.key.repo_id, exact=True).click()
-            board.page.get_by_role("log").get_by_text("ready to roll").wait_for()
-            _take(board, folder / "page-details.png")
+def _fill(stage: Stage, album: Album) -> None:
+    """Until the GPU is full."""
+    stage.answered("nightly", staged.EMBEDDINGS, times=3)
+    stage.answered("ann", staged.CHAT, times=2)
+    stage.ask("ann", staged.PRIVATE, times=2)
+    stage.until_state(staged.PRIVATE, "fetching")
+    stage.ask("ben", "vision", times=2)
+    stage.ask("ann", "vision")
+    stage.until_state(staged.VISION, "starting")
+    album.take("loading", "light", "dark", "phone")
+    stage.answered("ben", staged.BROKEN)
+    stage.answered("ann", staged.LLAMA, times=2)
+    stage.until_state(staged.PRIVATE, "ready")
+    stage.answered("nightly", staged.EMBEDDINGS, times=2)
 
 
-def _take(board: Board, file: Path) -> None:
-    board.page.screenshot(path=file, animations="disabled")
-    print(file)
+def _make_room(stage: Stage, album: Album) -> None:
+    """One more model is asked for: what is busy finishes, and leaves."""
+    stage.ask("ben", staged.LLAMA, tokens=400)
+    stage.ask("ann", staged.CHAT, tokens=4000, times=4)
+    stage.ask("ben", staged.CHAT, tokens=4000, times=2)
+    stage.until(staged.LLAMA, lambda one: one["in_flight"]["requests"])
+    stage.ask("nightly", staged.LARGE, times=3)
+    stage.until(staged.LARGE, lambda one: one["waiting"]["leaving"])
+    for scheme in ("light", "dark"):
+        with album.opened(**_PAGE, color_scheme=scheme) as board:
+            board.page.get_by_label("Message").fill("What does a router do, and when?")
+            board.page.get_by_text("Keys", exact=True).click()
+            board.page.get_by_label("API key of a caller").fill(stage.keys["ann"])
+            board.press("Send")
+            board.answer("first.")
+            board.page.get_by_text("Keys", exact=True).click()
+            album.keep(board, f"page-{scheme}", whole=False)
+    album.take("full", "light", "phone-dark")
+
+
+def _crash(stage: Stage, album: Album) -> None:
+    """An engine is killed while it answers."""
+    stage.until(staged.CHAT, lambda one: one["in_flight"]["requests"])
+    with album.opened(**_SCREENS["light"]) as board:
+        board.show_events()
+        stage.harness.journal.kill_engine(staged.CHAT)
+        board.wait("default-chat", "crashed")
+        album.keep(board, "crash-light")
+        board.page.get_by_role("button", name="default-chat", exact=True).click()
+        board.page.get_by_role("log").get_by_text("ready to roll").wait_for()
+        album.keep(board, "details-light", whole=False)
+    album.take("crash", "dark", "phone")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(prog="python -m tests.page", description=__doc__)
+    parser.add_argument("--docs", action="store_true", help="also replace those in docs/")
+    parser.add_argument("folder", type=Path)
+    asked = parser.parse_args()
+    main(asked.folder)
+    if asked.docs:
+        for name in ("page-light.png", "page-dark.png"):
+            shutil.copy(asked.folder / name, ROOT / "docs")

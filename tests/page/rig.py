@@ -51,6 +51,11 @@ class Board:
     def open(self) -> None:
         self.page.goto(f"{self.url}/ui")
 
+    def unlock(self, key: str) -> None:
+        """With the operator's key."""
+        self.page.get_by_label("ADMIN_API_KEY of this worker").fill(key)
+        self.press("Open")
+
     def row(self, model: str) -> Locator:
         """Of the table of models."""
         named = self.page.get_by_role("rowheader").filter(has_text=model)
@@ -71,6 +76,12 @@ class Board:
         if stop.is_enabled():
             stop.click()
         self.ask(model)
+
+    def show_events(self) -> None:
+        """All of the last hour. A wide screen has them from the beginning."""
+        story = self.page.locator("#story")
+        if story.get_attribute("open") is None:
+            story.get_by_text("All events", exact=True).click()
 
     def press(self, button: str) -> None:
         self.page.get_by_role("button", name=button, exact=True).click()

@@ -49,7 +49,7 @@ def test_a_models_answer_streams_and_its_state_is_seen_to_change(board: Board) -
     lane.wait_for()
 
 
-def test_an_endless_answer_can_be_stopped(board: Board) -> None:
+def test_an_endless_answer_can_be_stopped(harness: Harness, board: Board) -> None:
     board.ask("acme/endless")
     board.answer("I")
     board.wait("acme/endless", "ready")
@@ -58,6 +58,7 @@ def test_an_endless_answer_can_be_stopped(board: Board) -> None:
     board.page.get_by_role("button", name="Stop").click()
     board.page.locator("#ask-status").get_by_text(re.compile("^Stopped")).wait_for()
     flying.get_by_text("0", exact=True).wait_for()
+    assert harness.journal.events("cancelled", "acme/endless")
 
 
 def test_a_killed_engine_is_told_and_seen(harness: Harness, board: Board) -> None:
@@ -65,6 +66,7 @@ def test_a_killed_engine_is_told_and_seen(harness: Harness, board: Board) -> Non
     board.answer("I")
     harness.journal.kill_engine("acme/endless")
     board.page.locator("#ask-status").get_by_text("engine_failed").wait_for()
+    board.answer("I")  # what has come is still there
     board.wait("acme/endless", "crashed")
     board.page.get_by_role("button", name="acme/endless", exact=True).click()
     sheet = board.page.get_by_role("dialog", name="acme/endless")

@@ -68,7 +68,7 @@ def test_every_state_is_for_everybody(browser: Browser, worker: Worker, screen: 
     with showing(browser, worker.url, **SCREENS[screen]) as board:
         board.wait("rhymer", "ready")
         board.wait("acme/broken", "start failed")
-        board.page.get_by_text("All events", exact=True).click()
+        board.show_events()
         board.page.get_by_text("Keys", exact=True).click()
         check(board)
         board.page.get_by_role("button", name="acme/broken", exact=True).click()

@@ -45,7 +45,7 @@ def test_a_models_name_and_its_answer(board: Board) -> None:
 def test_what_an_engine_prints_and_dies_of(board: Board) -> None:
     board.ask("acme/broken")
     board.page.locator("#ask-status").get_by_text("engine_failed").wait_for()
-    board.page.get_by_text("All events", exact=True).click()
+    board.show_events()
     board.page.locator("#events").get_by_text(f"ValueError: {MARKUP}").wait_for()
     board.page.get_by_role("button", name="acme/broken", exact=True).click()
     board.page.get_by_label("Reason of the last failure").get_by_text(MARKUP).wait_for()
@@ -90,6 +90,7 @@ def test_the_operators_key_is_asked_for_and_kept_nowhere(
         board.page.get_by_role("heading", name="GPU memory").wait_for()
         kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
         assert key not in board.page.evaluate(kept)
+        assert worker.log.count("invalid_api_key") == 1  # the page itself has tried none
         board.ask("acme/poet")  # to a route of callers: without the operator's key
         board.answer("I say")
         assert key not in worker.log

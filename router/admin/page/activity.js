@@ -9,6 +9,7 @@ const SHOWN = 100;
 const SHOWN_NARROW = 20;
 const HEADS = ["Began", "Model", "Caller", "Queue", "Load", "First token", "Total", "Tokens in",
   "Tokens out", "Outcome", "Request"];
+const KINDS = { "": "running", ok: "ok", caller_left: "left" }; // all others have failed
 const NUMBERS = new Set([3, 4, 5, 6, 7, 8]);
 
 export class Activity {
@@ -46,7 +47,9 @@ function isShown(one, outcomes) {
   return outcomes === "all" || (one.outcome !== "" && one.outcome !== "ok");
 }
 
-const textOf = (one) => [one.model, one.caller, one.outcome, outcomeWord(one.outcome), one.id,
+const wordOf = (one) => outcomeWord(one.outcome, typeof one.first_ms === "number");
+
+const textOf = (one) => [one.model, one.caller, one.outcome, wordOf(one), one.id,
   one.route, one.error].join(" ").toLowerCase();
 
 /** `now`: by the worker's clock. */
@@ -76,12 +79,11 @@ function showRow(element, one, now) {
   const texts = [clock(one.began), one.model || "–", one.caller || "–",
     milliseconds(one.queue_ms), milliseconds(one.load_ms), milliseconds(one.first_ms),
     milliseconds(total), count(one.prompt_tokens), count(one.completion_tokens),
-    outcomeWord(one.outcome), one.id];
+    wordOf(one), one.id];
   texts.forEach((text, place) => {
     tell(element.children[place], text);
     set(element.children[place], "data-empty", text === "–");
   });
-  const kind = !one.outcome ? "running" : one.outcome === "ok" ? "ok" : "failed";
-  set(element, "data-outcome", kind);
+  set(element, "data-outcome", KINDS[one.outcome] ?? "failed");
   set(element.children[10], "title", `${one.id} ${one.method ?? ""} ${one.route ?? ""}`.trim());
 }

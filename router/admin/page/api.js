@@ -45,6 +45,12 @@ export async function read(path, options) {
   return (await asOperator(path, options)).json();
 }
 
+/** Whether the worker has a key for its operator. A try without it would look like an attack. */
+export async function needsKey() {
+  const response = await send("ui/", { method: "HEAD" });
+  return response.headers.get("Operator-Key") === "needed";
+}
+
 /** The path of a model's routes. Slashes of its name stay: the router reads them so. */
 export function modelPath(id, action) {
   return `models/${id.split("/").map(encodeURIComponent).join("/")}/${action}`;

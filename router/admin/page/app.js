@@ -1,6 +1,6 @@
 // Puts the page together: follows the worker, and shows what it tells.
 
-import { follow, post, read, Refused, modelPath, useKey } from "./api.js";
+import { follow, modelPath, needsKey, post, read, Refused, useKey } from "./api.js";
 import { Activity, showActivity } from "./activity.js";
 import { Details } from "./details.js";
 import { at, make, set, tell } from "./dom.js";
@@ -179,8 +179,13 @@ async function run() {
   }
 }
 
-function refused(error) {
-  const asks = error.status === 401;
+async function begin() {
+  if (await needsKey().catch(() => false)) refused({ status: 401 }); // no answer: `run` says so
+  else await run();
+}
+
+function refused({ status }) {
+  const asks = status === 401;
   at("board").hidden = true;
   at("unlock").hidden = !asks;
   set(at("worker"), "data-state", "locked");
@@ -209,5 +214,6 @@ at("story").addEventListener("toggle", show);
 
 showLegend(at("timeline-legend"));
 setInterval(show, 1000);
-run();
+at("story").open = matchMedia("(min-width: 64rem)").matches;
+begin();
 

@@ -4,6 +4,7 @@ import { follow, modelPath, Refused } from "./api.js";
 import { at, keep, make, set, tell } from "./dom.js";
 import { bytes, clock, count, duration } from "./format.js";
 import { nameOf } from "./memory.js";
+import { conditionOf } from "./models.js";
 import { phaseWord, stateWord } from "./words.js";
 
 const LINES = 1000;
@@ -76,7 +77,7 @@ function fill(row, now) {
 
 function factsOf(engine, now) {
   const facts = [
-    ["State", `${stateWord(engine.state)} for ${duration(now - engine.since)}`],
+    ["State", `${conditionOf(engine)} for ${duration(now - engine.since)}`],
     ["Model", engine.model],
     ["Commit", engine.commit],
     ["Branch", engine.branch],

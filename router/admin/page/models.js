@@ -72,24 +72,22 @@ function showRow(element, row, now, state) {
   tell(model.firstElementChild, row.name);
   showTags(model.lastElementChild, row);
   showState(where, engine, now);
-  tell(flying, engine ? count(engine.in_flight.requests) : "0");
-  tell(waiting, engine ? waitText(engine, state, now) : "0");
+  tell(flying, engine ? count(engine.in_flight.requests) : "");
+  tell(waiting, engine ? waitText(engine, state, now) : "");
   set(flying, "class", engine?.in_flight.requests ? "number" : "number faint");
-  set(waiting, "class", engine?.waiting.requests ? "waits" : "faint");
-  tell(memory, engine ? bytes(engine.held_bytes || engine.claim_bytes || null) : "–");
+  set(waiting, "class", "waits");
+  tell(memory, engine ? memoryText(engine) : "");
   set(memory, "class", engine?.held_bytes ? "number" : "number faint");
-  const leaving = engine ? leavesText(engine, now) : "–";
-  tell(leaves, leaving);
-  set(leaves, "class", leaving === "–" ? "faint" : null);
+  tell(leaves, engine ? leavesText(engine, now) : "");
   for (const cell of [flying, waiting, memory, leaves]) {
-    set(cell, "data-empty", cell.textContent === "0" || cell.textContent === "–");
+    set(cell, "data-empty", cell.textContent === "0" || cell.textContent === "");
   }
   showActions(actions, row);
 }
 
 function showTags(parent, { engine, model, name }) {
-  const pinned = engine ? engine.pinned : model.pinned;
   const full = engine && engine.model !== name ? engine.model : "";
+  const pinned = engine ? engine.pinned && !UP.has(engine.state) : model.pinned; // else: see Leaves
   const tags = [full, engine && `@${engine.commit.slice(0, 7)}`,
     engine && engine.access !== "public" && engine.access, pinned && "pinned",
     engine?.unloading && "to be unloaded", engine?.suspected_until && "on trial after a crash"];
@@ -100,8 +98,7 @@ function showState(cell, engine, now) {
   const [state, since, progress] = cell.children;
   const failed = engine && hasFailed(engine);
   set(state, "data-kind", failed ? "failed" : engine ? kindOf(engine) : "off");
-  tell(state, failed ? `${engine.last_failure?.kind ?? "start"} failed`.replace("crash failed", "crashed")
-    : stateWord(engine ? engine.state : "cold"));
+  tell(state, conditionOf(engine));
   tell(since, failed && engine.retry_at > now ? `again in ${duration(engine.retry_at - now)}`
     : engine ? `for ${duration(now - engine.since)}` : "");
   const shown = engine && progressOf(engine, now);
@@ -114,9 +111,16 @@ function showState(cell, engine, now) {
   tell(text, shown.text);
 }
 
+/** What an engine is in, or why it is not up. */
+export function conditionOf(engine) {
+  if (!engine || !hasFailed(engine)) return stateWord(engine ? engine.state : "cold");
+  const kind = engine.last_failure?.kind ?? "start";
+  return kind === "crash" ? "crashed" : `${kind} failed`;
+}
+
 /** Whether its failure is why an engine is in its state. */
-function hasFailed({ state, since, failures, last_failure: last }) {
-  if (OFF.has(state)) return failures > 0;
+function hasFailed({ state, since, failures, last_failure: last, last_start: start }) {
+  if (OFF.has(state)) return failures > 0 || (last !== null && last.at >= (start?.at ?? 0));
   return state === "stopping" && last !== null && Math.abs(last.at - since) < 1;
 }
 
@@ -152,7 +156,7 @@ function lateText({ elapsed_seconds: elapsed, expected_seconds: expected }) {
 
 function waitText(engine, state, now) {
   const { waiting } = engine;
-  if (!waiting.requests) return "0";
+  if (!waiting.requests) return "";
   const told = [`${count(waiting.requests)}: ${whyText(waiting, state)}`];
   if (waiting.overdue) told.push(lateText(waiting));
   else if (waiting.seconds !== null) told.push(`answers in about ${duration(waiting.seconds)}${waiting.guessed ? " (a guess)" : ""}`);
@@ -170,12 +174,20 @@ function whyText(waiting, state) {
   return `waiting for room, ${names.join(" and ")} leave${names.length > 1 ? "" : "s"}${when}`;
 }
 
+/** What it holds, or else what it would need. */
+function memoryText({ held_bytes: held, claim_bytes: claim }) {
+  if (held) return bytes(held);
+  return claim ? `needs ${bytes(claim)}` : "";
+}
+
 function leavesText(engine, now) {
+  if (!UP.has(engine.state)) return "";
+  if (engine.state === "draining") return "as soon as it is idle";
   if (engine.pinned) return "never: pinned";
   const told = [];
   if (engine.evicted_next) told.push(`${ordinal(engine.evicted_next)} to make room`);
   if (engine.expires_at) told.push(`expires in ${duration(engine.expires_at - now)}`);
-  return told.join(", ") || "–";
+  return told.join(", ");
 }
 
 function showActions(cell, row) {
@@ -186,7 +198,7 @@ function showActions(cell, row) {
   show(load, !waits && (off || engine.state === "asleep"), engine?.state === "asleep" ? "Wake" : "Load", row);
   const up = engine && UP.has(engine.state);
   show(unload, up && !engine.unloading, "Unload", row);
-  const fixed = !up || engine.unloading || engine.pinned_by_file;
+  const fixed = !up || engine.unloading || engine.state === "draining" || engine.pinned_by_file;
   show(pin, !fixed, engine?.pinned ? "Unpin" : "Pin", row);
 }
 

@@ -6,6 +6,7 @@ import { eventWord, FAILED } from "./words.js";
 
 // What is shown: the first that the worker's life fits in. In seconds, with a time at each step.
 const SPANS = [
+  { span: 60, step: 15, title: "The last minute" },
   { span: 180, step: 60, title: "The last 3 minutes" },
   { span: 600, step: 120, title: "The last 10 minutes" },
   { span: 1800, step: 300, title: "The last half hour" },
@@ -166,7 +167,7 @@ function showTimes(track, now, { span, step, left }) {
   keep(track, times.filter((time) => time < now - span / 12), (time) => time,
     () => make("span", { class: "time" }), (child, time) => {
       child.style.left = left(time);
-      tell(child, clock(time).slice(0, 5));
+      tell(child, step < 60 ? clock(time) : clock(time).slice(0, 5));
     });
 }
 

@@ -70,4 +70,5 @@ export const stateWord = (state) => say(STATES, state);
 export const reasonWord = (reason) => say(REASONS, reason);
 export const eventWord = (what) => say(EVENTS, what);
 export const phaseWord = (stage) => say(PHASES, stage);
-export const outcomeWord = (outcome) => (outcome ? spaced(outcome) : "in progress");
+/** Of a request; `begun`: its first token has come. */
+export const outcomeWord = (outcome, begun) => spaced(outcome || (begun ? "in progress" : "waiting"));

@@ -1,0 +1,112 @@
+"""The playground's key and token: they go where they belong, and stay nowhere."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Browser, Request
+
+from tests.e2e.harness import Harness
+from tests.page.rig import Board, showing
+from tests.worker import Worker
+
+MODEL = "acme/gated"
+STORES = """async () => JSON.stringify([
+    {...localStorage}, {...sessionStorage}, document.cookie, location.href, history.state,
+    await indexedDB.databases(), await caches.keys(), performance.getEntries(),
+])"""
+
+
+@dataclass(frozen=True)
+class Secrets:
+    operators: str
+    callers: str
+    token: str
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self.operators, self.callers, self.token))
+
+
+@pytest.fixture(scope="module")
+def known(harness: Harness) -> Secrets:
+    harness.model(MODEL, gated=True)
+    token = harness.hub.add_account("visitor")
+    harness.hub.accept(MODEL, "visitor")
+    return Secrets(secrets.token_hex(16), secrets.token_hex(16), token)
+
+
+@pytest.fixture(scope="module")
+def worker(harness: Harness, known: Secrets) -> Iterator[Worker]:
+    with harness.worker(ADMIN_API_KEY=known.operators, API_KEYS=known.callers) as worker:
+        yield worker
+
+
+@pytest.fixture
+def board(browser: Browser, worker: Worker, known: Secrets) -> Iterator[Board]:
+    with showing(browser, worker.url) as board:
+        board.unlock(known.operators)
+        yield board
+
+
+def refused(board: Board, code: str) -> None:
+    board.page.locator("#ask-status").get_by_text(f"({code})").wait_for()
+
+
+def hand_over(board: Board, *, key: str = "", token: str = "") -> None:
+    """Fill in the fields, which are shown as soon as one of them is missing."""
+    board.page.get_by_label("API key of a caller").fill(key)
+    board.page.get_by_label("Hugging Face token").fill(token)
+
+
+def test_a_wrong_key_is_told_and_its_field_is_shown(board: Board, known: Secrets) -> None:
+    field = board.page.get_by_label("API key of a caller")
+    assert not field.is_visible()
+    board.ask(MODEL)
+    refused(board, "invalid_api_key")
+    assert field.is_visible()
+    for wrong in ("wrong", known.operators):  # the operator's is none of a caller's
+        hand_over(board, key=wrong, token=known.token)
+        board.ask(MODEL)
+        board.page.get_by_text("Waiting for the first token").wait_for(state="detached")
+        refused(board, "invalid_api_key")
+
+
+def test_the_token_opens_a_gated_model_and_is_kept_nowhere(
+    harness: Harness, worker: Worker, board: Board, known: Secrets
+) -> None:
+    asked: list[Request] = []
+
+    def note(request: Request) -> None:
+        asked.append(request)
+
+    board.page.on("request", note)
+    board.ask(MODEL)
+    refused(board, "invalid_api_key")
+    hand_over(board, key=known.callers)
+    board.ask(MODEL)
+    refused(board, "model_gated")
+    hand_over(board, key=known.callers, token=known.token)
+    board.ask(MODEL)
+    board.answer(f"I am {MODEL}")
+    assert any(one.account == "visitor" for one in harness.hub.requests)
+
+    (bearer,) = [one for one in asked if known.token in one.headers.values()]
+    assert bearer.url == f"{board.url}/v1/chat/completions"
+    stored = board.page.evaluate(STORES) + str(board.page.context.storage_state())
+    upstream = str(harness.journal.events("request", MODEL))
+    for secret in known:
+        assert secret not in stored
+        assert secret not in upstream
+        assert secret not in worker.log
+        assert not any(secret in f"{one.url} {one.post_data}" for one in asked)
+
+    board.page.reload()
+    board.unlock(known.operators)
+    for label in ("API key of a caller", "Hugging Face token"):
+        assert board.page.get_by_label(label).input_value() == ""
+    board.page.go_back()  # not in what the browser keeps of a page that was left, either
+    board.page.go_forward()
+    assert board.page.get_by_label("Hugging Face token").input_value() == ""
