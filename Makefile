@@ -2,9 +2,9 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup browser clients lock hooks test unit demo lint types fast fuzz guards bench bench-swap bench-fleet gpu compare docs registry image-check audit clean
+.PHONY: setup browser clients lock hooks test test-ray unit demo lint types fast fuzz guards bench bench-swap bench-fleet gpu compare docs registry image-check audit clean
 
-setup: .venv/ready .venv-sglang/ready browser clients
+setup: .venv/ready .venv-sglang/ready .venv-ray/ready browser clients
 
 # For the tests with web pages, which are skipped without. Only root can install it, and only
 # Debian has this package.
@@ -31,6 +31,13 @@ clients: .venv/ready
 	.venv/bin/python -m pip install --quiet --require-hashes -r tests/requirements.txt
 	touch $@
 
+# Ray and what it needs, beside the router: in an environment of its own, because a single worker
+# does without all of it.
+.venv-ray/ready: tests/e2e_ray/requirements.txt
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip install --quiet --require-hashes -r $<
+	touch $@
+
 # torch first, alone and pinned: an open range would install gigabytes of CUDA packages. Then
 # what SGLang needs on a CPU, each package pinned, without its GPU dependencies. No hashes:
 # torch's wheels for a CPU differ between package indexes.
@@ -52,6 +59,7 @@ lock: .venv/ready
 	$(COMPILE) --group image-check -o tests/image/requirements.txt
 	$(COMPILE) --group audit -o tests/audit/requirements.txt
 	$(COMPILE) --group bench -o tests/bench/requirements.txt
+	$(COMPILE) pyproject.toml --extra ray --group ray-tests -c requirements.txt -o tests/e2e_ray/requirements.txt
 	$(NPM) install --prefix examples/clients --package-lock-only --ignore-scripts --no-audit \
 		--no-fund --loglevel=error --omit-lockfile-registry-resolved
 
@@ -71,6 +79,11 @@ test:
 	$(MAKE) --jobs=3 --output-sync setup lint types
 	$(MAKE) unit
 	.venv/bin/python -m pytest -n $(or $(N),2) --dist loadfile -m process
+	.venv-ray/bin/python -m pytest -q tests/e2e_ray -m "not long"
+
+# All that needs Ray: two nodes on this machine, and what kills them. A quarter of an hour.
+test-ray: .venv-ray/ready .venv/ready
+	.venv-ray/bin/python -m pytest tests/e2e_ray
 
 # No processes, no network beyond loopback: for each change. `make unit N=8`: eight at a time.
 unit: .venv/ready

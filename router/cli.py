@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(doctor)
     _add_cache(commands)
     _add_operating(commands)
+    _add_ray(commands)
     demo = commands.add_parser("demo", help="show the main job: no GPU, network or token")
     demo.add_argument("--keep", action="store_true", help="leave it serving afterwards")
     prefetch = commands.add_parser("prefetch", help="download a model into an image")
@@ -139,6 +140,15 @@ def _add_worker(commands: _Commands, name: str, purpose: str) -> None:
         allow_abbrev=False,  # a later version may have a longer option
     )
     add_options(worker, every.values())
+
+
+def _add_ray(commands: _Commands) -> None:
+    actions = commands.add_parser("ray", help="a fleet of workers on Ray").add_subparsers(
+        dest="action", metavar="action", required=True
+    )
+    up = actions.add_parser("up", help="run one on this machine, for a try, until Ctrl-C")
+    up.add_argument("--replicas", type=int, default=1, help="workers; default: 1")
+    up.add_argument("--gpus", type=float, default=1.0, help="GPUs of each; default: 1")
 
 
 def _add_check(commands: _Commands) -> None:

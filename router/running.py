@@ -32,6 +32,15 @@ class Run:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
+        async with asyncio.TaskGroup() as group:
+            self._listen_for_hangup(loop, group)
+            await self.until_stopped(service, catalog)
+
+    async def until_stopped(self, service: Service, catalog: Catalog) -> None:
+        """Preload models; return after `stop` or `leave`, or when the machine is at fault.
+
+        Hears no signal: those belong to the main thread, which may be another's.
+        """
 
         async def warm_up() -> None:
             await preload(catalog, service.preload)
@@ -42,7 +51,6 @@ class Run:
             _log.info("ready")
 
         async with asyncio.TaskGroup() as group:
-            self._listen_for_hangup(loop, group)
             tasks = [
                 group.create_task(_or_leave(warm_up, self._pool.at_fault)),
                 group.create_task(self._stop_at_fault()),

@@ -27,7 +27,7 @@ settings.load_profile("short")
 settings.register_profile("long", settings.get_profile("short"), max_examples=30_000)
 
 _WITH_PROCESSES = {
-    *("clients", "e2e", "e2e_runpod", "e2e_sglang", "examples", "page", "security"),
+    *("clients", "e2e", "e2e_runpod", "e2e_sglang", "e2e_ray", "examples", "page", "security"),
     *("loopback_hub", "loopback_platform"),  # tests of the doubles themselves
 }
 

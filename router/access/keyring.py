@@ -79,6 +79,24 @@ class Keyring:
         key = self._named.get(caller)
         return "" if key is None else key.name
 
+    def label(self, caller: str) -> str:
+        """What names this caller's key to another worker that has the same keys. It is no
+        secret; "": no key."""
+        if name := self.name(caller):
+            return f"name {name}"
+        places = {caller_of(digest): place for place, digest in enumerate(self._digests)}
+        return f"place {places[caller]}" if caller in places else ""
+
+    def labelled(self, label: str) -> str:
+        """The caller whose key another worker named by `label`. Raises `InvalidApiKey` where
+        there is none here."""
+        for caller in (*self._named, *map(caller_of, self._digests)):
+            if label and self.label(caller) == label:
+                return caller
+        if label or self.needed:
+            raise InvalidApiKey(_REVOKED)
+        return ""
+
     def name_of_shown(self, shown: str | None) -> str:
         """The same, by the first characters of a caller, as states show it."""
         return self._by_shown.get(shown or "", "")

@@ -17,6 +17,7 @@ from router.app.operator_parts import Basis, Witnesses
 from router.clock import WorkerClock
 from router.logs import Redactor
 from router.pool.engine_log import EngineLog
+from router.pool.status import PoolStatus
 from router.requests.recorder import Recorder
 from router.requests.service import Service
 from router.running import drain, in_background
@@ -95,6 +96,18 @@ class Worker:
     async def until_leaving(self, service: Service) -> None:
         """Preload models; return at a signal, or when the machine is at fault."""
         await self._opened.run.until_leaving(service, self._configuration.catalog)
+
+    async def until_stopped(self, service: Service) -> None:
+        """The same, but after `leave`: for a process whose signals are another's."""
+        await self._opened.run.until_stopped(service, self._configuration.catalog)
+
+    def leave(self) -> None:
+        """Take no more work. Of an open worker."""
+        self._opened.run.leave()
+
+    def report(self) -> PoolStatus:
+        """The state of every engine. Of an open worker."""
+        return self._opened.pool.report()
 
     async def drain(self) -> int:
         """Let requests end, then stop every engine; return the process's exit status."""

@@ -76,6 +76,12 @@ def _plan(chosen: argparse.Namespace, _: MutableMapping[str, str]) -> int:
     return plan_command(chosen)
 
 
+def _ray(chosen: argparse.Namespace, environ: MutableMapping[str, str]) -> int:
+    from router.commands.ray import ray_up  # noqa: PLC0415
+
+    return ray_up(chosen.replicas, chosen.gpus, environ)
+
+
 def _demo(chosen: argparse.Namespace, _: MutableMapping[str, str]) -> int:
     from router.commands.demo import demo  # noqa: PLC0415
 
@@ -93,6 +99,7 @@ _COMMANDS = MappingProxyType(
         "prefetch": _prefetch,
         "replay": _replay,
         "plan": _plan,
+        "ray": _ray,
         "demo": _demo,
     }
 )

@@ -17,7 +17,6 @@ from engines.interpreter import InterpreterCheck
 from router import logs
 from router.app.configuration import Configuration
 from router.app.worker import Worker
-from router.commands.open_files import MOST_CONNECTIONS, raise_open_files
 from router.commands.starting import tell_start
 from router.commands.variables import misspelled_variables
 from router.config.errors import told
@@ -26,6 +25,7 @@ from router.config.settings import Settings, SettingsError
 from router.downloads.cache_check import cache_problem, is_full, is_on_disk
 from router.http.admin_routes import AdminRoutes
 from router.http.metrics_routes import MetricsRoutes
+from router.http.open_files import MOST_CONNECTIONS, raise_open_files
 from router.http.page_routes import PageRoutes, read_page
 from router.http.past_routes import PastRoutes
 from router.http.server import HttpServer

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 from router.access.decision import Admitted
 from router.clock import Clock
+from router.config.settings import Settings
 from router.errors import DeadlineExceeded, EngineFailed, HubUnavailable
 from router.models import EngineSpec
 from router.pool.lease import Lease
@@ -52,6 +53,11 @@ class Deadlines:
     first_byte: float
     end: float
 
+    @classmethod
+    def of(cls, settings: Settings, now: float) -> Deadlines:
+        end = now + settings.request_timeout
+        return cls(min(now + settings.queue_timeout, end), end)
+
 
 @dataclass(frozen=True, slots=True)
 class EngineAccess:
@@ -68,7 +74,7 @@ class EngineAccess:
 
 
 class EngineCall:
-    """Call `reach` once, then `read` until it is empty, and `close` in any case."""
+    """The `Source` of a response from an engine of this worker."""
 
     def __init__(
         self,
@@ -94,6 +100,14 @@ class EngineCall:
         """The engine's head. Only after `reach`."""
         assert self._answer is not None, "reach first"  # noqa: S101
         return self._answer
+
+    @property
+    def status(self) -> int:
+        return self.answer.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.answer.headers
 
     @property
     def streams(self) -> bool:

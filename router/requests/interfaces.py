@@ -9,7 +9,7 @@ from typing import Protocol
 
 from router.requests.dialects import Problem
 from router.requests.model_list import ModelCard
-from router.requests.request import Report, Request
+from router.requests.request import Progress, Report, Request
 from router.requests.trace_context import Trace
 from router.secrets import Secret
 from router.side_process import Body
@@ -61,6 +61,48 @@ class Upstream(Protocol):
     def open(self, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamResponse]:
         """Send, and give the answer's head. Leaving the block ends the exchange: what
         is still being generated is cancelled upstream. Raises `UpstreamLost`."""
+        ...
+
+
+class Source(Protocol):
+    """Where a response comes from: an engine, or another worker that has one.
+
+    Call `reach` once, then `read` until it is empty, and `close` in any case.
+    """
+
+    @property
+    def first(self) -> bytes:
+        """The first bytes of the body. Only after `reach`."""
+        ...
+
+    @property
+    def problem(self) -> Problem | None:
+        """A refusal in place of a body. Only after `reach`."""
+        ...
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is an event stream. Only after `reach`."""
+        ...
+
+    async def reach(self) -> None:
+        """Return once there are first bytes, or a problem. Raises `RouterError`."""
+        ...
+
+    async def read(self) -> bytes:
+        """More of the body; empty at its end. Raises `RouterError` where it breaks off."""
+        ...
+
+    async def close(self) -> None: ...
+
+    def progress(self) -> Progress:
+        """What the request waits for."""
         ...
 
 

@@ -10,9 +10,8 @@ from functools import partial
 from types import TracebackType
 
 from router.requests.dialects import Dialect
-from router.requests.engine_call import EngineCall
 from router.requests.event_stream import EventStream
-from router.requests.interfaces import Response
+from router.requests.interfaces import Response, Source
 from router.requests.request import Report, Request
 from router.requests.response import SILENCE, StreamedResponse
 from router.requests.whole_response import answered
@@ -61,7 +60,7 @@ class Responding:
 
     def __init__(
         self,
-        engine: EngineCall,
+        engine: Source,
         dialect: Dialect,
         events: EventStream | None,
         *,

@@ -12,14 +12,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from router.errors import InternalError, InvalidRequest, QueueFull
+from router.errors import InternalError, InvalidRequest, QueueFull, RouteNotFound
 from router.requests.engine_call import out_of_time
 from router.requests.request import Request
-from router.requests.routes import Call, Route, burden, parse, parse_aside
+from router.requests.routes import ROUTES, Call, Route, burden, parse, parse_aside
 from router.side_process import Aside, Body, SideProcessDied, size
 
 _log = logging.getLogger(__name__)
 
+# No more than a request costs in any case. A body of so few bytes needs no look.
+_MOMENT = 0.0005  # seconds
+_SMALL = 4096  # bytes
 _LONG = 0.02  # seconds that one body may hold up the loop
 _ALL = 32  # bodies of the largest size that wait, or are parsed, in all
 _ONES = 16  # of one caller
@@ -31,6 +34,18 @@ class Parser:
     def __init__(self, aside: Aside, media_domains: frozenset[str], largest: int) -> None:
         self._aside, self._domains = aside, media_domains
         self._turns = Turns(most=_ALL * largest, most_each=_ONES * largest)
+
+    async def read(self, request: Request, within: float) -> Call:
+        """`routes.parse`, at once for a body that takes a moment. Raises what `parse` raises,
+        and `RouteNotFound`."""
+        route = ROUTES.get(request.route)
+        if route is None:
+            # Not repeated: a job's route can be megabytes, or no valid text.
+            raise RouteNotFound(f"No such route. There are: {', '.join(ROUTES)}.")
+        body = request.body
+        if isinstance(body, bytes) and (len(body) <= _SMALL or burden(body) < _MOMENT):
+            return parse(body, route, self._domains)
+        return await self.parse(request, route, within)
 
     async def parse(self, request: Request, route: Route, within: float) -> Call:
         """`routes.parse`, in `within` seconds.

@@ -15,8 +15,9 @@ from typing import TypeVar
 from router import tasks
 from router.errors import EngineFailed, InternalError, RouterError
 from router.requests.dialects import Problem
-from router.requests.engine_call import EngineCall, out_of_time
+from router.requests.engine_call import out_of_time
 from router.requests.event_stream import EventStream, comment
+from router.requests.interfaces import Source
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class StreamedResponse:
     streams = True
 
     def __init__(
-        self, engine: EngineCall, events: EventStream, *, end: float, silence: float
+        self, engine: Source, events: EventStream, *, end: float, silence: float
     ) -> None:
         self.status = 200
         self.headers: Mapping[str, str] = {

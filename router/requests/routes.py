@@ -149,6 +149,18 @@ class Call:
             own["model"] = served_name
         if self.route.salted and salt:
             own["cache_salt"] = salt
+        return self._with(own)
+
+    def onward_body(self) -> Body:
+        """The JSON for another worker: all that it must know, without the token."""
+        own: dict[str, object] = {}
+        if self.model is not None:
+            own["model"] = self.model
+        if self.cache_salt is not None:
+            own["cache_salt"] = self.cache_salt
+        return self._with(own)
+
+    def _with(self, own: dict[str, object]) -> Body:
         head = orjson.dumps(own)
         if isinstance(self.content, bytes):
             return _merged(head, self.content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -14,11 +14,7 @@ from router.access.decision import Admitted
 from router.clock import Clock
 from router.config.catalog import Catalog, OperatorModel, engine_spec
 from router.config.settings import Settings
-from router.errors import (
-    InvalidModelId,
-    ModelNotFound,
-    RouteNotFound,
-)
+from router.errors import RouteNotFound
 from router.local_paths import hide_paths
 from router.models import EngineSpec, ResolvedModel
 from router.pool.pool import EnginePool
@@ -26,18 +22,16 @@ from router.requests.engine_call import Authorized, Deadlines, EngineAccess, Eng
 from router.requests.event_stream import EventStream
 from router.requests.fitting import check_fits, check_served
 from router.requests.interfaces import Health, Upstream
+from router.requests.listing import LoadedModel, ModelListing
 from router.requests.model_list import ModelCard
 from router.requests.opening import Opening, Responding
 from router.requests.parsing import Parser
 from router.requests.request import Report, Request
 from router.requests.response import SILENCE
-from router.requests.routes import ROUTES, Call, Salt, burden, caller_token, parse
+from router.requests.routes import Call, Salt, caller_token
 from router.secrets import Token
 from router.side_process import Aside
 
-# No more than a request costs in any case. A body of so few bytes needs no look.
-_MOMENT = 0.0005  # seconds
-_SMALL = 4096  # bytes
 _MOST_SPECS = 1024  # that are remembered; each is made anew in some microseconds
 
 
@@ -73,7 +67,7 @@ class Service:
         in seconds."""
         self._settings, self._catalog, self._admission = settings, catalog, admission
         self._pool, self._flags, self._salt, self._clock = pool, flags, salt, clock
-        self._silence = silence
+        self._silence, self._listing = silence, ModelListing(catalog, admission)
         self._parser = Parser(aside, settings.media_domains, settings.max_body_bytes)
         self._local_paths = {str(settings.hf_hub_cache)}
         self.note_directories()
@@ -93,8 +87,9 @@ class Service:
 
     async def respond(self, request: Request, report: Report | None) -> Responding:
         """Read a request; what it returns answers it."""
-        deadlines = self._deadlines()
-        call = await self._read(request, deadlines)
+        now = self._clock()
+        deadlines = Deadlines.of(self._settings, now)
+        call = await self._parser.read(request, deadlines.first_byte - now)
         record = request.record
         record.parsed(stream=call.stream, prompt_guess=call.longest.guess)
         authorize = partial(
@@ -115,32 +110,18 @@ class Service:
         end = asyncio.get_running_loop().time() + left
         return Responding(engine, dialect, events, end=end, silence=self._silence)
 
+    def loaded(self) -> Sequence[LoadedModel]:
+        """The models that answer at once, the latest started last."""
+        length = self._pool.context_length
+        return [LoadedModel(spec, length(spec.key)) for spec in self._pool.loaded()]
+
     async def models(self, hf_token: str | None, caller: str = "") -> Sequence[ModelCard]:
         """The operator's models, and the loaded ones that this caller may use."""
-        token = caller_token(hf_token, None)
-        loaded = self._pool.loaded()
-        own = [one for one in self._catalog.models if self._admission.permits(one, caller)]
-        listed = [self._operators_card(model, loaded) for model in own]
-        known = {card.id for card in listed}
-        others = [spec.model for spec in loaded if not spec.listed]
-        entitled = await asyncio.gather(
-            *(self._admission.entitled(model, token, caller) for model in others)
-        )
-        may = [model for model, yes in zip(others, entitled, strict=True) if yes]
-        cards = [self._callers_card(model.repo_id, model, loaded) for model in may]
-        return [*listed, *(card for card in dict.fromkeys(cards) if card.id not in known)]
+        return await self._listing.all(self.loaded(), hf_token, caller)
 
     async def model(self, name: str, hf_token: str | None, caller: str = "") -> ModelCard:
         """One model, under the name that was asked for; refused as a request for it is."""
-        token = caller_token(hf_token, None)
-        try:
-            admitted = await self._admission.admit(name, token, caller)
-        except InvalidModelId as error:  # OpenAI's clients expect a 404 here
-            raise ModelNotFound(error.message) from None
-        loaded = self._pool.loaded()
-        if admitted.operator is not None:
-            return replace(self._operators_card(admitted.operator, loaded), id=name)
-        return self._callers_card(name, self._spec(admitted).model, loaded)
+        return await self._listing.one(name, self.loaded(), hf_token, caller)
 
     def health(self) -> Health:
         return Health(self.ready, self.leaving)
@@ -168,21 +149,6 @@ class Service:
         deadline = self._clock() + self._settings.queue_timeout
         with self._pool.lease(what.spec, what.credential, deadline=deadline) as lease:
             await lease.granted()
-
-    def _deadlines(self) -> Deadlines:
-        now = self._clock()
-        end = now + self._settings.request_timeout
-        return Deadlines(min(now + self._settings.queue_timeout, end), end)
-
-    async def _read(self, request: Request, deadlines: Deadlines) -> Call:
-        route = ROUTES.get(request.route)
-        if route is None:
-            # Not repeated: a job's route can be megabytes, or no valid text.
-            raise RouteNotFound(f"No such route. There are: {', '.join(ROUTES)}.")
-        body = request.body
-        if isinstance(body, bytes) and (len(body) <= _SMALL or burden(body) < _MOMENT):
-            return parse(body, route, self._settings.media_domains)
-        return await self._parser.parse(request, route, deadlines.first_byte - self._clock())
 
     async def _authorize(
         self,
@@ -235,36 +201,6 @@ class Service:
             return None
         named = f"{caller} {token.digest if token else ''} {own or ''}"
         return blake2b(named.encode(), key=self._salt, digest_size=16).hexdigest()
-
-    def _operators_card(self, model: OperatorModel, loaded: Sequence[EngineSpec]) -> ModelCard:
-        repo_id = model.ref.repo_id if model.ref else model.name
-        own = (one for one in loaded if one.listed and one.model.repo_id == repo_id)
-        owner = repo_id.partition("/")[0] if model.ref else "operator"
-        return self._card(model.name, owner, repo_id, next(own, None))
-
-    def _callers_card(
-        self, name: str, model: ResolvedModel, loaded: Sequence[EngineSpec]
-    ) -> ModelCard:
-        at = (model.repo_id, model.commit)
-        same = (one for one in loaded if (one.model.repo_id, one.model.commit) == at)
-        spec = next((one for one in same if not one.listed), None)
-        owner = model.repo_id.partition("/")[0]
-        card = self._card(name, owner, model.repo_id, spec)
-        return replace(card, created=model.created)
-
-    def _card(self, name: str, owner: str, root: str, spec: EngineSpec | None) -> ModelCard:
-        """`spec` is that of the loaded engine; None: it is not loaded."""
-        if spec is None:
-            return ModelCard(name, owner, loaded=False, root=root)
-        length = self._pool.context_length(spec.key)
-        return ModelCard(
-            name,
-            owner,
-            loaded=True,
-            root=root,
-            created=spec.model.created,
-            max_model_len=length,
-        )
 
 
 def _switched_off(path: str) -> RouteNotFound:

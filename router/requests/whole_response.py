@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from router.requests.dialects import Dialect, Problem
-from router.requests.engine_call import EngineCall, out_of_time
-from router.requests.interfaces import Response
+from router.requests.engine_call import out_of_time
+from router.requests.interfaces import Response, Source
 
 
-def answered(engine: EngineCall, dialect: Dialect, end: float) -> Response:
+def answered(engine: Source, dialect: Dialect, end: float) -> Response:
     if engine.problem is not None:
         return RefusedResponse(engine.problem, dialect)
     return WholeResponse(engine, end)
@@ -44,8 +44,8 @@ class WholeResponse:
     streams = False
     failure: Problem | None = None
 
-    def __init__(self, engine: EngineCall, end: float) -> None:
-        self.status, self.headers = engine.answer.status, engine.answer.headers
+    def __init__(self, engine: Source, end: float) -> None:
+        self.status, self.headers = engine.status, engine.headers
         self._engine, self._end = engine, end
         self._first = engine.first
         # Bytes that are still to come, which the way to the engine counts; < 0: unknown.

@@ -91,3 +91,27 @@ def test_keys_without_an_entry_have_no_rates() -> None:
     keys = ring(named("billing", requests=1), plain=[OTHER])
     assert keys.begin(keys.caller([OTHER])) is None
     assert keys.begin("") is None
+
+
+def test_another_worker_with_the_same_keys_knows_the_caller_by_a_label() -> None:
+    ingress = ring(named("billing"), plain=["unused", OTHER])
+    replica = ring(named("billing"), plain=["unused", OTHER])
+    for key in (KEY, OTHER):
+        label = ingress.label(ingress.caller([key]))
+        assert label
+        assert key not in label
+        assert replica.labelled(label) == replica.caller([key])
+
+
+def test_a_label_of_no_key_here_is_refused() -> None:
+    label = ring(named("billing")).label(ring(named("billing")).caller([KEY]))
+    for keys in (ring(named("other")), ring(), Keyring()):
+        with pytest.raises(InvalidApiKey):
+            keys.labelled(label)
+
+
+def test_without_keys_there_are_no_labels() -> None:
+    assert Keyring().label("") == ""
+    assert Keyring().labelled("") == ""
+    with pytest.raises(InvalidApiKey):
+        ring(named("billing")).labelled("")

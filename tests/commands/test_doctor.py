@@ -15,9 +15,9 @@ from router.commands.doctor import machine_lines
 from router.commands.doctor.hub_lines import answer_lines, clock_line
 from router.commands.doctor.line import ExamLine, Grade
 from router.commands.doctor.settings_lines import read_settings, runpod_lines
-from router.commands.open_files import NEEDED
 from router.config.platform import Platform
 from router.config.settings import Settings
+from router.http.open_files import NEEDED
 from router.hub.account import HubAnswers
 from tests.commands.harness import Ended, Operator
 

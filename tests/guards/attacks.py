@@ -67,14 +67,14 @@ GUARDS = (
     ),
     Guard(
         "The list of models shows a caller only what it may use",
-        "router.requests.service:Service.models",
+        "router.requests.listing:ModelListing.all",
         without("yes"),
         _WARM + "the_list_of_models_is_for_each_caller_another[http]",
     ),
     Guard(
         "One model is shown only to a caller that may use it",
-        "router.requests.service:Service.model",
-        swap("caller_token(_, None)", "self._settings.hf_token"),
+        "router.requests.listing:ModelListing.one",
+        swap("caller_token(_, None)", "self._admission._credentials.worker"),
         _ALIKE + "[http-name-unknown]",
     ),
     Guard(

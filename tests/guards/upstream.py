@@ -77,7 +77,7 @@ GUARDS = (
     ),
     Guard(
         "Of a repeated key, the router forwards the value that it read",
-        "router.requests.routes:Call.upstream_body",
+        "router.requests.routes:Call._with",
         swap(
             "orjson.dumps(_1)",
             "orjson.dumps(_1)[:-1] + b',' + orjson.dumps({'model': self.model})[1:]",
@@ -112,7 +112,7 @@ GUARDS = (
     ),
     Guard(
         "An engine's own routes do not exist for jobs",
-        "router.requests.service:Service._read",
+        "router.requests.parsing:Parser.read",
         swap("ROUTES.get(_1)", "ROUTES.get(_1, ROUTES['/generate'])"),
         "tests/security/test_names.py::test_an_engines_own_routes_are_not_there[queue]",
     ),

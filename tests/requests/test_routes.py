@@ -2,6 +2,7 @@ import ast
 import pickle
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -332,3 +333,30 @@ def test_a_token_that_is_no_string_is_refused(token: object) -> None:
 @pytest.mark.parametrize("path", ROUTES)
 def test_a_route_is_itself_in_another_process(path: str) -> None:
     assert pickle.loads(pickle.dumps(ROUTES[path])) is ROUTES[path]
+
+
+# Onward
+
+
+@pytest.mark.parametrize("path", sorted(ROUTES))
+def test_another_worker_reads_the_same_call_but_for_the_token(path: str) -> None:
+    body = {
+        "model": "org/name",
+        "hf_token": a_token(),
+        "stream": True,
+        "cache_salt": "mine",
+        "messages": [{"role": "user", "content": "é"}],
+        "input": "a",
+        "text": "a",
+        "rid": "dropped",
+        "unknown": {"to": ["us"]},
+    }
+    if path == NATIVE.path:
+        body = {key: body[key] for key in ("model", "hf_token", "stream", "cache_salt", "text")}
+    here = parse(orjson.dumps(body), ROUTES[path])
+    there = parse(whole(here.onward_body()), ROUTES[path])
+    assert replace(here, hf_token=None) == there
+
+
+def test_a_call_that_names_no_model_names_none_onward() -> None:
+    assert parse(whole(parse(b"{}", CHAT).onward_body()), CHAT).model is None

@@ -15,13 +15,13 @@ import pynvml
 from engines.interpreter import Finding, InterpreterCheck
 from engines.memory import HostGauge, find_gpus
 from router.commands.doctor.line import ExamLine, ok, problem, warning
-from router.commands.open_files import MOST_CONNECTIONS, NEEDED
 from router.commands.output import size_text
 from router.config.errors import SettingsError
 from router.config.platform import Platform
 from router.config.settings import Settings
 from router.downloads.cache_check import cache_problem, is_full
 from router.downloads.space import RESERVE, free_space
+from router.http.open_files import MOST_CONNECTIONS, NEEDED
 
 _TOPIC_SHM = "/dev/shm"  # noqa: S108 - looked at, not written
 _GPUS = 64  # looked at

@@ -1,0 +1,1 @@
+"""Puts a fleet together: replicas, ingress, and the application of both. Needs Ray."""

@@ -1,0 +1,90 @@
+"""Ray Serve's way to choose a replica, by the fleet's policy: affinity first, load second."""
+
+from __future__ import annotations
+
+import random
+
+from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
+
+from router.fleet.report import WorkerReport
+from router.fleet.routing import Fleet
+from router.ray.messages import RoutePlan
+from router.ray.warm_models import report_of
+
+_PATIENCE = 3.0  # seconds in which the best replica has to say how many requests it has
+
+
+class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
+    """One in each ingress. Ray calls all of it in one event loop."""
+
+    def initialize_state(self, *, at_random: bool = False) -> None:
+        """`at_random`: by chance, to compare with."""
+        self._fleet, self._at_random = Fleet(), at_random
+        self._published: dict[str, object] = {}
+        self._sent: dict[str, tuple[str, str]] = {}  # by the request: replica, model
+
+    def update_replicas(self, replicas: list[RunningReplica]) -> None:
+        super().update_replicas(replicas)
+        there = {one.replica_id.unique_id: one for one in replicas}
+        for name in [name for name in self._published if name not in there]:
+            self._forget(name)
+        for name, replica in there.items():
+            self._take(name, replica.routing_stats)
+
+    def on_replica_actor_died(self, replica_id: ReplicaID) -> None:
+        super().on_replica_actor_died(replica_id)
+        self._forget(replica_id.unique_id)
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        plan = pending_request.args[0] if pending_request and pending_request.args else None
+        if not isinstance(plan, RoutePlan):
+            return [candidate_replicas]
+        by_name = {one.replica_id.unique_id: one for one in candidate_replicas}
+        usable = {name: one for name, one in by_name.items() if name not in plan.avoid}
+        usable = usable or by_name
+        if self._at_random or not plan.model:
+            return [random.sample([*usable.values()], len(usable))]
+        choice = self._fleet.choose(plan.model, plan.session)
+        if choice is None:
+            return [[*usable.values()]]
+        if choice.worker in usable and self._waited(pending_request) < _PATIENCE:
+            # A replica that is busy for a moment is worth more than a cold start elsewhere.
+            return [[usable[choice.worker]]]
+        best = [name for name in (choice.worker, *choice.others) if name in usable]
+        rest = [one for name, one in usable.items() if name not in best]
+        return [*([usable[name]] for name in best), rest]
+
+    def _waited(self, request: PendingRequest) -> float:
+        waited: float = self._get_curr_time_s() - request.created_at
+        return waited
+
+    def on_request_routed(
+        self, pending_request: PendingRequest, replica_id: ReplicaID, result: object
+    ) -> None:
+        super().on_request_routed(pending_request, replica_id, result)
+        plan = pending_request.args[0] if pending_request.args else None
+        if isinstance(plan, RoutePlan):
+            name = plan.replica = replica_id.unique_id
+            self._fleet.sent(name, plan.model)
+            self._sent[pending_request.metadata.internal_request_id] = name, plan.model
+
+    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
+        super().on_request_completed(replica_id, internal_request_id)
+        sent = self._sent.pop(internal_request_id, None)
+        if sent is not None:
+            self._fleet.ended(*sent)
+
+    def _take(self, name: str, stats: dict[str, object]) -> None:
+        """Only what is new: between two reports, this router counts by itself."""
+        if name in self._published and self._published[name] == stats:
+            return
+        self._published[name] = stats
+        self._fleet.report(name, report_of(stats) or WorkerReport())
+
+    def _forget(self, name: str) -> None:
+        self._published.pop(name, None)
+        self._fleet.forget(name)

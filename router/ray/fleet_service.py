@@ -1,0 +1,122 @@
+"""One request, from body to response, where other workers have the engines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import orjson
+
+from router.access.authorize import Admission
+from router.clock import Clock
+from router.config.catalog import Catalog
+from router.config.settings import Settings
+from router.fleet.session import session_key
+from router.ray.messages import Errand, RoutePlan
+from router.ray.replica_call import ReplicaCall, Replicas
+from router.ray.warm_models import label
+from router.requests.engine_call import Deadlines
+from router.requests.event_stream import EventStream
+from router.requests.interfaces import Health
+from router.requests.listing import LoadedModel, ModelListing
+from router.requests.model_list import ModelCard
+from router.requests.opening import Opening, Responding
+from router.requests.parsing import Parser
+from router.requests.request import Report, Request
+from router.requests.response import SILENCE
+from router.requests.routes import Call, caller_token
+from router.side_process import Aside
+
+_LONGEST_LOOK = 64 * 1024  # bytes of a body in which a session's beginning is looked for
+
+
+class FleetService:
+    """Implements `Backend`, in front of replicas. Each of them authorizes by itself once more.
+
+    `loaded`: what any replica has loaded, as far as is known here. `ready`: whether one is.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        catalog: Catalog,
+        admission: Admission,
+        replicas: Replicas,
+        name: str,
+        label_of: Callable[[str], str],
+        loaded: Callable[[], Sequence[LoadedModel]],
+        ready: Callable[[], bool],
+        aside: Aside,
+        clock: Clock,
+        silence: float = SILENCE,
+    ) -> None:
+        """`name` tells this ingress from others. `label_of`: see `Keyring.label`. `silence` is
+        in seconds."""
+        self._settings, self._admission, self._replicas = settings, admission, replicas
+        self._name, self._label_of = name, label_of
+        self._loaded, self._ready = loaded, ready
+        self._clock, self._silence = clock, silence
+        self._listing = ModelListing(catalog, admission)
+        self._parser = Parser(aside, settings.media_domains, settings.max_body_bytes)
+        self.leaving = False
+
+    def open(self, request: Request, report: Report | None = None) -> Opening:
+        """Answer one request. Raises `RouterError` before there is a response."""
+        return Opening(self.respond, request, report)
+
+    async def respond(self, request: Request, _: Report | None) -> Responding:
+        now = self._clock()
+        deadlines = Deadlines.of(self._settings, now)
+        call = await self._parser.read(request, deadlines.first_byte - now)
+        record = request.record
+        record.parsed(stream=call.stream, prompt_guess=call.longest.guess)
+        token = caller_token(request.hf_token, call.hf_token)
+        source = ReplicaCall(
+            self._replicas,
+            authorize=partial(self._plan, request, call),
+            errand=Errand(
+                self._name,
+                call.route.path,
+                record.id,
+                self._label_of(request.caller),
+                None if token is None else token.reveal(),
+                record.trace,
+            ),
+            body=call.onward_body,
+            stream=call.stream,
+            deadlines=deadlines,
+            record=record,
+            clock=self._clock,
+        )
+        dialect = call.route.dialect
+        events = EventStream(dialect, str, record.errs) if call.stream else None
+        end = asyncio.get_running_loop().time() + deadlines.end - self._clock()
+        return Responding(source, dialect, events, end=end, silence=self._silence)
+
+    async def models(self, hf_token: str | None, caller: str = "") -> Sequence[ModelCard]:
+        return await self._listing.all(self._loaded(), hf_token, caller)
+
+    async def model(self, name: str, hf_token: str | None, caller: str = "") -> ModelCard:
+        return await self._listing.one(name, self._loaded(), hf_token, caller)
+
+    def health(self) -> Health:
+        return Health(self._ready(), self.leaving)
+
+    async def _plan(self, request: Request, call: Call) -> RoutePlan:
+        """Nothing is said of the model, and nothing is sent, before the caller may use it."""
+        token = caller_token(request.hf_token, call.hf_token)
+        admitted = await self._admission.admit(call.model, token, request.caller)
+        caller = self._admission.caller(request.caller, token)
+        request.record.authorized(admitted.model.repo_id, caller)
+        return RoutePlan(label(admitted.model.repo_id), _session(call, caller))
+
+
+def _session(call: Call, caller: str) -> str:
+    content = call.content
+    if not isinstance(content, bytes) or len(content) > _LONGEST_LOOK:
+        first = content if isinstance(content, bytes) else content[0]
+        return session_key({"text": first[:_LONGEST_LOOK].hex()}, caller)
+    fields: Mapping[str, object] = orjson.loads(content)
+    return session_key(fields, caller)

@@ -1,0 +1,88 @@
+"""What passes between an ingress and a replica, as arguments and items of actor calls alone.
+
+A small argument travels inside of the call itself. A large one would be put into Ray's object
+store, which other processes map and which can be written to disk: so everything goes in pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from router.requests.dialects import Problem
+from router.requests.listing import LoadedModel
+from router.requests.trace_context import Trace
+from router.side_process import Body
+
+_WHOLE = 1024 * 1024  # bytes; one copy of more would hold up the loop
+
+
+@dataclass(slots=True)
+class RoutePlan:
+    """Where a request may go: all of it that Ray's request router goes by.
+
+    * `model`: see `warm_models.label`; "": any replica will do.
+    * `session`: see `session_key`.
+    * `avoid`: replicas under which an earlier attempt was lost.
+    * `replica`: the request router writes here where it went.
+    """
+
+    model: str = ""
+    session: str = ""
+    avoid: tuple[str, ...] = ()
+    replica: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A request on its way to a replica, without its body. `repr` shows nothing of it.
+
+    `ingress` names the one that waits for the answer.
+    """
+
+    ingress: str
+    route: str
+    request_id: str
+    caller: str  # as `Keyring.label` names its API key
+    hf_token: str | None = field(default=None, repr=False)
+    trace: Trace | None = None
+
+    def __repr__(self) -> str:
+        return f"Errand({self.route!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHead:
+    status: int
+    headers: Mapping[str, str]
+    streams: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """There is no answer, or no more of it. `leaving`: because this replica is going."""
+
+    problem: Problem
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEnd:
+    """The answer is whole. Without this, it is not."""
+
+
+# A replica answers: comments, a head, pieces of the body, an end; or somewhere a refusal.
+Item = AnswerHead | bytes | AnswerEnd | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaState:
+    """What a replica tells an ingress that looks in. `loaded`: models that answer at once."""
+
+    ready: bool
+    loaded: Sequence[LoadedModel] = ()
+
+
+def joined(pieces: Sequence[bytes]) -> Body:
+    """A body as it came in pieces; a long one stays in these."""
+    return tuple(pieces) if sum(map(len, pieces)) > _WHOLE else b"".join(pieces)

@@ -1,0 +1,200 @@
+"""A fleet on several Ray nodes of this machine, as the tests use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any, Self
+
+import psutil  # type: ignore[import-untyped]
+
+from tests.fake_engine import PYTHON
+from tests.loopback_hub import LoopbackHub
+
+ROOT = Path(__file__).parents[2]
+_PATIENCE = 180.0  # seconds, on a busy machine
+
+
+class RayFleet:
+    """`with RayFleet(directory, hub, nodes=2) as fleet`: an ingress on each node, listening.
+
+    Its processes see nothing of this one's environment but PATH and what they are given.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        hub: LoopbackHub,
+        *,
+        nodes: int = 2,
+        options: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.directory, self.nodes = directory, nodes
+        self.ports = [free_port() for _ in range(nodes)]
+        self.urls = [f"http://127.0.0.1:{port}" for port in self.ports]
+        self._options: dict[str, Any] = {
+            "num_gpus": 0,
+            "num_cpus": 1,
+            "ingresses": nodes,
+            "min_replicas": nodes,
+            "max_replicas": nodes,
+            **(options or {}),
+        }
+        self._environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "HF_HOME": str(directory / "hf"),
+            "BAKED_MODELS": str(directory / "models"),
+            "BASE_PATH": str(directory / "volume"),
+            "PYTHONPATH": str(ROOT),
+            "HOST": "127.0.0.1",
+            "DRAIN_TIMEOUT": "10",
+            "ENGINE_PYTHON": str(PYTHON),
+            "CUDA_VISIBLE_DEVICES": "",
+            "SWAP_PATIENCE": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": os.urandom(32).hex(),
+            **hub.environment(),
+            **(environ or {}),
+        }
+        self._told: Queue[Any] = Queue()
+        self.place = Path()
+        self.raylets: Sequence[int] = ()
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return self._environ
+
+    @property
+    def log(self) -> str:
+        """What all of its processes have printed."""
+        files = sorted(self.place.glob("session_2*/logs/**/*"))
+        texts = [
+            f"== {one}\n{one.read_text(errors='replace')}" for one in files if one.is_file()
+        ]
+        return "\n".join([(self.directory / "program.log").read_text(), *texts])
+
+    @property
+    def printed(self) -> str:
+        """What replicas and ingresses have printed: the router's own log."""
+        files = sorted(self.place.glob("session_2*/logs/worker-*.err"))
+        return "\n".join(one.read_text(errors="replace") for one in files)
+
+    def __enter__(self) -> Self:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        told = {
+            "nodes": [{"PORT": str(port)} for port in self.ports],
+            "options": self._options,
+        }
+        with (self.directory / "program.log").open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.e2e_ray.fleet_program", json.dumps(told)],
+                cwd=ROOT,
+                env=self._environ,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                process_group=0,
+            )
+        threading.Thread(target=self._read, daemon=True).start()
+        try:
+            up = self._next()
+        except BaseException:
+            self._end()
+            raise
+        self.place, self.raylets = Path(up["place"]), up["raylets"]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+            self._process.wait(_PATIENCE)
+        finally:
+            self._end()
+
+    def ask(self, command: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+
+    def status(self) -> dict[str, dict[str, int]]:
+        """The replicas of each deployment, by their state."""
+        self.ask("status")
+        found: dict[str, dict[str, int]] = self._next()
+        return found
+
+    def replicas(self) -> list[psutil.Process]:
+        return self._actors("engines")
+
+    def ingresses(self) -> list[psutil.Process]:
+        return self._actors("ingress")
+
+    def processes(self) -> list[psutil.Process]:
+        """All that run for it, wherever they have got to."""
+        mark = str(self.directory)
+        return [one for one in psutil.process_iter() if mark in _environment(one)]
+
+    def _actors(self, deployment: str) -> list[psutil.Process]:
+        # A replica hides its environment: its parent is the raylet.
+        return [
+            child
+            for raylet in self.raylets
+            if psutil.pid_exists(raylet)
+            for child in psutil.Process(raylet).children(recursive=True)
+            if f"ServeReplica:fleet:{deployment}" in " ".join(_command(child))
+        ]
+
+    def _next(self) -> Any:
+        try:
+            return self._told.get(timeout=_PATIENCE)
+        except Empty:
+            raise RuntimeError("the fleet says nothing") from None
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("told "):
+                self._told.put(json.loads(line.removeprefix("told ")))
+        self._told.put({"place": "", "raylets": ()})
+
+    def _end(self) -> None:
+        """Leave nothing of it on this machine, whatever a test did to it."""
+        self._process.kill()
+        self._process.wait(10)
+        for one in self.processes():
+            if one.is_running():
+                one.send_signal(signal.SIGKILL)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def _environment(process: psutil.Process) -> str:
+    try:
+        return "\n".join(f"{k}={v}" for k, v in process.environ().items())
+    except psutil.Error:
+        return ""
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        command: list[str] = process.cmdline()
+    except psutil.Error:
+        return []
+    return command

@@ -1,0 +1,71 @@
+"""A Ray cluster of several nodes on this machine, with the fleet on it: a process of its own.
+
+    python -m tests.e2e_ray.fleet_program '{"nodes": [{"PORT": "0"}, ...], "options": {...}}'
+
+It sees nothing of the environment but what it is given. Its standard input takes one command a
+line (`roll`: a rolling update; `grow`: one more node; the end: shut down), and each answer is a
+line of JSON on its standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from typing import Any
+
+import ray
+from ray import serve
+from ray.cluster_utils import Cluster
+
+from router.app.fleet.application import FleetOptions, application
+from router.config.settings import Settings
+
+NAME = "fleet"
+
+
+def tell(what: object) -> None:
+    sys.stdout.write(f"told {json.dumps(what)}\n")
+    sys.stdout.flush()
+
+
+def main(told: dict[str, Any]) -> None:
+    place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    common = {
+        "num_cpus": 4,
+        "object_store_memory": 100 << 20,
+        "include_dashboard": False,
+        "temp_dir": place,
+    }
+    cluster = Cluster()
+    nodes = [cluster.add_node(**common, env_vars=one) for one in told["nodes"]]
+    ray.init(address=cluster.address, log_to_driver=False, namespace="serve")
+    serve.start(proxy_location="Disabled")
+    options = FleetOptions.of(told["options"])
+
+    def deploy() -> None:
+        app = application(options, Settings.from_environ(os.environ))
+        serve.run(app, name=NAME, route_prefix=None)
+
+    deploy()
+    tell({"place": place, "raylets": [raylet(one) for one in nodes]})
+    for line in sys.stdin:
+        if line.strip() == "roll":
+            deploy()
+        elif line.strip() == "status":
+            told_of = serve.status().applications[NAME].deployments
+            tell({name: dict(one.replica_states) for name, one in told_of.items()})
+    serve.shutdown()
+    ray.shutdown()
+    cluster.shutdown()
+    tell("down")
+
+
+def raylet(node: Any) -> int:
+    pid: int = node.all_processes["raylet"][0].process.pid
+    return pid
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,49 @@
+"""The files that users deploy are what Ray Serve takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from router.app.fleet.application import FleetOptions
+
+EXAMPLES = Path(__file__).parents[2] / "examples/ray"
+CONFIG = yaml.safe_load((EXAMPLES / "serve.yaml").read_text())
+RAY_SERVICE, SERVICE = yaml.safe_load_all((EXAMPLES / "kuberay.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    "config", [CONFIG, yaml.safe_load(RAY_SERVICE["spec"]["serveConfigV2"])]
+)
+def test_a_config_is_one_of_ray_serve(config: dict[str, Any]) -> None:
+    read = ServeDeploySchema(**config)
+    (application,) = read.applications
+    assert application.import_path == "router.app.fleet.application:build"
+    FleetOptions.of(application.args)
+
+
+def test_an_option_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValueError, match="replica_count"):
+        FleetOptions.of({"replica_count": 2})
+
+
+def test_callers_reach_the_pods_that_have_an_ingress() -> None:
+    (group,) = RAY_SERVICE["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    template = group["template"]
+    (container,) = template["spec"]["containers"]
+    assert SERVICE["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    (port,) = container["ports"]
+    assert port["name"] == SERVICE["spec"]["ports"][0]["targetPort"]
+    environment = {one["name"]: one["value"] for one in container["env"]}
+    assert environment["PORT"] == str(port["containerPort"])
+    grace = template["spec"]["terminationGracePeriodSeconds"]
+    assert grace > float(environment["DRAIN_TIMEOUT"])
+
+
+def test_no_secret_is_written_down() -> None:
+    for file in EXAMPLES.iterdir():
+        assert "hf_" not in file.read_text()
