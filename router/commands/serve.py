@@ -20,7 +20,7 @@ from router.app.worker import Worker
 from router.commands.starting import tell_start
 from router.commands.variables import misspelled_variables
 from router.config.errors import told
-from router.config.platform import Platform, detect
+from router.config.platform import Platform, detect, worker_id
 from router.config.settings import Settings, SettingsError
 from router.downloads.cache_check import cache_problem, is_full, is_on_disk
 from router.http.admin_routes import AdminRoutes
@@ -84,7 +84,7 @@ def serve(environ: Mapping[str, str], *, queue: bool) -> int:
         places = settings.max_concurrency
         return runpod_worker.take_jobs(worker, places + left_free(places))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(worker, settings))
+        return runner.run(_serve(worker, settings, worker_id(environ)))
 
 
 def _check_cache(configuration: Configuration) -> tuple[str, ...]:
@@ -125,8 +125,8 @@ def _cannot_listen(settings: Settings, error: OSError) -> str:
     return f"can't listen on {settings.host}{ports}: {reason}{busy}"
 
 
-async def _serve(worker: Worker, settings: Settings) -> int:
-    """Serve over HTTP until a signal or a broken machine."""
+async def _serve(worker: Worker, settings: Settings, name: str) -> int:
+    """Serve over HTTP until a signal or a broken machine. `name`: see `worker_id`."""
     async with worker.open() as service:
         server = HttpServer(
             service,
@@ -147,6 +147,7 @@ async def _serve(worker: Worker, settings: Settings) -> int:
                 ),
             ),
             admin_key=settings.admin_api_key,
+            worker=name,
         )
         try:
             port = await server.start(settings.host, settings.port, settings.port_health)

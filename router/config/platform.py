@@ -31,6 +31,12 @@ def detect(environ: Mapping[str, str]) -> Platform:
     return Platform.PLAIN
 
 
+def worker_id(environ: Mapping[str, str]) -> str:
+    """By which RunPod's load balancer knows this worker: `X-Runpod-Worker-Id`; else ""."""
+    behind = detect(environ) is Platform.LOAD_BALANCER
+    return environ["RUNPOD_POD_ID"].strip() if behind else ""
+
+
 def platform_keys(environ: Mapping[str, str]) -> tuple[Secret, ...]:
     """RunPod's own keys, which must not be logged."""
     names = ("RUNPOD_API_KEY", "RUNPOD_AI_API_KEY")

@@ -72,6 +72,7 @@ class HttpServer:
     * `operator`: routes for the operator alone, who has `admin_key`. Without it, the operator
       is on this machine, if the server listens there alone and callers need no keys either.
     * `recorder`: keeps and tells what became of each request.
+    * `worker`: by which a load balancer knows this one; lists of models say it.
     """
 
     def __init__(
@@ -88,7 +89,9 @@ class HttpServer:
         operator: Sequence[OperatorRoutes] = (),
         admin_key: Secret | None = None,
         recorder: Recorder | None = None,
+        worker: str = "",
     ) -> None:
+        self._worker = worker
         self._service, self._recorder = service, recorder or Recorder()
         self._longest = request_timeout + _SLOW_READER
         self._keys = keys or Keyring()
@@ -300,10 +303,10 @@ class HttpServer:
             return method_not_allowed(request, *READ)
         token = hf_token(request)
         if name := path.removeprefix(_MODELS).removeprefix("/"):
-            return json_answer(
-                request, model_object(await self._service.model(name, token, caller))
-            )
-        return json_answer(request, model_list(await self._service.models(token, caller)))
+            card = await self._service.model(name, token, caller)
+            return json_answer(request, model_object(card, self._worker))
+        cards = await self._service.models(token, caller)
+        return json_answer(request, model_list(cards, self._worker))
 
 
 async def _send(response: Response, request: web.BaseRequest) -> web.StreamResponse:

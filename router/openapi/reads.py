@@ -96,10 +96,13 @@ def schemas() -> Json:
             "type": ["integer", "null"],
             "description": "In tokens, while the model is loaded.",
         },
-        "loaded": {"type": "boolean"},
+        "loaded": {"type": "boolean", "description": "On the worker that answers."},
     }
+    worker = {**text, "description": "The worker, as X-Runpod-Worker-Id names it. Only there."}
+    model = _closed(properties)
+    model["properties"] = {**properties, "worker": worker}
     return {
-        "Model": _closed(properties),
+        "Model": model,
         "ModelList": _closed(
             {
                 "object": {"const": "list"},

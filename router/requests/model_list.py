@@ -22,8 +22,10 @@ class ModelCard:
     max_model_len: int | None = None
 
 
-def model_object(card: ModelCard) -> dict[str, object]:
+def model_object(card: ModelCard, worker: str = "") -> dict[str, object]:
+    """`worker`: the id by which a load balancer knows this worker; "": there is none."""
     return {
+        **({"worker": worker} if worker else {}),
         "id": card.id,
         "object": "model",
         "created": card.created,
@@ -35,5 +37,5 @@ def model_object(card: ModelCard) -> dict[str, object]:
     }
 
 
-def model_list(cards: Sequence[ModelCard]) -> dict[str, object]:
-    return {"object": "list", "data": [model_object(card) for card in cards]}
+def model_list(cards: Sequence[ModelCard], worker: str = "") -> dict[str, object]:
+    return {"object": "list", "data": [model_object(card, worker) for card in cards]}

@@ -1,0 +1,75 @@
+"""Sends each model to the worker of a RunPod load-balancing endpoint that has it warm.
+
+    ENDPOINT=... RUNPOD_KEY=... python examples/fleet/by_model.py Qwen/Qwen3-0.6B org/other
+
+RunPod says with each answer which worker it is from, and takes that id as a wish: where that
+worker is gone or full, any other answers. So nothing here can make a request fail.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+
+from openai import OpenAI
+from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
+
+WORKER = "X-Runpod-Worker-Id"
+
+
+class ByModel:
+    """Remembers the worker of each model, and spreads models over the workers that it met.
+
+    Make one for all threads of a process: it keeps two small maps.
+    """
+
+    def __init__(self, client: OpenAI) -> None:
+        self._client = client
+        self._homes: dict[str, str] = {}  # the worker of each model
+        self._met: dict[str, None] = {}  # workers, in the order of their first answers
+
+    def chat(
+        self, model: str, messages: list[ChatCompletionMessageParam], max_tokens: int = 64
+    ) -> ChatCompletion:
+        """As `chat.completions.create`, on the model's worker if that can answer."""
+        wish = self._homes.get(model) or self._worker_without_models()
+        answer = self._client.chat.completions.with_raw_response.create(
+            model=model,
+            messages=messages,
+            max_tokens=max_tokens,
+            extra_headers={WORKER: wish} if wish else None,
+        )
+        self._learn(model, wish, answer.headers.get(WORKER, ""))
+        return answer.parse()
+
+    def _learn(self, model: str, wish: str, worker: str) -> None:
+        if not worker:
+            return
+        if wish and worker != wish:  # gone, or full: another request will tell
+            self._met.pop(wish, None)
+        self._met[worker] = None
+        self._homes[model] = worker
+        models = Counter(self._homes.values())
+        fewest = min(self._met, key=lambda one: models[one])
+        if models[worker] > models[fewest] + 1:  # one more start, and then both are warm
+            self._homes[model] = fewest
+
+    def _worker_without_models(self) -> str:
+        """One that was met and has none; else RunPod chooses, and another may be met."""
+        taken = set(self._homes.values())
+        return next((one for one in self._met if one not in taken), "")
+
+
+def main() -> None:
+    """Ask each model twice: the second answer is from a warm worker."""
+    url = os.environ.get("ENDPOINT_URL", f"https://{os.getenv('ENDPOINT')}.api.runpod.ai")
+    client = OpenAI(base_url=f"{url}/v1", api_key=os.environ["RUNPOD_KEY"], timeout=330)
+    fleet = ByModel(client)
+    for model in sys.argv[1:] * 2:
+        answer = fleet.chat(model, [{"role": "user", "content": "Who are you?"}])
+        print(f"{model}: {answer.choices[0].message.content}")
+
+
+if __name__ == "__main__":
+    main()
