@@ -63,6 +63,7 @@ class SglangEngine:
         self.url, self.door_key, self.signed = door.url, door.key, door.signed
         self.served_name = served_name
         self.context_length: int | None = None
+        self.phases: Mapping[str, float] = {}
         self.vocabulary, self.scores_pairs = needs.vocabulary, needs.scores_pairs
         self._sessions = sessions
         self._switch = SleepSwitch(self.url, self.signed, task, able=sleeps, sessions=sessions)
@@ -188,7 +189,8 @@ class SglangLauncher:
             if gate is not None and own_gate is not None:
                 await _pass(EngineGate(own_gate, self._sessions), gate, watch)
             ready = until_ready(engine, command.model_path(snapshot), self._sessions)
-            engine.context_length = await watch.step(ready)
+            facts = await watch.step(ready)
+            engine.context_length, engine.phases = facts.context_length, facts.phases
             await engine.keep_kernels()
             output.failure.started()
         except BaseException:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
 
 import aiohttp
 
+from engines.start_phases import start_phases
 from router.pool.interfaces import EngineStartError
 
 POLL = 0.1  # seconds between two checks of an engine that is starting
@@ -32,18 +34,26 @@ class Served(Protocol):
     def signed(self) -> Mapping[str, str]: ...
 
 
-async def until_ready(engine: Served, model_path: str, sessions: Sessions) -> int | None:
-    """Return when the engine serves `model_path`: the tokens that a request may have.
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What an engine says of itself. `context_length`: the tokens that a request may have;
+    None if it does not say. `phases`: see `start_phases`."""
 
-    None if it does not say. Raises `EngineStartError`, but not for silence.
-    """
+    context_length: int | None
+    phases: Mapping[str, float]
+
+
+async def until_ready(engine: Served, model_path: str, sessions: Sessions) -> EngineFacts:
+    """Return when the engine serves `model_path`. Raises `EngineStartError`, but not for
+    silence."""
     async with sessions() as session:
         await until_locked(session, engine, "/ready")
         served = await _served_path(session, engine)
         context_length = await _context_length(session, engine)
+        phases = await start_phases(session, engine.url, engine.signed)
     if served != model_path:
         raise EngineStartError(f"it serves something else: {served!r}")
-    return context_length
+    return EngineFacts(context_length, phases)
 
 
 async def until_locked(session: aiohttp.ClientSession, place: Served, path: str) -> None:

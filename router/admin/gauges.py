@@ -75,6 +75,14 @@ class PoolGauges:
             for model, value in self._by_model(engines, of).items():
                 memory.add_metric((model, kind), value)
         yield memory
+        phases = GaugeMetricFamily(
+            "router_engine_start_phase_seconds",
+            "What parts of the start of the engine that is up took, as it tells them.",
+            labels=("model", "phase"),
+        )
+        for (model, phase), seconds in self._phases(status).items():
+            phases.add_metric((model, phase), seconds)
+        yield phases
         failures = GaugeMetricFamily(
             "router_model_failures",
             "Downloads, starts and crashes that failed in a row.",
@@ -91,6 +99,15 @@ class PoolGauges:
             for model, value in self._by_model(engines, of).items():
                 family.add_metric((model,), value)
             yield family
+
+    def _phases(self, status: PoolStatus) -> dict[tuple[str, str], float]:
+        """Of several engines of a model, those of the slowest."""
+        found: dict[tuple[str, str], float] = {}
+        for one in status.report.engines:
+            for phase, seconds in status.phases.get(one.generation, {}).items():
+                at = self._label(one.key.repo_id), phase
+                found[at] = max(found.get(at, 0.0), seconds)
+        return found
 
     def _failures(self, engines: tuple[EngineReport, ...]) -> dict[str, int]:
         """Of several engines of a model, those of the worst."""

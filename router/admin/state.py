@@ -128,6 +128,7 @@ class StateWriter:
             "evicted_next": one.evicted_next,
             "starts": one.starts,
             "last_start": _start(one.last_start, at),
+            "start_phases": dict(status.phases.get(one.generation, {})),
             "failures": one.failures,
             "last_failure": self._failure(one.last_failure, at),
             "retry_at": at(one.retry_at),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -120,6 +120,12 @@ class Engine(Protocol):
     @property
     def context_length(self) -> int | None:
         """How many tokens a request may have in all; None if the engine does not say."""
+        ...
+
+    @property
+    def phases(self) -> Mapping[str, float]:
+        """What parts of its start took, in seconds, by the engine's own names for them; empty
+        if it does not say."""
         ...
 
     @property

@@ -207,10 +207,12 @@ class EnginePool:
         """The state of every engine, for the operator."""
         now, executor = self._clock(), self._executor
         report = self._scheduler.report(now, executor.progress.of)
+        engines = executor.engines
         return PoolStatus(
             report,
             measured=executor.devices.held(),
-            context_lengths={n: one.context_length for n, one in executor.engines.items()},
+            context_lengths={n: one.context_length for n, one in engines.items()},
+            phases={n: one.phases for n, one in engines.items()},
         )
 
     @property

@@ -11,8 +11,10 @@ from router.scheduler.report import PoolReport
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
     """By generation: `measured`, the bytes of the device that an engine holds, at most its
-    claim; and `context_lengths`, the tokens that it takes, None where it does not say."""
+    claim; `context_lengths`, the tokens that it takes, None where it does not say; and
+    `phases`, the seconds that parts of its start took."""
 
     report: PoolReport
     measured: Mapping[int, int]
     context_lengths: Mapping[int, int | None]
+    phases: Mapping[int, Mapping[str, float]]

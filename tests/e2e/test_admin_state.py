@@ -13,6 +13,13 @@ from tests.e2e.caller import Caller
 from tests.e2e.harness import ENDLESS, Harness
 from tests.worker import Worker
 
+# As SGLang tells them, beside what is made of several of them.
+PHASES = {
+    "load_weight": 1.5,
+    "kv_cache_allocation": 0.5,
+    "cuda_graph": {"prefill": 0.25, "decode": 2.0},
+    "scheduler_e2e": 6.0,
+}
 MODELS_CONFIG = """
 - model: acme/poet
   aliases: [rhymer]
@@ -21,7 +28,7 @@ MODELS_CONFIG = """
 
 @pytest.fixture(scope="module")
 def worker(harness: Harness) -> Iterator[Worker]:
-    harness.model("acme/poet")
+    harness.model("acme/poet", phases=PHASES)
     harness.model("acme/endless", **ENDLESS)
     harness.model("acme/other")
     harness.model("acme/hidden", private=True)
@@ -51,6 +58,8 @@ async def test_a_loaded_model_shows_its_names_its_start_and_its_context(
     assert (engine["state"], engine["starts"], engine["failures"]) == ("ready", 1, 0)
     assert engine["id"] == f"acme/poet@{engine['commit']}"
     assert engine["last_start"]["stages"][0]["stage"] == "start"
+    told = {"load_weight": 1.5, "kv_cache_allocation": 0.5, "cuda_graph": 2.25}
+    assert engine["start_phases"] == told
     assert engine["claim_bytes"] == engine["held_bytes"] > 0
     assert engine["context_length"] > 0
     assert engine["evicted_next"] == 1

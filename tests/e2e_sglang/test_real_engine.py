@@ -192,3 +192,14 @@ async def refusal(http: aiohttp.ClientSession, path: str, content: Json) -> Json
         error: Json = (await answer.json())["error"]
     assert error.keys() == {"message", "type", "param", "code"}
     return error
+
+
+async def test_it_tells_what_parts_of_its_start_took(http: aiohttp.ClientSession) -> None:
+    async with http.post("/v1/tokenize", json={"model": APPLE, "prompt": "Hi."}) as answer:
+        assert answer.status == 200
+    async with http.get("/admin/state") as answer:
+        engines = (await answer.json())["engines"]
+    (engine,) = (one for one in engines if one["model"] == APPLE)
+    phases = engine["start_phases"]
+    assert phases.keys() == {"load_weight", "kv_cache_allocation"}  # a CPU captures no graphs
+    assert 0 < sum(phases.values()) < 60

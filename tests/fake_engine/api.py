@@ -71,6 +71,8 @@ class Api:
             "/get_model_info": self._model_info,
             "/v1/models": self._models,
         }
+        if behaviour.phases is not None:
+            self._get["/server_info"] = self._server_info
         self._post = {
             "/v1/embeddings": self._embeddings,
             "/encode": self._encode,
@@ -282,6 +284,9 @@ class Api:
                 "is_generation": not self._is_embedding,
             },
         )
+
+    async def _server_info(self, reply: Reply) -> None:
+        reply.whole(200, {"startup_time": self._behaviour.phases, "version": "0"})
 
     async def _models(self, reply: Reply) -> None:
         card = {

@@ -35,6 +35,8 @@ class Behaviour:
     wrong_model: bool = False  # /model_info tells of another
     without_lock: bool = False  # it answers anybody, without the key
 
+    phases: dict[str, float] | None = None  # of its start, as it tells; None: it does not
+
     die_before_answer: bool = False
     poison: str | None = None  # it dies of a request with this text in it ...
     poison_takes: float = (

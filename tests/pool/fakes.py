@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,7 @@ class FakeEngine:
     number: int
     healthy: bool = True
     context_length: int | None = 4096
+    phases: Mapping[str, float] = field(default_factory=dict)
     vocabulary: int | None = 32000
     scores_pairs: bool | None = None
     killable: bool = True

@@ -95,9 +95,14 @@ function factsOf(engine, now) {
     ["Waiting", requests(engine.waiting)],
     ["Process ahead", standby(engine.standby)],
     ["Starts", count(engine.starts)],
+    ["Parts of its start", phases(engine.start_phases)],
     ["Failures in a row", count(engine.failures)],
   ];
   return facts.filter(([, value]) => value);
+}
+
+function phases(parts) {
+  return Object.entries(parts).map(([part, seconds]) => `${phaseWord(part)} ${seconds.toFixed(1)} s`).join(", ");
 }
 
 function standby(process) {

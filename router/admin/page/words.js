@@ -61,6 +61,9 @@ const PHASES = {
   from_gate: "from its gate",
   start: "start",
   wake: "wake",
+  load_weight: "weights",
+  kv_cache_allocation: "KV cache",
+  cuda_graph: "graphs",
 };
 
 const spaced = (word) => String(word).replaceAll("_", " ");
