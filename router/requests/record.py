@@ -11,7 +11,7 @@ from router.errors import RouterError
 from router.pool.loading import Waited
 from router.requests.dialects import Problem
 from router.requests.trace_context import Trace
-from router.requests.usage import TAIL, Tokens, read_tokens
+from router.requests.usage import TAIL, Tokens, TokenSums, read_tokens
 
 OPERATOR = "operator"
 CALLER_SHOWN = 12  # characters of a digest that tell one caller from another
@@ -71,6 +71,7 @@ class Record:
         "_last",
         "_name",
         "_now",
+        "_sums",
         "at",
         "attempts",
         "began",
@@ -131,6 +132,7 @@ class Record:
         self.prompt_guess = 0
         self._name = ""  # of its API key
         self._bytes = self._events = 0  # of the answer
+        self._sums: TokenSums | None = None  # of an answer that is a list
         self.erred = False  # the engine told an error in its stream
         # The beginning, and the last pieces: these tell the tokens.
         self._head = self._before = self._last = self._now = b""
@@ -175,6 +177,8 @@ class Record:
         """The engine has said something."""
         self.first = self._clock() - self.began
         self._head = data if len(data) <= TAIL else data[:TAIL]
+        if data[:1] == b"[" and not self.stream:
+            self._sums = TokenSums()
         self.saw(data)
 
     def saw(self, data: bytes) -> None:
@@ -182,7 +186,10 @@ class Record:
         self._before, self._last = self._last, self._now
         self._now = data if len(data) <= TAIL else data[-TAIL:]
         self._bytes += len(data)
-        self._events += data.count(b"\n\n")
+        if self.stream:
+            self._events += data.count(b"\n\n")
+        elif self._sums is not None:
+            self._sums.add(data)
 
     def errs(self) -> None:
         """The engine has told an error of its own in the middle of its stream."""
@@ -224,7 +231,9 @@ class Record:
 
     def _count(self) -> None:
         tail, first = read_tokens(self._before + self._last + self._now), Tokens()
-        if tail.prompt is None and self._head:  # Anthropic's streams begin with the prompt's
+        if self._sums is not None:
+            tail = self._sums.tokens
+        elif tail.prompt is None and self._head:  # Anthropic's streams begin with the prompt's
             first = read_tokens(self._head)
         self.prompt_tokens = first.prompt if tail.prompt is None else tail.prompt
         self.completion_tokens = tail.completion

@@ -203,3 +203,18 @@ async def test_it_tells_what_parts_of_its_start_took(http: aiohttp.ClientSession
     phases = engine["start_phases"]
     assert phases.keys() == {"load_weight", "kv_cache_allocation"}  # a CPU captures no graphs
     assert 0 < sum(phases.values()) < 60
+
+
+async def test_the_tokens_of_a_batch_are_recorded_together(http: aiohttp.ClientSession) -> None:
+    body = {"model": APPLE, "text": [QUESTION, "Hi.", QUESTION], "sampling_params": {}}
+    request_id = "a-batch-of-three"
+    async with http.post(
+        "/generate", json=body, headers={"X-Request-Id": request_id}
+    ) as answer:
+        told = [result["meta_info"] for result in await answer.json()]
+    assert len(told) == 3
+    async with http.get("/admin/activity") as answer:
+        ended = (await answer.json())["ended"]
+    (record,) = (one for one in ended if one["id"] == request_id)
+    assert record["prompt_tokens"] == sum(one["prompt_tokens"] for one in told)
+    assert record["completion_tokens"] == sum(one["completion_tokens"] for one in told)

@@ -221,6 +221,8 @@ def ended(*pieces: bytes, stream: bool, prompt_guess: int = 5) -> Record:
 
 
 EVENT = b'data: {"x": 1}\n\n'
+RESULT = b'{"meta_info":{"prompt_tokens":3,"completion_tokens":7}}'
+LIST = [b"[" + RESULT + b",", RESULT + b"]"]
 
 
 @pytest.mark.parametrize(
@@ -228,13 +230,23 @@ EVENT = b'data: {"x": 1}\n\n'
     [
         ([b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}'], False, 7),
         ([b'{"usage":{"prompt_tokens":3}}'], False, 3),
+        (LIST, False, 20),
         ([b"{" + b" " * 398 + b"}"], False, 105),
         ([EVENT * 2, EVENT], True, 8),
         ([EVENT, b'data: {"usage":{"prompt_tokens":3,"completion_tokens":40}}\n\n'], True, 43),
         ([b'data: {"usage":{"input_tokens":3}}\n\n', EVENT], True, 5),
         ([], True, 0),
     ],
-    ids=["told", "told, no answer", "not told", "stream", "told at its end", "left", "refused"],
+    ids=[
+        "told",
+        "told, no answer",
+        "told in a list",
+        "not told",
+        "stream",
+        "told at its end",
+        "left",
+        "refused",
+    ],
 )
 def test_a_request_took_what_the_engine_tells_and_else_a_guess(
     pieces: list[bytes], tokens: int, *, stream: bool
