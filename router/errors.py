@@ -227,7 +227,13 @@ class EngineUnavailable(RetryLater):
 
 
 class HubUnavailable(RetryLater):
+    """`cause`: for the operator, without a token; "": the message says it."""
+
     code, status = "hub_unavailable", 503
+
+    def __init__(self, message: str, *, retry_after: float = 1.0, cause: str = "") -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.cause = cause
 
 
 class HubLimited(HubUnavailable):

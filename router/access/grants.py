@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from router.access.credentials import ChosenToken
 from router.clock import Clock
-from router.errors import HubUnavailable, RouterError
+from router.errors import HubLimited, HubUnavailable, RouterError
 from router.hub.interfaces import Asker, HubAnswer
 from router.models import ModelRef, ResolvedModel
 
@@ -90,8 +90,10 @@ class Grants:
         model, due = grant.answer.value, self._clock() + RECHECK - AHEAD
         try:
             model = (await self._ask(ref, choice, _AGAIN)).value
-        except HubUnavailable:
-            _log.warning("the Hub can't be asked about %s; it is still served", ref)
+        except HubUnavailable as error:
+            # That the Hub does not answer at all is told once (`HubWatch`).
+            level = logging.WARNING if isinstance(error, HubLimited) else logging.DEBUG
+            _log.log(level, "the Hub can't be asked about %s; it is still served", ref)
             due = self._clock() + AHEAD
         except RouterError as refusal:
             _log.error(

@@ -30,13 +30,15 @@ _CALLER = re.compile(rf"(?<=\bcaller )[0-9a-f]{{{DIGEST_SHOWN}}}\b")
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
     """What holds for the whole worker. `max_queue`: requests that may wait; `max_loaded`:
-    engines, None for as many as fit."""
+    engines, None for as many as fit; `hub_unavailable_since`, None: the Hub can be asked, as
+    far as is known. Times are seconds since 1970."""
 
-    started_at: float  # since 1970
+    started_at: float
     ready: bool
     leaving: bool
     max_queue: int
     max_loaded: int | None
+    hub_unavailable_since: float | None = None
 
 
 class StateWriter:
@@ -61,6 +63,7 @@ class StateWriter:
                 "started_at": worker.started_at,
                 "ready": worker.ready,
                 "leaving": worker.leaving or report.shutting_down,
+                "hub_unavailable_since": worker.hub_unavailable_since,
             },
             "devices": [_device(one, shift) for one in report.devices],
             "loaded": {"engines": report.loaded, "limit": worker.max_loaded},

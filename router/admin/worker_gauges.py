@@ -22,6 +22,11 @@ class WorkerGauges:
             ("router_worker_ready", "1: the models to preload are up.", facts.ready),
             ("router_worker_leaving", "1: no more requests are taken.", facts.leaving),
             ("router_queue_limit", "Requests that may wait.", facts.max_queue),
+            (
+                "router_hub_unavailable",
+                "1: the Hub can't be asked.",
+                facts.hub_unavailable_since is not None,
+            ),
         ):
             yield GaugeMetricFamily(name, text, value=value)
         yield _disk(self._disk)

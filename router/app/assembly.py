@@ -56,7 +56,7 @@ class Assembly:
         direct = any_hub(self._configuration, disk.public, own.aside)
         self._stack.push_async_callback(direct.close)
         hub = CachedHub(
-            MeasuredHub(direct, self._witnesses.metrics.hub),
+            MeasuredHub(direct, self._witnesses.metrics.hub, self._witnesses.hub),
             self._clock,
             public_grace=self._settings.public_grace,
             requests=self._settings.hub_requests,

@@ -31,6 +31,7 @@ from router.config.catalog import Catalog
 from router.downloads.disk import Disk
 from router.downloads.offline import OfflineHub
 from router.hub.client import HuggingFaceHub
+from router.hub.watch import HubWatch
 from router.logs import Redactor
 from router.pool.engine_log import EngineLog
 from router.pool.pool import EnginePool
@@ -50,8 +51,8 @@ _log = logging.getLogger("router")
 class Witnesses:
     """What hears of all that happens, and tells the operator."""
 
-    def __init__(self, redact: Redactor, spans: Spans | None) -> None:
-        self.redact, self.spans = redact, spans
+    def __init__(self, redact: Redactor, hub: HubWatch, spans: Spans | None) -> None:
+        self.redact, self.hub, self.spans = redact, hub, spans
         self.metrics, self.engine_log = Metrics(), EngineLog(redact)
         observers: list[Observer] = [self.metrics.request]
         new: Callable[..., Record] = Record
@@ -150,6 +151,7 @@ class OperatorParts:
                 health.leaving,
                 max_queue=settings.max_queue,
                 max_loaded=settings.max_loaded_models,
+                hub_unavailable_since=self._witnesses.hub.unavailable_since,
             )
 
         names = Names(configuration.catalog)

@@ -15,6 +15,7 @@ from router.app.assembly import Assembly, Parts
 from router.app.configuration import Configuration
 from router.app.operator_parts import Basis, Witnesses
 from router.clock import WorkerClock
+from router.hub.watch import HubWatch
 from router.logs import Redactor
 from router.pool.engine_log import EngineLog
 from router.pool.status import PoolStatus
@@ -45,8 +46,9 @@ class Worker:
         self._configuration, self._clock = configuration, clock or WorkerClock()
         redactor = redactor or Redactor(configuration.secrets_and_keys)
         self._spans = _spans(configuration)
-        self._witnesses = Witnesses(redactor, self._spans)
         settings, named = configuration.settings, configuration.keys.keys
+        hub = HubWatch(settings.hf_endpoint, settings.public_grace, self._clock)
+        self._witnesses = Witnesses(redactor, hub, self._spans)
         self.keys = Keyring(
             [key.reveal() for key in settings.api_keys],
             None if settings.api_keys_file is None else named,

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 
 from router.errors import HubUnavailable
+from router.hub.reasons import reason_of
 from router.secrets import Token
 
 _TIMEOUT = 10.0  # seconds
@@ -41,10 +42,8 @@ def ask_account(
     try:
         with httpx2.Client(verify=verify, timeout=_TIMEOUT) as client:
             return _read(client.get(f"{endpoint}/api/whoami-v2", headers=headers))
-    except httpx2.TimeoutException:
-        reason = f"no answer within {_TIMEOUT:g} s"
     except httpx2.HTTPError as error:
-        reason = _reason(error)
+        reason = reason_of(error, _TIMEOUT)
     raise HubUnavailable(reason)  # outside of `except`: the client's errors hold the token
 
 
@@ -67,15 +66,3 @@ def _may_write(said: Mapping[str, Any]) -> bool:
     auth = said.get("auth")
     token = auth.get("accessToken") if isinstance(auth, dict) else None
     return isinstance(token, dict) and token.get("role") == "write"
-
-
-def _reason(error: Exception) -> str:
-    """The kinds of trouble that an operator can do something about."""
-    text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return "its certificate is not trusted here (see SSL_CERT_FILE)"
-    if isinstance(error, httpx2.ProxyError):
-        return "the proxy refuses (see HTTPS_PROXY)"
-    if "Name or service not known" in text or "name resolution" in text:
-        return "its name can't be resolved"
-    return f"no connection ({type(error).__name__})"

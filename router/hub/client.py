@@ -24,6 +24,7 @@ from router.errors import HubUnavailable
 from router.hub.errors import DEFAULT_RETRY_AFTER, HubRequest, hub_error, not_a_hub
 from router.hub.metadata import read_info
 from router.hub.origin import HubOrigin
+from router.hub.reasons import reason_of
 from router.hub.small_file import MAX_REDIRECTS, read_small_file
 from router.models import Access, ModelRef, ResolvedModel
 from router.repository import task
@@ -143,12 +144,15 @@ class HuggingFaceHub:
         go there. Raises `HubUnavailable`.
         """
         # The error is raised outside of `except`: the client's exceptions hold the token.
-        with suppress(httpx2.HTTPError, httpx2.InvalidURL, TimeoutError):
+        try:
             async with asyncio.timeout(self._timeout):
                 return await self._follow(method, self._url(path), _headers(credential))
+        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
+            cause = reason_of(error, self._timeout)
         raise HubUnavailable(
             "The Hugging Face Hub can't be reached now: try again later.",
             retry_after=DEFAULT_RETRY_AFTER,
+            cause=cause,
         )
 
     def _url(self, path: str) -> httpx2.URL:

@@ -124,6 +124,7 @@ def _refusal(status: int, code: str | None, request: HubRequest) -> RouterError:
     return HubUnavailable(
         f"The Hugging Face Hub sent an unexpected response ({status}).",
         retry_after=DEFAULT_RETRY_AFTER,
+        cause=f"it answers {status}",
     )
 
 
@@ -135,6 +136,7 @@ def _unavailable(status: int, headers: Mapping[str, str]) -> HubUnavailable:
     return HubUnavailable(
         f"The Hugging Face Hub is having trouble ({status}): try again later.",
         retry_after=retry_after,
+        cause=f"it answers {status}",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from router.errors import RouterError
 from router.hub.interfaces import Hub
+from router.hub.watch import HubWatch
 from router.models import ModelRef, ResolvedModel
 from router.secrets import Token
 
@@ -18,24 +19,30 @@ class MeasuredHub:
     """Implements `Hub` on top of another one."""
 
     def __init__(
-        self, hub: Hub, observe: Observe, clock: Callable[[], float] = time.perf_counter
+        self,
+        hub: Hub,
+        observe: Observe,
+        watch: HubWatch,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._hub, self._observe, self._clock = hub, observe, clock
+        self._hub, self._observe, self._watch, self._clock = hub, observe, watch, clock
 
     async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
         """Implements `Hub.resolve`."""
-        with _Question("resolve", self._observe, self._clock):
+        with _Question("resolve", self._observe, self._watch, self._clock):
             return await self._hub.resolve(ref, credential)
 
     async def entitle(self, model: ResolvedModel, credential: Token | None) -> None:
         """Implements `Hub.entitle`."""
-        with _Question("entitle", self._observe, self._clock):
+        with _Question("entitle", self._observe, self._watch, self._clock):
             await self._hub.entitle(model, credential)
 
 
 class _Question:
-    def __init__(self, name: str, observe: Observe, clock: Callable[[], float]) -> None:
-        self._name, self._observe, self._clock = name, observe, clock
+    def __init__(
+        self, name: str, observe: Observe, watch: HubWatch, clock: Callable[[], float]
+    ) -> None:
+        self._name, self._observe, self._watch, self._clock = name, observe, watch, clock
 
     def __enter__(self) -> None:
         self._began = self._clock()
@@ -45,3 +52,4 @@ class _Question:
         if isinstance(error, RouterError):
             outcome = error.code
         self._observe(self._name, outcome, self._clock() - self._began)
+        self._watch.note(error)

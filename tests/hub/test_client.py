@@ -258,8 +258,20 @@ async def test_a_repository_without_a_configuration_is_unsupported(
         await hub.entitle(model, None)
 
 
-@pytest.mark.parametrize("kind", ["429", "500", "503", "hang", "cut", "reset"])
-async def test_a_hub_in_trouble_is_unavailable(server: LoopbackHub, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("429", ""),
+        ("500", "it answers 500"),
+        ("503", "it answers 503"),
+        ("hang", "no answer within 1 s"),
+        ("cut", "no connection (RemoteProtocolError)"),
+        ("reset", "no connection (ReadError)"),
+    ],
+)
+async def test_a_hub_in_trouble_is_unavailable(
+    server: LoopbackHub, kind: str, cause: str
+) -> None:
     server.add_repo("org/model", LLAMA)
     hub = HuggingFaceHub(server.endpoint, ca_file=str(server.ca_file), timeout=1.0)
     model = await hub.resolve(ModelRef("org/model"), None)
@@ -267,6 +279,7 @@ async def test_a_hub_in_trouble_is_unavailable(server: LoopbackHub, kind: str) -
     with pytest.raises(HubUnavailable) as caught:
         await hub.resolve(ModelRef("org/model"), None)
     assert caught.value.retry_after == (55.0 if kind == "429" else 5.0)
+    assert caught.value.cause == cause
     with pytest.raises(HubUnavailable):
         await hub.entitle(model, None)
     await hub.close()

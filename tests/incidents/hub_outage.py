@@ -9,7 +9,7 @@ from tests.e2e.harness import Harness
 from tests.incidents.scene import scene
 
 TITLE = "The Hub does not answer"
-LOADED, NEW = "acme/loaded", "acme/unknown"
+LOADED, NEW, OTHER = "acme/loaded", "acme/unknown", "acme/other"
 
 
 async def play(harness: Harness) -> list[str]:
@@ -22,6 +22,10 @@ async def play(harness: Harness) -> list[str]:
             try:
                 refused = await caller.chat(NEW)
                 assert refused.refusal == (503, "hub_unavailable")
+                refused = await caller.chat(OTHER)
+                assert refused.refusal == (503, "hub_unavailable")
+                await stage.until_log("the Hub can't be asked: it answers 503")
+                assert await stage.metric("router_hub_unavailable") == 1
                 assert (await caller.chat(LOADED)).status == 200
                 shown = await stage.run("ps")
                 assert LOADED in shown
@@ -36,4 +40,13 @@ async def play(harness: Harness) -> list[str]:
                 while (answer := await caller.chat(NEW)).status != 200:
                     assert answer.refusal == (503, "hub_unavailable")
                     await asyncio.sleep(float(answer.headers["Retry-After"]))
+            number = 0
+            async with asyncio.timeout(60):
+                while "the Hub can be asked again" not in stage.worker.log:
+                    number += 1  # of a model that nobody has asked about yet
+                    assert (await caller.chat(f"acme/none-{number}")).status == 404
+                    await asyncio.sleep(0.2)
+            await stage.until_log("the Hub can be asked again")
+            assert await stage.metric("router_hub_unavailable") == 0
+            assert stage.worker.log.count("the Hub can") == 2
         return stage.transcript

@@ -17,6 +17,7 @@ from router.clock import WorkerClock, watch
 from router.downloads.last_used import PUBLIC, LastUsed
 from router.hub.cache import CachedHub
 from router.hub.measured import MeasuredHub
+from router.hub.watch import HubWatch
 from router.logs import Redactor
 from router.ray.fleet_service import FleetService
 from router.ray.replica_call import Replicas
@@ -37,10 +38,12 @@ class Entrance:
     ) -> None:
         """`name` tells this ingress from others. `redactor`: the log's."""
         self._configuration, self._name, self._clock = configuration, name, WorkerClock()
-        self._witnesses = Witnesses(
-            redactor or Redactor(configuration.secrets_and_keys), spans=None
-        )
         settings, named = configuration.settings, configuration.keys.keys
+        self._witnesses = Witnesses(
+            redactor or Redactor(configuration.secrets_and_keys),
+            HubWatch(settings.hf_endpoint, settings.public_grace, self._clock),
+            spans=None,
+        )
         self.keys = Keyring(
             [key.reveal() for key in settings.api_keys],
             None if settings.api_keys_file is None else named,
@@ -66,7 +69,7 @@ class Entrance:
             direct = any_hub(configuration, LastUsed(settings.hf_hub_cache, PUBLIC), aside)
             stack.push_async_callback(direct.close)
             hub = CachedHub(
-                MeasuredHub(direct, self._witnesses.metrics.hub),
+                MeasuredHub(direct, self._witnesses.metrics.hub, self._witnesses.hub),
                 self._clock,
                 public_grace=settings.public_grace,
                 requests=settings.hub_requests,
