@@ -1,4 +1,4 @@
-"""One browser and one Hub for each module, and a page for each test."""
+"""One browser for all modules, one Hub for each, and a page for each test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.worker import Worker
 __all__ = ["harness", "pytest_runtest_makereport"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if PROGRAM is None:
         pytest.skip("there is no Chromium")

@@ -236,7 +236,7 @@ def _requests() -> tuple[list[Record], list[Record]]:
     """Those in progress, and those that have ended, the latest first."""
     models = (CHAT, LLAMA, EMBEDDINGS, CHAT, ASLEEP, CHAT)
     running, ended = [], []
-    for number in range(28):
+    for number in range(14):
         one = models[number % len(models)]
         record = Record(
             "/v1/embeddings" if one is EMBEDDINGS else "/v1/chat/completions",
@@ -260,7 +260,7 @@ def _requests() -> tuple[list[Record], list[Record]]:
     lost.model, lost.at, lost.queue = BROKEN.key.repo_id, -131.0, 19.0
     lost.refuse("engine_failed", 502)
     lost.total = 39.2
-    return running[::-1], [*ended[:12], lost, *ended[12:]]
+    return running[::-1], [*ended[:5], lost, *ended[5:]]
 
 
 class MadeUp:

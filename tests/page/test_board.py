@@ -27,7 +27,10 @@ def worker(harness: Harness) -> Iterator[Worker]:
     harness.model("acme/poet")
     harness.model("acme/endless", **ENDLESS)
     with harness.worker(
-        MODELS_CONFIG=MODELS_CONFIG, GPU_MEMORY_BUDGET="4GiB", MAX_LOADED_MODELS="4"
+        MODELS_CONFIG=MODELS_CONFIG,
+        GPU_MEMORY_BUDGET="4GiB",
+        MAX_LOADED_MODELS="4",
+        STANDBY_ENGINES="0",
     ) as worker:
         yield worker
 

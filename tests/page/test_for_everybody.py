@@ -73,7 +73,7 @@ def test_every_state_is_for_everybody(browser: Browser, worker: Worker, screen: 
         check(board)
         board.page.get_by_role("button", name="acme/broken", exact=True).click()
         board.page.get_by_role("dialog", name="acme/broken").wait_for()
-        check(board)
+        check(board, "dialog")
 
 
 def test_the_page_is_used_by_the_keyboard_alone(board: Board) -> None:

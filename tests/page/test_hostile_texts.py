@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -24,7 +23,7 @@ MODELS_CONFIG = f"""
 def worker(harness: Harness) -> Iterator[Worker]:
     harness.model("acme/poet", answer=f"I say {MARKUP}")
     harness.model("acme/broken", die_at_start=3, last_words=f"ValueError: {MARKUP}")
-    with harness.worker(MODELS_CONFIG=MODELS_CONFIG) as worker:
+    with harness.worker(MODELS_CONFIG=MODELS_CONFIG, STANDBY_ENGINES="0") as worker:
         yield worker
 
 
@@ -71,29 +70,3 @@ def test_the_policy_stops_what_the_page_itself_would_do(
         )
         assert refused
         board.faults.clear()
-
-
-def test_the_operators_key_is_asked_for_and_kept_nowhere(
-    harness: Harness, browser: Browser
-) -> None:
-    key = secrets.token_hex(16)
-    with (
-        harness.worker(ADMIN_API_KEY=key) as worker,
-        showing(browser, worker.url) as board,
-    ):
-        field = board.page.get_by_label("ADMIN_API_KEY of this worker")
-        field.fill("wrong")
-        field.press("Enter")
-        board.page.get_by_text("This is not the key.").wait_for()
-        field.fill(key)
-        field.press("Enter")
-        board.page.get_by_role("heading", name="GPU memory").wait_for()
-        kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
-        assert key not in board.page.evaluate(kept)
-        assert worker.log.count("invalid_api_key") == 1  # the page itself has tried none
-        board.ask("acme/poet")  # to a route of callers: without the operator's key
-        board.answer("I say")
-        assert key not in worker.log
-        board.page.reload()
-        field.wait_for()
-        assert field.input_value() == ""

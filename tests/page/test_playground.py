@@ -1,4 +1,4 @@
-"""The playground's key and token: they go where they belong, and stay nowhere."""
+"""Keys and tokens that are typed into the page: they go where they belong, and stay nowhere."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def known(harness: Harness) -> Secrets:
 
 @pytest.fixture(scope="module")
 def worker(harness: Harness, known: Secrets) -> Iterator[Worker]:
-    with harness.worker(ADMIN_API_KEY=known.operators, API_KEYS=known.callers) as worker:
+    with harness.worker(
+        ADMIN_API_KEY=known.operators, API_KEYS=known.callers, STANDBY_ENGINES="0"
+    ) as worker:
         yield worker
 
 
@@ -53,6 +55,25 @@ def board(browser: Browser, worker: Worker, known: Secrets) -> Iterator[Board]:
 
 def refused(board: Board, code: str) -> None:
     board.page.locator("#ask-status").get_by_text(f"({code})").wait_for()
+
+
+def test_the_operators_key_is_asked_for_and_kept_nowhere(
+    browser: Browser, worker: Worker, known: Secrets
+) -> None:
+    refusals = worker.log.count("invalid_api_key")
+    with showing(browser, worker.url) as board:
+        field = board.page.get_by_label("ADMIN_API_KEY of this worker")
+        field.wait_for()
+        assert worker.log.count("invalid_api_key") == refusals  # the page has tried none
+        board.unlock("wrong")
+        board.page.get_by_text("This is not the key.").wait_for()
+        board.unlock(known.operators)
+        board.page.get_by_role("heading", name="GPU memory").wait_for()
+        assert known.operators not in board.page.evaluate(STORES)
+        assert known.operators not in worker.log
+        board.page.reload()
+        field.wait_for()
+        assert field.input_value() == ""
 
 
 def hand_over(board: Board, *, key: str = "", token: str = "") -> None:
@@ -95,6 +116,7 @@ def test_the_token_opens_a_gated_model_and_is_kept_nowhere(
 
     (bearer,) = [one for one in asked if known.token in one.headers.values()]
     assert bearer.url == f"{board.url}/v1/chat/completions"
+    assert not any(known.operators in str(one.headers) for one in asked if "/v1/" in one.url)
     stored = board.page.evaluate(STORES) + str(board.page.context.storage_state())
     upstream = str(harness.journal.events("request", MODEL))
     for secret in known:
