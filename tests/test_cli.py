@@ -322,6 +322,15 @@ def test_a_replay_knows_what_the_worker_knew_of_earlier_starts() -> None:
     assert replayed.error.retry_after == failed.error.retry_after
 
 
+def test_a_replay_learns_what_the_worker_learned_of_other_workers() -> None:
+    other, stream = History(), io.StringIO()
+    other.took(Stage.START, spec("a").key, 1, 200.0)
+    learned = events.Learned(tuple(other.take_news()))
+    Journal(stream, Limits(budget=10))(1.0, learned)
+    [step] = replay(stream.getvalue().splitlines())
+    assert step.event == learned
+
+
 def test_a_journal_that_a_killed_worker_left_is_replayed_up_to_the_cut(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -73,7 +73,7 @@ class Assembly:
         background: list[Work] = [
             partial(watch, self._clock, thawed),
             *disk.kept_in_order(pool, own.downloads),
-            own.history.run,
+            partial(own.history.run, pool.learned),
         ]
         upstream = HttpUpstream()
         self._stack.push_async_callback(upstream.close)

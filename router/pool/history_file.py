@@ -1,28 +1,30 @@
 """Keeps what was measured of engines on the volume, for the next worker with such a GPU.
 
 Several workers may share a file. Each reads it before it writes, and of two measurements the
-later counts; what another overwrote at the same moment, a worker writes again the next time. No
-name of a model is in the file, only digests.
+later counts; what another overwrote at the same moment, a worker writes again the next time. A
+worker looks once a minute whether others have measured what it has not. No name of a model is
+in the file, only digests.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import logging
 import os
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from router.scheduler.history import KINDS, REMEMBERED, Fact, History
+from router.scheduler.history import DURATIONS, KINDS, REMEMBERED, Fact, History
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ _LONGEST_FILE = 2 << 20  # bytes: all kinds of facts, for as many models as are 
 _HIGHEST = 1e15  # bytes or seconds: more is no measurement
 _FOREIGN = stat.S_IWGRP | stat.S_IWOTH
 _LAST_SAVE = 5.0  # seconds that the end of the worker may take for it
+_LOOKS = 12  # one look at what others have measured for so many times of saving
 
 _Dated = dict[tuple[str, str], tuple[float, Fact]]  # by kind and model: when, and what
 
@@ -50,6 +53,14 @@ class HistoryFile:
         """`platform` names whatever the durations depend on beside the model."""
         digest = hashlib.sha256(platform.encode()).hexdigest()[:32]
         return cls(volume / "router-history" / f"{digest}.json")
+
+    def version(self) -> object:
+        """Another one after each change; None without a file."""
+        try:
+            found = self.path.lstat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def read(self) -> _Dated:
         """What workers have measured; nothing, if the file is missing or can't be used."""
@@ -103,31 +114,60 @@ class HistoryKeeper:
     `file`: None where nothing is to be kept.
     """
 
-    def __init__(self, file: HistoryFile | None, every: float = 5.0) -> None:
+    def __init__(
+        self, file: HistoryFile | None, every: float = 5.0, looks: int = _LOOKS
+    ) -> None:
         self.history = History()
-        self._file, self._every = file, every
+        self._file, self._every, self._looks = file, every, looks
         self._own: _Dated = {}  # all that this worker measured: others may overwrite it
+        self._known: dict[tuple[str, str], float] = {}  # when that was measured, which it read
+        self._version: object = None  # of the file that was read last
         self._failing = False
 
     def load(self) -> list[Fact]:
         """Learn what earlier workers have measured. Returns it. Before the history is used."""
-        dated = [] if self._file is None else list(self._file.read().values())
-        facts = [fact for _, fact in sorted(dated, key=lambda one: one[0])]
+        if self._file is None:
+            return []
+        self._version, dated = self._file.version(), self._file.read()
+        self._known = {name: at for name, (at, _) in dated.items()}
+        facts = [fact for _, fact in sorted(dated.values(), key=lambda one: one[0])]
         for fact in facts:
             self.history.learn(fact)
         return facts
 
-    async def run(self) -> None:
-        """Until it is cancelled, and then once more."""
+    async def run(self, tell: Callable[[Sequence[Fact]], None] = lambda _: None) -> None:
+        """Until it is cancelled, and then once more.
+
+        `tell` gets what other workers have measured meanwhile, and this one has not.
+        """
         if self._file is None:
             return
         try:
-            while True:
+            for number in itertools.count(1):
                 await asyncio.sleep(self._every)
                 await self._save(self._file)
+                if number % self._looks == 0 and (news := await self._look(self._file)):
+                    tell(news)
         finally:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._save(self._file), _LAST_SAVE)
+
+    async def _look(self, file: HistoryFile) -> list[Fact]:
+        """Durations alone: the memory of engines that run is not judged anew."""
+        version = await asyncio.to_thread(file.version)
+        if version in (None, self._version):
+            return []
+        self._version = version
+        dated = await asyncio.to_thread(file.read)
+        news = {
+            name: one
+            for name, one in dated.items()
+            if name[0] in DURATIONS
+            and name not in self._own
+            and one[0] > self._known.get(name, -1.0)
+        }
+        self._known = {name: at for name, (at, _) in dated.items()}
+        return [fact for _, fact in sorted(news.values(), key=lambda one: one[0])]
 
     async def _save(self, file: HistoryFile) -> None:
         if not (news := self.history.take_news()):

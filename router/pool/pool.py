@@ -29,6 +29,7 @@ from router.pool.status import PoolStatus
 from router.pool.timer import Timer
 from router.scheduler import actions, events
 from router.scheduler.forecast import NO_DOWNLOAD, Download, Forecast
+from router.scheduler.history import Fact
 from router.scheduler.lifecycle import State
 from router.scheduler.machine import Scheduler
 from router.secrets import Token
@@ -283,6 +284,10 @@ class EnginePool:
     def thawed(self) -> None:
         """The worker was frozen: find out which engines still work."""
         self._feed(events.Thawed())
+
+    def learned(self, facts: Sequence[Fact]) -> None:
+        """Other workers have measured something."""
+        self._feed(events.Learned(tuple(facts)))
 
     def tick(self) -> None:
         """Do what is due by now."""

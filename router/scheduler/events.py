@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from router.errors import RouterError
 from router.models import EngineKey, EngineSpec, MemoryPlan
+from router.scheduler.history import Fact
 
 DIGEST_SHOWN = 12  # characters of a digest that tell one from another
 
@@ -208,6 +209,13 @@ class Thawed:
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """Other workers on the volume have measured what this one has not: for estimates alone."""
+
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
@@ -241,6 +249,7 @@ Event = (
     | Report
     | ShutDown
     | Thawed
+    | Learned
     | Tick
 )
 

@@ -35,7 +35,8 @@ class Stage(StrEnum):
 
 
 _MEMORY = "memory"
-KINDS = (*(stage.value for stage in Stage), _MEMORY)
+DURATIONS = tuple(stage.value for stage in Stage)
+KINDS = (*DURATIONS, _MEMORY)
 
 
 @dataclass(frozen=True, slots=True)

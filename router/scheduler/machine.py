@@ -321,6 +321,9 @@ class Scheduler:
                     for slot in slots
                     for done in self._change(slot).shut_down(deadline, now)
                 ]
+            case events.Learned(facts):
+                for fact in facts:
+                    self._shared.history.learn(fact)
             case events.Thawed():
                 return [done for slot in slots for done in self._change(slot).probe()]
             case events.ForgetSnapshot(repo_id, commit):

@@ -121,14 +121,19 @@ def _built(kind: typing.Any, value: typing.Any) -> typing.Any:  # noqa: ANN401  
         if value is None:
             return None
         (kind,) = (one for one in typing.get_args(kind) if one is not types.NoneType)
-    if isinstance(kind, type) and _fields(kind) is not None:
+    if _is_built(kind):
         hints = typing.get_type_hints(kind)
         return kind(**{name: _built(hints[name], value[name]) for name in value})
     if kind is errors.RouterError:
         return _error(value)
     if typing.get_origin(kind) is tuple:
-        return tuple(value)
+        (of, *_) = typing.get_args(kind)
+        return tuple(_built(of, one) if _is_built(of) else one for one in value)
     return kind(value)
+
+
+def _is_built(kind: typing.Any) -> bool:  # noqa: ANN401  any of the fields' types
+    return isinstance(kind, type) and _fields(kind) is not None
 
 
 def _fields(kind: type) -> Sequence[str] | None:

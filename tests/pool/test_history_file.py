@@ -27,7 +27,7 @@ class Volume:
         self.file = HistoryFile(HistoryFile.of(root, PLATFORM).path, self.clock)
 
     def worker(self) -> tuple[History, HistoryKeeper]:
-        keeper = HistoryKeeper(self.file, every=0.001)
+        keeper = HistoryKeeper(self.file, every=0.001, looks=1)
         keeper.load()
         return keeper.history, keeper
 
@@ -102,6 +102,45 @@ async def test_of_two_measurements_the_later_counts_whoever_writes_last(volume: 
     first.took(Stage.START, B, GIB, 1.0)
     await volume.save(keeps_first)
     assert expects(volume, A) == 90.0
+
+
+async def test_a_running_worker_hears_what_others_have_measured_and_it_has_not(
+    volume: Volume,
+) -> None:
+    told: list[Fact] = []
+    own, keeper = volume.worker()
+    own.took(Stage.START, A, GIB, 50.0)
+    running = asyncio.create_task(keeper.run(told.extend))
+    other, keeps_other = volume.worker()
+    volume.clock.advance(10)
+    other.took(Stage.START, A, GIB, 90.0)
+    other.took(Stage.START, B, GIB, 70.0)
+    other.measured(B, 20 * GIB)
+    await volume.save(keeps_other)
+    await eventually(lambda: bool(told))
+    [fact] = told
+    assert (fact.kind, fact.size, fact.value) == (Stage.START, GIB, 70.0)
+    volume.clock.advance(10)
+    other.took(Stage.START, B, GIB, 75.0)
+    await volume.save(keeps_other)
+    await eventually(lambda: len(told) == 2)
+    assert told[1].value == 75.0
+    await cancel(running)
+
+
+async def test_what_a_worker_knew_from_the_beginning_is_no_news(volume: Volume) -> None:
+    before, keeps_before = volume.worker()
+    before.took(Stage.START, A, GIB, 50.0)
+    await volume.save(keeps_before)
+    told: list[Fact] = []
+    _, keeper = volume.worker()
+    running = asyncio.create_task(keeper.run(told.extend))
+    volume.clock.advance(10)
+    before.took(Stage.START, B, GIB, 70.0)
+    await volume.save(keeps_before)
+    await eventually(lambda: bool(told))
+    assert [fact.value for fact in told] == [70.0]
+    await cancel(running)
 
 
 async def test_what_another_worker_lost_is_written_again(volume: Volume) -> None:

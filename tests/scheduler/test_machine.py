@@ -23,7 +23,7 @@ from router.errors import HubUnavailable, ModelGated, NoRoom, QueueFull, RouterE
 from router.models import EngineKey, EngineSpec, MemoryPlan
 from router.scheduler import actions, events
 from router.scheduler.fairness import StartSeconds, gives_way_at
-from router.scheduler.history import History
+from router.scheduler.history import Fact, History, Stage
 from router.scheduler.lifecycle import State
 from router.scheduler.machine import Scheduler
 from router.scheduler.roster import Roster
@@ -609,6 +609,10 @@ class PoolLife(RuleBasedStateMachine):
     @rule()
     def thaw(self) -> None:
         self.harness.tell(events.Thawed())
+
+    @rule(seconds=st.floats(0, 1000), stage=st.sampled_from(Stage))
+    def learn_from_another_worker(self, seconds: float, stage: Stage) -> None:
+        self.harness.tell(events.Learned((Fact(stage.value, "of another", GIB, seconds),)))
 
     @rule(steps=st.integers(1, 25))
     def all_goes_well(self, steps: int) -> None:
