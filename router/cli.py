@@ -25,6 +25,8 @@ alone: anybody on this machine can read a command line."""
 
 _KEY = "Where the worker has ADMIN_API_KEY, set that variable here too."
 
+_UNTIL = {"load": "until it answers", "drain": "until it has ended, and show what is left"}
+
 _MOST_USED = "most used settings (environment variables; `serve --help` lists all):"
 
 
@@ -207,8 +209,8 @@ def _add_operating(commands: _Commands) -> None:
             command.add_argument(
                 "model", metavar="MODEL", help="an alias, org/name, or org/name@revision"
             )
-        if name == "load":
-            command.add_argument("--wait", action="store_true", help="until it answers")
+        if name in _UNTIL:
+            command.add_argument("--wait", action="store_true", help=_UNTIL[name])
         if name == "logs":
             command.add_argument("-f", "--follow", action="store_true", help="go on")
         command.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from tests.e2e.caller import calling
@@ -44,3 +45,17 @@ async def test_a_drained_worker_ends_and_top_ends_with_it(harness: Harness) -> N
         assert stage.worker.wait(30) == 0
         await stage.run("ps", code=2)
         assert "no worker answers at" in stage.transcript[-1]
+        assert "A worker that drains takes no new connections" in stage.transcript[-1]
+
+
+async def test_who_waits_for_a_drain_sees_what_is_left_until_the_end(harness: Harness) -> None:
+    model = harness.model("acme/last-words", tokens=20, interval=0.05)
+    with scene(harness) as stage:
+        async with calling(stage.worker.url) as caller, caller.stream(model) as stream:
+            await stream.event()
+            drains = asyncio.create_task(stage.run("drain", "--wait"))
+            await stream.rest()
+            told = await drains
+        assert "1 in flight" in told
+        assert told.splitlines()[-1] == "The worker has stopped its engines, and ends."
+        assert stage.worker.wait(30) == 0

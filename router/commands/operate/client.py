@@ -19,6 +19,10 @@ Json = dict[str, Any]
 _PORT = "8000"  # the server's default
 _LARGEST = 64 << 20  # bytes of one answer
 _PATIENCE = 30.0  # seconds; a stream says something at least every 10
+_REFUSED = (
+    "Is --url, MODEL_ROUTER_URL or PORT right? A worker that drains takes no new connections: "
+    "its log says when it has ended, and `drain --wait` and `top` show it to the end"
+)
 _SHOWN = 500  # characters of an answer that is no JSON
 
 
@@ -112,6 +116,8 @@ class WorkerClient:
             yield
         except (OSError, http.client.HTTPException) as error:
             why = str(error) or type(error).__name__
+            if isinstance(error, ConnectionRefusedError):
+                why = f"{error.strerror}. {_REFUSED}"
             raise WorkerUnreached(f"no worker answers at {self.address}: {why}") from error
 
     def _refuse(self, answer: http.client.HTTPResponse) -> None:

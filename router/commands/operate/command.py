@@ -58,7 +58,7 @@ def _run(chosen: argparse.Namespace, worker: WorkerClient, output: Output) -> No
         case "reload":
             reload(worker, output, as_json=as_json)
         case "drain":
-            drain(worker, output, as_json=as_json)
+            drain(worker, output, wait=chosen.wait, as_json=as_json)
         case verb:
             wait = verb == "load" and chosen.wait
             deed(worker, output, verb, chosen.model, wait=wait, as_json=as_json)

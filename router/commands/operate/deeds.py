@@ -47,10 +47,30 @@ def reload(worker: WorkerClient, output: Output, *, as_json: bool) -> None:
         output.line(f"unload: {identifier}, which is gone from the list or has changed")
 
 
-def drain(worker: WorkerClient, output: Output, *, as_json: bool) -> None:
+def drain(worker: WorkerClient, output: Output, *, wait: bool, as_json: bool) -> None:
+    """`wait`: show what is left, until the worker has ended. It takes no new connections."""
+    if not wait:
+        _drain(worker, output, as_json=as_json)
+        return
+    with worker.events("/admin/events") as events:
+        _drain(worker, output, as_json=as_json)
+        last = ""
+        for name, state in events:
+            line = status.one_line(state) if name == "state" else last
+            if as_json and name == "state":
+                output.json_line(state)
+            elif line != last:
+                output.line(line)
+            last = line
+            output.flush()
+    if not as_json:
+        output.line("The worker has stopped its engines, and ends.")
+
+
+def _drain(worker: WorkerClient, output: Output, *, as_json: bool) -> None:
     done = worker.post("/admin/drain")
     if as_json:
-        output.json(done)
+        output.json_line(done)
         return
     output.line(
         "The worker takes no more requests, and ends after those in flight (DRAIN_TIMEOUT)."
