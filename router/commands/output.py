@@ -69,10 +69,14 @@ class Output:
             self._stream.write(printable(text) + "\n")
 
     def table(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        """Nothing is shortened without a terminal: a script may read it."""
+        """Nothing is shortened without a terminal: a script may read it. On one, columns in
+        which nothing stands make room."""
         cells = [[_cell(one) for one in row] for row in rows]
         if self.is_terminal:
-            self._print(_rich_table(columns, cells))
+            used = [at for at in range(len(columns)) if any(row[at].text for row in cells)]
+            used = used or list(range(len(columns)))
+            cells = [[row[at] for at in used] for row in cells]
+            self._print(_rich_table([columns[at] for at in used], cells))
         else:
             texts = [[*columns], *([one.text for one in row] for row in cells)]
             self._stream.write(_aligned(texts))

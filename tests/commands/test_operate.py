@@ -61,9 +61,10 @@ def test_ps_shows_memory_and_each_model_on_a_line(
     worker.answers[STATE] = (200, state(up, waits))
     assert main(["ps"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("worker    ready, up for 10 min; 2 of 2 models loaded; 0 of 64")
-    assert lines[1] == "device 0  3.0 GiB of 8.0 GiB held, 5.0 GiB left, 5.0 GiB measured free"
-    assert lines[2].startswith(
+    assert lines[0] == "worker    ready, up for 10 min"
+    assert lines[1].startswith("models    2 of 2 loaded; 0 of 64 places in the queue taken")
+    assert lines[2] == "device 0  3.0 GiB of 8.0 GiB held, 5.0 GiB left, 5.0 GiB measured free"
+    assert lines[3].startswith(
         "disk      7.0 GiB used by models; 90.0 GiB free, of which 5.0 GiB"
     )
     first, second = (line for line in lines if "fetched" in line or "first" in line)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from engines.memory import HostGauge
 from router.commands.doctor import machine_lines
 from router.commands.doctor.hub_lines import hub_lines
 from router.commands.doctor.line import ExamLine, Grade
 from router.commands.doctor.settings_lines import read_settings, runpod_lines
-from router.commands.output import Cell, Output
+from router.commands.output import Cell, Output, Row
 
 _STYLES = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "bold red"}
 
@@ -23,11 +23,7 @@ def doctor(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if chosen.json:
         output.json({"healthy": healthy, "checks": [_as_json(line) for line in lines]})
     else:
-        rows = [
-            (line.topic, Cell(line.grade, _STYLES[line.grade]), line.text, line.remedy)
-            for line in lines
-        ]
-        output.table(("about", "state", "finding", "what to do"), rows)
+        output.table(("about", "state", "finding, and what to do"), list(_rows(lines)))
     return 0 if healthy else 1
 
 
@@ -46,6 +42,14 @@ def _examine(environ: Mapping[str, str]) -> Iterator[ExamLine]:
     yield machine_lines.open_files_line(*machine_lines.limits())
     yield machine_lines.shared_memory_line(machine_lines.shared_memory(), gpus)
     yield machine_lines.host_memory_line(HostGauge())
+
+
+def _rows(lines: Iterable[ExamLine]) -> Iterator[Row]:
+    """Two rows where there is something to do: side by side they would be too wide."""
+    for line in lines:
+        yield line.topic, Cell(line.grade, _STYLES[line.grade]), line.text
+        if line.remedy:
+            yield "", "", f"-> {line.remedy}"
 
 
 def _as_json(line: ExamLine) -> dict[str, str]:

@@ -61,7 +61,8 @@ def runpod_lines(environ: Mapping[str, str]) -> Iterator[ExamLine]:
     if not found and platform is Platform.PLAIN:
         yield ok("RunPod", "not here: this is a server of its own")
         return
-    yield ok("RunPod", f"{platform}; set: {', '.join(found)}")
+    named = ", ".join(found) or "RunPod's variables"
+    yield ok("RunPod", f"here: {platform}, as {named} tell{'s' * (len(found) == 1)}")
     if platform is Platform.QUEUE and not environ.get("RUNPOD_API_KEY"):
         yield warning(
             "RunPod",

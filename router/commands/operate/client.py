@@ -20,8 +20,8 @@ _PORT = "8000"  # the server's default
 _LARGEST = 64 << 20  # bytes of one answer
 _PATIENCE = 30.0  # seconds; a stream says something at least every 10
 _REFUSED = (
-    "Is --url, MODEL_ROUTER_URL or PORT right? A worker that drains takes no new connections: "
-    "its log says when it has ended, and `drain --wait` and `top` show it to the end"
+    "Check --url, MODEL_ROUTER_URL and PORT. A worker that drains takes no new connections: "
+    "see its log, or use `drain --wait`"
 )
 _SHOWN = 500  # characters of an answer that is no JSON
 

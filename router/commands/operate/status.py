@@ -34,6 +34,7 @@ _GOOD, _BAD, _NOTED = "green", "bold red", "yellow"
 def header(state: Json) -> Iterator[Cell]:
     """What holds for the whole worker."""
     yield _worker(state)
+    yield Cell(_models(state))
     for one in state["devices"]:
         yield Cell(_device(one))
     if (disk := state["disk"]) is not None:
@@ -91,19 +92,23 @@ def name_of(engine: Json) -> str:
 
 
 def _worker(state: Json) -> Cell:
-    worker, queue, loaded = state["worker"], state["queue"], state["loaded"]
+    worker = state["worker"]
     if worker["leaving"]:
         condition, style = "leaving: it takes no more requests", _BAD
     elif worker["ready"]:
         condition, style = "ready", _GOOD
     else:
         condition, style = "starting: its first models are not up", _NOTED
+    uptime = span_text(state["now"] - worker["started_at"])
+    return Cell(f"worker    {condition}, up for {uptime}", style)
+
+
+def _models(state: Json) -> str:
+    queue, loaded = state["queue"], state["loaded"]
     limit = "" if loaded["limit"] is None else f" of {loaded['limit']}"
-    return Cell(
-        f"worker    {condition}, up for {span_text(state['now'] - worker['started_at'])}; "
-        f"{loaded['engines']}{limit} models loaded; "
-        f"{queue['waiting']} of {queue['limit']} places in the queue taken",
-        style,
+    return (
+        f"models    {loaded['engines']}{limit} loaded; "
+        f"{queue['waiting']} of {queue['limit']} places in the queue taken"
     )
 
 
