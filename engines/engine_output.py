@@ -26,9 +26,9 @@ class EngineOutput:
         self._log, self._keep = log, keep
 
     def __call__(self, line: str) -> None:
-        self.failure.add(line)
         if NOISE in line:
             return
+        self.failure.add(line)
         text = clean(line)
         level = logging.DEBUG if self.ends else logging.INFO
         self._log.log(level, "engine[%s] %s", self._name, text)

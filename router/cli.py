@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -46,7 +48,24 @@ class _Parser(argparse.ArgumentParser):
     """Shows no token that was typed in a wrong place."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(redact(message))
+        super().error(redact(message + self._meant(message)))
+
+    def _meant(self, message: str) -> str:
+        """What a mistyped option or command was probably meant to be."""
+        typed = re.search(r"arguments: (--[\w-]+)|invalid choice: '([\w-]+)'", message)
+        if typed is None:
+            return ""
+        near = get_close_matches(typed[1] or typed[2], self.words(), n=1)
+        return f". Did you mean {near[0]}?" if near else ""
+
+    def words(self) -> Iterator[str]:
+        """Commands and options, those of commands too."""
+        for action in self._actions:
+            yield from action.option_strings
+            choices = action.choices if isinstance(action.choices, dict) else {}
+            for name, parser in choices.items():
+                yield name
+                yield from parser.words()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -199,7 +199,9 @@ class Admin:
         shown = self._pool.report().report.engines
         meant = self._names.meant(name, (one.spec for one in shown))
         if not meant:
-            raise ModelNotFound("No model of that name is loaded, or comes: see /admin/state.")
+            raise ModelNotFound(
+                "No such model is up, starts, or has failed: `model-router ps` lists them."
+            )
         return [one for one in shown if one.spec in meant]
 
     def _each(

@@ -86,7 +86,8 @@ class Reload(Generic[C]):
             except SettingsError as error:
                 for problem in error.problems:
                     _log.error("not reloaded: %s", problem)
-                raise InvalidRequest(f"Nothing has changed. {error}") from None
+                told = "\n".join(("Nothing has changed.", *error.problems))
+                raise InvalidRequest(told) from None
             before, after = self._current.catalog, read.catalog
             stale, new = tuple(self._stale(before, after)), tuple(_new(before, after))
             self._apply(read)

@@ -163,7 +163,7 @@ def callers(settings: Settings) -> StartLine:
 
 def limits(settings: Settings) -> StartLine:
     loaded = settings.max_loaded_models
-    most = "as many models as fit" if loaded is None else f"{loaded} models loaded"
+    most = "as many models as fit" if loaded is None else f"at most {loaded} models loaded"
     return StartLine(
         f"limits: {most}, {settings.max_concurrency} requests in a model at once, "
         f"{settings.max_queue} waiting, {settings.queue_timeout:g} s to the first byte, "
@@ -188,7 +188,7 @@ def limits(settings: Settings) -> StartLine:
 def _named(model: OperatorModel) -> str:
     what = [
         name
-        for name, is_so in (("pinned", model.pinned), ("preloaded", model.preload))
+        for name, is_so in (("pinned", model.pinned), ("to be preloaded", model.preload))
         if is_so
     ]
     return f"{model.name} ({', '.join(what)})" if what else model.name

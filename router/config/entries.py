@@ -44,8 +44,8 @@ class EntriesFile:
                 return file.read(MAX_CHARS + 1)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
-            allowed = f"a file that can be read ({reason})"
-            raise SettingsError(self.setting, path, allowed) from None
+            problem = f"{path}: this file can't be read ({self.setting}): {reason}"
+            raise SettingsMistakes([problem]) from None
 
     def read(
         self, text: str, one: Callable[[EntryPlace, object], T], path: str | None = None

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from router.cli import main
-from router.commands.operate.client import WorkerClient
+from router.commands.operate.client import WorkerClient, url_of
+from router.commands.operate.status import causes
 from router.commands.operate.texts import waiting_text
 from router.commands.operate.top import top
 from router.commands.output import Output
@@ -32,6 +33,13 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubWorker]:
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def test_behind_runpods_balancer_the_worker_is_where_it_listens_by_default() -> None:
+    runpod = {"RUNPOD_ENDPOINT_ID": "a", "RUNPOD_POD_ID": "b", "PORT_HEALTH": "81"}
+    assert url_of(None, runpod) == "http://127.0.0.1:80"
+    assert url_of(None, {}) == "http://127.0.0.1:8000"
+    assert url_of(None, {"PORT": "9000"}) == "http://127.0.0.1:9000"
 
 
 def test_ps_shows_memory_and_each_model_on_a_line(
@@ -97,6 +105,41 @@ def test_an_estimate_that_is_used_up_or_a_guess_is_told_as_such(
     times = {"seconds": 4.4, "elapsed_seconds": 45.0, "expected_seconds": 30.0}
     waiting = {"requests": 1, "reason": "starting", **times, **more}
     assert waiting_text(waiting) == says
+
+
+@pytest.mark.parametrize(
+    ("caller", "says"),
+    [
+        ("3f2a9c01d7e4", "caller 3f2a9c01d7e4"),
+        ("", "callers without a key or a token"),
+        (None, "the operator"),
+    ],
+)
+def test_a_caller_without_a_key_is_not_taken_for_the_operator(
+    caller: str | None, says: str
+) -> None:
+    waiting = {"requests": 2, "callers": [{"caller": caller, "requests": 2}], "leaving": []}
+    told = list(causes(state(engine(waiting=waiting))))
+    assert told[-1].endswith(f"2 of the 2 requests that wait are of {says}")
+
+
+def test_a_model_that_has_printed_nothing_is_told_of_as_such(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker.answers["/admin/models/acme/typo/logs"] = (200, {"lines": []})
+    assert main(["logs", "acme/typo"]) == 0
+    assert "no engine of acme/typo has printed anything" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [(["pss"], "ps"), (["serve", "--max-quue", "3"], "--max-queue")]
+)
+def test_a_mistyped_command_or_option_is_told_what_was_meant(
+    typed: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(typed)
+    assert capsys.readouterr().err.endswith(f"Did you mean {meant}?\n")
 
 
 def test_ps_of_an_empty_worker_says_so(

@@ -50,7 +50,7 @@ def test_each_device_is_told_with_its_memory_and_its_driver() -> None:
 def test_the_operators_models_are_named_with_what_holds_for_them() -> None:
     first = OperatorModel(source=ModelRef("acme/a"), pinned=True, preload=True)
     local = OperatorModel(source=Path("/secret/place/b"))
-    assert str(models((first, local))) == "your models: acme/a (pinned, preloaded), b"
+    assert str(models((first, local))) == "your models: acme/a (pinned, to be preloaded), b"
     assert str(models(())) == "your models: none"
 
 

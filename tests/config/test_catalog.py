@@ -168,7 +168,7 @@ def test_a_mistake_is_named_with_its_place(
 
 
 def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(SettingsError, match=r"MODELS_CONFIG='/does/not/exist.yaml'.*No such"):
+    with pytest.raises(SettingsError, match=r"^/does/not/exist.yaml: .*MODELS_CONFIG.*No such"):
         read("/does/not/exist.yaml")
 
 

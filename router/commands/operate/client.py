@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from router.config.platform import detect
+from router.config.settings import SETTINGS
+
 Json = dict[str, Any]
 
-_PORT = "8000"  # the server's default
 _LARGEST = 64 << 20  # bytes of one answer
 _PATIENCE = 30.0  # seconds; a stream says something at least every 10
 _REFUSED = (
@@ -45,7 +47,7 @@ class RefusedByWorker(Exception):
 def url_of(given: str | None, environ: Mapping[str, str]) -> str:
     """Where the worker is: as the command line says, else `MODEL_ROUTER_URL`, else on this
     machine."""
-    port = environ.get("PORT") or _PORT
+    port = SETTINGS["PORT"].text(environ, detect(environ))
     return given or environ.get("MODEL_ROUTER_URL") or f"http://127.0.0.1:{port}"
 
 

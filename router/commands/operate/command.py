@@ -35,7 +35,8 @@ def operate(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
     except RefusedByWorker as refused:
         if chosen.json:
             output.json(refused.answer)
-        print(printable(str(refused)), file=sys.stderr)  # noqa: T201
+        for line in str(refused).splitlines():
+            print(printable(line), file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:  # how `top` and `logs -f` end
         if chosen.command not in ("top", "logs"):

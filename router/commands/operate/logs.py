@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 from router.commands.operate.client import WorkerClient, path_of
-from router.commands.output import Output
+from router.commands.output import Output, printable
 
 
 def logs(
@@ -18,6 +20,9 @@ def logs(
             return
         for line in answer["lines"]:
             output.line(line)
+        if not answer["lines"]:
+            said = f"no engine of {model} has printed anything since the worker began"
+            print(printable(f"{said}: `ps` lists the names"), file=sys.stderr)  # noqa: T201
         return
     with worker.events(f"{path}?follow=1") as events:
         for _, content in events:

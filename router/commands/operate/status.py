@@ -156,9 +156,15 @@ def _crowd(one: Json) -> Iterator[str]:
     waiting = one["waiting"]
     if waiting["requests"] > 1 and waiting["callers"]:
         most = max(waiting["callers"], key=lambda each: each["requests"])
-        caller = most["caller"] or "the operator"
+        caller = _caller(most["caller"])
         count = f"{most['requests']} of the {waiting['requests']} requests"
-        yield f"{name_of(one)}: {count} that wait are of caller {caller}"
+        yield f"{name_of(one)}: {count} that wait are of {caller}"
+
+
+def _caller(caller: str | None) -> str:
+    if caller is None:
+        return "the operator"
+    return f"caller {caller}" if caller else "callers without a key or a token"
 
 
 def _style(one: Json) -> str:
