@@ -48,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
     """Shows no token that was typed in a wrong place."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(redact(message + self._meant(message)))
+        super().error(redact(message) + self._meant(message))
 
     def _meant(self, message: str) -> str:
         """What a mistyped option or command was probably meant to be."""

@@ -49,7 +49,7 @@ GUARDS = (
     Guard(
         "What a worker refuses with steers no terminal",
         _OPERATE,
-        swap("printable(str(refused))", "str(refused)"),
+        swap("printable(line)", "line"),
         _TEST + "what_a_worker_refuses_with_steers_no_terminal",
     ),
     Guard(
