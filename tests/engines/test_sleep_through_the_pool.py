@@ -158,7 +158,7 @@ async def test_an_engine_that_does_not_wake_is_started_again_and_no_caller_is_bl
     assert world.seen("a", "start", "release", "resume") == [
         *("start", "release", "resume", "start")
     ]
-    assert "org/a@cccccccccccc could not wake" in caplog.text
+    assert "org/a@cccccccccccc crashed: could not wake" in caplog.text
     slot = world.scheduler.slots[spec("a").key]
     assert not slot.suspicion.active(time.monotonic())
     assert (slot.cools_for, slot.failures) == (None, 0)
