@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -162,6 +162,22 @@ def sets_template(flag: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Models of the operator's that may not all be loaded at once, on all devices together."""
+
+    name: str
+    max_loaded: int = 1  # of its models
+    exclusive: bool = False  # no other model is loaded beside one of it
+
+    @staticmethod
+    def between(one: Group | None, other: Group | None) -> Group | None:
+        """The one of two groups that excludes the models of the other. None: neither does."""
+        if one is not None and other is not None and one.name == other.name:
+            return None
+        return next((group for group in (one, other) if group and group.exclusive), None)
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSpec:
     """How to start the engine for a model."""
 
@@ -172,12 +188,28 @@ class EngineSpec:
     idle_ttl: float | None = None  # seconds; None: never expires
     hf_token: bool = False  # the engine may see the worker's HF_TOKEN
     listed: bool = False  # the other fields come from an operator's entry, not from defaults
+    group: Group | None = None
+    max_concurrency: int | None = None  # requests in flight; None: as for all engines
+    max_queue: int | None = None  # requests that may wait for it; None: any number
+
     key: EngineKey = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         model = self.model
         key = EngineKey(model.repo_id, model.commit, self.flags, self.listed)
         object.__setattr__(self, "key", key)
+
+    def ruled_as(self, other: EngineSpec) -> EngineSpec:
+        """The same engine, with the rules of `other`: what the router keeps to by itself, so
+        that no process depends on it."""
+        return replace(
+            self,
+            pinned=other.pinned,
+            idle_ttl=other.idle_ttl,
+            group=other.group,
+            max_concurrency=other.max_concurrency,
+            max_queue=other.max_queue,
+        )
 
     @property
     def trusted(self) -> bool:

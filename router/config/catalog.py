@@ -13,6 +13,7 @@ from router.models import (
     DEFAULT_REVISION,
     Access,
     EngineSpec,
+    Group,
     ModelRef,
     ResolvedModel,
     Task,
@@ -37,6 +38,9 @@ class OperatorModel:
     memory: int | None = None  # bytes
     token_env: str | None = None  # the variable that holds this model's own Hub token
     trust_remote_code: bool = False
+    group: Group | None = None
+    max_concurrency: int | None = None  # requests in flight; None: MAX_CONCURRENCY
+    max_queue: int | None = None  # requests that wait for it; None: as many as MAX_QUEUE
     # File, line and entry, for errors; of no concern to an engine.
     where: str = field(default="MODEL_NAME", compare=False)
 
@@ -213,6 +217,9 @@ def engine_spec(
             and model.access in {Access.GATED, Access.PRIVATE}
         ),
         listed=True,
+        group=operator.group,
+        max_concurrency=operator.max_concurrency,
+        max_queue=operator.max_queue,
     )
 
 

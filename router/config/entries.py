@@ -1,6 +1,7 @@
 """Files of entries in YAML, strictly: each mistake is named by its file, line, entry and key.
 
-A file is a list of entries, or a mapping with one key that holds the list.
+A file is a list of entries, or a mapping with one key that holds the list. Beside that key,
+a file may have a section of named entries of another kind.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class EntriesFile:
     root: str  # the one key that may stand above the list
     noun: str  # of what it is a list: "models"
     secret: bool = False
+    beside: str = ""  # the key of the section that may stand beside the root; empty: none
 
     def contents(self, path: str) -> str:
         """Raises `SettingsError`."""
@@ -66,21 +68,50 @@ class EntriesFile:
         mistakes.raise_any()
         return read
 
+    def named(
+        self, text: str, one: Callable[[EntryPlace, str, object], T], path: str | None = None
+    ) -> dict[str, T] | None:
+        """What `one` makes of each entry of the section beside the root, by name; None: there
+        is no section, or no YAML, of which `read` tells. Else as `read`."""
+        place = path or self.setting
+        try:
+            document, node, _ = self._document(text, place)
+        except SettingsError:
+            return None
+        if not isinstance(document, dict) or self.beside not in document:
+            return None
+        section, lines = document[self.beside], _lines_by_name(_below(node, self.beside))
+        if not isinstance(section, dict):
+            said = f"`{self.beside}` must be a mapping of names, not {_kind(section)}"
+            raise SettingsMistakes([f"{place}: {said}"])
+        mistakes, read = MistakesSoFar(), dict[str, T]()
+        for n, (name, entry) in enumerate(section.items()):
+            kind = f"{self.beside}: {shown(name)}"
+            where = EntryPlace(place, n + 1, lines.get(str(name), {}), self.secret, kind=kind)
+            with mistakes.collecting():
+                read[str(name)] = one(where, str(name), entry)
+        mistakes.raise_any()
+        return read
+
     def _parsed(self, text: str, place: str) -> tuple[list[object], Lines, Repeated]:
+        document, node, twice = self._document(text, place)
+        allowed_keys = {self.root, self.beside or self.root}
+        if isinstance(document, dict) and {self.root} <= document.keys() <= allowed_keys:
+            document, node = document[self.root], _below(node, self.root)
+        if not isinstance(document, list):
+            allowed = f"the path of a YAML file, or a list of {self.noun}"
+            raise SettingsMistakes([f"{place}: must be {allowed}, not {_kind(document)}"])
+        return document, _lines(node), twice
+
+    def _document(self, text: str, place: str) -> tuple[object, yaml.Node | None, Repeated]:
         if len(text) > MAX_CHARS:
             raise SettingsMistakes([f"{place}: must have at most {MAX_CHARS} characters"])
         try:
-            document, lines, twice = _read(text)
+            return _read(text)
         except yaml.YAMLError as error:
             raise SettingsMistakes([_complaint(error, place)]) from None
         except RecursionError:
             raise SettingsMistakes([f"{place}: the YAML is nested too deeply"]) from None
-        if isinstance(document, dict) and set(document) == {self.root}:
-            document = document[self.root]
-        if not isinstance(document, list):
-            allowed = f"the path of a YAML file, or a list of {self.noun}"
-            raise SettingsMistakes([f"{place}: must be {allowed}, not {_kind(document)}"])
-        return document, lines, twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +123,7 @@ class EntryPlace:
     lines: Mapping[str, int]  # of its keys; its own by the empty one
     secret: bool = False
     label: str = ""  # what names it, if that is known
+    kind: str = ""  # what it is, where it is none of the list
 
     @property
     def name(self) -> str:
@@ -102,7 +134,7 @@ class EntryPlace:
         line = self.lines.get(key, self.lines.get(""))
         at = "" if line is None else f":{line}"
         label = f" ({self.label})" if self.label else ""
-        return f"{self.file}{at}: entry {self.number}{label}"
+        return f"{self.file}{at}: {self.kind or f'entry {self.number}'}{label}"
 
     def refusal(self, key: str, value: object, allowed: str) -> SettingsError:
         """`key`: that is wrong; empty: the entry itself. `value`: empty where there is none."""
@@ -181,9 +213,9 @@ def _kind(value: object) -> str:
     return "a single value"
 
 
-def _read(text: str) -> tuple[object, Lines, Repeated]:
-    """The document, the lines on which the keys of its entries stand, and the keys that stand
-    twice in one mapping. Raises `YAMLError`.
+def _read(text: str) -> tuple[object, yaml.Node | None, Repeated]:
+    """The document, the node that it was made from, and the keys that stand twice in one
+    mapping. Raises `YAMLError`.
 
     The loader is SafeLoader with one more check: it builds plain values and nothing else.
     """
@@ -191,24 +223,38 @@ def _read(text: str) -> tuple[object, Lines, Repeated]:
     try:
         node = loader.get_single_node()
         document = None if node is None else loader.construct_document(node)
-        return document, _lines(node), loader.repeated
+        return document, node, loader.repeated
     finally:
         loader.dispose()
 
 
 def _lines(node: yaml.Node | None) -> Lines:
     """By the number of an entry and a key of it; an entry's own line by the empty key."""
-    if isinstance(node, yaml.MappingNode) and len(node.value) == 1:
-        node = node.value[0][1]  # below the root
     if not isinstance(node, yaml.SequenceNode):
         return {}
-    found: dict[int, dict[str, int]] = {}
-    for number, entry in enumerate(node.value):
-        keys = entry.value if isinstance(entry, yaml.MappingNode) else ()
-        found[number] = {"": entry.start_mark.line + 1} | {
-            str(key.value): key.start_mark.line + 1 for key, _ in keys
-        }
-    return found
+    return {
+        number: {"": entry.start_mark.line + 1} | _keys(entry)
+        for number, entry in enumerate(node.value)
+    }
+
+
+def _lines_by_name(node: yaml.Node | None) -> Mapping[str, Mapping[str, int]]:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return {
+        str(name.value): {"": name.start_mark.line + 1} | _keys(entry) for name, entry in pairs
+    }
+
+
+def _keys(entry: yaml.Node) -> dict[str, int]:
+    """The lines of a mapping's keys."""
+    keys = entry.value if isinstance(entry, yaml.MappingNode) else ()
+    return {str(key.value): key.start_mark.line + 1 for key, _ in keys}
+
+
+def _below(node: yaml.Node | None, name: str) -> yaml.Node | None:
+    """What stands below a key of a mapping."""
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return next((value for key, value in pairs if key.value == name), None)
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -6,12 +6,20 @@ docs/models.schema.json and the table in docs/settings.md are generated from her
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema
 
-from router.config.parsers import as_arguments, as_flag, as_one_of, as_size, as_ttl
+from router.config.parsers import (
+    as_arguments,
+    as_count,
+    as_flag,
+    as_one_of,
+    as_size,
+    as_ttl,
+)
 from router.models import Task
 
 T = TypeVar("T")
@@ -19,12 +27,13 @@ T = TypeVar("T")
 _SERVED = [task for task in Task if task is not Task.TRANSCRIBE]
 
 _Word = str | int | float
+_NAME = r"^[A-Za-z][A-Za-z0-9._-]{0,39}$"
 _SIZE = r"^[0-9]+(\.[0-9]+)? ?([KMGTkmgt]([Ii]?[Bb])?|[Bb])$"  # what `as_size` takes
 
 
 def schema() -> dict[str, Any]:
     """The JSON schema of the whole file, for editors."""
-    document = TypeAdapter[Any](list[ModelEntry] | dict[Literal["models"], list[ModelEntry]])
+    document = TypeAdapter[Any](list[ModelEntry] | _ModelsFile)
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect, "title": "The operator's models"} | document.json_schema()
 
@@ -37,6 +46,16 @@ def _text(value: object) -> str:
 
 def _texts(value: object) -> tuple[str, ...]:
     return tuple(map(_text, value if isinstance(value, list) else [value]))
+
+
+def as_name(value: object) -> str:
+    """A group's name. Raises `ValueError`."""
+    name = _text(value)
+    if not re.fullmatch(_NAME, name):
+        raise ValueError(
+            "a name of 1 to 40 letters, digits, `.`, `_` and `-`, with a letter first"
+        )
+    return name
 
 
 def _task(value: object) -> Task:
@@ -108,6 +127,13 @@ _Size = Annotated[
         json_schema_input_type=Annotated[str, Field(pattern=_SIZE)],
     ),
 ]
+_Count = Annotated[
+    int,
+    PlainValidator(_scalar(as_count), json_schema_input_type=Annotated[int, Field(ge=1)]),
+]
+_Name = Annotated[
+    str, PlainValidator(as_name, json_schema_input_type=Annotated[str, Field(pattern=_NAME)])
+]
 _Ttl = Annotated[
     float | None,
     PlainValidator(_scalar(as_ttl), json_schema_input_type=float | Literal["off"]),
@@ -154,4 +180,41 @@ class ModelEntry(BaseModel):
     )
     trust_remote_code: _Flag = Field(
         default=False, description="Let the model run the code in its repository."
+    )
+    group: _Name | None = Field(
+        None,
+        description="Its group. Of the models of a group, one is loaded at a time, or as many "
+        "as `groups` says.",
+    )
+    max_concurrency: _Count | None = Field(
+        None, description="Requests in flight at its engine. Absent: MAX_CONCURRENCY."
+    )
+    max_queue: _Count | None = Field(
+        None,
+        description="Requests that may wait for it, of MAX_QUEUE's. Absent: all of these.",
+    )
+
+
+class GroupEntry(BaseModel):
+    """A group of models that may not all be loaded at once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_loaded: _Count = Field(
+        1, description="Models of the group that may be loaded at a time. Absent: 1."
+    )
+    exclusive: _Flag = Field(
+        default=False,
+        description="While one of them is loaded, no model outside the group is.",
+    )
+
+
+class _ModelsFile(BaseModel):
+    """The file with groups. For its schema: `models_file` reads it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    models: list[ModelEntry]
+    groups: dict[_Name, GroupEntry | None] = Field(
+        {}, description="All groups that models name. Absent: each has one model at a time."
     )

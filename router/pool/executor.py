@@ -224,7 +224,7 @@ class Executor:
             self._could_not("fall asleep", action, failure)
             return
         seconds = self._clock() - began
-        room = f", for {action.room_for}" if action.room_for else ""
+        room = _room_for(action)
         _log.info("%s is asleep after %.1f s, with %d MiB%s", key, seconds, left >> 20, room)
         self._report(events.Asleep(key, generation, missing, left, tuple(others)))
 
@@ -309,4 +309,11 @@ class Executor:
 
 
 def _why(action: actions.Stop) -> str:
-    return f"{action.why}, for {action.room_for}" if action.room_for else action.why
+    return action.why + _room_for(action)
+
+
+def _room_for(action: actions.Stop | actions.Sleep) -> str:
+    """Which model an engine makes room for, for the log."""
+    if action.room_for is None:
+        return ""
+    return f", for {action.room_for}" + (f" (group {action.group})" if action.group else "")

@@ -104,12 +104,14 @@ class Prestart:
 class Sleep:
     """Let an idle engine give its memory back, and keep its weights in the host's.
 
-    `room_for`: the model that waits for its room, for the log.
+    `room_for`: the model that waits for its room, for the log. `group`: whose rule it is that
+    the two are not loaded together.
     """
 
     key: EngineKey
     generation: int
     room_for: EngineKey | None = field(default=None, compare=False)
+    group: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ class Wake:
 class Stop:
     """End the engine, or its start, and report when it is gone.
 
-    `room_for`: the model that waits for its room, for the log.
+    `room_for`: the model that waits for its room, for the log. `group`: whose rule it is that
+    the two are not loaded together.
     """
 
     key: EngineKey
@@ -132,6 +135,7 @@ class Stop:
     why: str
     at_once: bool  # without grace: it crashed, or its drain deadline is over
     room_for: EngineKey | None = field(default=None, compare=False)
+    group: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,16 @@ only the weights are left to be loaded. Then those of models whose weights are o
 once their small files are there: no process needs more before it loads. What is left of
 `STANDBY_ENGINES` goes to models that had an engine lately, those first whose return would cost
 most and is most likely.
+
+Beside an engine of an exclusive group, no process of another group stands: it has some memory
+of the device. A group that is full has processes only for models that wait.
 """
 
 from __future__ import annotations
 
 from math import inf
 
+from router.scheduler.company import Company, stays
 from router.scheduler.lifecycle import State
 from router.scheduler.placement import Devices
 from router.scheduler.planner import Plan
@@ -27,15 +31,19 @@ def prestarts(view: View, decided: Plan) -> tuple[list[Slot], list[Slot]]:
     places = view.limits.standby
     if not places:
         return [], []
+    stay = Company.of(one for one in view.roster.engines if stays(one))
     wanted = [one for one in decided.next if _may(one) and one is not decided.start]
-    wanted = [*wanted, *_coming(view)][:places]
-    spares = sorted(_spares(view, wanted), key=lambda one: _use(view, one), reverse=True)
+    wanted = [*wanted, *_coming(view)]
+    wanted = [one for one in wanted if stay.excluded(one.spec.group) is None][:places]
+    spares = [one for one in _spares(view, wanted) if stay.bar(one.spec.group) is None]
+    spares.sort(key=lambda one: _use(view, one), reverse=True)
     wanted += spares[: places - len(wanted)]
     new = [one for one in wanted if one.standby is None]
     surplus = [one for one in view.roster.standby.values() if one not in wanted]
-    surplus.sort(key=lambda one: _use(view, one))
+    surplus.sort(key=lambda one: (stay.excluded(one.spec.group) is None, _use(view, one)))
     excess = len(view.roster.standby) + len(new) - places
-    return new, surplus[: max(0, excess)]
+    excluded = sum(stay.excluded(one.spec.group) is not None for one in surplus)
+    return new, surplus[: max(0, excess, excluded)]
 
 
 def likely_place(view: View, slot: Slot) -> Devices | None:

@@ -67,6 +67,14 @@ class Unpin:
     key: EngineKey
 
 
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """The operator has changed, for these models, what the router keeps to by itself
+    (`EngineSpec.ruled_as`). All in one event, so that no group is seen half changed."""
+
+    specs: tuple[EngineSpec, ...]
+
+
 # From the tasks that carry the actions out.
 @dataclass(frozen=True, slots=True)
 class Described:
@@ -243,6 +251,7 @@ Event = (
     | Unload
     | Pin
     | Unpin
+    | Ruled
     | Downloaded
     | ForgetSnapshot
     | Measured

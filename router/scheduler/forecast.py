@@ -24,6 +24,7 @@ class Reason(StrEnum):
     DOWNLOADS = "waiting for other downloads"
     FETCHING = "fetching"
     ROOM = "waiting for room"  # other engines leave for it
+    GROUP = "waiting for its group"  # others leave beside which it may not be loaded
     TURN = "waiting for its turn"  # others are loaded, or make room for others, before
     COOLING = "cooling down after a failure"
     STARTING = "starting"

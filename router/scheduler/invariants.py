@@ -4,6 +4,7 @@
   engine that is ready keeps no request waiting while it can take one, unless it is under
   suspicion: then a timer or a probe ends the trial that the request waits for.
 * 6: claims never exceed the budget of any device, and one engine at a time starts there.
+* Engines are not loaded together against the rules of groups, unless they are pinned.
 * 7: a model has one slot, and a request has one place.
 * 8: a waiting request has a deadline, and a timer that is due by then.
 * 11: the queue is bounded, for all callers together and for each of them.
@@ -18,6 +19,7 @@ from dataclasses import KW_ONLY, dataclass
 from math import inf
 
 from router.models import EngineKey
+from router.scheduler.company import Company, stays
 from router.scheduler.lifecycle import State
 from router.scheduler.roster import Roster
 from router.scheduler.state import Limits, Slot
@@ -84,7 +86,7 @@ def _requests(key: EngineKey, slot: Slot, known: SchedulerView) -> Iterator[str]
 
 
 def _in_flight(slot: Slot, limits: Limits) -> Iterator[str]:
-    if len(slot.leases) > limits.max_concurrency:
+    if len(slot.leases) > max(slot.most(limits), slot.overbooked):
         yield "more requests are in flight than MAX_CONCURRENCY"
     most = limits.max_concurrency_per_caller
     callers = Counter(lease.caller for lease in slot.leases.values())
@@ -147,6 +149,7 @@ def _shutdown(slot: Slot, known: SchedulerView) -> Iterator[str]:
 def _totals(known: SchedulerView) -> Iterator[str]:
     slots, limits = known.slots.values(), known.limits
     yield from _devices(known)
+    yield from _groups(known)
     if limits.max_loaded and sum(slot.loaded for slot in slots) > limits.max_loaded:
         yield "more engines are loaded than MAX_LOADED_MODELS"
     asleep = (State.FALLING_ASLEEP, State.ASLEEP)
@@ -159,6 +162,16 @@ def _totals(known: SchedulerView) -> Iterator[str]:
             yield "two engines share a number"
     if known.settled and any(slot.queue or slot.state is State.DRAINING for slot in slots):
         yield "no plan is made, though a request waits or an engine drains"
+
+
+def _groups(known: SchedulerView) -> Iterator[str]:
+    loaded = [slot for slot in known.slots.values() if stays(slot)]
+    if all(slot.spec.group is None for slot in loaded):
+        return
+    for slot in loaded:
+        bar = Company.of(one for one in loaded if one is not slot).bar(slot.spec.group)
+        if bar is not None and not slot.pinned:
+            yield f"{slot.key} is loaded beside others, against the group {bar.name}"
 
 
 def _devices(known: SchedulerView) -> Iterator[str]:

@@ -82,11 +82,16 @@ class Ledger:
         later.add(self._being_freed)
         return later
 
+    def await_company(self, slot: Slot) -> None:
+        """Have no model start that may not be loaded beside `slot`, which comes before."""
+        self._being_freed.company.change(slot.spec.group, 1)
+
     def reserve(self, slot: Slot, devices: Devices, victims: Iterable[Slot]) -> None:
         """Keep these devices' room for `slot`, once the victims have left."""
         own = Room([0] * self._view.limits.devices, 0)
         self._add_own(slot, own)
         self._being_freed.give_back(victims)
         self._being_freed.change(devices, -slot.claim, engines=-1)
+        self.await_company(slot)
         for device in devices:
             self._being_freed.change((device,), own.memory[device])

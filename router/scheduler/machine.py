@@ -16,6 +16,7 @@ from router.errors import RouterError
 from router.models import EngineKey, EngineSpec
 from router.scheduler import actions, events, rejections
 from router.scheduler.ahead import likely_place, prestarts
+from router.scheduler.company import may_bar, stays, surplus
 from router.scheduler.engine_life import SHORT_COOL_DOWN, EngineLife
 from router.scheduler.fairness import crowded_out, gives_way_at
 from router.scheduler.forecast import NO_DOWNLOAD, Download, Forecast, Reason
@@ -215,7 +216,7 @@ class Scheduler:
             self._configure(slot, request.spec)
             if error := self._admit(slot, request, served=served):
                 return slot, [actions.Fail(request.waiter, error)]
-            made_room = [] if served else self._make_room(request)
+            made_room = [] if served else self._make_room(slot, request)
         self._holders[request.waiter] = slot
         return slot, [*made_room, *slot.enqueue(request, now)]
 
@@ -247,21 +248,27 @@ class Scheduler:
             return error
         if served or request.retried:
             return None
-        hopeless = self._full and self._places.given_up_for(request.caller) is None
-        return rejections.queue_full(place_in(self._view())) if hopeless else None
+        if slot.line_is_full:  # a place that is given up there is one of all places, too
+            hopeless = slot.queue.given_up_for(request.caller) is None
+            refused = rejections.model_queue_full
+        else:
+            hopeless = self._full and self._places.given_up_for(request.caller) is None
+            refused = rejections.queue_full
+        return refused(place_in(self._view())) if hopeless else None
 
     @property
     def _full(self) -> bool:
         return self._places.taken >= self.limits.max_queue
 
-    def _make_room(self, request: events.Wanted) -> list[actions.Action]:
+    def _make_room(self, slot: Slot, request: events.Wanted) -> list[actions.Action]:
         """Where all places are taken, free one that another caller has too many of."""
-        if request.retried or not self._full:
+        if request.retried or not (self._full or slot.line_is_full):
             return []
-        last = self._places.given_up_for(request.caller)
+        places = slot.queue if slot.line_is_full else self._places
+        last = places.given_up_for(request.caller)
         assert last is not None  # noqa: S101  else `_refusal` has refused the request
-        slot = self._change(self._holders[last.waiter])
-        return slot.refuse(last.waiter, rejections.place_given_up(), self._now)
+        holder = self._change(self._holders[last.waiter])
+        return holder.refuse(last.waiter, rejections.place_given_up(), self._now)
 
     def _released(
         self, event: events.Released | events.Left, waiter: int, *, answered: bool | None
@@ -289,8 +296,10 @@ class Scheduler:
                     for done in self._change(slot).tick(now, waits.get(slot.key))
                 ]
             case events.Unload(key) | events.Pin(key) | events.Unpin(key):
-                known = key in self._lives and not self.shutting_down
-                return self._operate(self._change(self._lives[key]), event) if known else []
+                if key not in self._lives or self.shutting_down:
+                    return []
+                done = self._operate(self._change(self._lives[key]), event)
+                return done + self._part()
             case events.Downloaded(caller, size):
                 self._quotas.charge_bytes(caller, size, now)
             case _ if isinstance(event, events.Report):
@@ -310,6 +319,21 @@ class Scheduler:
         slot.unpin(self._now)
         return []
 
+    def _part(self) -> list[actions.Action]:
+        """Have engines leave that may no longer be loaded together: first idle ones, and those
+        that are the least loss. What is in flight ends, what waits gets the next start."""
+        if self.shutting_down:
+            return []
+        self._file()
+        stay = [one for one in self._roster.engines if stays(one)]
+        by_loss = list(self._view().by_loss(one for one in stay if not one.pinned))
+        ordered = [one for one in stay if one.pinned]
+        for idle in (False, True):
+            ordered += [one for one in reversed(by_loss) if one.idle is idle]
+        return [
+            done for slot in surplus(ordered) for done in self._change(slot).unload(self._now)
+        ]
+
     def _advance_all(self, event: events.Event) -> list[actions.Action]:
         """Take in an event that may concern every model."""
         slots, now = tuple(self._lives.values()), self._now
@@ -324,6 +348,14 @@ class Scheduler:
             case events.Learned(facts):
                 for fact in facts:
                     self._shared.history.learn(fact)
+            case events.Ruled(specs):
+                known = [one for one in specs if one.key in self._lives]
+                done = [
+                    done
+                    for one in known
+                    for done in self._change(self._lives[one.key]).rule(one, now)
+                ]
+                return done + self._part()
             case events.Thawed():
                 return [done for slot in slots for done in self._change(slot).probe()]
             case events.ForgetSnapshot(repo_id, commit):
@@ -459,7 +491,7 @@ class Scheduler:
                 (one.key for one, left in decided.rooms.items() if decided.evict in left), None
             )
             evicted = self._change(decided.evict).evict(now, sleep=decided.sleep)
-            done.append(replace(evicted, room_for=wanted))
+            done.append(replace(evicted, room_for=wanted, group=_group_of(decided)))
         if decided.expire is not None:
             done.append(self._change(decided.expire).expire(now))
         ahead = last and not decided.measure
@@ -505,3 +537,12 @@ class Scheduler:
             if slot not in drain and slot is not evict and not slot.unloads:
                 done += self._change(slot).revive(self._now)
         return done
+
+
+def _group_of(decided: Plan) -> str | None:
+    """The group for which a plan's engine is evicted; None: for its room."""
+    for slot, group in decided.groups.items():
+        if decided.evict in decided.rooms.get(slot, ()):
+            other = None if decided.evict is None else decided.evict.spec.group
+            return group if may_bar(slot.spec.group, other) else None
+    return None

@@ -84,6 +84,7 @@ class _Lineup:
         self.places = {slot: place for place, slot in enumerate(view.in_turn())}
         self.turns: dict[Slot, _Expected] = {}
         sight, decided = _Sight(view), plan(view)
+        self.groups = decided.groups
         # One engine at a time takes or gives back memory of a device.
         self._ends_at = [view.now] * view.limits.devices
         frees: set[int] = set()  # devices
@@ -135,13 +136,13 @@ class _Sight:
         """The model is on disk, and its engine is not up, or is about to leave."""
         if self._now < slot.retry_at:
             return self._until(Reason.COOLING, slot.retry_at + self._pace.return_time(slot))
-        turn = line.turns.get(slot)
-        if turn is None:
-            return self._until(Reason.TURN, self._after_all(slot, line))
-        if turn.room_at is None:
-            return self._until(Reason.TURN, turn.answers_at)
+        turn, grouped = line.turns.get(slot), slot in line.groups
+        if turn is None or turn.room_at is None:
+            at = self._after_all(slot, line) if turn is None else turn.answers_at
+            return self._until(Reason.GROUP if grouped else Reason.TURN, at)
         room_in = max(SHORTEST, turn.room_at - self._now)
-        return Forecast(Reason.ROOM, max(SHORTEST, turn.answers_at - self._now), room_in)
+        reason = Reason.GROUP if grouped else Reason.ROOM
+        return Forecast(reason, max(SHORTEST, turn.answers_at - self._now), room_in)
 
     def turn(
         self, slot: Slot, leaving: tuple[Slot, ...] | None, free_at: float, *, frees: bool
@@ -204,7 +205,7 @@ class _Sight:
         """The engine is up. What the requests wait for, if any does, are answers to others."""
         if not slot.queue or not slot.service:
             return Forecast(Reason.PLACE)
-        rounds = ceil(len(slot.queue) / self._view.limits.max_concurrency)
+        rounds = ceil(len(slot.queue) / slot.most(self._view.limits))
         return Forecast(Reason.PLACE, max(SHORTEST, rounds * slot.service))
 
     def _after_all(self, slot: Slot, line: _Lineup) -> float:

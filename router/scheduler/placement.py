@@ -8,8 +8,9 @@ multiple of n: so they split into groups, and neighbors are often linked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from router.scheduler.company import Company
 from router.scheduler.state import Slot
 
 Devices = tuple[int, ...]  # the indices of those that one engine spans
@@ -33,14 +34,20 @@ class Room:
 
     memory: list[int]
     engines: int
+    company: Company = field(default_factory=Company)  # of those that are loaded
 
     def copy(self) -> Room:
-        return Room(self.memory.copy(), self.engines)
+        return Room(self.memory.copy(), self.engines, self.company.copy())
+
+    def for_any(self) -> Room:
+        """The same, as if there were no groups. The memory stays this room's."""
+        return replace(self, company=Company())
 
     def give_back(self, slots: Iterable[Slot]) -> None:
         """Count what these hold as free. An engine that sleeps is not loaded."""
         for slot in slots:
             self.engines += slot.loaded
+            self.company.change(slot.spec.group, -slot.loaded)
             for device in slot.devices:
                 self.memory[device] += slot.held
 
@@ -48,11 +55,13 @@ class Room:
         """Count it as taken."""
         for slot in slots:
             self.engines -= slot.loaded
+            self.company.change(slot.spec.group, slot.loaded)
             for device in slot.devices:
                 self.memory[device] -= slot.held
 
     def add(self, other: Room) -> None:
         self.engines += other.engines
+        self.company.add(other.company)
         for device, size in enumerate(other.memory):
             self.memory[device] += size
 
@@ -62,15 +71,15 @@ class Room:
         for device in devices:
             self.memory[device] += memory
 
-    def fits(self, claim: int, devices: Devices) -> bool:
-        """Whether one more engine fits, which takes `claim` bytes of each of these devices."""
+    def fits(self, slot: Slot, devices: Devices) -> bool:
+        """Whether the engine of `slot` fits on these devices, and may be loaded too."""
         for device in devices:
-            if claim > self.memory[device]:
+            if slot.claim > self.memory[device]:
                 return False
-        return self.engines >= 1
+        return self.engines >= 1 and self.company.bar(slot.spec.group) is None
 
-    def fits_any(self, claim: int, places: Iterable[Devices]) -> bool:
-        return any(self.fits(claim, devices) for devices in places)
+    def fits_any(self, slot: Slot, places: Iterable[Devices]) -> bool:
+        return any(self.fits(slot, devices) for devices in places)
 
     def least(self, devices: Devices) -> int:
         """Bytes of the fullest of these devices."""
@@ -106,31 +115,32 @@ def choose(
     `later`: once all that were told to have left; it is used up here. `moves`: whether memory
     of these devices changes hands now.
     """
-    claim = slot.claim
     at_gate = slot.standby.devices if slot.standby else None
 
     def order(one: Devices) -> tuple[object, ...]:
-        waits = moves(one) or not now.fits(claim, one)
+        waits = moves(one) or not now.fits(slot, one)
         return waits, one != at_gate, later.left(one), one
 
-    if fitting := [one for one in places if later.fits(claim, one)]:
+    if fitting := [one for one in places if later.fits(slot, one)]:
         return min(fitting, key=order), []
+    if later.company.bar(slot.spec.group) is not None:
+        candidates = later.company.first_to_leave(slot.spec.group, candidates)
     chosen: list[Slot] = []
     for victim in candidates:
         chosen.append(victim)
         later.give_back((victim,))
-        if fitting := [one for one in places if later.fits(claim, one)]:
+        if fitting := [one for one in places if later.fits(slot, one)]:
             devices = min(fitting, key=order)
-            return devices, _needed(claim, devices, chosen, later)
+            return devices, _needed(slot, devices, chosen, later)
     return None
 
 
-def _needed(claim: int, devices: Devices, chosen: list[Slot], room: Room) -> list[Slot]:
-    """The engines without which the claim does not fit, of those that `room` is without."""
+def _needed(slot: Slot, devices: Devices, chosen: list[Slot], room: Room) -> list[Slot]:
+    """The engines beside which `slot` does not fit, of those that `room` is without."""
     needed: list[Slot] = []
     for victim in chosen:  # a large engine, added last, may be enough by itself
         room.hold((victim,))
-        if not room.fits(claim, devices):
+        if not room.fits(slot, devices):
             room.give_back((victim,))
             needed.append(victim)
     return needed

@@ -6,9 +6,10 @@ model are served together; models of callers with many start seconds come last. 
 at a time takes or frees memory of a device. A plan holds at most one start or one stop; with
 several devices, `Scheduler` asks for the next plan at once.
 
-Memory that is freed for one model is reserved for it: models behind it get only what it
-can't use. Devices that one model needs all at once are promised to it: others start there only
-if they can be gone again by then. The engines that make room are those whose loss costs least;
+Memory that is freed for one model is reserved for it: models behind it get only what it can't
+use. Devices that one model needs all at once are promised to it: others start there only if
+they can be gone again by then. While a model waits because of a group, none behind it starts
+that may not be loaded beside it. The engines that make room are those whose loss costs least;
 of these, first those of the caller that holds the most. If idle engines are not enough, busy
 ones drain for the first model in the order, and for no other. `pace` says when. An engine does
 not drain for a request whose turn comes after that of one of its own.
@@ -23,6 +24,7 @@ from itertools import chain
 from math import inf
 
 from router.errors import RouterError
+from router.scheduler.company import may_bar
 from router.scheduler.ledger import Ledger
 from router.scheduler.lifecycle import State
 from router.scheduler.placement import Devices, Room, choose
@@ -53,6 +55,8 @@ class Plan:
     # Which engines leave for these, now or at their time. Not there: not enough can.
     rooms: Mapping[Slot, tuple[Slot, ...]] = field(default_factory=dict)
     places: Mapping[Slot, Devices] = field(default_factory=dict)  # the devices meant for these
+    # The groups for which these wait, by name: their rules keep them from being loaded now.
+    groups: Mapping[Slot, str] = field(default_factory=dict)
     measure: bool = False  # an engine could start: measure, then plan again
     wake_at: float = inf  # when time alone will change this plan
 
@@ -74,6 +78,7 @@ class _Planner:
         self._next: list[Slot] = []
         self._rooms: dict[Slot, tuple[Slot, ...]] = {}
         self._places: dict[Slot, Devices] = {}
+        self._groups: dict[Slot, str] = {}
         self._wake_at = inf
 
     def plan(self) -> Plan:
@@ -116,6 +121,7 @@ class _Planner:
             reject=tuple(self._reject),
             rooms=self._rooms,
             places=self._places,
+            groups=self._groups,
             measure=measure,
             wake_at=self._wake_at,
         )
@@ -129,24 +135,33 @@ class _Planner:
         now = self._ledger.room_for(slot, measured=True)
         found = self._choose(slot, places, now, first=first)
         if found is None:
-            if self._lacks_foreign_memory(slot, places, first=first):
-                return None
-            self._wake_at = min(self._wake_at, view.holdings.changes_at)
-            return self._plan() if self._ledger.close(places) else None
+            return self._let_wait(slot, places, first=first)
         devices, victims = found
         self._rooms[slot], self._places[slot] = tuple(victims), devices
-        if not (victims or self._ledger.moves(devices)) and now.fits(slot.claim, devices):
+        if not (victims or self._ledger.moves(devices)) and now.fits(slot, devices):
             if view.free is None:
                 return self._plan(measure=True)
             free = min(view.free[device] for device in devices)
             return self._plan(start=slot, free=free, devices=devices)
         return self._make_room(slot, devices, victims)
 
+    def _let_wait(self, slot: Slot, places: Sequence[Devices], *, first: bool) -> Plan | None:
+        """Not enough engines can leave: keep what `slot` will need."""
+        if self._lacks_foreign_memory(slot, places, first=first):
+            return None
+        self._wake_at = min(self._wake_at, self._view.holdings.changes_at)
+        if self._lacks_company(slot, places, first=first):
+            self._ledger.await_company(slot)
+            return None
+        return self._plan() if self._ledger.close(places) else None
+
     def _make_room(self, slot: Slot, devices: Devices, victims: list[Slot]) -> Plan | None:
         view = self._view
         leaves_at = max((view.pace.leaves_at(one, slot) for one in victims), default=-inf)
         if leaves_at > view.now:  # until then, others may use what is free
             self._wake_at = min(self._wake_at, leaves_at)
+            if slot in self._groups:
+                self._ledger.await_company(slot)
             if len(devices) > 1:
                 self._ledger.promise(devices, leaves_at)
             return None
@@ -200,20 +215,50 @@ class _Planner:
         now = self._ledger.room_for(slot, measured=False)
         return self._choose(slot, places, now, first=first) is not None
 
+    def _lacks_company(self, slot: Slot, places: Sequence[Devices], *, first: bool) -> bool:
+        """Whether `slot` would fit, but for an engine that can't leave yet, and beside which it
+        may not be loaded. It needs none of the memory that others can have until then."""
+        if slot not in self._groups:
+            return False
+        now = self._ledger.room_for(slot, measured=True)
+        later, candidates = self._ledger.later(now), self._candidates(slot, first=first)
+        found = self._chosen(slot, places, now.for_any(), later.for_any(), candidates)
+        return found is not None
+
     def _choose(
         self, slot: Slot, places: Sequence[Devices], now: Room, *, first: bool
     ) -> tuple[Devices, list[Slot]] | None:
         later, candidates = self._ledger.later(now), self._candidates(slot, first=first)
+        bar = later.company.bar(slot.spec.group)
+        found = self._chosen(slot, places, now, later, candidates)
+        if bar is None:
+            return found
+        self._groups[slot] = bar.name
+        if found is None:
+            later = self._ledger.later(now)
+            candidates = self._candidates(slot, first=first, barring=True)
+            found = self._chosen(slot, places, now, later, candidates)
+        return found
+
+    def _chosen(
+        self,
+        slot: Slot,
+        places: Sequence[Devices],
+        now: Room,
+        later: Room,
+        candidates: Iterator[Slot],
+    ) -> tuple[Devices, list[Slot]] | None:
         return choose(slot, places, now, later, moves=self._ledger.moves, candidates=candidates)
 
-    def _candidates(self, slot: Slot, *, first: bool) -> Iterator[Slot]:
-        """The engines that may stop for `slot`, in the order in which they would."""
+    def _candidates(self, slot: Slot, *, first: bool, barring: bool = False) -> Iterator[Slot]:
+        """The engines that may stop for `slot`, in the order in which they would. `barring`:
+        also those that other callers hold, if no others can make way by the rules of groups."""
         holdings = self._view.holdings
         for victim in chain(self._unwanted, self._wanted() if first else ()):
             if victim is slot or victim in self._spoken_for:
                 continue
             if victim.state is State.DRAINING or (
-                holdings.may_take(slot, victim)
+                (holdings.may_take(slot, victim) or (barring and _bars(slot, victim)))
                 and not (_is_wanted(victim) and self._goes_first(victim, slot))
             ):
                 yield victim
@@ -264,6 +309,10 @@ class _Planner:
         up = chain.from_iterable(slots.values() for slots in states)
         expired = (one for one in up if self._view.now >= one.expires_at)
         return next((one for one in expired if not self._ledger.moves(one.devices)), None)
+
+
+def _bars(slot: Slot, victim: Slot) -> bool:
+    return victim.loaded and may_bar(slot.spec.group, victim.spec.group)
 
 
 def _is_wanted(victim: Slot) -> bool:

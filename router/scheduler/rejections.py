@@ -15,6 +15,7 @@ from router.errors import (
     RouterError,
     UnsupportedModel,
 )
+from router.models import Group
 from router.scheduler.forecast import Forecast
 from router.scheduler.state import TURN_KEPT, Slot
 
@@ -163,6 +164,22 @@ def no_room() -> RouterError:
     return NoRoom(
         "Pinned models hold the memory that this model needs. Ask the operator, or use one "
         "of the models in /v1/models."
+    )
+
+
+def no_company(group: Group) -> RouterError:
+    why = "is never loaded beside other models" if group.exclusive else "is full"
+    return NoRoom(
+        f"A pinned model keeps this one from being loaded: the group `{group.name}` {why}. Ask "
+        "the operator, or use one of the models in /v1/models."
+    )
+
+
+def model_queue_full(retry_after: float) -> RouterError:
+    return QueueFull(
+        "As many requests as the operator allows wait for this model on this worker "
+        "(`max_queue`). Retry with a back-off.",
+        retry_after=retry_after,
     )
 
 

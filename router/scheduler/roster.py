@@ -14,7 +14,8 @@ from heapq import heapify, heappop, heappush
 from itertools import chain, count
 from math import inf
 
-from router.models import EngineKey
+from router.models import EngineKey, Group
+from router.scheduler.company import Company
 from router.scheduler.lifecycle import State
 from router.scheduler.state import Limits, Slot
 from router.scheduler.waiting import Caller
@@ -37,6 +38,7 @@ class _Filed:
     held: int = 0  # bytes of each of these devices
     devices: tuple[int, ...] = (0,)
     loaded: bool = False
+    group: Group | None = None
 
 
 class Roster:
@@ -51,6 +53,7 @@ class Roster:
         self.pinned: dict[EngineKey, Slot] = {}  # engines that never make room
         self.held = [0] * limits.devices  # bytes of each device, by all engines
         self.loaded = 0  # engines
+        self.company = Company()  # the same, by their groups
         self.waited_for: Counter[str] = Counter()  # models without an engine, by caller
         self._by_state: dict[State, dict[EngineKey, Slot]] = {state: {} for state in State}
         self._filed: dict[EngineKey, _Filed] = {}
@@ -86,11 +89,15 @@ class Roster:
             slot.held,
             slot.devices,
             slot.loaded,
+            slot.spec.group,
         )
         if slot.held != before.held or slot.devices != before.devices:
             self._hold(before.devices, -before.held)
             self._hold(slot.devices, slot.held)
         self.loaded += slot.loaded - before.loaded
+        if slot.loaded is not before.loaded or filed.group is not before.group:
+            self.company.change(before.group, -before.loaded)
+            self.company.change(filed.group, slot.loaded)
         self._queue(filed.place, before.place)
         self._count(filed.caller, before.caller)
         _keep(self.queued, slot, here=waits)
@@ -165,7 +172,7 @@ class Roster:
         for index in ("queued", "standby", "pinned"):
             if getattr(self, index).keys() != getattr(fresh, index).keys():
                 yield f"the models in `{index}` are not those that belong there"
-        if (self.held, self.loaded) != (fresh.held, fresh.loaded):
+        if (self.held, self.loaded, self.company) != (fresh.held, fresh.loaded, fresh.company):
             yield "what all engines hold is miscounted"
 
     # --- what a pass asks for --------------------------------------------------------

@@ -103,10 +103,11 @@ class ServingSlot(FetchingSlot):
             return granted
         if self.suspicion.active(now):
             return self._try_callers(now)
+        most = self.most(limits)
         for request in turns(
             self.queue, self.leases.values(), self.most_of_one(limits), self.rounds
         ):
-            if len(self.leases) >= limits.max_concurrency:
+            if len(self.leases) >= most:
                 break
             del self.queue[request.waiter]
             granted.append(self._lease(request, now))
@@ -115,7 +116,7 @@ class ServingSlot(FetchingSlot):
     def _try_callers(self, now: float) -> list[Action]:
         """The same for an engine under suspicion, which one caller uses at a time."""
         granted: list[Action] = []
-        while len(self.leases) < self._limits.max_concurrency:
+        while len(self.leases) < self.most(self._limits):
             waiting = self._oldest_of_each()
             if not waiting:
                 break

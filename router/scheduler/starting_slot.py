@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import inf
 
+from router.models import EngineSpec
 from router.scheduler import actions
 from router.scheduler.actions import Action
 from router.scheduler.lifecycle import Cause, State
@@ -130,6 +131,20 @@ class StartingSlot(ServingSlot):
         self.pin = False
         if not self.queue:
             self._linger(now)
+
+    def rule(self, spec: EngineSpec, now: float) -> list[Action]:
+        """Keep to the rules of `spec` from now on. What has begun goes on."""
+        self.spec, self.overbooked = self.spec.ruled_as(spec), len(self.leases)
+        if not self.pinned:
+            if not self.queue and self.linger_until is None:
+                self._linger(now)
+            return self._grant(now)
+        if self.state is State.STARTING:
+            self.linger_until = None
+        shutting_down = self.drain_deadline is not None
+        if self.state is State.DRAINING and not (self.unloads or shutting_down):
+            return self.revive(now)
+        return self._grant(now)
 
     def drain(self, now: float) -> None:
         """Take no more requests, because the memory is needed."""

@@ -155,6 +155,7 @@ class Slot:
     service: float = 0.0  # seconds that an answer takes
     drains_in: float = 0.0  # seconds that its latest drains took; 0: none yet
     since: dict[int, float] = field(default_factory=dict)  # of each lease
+    overbooked: int = 0  # requests that were in flight when the operator last set limits
     ready_at: float = 0.0
     last_used: float = 0.0  # or made ready: from then on it idles
     used_at: float | None = None  # when a request last began or ended; None: never
@@ -219,17 +220,28 @@ class Slot:
     def accepts(self, caller: Caller, limits: Limits) -> bool:
         """Whether a request of this caller would be in flight at once."""
         taken = len(self.leases)
-        if self.state is not State.READY or taken >= limits.max_concurrency:
+        if self.state is not State.READY or taken >= self.most(limits):
             return False
         most = self.most_of_one(limits)
         if taken < most:
             return True  # nobody can have more than that
         return sum(lease.caller == caller for lease in self.leases.values()) < most
 
+    def most(self, limits: Limits) -> int:
+        """How many requests may be in flight here."""
+        own = self.spec.max_concurrency
+        return limits.max_concurrency if own is None else own
+
+    @property
+    def line_is_full(self) -> bool:
+        """As many requests wait for this model as may."""
+        most = self.spec.max_queue
+        return most is not None and len(self.queue) >= most
+
     def most_of_one(self, limits: Limits) -> int:
         """How many requests one caller may have in flight here. Where several callers use an
         engine, each leaves some places free: a long answer gives none back for minutes."""
-        most = limits.max_concurrency
+        most = self.most(limits)
         if self.shared:
             most -= left_free(most)
         own = limits.max_concurrency_per_caller

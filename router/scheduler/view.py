@@ -15,6 +15,7 @@ from operator import itemgetter
 
 from router.errors import RouterError
 from router.scheduler import rejections
+from router.scheduler.company import may_bar
 from router.scheduler.fairness import Holdings, StartSeconds
 from router.scheduler.history import History
 from router.scheduler.lifecycle import State
@@ -74,6 +75,7 @@ class View:
         for device, size in enumerate(roster.held):
             left.change((device,), -size)
         left.change((), 0, engines=-roster.loaded)
+        left.company.add(roster.company)
         for slot in roster.standby.values():
             if slot.standby is not None:
                 left.change(slot.standby.devices, -self.limits.standby_claim)
@@ -98,15 +100,19 @@ class View:
         claim, budget, places = slot.claim, self.limits.budget, self.places(slot)
         if claim > budget or not places:
             return rejections.too_large(claim, slot.span, budget, self.limits.devices)
-        if self.room.fits_any(claim, places):
+        if self.room.fits_any(slot, places):
             return None
-        lost = not self.whole.fits_any(claim, places)
-        return rejections.memory_missing() if lost else rejections.no_room()
+        if not self.whole.fits_any(slot, places):
+            return rejections.memory_missing()
+        bar = self.room.company.bar(slot.spec.group)
+        return rejections.no_room() if bar is None else rejections.no_company(bar)
 
     def contends(self, slot: Slot, engine: Slot) -> bool:
         """Whether an engine that is up stands in the way of one that waits."""
         most = self.limits.max_loaded
         if most is not None and self.roster.loaded >= most:
+            return True
+        if may_bar(engine.spec.group, slot.spec.group):
             return True
         return any(not set(one).isdisjoint(engine.devices) for one in self.places(slot))
 

@@ -152,6 +152,15 @@ class Line(dict[int, Wanted]):
         """How many requests of each caller wait."""
         return Counter({caller: len(own) for caller, own in self._by_caller.items()})
 
+    def given_up_for(self, caller: Caller) -> Wanted | None:
+        """As `QueuePlaces.given_up_for`, where this line has no more places."""
+        others = {one: own for one, own in self._by_caller.items() if one is not None}
+        greediest = max(others.values(), key=len, default={})
+        if len(greediest) < len(self._by_caller.get(caller, ())) + 2:
+            return None
+        newest_first = reversed(greediest.values())
+        return next((request for request in newest_first if not request.retried), None)
+
     def oldest_of(self, caller: Caller) -> Wanted | None:
         return next(iter(self._by_caller.get(caller, {}).values()), None)
 

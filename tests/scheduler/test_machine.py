@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from router.errors import HubUnavailable, ModelGated, NoRoom, QueueFull, RouterError
-from router.models import EngineKey, EngineSpec, MemoryPlan
+from router.models import EngineKey, EngineSpec, Group, MemoryPlan
 from router.scheduler import actions, events
 from router.scheduler.fairness import StartSeconds, gives_way_at
 from router.scheduler.history import Fact, History, Stage
@@ -50,6 +50,16 @@ SPECS = (
     PAIR,
 )
 LEFT = GIB // 2  # bytes that an engine holds while it sleeps
+ONE, TWO = Group("one"), Group("two", max_loaded=2)
+ALONE, APART = Group("alone", exclusive=True), Group("apart", max_loaded=2, exclusive=True)
+# By the number of a model in `SPECS`: its group, as an operator may have it.
+GROUPINGS: tuple[dict[int, Group], ...] = (
+    {},
+    {0: ONE, 1: ONE, 2: ONE, 6: ONE},
+    {0: ALONE, 6: ALONE, 1: TWO, 2: TWO, 7: TWO},
+    {2: APART, 3: APART, 6: APART, 0: ONE, 5: ONE},
+    dict.fromkeys(range(len(SPECS)), ONE),
+)
 
 
 def plan_of(key: EngineKey, devices: int = 1) -> MemoryPlan | None:
@@ -129,6 +139,7 @@ class SchedulerHarness:
     probes: list[actions.Probe] = field(default_factory=list)
     leaked: list[int] = field(init=False)  # by device; it is also what was told
     outsiders: int = 0  # on each device
+    specs: dict[EngineKey, EngineSpec] = field(default_factory=dict)  # as the operator has them
     journal: io.StringIO = field(default_factory=io.StringIO)
     history: list[list[actions.Action]] = field(default_factory=list)
     alive_in: dict[int, int] = field(default_factory=dict)  # the pass of an answered probe
@@ -137,6 +148,7 @@ class SchedulerHarness:
         self.scheduler = Scheduler(self.limits)
         self.leaked = [0] * self.limits.devices
         self.record = Journal(self.journal, self.limits)
+        self.specs.update((one.key, one) for one in SPECS)
 
     def tell(self, event: events.Event) -> None:
         self.record(self.now, event)
@@ -178,6 +190,7 @@ class SchedulerHarness:
                 self.processes[generation].state = "falling asleep"
             case actions.Wake(_, generation):
                 assert self.processes[generation].state == "asleep", "woken twice"
+                self.check_company(action.key)
                 self.check_still(self.processes[generation].devices)
                 self.processes[generation].state = "waking"
             case actions.Stop(key, generation, why, _):
@@ -244,7 +257,12 @@ class SchedulerHarness:
         if not isinstance(error, QueueFull):
             return
         waiting = {n: r.caller for n, r in self.requests.items() if r.state == "waiting"}
-        newest, caller = max(waiting), waiting[waiter]
+        newest = max(waiting)
+        key = self.requests[newest].spec.key
+        line = {n: who for n, who in waiting.items() if self.requests[n].spec.key == key}
+        if len(line) > (self.specs[key].max_queue or 1000):
+            waiting = line
+        caller = waiting[waiter]
         newcomer = waiting.pop(newest)
         held = Counter(waiting.values())
         own = held[newcomer]
@@ -291,6 +309,7 @@ class SchedulerHarness:
         self.check_still(devices)
         engines = [p for p in self.processes.values() if p.held]
         assert action.spec.key not in {p.action.spec.key for p in engines}
+        self.check_company(action.spec.key)
         claim = action.allotment.claim
         for device in devices:
             here = [p for p in engines if device in p.devices]
@@ -299,8 +318,32 @@ class SchedulerHarness:
         if action.spec.memory is not None:
             assert claim <= action.allotment.free == self.free(devices), "more than is free"
 
+    def group_of(self, key: EngineKey) -> Group | None:
+        return self.specs[key].group
+
+    def others_loaded(self, key: EngineKey) -> list[Group | None]:
+        """By their groups."""
+        loaded = [p for p in self.processes.values() if p.state not in (*AHEAD, "asleep")]
+        keys = [p.action.spec.key for p in loaded]
+        return [self.group_of(one) for one in keys if one != key]
+
+    def check_company(self, key: EngineKey) -> None:
+        """An engine is loaded only beside those that its group and theirs allow."""
+        group = self.group_of(key)
+        others = self.others_loaded(key)
+        for other in others:
+            either = (group and group.exclusive) or (other and other.exclusive)
+            assert group == other or not either, "loaded beside an exclusive group"
+        if group is not None:
+            assert others.count(group) < group.max_loaded, "more of a group than may be"
+
     def check_prestart(self, action: actions.Prestart) -> None:
         key = action.spec.key
+        stays = [p for p in self.processes.values() if p.state in ("starting", "ready")]
+        for one in stays:
+            slot, group = self.scheduler.slots[one.action.spec.key], self.group_of(key)
+            bar = Group.between(group, self.group_of(slot.key))
+            assert slot.unloads or not bar, "prestarted beside an exclusive group"
         assert key != HUGE.key, "prestarted, though it never fits"
         if fetch := self.fetches.get(key):
             assert fetch.attempt in self.described, "prestarted without its files"
@@ -381,6 +424,7 @@ class PoolLife(RuleBasedStateMachine):
         per_caller=st.sampled_from([None, None, 1, 2]),
         per_engine=st.sampled_from([None, None, 1, 2]),
         devices=st.sampled_from([1, 1, 2, 3]),
+        groups=st.sampled_from(GROUPINGS),
     )
     def build(
         self,
@@ -396,6 +440,7 @@ class PoolLife(RuleBasedStateMachine):
         per_caller: int | None,
         per_engine: int | None,
         devices: int,
+        groups: dict[int, Group],
     ) -> None:
         self.harness = SchedulerHarness(
             Limits(
@@ -418,6 +463,23 @@ class PoolLife(RuleBasedStateMachine):
             )
         )
         self.old: list[events.Event] = []
+        self.change_rules(groups, None, None)
+
+    @rule(
+        groups=st.sampled_from(GROUPINGS),
+        places=st.sampled_from([None, None, 1, 2]),
+        waiting=st.sampled_from([None, None, 1, 2]),
+    )
+    def change_rules(
+        self, groups: dict[int, Group], places: int | None, waiting: int | None
+    ) -> None:
+        """As an operator does who has another models file read."""
+        for number, one in enumerate(SPECS):
+            ruled = replace(one, group=groups.get(number))
+            if number < len(SPECS) // 2:
+                ruled = replace(ruled, max_concurrency=places, max_queue=waiting)
+            self.harness.specs[one.key] = ruled
+        self.harness.tell(events.Ruled(tuple(self.harness.specs.values())))
 
     @rule(
         which=st.sampled_from(SPECS),
@@ -430,9 +492,10 @@ class PoolLife(RuleBasedStateMachine):
     ) -> None:
         harness = self.harness
         number = len(harness.requests) + 1
-        harness.requests[number] = Request(which, caller)
+        ruled = harness.specs[which.key]
+        harness.requests[number] = Request(ruled, caller)
         deadline = harness.now + patience
-        harness.tell(events.Wanted(number, number, which, token, deadline, caller))
+        harness.tell(events.Wanted(number, number, ruled, token, deadline, caller))
 
     @rule(caller=st.sampled_from("xy"))
     def download(self, caller: str) -> None:
@@ -650,7 +713,7 @@ class PoolLife(RuleBasedStateMachine):
         for number in impatient:
             error = harness.requests[number].error
             overrun = error is not None and "CONTESTED_START_TIMEOUT" in error.message
-            never = harness.requests[number].spec is HUGE
+            never = harness.requests[number].spec.key == HUGE.key
             may = overrun or never or isinstance(error, NoRoom)
             patient = not may and number in self.patient()
             assert not patient, f"request {number} failed: {error!r}"

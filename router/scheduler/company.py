@@ -1,0 +1,103 @@
+"""Which models may be loaded together, by the groups that the operator has put them in.
+
+A group holds for the whole worker, however many devices it has, as MAX_LOADED_MODELS does. An
+engine that sleeps is not loaded. One that leaves is loaded until it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from router.models import Group
+from router.scheduler.lifecycle import State
+from router.scheduler.state import Slot
+
+
+class Company:
+    """How many engines of each group are loaded, and of none."""
+
+    __slots__ = ("_loaded",)
+
+    def __init__(self, loaded: dict[Group | None, int] | None = None) -> None:
+        self._loaded = {} if loaded is None else loaded
+
+    @classmethod
+    def of(cls, slots: Iterable[Slot]) -> Company:
+        made = cls()
+        for slot in slots:
+            made.change(slot.spec.group, slot.loaded)
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Company) and self._present == other._present
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def _present(self) -> dict[Group | None, int]:
+        return {group: engines for group, engines in self._loaded.items() if engines}
+
+    def copy(self) -> Company:
+        return Company(self._loaded.copy())
+
+    def change(self, group: Group | None, engines: int) -> None:
+        """Count so many engines more. Of those that leave, it may be fewer than none."""
+        if engines:
+            self._loaded[group] = self._loaded.get(group, 0) + engines
+
+    def add(self, other: Company) -> None:
+        for group, engines in other._loaded.items():
+            self.change(group, engines)
+
+    def bar(self, group: Group | None) -> Group | None:
+        """The group that keeps one more model of `group` from being loaded; None: none does."""
+        if (exclusive := self.excluded(group)) is not None or group is None:
+            return exclusive
+        own, most = 0, group.max_loaded
+        for one, engines in self._loaded.items():
+            if one is not None and one.name == group.name and engines > 0:
+                own, most = own + engines, max(most, one.max_loaded)
+        return group if own >= most else None
+
+    def excluded(self, group: Group | None) -> Group | None:
+        """The same, but for the limits of groups: because one of them is exclusive."""
+        for one, engines in self._loaded.items():
+            if engines > 0 and (rule := Group.between(group, one)) is not None:
+                return rule
+        return None
+
+    def first_to_leave(self, group: Group | None, slots: Iterable[Slot]) -> Iterator[Slot]:
+        """The engines in the same order, but those first that have to leave for `group`."""
+        left = self.copy()
+        others: list[Slot] = []
+        for slot in slots:
+            if slot.loaded and may_bar(slot.spec.group, group) and left.bar(group) is not None:
+                left.change(slot.spec.group, -1)
+                yield slot
+            else:
+                others.append(slot)
+        yield from others
+
+
+def may_bar(one: Group | None, other: Group | None) -> bool:
+    """Whether a model of one group may have to leave for a model of the other."""
+    same = one is not None and other is not None and one.name == other.name
+    return same or Group.between(one, other) is not None
+
+
+def stays(slot: Slot) -> bool:
+    """Whether an engine is loaded, and nothing makes it leave without fail."""
+    leaves = slot.unloads or slot.state in (State.STOPPING, State.FALLING_ASLEEP)
+    return slot.loaded and not leaves
+
+
+def surplus(slots: Iterable[Slot]) -> list[Slot]:
+    """The engines that may not stay beside those before them. Pinned ones stay in any case."""
+    company = Company()
+    found: list[Slot] = []
+    for slot in slots:
+        if company.bar(slot.spec.group) is not None and not slot.pinned:
+            found.append(slot)
+        else:
+            company.change(slot.spec.group, slot.loaded)
+    return found
