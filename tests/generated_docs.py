@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from engines import flags
 from router.config import keys_schema, listing
-from router.config.models_schema import ModelEntry, schema
+from router.config.models_schema import GroupEntry, ModelEntry, schema
 from router.config.settings import SETTINGS
 from tests.import_graph import ROOT, drawing
 
@@ -29,7 +29,8 @@ def generated() -> Iterator[tuple[Path, str]]:
     few = [one for one in ours if one.most_used]
     reference = between(REFERENCE.read_text(), "settings", listing.sections(ours))
     reference = between(reference, "engine-flags", listing.table(flags.SETTINGS.values()))
-    yield REFERENCE, between(reference, "models-file", keys_of(ModelEntry))
+    reference = between(reference, "models-file", keys_of(ModelEntry))
+    yield REFERENCE, between(reference, "groups", keys_of(GroupEntry))
     short = f"{listing.table(few)}\n\nAll settings: [docs/settings.md](docs/settings.md)."
     yield README, between(README.read_text(), "settings", short)
     yield SCHEMA, json.dumps(schema(), indent=2) + "\n"

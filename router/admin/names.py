@@ -36,6 +36,7 @@ class Names:
                 "model": str(one.ref) if one.ref else None,
                 "pinned": one.pinned,
                 "preload": one.preload,
+                "group": one.group.name if one.group else None,
             }
             for one in self._catalog.models
         ]

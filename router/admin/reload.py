@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from router.admin.names import entry_of
-from router.config.catalog import Catalog, OperatorModel
+from router.config.catalog import Catalog, OperatorModel, ruled, unruled
 from router.config.errors import SettingsError
 from router.config.sources import Sources
 from router.errors import InvalidRequest
@@ -49,11 +50,16 @@ class Engines(Protocol):
 
     def unload(self, key: EngineKey) -> None: ...
 
+    def rule(self, ruled: Callable[[EngineSpec], EngineSpec]) -> list[EngineKey]:
+        """Have all engines kept to other rules. Returns those that leave because of these."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """`unloaded`: engines of models that are gone or have changed. `new`: models that are to be
-    preloaded, and were not listed so before. `sources`: what was read."""
+    """`unloaded`: engines of models that are gone or have changed, or that may no longer be
+    loaded together. `new`: models that are to be preloaded, and were not listed so before.
+    `sources`: what was read."""
 
     unloaded: tuple[EngineKey, ...]
     new: tuple[OperatorModel, ...]
@@ -94,11 +100,13 @@ class Reload(Generic[C]):
             self._current = read
             for key in stale:
                 self._engines.unload(key)
+            parted = self._engines.rule(partial(_ruled, after))
+        leave = tuple(dict.fromkeys((*stale, *parted)))
         _log.info(
             "reloaded: %s; %d models are yours, %d engines to unload",
-            *(read.sources, len(after.models), len(stale)),
+            *(read.sources, len(after.models), len(leave)),
         )
-        return Reloaded(stale, new, read.sources)
+        return Reloaded(leave, new, read.sources)
 
     def _check(self, read: C) -> None:
         """Raises `SettingsError` for what takes a new process."""
@@ -123,6 +131,13 @@ def _new(before: Catalog, after: Catalog) -> Iterator[OperatorModel]:
     return (one for one in after.models if one.preload and _settings(one) not in old)
 
 
+def _ruled(catalog: Catalog, spec: EngineSpec) -> EngineSpec:
+    """An engine's spec with the rules that the catalog has for it."""
+    entry = entry_of(catalog, spec) if spec.listed else None
+    return spec if entry is None else ruled(spec, entry)
+
+
 def _settings(entry: OperatorModel) -> OperatorModel:
     """What its engine depends on."""
-    return replace(entry, aliases=entry.aliases[:1] if entry.ref is None else (), preload=False)
+    aliases = entry.aliases[:1] if entry.ref is None else ()
+    return replace(unruled(entry), aliases=aliases, preload=False)

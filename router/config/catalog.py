@@ -203,12 +203,10 @@ def engine_spec(
         )
     task = operator.task or model.task
     trust = ("--trust-remote-code",) if operator.trust_remote_code else ()
-    return EngineSpec(
+    spec = EngineSpec(
         replace(model, task=task),
         flags=(*flags, *operator.flags, *trust, *_isolation(task, settings)),
         memory=operator.memory,
-        pinned=operator.pinned,
-        idle_ttl=operator.idle_ttl,
         hf_token=(
             settings.engine_hf_token
             and settings.hf_token is not None
@@ -217,9 +215,31 @@ def engine_spec(
             and model.access in {Access.GATED, Access.PRIVATE}
         ),
         listed=True,
+    )
+    return ruled(spec, operator)
+
+
+def ruled(spec: EngineSpec, operator: OperatorModel) -> EngineSpec:
+    """The same engine with the entry's rules: what the router keeps to by itself."""
+    return replace(
+        spec,
+        pinned=operator.pinned,
+        idle_ttl=operator.idle_ttl,
         group=operator.group,
         max_concurrency=operator.max_concurrency,
         max_queue=operator.max_queue,
+    )
+
+
+def unruled(operator: OperatorModel) -> OperatorModel:
+    """The entry without these rules: what an engine depends on, from its start on."""
+    return replace(
+        operator,
+        pinned=False,
+        idle_ttl=None,
+        group=None,
+        max_concurrency=None,
+        max_queue=None,
     )
 
 

@@ -28,6 +28,7 @@ from router.pool.loading import AT_ONCE, LoadTimes, Waited
 from router.pool.status import PoolStatus
 from router.pool.timer import Timer
 from router.scheduler import actions, events
+from router.scheduler.company import stays
 from router.scheduler.forecast import NO_DOWNLOAD, Download, Forecast
 from router.scheduler.history import Fact
 from router.scheduler.lifecycle import State
@@ -242,6 +243,16 @@ class EnginePool:
     def unload(self, key: EngineKey) -> None:
         """Stop an engine: now if it is idle, else after its requests in flight."""
         self._feed(events.Unload(key))
+
+    def rule(self, ruled: Callable[[EngineSpec], EngineSpec]) -> list[EngineKey]:
+        """Have all engines kept to other rules, those of the specs that `ruled` returns. No
+        process depends on them. Returns the engines that leave because of these rules."""
+        slots = tuple(self._scheduler.slots.values())
+        changed = tuple(new for slot in slots if (new := ruled(slot.spec)) != slot.spec)
+        stayed = [slot for slot in slots if stays(slot)]
+        if changed:
+            self._feed(events.Ruled(changed))
+        return [slot.key for slot in stayed if not stays(slot)]
 
     def pin(self, key: EngineKey) -> None:
         """Let an engine neither make room nor expire, until it is unpinned or unloaded."""

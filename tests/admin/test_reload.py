@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from router.config.catalog import LOCAL_COMMIT, Catalog, OperatorModel
 from router.config.errors import SettingsError
 from router.config.sources import Sources
 from router.errors import InvalidRequest
-from router.models import Access, EngineKey, EngineSpec, ModelRef, ResolvedModel
+from router.models import Access, EngineKey, EngineSpec, Group, ModelRef, ResolvedModel
 from router.secrets import Secret
 
 CHAT = OperatorModel(source=ModelRef("org/chat"), aliases=("chat",), memory=100)
@@ -48,6 +50,8 @@ class Operated:
     models: tuple[OperatorModel, ...] = (CHAT, JUDGE, BAKED)
     applied: list[Read] = field(default_factory=list)
     unloaded: list[EngineKey] = field(default_factory=list)
+    specs: list[EngineSpec] = field(default_factory=list)  # after the last reload
+    parted: list[EngineKey] = field(default_factory=list)  # that leave because of new rules
 
     def listed(self) -> list[EngineSpec]:
         return [engine(one) for one in self.models]
@@ -55,6 +59,11 @@ class Operated:
     def unload(self, key: EngineKey) -> None:
         assert self.applied, "unloaded before the new models are in place"
         self.unloaded.append(key)
+
+    def rule(self, ruled: Callable[[EngineSpec], EngineSpec]) -> list[EngineKey]:
+        assert self.applied, "ruled before the new models are in place"
+        self.specs = [ruled(one) for one in self.listed()]
+        return self.parted
 
     async def reload(self, read: Read | SettingsError) -> tuple[OperatorModel, ...]:
         """The models to be preloaded."""
@@ -86,8 +95,6 @@ async def test_what_has_not_changed_stays(worker: Operated) -> None:
     [
         replace(CHAT, memory=200),
         replace(CHAT, flags=("--context-length", "9")),
-        replace(CHAT, pinned=True),
-        replace(CHAT, idle_ttl=9.0),
         replace(CHAT, token_env="ORG_TOKEN"),
         replace(CHAT, trust_remote_code=True),
         replace(CHAT, source=ModelRef("org/chat", "v2")),
@@ -99,6 +106,32 @@ async def test_a_model_that_has_changed_is_unloaded(
 ) -> None:
     await worker.reload(Read(Catalog([changed, JUDGE, BAKED])))
     assert worker.unloaded == [engine(CHAT).key]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"pinned": True},
+        {"idle_ttl": 9.0},
+        {"group": Group("large")},
+        {"max_concurrency": 2, "max_queue": 3},
+    ],
+    ids=str,
+)
+async def test_what_the_router_keeps_to_by_itself_changes_and_unloads_nothing(
+    worker: Operated, rules: dict[str, Any]
+) -> None:
+    await worker.reload(Read(Catalog([replace(CHAT, **rules), JUDGE, BAKED])))
+    assert worker.unloaded == []
+    expected = [replace(engine(CHAT), **rules), engine(JUDGE), engine(BAKED)]
+    assert worker.specs == expected
+
+
+async def test_engines_that_new_groups_part_are_told_as_unloaded(worker: Operated) -> None:
+    worker.parted = [engine(JUDGE).key]
+    read = Read(Catalog([replace(one, group=Group("large")) for one in (CHAT, JUDGE, BAKED)]))
+    reload = Reload(Read(Catalog(worker.models)), lambda: read, worker.applied.append, worker)
+    assert (await reload()).unloaded == (engine(JUDGE).key,)
 
 
 async def test_models_that_are_gone_are_unloaded(worker: Operated) -> None:

@@ -57,6 +57,10 @@ class Stream:
             event = await self._content.readuntil(b"\n\n")
         return event.decode().removeprefix("data: ").strip()
 
+    def leave(self) -> None:
+        """Stop to read: the worker sees that its caller has left."""
+        self._response.close()
+
     async def refusal(self) -> tuple[int, str]:
         """Status and code, of what is no stream."""
         return self.status, (await self._response.json())["error"]["code"]

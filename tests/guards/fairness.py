@@ -168,7 +168,7 @@ GUARDS = (
     Guard(
         "Claims stay within the budget",
         "router.scheduler.placement:Room.fits",
-        swap("claim > self.memory[device]", "False"),
+        swap("slot.claim > self.memory[device]", "False"),
         "tests/scheduler/test_planner.py::test_no_more_engines_are_evicted_than_necessary",
     ),
     Guard(

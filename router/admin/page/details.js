@@ -84,6 +84,7 @@ function factsOf(engine, now) {
     ["Names", engine.names.join(", ")],
     ["Task", engine.task],
     ["Access", engine.access],
+    ["Group", engine.group],
     ["Flags", engine.flags.join(" ")],
     ["GPUs", engine.devices.join(", ")],
     ["Claim", bytes(engine.claim_bytes)],

@@ -18,6 +18,7 @@ const REASONS = {
   downloads: "other downloads come first",
   fetching: "it downloads",
   room: "waiting for room",
+  group: "waiting for its group",
   turn: "other models load first",
   cooling: "a pause after a failure",
   starting: "it starts",
