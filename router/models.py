@@ -162,7 +162,7 @@ def sets_template(flag: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ModelGroup:
     """Models of the operator's that may not all be loaded at once, on all devices together."""
 
     name: str
@@ -170,7 +170,7 @@ class Group:
     exclusive: bool = False  # no other model is loaded beside one of it
 
     @staticmethod
-    def between(one: Group | None, other: Group | None) -> Group | None:
+    def between(one: ModelGroup | None, other: ModelGroup | None) -> ModelGroup | None:
         """The one of two groups that excludes the models of the other. None: neither does."""
         if one is not None and other is not None and one.name == other.name:
             return None
@@ -188,7 +188,7 @@ class EngineSpec:
     idle_ttl: float | None = None  # seconds; None: never expires
     hf_token: bool = False  # the engine may see the worker's HF_TOKEN
     listed: bool = False  # the other fields come from an operator's entry, not from defaults
-    group: Group | None = None
+    group: ModelGroup | None = None
     max_concurrency: int | None = None  # requests in flight; None: as for all engines
     max_queue: int | None = None  # requests that may wait for it; None: any number
 

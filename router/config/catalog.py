@@ -13,7 +13,7 @@ from router.models import (
     DEFAULT_REVISION,
     Access,
     EngineSpec,
-    Group,
+    ModelGroup,
     ModelRef,
     ResolvedModel,
     Task,
@@ -38,7 +38,7 @@ class OperatorModel:
     memory: int | None = None  # bytes
     token_env: str | None = None  # the variable that holds this model's own Hub token
     trust_remote_code: bool = False
-    group: Group | None = None
+    group: ModelGroup | None = None
     max_concurrency: int | None = None  # requests in flight; None: MAX_CONCURRENCY
     max_queue: int | None = None  # requests that wait for it; None: as many as MAX_QUEUE
     # File, line and entry, for errors; of no concern to an engine.

@@ -14,14 +14,14 @@ from router.config.entries import EntriesFile, EntryPlace
 from router.config.errors import MistakesSoFar, SettingsError
 from router.config.models_schema import GroupEntry, ModelEntry, as_name
 from router.config.sources import is_path
-from router.models import Group, ModelRef
+from router.models import ModelGroup, ModelRef
 
 KEY = "MODELS_CONFIG"
 _FILE = EntriesFile(KEY, root="models", noun="models", beside="groups")
 _NEEDS = {"model": "org/name, or an absolute path"}
 _GROUP_NEEDS = {"max_loaded": "a whole number"}
 
-Groups = Mapping[str, Group] | None  # None: any that a model names
+Groups = Mapping[str, ModelGroup] | None  # None: any that a model names
 
 
 def read(text: str, idle_ttl: float | None = None) -> list[OperatorModel]:
@@ -51,20 +51,20 @@ def parse(
     return models
 
 
-def _group(where: EntryPlace, name: str, entry: object) -> Group:
+def _group(where: EntryPlace, name: str, entry: object) -> ModelGroup:
     try:
         as_name(name)
     except ValueError as error:
         raise where.refusal("", name, str(error)) from None
     _, read = where.validated({} if entry is None else entry, GroupEntry, _GROUP_NEEDS)
-    return Group(name, read.max_loaded, read.exclusive)
+    return ModelGroup(name, read.max_loaded, read.exclusive)
 
 
 def _kept_out(pinned: OperatorModel, models: list[OperatorModel]) -> str:
     """Which others a model that is never evicted would keep out for ever, in words."""
     group = pinned.group
     for other in models:
-        if (alone := Group.between(group, other.group)) is not None:
+        if (alone := ModelGroup.between(group, other.group)) is not None:
             return f"the group `{alone.name}` excludes other models"
     if group is None:
         return ""
@@ -96,11 +96,11 @@ def _entry(
     )
 
 
-def _group_of(where: EntryPlace, read: ModelEntry, groups: Groups) -> Group | None:
+def _group_of(where: EntryPlace, read: ModelEntry, groups: Groups) -> ModelGroup | None:
     if read.group is None:
         return None
     if groups is None:
-        return Group(read.group)
+        return ModelGroup(read.group)
     if read.group not in groups:
         raise where.refusal("group", read.group, f"one that stands in `{_FILE.beside}`")
     return groups[read.group]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from router.models import Group
+from router.models import ModelGroup
 from router.scheduler.lifecycle import State
 from router.scheduler.state import Slot
 
@@ -18,7 +18,7 @@ class Company:
 
     __slots__ = ("_loaded",)
 
-    def __init__(self, loaded: dict[Group | None, int] | None = None) -> None:
+    def __init__(self, loaded: dict[ModelGroup | None, int] | None = None) -> None:
         self._loaded = {} if loaded is None else loaded
 
     @classmethod
@@ -34,13 +34,13 @@ class Company:
     __hash__ = None  # type: ignore[assignment]
 
     @property
-    def _present(self) -> dict[Group | None, int]:
+    def _present(self) -> dict[ModelGroup | None, int]:
         return {group: engines for group, engines in self._loaded.items() if engines}
 
     def copy(self) -> Company:
         return Company(self._loaded.copy())
 
-    def change(self, group: Group | None, engines: int) -> None:
+    def change(self, group: ModelGroup | None, engines: int) -> None:
         """Count so many engines more. Of those that leave, it may be fewer than none."""
         if engines:
             self._loaded[group] = self._loaded.get(group, 0) + engines
@@ -49,7 +49,7 @@ class Company:
         for group, engines in other._loaded.items():
             self.change(group, engines)
 
-    def bar(self, group: Group | None) -> Group | None:
+    def bar(self, group: ModelGroup | None) -> ModelGroup | None:
         """The group that keeps one more model of `group` from being loaded; None: none does."""
         if (exclusive := self.excluded(group)) is not None or group is None:
             return exclusive
@@ -59,14 +59,14 @@ class Company:
                 own, most = own + engines, max(most, one.max_loaded)
         return group if own >= most else None
 
-    def excluded(self, group: Group | None) -> Group | None:
+    def excluded(self, group: ModelGroup | None) -> ModelGroup | None:
         """The same, but for the limits of groups: because one of them is exclusive."""
         for one, engines in self._loaded.items():
-            if engines > 0 and (rule := Group.between(group, one)) is not None:
+            if engines > 0 and (rule := ModelGroup.between(group, one)) is not None:
                 return rule
         return None
 
-    def first_to_leave(self, group: Group | None, slots: Iterable[Slot]) -> Iterator[Slot]:
+    def first_to_leave(self, group: ModelGroup | None, slots: Iterable[Slot]) -> Iterator[Slot]:
         """The engines in the same order, but those first that have to leave for `group`."""
         left = self.copy()
         others: list[Slot] = []
@@ -79,10 +79,10 @@ class Company:
         yield from others
 
 
-def may_bar(one: Group | None, other: Group | None) -> bool:
+def may_bar(one: ModelGroup | None, other: ModelGroup | None) -> bool:
     """Whether a model of one group may have to leave for a model of the other."""
     same = one is not None and other is not None and one.name == other.name
-    return same or Group.between(one, other) is not None
+    return same or ModelGroup.between(one, other) is not None
 
 
 def stays(slot: Slot) -> bool:

@@ -15,7 +15,7 @@ from router.errors import (
     RouterError,
     UnsupportedModel,
 )
-from router.models import Group
+from router.models import ModelGroup
 from router.scheduler.forecast import Forecast
 from router.scheduler.state import TURN_KEPT, Slot
 
@@ -167,7 +167,7 @@ def no_room() -> RouterError:
     )
 
 
-def no_company(group: Group) -> RouterError:
+def no_company(group: ModelGroup) -> RouterError:
     why = "is never loaded beside other models" if group.exclusive else "is full"
     return NoRoom(
         f"A pinned model keeps this one from being loaded: the group `{group.name}` {why}. Ask "

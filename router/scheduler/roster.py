@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 from itertools import chain, count
 from math import inf
 
-from router.models import EngineKey, Group
+from router.models import EngineKey, ModelGroup
 from router.scheduler.company import Company
 from router.scheduler.lifecycle import State
 from router.scheduler.state import Limits, Slot
@@ -38,7 +38,7 @@ class _Filed:
     held: int = 0  # bytes of each of these devices
     devices: tuple[int, ...] = (0,)
     loaded: bool = False
-    group: Group | None = None
+    group: ModelGroup | None = None
 
 
 class Roster:

@@ -17,7 +17,7 @@ from router.config.catalog import LOCAL_COMMIT, Catalog, OperatorModel
 from router.config.errors import SettingsError
 from router.config.sources import Sources
 from router.errors import InvalidRequest
-from router.models import Access, EngineKey, EngineSpec, Group, ModelRef, ResolvedModel
+from router.models import Access, EngineKey, EngineSpec, ModelGroup, ModelRef, ResolvedModel
 from router.secrets import Secret
 
 CHAT = OperatorModel(source=ModelRef("org/chat"), aliases=("chat",), memory=100)
@@ -113,7 +113,7 @@ async def test_a_model_that_has_changed_is_unloaded(
     [
         {"pinned": True},
         {"idle_ttl": 9.0},
-        {"group": Group("large")},
+        {"group": ModelGroup("large")},
         {"max_concurrency": 2, "max_queue": 3},
     ],
     ids=str,
@@ -129,7 +129,9 @@ async def test_what_the_router_keeps_to_by_itself_changes_and_unloads_nothing(
 
 async def test_engines_that_new_groups_part_are_told_as_unloaded(worker: Operated) -> None:
     worker.parted = [engine(JUDGE).key]
-    read = Read(Catalog([replace(one, group=Group("large")) for one in (CHAT, JUDGE, BAKED)]))
+    read = Read(
+        Catalog([replace(one, group=ModelGroup("large")) for one in (CHAT, JUDGE, BAKED)])
+    )
     reload = Reload(Read(Catalog(worker.models)), lambda: read, worker.applied.append, worker)
     assert (await reload()).unloaded == (engine(JUDGE).key,)
 

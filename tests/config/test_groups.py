@@ -8,18 +8,18 @@ from router.config.catalog import engine_spec
 from router.config.errors import SettingsError
 from router.config.models_file import parse
 from router.config.settings import Settings
-from router.models import Group, ResolvedModel
+from router.models import ModelGroup, ResolvedModel
 
 ALONE = "groups: {g: {exclusive: true}}\nmodels: "
 
 
-def groups_of(text: str) -> list[Group | None]:
+def groups_of(text: str) -> list[ModelGroup | None]:
     return [model.group for model in parse(text)]
 
 
 def test_a_group_that_is_only_named_has_one_model_at_a_time() -> None:
     text = "[{model: org/a, group: large}, {model: org/b, group: large}, {model: org/c}]"
-    assert groups_of(text) == [Group("large", 1), Group("large", 1), None]
+    assert groups_of(text) == [ModelGroup("large", 1), ModelGroup("large", 1), None]
 
 
 def test_a_group_may_say_how_many_and_that_it_is_alone() -> None:
@@ -33,14 +33,18 @@ models:
 - {model: org/b, group: video}
 - {model: org/c, group: spare}
 """
-    expected = [Group("chat", 2), Group("video", 1, exclusive=True), Group("spare")]
+    expected = [
+        ModelGroup("chat", 2),
+        ModelGroup("video", 1, exclusive=True),
+        ModelGroup("spare"),
+    ]
     assert groups_of(text) == expected
 
 
 def test_an_engine_has_the_rules_of_its_entry() -> None:
     (entry,) = parse("[{model: org/a, group: g, max_concurrency: 2, max_queue: 5}]")
     spec = engine_spec(ResolvedModel("org/a", "c" * 40), entry, Settings.from_environ({}))
-    assert (spec.group, spec.max_concurrency, spec.max_queue) == (Group("g"), 2, 5)
+    assert (spec.group, spec.max_concurrency, spec.max_queue) == (ModelGroup("g"), 2, 5)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from router.errors import NoRoom, QueueFull
-from router.models import EngineSpec, Group
+from router.models import EngineSpec, ModelGroup
 from router.scheduler import actions, events
 from router.scheduler.forecast import Reason
 from router.scheduler.lifecycle import State
@@ -17,12 +17,12 @@ from tests.pool.fakes import GIB, spec
 from tests.scheduler.driver import Driver
 
 LIMITS = Limits(budget=30 * GIB, patience=0.0)
-ONE, TWO = Group("one"), Group("two", max_loaded=2)
-ALONE = Group("alone", exclusive=True)
+ONE, TWO = ModelGroup("one"), ModelGroup("two", max_loaded=2)
+ALONE = ModelGroup("alone", exclusive=True)
 
 
 def model(
-    name: str, group: Group | None = None, gib: int = 4, **settings: object
+    name: str, group: ModelGroup | None = None, gib: int = 4, **settings: object
 ) -> EngineSpec:
     return spec(name, memory=gib * GIB, group=group, **settings)
 
@@ -114,7 +114,7 @@ def test_all_others_leave_for_an_exclusive_group_one_by_one(driver: Driver) -> N
 
 
 def test_an_exclusive_group_may_have_several_models(driver: Driver) -> None:
-    apart = Group("apart", max_loaded=2, exclusive=True)
+    apart = ModelGroup("apart", max_loaded=2, exclusive=True)
     pair = [model(name, apart) for name in "ab"]
     for one in pair:
         driver.serve(one)

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from router.errors import HubUnavailable, ModelGated, NoRoom, QueueFull, RouterError
-from router.models import EngineKey, EngineSpec, Group, MemoryPlan
+from router.models import EngineKey, EngineSpec, MemoryPlan, ModelGroup
 from router.scheduler import actions, events
 from router.scheduler.fairness import StartSeconds, gives_way_at
 from router.scheduler.history import Fact, History, Stage
@@ -50,10 +50,13 @@ SPECS = (
     PAIR,
 )
 LEFT = GIB // 2  # bytes that an engine holds while it sleeps
-ONE, TWO = Group("one"), Group("two", max_loaded=2)
-ALONE, APART = Group("alone", exclusive=True), Group("apart", max_loaded=2, exclusive=True)
+ONE, TWO = ModelGroup("one"), ModelGroup("two", max_loaded=2)
+ALONE, APART = (
+    ModelGroup("alone", exclusive=True),
+    ModelGroup("apart", max_loaded=2, exclusive=True),
+)
 # By the number of a model in `SPECS`: its group, as an operator may have it.
-GROUPINGS: tuple[dict[int, Group], ...] = (
+GROUPINGS: tuple[dict[int, ModelGroup], ...] = (
     {},
     {0: ONE, 1: ONE, 2: ONE, 6: ONE},
     {0: ALONE, 6: ALONE, 1: TWO, 2: TWO, 7: TWO},
@@ -318,10 +321,10 @@ class SchedulerHarness:
         if action.spec.memory is not None:
             assert claim <= action.allotment.free == self.free(devices), "more than is free"
 
-    def group_of(self, key: EngineKey) -> Group | None:
+    def group_of(self, key: EngineKey) -> ModelGroup | None:
         return self.specs[key].group
 
-    def others_loaded(self, key: EngineKey) -> list[Group | None]:
+    def others_loaded(self, key: EngineKey) -> list[ModelGroup | None]:
         """By their groups."""
         loaded = [p for p in self.processes.values() if p.state not in (*AHEAD, "asleep")]
         keys = [p.action.spec.key for p in loaded]
@@ -342,7 +345,7 @@ class SchedulerHarness:
         stays = [p for p in self.processes.values() if p.state in ("starting", "ready")]
         for one in stays:
             slot, group = self.scheduler.slots[one.action.spec.key], self.group_of(key)
-            bar = Group.between(group, self.group_of(slot.key))
+            bar = ModelGroup.between(group, self.group_of(slot.key))
             assert slot.unloads or not bar, "prestarted beside an exclusive group"
         assert key != HUGE.key, "prestarted, though it never fits"
         if fetch := self.fetches.get(key):
@@ -440,7 +443,7 @@ class PoolLife(RuleBasedStateMachine):
         per_caller: int | None,
         per_engine: int | None,
         devices: int,
-        groups: dict[int, Group],
+        groups: dict[int, ModelGroup],
     ) -> None:
         self.harness = SchedulerHarness(
             Limits(
@@ -471,7 +474,7 @@ class PoolLife(RuleBasedStateMachine):
         waiting=st.sampled_from([None, None, 1, 2]),
     )
     def change_rules(
-        self, groups: dict[int, Group], places: int | None, waiting: int | None
+        self, groups: dict[int, ModelGroup], places: int | None, waiting: int | None
     ) -> None:
         """As an operator does who has another models file read."""
         for number, one in enumerate(SPECS):
