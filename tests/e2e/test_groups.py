@@ -65,12 +65,9 @@ async def test_the_second_of_a_group_waits_for_the_first_and_takes_its_place(
     async with caller.stream("acme/one") as stream, asyncio.TaskGroup() as tasks:
         await stream.event()
         second = tasks.create_task(caller.chat("acme/two"))
-        waits = await operator.until(
-            "acme/two", lambda one: one and one["waiting"]["reason"] == "group"
-        )
-        assert waits["group"] == "large"
-        first = await operator.engine("acme/one")
-        assert first["state"] == "draining"
+        first = await operator.until("acme/one", lambda one: one["state"] == "draining")
+        waits = await operator.engine("acme/two")
+        assert (waits["group"], waits["waiting"]["reason"]) == ("large", "group")
         assert waits["waiting"]["leaving"] == [first["id"]]
         await stream.event()  # what is in flight goes on
         stream.leave()
