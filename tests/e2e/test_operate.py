@@ -49,7 +49,7 @@ async def test_a_drained_worker_ends_and_top_ends_with_it(harness: Harness) -> N
 
 
 async def test_who_waits_for_a_drain_sees_what_is_left_until_the_end(harness: Harness) -> None:
-    model = harness.model("acme/last-words", tokens=20, interval=0.05)
+    model = harness.model("acme/last-words", tokens=300, interval=0.05)
     with scene(harness) as stage:
         async with calling(stage.worker.url) as caller, caller.stream(model) as stream:
             await stream.event()
