@@ -214,8 +214,10 @@ def test_a_models_file_is_checked_entry_by_entry(operator: Operator) -> None:
   aliases: [talk]
   flags: {{context-length: 2048}}
   memory: 3GiB
+  max_queue: 4
 - model: acme/private
   token_env: ACME_TOKEN
+  group: large
 - model: {operator.root}/made/own
 """,
     )
@@ -230,7 +232,12 @@ def test_a_models_file_is_checked_entry_by_entry(operator: Operator) -> None:
     assert chat["memory"]["claim_bytes"] == 3 << 30
     assert chat["memory"]["model_context"] == 2048
     assert chat["engine_flags"] == ["--context-length", "2048"]
+    assert (chat["group"], chat["max_queue"], chat["max_concurrency"]) == (None, 4, None)
+    assert private["group"] == {"name": "large", "max_loaded": 1, "exclusive": False}
     assert token not in done.all
+    table = operator.run("check", file, "--gpu-memory", "24GiB", ACME_TOKEN=token).out
+    assert table.splitlines()[0].endswith("group")
+    assert table.splitlines()[2].endswith("large")
 
 
 def test_a_mistake_in_a_models_file_is_wrong_use_with_its_line(operator: Operator) -> None:

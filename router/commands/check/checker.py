@@ -79,7 +79,13 @@ class _Steps:
             self._settings,
             self._checker.configuration.engine_flags,
         )
-        self.verdict = replace(self.verdict, model=spec.model)
+        self.verdict = replace(
+            self.verdict,
+            model=spec.model,
+            group=spec.group,
+            max_concurrency=spec.max_concurrency,
+            max_queue=spec.max_queue,
+        )
         check_served(spec.model)
         self._note_other_callers(admitted, token)
         try:

@@ -10,7 +10,16 @@ from router.commands.check.verdict import MemoryNeed, ModelVerdict
 from router.commands.output import Cell, Output, Row, size_text
 
 _GOOD, _BAD = "green", "bold red"
-_COLUMNS = ("model", "verdict", "task", "access", "download", "memory", "longest", "start")
+_COLUMNS: tuple[str, ...] = (
+    "model",
+    "verdict",
+    "task",
+    "access",
+    "download",
+    "memory",
+    "longest",
+    "start",
+)
 _FILES_SHOWN = 12  # --json has all
 
 
@@ -29,13 +38,21 @@ class Report:
         if len(self.verdicts) == 1:
             self._one(output, self.verdicts[0])
         else:
-            output.table(_COLUMNS, [_row(one) for one in self.verdicts])
+            self._table(output)
             if any(one.refusal or one.notes for one in self.verdicts):
                 output.line()
             for one in self.verdicts:
                 self._remarks(output, one, f"{one.name}: ")
         for note in self.notes:
             output.line(f"note: {note}", "dim")
+
+    def _table(self, output: Output) -> None:
+        columns, rows = _COLUMNS, [_row(one) for one in self.verdicts]
+        groups = [one.group.name if one.group else "" for one in self.verdicts]
+        if any(groups):
+            columns = (*columns, "group")
+            rows = [(*row, group) for row, group in zip(rows, groups, strict=True)]
+        output.table(columns, rows)
 
     def _document(self) -> dict[str, Any]:
         return {
@@ -73,6 +90,7 @@ class Report:
             yield "task", str(model.task)
         if verdict.files:
             yield "download", _download(verdict)
+        yield from _rules(verdict)
         if verdict.flags:
             yield "flags", " ".join(verdict.flags)
         if (need := verdict.memory) is not None:
@@ -93,6 +111,17 @@ class Report:
             "context",
             f"{need.context:,} tokens; alone on the {_name(self.device)} {need.longest:,} fit",
         )
+
+
+def _rules(verdict: ModelVerdict) -> Iterator[tuple[str, str]]:
+    """What the operator says of it, which holds without a process."""
+    if (group := verdict.group) is not None:
+        alone = ", and none beside them" if group.exclusive else ""
+        yield "group", f"{group.name}: {group.max_loaded} loaded at a time{alone}"
+    if verdict.max_concurrency is not None:
+        yield "at once", f"{verdict.max_concurrency} requests"
+    if verdict.max_queue is not None:
+        yield "waiting", f"{verdict.max_queue} requests at most"
 
 
 def _row(verdict: ModelVerdict) -> Row:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.errors import RouterError
-from router.models import ResolvedModel
+from router.models import ModelGroup, ResolvedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,9 @@ class ModelVerdict:
     name: str  # as it was asked for
     asked_with: str = ""  # which token, never the token itself
     model: ResolvedModel | None = None
+    group: ModelGroup | None = None
+    max_concurrency: int | None = None  # of its own; None: that of all models
+    max_queue: int | None = None
     files: tuple[NeededFile, ...] = ()
     flags: tuple[str, ...] = ()
     memory: MemoryNeed | None = None
@@ -82,9 +85,20 @@ class ModelVerdict:
                 for file in self.files
             ],
             "engine_flags": list(self.flags),
+            "group": self.group and _group_json(self.group),
+            "max_concurrency": self.max_concurrency,
+            "max_queue": self.max_queue,
             "memory": self.memory and _memory_json(self.memory),
             "start_seconds": self.start_seconds,
         }
+
+
+def _group_json(group: ModelGroup) -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "max_loaded": group.max_loaded,
+        "exclusive": group.exclusive,
+    }
 
 
 def _memory_json(need: MemoryNeed) -> dict[str, Any]:
