@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from router.models import EngineSpec, MemoryPlan, ResolvedModel
+from router.models import EngineSpec, MemoryPlan, ModelGroup, ResolvedModel
 
 GB = 10**9
 MB = 10**6
@@ -50,6 +50,7 @@ class Model:
     beside: int = 2 * GB  # what an engine needs beside its weights: context, activations, KV
     devices: int = 1
     reads: int | None = None  # bytes that its start reads; None: its weights
+    group: ModelGroup | None = None
 
     @property
     def to_read(self) -> int:
@@ -72,4 +73,5 @@ class Model:
             ResolvedModel(f"bench/{self.name}", "c" * 40),
             memory=self.bytes if declared else None,
             listed=declared,
+            group=self.group,
         )

@@ -246,8 +246,8 @@ def test_a_mistake_in_a_models_file_is_wrong_use_with_its_line(operator: Operato
     )
     done = operator.run("check", file)
     assert done.code == 2
-    assert "MODELS_CONFIG[1].pin='maybe': must be true or false" in done.err
-    assert "(line 3)" in done.err
+    assert f"{file}:3: entry 2 (acme/other): `pin` is 'maybe'" in done.err
+    assert "must be true or false" in done.err
 
 
 def test_without_a_name_the_configured_models_are_checked(operator: Operator) -> None:
