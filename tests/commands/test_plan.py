@@ -159,6 +159,12 @@ def test_of_a_long_log_the_busiest_time_is_simulated(
     assert found["plans"][0]["split"]["cold_starts"] == 1
 
 
+def test_an_answer_took_what_its_request_did_not_wait() -> None:
+    told = entry(5, queue_ms=3000.0, load_ms=5000.0, total_ms=10_000.0)
+    log = read_log(io.BytesIO(json.dumps(told).encode()))
+    assert list(log.seconds) == [2.0]
+
+
 def test_what_can_not_be_read_is_wrong_use(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

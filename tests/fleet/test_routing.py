@@ -48,7 +48,9 @@ def test_a_request_goes_where_its_model_is_warm() -> None:
 
 def test_a_loaded_model_comes_before_a_sleeping_one_and_that_before_one_that_loads() -> None:
     states = [Warmth.LOADING, Warmth.SLEEPING, Warmth.LOADED]
-    route = fleet(*(warm(state=state) for state in states)).choose("m")
+    loads = [0, 1, 2]
+    reports = [warm(load, state) for load, state in zip(loads, states, strict=True)]
+    route = fleet(*reports).choose("m")
     assert route is not None
     assert (route.worker, *route.others) == ("w2", "w1", "w0")
 
@@ -184,6 +186,7 @@ def test_whatever_has_happened_a_choice_keeps_the_bounds(
                 made.ended(worker, name)
     route = made.choose(model, session)
     assert (route is None) == (not known)
+    assert_loads_are_counted(made, known)
     if route is None:
         return
     having = {worker: one.models[model] for worker, one in known.items() if model in one.models}
@@ -202,6 +205,13 @@ def test_whatever_has_happened_a_choice_keeps_the_bounds(
             total = sum(one.load for one in having.values())
             bound = ceil(COSTS.slack * (total + 1) / len(having))
             assert having[route.worker].load + 1 <= bound
+
+
+def assert_loads_are_counted(made: Fleet, known: dict[str, WorkerReport]) -> None:
+    for name in "abcdef":
+        group = made._warm.group(name)
+        loads = [one.models[name].load for one in known.values() if name in one.models]
+        assert (group.load if group else 0) == sum(loads)
 
 
 def assert_light_as_can_be(known: dict[str, WorkerReport], worker: str) -> None:
