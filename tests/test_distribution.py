@@ -31,6 +31,7 @@ LOCKS = (
     "tests/image/requirements.txt",
     "tests/audit/requirements.txt",
     "tests/bench/requirements.txt",
+    "tests/e2e_ray/requirements.txt",
 )
 
 
@@ -47,7 +48,9 @@ def imported(*, by_traces: bool) -> list[set[str]]:
         for module in modules()
         for name in imports(module)
         if not is_ours(name) and (room(module) == "traces") is by_traces
-    }
+    } - {
+        "ray"
+    }  # of an extra of its own, which is not installed here (`tests/ray/test_no_cost.py`)
     owners = packages_distributions()
     return [{canonicalize_name(one) for one in owners[package]} for package in packages]
 

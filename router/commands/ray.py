@@ -39,11 +39,12 @@ def ray_up(replicas: int, gpus: float, environ: MutableMapping[str, str]) -> int
     known = configuration.secrets_and_keys
     logs.configure(settings.log_level, settings.log_format, known, sys.stderr)
     environ.update(private(environ))
-    place = Path(tempfile.mkdtemp(prefix="model-router-ray-"))  # for this user alone
+    closed = Path(tempfile.mkdtemp(prefix="model-router-ray-"))  # for this user alone
     try:
-        _serve(configuration, replicas, gpus, place)
+        # Ray opens its own directory to everybody.
+        _serve(configuration, replicas, gpus, closed / "ray")
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(closed, ignore_errors=True)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any, cast
@@ -45,10 +46,16 @@ class RayAnswering:
 
     def __init__(self, response: Any) -> None:  # noqa: ANN401 - Ray's
         self._response = response
+        self._reading: asyncio.Future[Any] | None = None
 
     async def next(self) -> Item:
+        """A call that is cancelled loses nothing: the next one goes on with it."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._response.__anext__())
+        await asyncio.wait({self._reading})
+        reading, self._reading = self._reading, None
         try:
-            return cast("Item", await self._response.__anext__())
+            return cast("Item", reading.result())
         except StopAsyncIteration:
             raise ReplicaLost("it ended in the middle") from None
         except (RayError, RayServeException) as error:
@@ -57,4 +64,6 @@ class RayAnswering:
             raise ReplicaLost(type(error).__name__) from None
 
     def cancel(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
         self._response.cancel()

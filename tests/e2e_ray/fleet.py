@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from asyncio.subprocess import DEVNULL
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, Self
@@ -20,7 +24,7 @@ from tests.fake_engine import PYTHON
 from tests.loopback_hub import LoopbackHub
 
 ROOT = Path(__file__).parents[2]
-_PATIENCE = 180.0  # seconds, on a busy machine
+_PATIENCE = 300.0  # seconds, on a busy machine
 
 
 class RayFleet:
@@ -68,7 +72,7 @@ class RayFleet:
             **(environ or {}),
         }
         self._told: Queue[Any] = Queue()
-        self.place = Path()
+        self.place, self.address = Path(), ""
         self.raylets: Sequence[int] = ()
 
     @property
@@ -107,13 +111,15 @@ class RayFleet:
                 text=True,
                 process_group=0,
             )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         try:
             up = self._next()
         except BaseException:
             self._end()
             raise
         self.place, self.raylets = Path(up["place"]), up["raylets"]
+        self.address = up["address"]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,6 +141,19 @@ class RayFleet:
         found: dict[str, dict[str, int]] = self._next()
         return found
 
+    async def run_python(self, script: str, environ: Mapping[str, str]) -> bool:
+        """Whether it ends well, in a process that sees nothing else."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", script), env=dict(environ), stdout=DEVNULL, stderr=DEVNULL
+        )
+        try:
+            async with asyncio.timeout(120):
+                return await process.wait() == 0
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            return False
+
     def replicas(self) -> list[psutil.Process]:
         return self._actors("engines")
 
@@ -145,6 +164,11 @@ class RayFleet:
         """All that run for it, wherever they have got to."""
         mark = str(self.directory)
         return [one for one in psutil.process_iter() if mark in _environment(one)]
+
+    def ingress_at(self, node: int) -> psutil.Process:
+        port = self.ports[node]
+        listening = {one.pid for one in psutil.net_connections("tcp") if _is_at(one, port)}
+        return next(one for one in self.ingresses() if one.pid in listening)
 
     def _actors(self, deployment: str) -> list[psutil.Process]:
         # A replica hides its environment: its parent is the raylet.
@@ -158,16 +182,20 @@ class RayFleet:
 
     def _next(self) -> Any:
         try:
-            return self._told.get(timeout=_PATIENCE)
+            told = self._told.get(timeout=_PATIENCE)
         except Empty:
-            raise RuntimeError("the fleet says nothing") from None
+            told = None
+        if told is None:
+            raise RuntimeError(f"the fleet says nothing:\n{self.log}")
+        return told
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("told "):
-                self._told.put(json.loads(line.removeprefix("told ")))
-        self._told.put({"place": "", "raylets": ()})
+        with self._process.stdout as stream:
+            for line in stream:
+                if line.startswith("told "):
+                    self._told.put(json.loads(line.removeprefix("told ")))
+        self._told.put(None)  # it has ended
 
     def _end(self) -> None:
         """Leave nothing of it on this machine, whatever a test did to it."""
@@ -176,13 +204,21 @@ class RayFleet:
         for one in self.processes():
             if one.is_running():
                 one.send_signal(signal.SIGKILL)
+        self._reader.join(10)
+
+
+def _is_at(connection: Any, port: int) -> bool:
+    here = connection.laddr and connection.laddr.port == port
+    return bool(here and connection.status == psutil.CONN_LISTEN)
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+    """Out of the range from which the kernel, and so Ray, takes ports meanwhile."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 def _environment(process: psutil.Process) -> str:

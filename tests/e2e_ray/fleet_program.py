@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -31,7 +32,7 @@ def tell(what: object) -> None:
 
 
 def main(told: dict[str, Any]) -> None:
-    place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    place = str(Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")) / "ray")
     common = {
         "num_cpus": 4,
         "object_store_memory": 100 << 20,
@@ -49,7 +50,9 @@ def main(told: dict[str, Any]) -> None:
         serve.run(app, name=NAME, route_prefix=None)
 
     deploy()
-    tell({"place": place, "raylets": [raylet(one) for one in nodes]})
+    tell(
+        {"place": place, "address": cluster.address, "raylets": [raylet(one) for one in nodes]}
+    )
     for line in sys.stdin:
         if line.strip() == "roll":
             deploy()

@@ -99,6 +99,16 @@ async def test_a_caller_that_leaves_ends_its_request_at_the_engine(
     await eventually(lambda: len(harness.journal.events("cancelled", endless)) == 1)
 
 
+@pytest.mark.long
+async def test_a_stream_that_pauses_loses_nothing(
+    harness: Harness, caller: Caller, fleet: RayFleet
+) -> None:
+    """Comments come meanwhile, from the ingress and from the replica."""
+    slow = harness.model("org/slow", answer="one two three", interval=11.0)
+    async with caller.stream(slow) as stream:
+        assert await stream.text() == "one two three"
+
+
 async def test_a_large_body_arrives_whole(caller: Caller, model: str) -> None:
     body = io.BytesIO(json.dumps(chat(model, user="x" * 20_000_000)).encode())
     answer = await caller.send("POST", CHAT, body, {"Content-Type": "application/json"})

@@ -14,6 +14,7 @@ from typing import Any
 from router import logs
 from router.app.configuration import Configuration
 from router.app.fleet.entrance import Entrance
+from router.app.fleet.raylet import Raylet
 from router.concealment import hide_memory
 from router.config.platform import Platform
 from router.http.open_files import MOST_CONNECTIONS, raise_open_files
@@ -90,7 +91,9 @@ class Ingress:
 
     async def _visit(self) -> None:
         """Replicas end the requests of an ingress that they don't hear of."""
+        raylet = Raylet()
         while True:
+            raylet.check()
             try:
                 self._states = await self._replicas.visit(self._name)
             except ReplicaLost as lost:

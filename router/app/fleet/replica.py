@@ -14,6 +14,7 @@ from engines.interpreter import InterpreterCheck
 from router import logs
 from router.app.configuration import Configuration
 from router.app.fleet.orphans import Orphans
+from router.app.fleet.raylet import Raylet
 from router.app.worker import Worker
 from router.concealment import hide_memory
 from router.config.platform import Platform
@@ -128,7 +129,9 @@ class EngineReplica:
         await self._stack.aclose()
 
     async def _end_orphans(self) -> None:
+        raylet = Raylet()
         while True:
             await asyncio.sleep(_LOOK)
+            raylet.check()
             if ended := self._orphans.end():
                 _log.warning("an ingress is gone: ended %d requests of it", ended)

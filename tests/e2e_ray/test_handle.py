@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from ray.exceptions import ActorDiedError, RayError, TaskCancelledError
+
+from router.ray.handle import RayAnswering
+from router.ray.replica_call import ReplicaLost
+
+
+class Answer:
+    """What Ray's handle gives: items of a queue."""
+
+    def __init__(self) -> None:
+        self.items: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+        self.cancelled = False
+
+    async def __anext__(self) -> bytes:
+        item = await self.items.get()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+async def test_a_read_that_is_cancelled_loses_nothing() -> None:
+    answer = Answer()
+    answering = RayAnswering(answer)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await answering.next()
+    answer.items.put_nowait(b"one")
+    answer.items.put_nowait(b"two")
+    assert [await answering.next(), await answering.next()] == [b"one", b"two"]
+
+
+@pytest.mark.parametrize(
+    "error", [ActorDiedError(), TaskCancelledError(), StopAsyncIteration()]
+)
+async def test_an_end_without_an_end_is_a_loss(error: Exception) -> None:
+    answer = Answer()
+    answer.items.put_nowait(error)
+    with pytest.raises(ReplicaLost):
+        await RayAnswering(answer).next()
+
+
+async def test_what_ray_says_of_an_error_is_not_repeated(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answer = Answer()
+    answer.items.put_nowait(RayError("with a secret"))
+    with pytest.raises(ReplicaLost) as lost:
+        await RayAnswering(answer).next()
+    assert "secret" not in str(lost.value)
+    assert "secret" not in caplog.text
+    assert caplog.text
+
+
+async def test_what_nobody_waits_for_is_cancelled() -> None:
+    answer = Answer()
+    answering = RayAnswering(answer)
+    reading = asyncio.create_task(answering.next())
+    await asyncio.sleep(0)
+    answering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert answer.cancelled
