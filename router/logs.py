@@ -20,7 +20,7 @@ from urllib.parse import quote
 import orjson
 
 from router.secrets import Secret
-from router.told import ToldRecord
+from router.told import Told, ToldLines, ToldRecord
 
 MASK = "***"
 
@@ -206,12 +206,12 @@ class _Timestamps:
     def __init__(self) -> None:
         self._second, self._text = -1, ""
 
-    def of(self, record: logging.LogRecord) -> str:
-        second = int(record.created)
+    def of(self, created: float) -> str:
+        second = int(created)
         if second != self._second:
             self._text = datetime.fromtimestamp(second, UTC).isoformat()[:-6]
             self._second = second
-        return f"{self._text}.{int((record.created - second) * 1000):03d}Z"
+        return f"{self._text}.{int((created - second) * 1000):03d}Z"
 
 
 class _TextFormatter(logging.Formatter):
@@ -222,7 +222,10 @@ class _TextFormatter(logging.Formatter):
         self._timestamps = _Timestamps()
 
     def format(self, record: logging.LogRecord) -> str:
-        head = f"{self._timestamps.of(record)} {record.levelname:<7} {record.name}: "
+        of, rest = self._timestamps.of, f" {record.levelname:<7} {record.name}: "
+        if isinstance(record, ToldLines):
+            return "\n".join([f"{of(at)}{rest}{record.text(told)}" for at, told in record.each])
+        head = of(record.created) + rest
         if isinstance(record, ToldRecord):
             return head + record.getMessage()
         lines = [head + one_line(record.getMessage())]
@@ -239,23 +242,36 @@ class _JsonFormatter(logging.Formatter):
         self._timestamps = _Timestamps()
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            "time": self._timestamps.of(record),
-            "level": record.levelname,
-            "logger": record.name,
-        }
+        if isinstance(record, ToldLines):
+            return "\n".join([self._told(record, at, told) for at, told in record.each])
         if isinstance(record, ToldRecord):
-            line |= record.told.fields()
-            quick = orjson.dumps(line)
-            if quick.isascii() and b"\x7f" not in quick:  # as a rule
-                return quick.decode()
-        else:
-            line["message"] = record.getMessage()
+            return self._told(record, record.created, record.told)
+        line = self._head(record, record.created)
+        line["message"] = record.getMessage()
         if record.exc_text:  # the filter has formatted it
             line["exception"] = record.exc_text
         if record.stack_info:
             line["stack"] = record.stack_info
-        return json.dumps(line).replace("\x7f", "\\u007f")
+        return _ascii(line)
+
+    def _told(self, record: logging.LogRecord, at: float, told: Told) -> str:
+        line = self._head(record, at)
+        line |= told.fields()
+        quick = orjson.dumps(line)
+        if quick.isascii() and b"\x7f" not in quick:  # as a rule
+            return quick.decode()
+        return _ascii(line)
+
+    def _head(self, record: logging.LogRecord, at: float) -> dict[str, object]:
+        return {
+            "time": self._timestamps.of(at),
+            "level": record.levelname,
+            "logger": record.name,
+        }
+
+
+def _ascii(line: dict[str, object]) -> str:
+    return json.dumps(line).replace("\x7f", "\\u007f")
 
 
 def configure(level: str, form: str, secrets: Iterable[Secret], stream: TextIO) -> Redactor:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
 
 # What formats of others may ask for.
 _BLANK = logging.LogRecord("", 0, "", 0, "", None, None).__dict__
@@ -15,6 +15,9 @@ class Told(Protocol):
     """What a record is about. In JSON, its fields replace the text."""
 
     def fields(self) -> Mapping[str, object]: ...
+
+
+T = TypeVar("T", bound=Told)
 
 
 class ToldRecord(logging.LogRecord):
@@ -35,3 +38,18 @@ class ToldRecord(logging.LogRecord):
 
     def getMessage(self) -> str:  # noqa: N802 - the name of `logging`
         return str(self.told)
+
+
+class ToldLines(ToldRecord, Generic[T]):
+    """A log record about several values, which becomes a line for each: one for all costs a
+    third."""
+
+    def __init__(
+        self, name: str, level: int, each: Sequence[tuple[float, T]], text: Callable[[T], str]
+    ) -> None:
+        """`each`: the time since 1970, in seconds, and the value. `text` makes the lines."""
+        super().__init__(name, level, each[-1][1])
+        self.each, self.text = each, text
+
+    def getMessage(self) -> str:  # noqa: N802 - the name of `logging`
+        return "\n".join([self.text(told) for _, told in self.each])

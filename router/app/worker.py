@@ -83,6 +83,7 @@ class Worker:
     async def open(self) -> AsyncIterator[Service]:
         """Put everything together; close what it holds when the block ends."""
         async with AsyncExitStack() as stack:
+            stack.callback(self.recorder.flush)
             basis = Basis(self._configuration, self._clock, stack, self._witnesses, self.keys)
             if self._spans is not None:
                 self._spans.start()

@@ -146,6 +146,7 @@ class HttpServer:
             if late:
                 await asyncio.wait(late, timeout=_LAST_MOMENT)
         await asyncio.gather(*(server.shutdown(_LAST_MOMENT) for server in self._servers))
+        self._recorder.flush()
 
     async def _handle(self, serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
         task = asyncio.current_task()

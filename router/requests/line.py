@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 
 from router.requests.record import Record
-from router.told import ToldRecord
+from router.told import ToldLines
+
+WITHIN = 0.01  # seconds until a line is written, together with those of the time between
 
 
-class RequestLine(ToldRecord):
-    """`record` as a log record."""
+class RequestLog:
+    """Tells of requests that have ended. Lines that come soon after one another are one record
+    of the log, and one write."""
 
-    told: Record
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._ended: list[tuple[float, Record]] = []
 
-    def __init__(self, level: int, record: Record) -> None:
-        super().__init__("router.requests", level, record)
+    def tell(self, record: Record) -> None:
+        if not self._log.isEnabledFor(logging.INFO):
+            return
+        self._ended.append((time.time(), record))
+        if len(self._ended) > 1:
+            return
+        try:
+            asyncio.get_running_loop().call_later(WITHIN, self.flush)
+        except RuntimeError:  # no loop runs, so none calls
+            self.flush()
 
-    def getMessage(self) -> str:  # noqa: N802 - the name of `logging`
-        return line(self.told)
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        ended, self._ended = self._ended, []
+        if ended:
+            self._log.handle(ToldLines(self._log.name, logging.INFO, ended, line))
 
-
-def tell(log: logging.Logger, level: int, record: Record) -> None:
-    if log.isEnabledFor(level):
-        log.handle(RequestLine(level, record))
+    def whisper(self, record: Record) -> None:
+        """Tell at DEBUG, and at once: of a request that few want to hear of."""
+        if self._log.isEnabledFor(logging.DEBUG):
+            ended = [(time.time(), record)]
+            self._log.handle(ToldLines(self._log.name, logging.DEBUG, ended, line))
 
 
 def line(record: Record) -> str:

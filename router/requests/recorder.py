@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from router.logs import one_line, redact
 from router.requests.activity import Activity
-from router.requests.line import tell
+from router.requests.line import RequestLog
 from router.requests.record import Outcome, Record, Transport
 from router.requests.routes import ROUTES
 from router.requests.trace_context import Trace
@@ -53,6 +53,7 @@ class Recorder:
         self._observers, self._redact, self._new = observers, redact, new
         self._clock, self._wall = clock, wall
         self._names = {"": ""}  # of models and callers, as they are told
+        self._log = RequestLog(_log)
 
     def open(
         self,
@@ -101,9 +102,13 @@ class Recorder:
         record.model, record.caller = self._told(record.model), self._told(record.caller)
         if record.watches:
             self.activity.drop(record)
-            tell(_log, logging.DEBUG, record)
+            self._log.whisper(record)
             return
         self.activity.end(record)
         for observe in self._observers:
             observe(record)
-        tell(_log, logging.INFO, record)
+        self._log.tell(record)
+
+    def flush(self) -> None:
+        """Write the lines that are not written yet."""
+        self._log.flush()
