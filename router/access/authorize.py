@@ -6,6 +6,7 @@ evicted for it, and nothing is said about the model.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -17,6 +18,7 @@ from router.access.decision import Admitted, Decision
 from router.access.grants import Grants
 from router.access.keyring import Keyring
 from router.clock import Clock
+from router.config.caller_keys import KeyModels
 from router.config.catalog import Catalog, OperatorModel
 from router.config.patterns import Patterns
 from router.errors import (
@@ -61,10 +63,8 @@ class Admission:
         self._chosen: LRUCache[str, ResolvedModel] = LRUCache(_MAX_NAMES)
         # Requests that were admitted by what is remembered, and all others.
         self.remembered = self.decided = 0
-        # By the name as written and the digest of the caller's token.
-        self._decisions: LRUCache[tuple[str | None, str | None], Decision] = LRUCache(
-            _MAX_DECISIONS
-        )
+        # By the name as written and the digest of the caller's token, the latest used last.
+        self._decisions: OrderedDict[tuple[str | None, str | None], Decision] = OrderedDict()
 
     def caller(self, key: str, token: Token | None) -> str:
         """Whose limits a request counts against: those of its API key (`key` names it), else
@@ -86,25 +86,30 @@ class Admission:
             RateLimited                     the caller has had the Hub asked too much
             HubUnavailable                  the Hub can't be asked now
         """
+        known = self.recall(name, caller, key)
+        if known is not None:
+            return known
+        self.decided += 1
+        configured = self._credentials
+        decision = await self._decide(name, caller, key)
+        if self._credentials is not configured:  # the operator's models are others now
+            return await self.admit(name, caller, key)
+        if self._holds(decision):
+            self._remember(name, caller, decision)
+        return self._admitted(decision, name, caller, self._keys.models(key))
+
+    def recall(self, name: str | None, caller: Token | None, key: str = "") -> Admitted | None:
+        """As `admit`, for what was decided lately and still holds; None: it was not."""
         models = self._keys.models(key)
         if models is not None and not models.allow(*self._look_up(name)):
             raise _not_for_key()
-        named = (name, None if caller is None else caller.digest)
+        named = _named(name, caller)
         decision = self._decisions.get(named)
-        if decision is not None and self._holds(decision):
-            self.remembered += 1
-        else:
-            self.decided += 1
-            configured = self._credentials
-            decision = await self._decide(name, caller, key)
-            if self._credentials is not configured:  # the operator's models are others now
-                return await self.admit(name, caller, key)
-            if self._holds(decision):
-                self._decisions[named] = decision
-        if models is not None and not models.allow(decision.operator, _asked(name, decision)):
-            raise _not_for_key()  # a former name of another repository
-        token = caller if decision.with_callers_token else decision.own_token
-        return Admitted(decision.model, decision.operator, token)
+        if decision is None or not self._holds(decision):
+            return None
+        self._decisions.move_to_end(named)
+        self.remembered += 1
+        return self._admitted(decision, name, caller, models)
 
     async def renew(self, admitted: Admitted, caller: Token | None, key: str = "") -> None:
         """Check again, for a request that has waited. Raises what `admit` raises.
@@ -169,8 +174,9 @@ class Admission:
     def _holds(self, decision: Decision) -> bool:
         """Whether `_decide` would decide the same again, without a question to the Hub."""
         now = self._clock()
-        if not all(now < answer.until for answer in decision.answers):
-            return False
+        for answer in decision.answers:  # no generator: each request asks
+            if now >= answer.until:
+                return False
         if decision.newest is None:
             return True
         # An unpinned name: see `_entitled`.
@@ -179,6 +185,20 @@ class Admission:
         if chosen is None or chosen.commit != commit:
             return False
         return commit == decision.newest or commit in self._running(repo_id)
+
+    def _remember(self, name: str | None, caller: Token | None, decision: Decision) -> None:
+        self._decisions[_named(name, caller)] = decision
+        if len(self._decisions) > _MAX_DECISIONS:
+            self._decisions.popitem(last=False)
+
+    @staticmethod
+    def _admitted(
+        decision: Decision, name: str | None, caller: Token | None, models: KeyModels | None
+    ) -> Admitted:
+        if models is not None and not models.allow(decision.operator, _asked(name, decision)):
+            raise _not_for_key()  # a former name of another repository
+        token = caller if decision.with_callers_token else decision.own_token
+        return Admitted(decision.model, decision.operator, token)
 
     async def _decide(self, name: str | None, caller: Token | None, key: str) -> Decision:
         """Apply the operator's rules, and ask the Hub."""
@@ -262,6 +282,10 @@ class Admission:
     ) -> Asker:
         proven = token is None or token.digest in self._hub.accepted
         return Asker(caller, reserved=operator is not None and proven, loaded=loaded)
+
+
+def _named(name: str | None, caller: Token | None) -> tuple[str | None, str | None]:
+    return name, None if caller is None else caller.digest
 
 
 def _not_allowed(ref: ModelRef) -> ModelNotAllowed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from router.config.catalog import OperatorModel
 from router.hub.interfaces import HubAnswer
@@ -10,8 +11,7 @@ from router.models import ResolvedModel
 from router.secrets import Token
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """A model that the caller may use now."""
 
     model: ResolvedModel

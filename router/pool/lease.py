@@ -23,7 +23,7 @@ class Granted(NamedTuple):
 
 
 class Lease:
-    """Made by `EnginePool.lease`. A `with` block begins and ends it; it is valid inside alone.
+    """Made by `EnginePool.lease`. A `with` block begins and closes it: it is valid inside.
 
     `begin` and `finish` are the pool's.
     """
@@ -31,6 +31,7 @@ class Lease:
     __slots__ = (
         "_arrival",
         "_begin",
+        "_closed",
         "_finish",
         "_outcome",
         "_taken",
@@ -53,18 +54,27 @@ class Lease:
         self.waited = AT_ONCE
         self.asked_at: float | None = None  # by the pool's clock; None: granted at once
         self.answered = False  # to be set once the engine's whole answer has arrived
+        self._closed = False
         self._taken = False  # the engine may see the request
         self._outcome: Granted | RouterError | None = None
         self._arrival: asyncio.Future[None] | None = (
             None  # of the outcome, for a request that waits
         )
 
-    def __enter__(self) -> Self:
+    def begin(self) -> Self:
         self._begin(self)
         return self
 
+    def close(self) -> None:
+        """Give up the place in the queue or the engine. A second time changes nothing."""
+        if not self._closed:
+            self._closed = True
+            self._finish(self)
+
+    __enter__ = begin
+
     def __exit__(self, *_: object) -> None:
-        self._finish(self)
+        self.close()
 
     @property
     def age(self) -> int:

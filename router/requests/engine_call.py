@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from router.access.decision import Admitted
 from router.clock import Clock
 from router.config.settings import Settings
 from router.errors import DeadlineExceeded, EngineFailed, HubUnavailable
 from router.models import EngineSpec
 from router.pool.lease import Lease
 from router.pool.pool import EnginePool
+from router.requests.authorization import Authorized, Authorizer, Sender
 from router.requests.dialects import Problem
 from router.requests.engine_errors import read_engine_error
 from router.requests.fitting import check_pairs
@@ -23,9 +24,10 @@ from router.requests.interfaces import (
     UpstreamRequest,
     UpstreamResponse,
 )
+from router.requests.read_timer import ReadTimer
 from router.requests.record import Record
 from router.requests.request import Progress, Report
-from router.requests.routes import Call, Salt
+from router.requests.routes import Call
 from router.scheduler.forecast import Reason
 
 # Bytes of an engine's error that are read. It can repeat a caller's input, whatever that is.
@@ -35,19 +37,7 @@ _STAGES = {reason: reason.value for reason in (Reason.FETCHING, Reason.STARTING,
 _GLANCE = 1.0  # seconds that a waiting request may spend on checking its rights again
 
 
-@dataclass(frozen=True, slots=True)
-class Authorized:
-    """What the caller may have. The request counts against the limits of `caller`."""
-
-    spec: EngineSpec
-    admitted: Admitted
-    salt: Salt  # names the caller's part of the prefix cache
-    caller: str
-    renew: Callable[[], Awaitable[None]] = field(repr=False)  # raises where rights have ended
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
+class Deadlines(NamedTuple):
     """Times of the router's clock, in seconds: for the first byte, and for the last."""
 
     first_byte: float
@@ -68,6 +58,7 @@ class EngineAccess:
 
     pool: EnginePool
     upstream: Upstream
+    authorizer: Authorizer
     clock: Clock
     hide_paths: Callable[[str], str]
     progress_every: float = 5.0
@@ -80,17 +71,18 @@ class EngineCall:
         self,
         access: EngineAccess,
         call: Call,
-        authorize: Callable[[], Awaitable[Authorized]],
+        sender: Sender,
         deadlines: Deadlines,
         *,
         report: Report | None,
         record: Record,
     ) -> None:
-        self._access, self._call, self._authorize = access, call, authorize
+        self._access, self._call, self._sender = access, call, sender
         self._deadlines, self._report, self._record = deadlines, report, record
-        self._stack = AsyncExitStack()
+        self._timer = ReadTimer()  # for the first bytes
         self._authorized: Authorized | None = None
         self._lease: Lease | None = None
+        self._exchange: AbstractAsyncContextManager[UpstreamResponse] | None = None
         self._answer: UpstreamResponse | None = None
         self.first = b""  # the first bytes of the body
         self.problem: Problem | None = None  # the engine's own error, instead of a body
@@ -120,19 +112,23 @@ class EngineCall:
 
         If the engine dies before that, the request is sent once more, unseen by the caller.
         """
-        async with _Bound(self._deadlines.first_byte, self._access.clock):
-            self._authorized = await self._authorize()
+        authorizer = self._access.authorizer
+        authorized = authorizer.recall(self._call, self._sender, self._record)
+        if authorized is None:
+            async with _bound(self._deadlines.first_byte, self._access.clock):
+                authorized = await authorizer.ask(self._call, self._sender, self._record)
+        self._authorized = authorized
         try:
-            await self._attempt(self._authorized, place=None)
+            await self._attempt(authorized, place=None)
         except UpstreamLost as lost:
             place = await self._give_back(lost)
         else:
             return
         try:
-            await self._attempt(self._authorized, place)
+            await self._attempt(authorized, place)
         except UpstreamLost as lost:
             await self._give_back(lost)
-            raise self._blame(_died_twice(self._authorized.spec)) from None
+            raise self._blame(_died_twice(authorized.spec)) from None
 
     async def read(self) -> bytes:
         """Return more of the body; empty once the answer is complete.
@@ -153,8 +149,18 @@ class EngineCall:
 
     async def close(self) -> None:
         """Stop what is still being generated, and give the engine back."""
-        self._lease = None
-        await self._stack.aclose()
+        self._timer.close()
+        lease, self._lease = self._lease, None
+        try:
+            await self._end_exchange()
+        finally:
+            if lease is not None:
+                lease.close()
+
+    async def _end_exchange(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            await exchange.__aexit__(None, None, None)
 
     def progress(self) -> Progress:
         """What the request waits for."""
@@ -168,40 +174,46 @@ class EngineCall:
 
     async def _attempt(self, authorized: Authorized, place: int | None) -> None:
         """Wait for an engine and send. `place` is an earlier attempt's, in the queue."""
-        lease = self._lease = self._stack.enter_context(
-            self._access.pool.lease(
-                authorized.spec,
-                authorized.admitted.download_credential,
-                deadline=self._deadlines.first_byte,
-                caller=authorized.caller,
-                age=place,
-            )
-        )
+        deadlines = self._deadlines
+        lease = self._lease = self._access.pool.lease(
+            authorized.spec,
+            authorized.admitted.download_credential,
+            deadline=deadlines.first_byte,
+            caller=authorized.caller,
+            age=place,
+        ).begin()
         try:
-            if not await lease.granted(within=self._access.progress_every):
+            if not lease.take():
                 await self._wait(lease, authorized)
         except BaseException:
             self._record.gave_up(self._access.pool.waited(authorized.spec.key, lease))
             raise
         self._record.granted(lease.waited)
         # An answer in one piece may take all of the request's time.
-        deadlines = self._deadlines
         due = deadlines.first_byte if self._call.stream else deadlines.end
-        async with _Bound(due, self._access.clock):
-            await self._send(lease, authorized)
+        left = max(0.0, due - self._access.clock())
+        try:
+            await self._timer.read(self._send(lease, authorized), self._timer.time() + left)
+        except TimeoutError:
+            raise out_of_time() from None
 
     async def _wait(self, lease: Lease, authorized: Authorized) -> None:
-        """Wait on, while rights are checked again and progress is reported."""
-        waiting = True
+        """Wait, while rights are checked again and progress is reported."""
+        waiting = not await lease.granted(within=self._access.progress_every)
+        if not waiting:
+            return
         while waiting:
             with suppress(HubUnavailable, DeadlineExceeded):  # asked again in the end
-                async with _Bound(self._access.clock() + _GLANCE, self._access.clock):
-                    await authorized.renew()
+                await self._renew(authorized, self._access.clock() + _GLANCE)
             if self._report is not None:
                 self._report(self.progress())
             waiting = not await lease.granted(within=self._access.progress_every)
-        async with _Bound(self._deadlines.first_byte, self._access.clock):
-            await authorized.renew()
+        await self._renew(authorized, self._deadlines.first_byte)
+
+    async def _renew(self, authorized: Authorized, until: float) -> None:
+        """Raises where rights have ended, and `DeadlineExceeded`."""
+        async with _bound(until, self._access.clock):
+            await self._access.authorizer.renew(authorized, self._sender)
 
     async def _send(self, lease: Lease, authorized: Authorized) -> None:
         """Send, and wait for the engine's first bytes.
@@ -218,7 +230,9 @@ class EngineCall:
         request = UpstreamRequest(
             engine.url + call.route.path, engine.door_key, body, self._record.trace
         )
-        answer = await self._stack.enter_async_context(self._access.upstream.open(request))
+        exchange = self._access.upstream.open(request)
+        answer = await exchange.__aenter__()
+        self._exchange = exchange
         if answer.status >= 400:
             content = await _read_error(answer)
             lease.answered = answer.status < 500
@@ -237,15 +251,20 @@ class EngineCall:
     async def _give_back(self, lost: UpstreamLost) -> int | None:
         """End the lease of an engine that may be dead; return its place in the queue."""
         lease, self._lease = self._lease, None
-        if lease is not None and not lost.reached:
-            lease.forgo()
-            await self._stack.aclose()  # so that it is not in flight at the engine's crash
-        if lease is not None and self._access.pool.has_cut_off(lease):
-            self._record.cut_off = True
-        elif lease is not None:
-            await self._access.pool.suspect(lease)
-        await self._stack.aclose()
-        return None if lease is None else lease.age
+        if lease is None:
+            return None
+        try:
+            if not lost.reached:
+                lease.forgo()
+                lease.close()  # so that it is not in flight at the engine's crash
+            if self._access.pool.has_cut_off(lease):
+                self._record.cut_off = True
+            else:
+                await self._access.pool.suspect(lease)
+        finally:
+            lease.close()
+            await self._end_exchange()
+        return lease.age
 
     def _blame(self, died: EngineFailed) -> EngineFailed:
         """Why the answer broke off: the engine died, or this worker ended it."""
@@ -255,25 +274,14 @@ class EngineCall:
         return died
 
 
-class _Bound:
-    """Bounds one step in time: `async with _Bound(deadline, clock)`. Raises `DeadlineExceeded`.
-
-    Written out, because a generator would cost twice that for each request.
-    """
-
-    __slots__ = ("_timeout",)
-
-    def __init__(self, deadline: float, clock: Clock) -> None:
-        self._timeout = asyncio.timeout(max(0.0, deadline - clock()))
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-
-    async def __aexit__(self, *error: object) -> None:
-        try:
-            await self._timeout.__aexit__(*error)  # type: ignore[arg-type]
-        except TimeoutError:
-            raise out_of_time() from None
+@asynccontextmanager
+async def _bound(deadline: float, clock: Clock) -> AsyncIterator[None]:
+    """Bound one step in time. Raises `DeadlineExceeded`."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline - clock())):
+            yield
+    except TimeoutError:
+        raise out_of_time() from None
 
 
 def _truncates(flag: str) -> bool:

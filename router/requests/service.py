@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 
 from router.access.authorize import Admission
-from router.access.decision import Admitted
 from router.clock import Clock
-from router.config.catalog import Catalog, OperatorModel, engine_spec
+from router.config.catalog import Catalog, OperatorModel
 from router.config.settings import Settings
-from router.errors import RouteNotFound
 from router.local_paths import hide_paths
-from router.models import EngineSpec, ResolvedModel
+from router.models import EngineSpec
 from router.pool.pool import EnginePool
-from router.requests.engine_call import Authorized, Deadlines, EngineAccess, EngineCall
+from router.requests.authorization import Authorizer
+from router.requests.engine_call import Deadlines, EngineAccess, EngineCall
 from router.requests.event_stream import EventStream
-from router.requests.fitting import check_fits, check_served
+from router.requests.fitting import check_served
 from router.requests.interfaces import Health, Upstream
 from router.requests.listing import LoadedModel, ModelListing
 from router.requests.model_list import ModelCard
@@ -28,11 +26,8 @@ from router.requests.opening import Opening, Responding
 from router.requests.parsing import Parser
 from router.requests.request import Report, Request
 from router.requests.response import SILENCE
-from router.requests.routes import Call, Salt, caller_token
 from router.secrets import Token
 from router.side_process import Aside
-
-_MOST_SPECS = 1024  # that are remembered; each is made anew in some microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +61,16 @@ class Service:
         longest that a stream says nothing, and `progress_every` the time between two reports,
         in seconds."""
         self._settings, self._catalog, self._admission = settings, catalog, admission
-        self._pool, self._flags, self._salt, self._clock = pool, flags, salt, clock
+        self._pool, self._clock = pool, clock
+        self._authorizer = Authorizer(settings, admission, flags, salt)
         self._silence, self._listing = silence, ModelListing(catalog, admission)
         self._parser = Parser(aside, settings.media_domains, settings.max_body_bytes)
         self._local_paths = {str(settings.hf_hub_cache)}
         self.note_directories()
         self._hide_paths = partial(hide_paths, local_paths=self._local_paths)
-        self._access = EngineAccess(pool, upstream, clock, self._hide_paths, progress_every)
-        # By the identity of the model, which lives as long as its entry.
-        self._specs: dict[int, tuple[ResolvedModel, OperatorModel | None, EngineSpec]] = {}
+        self._access = EngineAccess(
+            pool, upstream, self._authorizer, clock, self._hide_paths, progress_every
+        )
         self.ready = False
         self.leaving = False
 
@@ -92,14 +88,12 @@ class Service:
         call = await self._parser.read(request, deadlines.first_byte - now)
         record = request.record
         record.parsed(stream=call.stream, prompt_guess=call.longest.guess)
-        authorize = partial(
-            self._authorize, request.hf_token, request.caller, call, record.authorized
-        )
+        sender = self._authorizer.sender(request.caller, request.hf_token, call)
         heard = None if call.stream else report  # a stream has comments instead
         engine = EngineCall(
             self._access,
             call,
-            authorize,
+            sender,
             deadlines,
             report=heard,
             record=record,
@@ -140,7 +134,7 @@ class Service:
         """What to load for a name, without a request and a caller's token: the operator's
         models, and what the worker's token may serve. Raises `RouterError`."""
         admitted = await self._admission.admit(name, None)
-        spec = self._spec(admitted)
+        spec = self._authorizer.spec(admitted)
         check_served(spec.model)
         return Loadable(spec, admitted.download_credential)
 
@@ -149,62 +143,3 @@ class Service:
         deadline = self._clock() + self._settings.queue_timeout
         with self._pool.lease(what.spec, what.credential, deadline=deadline) as lease:
             await lease.granted()
-
-    async def _authorize(
-        self,
-        hf_token: str | None,
-        caller: str,
-        call: Call,
-        note: Callable[[str, str], None],
-    ) -> Authorized:
-        """Nothing has been started, queued or said of the model before this ends. `note` hears
-        which model it is, and who may use it."""
-        token = caller_token(hf_token, call.hf_token)
-        admitted = await self._admission.admit(call.model, token, caller)
-        spec = self._spec(admitted)
-        named = self._admission.caller(caller, token)
-        note(spec.model.repo_id, named)
-        check_served(spec.model)
-        check_fits(call.route, spec)
-        if self._settings.strict_cache_isolation and call.route.shares_cache_of(
-            spec.model.task
-        ):
-            raise _switched_off(call.route.path)
-        return Authorized(
-            spec,
-            admitted,
-            self._salt_of(caller, token, call.cache_salt),
-            caller=named,
-            renew=partial(self._admission.renew, admitted, token, caller),
-        )
-
-    def _spec(self, admitted: Admitted) -> EngineSpec:
-        """The same object for the same model, as long as the admission remembers that."""
-        known = self._specs.get(id(admitted.model))
-        if known is not None and known[0] is admitted.model and known[1] is admitted.operator:
-            return known[2]
-        spec = engine_spec(admitted.model, admitted.operator, self._settings, self._flags)
-        if len(self._specs) >= _MOST_SPECS:
-            self._specs.clear()
-        self._specs[id(admitted.model)] = admitted.model, admitted.operator, spec
-        return spec
-
-    def _salt_of(self, caller: str, token: Token | None, own: Salt) -> Salt:
-        """A name for this caller's part of the prefix cache, which tells nothing of the caller.
-
-        `own` is the caller's own salt: it divides that part further, so that a service
-        with one key can keep its users apart.
-        """
-        if isinstance(own, list):
-            return [str(self._salt_of(caller, token, one)) for one in own]
-        if not caller and token is None and own is None:
-            return None
-        named = f"{caller} {token.digest if token else ''} {own or ''}"
-        return blake2b(named.encode(), key=self._salt, digest_size=16).hexdigest()
-
-
-def _switched_off(path: str) -> RouteNotFound:
-    return RouteNotFound(
-        f"{path} is switched off here for generation models (STRICT_CACHE_ISOLATION): SGLang "
-        "can't keep callers' prompts apart there. Use /v1/chat/completions."
-    )

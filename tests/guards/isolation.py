@@ -8,7 +8,7 @@ from tests.guards.mutations import never, swap
 GUARDS = (
     Guard(
         "With strict isolation, a route without a cache salt is off",
-        "router.requests.service:Service._authorize",
+        "router.requests.authorization:Authorizer._authorize",
         never("strict_cache_isolation"),
         "tests/requests/test_service.py::"
         "test_strictly_isolated_a_route_without_a_salt_is_switched_off[/v1/messages]",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.guards.guard import Guard
 from tests.guards.mutations import drop, never, swap
 
-_ADMIT = "router.access.authorize:Admission.admit"
+_RECALL = "router.access.authorize:Admission.recall"
+_ADMITTED = "router.access.authorize:Admission._admitted"
 _MODELS = "tests/access/test_key_models.py::test_"
 _RING = "tests/access/test_keyring.py::test_"
 _RATES = "tests/access/test_rates.py::test_"
@@ -14,13 +15,13 @@ _FILE = "tests/config/test_keys_file.py::test_"
 GUARDS = (
     Guard(
         "A key is for its models, before the Hub is asked",
-        _ADMIT,
+        _RECALL,
         never("_look_up"),
         _MODELS + "a_key_opens_its_models_and_no_others",
     ),
     Guard(
         "A key is not for what a former name leads to",
-        _ADMIT,
+        _ADMITTED,
         never("_asked"),
         _MODELS + "a_former_name_does_not_lead_to_a_model_that_the_key_is_not_for",
     ),

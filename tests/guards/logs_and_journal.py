@@ -30,7 +30,7 @@ GUARDS = (
     ),
     Guard(
         "So are the lines of the JSON format",
-        "router.logs:_JsonFormatter.format",
+        "router.logs:_ascii",
         swap("json.dumps(line)", "json.dumps(line, ensure_ascii=False)"),
         _LOGS + "no_text_leaves_its_json_object",
     ),

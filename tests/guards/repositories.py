@@ -154,7 +154,7 @@ GUARDS = (
     ),
     Guard(
         "A model that only transcribes is not downloaded",
-        "router.requests.service:Service._authorize",
+        "router.requests.authorization:Authorizer._authorize",
         drop("check_served"),
         "tests/requests/test_service.py::"
         "test_a_speech_model_is_refused_with_the_reason_before_anything_starts",

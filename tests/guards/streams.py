@@ -43,13 +43,13 @@ GUARDS = (
     Guard(
         "An answer's lease ends with it",
         "router.requests.engine_call:EngineCall.close",
-        drop("aclose"),
+        drop("close").nth(2, of=2),
         "tests/requests/test_service.py::"
         "test_leaving_the_response_ends_the_exchange_and_the_lease",
     ),
     Guard(
         "A caller's salt divides its own part of the prefix cache, and no other",
-        "router.requests.service:Service._salt_of",
+        "router.requests.authorization:Authorizer._salt_of",
         body("return own"),
         "tests/requests/test_service.py::"
         "test_a_callers_own_salt_divides_its_part_of_the_prefix_cache",

@@ -11,13 +11,13 @@ GUARDS = (
     Guard(
         "A refusal ends a waiting request",
         "router.requests.engine_call:EngineCall._wait",
-        drop("renew").nth(1, of=2),
+        drop("_renew").nth(1, of=2),
         _TEST + "rights_that_end_while_a_request_waits_end_the_request",
     ),
     Guard(
         "After waiting, a request is authorized again before it reaches the engine",
         "router.requests.engine_call:EngineCall._wait",
-        drop("renew").nth(2, of=2),
+        drop("_renew").nth(2, of=2),
         _TEST + "a_request_that_waited_is_authorized_once_more_before_it_is_sent[silence]",
     ),
     Guard(

@@ -9,7 +9,8 @@ _TEST = "tests/access/test_warm_requests.py::test_"
 _COMMIT = "tests/access/test_warm_requests.py::TestCommit::test_it_is_"
 _GRANTS = "tests/access/test_warm_requests.py::TestGrants::test_"
 
-_ADMIT = "router.access.authorize:Admission.admit"
+_NAMED = "router.access.authorize:_named"
+_ADMITTED = "router.access.authorize:Admission._admitted"
 _HOLDS = "router.access.authorize:Admission._holds"
 _DECIDE = "router.access.authorize:Admission._decide"
 _ANSWERS = "router.hub.singleflight:_Answers"
@@ -41,13 +42,13 @@ GUARDS = (
     ),
     Guard(
         "One caller's admission is not another's",
-        _ADMIT,
+        _NAMED,
         swap("None if _ is None else caller.digest", "None"),
         _TEST + "one_callers_admission_is_not_anothers",
     ),
     Guard(
         "An anonymous admission is not that of a token",
-        _ADMIT,
+        _NAMED,
         swap("None if _ is None else caller.digest", "None"),
         _TEST + "an_anonymous_callers_admission_is_not_that_of_a_token",
     ),
@@ -59,7 +60,7 @@ GUARDS = (
     ),
     Guard(
         "A warm request downloads with its own token",
-        _ADMIT,
+        _ADMITTED,
         swap("_ if decision.with_callers_token else _", "decision.own_token"),
         _TEST + "it_is_given_its_own_token_to_download_with",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -27,6 +28,20 @@ def root() -> Iterator[None]:
     before = logger.handlers[:], logger.level
     yield
     logger.handlers[:], logger.level = before
+
+
+class Writes(io.StringIO):
+    """Notes each write of text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[str] = []
+        self.wrote = asyncio.Event()
+
+    def write(self, text: str, /) -> int:
+        self.written.append(text)
+        self.wrote.set()
+        return len(text)
 
 
 def record_of(
@@ -177,6 +192,34 @@ def test_other_handlers_can_read_the_line(caplog: pytest.LogCaptureFixture) -> N
         recorder.close(record_of(recorder))
     assert [one.getMessage().split()[:2] for one in caplog.records] == [["POST", CHAT]]
     assert CHAT in caplog.text
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_lines_that_come_soon_after_one_another_are_written_together(
+    root: None, form: str
+) -> None:
+    stream = Writes()
+    logs.configure("INFO", form, [], stream)
+    recorder = Recorder()
+    for number in range(3):
+        recorder.close(record_of(recorder, f"id-{number}"))
+    assert not stream.written
+    async with asyncio.timeout(10):
+        await stream.wrote.wait()
+    (text,) = stream.written
+    assert [int(number) for number in re.findall(r"id-(\d)", text)] == [0, 1, 2]
+    assert len(text.splitlines()) == 3
+    assert all("router.requests" in line for line in text.splitlines())
+
+
+async def test_what_is_not_written_yet_is_written_when_the_worker_leaves(root: None) -> None:
+    stream = io.StringIO()
+    logs.configure("INFO", "text", [], stream)
+    recorder = Recorder()
+    recorder.close(record_of(recorder))
+    recorder.flush()
+    recorder.flush()
+    assert stream.getvalue().count("\n") == 1
 
 
 def test_no_line_is_made_where_none_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
