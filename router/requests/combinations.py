@@ -14,8 +14,24 @@ _MOST_TOLD = (
 _GRAMMARS = ("regex", "ebnf", "json_schema", "structural_tag")
 
 
+# Without any of these, no others can be wrong together.
+_COMBINED = frozenset(
+    {
+        "echo",
+        "min_new_tokens",
+        "min_tokens",
+        "n",
+        "return_logprob",
+        "sampling_params",
+        "token_ids_logprob",
+    }
+)
+
+
 def check_together(fields: Mapping[str, object]) -> None:
     """Raises `InvalidRequest`."""
+    if _COMBINED.isdisjoint(fields):
+        return
     _check_logprobs(fields)
     sampling = fields.get("sampling_params")
     every = [fields, *(sampling if isinstance(sampling, list) else [sampling])]
@@ -90,6 +106,8 @@ def _has_grammar(options: Mapping[str, object]) -> bool:
 
 def must_call(fields: Mapping[str, object]) -> bool:
     """Whether the answer must have the form of a call of a tool."""
+    if "tool_choice" not in fields and "tools" not in fields:
+        return False
     choice, tools = fields.get("tool_choice"), fields.get("tools")
     kind = choice.get("type") if isinstance(choice, dict) else choice
     return kind not in (None, "auto", "none") or any(

@@ -80,6 +80,8 @@ REFUSED = {
     "previous_response_id": "answers are not kept; send the whole conversation in `input`",
 }
 
+_REFUSED = frozenset(REFUSED)
+
 # GenerateReqInput is the engine's own structure; most of it was never meant for callers.
 GENERATE = frozenset(
     {
@@ -110,6 +112,8 @@ _HTTPS = re.compile(r"https://([a-z0-9.-]+)(?::443)?(?:/[!-\[\]-~]*)?")
 _PARTS_IN = ("messages", "system", "input", "query", "documents")
 _MEDIA_KEYS = ("image_url", "video_url", "audio_url", "file_url", "image", "video", "audio")
 _NATIVE = ("image_data", "video_data", "audio_data")  # of /generate
+# A part with none of these has no media of its own.
+_HOLDS_MEDIA = frozenset((*_MEDIA_KEYS, "input_audio", "source"))
 
 # Of one request, so that nobody works through a list of a million tiny ones, here or in an
 # engine. Other APIs take 100 images. A video is hundreds of them.
@@ -148,9 +152,8 @@ def admit_fields(path: str, content: dict[str, object]) -> dict[str, object]:
         for name, value in content.items()
         if name not in DROPPED and (value is not None or name not in rules)
     }
-    for name, advice in REFUSED.items():
-        if fields.pop(name, None):
-            raise InvalidRequest(f"`{name}` is not offered: {advice}.", param=name)
+    if not _REFUSED.isdisjoint(fields):
+        _drop_refused(fields)
     if path == "/generate":
         for name in fields.keys() - GENERATE:
             if fields.pop(name):
@@ -168,6 +171,12 @@ def admit_fields(path: str, content: dict[str, object]) -> dict[str, object]:
             param="chat_template_kwargs.chat_template",
         )
     return fields
+
+
+def _drop_refused(fields: dict[str, object]) -> None:
+    for name, advice in REFUSED.items():
+        if fields.pop(name, None):
+            raise InvalidRequest(f"`{name}` is not offered: {advice}.", param=name)
 
 
 def _drop_custom_params(sampling: object) -> None:
@@ -191,9 +200,10 @@ def check_media(fields: dict[str, object], domains: frozenset[str]) -> None:
     name, allowed = "", _Allowed(domains)
     try:
         for name in _PARTS_IN:
-            _check_parts(fields.get(name), allowed)
+            if name in fields:
+                _check_parts(fields[name], allowed)
         for name in _NATIVE:
-            if fields.get(name) is not None:
+            if name in fields and fields[name] is not None:
                 fields[name] = _native(fields[name], name, allowed)
     except InvalidRequest as refused:
         refused.param = name
@@ -209,6 +219,15 @@ def _check_parts(value: object, allowed: _Allowed) -> None:
 
 
 def _check_part(part: dict[str, object], allowed: _Allowed) -> None:
+    if not _HOLDS_MEDIA.isdisjoint(part):
+        _check_own(part, allowed)
+    for key in ("content", "output"):  # of a message, and of a tool's result
+        if key in part:
+            _check_parts(part[key], allowed)
+
+
+def _check_own(part: dict[str, object], allowed: _Allowed) -> None:
+    """The media of a part, without those of the parts in it."""
     for key in _MEDIA_KEYS:
         if part.get(key) is not None:
             _check_source(part[key], key, allowed)
@@ -216,8 +235,6 @@ def _check_part(part: dict[str, object], allowed: _Allowed) -> None:
         _check_base64(part["input_audio"], allowed)
     if part.get("type") == "image" and part.get("source") is not None:
         _check_anthropics(part["source"], allowed)
-    for key in ("content", "output"):  # of a message, and of a tool's result
-        _check_parts(part.get(key), allowed)
 
 
 def _check_source(value: object, kind: str, allowed: _Allowed) -> None:

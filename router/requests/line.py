@@ -12,7 +12,7 @@ from router.told import ToldLines
 WITHIN = 0.01  # seconds until a line is written, together with those of the time between
 
 
-class RequestLog:
+class LineWriter:
     """Tells of requests that have ended. Lines that come soon after one another are one record
     of the log, and one write."""
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from router.errors import InternalError, InvalidRequest, QueueFull, RouteNotFound
 from router.requests.engine_call import out_of_time
@@ -80,7 +80,7 @@ class Parser:
                 "The process that reads large bodies ended. Send the request again; if this "
                 "goes on, the body is the cause."
             ) from None
-        return replace(call, content=content)
+        return call._replace(content=content)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ model's context never gets there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from router.errors import InvalidRequest
 
@@ -17,8 +17,7 @@ _LONGEST_TOKEN = 256  # characters
 _PROMPTS = ("prompt", "text", "input_ids", "input", "query", "items", "documents")
 
 
-@dataclass(frozen=True, slots=True)
-class PromptLength:
+class PromptLength(NamedTuple):
     """Of the longest prompt in a request."""
 
     tokens: int = 0  # where it is written as token ids
@@ -49,12 +48,14 @@ def longest_prompt(fields: Mapping[str, object]) -> PromptLength:
     """The longest of a body's prompts. A conversation is one."""
     tokens = characters = 0
     for name in _PROMPTS:
-        for prompt in _prompts(fields.get(name)):
+        for prompt in _prompts(fields[name]) if name in fields else ():
             if isinstance(prompt, str):
                 characters = max(characters, len(prompt))
             elif isinstance(prompt, list) and prompt and isinstance(prompt[0], int):
                 tokens = max(tokens, len(prompt))
     for name in ("messages", "input"):
+        if name not in fields:
+            continue
         messages = _items(fields.get(name))
         if messages and isinstance(messages[0], dict):  # else it is a prompt of a million ids
             characters = max(characters, sum(map(_characters, messages)))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from router.logs import one_line, redact
 from router.requests.activity import Activity
-from router.requests.line import RequestLog
+from router.requests.line import LineWriter
 from router.requests.record import Outcome, Record, Transport
 from router.requests.routes import ROUTES
 from router.requests.trace_context import Trace
@@ -53,7 +53,7 @@ class Recorder:
         self._observers, self._redact, self._new = observers, redact, new
         self._clock, self._wall = clock, wall
         self._names = {"": ""}  # of models and callers, as they are told
-        self._log = RequestLog(_log)
+        self._log = LineWriter(_log)
 
     def open(
         self,

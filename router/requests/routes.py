@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -124,8 +125,7 @@ def dialect_of(path: str) -> Dialect:
     return route.dialect if route is not None else OPENAI
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A body that was read, freed of what must not reach an engine.
 
     `model`, `hf_token` and `cache_salt` are as written: None where absent or null. `content`
@@ -136,11 +136,14 @@ class Call:
     route: Route
     model: str | None
     stream: bool  # the answer is an event stream
-    hf_token: object = field(repr=False)
-    cache_salt: Salt = field(repr=False)
-    content: Body = field(repr=False)
+    hf_token: object
+    cache_salt: Salt
+    content: Body
     demands: Demands
     longest: PromptLength
+
+    def __repr__(self) -> str:
+        return f"Call({self.route.path!r}, {self.model!r}, stream={self.stream})"
 
     def upstream_body(self, served_name: str, salt: Salt) -> Body:
         """The JSON for an engine; `salt` keeps prefix caches apart."""
@@ -211,7 +214,7 @@ def parse_aside(body: bytes, path: str, media_domains: frozenset[str]) -> tuple[
     """`parse` in a side process, which hands over the content in pieces."""
     call = parse(body, ROUTES[path], media_domains)
     assert isinstance(call.content, bytes)  # noqa: S101 - it was just written
-    return replace(call, content=b""), call.content
+    return call._replace(content=b""), call.content
 
 
 def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()) -> Call:

@@ -27,6 +27,10 @@ class Demands:
             )
 
 
+_NONE = Demands()
+_NUMBER = (int, float)  # made once: `int | float` is made anew each time
+
+
 class Unfit(Exception):
     """A value breaks its rule. The message says what it must be; `field` is its name."""
 
@@ -195,11 +199,13 @@ class Nested:
         while todo and left >= 0:
             one = todo.pop()
             left -= 1
+            if isinstance(one, str):  # most are
+                continue
             if isinstance(one, dict):
                 todo.extend(one.values())
             elif isinstance(one, list):
                 todo.extend(one)
-            elif isinstance(one, int | float) and not -self.numbers <= one <= self.numbers:
+            elif isinstance(one, _NUMBER) and not -self.numbers <= one <= self.numbers:
                 raise Unfit(f"without numbers beyond {self.numbers}")
         if left < 0:
             raise Unfit(f"of {self.values} values in all, at most")
@@ -236,11 +242,11 @@ def demanded(rules: Mapping[str, Rule], fields: Mapping[str, object]) -> Demands
             raise
         if needed > most:
             most, where = needed, name
-    return Demands(most, where)
+    return Demands(most, where) if most else _NONE
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, _NUMBER) and not isinstance(value, bool)
 
 
 def types(values: Collection[object]) -> set[type]:

@@ -26,7 +26,7 @@ GUARDS = (
     ),
     Guard(
         "Sound in base64 is checked",
-        "router.requests.fields:_check_part",
+        "router.requests.fields:_check_own",
         never("input_audio"),
         "tests/requests/test_media.py::test_nor_where_only_base64_is_taken[inline audio-data0]",
     ),
@@ -50,14 +50,14 @@ GUARDS = (
     ),
     Guard(
         "Media in Anthropic's form are checked",
-        "router.requests.fields:_check_part",
+        "router.requests.fields:_check_own",
         never("source"),
         _ELSEWHERE + "[messages-/etc/passwd]",
     ),
     Guard(
         "Media in SGLang's own form are checked",
         "router.requests.fields:check_media",
-        never(),
+        never("None"),
         _ELSEWHERE + "[generate, many-file:///etc/passwd]",
     ),
     Guard(

@@ -27,8 +27,8 @@ GUARDS = (
     ),
     Guard(
         "Code, paths, hosts and other callers' answers are refused",
-        "router.requests.fields:admit_fields",
-        never("pop").nth(1, of=3),
+        "router.requests.fields:_drop_refused",
+        never("pop"),
         _UNIT + "a_field_that_would_change_the_answer_is_refused_by_name"
         "[/v1/chat/completions-custom_logit_processor]",
     ),

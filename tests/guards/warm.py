@@ -19,7 +19,7 @@ GUARDS = (
     Guard(
         "An admission ends with the answers that it stands on",
         _HOLDS,
-        never("answers"),
+        never("until"),
         _TEST + "it_ends_after_a_minute",
     ),
     Guard(
