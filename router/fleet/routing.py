@@ -12,7 +12,7 @@ that have the model warm, or at the model's next few on a ring, never at all of 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from math import ceil
@@ -85,18 +85,23 @@ class Fleet:
 
     def sent(self, name: str, model: str) -> None:
         """A request goes to this worker: counts until its next report, or until `ended`."""
-        self._count(name, model, 1)
-
-    def ended(self, name: str, model: str) -> None:
-        self._count(name, model, -1)
-
-    def _count(self, name: str, model: str, more: int) -> None:
         worker = self._workers.get(name)
         if worker is not None:
-            self._warm.count(worker, model, more)
-            more = max(more, -worker.load)
-            worker.load += more
-            self._load += more
+            starting = worker.starting
+            self._warm.sent(worker, model)
+            self._starting += worker.starting - starting
+            worker.load += 1
+            self._load += 1
+
+    def ended(self, name: str, model: str) -> None:
+        worker = self._workers.get(name)
+        if worker is not None:
+            starting = worker.starting
+            self._warm.ended(worker, model)
+            self._starting += worker.starting - starting
+            if worker.load:
+                worker.load -= 1
+                self._load -= 1
 
     # --- the decision ----------------------------------------------------------------
 
@@ -113,13 +118,15 @@ class Fleet:
         if session and len(group.places) > 1:
             sticky = self._sticky(model, group, session)
         best, *others = self._best(group, sticky)
+        names = [one.worker.name for one in others[:2]]
         waits = self._queue(best)
-        if waits > self._costs.start:
-            spilled = self._cold(model, Why.SPILLED)
-            if spilled is not None and waits > self._start_at(spilled.worker):
-                return Choice(spilled.worker, spilled.reason, (best.worker.name,))
+        if waits > self._costs.start or not names:
+            cold = self._cold(model, Why.SPILLED)
+            if cold is not None and waits > self._start_at(cold.worker):
+                return replace(cold, others=(best.worker.name, *names))
+            names += [cold.worker] if cold is not None else []
         reason = Why.STICKY if best is sticky else Why.WARM
-        return Choice(best.worker.name, reason, tuple(one.worker.name for one in others[:2]))
+        return Choice(best.worker.name, reason, tuple(names))
 
     def _best(self, group: Group, sticky: WarmPlace | None) -> list[WarmPlace]:
         """Some of the group's places, the best first."""

@@ -31,11 +31,12 @@ class Member:
 class WarmPlace:
     """One model on one worker that has it warm."""
 
-    __slots__ = ("load", "position", "state", "worker")
+    __slots__ = ("guessed", "load", "position", "state", "worker")
 
     def __init__(self, worker: Member, state: Warmth, load: int, position: int) -> None:
         self.worker, self.state, self.load = worker, state, load
         self.position = position  # in its group
+        self.guessed = False  # by a request that was sent there, and not reported yet
 
 
 class Group:
@@ -73,26 +74,40 @@ class WarmIndex:
                 self._add(worker, model, warm.state, warm.load)
             else:
                 self._groups[model].load += warm.load - place.load
-                place.state, place.load = warm.state, warm.load
+                place.state, place.load, place.guessed = warm.state, warm.load, False
 
-    def count(self, worker: Member, model: str, more: int) -> None:
-        """A request has come or has ended."""
+    def sent(self, worker: Member, model: str) -> None:
+        """A request comes. If its model is cold there, it loads from now on: else a burst
+        would see a cold model until the next report, and go to several workers."""
         place = worker.models.get(model)
-        if place is not None:
-            more = max(more, -place.load)
-            place.load += more
-            self._groups[model].load += more
+        if place is None:
+            place = self._add(worker, model, Warmth.LOADING, 0)
+            place.guessed = True
+            worker.starting += 1
+        place.load += 1
+        self._groups[model].load += 1
+
+    def ended(self, worker: Member, model: str) -> None:
+        place = worker.models.get(model)
+        if place is None or not place.load:
+            return
+        place.load -= 1
+        self._groups[model].load -= 1
+        if place.guessed and not place.load:
+            worker.starting -= 1
+            self._remove(worker, model)
 
     def forget(self, worker: Member) -> None:
         for model in tuple(worker.models):
             self._remove(worker, model)
 
-    def _add(self, worker: Member, model: str, state: Warmth, load: int) -> None:
+    def _add(self, worker: Member, model: str, state: Warmth, load: int) -> WarmPlace:
         group = self._groups.setdefault(model, Group())
         place = WarmPlace(worker, state, load, len(group.places))
         group.places.append(place)
         group.load += load
         worker.models[model] = place
+        return place
 
     def _remove(self, worker: Member, model: str) -> None:
         """The last place of the group takes the free position."""

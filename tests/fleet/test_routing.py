@@ -116,6 +116,28 @@ def test_requests_that_were_sent_count_until_the_next_report() -> None:
     assert worker_for(made, "m") == "w0"
 
 
+def test_a_burst_for_a_cold_model_goes_to_one_worker_before_that_has_reported() -> None:
+    made = fleet(*[WorkerReport()] * 10)
+    for _ in range(100):
+        made.sent(worker_for(made, "m"), "m")
+    own = worker_for(made, "m")
+    for _ in range(100):
+        made.ended(own, "m")  # fails for any other: it has none
+    assert made._starting == made._load == 0
+    route = made.choose("m")
+    assert route is not None
+    assert (route.worker, route.reason) == (own, Why.COLD)
+
+
+def test_where_one_worker_has_a_model_the_next_to_try_is_where_it_would_start() -> None:
+    made = fleet(warm(), *[WorkerReport()] * 5)
+    route = made.choose("m")
+    assert route is not None
+    [other] = route.others
+    made.forget("w0")
+    assert worker_for(made, "m") == other
+
+
 def test_a_worker_that_has_left_gets_nothing() -> None:
     made = fleet(warm(), WorkerReport())
     made.forget("w0")
