@@ -105,6 +105,7 @@ class Process:
     # launching, standing, ending, starting, ready, falling asleep, asleep, waking, stopping
     state: str = "starting"
     dead: bool = False
+    slept: bool = False  # when it was told to stop: its memory was given back before
     taken: int | None = None  # bytes, as measured
 
     @property
@@ -326,7 +327,8 @@ class SchedulerHarness:
 
     def others_loaded(self, key: EngineKey) -> list[ModelGroup | None]:
         """By their groups."""
-        loaded = [p for p in self.processes.values() if p.state not in (*AHEAD, "asleep")]
+        up = [p for p in self.processes.values() if p.state not in (*AHEAD, "asleep")]
+        loaded = [p for p in up if not p.slept]
         keys = [p.action.spec.key for p in loaded]
         return [self.group_of(one) for one in keys if one != key]
 
@@ -405,6 +407,7 @@ class SchedulerHarness:
         for request in cut:
             request.state = "cut"
         ahead = process.state in ("launching", "standing")
+        process.slept = process.state == "asleep"
         process.state = "ending" if ahead else "stopping"
 
     def in_state(self, *states: str) -> list[int]:
