@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def test_an_option_that_does_not_exist_is_named() -> None:
 
 
 def test_callers_reach_the_pods_that_have_an_ingress() -> None:
-    (group,) = RAY_SERVICE["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    groups = RAY_SERVICE["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    group = next(one for one in groups if one["groupName"] == "ingress")
     template = group["template"]
     (container,) = template["spec"]["containers"]
     assert SERVICE["spec"]["selector"].items() <= template["metadata"]["labels"].items()
@@ -42,6 +44,12 @@ def test_callers_reach_the_pods_that_have_an_ingress() -> None:
     assert environment["PORT"] == str(port["containerPort"])
     grace = template["spec"]["terminationGracePeriodSeconds"]
     assert grace > float(environment["DRAIN_TIMEOUT"])
+    # As Ray's command line gets it, through a shell.
+    resources = json.loads(json.loads(group["rayStartParams"]["resources"]))
+    (application,) = yaml.safe_load(RAY_SERVICE["spec"]["serveConfigV2"])["applications"]
+    options = FleetOptions.of(application["args"])
+    assert resources == {options.ingress_resource: 1}
+    assert options.ingresses == group["replicas"]
 
 
 def test_no_secret_is_written_down() -> None:

@@ -29,7 +29,8 @@ class FleetOptions:
     * `min_replicas`, `max_replicas`: of those. Equal: their number is fixed.
     * `target_requests`: of each replica, in flight and waiting; beyond it there are to be more.
     * `upscale_delay`, `downscale_delay`: seconds for which that must hold.
-    * `ingresses`: at most one on each node.
+    * `ingresses`: at most one on each node; with `ingress_resource`, on nodes that have this
+      custom resource of Ray's.
     """
 
     num_gpus: float = 1.0
@@ -40,6 +41,7 @@ class FleetOptions:
     upscale_delay: float = 30.0
     downscale_delay: float = 600.0
     ingresses: int = 1
+    ingress_resource: str = ""
     at_random: bool = False  # to compare with
 
     @classmethod
@@ -88,6 +90,7 @@ def application(options: FleetOptions, settings: Settings) -> Any:  # noqa: ANN4
         max_replicas_per_node=1,
         ray_actor_options={
             "num_cpus": 0,
+            "resources": {options.ingress_resource: 1} if options.ingress_resource else None,
             "runtime_env": {"env_vars": {_INLINED: str(2 * settings.max_body_bytes)}},
         },
         **common,

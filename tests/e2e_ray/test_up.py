@@ -1,0 +1,72 @@
+"""`model-router ray up` as users run it: a fleet, until it is told to leave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.e2e.caller import calling
+from tests.e2e.harness import Harness
+from tests.e2e_ray.fleet import ROOT, free_port
+from tests.eventually import eventually
+from tests.fake_engine import PYTHON
+
+pytestmark = pytest.mark.long
+
+
+async def test_a_fleet_comes_up_answers_and_leaves_nothing(
+    harness: Harness, tmp_path: Path
+) -> None:
+    model, port = harness.model("org/up"), free_port()
+    environ = {
+        **harness.hub.environment(),
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "HF_HOME": str(tmp_path / "hf"),
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "DRAIN_TIMEOUT": "5",
+        "ENGINE_PYTHON": str(PYTHON),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    before = places()
+    log_file = tmp_path / "log"
+    process = start(environ, log_file)
+    try:
+        await eventually(lambda: b"the fleet listens" in log_file.read_bytes(), within=200)
+        async with calling(f"http://127.0.0.1:{port}") as caller:
+            assert (await caller.chat(model)).text == f"I am {model}"
+        process.send_signal(signal.SIGTERM)
+        await eventually(lambda: process.poll() is not None, within=120)
+        assert process.returncode == 0
+        with pytest.raises(aiohttp.ClientError):
+            async with calling(f"http://127.0.0.1:{port}") as caller:
+                await caller.get("/ping")
+    finally:
+        process.kill()
+        process.wait(10)
+    assert places() == before
+
+
+def places() -> set[Path]:
+    """Ray's directories, each in one that is closed to others."""
+    return set(Path("/tmp").glob("model-router-ray-*"))
+
+
+def start(environ: Mapping[str, str], log_file: Path) -> subprocess.Popen[bytes]:
+    with log_file.open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "router", "ray", "up", "--gpus", "0"],
+            cwd=ROOT,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
