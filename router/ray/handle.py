@@ -61,7 +61,9 @@ class RayAnswering:
         except (RayError, RayServeException) as error:
             # Ray's text can hold anything; its kind tells enough.
             _log.warning("a replica was lost under a request: %s", type(error).__name__)
-            raise ReplicaLost(type(error).__name__) from None
+            # Ray Serve's own: no replica could be given the request.
+            taken = isinstance(error, RayError)
+            raise ReplicaLost(type(error).__name__, taken=taken) from None
 
     def cancel(self) -> None:
         if self._reading is not None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from ray.exceptions import ActorDiedError, RayError, TaskCancelledError
+from ray.serve.exceptions import RayServeException
 
 from router.ray.handle import RayAnswering
 from router.ray.replica_call import ReplicaLost
@@ -46,6 +47,19 @@ async def test_an_end_without_an_end_is_a_loss(error: Exception) -> None:
     answer.items.put_nowait(error)
     with pytest.raises(ReplicaLost):
         await RayAnswering(answer).next()
+
+
+@pytest.mark.parametrize(
+    ("error", "taken"), [(ActorDiedError(), True), (RayServeException("no replica"), False)]
+)
+async def test_it_is_known_whether_a_replica_may_have_seen_the_request(
+    error: Exception, taken: bool
+) -> None:
+    answer = Answer()
+    answer.items.put_nowait(error)
+    with pytest.raises(ReplicaLost) as lost:
+        await RayAnswering(answer).next()
+    assert lost.value.taken is taken
 
 
 async def test_what_ray_says_of_an_error_is_not_repeated(
