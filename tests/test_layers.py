@@ -64,7 +64,7 @@ NOT_OF_A_WORKER = {"fleet", "ray", "simulation"}
 
 # Packages from elsewhere, and the only modules or rooms that may know them.
 KNOWN_BY = {
-    "aiohttp": {"http", "requests.upstream", "engines"},
+    "aiohttp": {"engines"},
     "runpod": {"runpod.worker"},
     "huggingface_hub": {"hub", "downloads"},
     "pynvml": {"engines"},
@@ -73,6 +73,7 @@ KNOWN_BY = {
     "rich": {"commands"},
     "prometheus_client": {"admin"},
     "cachetools": {"hub", "http", "access"},
+    "httptools": {"http", "requests"},
     "opentelemetry": {"traces"},
     "requests": {"traces"},
     "ray": {"ray", "app.fleet", "commands.ray"},

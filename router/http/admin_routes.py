@@ -6,12 +6,10 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Protocol
 
-from aiohttp import web
-
 from router.errors import RouteNotFound
-from router.http.answers import READ, RECORD, json_answer, method_not_allowed
-from router.http.connection import Handler
+from router.http.answers import READ, Handler, HttpAnswer, json_answer, method_not_allowed
 from router.http.event_answers import event_stream
+from router.http.http_request import HttpRequest
 
 PREFIX = "/admin/"
 _MODELS = f"{PREFIX}models/"
@@ -72,7 +70,7 @@ class AdminRoutes:
     def has(self, path: str) -> bool:
         return path.startswith(PREFIX)
 
-    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: HttpRequest) -> HttpAnswer | None:
         handler, methods = self._route(request.path)  # decoded
         if request.method not in methods:
             return method_not_allowed(request, *methods)
@@ -94,34 +92,32 @@ class AdminRoutes:
             return partial(self._operate, name, verb), ("POST",)
         raise RouteNotFound(f"No such route. There are: {', '.join(_ROUTES)}.")
 
-    async def _state(self, request: web.BaseRequest) -> web.StreamResponse:
-        return json_answer(request, await self._operations.state())
+    async def _state(self, _: HttpRequest) -> HttpAnswer:
+        return json_answer(await self._operations.state())
 
-    async def _reload(self, request: web.BaseRequest) -> web.StreamResponse:
-        request[RECORD].route = request.path
-        return json_answer(request, await self._operations.reload())
+    async def _reload(self, request: HttpRequest) -> HttpAnswer:
+        request.record.route = request.path
+        return json_answer(await self._operations.reload())
 
-    async def _drain(self, request: web.BaseRequest) -> web.StreamResponse:
-        request[RECORD].route = request.path
+    async def _drain(self, request: HttpRequest) -> HttpAnswer:
+        request.record.route = request.path
         self._operations.drain()
-        return json_answer(request, {"leaving": True}, 202)
+        return json_answer({"leaving": True}, 202)
 
-    async def _operate(
-        self, name: str, verb: str, request: web.BaseRequest
-    ) -> web.StreamResponse:
-        operations, record = self._operations, request[RECORD]
+    async def _operate(self, name: str, verb: str, request: HttpRequest) -> HttpAnswer:
+        operations, record = self._operations, request.record
         record.route, record.model = f"{_MODELS}{{id}}/{verb}", operations.known(name)
         match verb:
             case "load":
-                wait = request.query.get("wait") in ("1", "true")
+                wait = request.head.query("wait") in ("1", "true")
                 loaded = await operations.load(name, wait=wait)
                 record.model = operations.known(name)
-                return json_answer(request, loaded, 200 if wait else 202)
+                return json_answer(loaded, 200 if wait else 202)
             case "unload":
-                return json_answer(request, operations.unload(name))
+                return json_answer(operations.unload(name))
             case "pin":
-                return json_answer(request, operations.pin(name))
-        return json_answer(request, operations.unpin(name))
+                return json_answer(operations.pin(name))
+        return json_answer(operations.unpin(name))
 
-    async def _stream(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await event_stream(request, self._operations.events())
+    async def _stream(self, request: HttpRequest) -> None:
+        await event_stream(request, self._operations.events())

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
 import orjson
-from aiohttp import web
 
 from router.errors import MethodNotAllowed, RouterError
-from router.http.connection import HEADERS_KEY, error_response
-from router.requests.dialects import Problem
-from router.requests.record import Record
+from router.http.http_request import HttpRequest
+from router.requests.dialects import Dialect, Problem
 from router.requests.routes import dialect_of
 
-RECORD = web.RequestKey("record", Record)
 READ = ("GET", "HEAD")
 
 
-def refused(request: web.BaseRequest, error: RouterError, **headers: str) -> web.Response:
-    request[RECORD].refuse(error.code, error.status)
-    response = error_response(
-        Problem.of(error), request[HEADERS_KEY], dialect_of(request.path), **headers
-    )
-    if not request.content.is_eof():
-        # The body may never come, and the next request would be read as its rest.
-        response.force_close()
-    return response
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """An answer in one piece. It goes out with the headers of every answer."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
-def method_not_allowed(request: web.BaseRequest, *allowed: str) -> web.Response:
+# None: the answer was sent already, as it was made.
+Handler = Callable[[HttpRequest], Awaitable[HttpAnswer | None]]
+
+
+def error_answer(problem: Problem, dialect: Dialect, **more: str) -> HttpAnswer:
+    return HttpAnswer(problem.status, {**problem.headers, **more}, dialect.body(problem))
+
+
+def refused(request: HttpRequest, error: RouterError, **headers: str) -> HttpAnswer:
+    request.record.refuse(error.code, error.status)
+    return error_answer(Problem.of(error), dialect_of(request.path), **headers)
+
+
+def method_not_allowed(request: HttpRequest, *allowed: str) -> HttpAnswer:
     listed = ", ".join(allowed)
     return refused(request, MethodNotAllowed(f"This route takes {listed}."), Allow=listed)
 
 
-def json_answer(request: web.BaseRequest, content: object, status: int = 200) -> web.Response:
+def json_answer(content: object, status: int = 200) -> HttpAnswer:
     """`content`: bytes of JSON, or what becomes such."""
-    return web.Response(
-        status=status,
-        body=content if isinstance(content, bytes) else orjson.dumps(content),
-        content_type="application/json",
-        headers=request[HEADERS_KEY],
-    )
+    body = content if isinstance(content, bytes) else orjson.dumps(content)
+    return HttpAnswer(status, {"Content-Type": "application/json"}, body)

@@ -1,152 +1,290 @@
-"""aiohttp's server, changed so that its errors and logs repeat nothing of a request."""
+"""One connection of a caller: its requests in turn, and their answers.
+
+Each request has a task, which ends with the connection. What a caller sends ahead waits here up
+to a bound, and is not looked at before the request before it is answered.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, cast
 
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
-from aiohttp.web_protocol import RequestHandler
-
-from router.errors import HeadersTooLarge, InternalError, InvalidRequest, RouterError
+from router.errors import InternalError, RouterError
+from router.http.answers import Handler, HttpAnswer, error_answer
+from router.http.http_request import HttpRequest
 from router.http.incoming import REQUEST_ID, new_request_id
 from router.http.reading import Reading, hang_up, unread
+from router.http.request_head import RequestHead, end_of_head
 from router.http.sites import ALWAYS
-from router.requests.dialects import OPENAI, Dialect, Problem
+from router.http.writing import send_whole
+from router.requests.dialects import OPENAI, Problem
 
 logger = logging.getLogger("router.http")
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
 _KEEP_ALIVE = 75.0  # seconds; also how long the headers of a request may take
-HEADERS_KEY = web.RequestKey[Mapping[str, str]]("headers")  # that every answer has
-
 _LOOKS = 8  # at what the other end has read, in the time that it has
-# Seconds, and a number: a silent other end that is gone is noticed within a minute.
-_KEEP_ALIVE_PROBES = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
-
+_MOST_KEPT = 128 * 1024  # bytes of a body that is not read, and of what is sent ahead
 _LINGER = 2.0  # seconds to read on after an early refusal, so that it is seen
+# Seconds, and a number: a silent other end that is gone is noticed within a minute.
+_PROBES = {
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 30,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 10,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 3,
+}
 
 
-class QuietServer(web.Server):
-    """Makes connections: not too many, and their errors repeat nothing of the request."""
+class ConnectionOwner(Protocol):
+    """What a connection asks of its server.
 
-    def __init__(self, handler: Handler, most_connections: int, read_timeout: float) -> None:
-        self._most, self.read_timeout = most_connections, read_timeout
-        super().__init__(
-            handler,
-            handler_cancellation=True,  # off by default, and then callers leave unnoticed
-            keepalive_timeout=_KEEP_ALIVE,
-            lingering_time=_LINGER,
-            access_log=None,  # aiohttp's prints query strings
-            auto_decompress=False,
-            logger=logger,
-        )
+    `read_timeout`: seconds in which a caller has to read some of its answer; `longest`: seconds
+    for a whole request. `leaving`: no further request is taken.
+    """
 
-    def __call__(self) -> RequestHandler:
-        return _QuietConnection(self, loop=self._loop, **self._kwargs)
+    handler: Handler
+    read_timeout: float
+    longest: float
+    leaving: bool
 
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        if len(self._connections) > self._most:
-            self._make_room()
+    def add(self, connection: Connection) -> None: ...
 
-    def _make_room(self) -> None:
-        """Hang up the oldest connection that is in no request: at worst the new one."""
-        for connection in self.connections:
-            if isinstance(connection, _QuietConnection) and connection.is_idle:
-                connection.force_close()
-                return
+    def forget(self, connection: Connection) -> None: ...
+
+    def date(self) -> str: ...
 
 
-class _QuietConnection(RequestHandler):
+class Connection(asyncio.Protocol):
     """It ends when what it sends is not read, whatever it waits for meanwhile.
 
     Where nothing is under way, the kernel finds out that the other end is gone.
     """
 
-    __slots__ = ("_patience", "_reading", "_timer", "gave_up")
+    __slots__ = (
+        "_drained",
+        "_held_back",
+        "_lingers",
+        "_loop",
+        "_owner",
+        "_reading",
+        "_received",
+        "_request",
+        "_seen",
+        "_sent",
+        "_since",
+        "_task",
+        "_timer",
+        "_transport",
+        "gave_up",
+        "paused",
+    )
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        assert isinstance(self._manager, QuietServer)  # noqa: S101 - it made this connection
-        self.gave_up = False
-        self._patience = self._manager.read_timeout
-        self._reading = Reading(self._patience, self._loop.time())
-        self._look_later()
-        for option, seconds in _KEEP_ALIVE_PROBES.items():
-            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, seconds)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._timer.cancel()
-        super().connection_lost(exc)
-
-    def _look_later(self) -> None:
-        self._timer = self._loop.call_later(self._patience / _LOOKS, self._look)
-
-    def _look(self) -> None:
-        if self.transport is None:
-            return
-        request, now = self._current_request, self._loop.time()
-        sent = request.writer.output_size if request is not None else 0
-        if not self._reading.has_stalled(now, sent, unread(self.transport)):
-            self._look_later()
-            return
-        self.gave_up = True
-        logger.info("an answer is not read: READ_TIMEOUT is over, the connection ends")
-        hang_up(self.transport)
+    def __init__(self, owner: ConnectionOwner) -> None:
+        self._owner, self._loop = owner, asyncio.get_running_loop()
+        self._received, self._seen = b"", 0  # not parsed yet, and so much looked at in vain
+        self._request: HttpRequest | None = None  # in progress
+        self._task: asyncio.Task[None] | None = None  # that answers it
+        self._drained: asyncio.Future[None] | None = None
+        self._sent = 0  # bytes, of all answers
+        self._held_back = self._lingers = False
+        self.paused = self.gave_up = False
 
     @property
     def is_idle(self) -> bool:
-        return not (self._current_request or self._messages or self._force_close)
+        return not (self._task or self._lingers or self._transport.is_closing())
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,  # noqa: ARG002
-        status: int = 500,  # noqa: ARG002
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002
-    ) -> web.StreamResponse:
-        """Answer what is not HTTP. aiohttp's own answer and log hold the start of the
-        header at fault, which can be a token."""
-        if isinstance(exc, ConnectionError):  # the caller left, or the answer broke off
-            raise exc
-        if not isinstance(exc, HttpProcessingError):
-            logger.error("a defect of the router", exc_info=exc)
-            defect = InternalError("The router failed on this request. Its log says why.")
-            return error_response(Problem.of(defect), _headers(), OPENAI)
-        logger.info("a request that is not valid HTTP (%s)", type(exc).__name__)
-        # aiohttp counts headers as well as their bytes, and tells the one only by its text.
-        too_large = isinstance(exc, LineTooLong) or "Too many headers" in str(exc)
-        error: RouterError = (
-            HeadersTooLarge("The request line or the headers are too long.")
-            if too_large
-            else InvalidRequest("This is not a valid HTTP request.")
-        )
-        response = error_response(Problem.of(error), _headers(), OPENAI)
-        response.force_close()
-        return response
+    @property
+    def ends(self) -> bool:
+        return self._owner.leaving
+
+    @property
+    def over(self) -> bool:
+        return self._transport.is_closing()
+
+    def leave(self) -> None:
+        """End it as soon as its request is answered."""
+        if self.is_idle:
+            self.close()
+
+    def close(self) -> None:
+        """End it, once what was written is sent."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    # --- the transport's calls -------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        for (level, option), value in _PROBES.items():
+            transport.get_extra_info("socket").setsockopt(level, option, value)
+        self._since = self._loop.time()  # of the request, or that there is none
+        self._reading = Reading(self._owner.read_timeout, self._since)
+        self._look_later()
+        self._owner.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._timer.cancel()
+        self._received = b""
+        if self._task is not None:
+            self._task.cancel()
+        self._owner.forget(self)
+
+    def eof_received(self) -> None:
+        """A caller that closes its half has left."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingers:
+            return
+        if self._request is not None:
+            data = self._request.body.feed(data)
+            if self._request.body.waiting > _MOST_KEPT:
+                self._hold_back()
+        if data:
+            self._received += data
+            if self._request is None:
+                self._begin()
+            elif len(self._received) > _MOST_KEPT:
+                self._hold_back()
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    # --- one request after the other -------------------------------------------------
+
+    def _begin(self) -> None:
+        """Begin with the next request, if its head is there."""
+        data = self._received
+        if data[0] < 32:
+            data = data.lstrip(b"\r\n")  # as old clients send behind a body
+        try:
+            end = end_of_head(data, self._seen)
+            if not end:
+                self._received, self._seen = data, len(data)
+                return
+            head = RequestHead.read(data[:end])
+        except RouterError as error:
+            self._refuse(error)
+            return
+        self._seen, self._since = 0, self._loop.time()
+        request = self._request = HttpRequest(head, self)
+        self._received = request.body.feed(data[end:])
+        self._task = self._loop.create_task(self._answer(request))
+
+    async def _answer(self, request: HttpRequest) -> None:
+        whole = False
+        try:
+            answer = await self._owner.handler(request)
+            if answer is not None:
+                send_whole(request, answer.status, answer.headers, answer.body)
+            while self.paused:
+                await self.drained()
+            whole = True
+        except ConnectionError:
+            pass  # the caller left, or the answer broke off
+        except Exception:
+            logger.exception("a defect of the router")
+            if not request.status:
+                self._tell(request, _defect())
+        finally:
+            self._end(request, whole=whole)
+
+    def _end(self, request: HttpRequest, *, whole: bool) -> None:
+        self._task = self._request = None
+        if self._transport.is_closing():
+            return
+        if not whole or self._owner.leaving:
+            self.close()
+        elif not request.keeps:
+            self._close_late(request)
+        else:
+            self._since = self._loop.time()
+            if self._received:
+                self._begin()
+            self.read_on()
+
+    def _close_late(self, request: HttpRequest | None) -> None:
+        """Where more of a body may come, take it in: else the kernel would drop the answer."""
+        if request is not None and request.body.complete:
+            self.close()
+            return
+        self._lingers, self._received = True, b""
+        self.read_on()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._loop.call_later(_LINGER, self._transport.close)
+
+    def _refuse(self, error: RouterError) -> None:
+        """Answer what is not HTTP, and repeat nothing of it: that can be a token."""
+        logger.info("a request that is not valid HTTP (%s)", error.code)
+        request = HttpRequest(RequestHead(), self)
+        request.keeps = False
+        self._tell(request, error_answer(Problem.of(error), OPENAI))
+        self._close_late(None)
+
+    def _tell(self, request: HttpRequest, answer: HttpAnswer) -> None:
+        request.always = request.always or {REQUEST_ID: new_request_id(), **ALWAYS}
+        request.keeps = False
+        send_whole(request, answer.status, answer.headers, answer.body)
+
+    # --- what a request asks for -----------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            raise ConnectionResetError("the caller left")
+        self._sent += len(data)
+        self._transport.write(data)
+
+    async def drained(self) -> None:
+        """Wait until the caller has read most of what it was sent."""
+        while self.paused:
+            self._drained = self._loop.create_future()
+            try:
+                await self._drained
+            finally:
+                self._drained = None
+
+    def date(self) -> str:
+        return self._owner.date()
+
+    def read_on(self) -> None:
+        if self._held_back and len(self._received) <= _MOST_KEPT:
+            self._held_back = False
+            self._transport.resume_reading()
+
+    def _hold_back(self) -> None:
+        if not self._held_back:
+            self._held_back = True
+            self._transport.pause_reading()
+
+    # --- time ------------------------------------------------------------------------
+
+    def _look_later(self) -> None:
+        every = min(self._owner.read_timeout, _KEEP_ALIVE) / _LOOKS
+        self._timer = self._loop.call_later(every, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        stalled = self._reading.has_stalled(now, self._sent, unread(self._transport))
+        if stalled or (self._task is not None and now - self._since >= self._owner.longest):
+            self.gave_up = True
+            logger.info("an answer is not read: READ_TIMEOUT is over, the connection ends")
+            hang_up(self._transport)
+            return
+        if self.is_idle and now - self._since >= _KEEP_ALIVE:
+            self.close()
+        self._look_later()
 
 
-def was_given_up(request: web.BaseRequest) -> bool:
-    """Whether its connection ended because the answer was not read."""
-    connection = request.protocol
-    return isinstance(connection, _QuietConnection) and connection.gave_up
-
-
-def error_response(
-    problem: Problem, headers: Mapping[str, str], dialect: Dialect, **more: str
-) -> web.Response:
-    return web.Response(
-        status=problem.status,
-        body=dialect.body(problem),
-        headers={**problem.headers, **headers, **more},
-    )
-
-
-def _headers() -> Mapping[str, str]:
-    """Of an answer to what is no request."""
-    return {REQUEST_ID: new_request_id(), **ALWAYS}
+def _defect() -> HttpAnswer:
+    told = InternalError("The router failed on this request. Its log says why.")
+    return error_answer(Problem.of(told), OPENAI)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from aiohttp import web
-
-from router.http.connection import HEADERS_KEY
+from router.http.http_request import HttpRequest
+from router.http.writing import AnswerWriter
 
 _STREAM = {
     "Content-Type": "text/event-stream",
@@ -16,17 +15,14 @@ _STREAM = {
 }
 
 
-async def event_stream(
-    request: web.BaseRequest, events: AsyncGenerator[bytes]
-) -> web.StreamResponse:
+async def event_stream(request: HttpRequest, events: AsyncGenerator[bytes]) -> None:
     """Send events as they come. An error before the first has a response of its own."""
     async with aclosing(events):
         first = await anext(events)
-        response = web.StreamResponse(headers=_STREAM)
-        response.headers.update(request[HEADERS_KEY])
-        await response.prepare(request)
-        await response.write(first)
+        writer = AnswerWriter(request, 200, _STREAM)
+        writer.write(first)
         async for event in events:
-            await response.write(event)
-    await response.write_eof()
-    return response
+            if request.wire.paused:
+                await request.wire.drained()
+            writer.write(event)
+    writer.end()

@@ -8,9 +8,6 @@ import re
 from collections.abc import Iterator
 from weakref import WeakValueDictionary
 
-from aiohttp import HttpVersion11, web
-from aiohttp.web_protocol import RequestPayloadError
-
 from router.errors import (
     BodyTooLarge,
     InvalidRequest,
@@ -18,6 +15,9 @@ from router.errors import (
     UnsupportedEncoding,
     UploadTimeout,
 )
+from router.http.chunks import BrokenBody
+from router.http.headers import Headers
+from router.http.http_request import HttpRequest
 from router.requests.trace_context import PARENT, STATE, Trace, read_trace
 from router.side_process import Body
 
@@ -29,34 +29,33 @@ _WHOLE = 1024 * 1024  # bytes; one copy of more would hold up the loop
 _LARGE_AT_ONCE = 32  # of the largest, before others are refused
 
 
-def offered_keys(request: web.BaseRequest) -> Iterator[str]:
+def offered_keys(headers: Headers) -> Iterator[str]:
     """The keys of a request: `Authorization: Bearer`, or Anthropic's `x-api-key`."""
-    for value in request.headers.getall("Authorization", ()):
+    for value in headers.getall("authorization"):
         scheme, _, key = value.partition(" ")
         if scheme.lower() == "bearer":
             yield key.strip()
-    yield from request.headers.getall("x-api-key", ())
+    yield from headers.getall("x-api-key")
 
 
-def hf_token(request: web.BaseRequest) -> str | None:
+def hf_token(headers: Headers) -> str | None:
     """The caller's Hub token, unchecked. Raises `InvalidRequest` for more than one."""
-    values = request.headers.getall("X-HF-Token", [])
+    values = headers.getall("x-hf-token")
     if len(values) > 1:
         raise InvalidRequest("`X-HF-Token` is there more than once.", param="X-HF-Token")
     return values[0] if values else None
 
 
-def trace_of(request: web.BaseRequest) -> Trace | None:
+def trace_of(headers: Headers) -> Trace | None:
     """The caller's trace, where it tells a valid one."""
-    headers = request.headers
     if PARENT not in headers:  # as a rule
         return None
-    return read_trace(headers.getall(PARENT), headers.getall(STATE, ()))
+    return read_trace(headers.getall(PARENT), headers.getall(STATE))
 
 
-def request_id_of(request: web.BaseRequest) -> str:
+def request_id_of(headers: Headers) -> str:
     """The caller's own id, if it is a plausible one, else a new one."""
-    own = request.headers.get(REQUEST_ID, "")
+    own = headers.get("x-request-id")
     return own if _PLAUSIBLE_ID.fullmatch(own) else new_request_id()
 
 
@@ -77,7 +76,7 @@ class BodyReader:
         self._small = min(_SMALL, limit)
         self._steps: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def read_json(self, request: web.BaseRequest, caller: str) -> Body:
+    async def read_json(self, request: HttpRequest, caller: str) -> Body:
         """Return the whole body, in pieces where it is long.
 
         Raises `InvalidRequest`, `UnsupportedEncoding`, `BodyTooLarge`, `UploadTimeout` and
@@ -88,20 +87,14 @@ class BodyReader:
             raise InvalidRequest(
                 "Send the body as JSON, with `Content-Type: application/json`."
             )
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedEncoding("Send the body uncompressed.")
-        if (request.content_length or 0) > self._limit:
+        if (request.head.length or 0) > self._limit:
             raise self._too_large()
-        expects = request.headers.get("Expect", "").lower() == "100-continue"
-        if expects and request.version >= HttpVersion11:  # RFC 9110, 10.1.1
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # the answer itself has not begun
-        content = request.content
-        if content.is_eof() and content.total_bytes <= self._small:  # it came with its head
-            try:
-                return content.read_nowait()
-            except RequestPayloadError:
-                raise _broken_off() from None
+        request.ask_for_body()
+        body = request.body
+        if body.complete and body.waiting <= self._small:  # it came with its head
+            return body.take()
         try:
             async with asyncio.timeout(self._patience):
                 return await self._read(request, self._steps.setdefault(caller, asyncio.Lock()))
@@ -109,16 +102,16 @@ class BodyReader:
             raise UploadTimeout(
                 f"The body did not arrive within {self._patience:g} s."
             ) from None
-        except RequestPayloadError:
-            raise _broken_off() from None
+        except BrokenBody:
+            raise InvalidRequest("The body broke off, or its chunks are malformed.") from None
 
-    async def _read(self, request: web.BaseRequest, step: asyncio.Lock) -> Body:
+    async def _read(self, request: HttpRequest, step: asyncio.Lock) -> Body:
         pieces: list[bytes] = []
         # A chunk can be one byte: a list of these would take 40 times the space.
         last = bytearray()
         size = held = 0
         try:
-            async for chunk in request.content.iter_any():
+            while chunk := await request.read():
                 size += len(chunk)
                 if size > self._limit:
                     raise self._too_large()
@@ -140,7 +133,3 @@ class BodyReader:
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The body is too large: at most {self._limit} bytes.")
-
-
-def _broken_off() -> InvalidRequest:
-    return InvalidRequest("The body broke off, or its chunks are malformed.")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from aiohttp import web
-
-from router.http.answers import READ, method_not_allowed
-from router.http.connection import HEADERS_KEY
+from router.http.answers import READ, HttpAnswer, method_not_allowed
+from router.http.http_request import HttpRequest
 
 PATH = "/metrics"
 _FORMAT = "text/plain; version=0.0.4; charset=utf-8"
@@ -31,9 +29,8 @@ class MetricsRoutes:
     def has(self, path: str) -> bool:
         return path == PATH
 
-    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: HttpRequest) -> HttpAnswer:
         if request.method not in READ:
             return method_not_allowed(request, *READ)
-        response = web.Response(body=await self._metrics.text(), headers=request[HEADERS_KEY])
-        response.headers.update({"Content-Type": _FORMAT, "Cache-Control": "no-store"})
-        return response
+        headers = {"Content-Type": _FORMAT, "Cache-Control": "no-store"}
+        return HttpAnswer(200, headers, await self._metrics.text())

@@ -6,10 +6,11 @@ import hmac
 from dataclasses import dataclass
 from typing import Protocol
 
-from aiohttp import web
-
 from router.errors import InvalidApiKey, RouteNotFound, RouterError
+from router.http.answers import HttpAnswer
+from router.http.http_request import HttpRequest
 from router.http.incoming import offered_keys
+from router.http.request_head import RequestHead
 from router.http.sites import Sites
 from router.secrets import Secret, digest_of
 
@@ -59,8 +60,8 @@ class OperatorRoutes(Protocol):
         """Whether a path is theirs."""
         ...
 
-    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer the operator. Raises `RouterError`."""
+    async def serve(self, request: HttpRequest) -> HttpAnswer | None:
+        """Answer the operator. None: it was sent already. Raises `RouterError`."""
         ...
 
 
@@ -76,34 +77,35 @@ class OperatorGuard:
     admin_key: Secret | None = None
     on_loopback: bool = False
 
-    def check(self, request: web.BaseRequest) -> None:
+    def check(self, head: RequestHead) -> None:
         """Raises `InvalidApiKey` for a wrong key, and `RouteNotFound` where there is no
         key: then the operator's routes do not exist for this caller."""
         if self.admin_key is None:
-            if not self._is_local(request):
+            if not self._is_local(head):
                 raise RouteNotFound("No such route.")
             return
         known = self.admin_key.digest
         # Every offered key is compared, so that the time tells nothing.
-        if not sum(hmac.compare_digest(digest_of(key), known) for key in offered_keys(request)):
+        offered = map(digest_of, offered_keys(head.headers))
+        if not sum(hmac.compare_digest(digest, known) for digest in offered):
             raise InvalidApiKey("This is for the operator: send ADMIN_API_KEY as the API key.")
 
-    def admits(self, request: web.BaseRequest, routes: OperatorRoutes) -> bool:
+    def admits(self, head: RequestHead, routes: OperatorRoutes) -> bool:
         """False: to this caller, the operator's routes do not exist. Raises `InvalidApiKey`."""
         if self.admin_key is not None and not routes.shows_data:
             return True
         try:
-            self.check(request)
+            self.check(head)
         except RouteNotFound:
             return False
         return True
 
-    def _is_local(self, request: web.BaseRequest) -> bool:
-        if not self.on_loopback or any(map(_is_proxys, request.headers)):
+    def _is_local(self, head: RequestHead) -> bool:
+        if not self.on_loopback or any(map(_is_proxys, head.headers)):
             return False
         try:
-            _THIS_MACHINE.check_host(request.raw_path, request.headers)
-            _THIS_MACHINE.check_page(request.headers)
+            _THIS_MACHINE.check_host(head.target, head.headers)
+            _THIS_MACHINE.check_page(head.headers)
         except RouterError:
             return False
         return True
@@ -111,5 +113,4 @@ class OperatorGuard:
 
 def _is_proxys(name: str) -> bool:
     """Whether a header says that a proxy has passed the request on."""
-    name = name.lower()
     return name in _PROXIED or name.startswith(_PROXIED_BEGIN)

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 
-from aiohttp import web
-
 from router.errors import RouteNotFound
-from router.http.answers import READ, method_not_allowed
-from router.http.connection import HEADERS_KEY
+from router.http.answers import READ, HttpAnswer, method_not_allowed
+from router.http.http_request import HttpRequest
 
 ROOT = "/ui"
 _FIRST = "index.html"
@@ -71,19 +69,17 @@ class PageRoutes:
     def has(self, path: str) -> bool:
         return path == ROOT or path.startswith(f"{ROOT}/")
 
-    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: HttpRequest) -> HttpAnswer:
         if request.method not in READ:
             return method_not_allowed(request, *READ)
-        always = request[HEADERS_KEY]
         if request.path == ROOT:
             # Relative, for a proxy that serves this below a path of its own.
-            return web.Response(status=308, headers={**always, "Location": "ui/"})
+            return HttpAnswer(308, {"Location": "ui/"})
         file = self._files.get(request.path.removeprefix(f"{ROOT}/") or _FIRST)
         if file is None:
             raise RouteNotFound("No such file of the operator's page.")
-        headers = {**always, **self._headers, "ETag": file.tag}
-        if file.tag in request.headers.get("If-None-Match", ""):
-            return web.Response(status=304, headers=headers)
-        return web.Response(
-            body=file.content, content_type=file.content_type, charset="utf-8", headers=headers
-        )
+        headers = {**self._headers, "ETag": file.tag}
+        if file.tag in request.headers.get("if-none-match"):
+            return HttpAnswer(304, headers)
+        headers["Content-Type"] = f"{file.content_type}; charset=utf-8"
+        return HttpAnswer(200, headers, file.content)

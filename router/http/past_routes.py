@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from aiohttp import web
-
-from router.http.answers import READ, json_answer, method_not_allowed
+from router.http.answers import READ, HttpAnswer, json_answer, method_not_allowed
 from router.http.event_answers import event_stream
+from router.http.http_request import HttpRequest
 
 _JOURNAL, _ACTIVITY = "/admin/journal", "/admin/activity"
 _MODELS, _LOGS = "/admin/models/", "/logs"
@@ -47,16 +46,17 @@ class PastRoutes:
     def has(self, path: str) -> bool:
         return path in (_JOURNAL, _ACTIVITY) or _model_of(path) != ""
 
-    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: HttpRequest) -> HttpAnswer | None:
         if request.method not in READ:
             return method_not_allowed(request, *READ)
         if model := _model_of(request.path):
-            if request.query.get("follow") in ("1", "true") and request.method == "GET":
-                return await event_stream(request, self._past.follow_log(model))
-            return json_answer(request, self._past.log(model))
+            if request.head.query("follow") in ("1", "true") and request.method == "GET":
+                await event_stream(request, self._past.follow_log(model))
+                return None
+            return json_answer(self._past.log(model))
         if request.path == _JOURNAL:
-            return json_answer(request, await self._past.journal())
-        return json_answer(request, self._past.activity())
+            return json_answer(await self._past.journal())
+        return json_answer(self._past.activity())
 
 
 def _model_of(path: str) -> str:

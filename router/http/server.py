@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from aiohttp import HttpVersion11, web
-
 from router.access.keyring import Keyring
-from router.access.rates import Usage
 from router.config.hosts import is_loopback
 from router.errors import (
     InternalError,
     RouteNotFound,
     RouterError,
 )
-from router.http.answers import READ, RECORD, json_answer, method_not_allowed, refused
-from router.http.connection import (
-    HEADERS_KEY,
-    Handler,
-    QuietServer,
-    was_given_up,
-)
+from router.http.answers import READ, HttpAnswer, json_answer, method_not_allowed, refused
+from router.http.connections import Connections
+from router.http.http_request import HttpRequest
 from router.http.incoming import (
     REQUEST_ID,
     BodyReader,
@@ -35,6 +29,7 @@ from router.http.incoming import (
     trace_of,
 )
 from router.http.operator import OperatorGuard, OperatorRoutes
+from router.http.passing_on import pass_on
 from router.http.refusals import Refusals
 from router.http.sites import Sites
 from router.openapi.document import PATH as DOCUMENT
@@ -53,8 +48,10 @@ _HEALTH = ("/ping", "/health")
 _MODELS = "/v1/models"
 _LAST_MOMENT = 1.0  # seconds for a request that was cut off to clean up
 _SLOW_READER = 10.0  # seconds on top of the service's own deadline
-_CALLER = web.RequestKey("caller", str)  # by its API key
-_USAGE = web.RequestKey("usage", Usage)  # of its API key, which the request counts against
+
+# An answer; None: it was sent already; or what the service is to answer.
+Found = HttpAnswer | AbstractAsyncContextManager[Response] | None
+Route = Callable[[HttpRequest], Awaitable[Found]]
 
 
 class HttpServer:
@@ -101,7 +98,7 @@ class HttpServer:
         self._refusals = Refusals()
         self._document = Document()
         self._operator, self._admin_key = operator, admin_key
-        self._servers: list[QuietServer] = []
+        self._servers: list[Connections] = []
         self._listeners: list[asyncio.Server] = []
         self._active: set[asyncio.Task[Any]] = set()
         self._cut_off: set[asyncio.Task[Any]] = set()
@@ -109,19 +106,23 @@ class HttpServer:
     async def start(self, host: str, port: int, health_port: int | None = None) -> int:
         """Listen, with `/ping` and `/health` alone on `health_port`. Returns the port
         (of use where `port` is 0)."""
-        listener = await self._listen(partial(self._handle, self._serve), host, port)
+        listener = await self._listen(self._serve, host, port)
         if health_port not in (None, port):
-            serve = partial(self._handle, self._serve_health)
             try:
-                await self._listen(serve, host, health_port)
+                await self._listen(self._serve_health, host, health_port)
             except OSError:
                 listener.close()
                 raise
         bound: int = listener.sockets[0].getsockname()[1]
         return bound
 
-    async def _listen(self, handler: Handler, host: str, port: int | None) -> asyncio.Server:
-        server = QuietServer(handler, self._max_connections, self._read_timeout)
+    async def _listen(self, serve: Route, host: str, port: int | None) -> asyncio.Server:
+        server = Connections(
+            partial(self._handle, serve),
+            most=self._max_connections,
+            read_timeout=self._read_timeout,
+            longest=self._longest,
+        )
         listener = await asyncio.get_running_loop().create_server(
             server, host, port, backlog=1024, start_serving=False
         )
@@ -137,7 +138,7 @@ class HttpServer:
         for listener in self._listeners:
             listener.close()
         for server in self._servers:
-            server.pre_shutdown()
+            server.leave()
         if self._active:
             _, late = await asyncio.wait(self._active, timeout=patience)
             self._cut_off |= late
@@ -145,106 +146,103 @@ class HttpServer:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=_LAST_MOMENT)
-        await asyncio.gather(*(server.shutdown(_LAST_MOMENT) for server in self._servers))
+        await asyncio.gather(*(server.close(_LAST_MOMENT) for server in self._servers))
         self._recorder.flush()
 
-    async def _handle(self, serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, serve: Route, request: HttpRequest) -> HttpAnswer | None:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - aiohttp runs each request in a task
+        assert task is not None  # noqa: S101 - each request has a task
         self._active.add(task)
-        request[HEADERS_KEY] = {
-            REQUEST_ID: request_id_of(request),
+        request.always = {
+            REQUEST_ID: request_id_of(request.headers),
             **self._sites.response_headers(request.headers),
         }
         probe = request.path in _HEALTH
-        record = request[RECORD] = Record() if probe else self._open_record(request)
+        record = request.record = Record() if probe else self._open_record(request)
         try:
-            async with asyncio.timeout(self._longest):
-                response = await self._guarded(partial(self._admit, serve), request)
-            record.end(Outcome.OK, status=response.status)
-            return response
-        except TimeoutError:
-            record.end(Outcome.NOT_READ)
-            raise ConnectionResetError("the answer was not read in time") from None
+            answer = await self._guarded(serve, request)
+            record.end(Outcome.OK, status=request.status if answer is None else answer.status)
+            return answer
         finally:
             self._active.discard(task)
             if record.running:
                 record.end(self._how_cut_off(request, task))
-            if (usage := request.get(_USAGE)) is not None:
-                usage.end(record.tokens)
+            if request.usage is not None:
+                request.usage.end(record.tokens)
             if probe:
                 logger.debug("%s %s", request.path, record.status or record.outcome)
             else:
                 self._recorder.close(record)
 
-    def _how_cut_off(self, request: web.BaseRequest, task: asyncio.Task[Any]) -> str:
+    def _how_cut_off(self, request: HttpRequest, task: asyncio.Task[Any]) -> str:
         if task in self._cut_off:
             return Outcome.SHUT_DOWN
-        return Outcome.NOT_READ if was_given_up(request) else Outcome.CALLER_LEFT
+        return Outcome.NOT_READ if request.wire.gave_up else Outcome.CALLER_LEFT
 
-    def _open_record(self, request: web.BaseRequest) -> Record:
+    def _open_record(self, request: HttpRequest) -> Record:
         """Of known words only: a path or a method can be anything."""
         path = request.path
         route = path if path == DOCUMENT else known_route(path)
         method = request.method if request.method in (*READ, "POST") else "-"
-        request_id, chosen = request[HEADERS_KEY][REQUEST_ID], REQUEST_ID in request.headers
+        request_id, chosen = request.always[REQUEST_ID], "x-request-id" in request.headers
         return self._recorder.open(
             route,
             method=method,
             request_id=request_id,
             chosen=chosen,
-            trace=trace_of(request),
+            trace=trace_of(request.headers),
         )
 
-    async def _guarded(self, serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
+    async def _guarded(self, serve: Route, request: HttpRequest) -> HttpAnswer | None:
         """Every failure before the head becomes an error in the dialect of its route."""
         try:
-            return await serve(request)
+            found = self._admit(request) or await serve(request)
+            if found is None or isinstance(found, HttpAnswer):
+                return found
+            async with found as response:
+                await pass_on(response, request)
+            return None
         except RouterError as error:
             # Without the frames: they hold what has come of the body, while the refusal waits.
             refusal = error.with_traceback(None)
             refusal.__context__ = None
         except Exception as defect:
-            begun = request.writer.output_size > 0 or request.transport is None
+            begun = request.status or request.wire.over
             if begun and isinstance(defect, ConnectionError):
                 raise  # the caller left, or the answer broke off: nobody is left to tell
             logger.exception("a defect of the router")
             if begun:
-                request[RECORD].break_off(InternalError.code)
+                request.record.break_off(InternalError.code)
                 raise ConnectionResetError("the answer broke off") from None
             refusal = InternalError("The router failed on this request. Its log says why.")
-        await self._refusals.hold(request.get(_CALLER, ""))
+        await self._refusals.hold(request.caller)
         return refused(request, refusal)
 
-    async def _admit(self, serve: Handler, request: web.BaseRequest) -> web.StreamResponse:
-        """Serve what no foreign web page sent, and answer browsers that ask first."""
-        headers = request.headers
+    def _admit(self, request: HttpRequest) -> HttpAnswer | None:
+        """Let in what no foreign web page sent, and answer browsers that ask first."""
+        head = request.head
         # RunPod's probes of /ping choose their host by themselves.
-        if self._sites.on_loopback or request.path not in _HEALTH:
-            self._sites.check_host(request.raw_path, headers)
-        self._sites.check_page(headers)
-        allowed = self._sites.preflight(request.method, headers)
-        if allowed is not None:
-            always = request[HEADERS_KEY]
-            return web.Response(status=204, headers={**always, **allowed})
-        return await serve(request)
+        if self._sites.on_loopback or head.path not in _HEALTH:
+            self._sites.check_host(head.target, head.headers)
+        self._sites.check_page(head.headers)
+        allowed = self._sites.preflight(head.method, head.headers)
+        return None if allowed is None else HttpAnswer(204, allowed)
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = request.path  # decoded, without the query, which means nothing here
+    async def _serve(self, request: HttpRequest) -> Found:
+        path = request.path
         if path in _HEALTH:
             return await self._serve_health(request)
         routes = self._operators(path)
-        if routes is not None and self._guard.admits(request, routes):
+        if routes is not None and self._guard.admits(request.head, routes):
             if routes.shows_data or self._admin_key is None:
                 # Refusals of the operator don't wait for those of callers without a key.
-                request[_CALLER] = OPERATOR
-                request[RECORD].is_operators(routes.label)
+                request.caller = OPERATOR
+                request.record.is_operators(routes.label)
             else:  # anybody
-                request[RECORD].is_for_anybody(routes.label)
+                request.record.is_for_anybody(routes.label)
             return await routes.serve(request)
-        caller = request[_CALLER] = self._keys.caller(offered_keys(request))
-        record = request[RECORD]
-        record.is_from(caller, self._keys.name(caller))
+        caller = request.caller = self._keys.caller(offered_keys(request.headers))
+        request.record.is_from(caller, self._keys.name(caller))
         if path == _MODELS or path.startswith(_MODELS + "/"):
             return await self._serve_models(request, path, caller)
         if path == DOCUMENT:
@@ -253,20 +251,18 @@ class HttpServer:
             raise RouteNotFound(f"No such route. There are: {', '.join([*ROUTES, _MODELS])}.")
         if request.method != "POST":
             return method_not_allowed(request, "POST")
-        token = hf_token(request)
-        if (usage := self._keys.begin(caller)) is not None:
-            request[_USAGE] = usage
+        token = hf_token(request.headers)
+        request.usage = self._keys.begin(caller)
         # Not named here: a body of 32 MiB would be there twice until the answer ends.
-        async with self._service.open(
+        return self._service.open(
             Request(
                 path,
                 await self._bodies.read_json(request, caller),
                 token,
                 caller,
-                record,
+                request.record,
             )
-        ) as response:
-            return await _send(response, request)
+        )
 
     def _operators(self, path: str) -> OperatorRoutes | None:
         return next((routes for routes in self._operator if routes.has(path)), None)
@@ -277,7 +273,7 @@ class HttpServer:
         here = self._sites.on_loopback and not self._keys.needed
         return OperatorGuard(self._admin_key, on_loopback=here)
 
-    async def _serve_health(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _serve_health(self, request: HttpRequest) -> HttpAnswer:
         """`/ping` as RunPod reads it: 204 starting, 200 ready, 503 leaving."""
         if request.path not in _HEALTH:
             raise RouteNotFound("Only /ping and /health are here.")
@@ -286,47 +282,21 @@ class HttpServer:
         health = self._service.health()
         state = "leaving" if health.leaving else "ready" if health.ready else "starting"
         if request.path == "/health":
-            return json_answer(
-                request, {"status": state}, status=200 if state == "ready" else 503
-            )
+            return json_answer({"status": state}, status=200 if state == "ready" else 503)
         status = {"leaving": 503, "ready": 200, "starting": 204}[state]
-        return web.Response(status=status, headers=request[HEADERS_KEY])
+        return HttpAnswer(status)
 
-    def _serve_document(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _serve_document(self, request: HttpRequest) -> HttpAnswer:
         if request.method not in READ:
             return method_not_allowed(request, *READ)
-        return json_answer(request, self._document.written())
+        return json_answer(self._document.written())
 
-    async def _serve_models(
-        self, request: web.BaseRequest, path: str, caller: str
-    ) -> web.StreamResponse:
+    async def _serve_models(self, request: HttpRequest, path: str, caller: str) -> HttpAnswer:
         if request.method not in READ:
             return method_not_allowed(request, *READ)
-        token = hf_token(request)
+        token = hf_token(request.headers)
         if name := path.removeprefix(_MODELS).removeprefix("/"):
             card = await self._service.model(name, token, caller)
-            return json_answer(request, model_object(card, self._worker))
+            return json_answer(model_object(card, self._worker))
         cards = await self._service.models(token, caller)
-        return json_answer(request, model_list(cards, self._worker))
-
-
-async def _send(response: Response, request: web.BaseRequest) -> web.StreamResponse:
-    """Send a response as it arrives. Raises `ConnectionError` where it breaks off."""
-    sent = web.StreamResponse(status=response.status, headers=response.headers)
-    sent.headers.update(request[HEADERS_KEY])
-    # The head of an answer in one piece goes with its body: one packet instead of two.
-    sent._send_headers_immediately = response.streams  # noqa: SLF001
-    if request.version < HttpVersion11 and sent.content_length is None:
-        sent.force_close()  # only the end of the connection ends this body (RFC 9112, 9.3)
-    await sent.prepare(request)
-    try:
-        async for data in response:
-            await sent.write(data)
-    except RouterError as error:
-        # The head is sent, so the answer can only visibly break off.
-        request[RECORD].break_off(error.code)
-        raise ConnectionResetError(f"the answer broke off: {error.code}") from None
-    await sent.write_eof()
-    record = request[RECORD]
-    record.answer(response.status, response.failure, streams=response.streams)
-    return sent
+        return json_answer(model_list(cards, self._worker))

@@ -10,12 +10,12 @@ in a page can change that. Other clients say nothing about pages, and are not af
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from router.config.hosts import Authority, Origin, is_loopback
 from router.errors import HostNotAllowed, InvalidRequest, OriginNotAllowed
+from router.http.headers import Headers
 
 ANY = "*"
 
@@ -35,12 +35,6 @@ _PREFLIGHT = {
 _EXPOSED = "X-Request-Id, Retry-After, X-Should-Retry"
 _OWN_PAGES = {"same-origin", "none"}  # "none": the address bar
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://([^/?#]*)")
-
-
-class Headers(Protocol):
-    """The headers of a request."""
-
-    def getall(self, key: str, default: tuple[str, ...]) -> list[str] | tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +58,7 @@ class Sites:
 
         Raises `InvalidRequest` and `HostNotAllowed`.
         """
-        named = list(headers.getall("Host", ()))
+        named = list(headers.getall("host"))
         if len(named) > 1:
             raise InvalidRequest("The `Host` header is there more than once.")
         if ANY in self.hosts or not (self.on_loopback or self.hosts):
@@ -87,19 +81,19 @@ class Sites:
         """Raises `OriginNotAllowed` for a page of another origin that may not call."""
         if ANY in self.origins:
             return
-        if origins := headers.getall("Origin", ()):
+        if origins := headers.getall("origin"):
             if self.listed_origin(headers) is not None:
                 return
-            if len(origins) > 1 or not _is_own(origins[0], headers.getall("Host", ())):
+            if len(origins) > 1 or not _is_own(origins[0], headers.getall("host")):
                 raise _foreign()
-        for site in headers.getall("Sec-Fetch-Site", ()):
+        for site in headers.getall("sec-fetch-site"):
             if site not in _OWN_PAGES:
                 raise _foreign()
 
     def listed_origin(self, headers: Headers) -> str | None:
         """The origin of the page, as written, where CORS_ORIGINS lists it; `*` where all
         may call."""
-        origins = headers.getall("Origin", ()) if self.origins else ()
+        origins = headers.getall("origin") if self.origins else ()
         if len(origins) != 1:
             return None
         if ANY in self.origins:
@@ -118,10 +112,10 @@ class Sites:
 
     def preflight(self, method: str, headers: Headers) -> Mapping[str, str] | None:
         """The answer to a browser that asks what a listed page may send; else None."""
-        asks = headers.getall("Access-Control-Request-Method", ())
+        asks = headers.getall("access-control-request-method")
         if method != "OPTIONS" or not asks or self.listed_origin(headers) is None:
             return None
-        if headers.getall("Access-Control-Request-Private-Network", ()):
+        if headers.getall("access-control-request-private-network"):
             return {**_PREFLIGHT, "Access-Control-Allow-Private-Network": "true"}
         return _PREFLIGHT
 
@@ -136,7 +130,7 @@ class Sites:
         return False
 
 
-def _is_own(text: str, hosts: list[str] | tuple[str, ...]) -> bool:
+def _is_own(text: str, hosts: Sequence[str]) -> bool:
     """Whether an origin is that of the server, as the caller knows it. Where a proxy speaks
     HTTPS for this server, the scheme is not known here, and the port is that scheme's."""
     origin = Origin.read(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
-from tests.guards.mutations import always, body, drop, never, swap, text
+from tests.guards.mutations import always, body, drop, never, swap, text, without
 
 _BODIES, _TEST = "router/http/incoming.py", "tests/http/test_body.py::test_"
 _HTTP = "tests/http/test_server.py::test_"
@@ -15,7 +15,7 @@ GUARDS = (
     Guard(
         "A body announced as too large is not read",
         "router.http.incoming:BodyReader.read_json",
-        never("content_length"),
+        never("length"),
         _HTTP + "a_body_announced_as_too_large_is_refused_before_it_is_sent",
     ),
     Guard(
@@ -27,7 +27,7 @@ GUARDS = (
     Guard(
         "No body is decompressed",
         "router.http.incoming:BodyReader.read_json",
-        never("Content-Encoding"),
+        never("content-encoding"),
         _HTTP + "a_compressed_body_is_refused",
     ),
     Guard(
@@ -63,21 +63,21 @@ GUARDS = (
     ),
     Guard(
         "Connections are limited in number",
-        "router.http.connection:QuietServer.connection_made",
-        never("_connections"),
+        "router.http.connections:Connections.add",
+        never("_most"),
         "tests/security/test_abuse_over_http.py::"
         "test_idle_connections_are_bounded_and_leave_room",
     ),
     Guard(
         "No connection with a request is closed for another",
-        "router.http.connection:_QuietConnection.is_idle",
-        body("return not self._force_close"),
+        "router.http.connection:Connection.is_idle",
+        body("return not self._transport.is_closing()"),
         _TEST + "a_connection_with_a_request_is_not_closed_for_another",
     ),
     Guard(
         "After a body that was not read, the connection is closed",
-        "router.http.answers:refused",
-        never("is_eof"),
+        "router.http.writing:_head",
+        without("complete"),
         "tests/http/test_wire.py::test_a_refusal_before_the_body_ends_the_connection"
         "[/nowhere-Expect: 100-continue-404]",
     ),

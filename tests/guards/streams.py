@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.guards.guard import Guard
-from tests.guards.mutations import body, drop, never, swap
+from tests.guards.mutations import body, drop, never, swap, without
 
 _EVENTS = "tests/requests/test_event_stream.py::test_"
 _RESPONSE = "tests/requests/test_response.py::test_"
@@ -57,13 +57,13 @@ GUARDS = (
     Guard(
         "Only a plausible request id is repeated",
         "router.http.incoming:request_id_of",
-        body("return request.headers.get(REQUEST_ID, '')"),
+        body("return headers.get('x-request-id')"),
         _WIRE + "any_other_request_id_is_replaced",
     ),
     Guard(
         "A failed upload does not leave a connection that waits for the rest",
-        "router.http.answers:refused",
-        drop("force_close"),
+        "router.http.writing:_head",
+        without("complete"),
         "tests/http/test_server.py::test_a_body_that_does_not_arrive_is_given_up",
     ),
 )

@@ -6,12 +6,15 @@ import asyncio
 import io
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import ClassVar, cast
+from typing import cast
 
 import pytest
-from aiohttp import HttpVersion11, web
 
 from router.http import incoming as bodies
+from router.http.headers import Headers
+from router.http.http_request import HttpRequest
+from router.http.request_body import RequestBody
+from router.http.request_head import RequestHead
 from tests.doubles import whole
 from tests.eventually import eventually
 from tests.http.test_server import CHAT, raw, serving
@@ -123,27 +126,28 @@ async def test_a_body_of_tiny_chunks_is_kept_in_few_pieces() -> None:
 
 
 class SlowRequest:
-    """Of `aiohttp`'s, what a `BodyReader` looks at. Notes each chunk that is read."""
+    """Of a request, what a `BodyReader` looks at. Notes each chunk that is read."""
 
-    content_type, content_length = "application/json", None
-    headers: ClassVar[dict[str, str]] = {}
-    version = HttpVersion11
+    content_type = "application/json"
 
     def __init__(self, chunks: int, notes: list[str]) -> None:
-        self.content, self._chunks, self._notes = self, chunks, notes
+        self._chunks, self._notes = chunks, notes
+        self.head, self.headers, self.body = RequestHead(), Headers(), RequestBody(None)
 
-    def is_eof(self) -> bool:
-        return False
+    def ask_for_body(self) -> None:
+        pass
 
-    async def iter_any(self) -> AsyncIterator[bytes]:
-        for _ in range(self._chunks):
-            self._notes.append("chunk")
-            yield b" " * 1024 * 1024
+    async def read(self) -> bytes:
+        if not self._chunks:
+            return b""
+        self._chunks -= 1
+        self._notes.append("chunk")
+        return b" " * 1024 * 1024
 
 
 async def test_a_callers_large_bodies_are_read_a_chunk_in_each_turn_of_the_loop() -> None:
     reader, notes = bodies.BodyReader(32 * 1024 * 1024, 60.0), list[str]()
-    requests = [cast("web.BaseRequest", SlowRequest(5, notes)) for _ in range(8)]
+    requests = [cast("HttpRequest", SlowRequest(5, notes)) for _ in range(8)]
     reading = [asyncio.create_task(reader.read_json(request, "a")) for request in requests]
     while not all(task.done() for task in reading):
         notes.append("turn")

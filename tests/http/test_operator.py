@@ -5,17 +5,18 @@ from __future__ import annotations
 import secrets
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
 
 from router.errors import InvalidApiKey, RouteNotFound
 from router.http.operator import OperatorGuard
+from router.http.request_head import RequestHead
 from router.secrets import Secret
 
 
-def request(path: str = "/metrics", **headers: str) -> web.BaseRequest:
+def request(path: str = "/metrics", **headers: str) -> RequestHead:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return make_mocked_request("GET", path, headers={"Host": "127.0.0.1:8000", **named})
+    fields = {"Host": "127.0.0.1:8000", **named}
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    return RequestHead.read("\r\n".join([*lines, "", ""]).encode())
 
 
 def test_the_right_key_lets_the_operator_in() -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from multidict import CIMultiDict
 
 from router.access.keyring import Keyring
 from router.config.parsers import as_origins, as_own_hosts
 from router.errors import HostNotAllowed, InvalidRequest, OriginNotAllowed, RouterError
+from router.http.headers import Headers
 from router.http.sites import Sites
 from tests.http.test_server import CHAT, code_of, raw, serving
 
@@ -23,8 +23,8 @@ LISTED = Sites(
 )
 
 
-def headers(*fields: tuple[str, str]) -> CIMultiDict[str]:
-    return CIMultiDict(fields)
+def headers(*fields: tuple[str, str]) -> Headers:
+    return Headers(*fields)
 
 
 def host_refusal(sites: Sites, *hosts: str, target: str = "/ping") -> str:

@@ -1,0 +1,81 @@
+"""All connections of one port: not too many, and ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection
+from email.utils import formatdate
+
+from router.http.answers import Handler
+from router.http.connection import Connection
+
+
+class Connections:
+    """Makes connections, as the loop's `create_server` asks.
+
+    Beyond `most`, the oldest that wait for a request are closed. The rest is as
+    `ConnectionOwner` says.
+    """
+
+    def __init__(
+        self, handler: Handler, *, most: int, read_timeout: float, longest: float
+    ) -> None:
+        self.handler, self.read_timeout, self.longest = handler, read_timeout, longest
+        self.leaving = False
+        self._most = most
+        self._open: dict[Connection, None] = {}  # the oldest first
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+        self._date, self._second = "", -1
+
+    def __call__(self) -> Connection:
+        return Connection(self)
+
+    @property
+    def connections(self) -> Collection[Connection]:
+        return self._open.keys()
+
+    def add(self, connection: Connection) -> None:
+        self._open[connection] = None
+        self._none_left.clear()
+        if self.leaving:
+            connection.close()
+        elif len(self._open) > self._most:
+            self._make_room()
+
+    def forget(self, connection: Connection) -> None:
+        self._open.pop(connection, None)
+        if not self._open:
+            self._none_left.set()
+
+    def date(self) -> str:
+        now = int(time.time())
+        if now != self._second:
+            self._second, self._date = now, formatdate(now, usegmt=True)
+        return self._date
+
+    def leave(self) -> None:
+        """Take no further request; end each connection after the one that it is in."""
+        self.leaving = True
+        for connection in list(self._open):
+            connection.leave()
+
+    async def close(self, patience: float) -> None:
+        """End all. What was written has `patience` seconds to be sent."""
+        self.leaving = True
+        for connection in list(self._open):
+            connection.close()
+        try:
+            async with asyncio.timeout(patience):
+                await self._none_left.wait()
+        except TimeoutError:
+            for connection in list(self._open):
+                connection.abort()
+
+    def _make_room(self) -> None:
+        """Hang up the oldest connection that is in no request: at worst the new one."""
+        for connection in self._open:
+            if connection.is_idle:
+                connection.close()
+                return

@@ -1,0 +1,29 @@
+"""Sends a response of the service to its caller as it arrives."""
+
+from __future__ import annotations
+
+from router.errors import RouterError
+from router.http.http_request import HttpRequest
+from router.http.writing import AnswerWriter
+from router.requests.interfaces import Response
+
+
+async def pass_on(response: Response, request: HttpRequest) -> None:
+    """Raises `RouterError` where there is no answer yet, and `ConnectionError` where it
+    breaks off."""
+    wire, writer = request.wire, AnswerWriter(request, response.status, response.headers)
+    if response.streams:
+        writer.write(b"")  # the head, even where the first event is not there yet
+    try:
+        async for data in response:
+            writer.write(data)
+            if wire.paused:
+                await wire.drained()
+    except RouterError as error:
+        if not request.status:
+            raise
+        # The head is sent, so the answer can only visibly break off.
+        request.record.break_off(error.code)
+        raise ConnectionResetError(f"the answer broke off: {error.code}") from None
+    writer.end()
+    request.record.answer(response.status, response.failure, streams=response.streams)

@@ -1,0 +1,147 @@
+"""The head of one request, read by the parser that uvicorn has.
+
+The parser sees each head alone and is dropped with it. The end of a head and the body behind
+it are found here, where their bounds are.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, unquote
+
+import httptools
+
+from router.errors import HeadersTooLarge, InvalidRequest
+from router.http.headers import Headers
+
+_END = b"\r\n\r\n"
+_MOST_HEAD = 64 * 1024  # bytes
+_LONGEST_FIELD = 8190  # bytes, also of the request line's target
+_MOST_FIELDS = 128
+# What can't become a head any more: a caller that speaks another protocol is told at once.
+_HOPELESS = re.compile(rb"\A[^A-Z]|(?<!\r)\n|\0")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_VERSIONS = {b" HTTP/1.1": True, b" HTTP/1.0": False}
+
+
+class RequestHead:
+    """What a head says.
+
+    * `target`: as in the request line; `path`: decoded, without the query.
+    * `modern`: HTTP/1.1, else 1.0.
+    * `keeps`: the connection may take another request.
+    * `length`: bytes of the body; None: it comes in chunks.
+    """
+
+    __slots__ = (
+        "_complete",
+        "_large",
+        "_url",
+        "headers",
+        "keeps",
+        "length",
+        "method",
+        "modern",
+        "path",
+        "target",
+    )
+
+    def __init__(self) -> None:
+        self._url, self._complete, self._large = b"", False, False
+        self.headers = Headers()
+        self.length: int | None = 0
+        self.method = self.target = self.path = ""
+        self.modern = self.keeps = True
+
+    @classmethod
+    def read(cls, data: bytes) -> RequestHead:
+        """Read a head, whole and alone. Raises `InvalidRequest` and `HeadersTooLarge`."""
+        head = cls()
+        parser = httptools.HttpRequestParser(head)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # an offer of another protocol, which is not taken up
+        except httptools.HttpParserError:
+            raise not_http() from None
+        end = data.index(b"\r\n")
+        modern = _VERSIONS.get(data[end - 9 : end])
+        if modern is None or not head._complete:
+            raise not_http()
+        head.modern, head.method = modern, parser.get_method().decode("ascii")
+        head._finish()
+        return head
+
+    def query(self, name: str) -> str:
+        """The first value of that name in the query; "": none."""
+        _, _, query = self.target.partition("#")[0].partition("?")
+        return parse_qs(query).get(name, [""])[0]
+
+    def _finish(self) -> None:
+        headers = self.headers
+        if self._large:
+            raise _too_large()
+        self.target = self._url.decode("ascii")
+        self.path = _path_of(self.target)
+        self.keeps = self.modern
+        if "connection" in headers:
+            said = ",".join(headers.getall("connection")).lower().split(",")
+            options = {one.strip() for one in said}
+            self.keeps = "close" not in options and (self.modern or "keep-alive" in options)
+        if "transfer-encoding" in headers:
+            # Anything else, and another server before this one may see another end of the body.
+            if headers.get("transfer-encoding").lower() != "chunked" or not self.modern:
+                raise not_http()
+            self.length = None
+        elif "content-length" in headers:
+            self.length = int(headers.get("content-length"))
+
+    # --- the parser's calls ----------------------------------------------------------
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._large |= len(url) > _LONGEST_FIELD
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._large |= len(name) + len(value) > _LONGEST_FIELD
+        self.headers.add(
+            name.decode("ascii").lower(),
+            value.rstrip(b" \t").decode("utf-8", "surrogateescape"),
+        )
+
+    def on_headers_complete(self) -> None:
+        self._complete = True
+
+
+def end_of_head(data: bytes, seen: int) -> int:
+    """Where the head ends that `data` begins with; 0: it has not come whole.
+
+    `seen`: how many of the bytes were looked at before. Raises `HeadersTooLarge`, and
+    `InvalidRequest` where it can't become a head any more.
+    """
+    end = data.find(_END, max(0, seen - 3))
+    if max(end, len(data) if end < 0 else 0) > _MOST_HEAD:
+        raise _too_large()
+    if end < 0:
+        if _HOPELESS.search(data, max(0, seen - 1)):
+            raise not_http()
+        return 0
+    if data.count(b"\n", 0, end) > _MOST_FIELDS:
+        raise _too_large()
+    return end + len(_END)
+
+
+def not_http() -> InvalidRequest:
+    return InvalidRequest("This is not a valid HTTP request.")
+
+
+def _too_large() -> HeadersTooLarge:
+    return HeadersTooLarge("The request line or the headers are too long.")
+
+
+def _path_of(target: str) -> str:
+    if not target.startswith("/") and (found := _ABSOLUTE.match(target)):
+        target = target[found.end() :]
+        target = target if target.startswith("/") else f"/{target}"
+    path = target.partition("?")[0].partition("#")[0]
+    return unquote(path) if "%" in path else path

@@ -1,0 +1,93 @@
+"""Writes answers to a connection: whole ones in one piece, others as they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from router.http.http_request import HttpRequest
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_BODILESS = (204, 304)
+_JOINED = 64 * 1024  # bytes; more is not copied to go out with its head
+
+
+def send_whole(
+    request: HttpRequest, status: int, headers: Mapping[str, str], body: bytes
+) -> None:
+    """Raises `ConnectionResetError` where the caller left."""
+    if status not in _BODILESS:
+        headers = {**headers, "Content-Length": str(len(body))}
+    head = _head(request, status, headers)
+    request.status = status
+    if status in _BODILESS or request.method == "HEAD":
+        request.wire.send(head)
+    elif len(body) <= _JOINED:
+        request.wire.send(head + body)
+    else:
+        request.wire.send(head)
+        request.wire.send(body)
+
+
+class AnswerWriter:
+    """Begins an answer and writes it piece by piece, its head with the first.
+
+    Without a length, it goes out in chunks, or ends with the connection.
+    """
+
+    __slots__ = ("_chunked", "_head", "_left", "_request", "_status")
+
+    def __init__(self, request: HttpRequest, status: int, headers: Mapping[str, str]) -> None:
+        self._request, self._status = request, status
+        length = headers.get("content-length", headers.get("Content-Length"))
+        self._left = -1 if length is None else int(length)
+        self._chunked = length is None and request.head.modern
+        if self._chunked:
+            headers = {**headers, "Transfer-Encoding": "chunked"}
+        elif length is None:
+            request.keeps = False  # only its end ends this body (RFC 9112, 6.3)
+        self._head: bytes | None = _head(request, status, headers)
+
+    def write(self, data: bytes) -> None:
+        """Where the connection is `paused` then, wait. Raises `ConnectionResetError`."""
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        elif self._left >= 0:
+            self._left -= len(data)
+            if self._left < 0:
+                raise ConnectionResetError("the answer is longer than it said")
+        if self._head is not None:
+            head, self._head = self._head, None
+            data = head + data
+            self._request.status = self._status
+        if data:
+            self._request.wire.send(data)
+
+    def end(self) -> None:
+        """Raises `ConnectionResetError` where the answer is not whole."""
+        if self._left > 0:
+            raise ConnectionResetError("the answer is shorter than it said")
+        self.write(b"")
+        if self._chunked:
+            self._request.wire.send(b"0\r\n\r\n")
+
+
+def _head(request: HttpRequest, status: int, headers: Mapping[str, str]) -> bytes:
+    """Raises `ValueError` for a header that would be more than one."""
+    request.keeps = request.keeps and request.body.complete and not request.wire.ends
+    lines = [
+        f"HTTP/1.1 {status} {_PHRASES.get(status, '')}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+        *(f"{name}: {value}" for name, value in request.always.items()),
+        f"Date: {request.wire.date()}",
+        "Server: model-router",
+    ]
+    if not request.keeps:
+        lines.append("Connection: close")
+    elif not request.head.modern:
+        lines.append("Connection: keep-alive")
+    text = "\r\n".join(lines)
+    breaks = len(lines) - 1
+    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
+        raise ValueError("a header of the answer has a line break")
+    return f"{text}\r\n\r\n".encode("utf-8", "surrogateescape")
