@@ -1,0 +1,426 @@
+"""What a connection does with the bytes that come, whatever they are and however they come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.http.connection import Connection
+from router.requests.request import Request
+from tests.eventually import eventually
+from tests.fake_service import DONE, EVENT, SSE, Answer, Head, Piece, hangs, says
+from tests.http.pieces import cut, cuts
+from tests.http.test_server import CHAT, Running, serving
+
+JSON = "Host: localhost\r\nContent-Type: application/json\r\n"
+LAST = b"GET /v1/models/org/last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+
+def post(body: bytes, *fields: str, chunks: int = 0) -> bytes:
+    """A request; its body in chunks of so many bytes, or in one piece."""
+    lines = [f"POST {CHAT} HTTP/1.1", *JSON.splitlines(), *fields]
+    if chunks:
+        lines.append("Transfer-Encoding: chunked")
+        parts = [body[at : at + chunks] for at in range(0, len(body), chunks)]
+        body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""])
+    else:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def echoes() -> Answer:
+    async def answer(request: Request) -> AsyncGenerator[Piece, None]:
+        assert isinstance(request.body, bytes)
+        yield Head(200, {"content-length": str(len(request.body))})
+        yield request.body
+
+    return answer
+
+
+@asynccontextmanager
+async def connected(
+    answer: Answer | None = None, **options: object
+) -> AsyncIterator[tuple[Running, Connection, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A caller, and the server's end of its connection, which takes bytes piece by piece."""
+    async with serving(answer, **options) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        (server,) = running.server._servers
+        await eventually(lambda: server.connections)
+        (connection,) = server.connections
+        try:
+            yield running, connection, reader, writer
+        finally:
+            writer.close()
+
+
+def without_dates(told: bytes) -> bytes:
+    return re.sub(rb"(?m)^(Date|X-Request-Id): .*\r\n", b"", told)
+
+
+# However it comes
+
+
+requests = st.lists(
+    st.tuples(st.binary(max_size=60), st.sampled_from([0, 1, 7])).map(
+        lambda drawn: post(drawn[0], chunks=drawn[1])
+    )
+    | st.sampled_from([b"GET /ping HTTP/1.1\r\n\r\n", b"HEAD /health HTTP/1.1\r\nA:b\r\n\r\n"]),
+    max_size=5,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(requests, cuts())
+def test_the_same_bytes_are_the_same_requests_wherever_they_are_cut(
+    sent: list[bytes], at: list[int]
+) -> None:
+    data = b"".join([*sent, LAST])
+
+    async def told(pieces: list[bytes]) -> tuple[list[Request], bytes]:
+        async with connected(echoes()) as (running, connection, reader, _):
+            for piece in pieces:
+                connection.data_received(piece)
+                await asyncio.sleep(0)
+            return running.service.seen, without_dates(await reader.read())
+
+    whole = asyncio.run(told([data]))
+    assert asyncio.run(told(cut(data, at))) == whole
+    assert whole[1].count(b"HTTP/1.1 200 OK\r\n") == len(sent) + 1
+
+
+words = st.sampled_from(
+    [
+        *(b"GET ", b"POST ", b"/ping", CHAT.encode(), b" HTTP/1.1", b" HTTP/1.0", b"\r\n"),
+        *(
+            b"\r\n\r\n",
+            b"\n",
+            b"\r",
+            b"\0",
+            b"Host: localhost",
+            b"Content-Length: ",
+            b"2",
+            b"-",
+        ),
+        *(b"Transfer-Encoding: chunked", b"Connection: Upgrade", b"Upgrade: h2c", b"0", b":"),
+        *(b"Content-Type: application/json", b"{}", b"Expect: 100-continue", b"PRI * HTTP/2.0"),
+        post(b"{}"),
+        post(b"{}", chunks=1),
+    ]
+)
+garbage = st.binary(max_size=300) | st.lists(words, max_size=30).map(b"".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(garbage, cuts())
+def test_no_bytes_break_a_connection(data: bytes, at: list[int]) -> None:
+    async def send() -> bytes:
+        async with connected(echoes()) as (running, connection, reader, writer):
+            for piece in cut(data, at):
+                if not connection.over:
+                    connection.data_received(piece)
+                await asyncio.sleep(0)
+            writer.write_eof()
+            told = await reader.read()
+            (server,) = running.server._servers
+            await eventually(lambda: not server.connections)
+            assert not running.server._active
+            return told
+
+    told = asyncio.run(send())
+    assert told == b"" or told.startswith(b"HTTP/1.1 ")
+    assert b"internal_error" not in told
+
+
+# What could be read as two requests, or as another one
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Content-Length: 2\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 2",
+        "Content-Length: 2\r\nContent-Length: 3",
+        "Content-Length: 2\r\nContent-Length: 2",
+        "Content-Length: 2, 2",
+        "Content-Length: +2",
+        "Content-Length: 0x2",
+        "Content-Length: ",
+        "Content-Length: 2 2",
+        "Content-Length : 2",
+        "Content-Length\t: 2",
+        "Content-Length: 1\r\n 0",
+        "Content-Length: 99999999999999999999",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: \x0bchunked",
+        "Transfer-Encoding:\r\n chunked",
+        "Transfer-Encoding : chunked",
+        "X: a\nContent-Length: 2",
+        "X: a\rContent-Length: 2",
+        "X: \x00",
+        "X\x00: a",
+        "X y: a",
+        ": a",
+        "X",
+        " X: a",
+        "X: a\r\n\tb",
+    ],
+)
+async def test_a_head_that_others_may_read_differently_is_refused(head: str) -> None:
+    start = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    async with connected() as (running, connection, reader, _):
+        connection.data_received(f"{start}{head}\r\n\r\n{{}}".encode() + LAST)
+        told = await reader.read()
+        assert told.startswith(b"HTTP/1.1 400 ")
+        assert told.count(b"HTTP/1.1 ") == 1
+        assert not running.service.seen
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET / HTTP/0.9",
+        "GET /",
+        "GET / HTTP/1.2",
+        "GET / HTTP/2.0",
+        "GET / HTTP/1.1 ",
+        "GET / RTSP/1.0",
+        "GET /a b HTTP/1.1",
+        "GET /\x7f\xff HTTP/1.1",
+        "get / HTTP/1.1",
+        "GET\t/ HTTP/1.1",
+        "PRI * HTTP/2.0",
+        "\x16\x03\x01\x02",
+    ],
+)
+async def test_a_line_that_is_no_request_is_refused(line: str) -> None:
+    async with connected() as (_, connection, reader, _):
+        connection.data_received(f"{line}\r\nHost: localhost\r\n\r\n".encode("latin-1"))
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\nHost: a\n\n", b"\0"]
+)
+async def test_what_can_become_no_request_is_refused_before_its_end(data: bytes) -> None:
+    async with connected() as (_, connection, reader, _):
+        connection.data_received(data)
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "chunks", ["2\n{}\r\n0\r\n\r\n", "2 \r\n{}\r\n0\r\n\r\n", "-2\r\n{}\r\n", "3\r\n{}\r\n"]
+)
+async def test_chunks_that_others_may_read_differently_end_the_connection(chunks: str) -> None:
+    head = f"POST {CHAT} HTTP/1.1\r\n{JSON}Transfer-Encoding: chunked\r\n\r\n"
+    async with connected() as (running, connection, reader, _):
+        connection.data_received(f"{head}{chunks}".encode() + LAST)
+        told = await reader.read()
+        assert told.startswith(b"HTTP/1.1 400 ")
+        assert told.count(b"HTTP/1.1 ") == 1
+        assert not running.service.seen
+
+
+async def test_an_offer_of_another_protocol_is_passed_over() -> None:
+    """Some clients offer HTTP/2 with each first request, and its body follows as ever."""
+    async with connected(echoes()) as (_, connection, reader, _):
+        offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AA")
+        connection.data_received(post(b"first", *offer) + post(b"then", "Connection: close"))
+        told = await reader.read()
+    assert re.findall(rb"first|then", told) == [b"first", b"then"]
+
+
+async def test_white_space_around_a_value_is_no_part_of_it() -> None:
+    async with connected() as (running, connection, reader, _):
+        connection.data_received(post(b"{}", "X-HF-Token: \t mine \t ", "Connection: close"))
+        await reader.read()
+        assert running.service.seen[0].hf_token == "mine"
+
+
+# Requests that are sent ahead
+
+
+async def test_requests_sent_ahead_are_answered_in_turn() -> None:
+    async with connected(echoes()) as (_, connection, reader, _):
+        sent = b"".join(post(b"%04d" % number) for number in range(500))
+        connection.data_received(sent + post(b"last", "Connection: close"))
+        told = await reader.read()
+    answered = re.findall(rb"\r\n\r\n(\d{4}|last)", told)
+    assert answered == [*(b"%04d" % number for number in range(500)), b"last"]
+
+
+async def test_what_is_sent_ahead_is_not_read_without_bound() -> None:
+    async with connected(hangs(SSE)) as (running, _, _, writer):
+        writer.write(post(b"{}"))
+        await running.service.began.wait()
+        sent = 0
+        writer.transport.set_write_buffer_limits(1 << 20)
+        while writer.transport.get_write_buffer_size() < 1 << 20:  # until nothing more goes out
+            writer.write(post(b"{}") * 1000)
+            sent += 1
+            await asyncio.sleep(0.001)
+            assert sent < 1000
+        (server,) = running.server._servers
+        (connection,) = server.connections
+        assert len(connection._received) < 1 << 20
+        assert len(running.service.seen) == 1
+
+
+async def test_the_body_of_a_request_that_waits_is_not_read_without_bound() -> None:
+    async with connected(max_body=1 << 30) as (_, connection, _, writer):
+        head = f"POST /nowhere HTTP/1.1\r\n{JSON}Content-Length: 1000000000\r\n\r\n"
+        connection.data_received(head.encode())
+        connection.data_received(b" " * 200_000)
+        assert connection._held_back
+        writer.transport.abort()
+
+
+# Callers that leave
+
+
+@pytest.mark.parametrize("how", ["abort", "close", "write_eof"])
+async def test_a_caller_that_leaves_before_its_body_came_ends_its_request(how: str) -> None:
+    async with connected() as (running, connection, _, writer):
+        writer.write(post(b"{}" * 100)[:-10])
+        await eventually(lambda: running.server._active)
+        getattr(writer.transport, how)()
+        (server,) = running.server._servers
+        await eventually(lambda: not server.connections)
+        assert not running.server._active
+        assert connection.over
+
+
+async def test_a_caller_that_closes_its_half_has_left() -> None:
+    async with connected(hangs(SSE, EVENT)) as (running, _, reader, writer):
+        writer.write(post(b"{}"))
+        await running.service.began.wait()
+        writer.write_eof()
+        await running.service.closed.wait()
+        assert not (await reader.read()).endswith(b"0\r\n\r\n")
+
+
+async def test_a_refusal_is_read_by_a_caller_that_still_sends() -> None:
+    async with connected(max_body=1000) as (_, _, reader, writer):
+        writer.write(f"POST {CHAT} HTTP/1.1\r\n{JSON}Content-Length: 9999999\r\n\r\n".encode())
+        for _ in range(100):
+            writer.write(b" " * 65536)
+        await writer.drain()
+        assert b"body_too_large" in await reader.read()
+
+
+# Answers
+
+
+async def test_small_pieces_are_sent_at_once() -> None:
+    async with connected() as (_, connection, _, _):
+        there = connection._transport.get_extra_info("socket")
+        assert there.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert there.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+@pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb", "a\0b"])
+@pytest.mark.parametrize("streams", [True, False])
+async def test_no_header_of_an_answer_becomes_two(
+    value: str, streams: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = {**(SSE.headers if streams else {}), "x-from-engine": value}
+    async with connected(says(b"{}", head=Head(200, fields))) as (_, connection, reader, _):
+        connection.data_received(post(b"{}", "Connection: close"))
+        told = await reader.read()
+    assert told.startswith(b"HTTP/1.1 500 ")
+    assert b"x-from-engine" not in told
+    assert "a defect of the router" in caplog.text
+
+
+async def test_an_answer_that_is_shorter_than_it_says_breaks_off() -> None:
+    head = Head(200, {"content-length": "3"})
+    async with connected(says(b"{}", head=head)) as (_, connection, reader, _):
+        connection.data_received(post(b"{}") + LAST)
+        told = await reader.read()
+    assert told.count(b"HTTP/1.1 ") == 1
+    assert told.endswith(b"\r\n\r\n{}")
+
+
+async def test_an_answer_that_is_longer_than_it_says_breaks_off() -> None:
+    head = Head(200, {"content-length": "3"})
+    async with connected(says(b"{}", b"{}", head=head)) as (_, connection, reader, _):
+        connection.data_received(post(b"{}") + LAST)
+        told = await reader.read()
+    assert told.count(b"HTTP/1.1 ") == 1
+    assert told.endswith(b"\r\n\r\n{}")
+
+
+async def test_an_answer_says_when_and_by_what_it_was_made() -> None:
+    async with connected() as (_, connection, reader, _):
+        connection.data_received(LAST)
+        told = await reader.read()
+    assert re.search(rb"\r\nDate: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n", told)
+    assert b"\r\nServer: model-router\r\n" in told
+
+
+async def test_the_answer_of_a_server_that_leaves_says_so() -> None:
+    more = asyncio.Event()
+
+    async def answer(_: Request) -> AsyncGenerator[Piece, None]:
+        await more.wait()
+        yield Head(200, {"content-length": "4"})
+        yield b"done"
+
+    async with connected(answer) as (running, connection, reader, _):
+        connection.data_received(post(b"{}") * 2)
+        await running.service.began.wait()
+        stopping = asyncio.create_task(running.server.stop(5.0))
+        await asyncio.sleep(0)
+        more.set()
+        told = await reader.read()
+        await stopping
+    assert b"\r\nConnection: close\r\n" in told
+    assert told.endswith(b"\r\n\r\ndone")
+    assert len(running.service.seen) == 1
+
+
+async def test_a_request_leaves_nothing_behind_but_its_connection() -> None:
+    async with connected(says(EVENT, DONE, head=SSE)) as (_, connection, reader, _):
+        connection.data_received(post(b"{}"))
+        await reader.readuntil(b"0\r\n\r\n")
+        await eventually(lambda: connection.is_idle)
+        assert connection._request is None
+        assert connection._received == b""
+
+
+async def test_headers_that_never_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.http.connection._KEEP_ALIVE", 0.2)
+    async with connected() as (_, _, reader, writer):
+        writer.write(b"GET /ping HTTP/1.1\r\nX: ")
+        sending = asyncio.create_task(drip(writer))
+        assert await reader.read() == b""
+        sending.cancel()
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    while not writer.is_closing():
+        writer.write(b"a")
+        await asyncio.sleep(0.02)
+
+
+async def test_a_request_that_is_read_too_slowly_in_all_ends(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("router.http.server._SLOW_READER", 0.0)
+    options = {"request_timeout": 0.2, "read_timeout": 0.8}
+    async with connected(hangs(SSE, EVENT), **options) as (running, _, _, writer):
+        writer.write(post(b"{}"))
+        await running.service.closed.wait()
+    assert f"POST {CHAT} not_read total " in caplog.text
