@@ -52,7 +52,7 @@ class ConnectionOwner(Protocol):
 
     def forget(self, connection: Connection) -> None: ...
 
-    def date(self) -> str: ...
+    def stamp(self) -> str: ...
 
 
 class Connection(asyncio.Protocol):
@@ -253,8 +253,8 @@ class Connection(asyncio.Protocol):
             finally:
                 self._drained = None
 
-    def date(self) -> str:
-        return self._owner.date()
+    def stamp(self) -> str:
+        return self._owner.stamp()
 
     def read_on(self) -> None:
         if self._held_back and len(self._received) <= _MOST_KEPT:

@@ -27,7 +27,7 @@ class Connections:
         self._open: dict[Connection, None] = {}  # the oldest first
         self._none_left = asyncio.Event()
         self._none_left.set()
-        self._date, self._second = "", -1
+        self._stamp, self._second = "", -1
 
     def __call__(self) -> Connection:
         return Connection(self)
@@ -49,11 +49,12 @@ class Connections:
         if not self._open:
             self._none_left.set()
 
-    def date(self) -> str:
+    def stamp(self) -> str:
         now = int(time.time())
         if now != self._second:
-            self._second, self._date = now, formatdate(now, usegmt=True)
-        return self._date
+            self._second = now
+            self._stamp = f"Date: {formatdate(now, usegmt=True)}\r\nServer: model-router"
+        return self._stamp
 
     def leave(self) -> None:
         """Take no further request; end each connection after the one that it is in."""

@@ -45,8 +45,8 @@ class Wire(Protocol):
         """What has come of the body was read."""
         ...
 
-    def date(self) -> str:
-        """As HTTP writes it."""
+    def stamp(self) -> str:
+        """The two headers that say when and by what an answer was made."""
         ...
 
 

@@ -13,7 +13,7 @@ async def pass_on(response: Response, request: HttpRequest) -> None:
     breaks off."""
     wire, writer = request.wire, AnswerWriter(request, response.status, response.headers)
     if response.streams:
-        writer.write(b"")  # the head, even where the first event is not there yet
+        writer.begin_soon()
     try:
         async for data in response:
             writer.write(data)

@@ -232,7 +232,7 @@ class HttpServer:
         path = request.path
         if path in _HEALTH:
             return await self._serve_health(request)
-        routes = self._operators(path)
+        routes = None if path in ROUTES else self._operators(path)
         if routes is not None and self._guard.admits(request.head, routes):
             if routes.shows_data or self._admin_key is None:
                 # Refusals of the operator don't wait for those of callers without a key.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -48,6 +49,14 @@ class AnswerWriter:
             request.keeps = False  # only its end ends this body (RFC 9112, 6.3)
         self._head: bytes | None = _head(request, status, headers)
 
+    def begin_soon(self) -> None:
+        """Send the head in this turn of the loop, with the first piece if that is there."""
+        asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        if not self._request.status and not self._request.wire.over:
+            self.write(b"")
+
     def write(self, data: bytes) -> None:
         """Where the connection is `paused` then, wait. Raises `ConnectionResetError`."""
         if self._chunked:
@@ -75,19 +84,17 @@ class AnswerWriter:
 def _head(request: HttpRequest, status: int, headers: Mapping[str, str]) -> bytes:
     """Raises `ValueError` for a header that would be more than one."""
     request.keeps = request.keeps and request.body.complete and not request.wire.ends
-    lines = [
-        f"HTTP/1.1 {status} {_PHRASES.get(status, '')}",
-        *(f"{name}: {value}" for name, value in headers.items()),
-        *(f"{name}: {value}" for name, value in request.always.items()),
-        f"Date: {request.wire.date()}",
-        "Server: model-router",
-    ]
+    lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}", request.wire.stamp()]
+    for name, value in headers.items():
+        lines.append(f"{name}: {value}")
+    for name, value in request.always.items():
+        lines.append(f"{name}: {value}")
     if not request.keeps:
         lines.append("Connection: close")
     elif not request.head.modern:
         lines.append("Connection: keep-alive")
     text = "\r\n".join(lines)
-    breaks = len(lines) - 1
+    breaks = len(lines)  # one of them is in the stamp
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         raise ValueError("a header of the answer has a line break")
     return f"{text}\r\n\r\n".encode("utf-8", "surrogateescape")

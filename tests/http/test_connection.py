@@ -7,7 +7,7 @@ import logging
 import re
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from hypothesis import given, settings
@@ -404,7 +404,8 @@ async def test_headers_that_never_end_are_given_up(monkeypatch: pytest.MonkeyPat
     async with connected() as (_, _, reader, writer):
         writer.write(b"GET /ping HTTP/1.1\r\nX: ")
         sending = asyncio.create_task(drip(writer))
-        assert await reader.read() == b""
+        with suppress(ConnectionResetError):  # its end can cross what is still sent
+            assert await reader.read() == b""
         sending.cancel()
 
 
