@@ -232,7 +232,7 @@ class HttpServer:
         path = request.path
         if path in _HEALTH:
             return await self._serve_health(request)
-        routes = None if path in ROUTES else self._operators(path)
+        routes = self._operators(path)
         if routes is not None and self._guard.admits(request.head, routes):
             if routes.shows_data or self._admin_key is None:
                 # Refusals of the operator don't wait for those of callers without a key.
@@ -265,6 +265,8 @@ class HttpServer:
         )
 
     def _operators(self, path: str) -> OperatorRoutes | None:
+        if path in ROUTES:  # as a rule
+            return None
         return next((routes for routes in self._operator if routes.has(path)), None)
 
     @property
