@@ -80,6 +80,7 @@ class Reload(Generic[C]):
         engines: Engines,
     ) -> None:
         self._current, self._read, self._apply = current, read, apply
+        self._gpus, self._secrets = current.gpus, frozenset(current.secrets)  # at the start
         self._engines = engines
         self._turn = asyncio.Lock()
 
@@ -93,6 +94,10 @@ class Reload(Generic[C]):
                 for problem in error.problems:
                     _log.error("not reloaded: %s", problem)
                 told = "\n".join(("Nothing has changed.", *error.problems))
+                raise InvalidRequest(told) from None
+            except Exception:  # noqa: BLE001 - no file is a reason for a worker to end
+                _log.exception("not reloaded: the router failed to read the files")
+                told = "Nothing has changed: the files can't be read. The log says why."
                 raise InvalidRequest(told) from None
             before, after = self._current.catalog, read.catalog
             stale, new = tuple(self._stale(before, after)), tuple(_new(before, after))
@@ -110,11 +115,11 @@ class Reload(Generic[C]):
 
     def _check(self, read: C) -> None:
         """Raises `SettingsError` for what takes a new process."""
-        if read.gpus > self._current.gpus:
+        if read.gpus > self._gpus:
             raise SettingsError(
                 "MODELS_CONFIG", f"{read.gpus} GPUs", "no more GPUs than at the start: restart"
             )
-        if not set(read.secrets) <= set(self._current.secrets):
+        if not self._secrets.issuperset(read.secrets):
             # Logs and states hide the secrets that were known at the start.
             raise SettingsError("MODELS_CONFIG", "a new token_env", "a restart")
 

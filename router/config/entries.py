@@ -6,15 +6,17 @@ a file may have a section of named entries of another kind.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.constructor import ConstructorError
 
 from router.config.errors import MistakesSoFar, SettingsError, SettingsMistakes, shown
 from router.logs import MASK, redact
@@ -25,6 +27,7 @@ Lines: TypeAlias = Mapping[int, Mapping[str, int]]  # by entry and key
 Repeated: TypeAlias = Sequence[tuple[str, int]]  # keys, with their lines
 
 MAX_CHARS = 256 * 1024
+_AT_ONCE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is opened without its writer
 _OF_KNOWN = ("missing", "value_error")  # what pydantic says of keys that a schema has
 _LABEL = re.compile(r"[\w./@:-]{1,100}")
 
@@ -40,14 +43,17 @@ class EntriesFile:
     beside: str = ""  # the key of the section that may stand beside the root; empty: none
 
     def contents(self, path: str) -> str:
-        """Raises `SettingsError`."""
+        """Raises `SettingsError`, also for what is no ordinary file: to read a pipe could take
+        for ever, and a worker can't end as long as it reads."""
         try:
-            with Path(path).open(encoding="utf-8") as file:
-                return file.read(MAX_CHARS + 1)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            problem = f"{path}: this file can't be read ({self.setting}): {reason}"
-            raise SettingsMistakes([problem]) from None
+            with open(os.open(path, _AT_ONCE), encoding="utf-8") as file:  # noqa: PTH123
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    return file.read(MAX_CHARS + 1)
+                reason = "it is no ordinary file"
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or _flaw(error)
+        problem = f"{path}: this file can't be read ({self.setting}): {reason}"
+        raise SettingsMistakes([problem])
 
     def read(
         self, text: str, one: Callable[[EntryPlace, object], T], path: str | None = None
@@ -257,12 +263,34 @@ def _below(node: yaml.Node | None, name: str) -> yaml.Node | None:
     return next((value for key, value in pairs if key.value == name), None)
 
 
+_KINDS = {"timestamp": "date", "int": "number", "float": "number"}  # of values without quotes
+
+
+def _flaw(error: Exception) -> str:
+    return "it is not in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
 class _StrictLoader(yaml.SafeLoader):
-    """Notes repeated keys, which is what a forgotten dash between two entries looks like."""
+    """Notes repeated keys, which is what a forgotten dash between two entries looks like.
+    Raises nothing but `YAMLError` and `RecursionError`."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.repeated: list[tuple[str, int]] = []  # with the lines of the second
+
+    def construct_object(
+        self,
+        node: yaml.Node,
+        deep: bool = False,  # noqa: FBT001, FBT002 - PyYAML's
+    ) -> object:
+        try:
+            return super().construct_object(node, deep)
+        except (yaml.YAMLError, RecursionError):
+            raise
+        except Exception:  # noqa: BLE001 - PyYAML lets out whatever Python says of a value
+            kind = _KINDS.get(node.tag.rpartition(":")[2], "value of its type")
+            problem = f"what looks like a {kind} is none: put it in quotes"
+            raise ConstructorError(None, None, problem, node.start_mark) from None
 
     def construct_mapping(
         self,

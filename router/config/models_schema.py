@@ -41,6 +41,8 @@ def schema() -> dict[str, Any]:
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("text (in quotes, where YAML would read a number or a date)")
+    if not value.isprintable():  # no name of a model, a path or a variable has such
+        raise ValueError("text on one line, without control characters")
     return value.strip()
 
 
@@ -99,9 +101,16 @@ def _flag(key: object, wanted: object) -> list[str]:
         case list():
             return [name, *map(_word, wanted)]
         case dict():
-            return [name, json.dumps(wanted)]
+            return [name, _json(wanted)]
         case _:
             return [name, _word(wanted)]
+
+
+def _json(value: object) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):  # a date, or an anchor that holds itself
+        raise ValueError("flags with values that JSON can hold") from None
 
 
 def _word(value: object) -> str:

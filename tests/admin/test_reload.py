@@ -162,6 +162,30 @@ async def test_what_takes_a_new_process_changes_nothing(worker: Operated, read: 
     assert (worker.applied, worker.unloaded) == ([], [])
 
 
+async def test_what_the_worker_began_with_may_come_back(worker: Operated) -> None:
+    token = Secret(secrets.token_hex(16))
+    whole = Read(Catalog(worker.models), gpus=2, secrets=(KNOWN, token))
+    reads = [Read(Catalog([CHAT])), whole]
+    left = iter(reads)
+    reload = Reload(whole, lambda: next(left), worker.applied.append, worker)
+    await reload()
+    await reload()
+    assert worker.applied == reads
+
+
+async def test_a_defect_while_files_are_read_changes_nothing(
+    worker: Operated, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read() -> Read:
+        raise ZeroDivisionError
+
+    reload = Reload(Read(Catalog(worker.models)), read, worker.applied.append, worker)
+    with pytest.raises(InvalidRequest, match="The log says why"):
+        await reload()
+    assert worker.applied == []
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_reloads_take_turns(worker: Operated) -> None:
     reads = [Read(Catalog([CHAT])), Read(Catalog([CHAT, JUDGE]))]
     left = iter(reads)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from dataclasses import replace
@@ -151,6 +152,13 @@ def test_the_config_may_be_text_or_the_path_of_a_file(tmp_path: Path) -> None:
         ),
         ("[{model: a/b}, {model: A/B}]", "entry 2 (A/B)", "the name A/B is already that of"),
         ("- {model: a/b}\n" + "#" * 300_000, ":", "at most"),
+        ("- model: a/b\n  revision: 2024-02-30", ":2", "looks like a date is none"),
+        ("- model: a/b\n  max_queue: " + "9" * 5000, ":2", "looks like a number is none"),
+        ("[{model: a/b, pin: !!bool perhaps}]", ":1", "put it in quotes"),
+        ("[{model: a/b, flags: {json: {on: 2024-01-01}}}]", "`flags` must be", "JSON"),
+        ("[&a {model: a/b, flags: *a}]", "`flags` must be", "JSON"),
+        ('[{model: "/models/\\0"}]', "`model` is", "without control characters"),
+        ('[{model: a/b, aliases: ["one\\ntwo"]}]', "`aliases` must be", "one line"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(
@@ -170,6 +178,20 @@ def test_a_mistake_is_named_with_its_place(
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(SettingsError, match=r"^/does/not/exist.yaml: .*MODELS_CONFIG.*No such"):
         read("/does/not/exist.yaml")
+
+
+def test_a_file_that_is_not_in_utf_8_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_bytes(b"- model: a/\xff")
+    with pytest.raises(SettingsError, match=r"models.yaml: .*it is not in UTF-8"):
+        read(str(file))
+
+
+def test_a_pipe_that_nobody_writes_to_is_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "models.yaml"
+    os.mkfifo(pipe)
+    with pytest.raises(SettingsError, match="it is no ordinary file"):
+        read(str(pipe))
 
 
 def test_all_mistakes_of_a_file_are_told_at_once_with_their_lines() -> None:
