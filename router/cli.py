@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn, TypeAlias
@@ -117,7 +118,7 @@ def _add_plan(commands: _Commands) -> None:
     plan.add_argument("--gpu-memory", metavar="SIZE", help="of one worker, such as 80GB")
     plan.add_argument(
         "--wait",
-        type=_number_above_zero,
+        type=_seconds,
         default=30.0,
         metavar="SECONDS",
         help="that 95 of 100 requests may wait at most; default: 30",
@@ -135,18 +136,18 @@ def _add_plan(commands: _Commands) -> None:
     _add_json(plan)
 
 
-def _number_above_zero(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("it must be above 0")
-    return value
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < float("inf"):
+            return value
+    raise argparse.ArgumentTypeError("it must be a number above 0")
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if not 0 < value <= 1_000_000:
-        raise argparse.ArgumentTypeError("it must be 1 to 1,000,000")
-    return value
+    with suppress(ValueError):
+        if 0 < (value := int(text)) <= 1_000_000:
+            return value
+    raise argparse.ArgumentTypeError("it must be a whole number of 1 to 1,000,000")
 
 
 def _add_worker(commands: _Commands, name: str, purpose: str) -> None:

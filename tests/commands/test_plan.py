@@ -181,6 +181,19 @@ def test_what_can_not_be_read_is_wrong_use(
     assert "line 1: no JSON" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--wait", "0"), ("--wait", "nan"), ("--workers", "x"), ("--requests", "0")],
+)
+def test_a_number_that_makes_no_sense_is_refused(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        plan(write(tmp_path / "log", in_turns(2)), option, value)
+    assert ended.value.code == 2
+    assert f"{option}: it must be a" in capsys.readouterr().err
+
+
 def test_a_line_without_end_takes_no_more_memory_than_a_line_may() -> None:
     log = read_log(
         io.BytesIO(b"x" * (3 * LONGEST_LINE) + b"\n" + json.dumps(entry(1)).encode())
