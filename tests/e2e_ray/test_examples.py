@@ -10,7 +10,8 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from router.app.fleet.application import FleetOptions
+from router.app.fleet.application import FleetOptions, application
+from router.config.settings import Settings
 
 EXAMPLES = Path(__file__).parents[2] / "examples/ray"
 CONFIG = yaml.safe_load((EXAMPLES / "serve.yaml").read_text())
@@ -25,6 +26,14 @@ def test_a_config_is_one_of_ray_serve(config: dict[str, Any]) -> None:
     (application,) = read.applications
     assert application.import_path == "router.app.fleet.application:build"
     FleetOptions.of(application.args)
+
+
+def test_ray_takes_what_the_application_asks_for() -> None:
+    """Ray fills in its own resources."""
+    for name in ("", "ingress"):
+        made = application(FleetOptions(ingress_resource=name), Settings.from_environ({}))
+        asked = made._bound_deployment.ray_actor_options["resources"]
+        assert asked == ({name: 1} if name else {})
 
 
 def test_an_option_that_does_not_exist_is_named() -> None:

@@ -90,7 +90,7 @@ def application(options: FleetOptions, settings: Settings) -> Any:  # noqa: ANN4
         max_replicas_per_node=1,
         ray_actor_options={
             "num_cpus": 0,
-            "resources": {options.ingress_resource: 1} if options.ingress_resource else None,
+            "resources": {options.ingress_resource: 1} if options.ingress_resource else {},
             "runtime_env": {"env_vars": {_INLINED: str(2 * settings.max_body_bytes)}},
         },
         **common,
