@@ -1,7 +1,9 @@
-"""`python -m tests.bench.runpod`: this worker beside one of the old shape, on one queue each.
+"""`python -m tests.bench.runpod`: this worker, one of the old shape and the SDK alone, on one
+queue each.
 
 The same fake engine (which streams 20 tokens, 20 ms apart), the same loopback platform and
-the real SDK; one worker after the other, in one run. Jobs are streamed chats, sent at once.
+the real SDK; one worker after the other, in one run. Jobs are streamed chats, sent at once. CPU
+time is that of the worker's process, without its engine.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.processes import cpu_time
 from tests.fake_engine import PYTHON, behaviour
 from tests.loopback_hub import LoopbackHub
 from tests.loopback_platform import LoopbackPlatform
@@ -36,6 +39,7 @@ FILES = {
 }
 CHAT = {"stream": True, "messages": [{"role": "user", "content": "Hi"}]}
 OLD = Path(__file__).with_name("old_shape.py")
+ALONE = Path(__file__).with_name("sdk_alone.py")
 
 
 @dataclass(frozen=True)
@@ -46,29 +50,32 @@ class Row:
     first: float  # from the submission to the first chunk; median over the jobs
     gap: float  # between two chunks of a job; median
     longest: float  # gap; median over the jobs
+    cpu: float  # of the worker, for a job
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        print(f"{'':8}{'jobs':>6}{'jobs/s':>9}{'first s':>9}{'gap ms':>9}{'longest':>9}")
-        for kind, serving in (("old", _old), ("router", _ours)):
-            with serving(directory) as platform:
+        heads = ("jobs/s", "first s", "gap ms", "longest", "CPU ms")
+        print(f"{'':8}{'jobs':>6}" + "".join(f"{head:>9}" for head in heads))
+        for kind, serving in (("old", _old), ("SDK", _alone), ("router", _ours)):
+            with serving(directory) as (platform, pid):
                 platform.submit(CHAT).wait(60)  # the first is not like the others
                 for jobs in JOBS:
-                    row = _measure(platform, jobs)
+                    row = _measure(platform, jobs, pid)
                     print(
                         f"{kind:8}{jobs:6}{row.rate:9.2f}{row.first:9.2f}"
-                        f"{row.gap * 1000:9.1f}{row.longest * 1000:9.0f}",
+                        f"{row.gap * 1000:9.1f}{row.longest * 1000:9.0f}{row.cpu * 1000:9.1f}",
                         flush=True,
                     )
     return 0
 
 
-def _measure(platform: LoopbackPlatform, count: int) -> Row:
-    began = time.monotonic()
+def _measure(platform: LoopbackPlatform, count: int, pid: int) -> Row:
+    spent, began = cpu_time([pid]), time.monotonic()
     jobs = [platform.submit(CHAT) for _ in range(count)]
     ended = max(job.wait(300).at for job in jobs)
+    spent = cpu_time([pid]) - spent
     arrivals = [[chunk.at for chunk in job.chunks] for job in jobs]
     gaps = [[b - a for a, b in itertools.pairwise(times)] or [0.0] for times in arrivals]
     return Row(
@@ -76,11 +83,12 @@ def _measure(platform: LoopbackPlatform, count: int) -> Row:
         first=statistics.median(times[0] - began for times in arrivals),
         gap=statistics.median(gap for job in gaps for gap in job),
         longest=statistics.median(max(job) for job in gaps),
+        cpu=spent / count,
     )
 
 
 @contextmanager
-def _ours(directory: Path) -> Iterator[LoopbackPlatform]:
+def _ours(directory: Path) -> Iterator[tuple[LoopbackPlatform, int]]:
     with LoopbackHub() as hub, LoopbackPlatform() as platform:
         hub.add_account("bench")
         hub.add_repo(MODEL, files=FILES, owner="bench")
@@ -91,12 +99,20 @@ def _ours(directory: Path) -> Iterator[LoopbackPlatform]:
             "ENGINE_PYTHON": str(PYTHON),
             "MODEL_NAME": MODEL,
         }
-        with process([sys.executable, "-m", "router", "runpod"], environ, directory):
-            yield platform
+        with process([sys.executable, "-m", "router", "runpod"], environ, directory) as pid:
+            yield platform, pid
 
 
 @contextmanager
-def _old(directory: Path) -> Iterator[LoopbackPlatform]:
+def _alone(directory: Path) -> Iterator[tuple[LoopbackPlatform, int]]:
+    with LoopbackPlatform() as platform:
+        environ = {**platform.environment(), "RUNPOD_LOG_LEVEL": "INFO"}
+        with process([sys.executable, "-P", str(ALONE)], environ, directory) as pid:
+            yield platform, pid
+
+
+@contextmanager
+def _old(directory: Path) -> Iterator[tuple[LoopbackPlatform, int]]:
     model = directory / "model"
     model.mkdir()
     for name, content in FILES.items():
@@ -114,14 +130,15 @@ def _old(directory: Path) -> Iterator[LoopbackPlatform]:
             [sys.executable, "-P", str(OLD)],
             {**platform.environment(), "RUNPOD_LOG_LEVEL": "INFO", "ENGINE_URL": url},
             directory,
-        ),
+        ) as pid,
     ):
         _wait_for(f"{url}/ready")
-        yield platform
+        yield platform, pid
 
 
 @contextmanager
-def process(command: list[str], environ: Mapping[str, str], home: Path) -> Iterator[None]:
+def process(command: list[str], environ: Mapping[str, str], home: Path) -> Iterator[int]:
+    """Gives its number."""
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -130,7 +147,7 @@ def process(command: list[str], environ: Mapping[str, str], home: Path) -> Itera
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         try:
@@ -141,7 +158,7 @@ def process(command: list[str], environ: Mapping[str, str], home: Path) -> Itera
 
 
 def _wait_for(url: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(url):

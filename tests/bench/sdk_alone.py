@@ -1,0 +1,26 @@
+"""A worker that is the SDK alone: its jobs stream what the others do, without an engine."""
+
+import asyncio
+import sys
+
+import runpod
+
+TOKENS, INTERVAL = 20, 0.02  # as the engine that the others ask
+EVENT = 'data: {"choices":[{"index":0,"delta":{"content":" word"}}]}\n\n'
+
+
+async def handler(job):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    for _ in range(TOKENS):
+        await asyncio.sleep(INTERVAL)
+        yield EVENT
+
+
+if __name__ == "__main__":
+    sys.argv = sys.argv[:1]
+    runpod.serverless.start(
+        {
+            "handler": handler,
+            "concurrency_modifier": lambda _: 64,
+            "return_aggregate_stream": True,
+        }
+    )
