@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,8 @@ FILES = {
     "model.safetensors": bytes(1000),
     "tokenizer.fake_engine.json": behaviour(tokens=20, interval=0.02),
 }
-CHAT = {"stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+WHOLE = {"messages": [{"role": "user", "content": "Hi"}]}
+CHAT = {"stream": True, **WHOLE}
 OLD = Path(__file__).with_name("old_shape.py")
 ALONE = Path(__file__).with_name("sdk_alone.py")
 
@@ -68,7 +69,20 @@ def main() -> int:
                         f"{row.gap * 1000:9.1f}{row.longest * 1000:9.0f}{row.cpu * 1000:9.1f}",
                         flush=True,
                     )
+                if kind != "old":
+                    cpu = _cpu_of_whole(platform, JOBS[-1], pid)
+                    print(f"{kind:8}{JOBS[-1]:6} whole answers{cpu:40.1f}", flush=True)
     return 0
+
+
+def _cpu_of_whole(platform: LoopbackPlatform, count: int, pid: int) -> float:
+    """CPU time of the worker for a job whose answer comes in one piece, in milliseconds."""
+    for job in [platform.submit(WHOLE) for _ in range(count)]:  # the first are not like others
+        job.wait(300)
+    spent = cpu_time([pid])
+    for job in [platform.submit(WHOLE) for _ in range(count)]:
+        job.wait(300)
+    return (cpu_time([pid]) - spent) / count * 1000
 
 
 def _measure(platform: LoopbackPlatform, count: int, pid: int) -> Row:
@@ -117,15 +131,19 @@ def _old(directory: Path) -> Iterator[tuple[LoopbackPlatform, int]]:
     model.mkdir()
     for name, content in FILES.items():
         (model / name).write_bytes(content)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    file = model / "tokenizer.fake_engine.json"
+    file.write_bytes(behaviour(tokens=20, interval=0.02, without_lock=True))
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = str(listener.getsockname()[1])
+    reads, writes = os.pipe()
+    os.close(writes)  # no key
+    passed = (listener.fileno(), reads)
     url = f"http://127.0.0.1:{port}"
-    engine = [str(PYTHON), "-m", "sglang.launch_server", "--model-path", str(model)]
-    engine += ["--host", "127.0.0.1", "--port", port]
+    engine = [str(PYTHON), "entry.py", ",".join(map(str, passed)), "sglang.launch_server"]
+    engine += ["--model-path", str(model), "--host", "127.0.0.1", "--port", port]
     with (
         LoopbackPlatform() as platform,
-        process(engine, {}, directory),
+        process(engine, {}, directory, passed),
         process(
             [sys.executable, "-P", str(OLD)],
             {**platform.environment(), "RUNPOD_LOG_LEVEL": "INFO", "ENGINE_URL": url},
@@ -137,11 +155,14 @@ def _old(directory: Path) -> Iterator[tuple[LoopbackPlatform, int]]:
 
 
 @contextmanager
-def process(command: list[str], environ: Mapping[str, str], home: Path) -> Iterator[int]:
-    """Gives its number."""
+def process(
+    command: list[str], environ: Mapping[str, str], home: Path, files: Sequence[int] = ()
+) -> Iterator[int]:
+    """Gives its number. `files`: descriptors that it inherits."""
     process = subprocess.Popen(
         command,
         cwd=ROOT,
+        pass_fds=files,
         env={"PATH": os.environ["PATH"], "HOME": str(home), **environ},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -10,6 +10,10 @@ EVENT = 'data: {"choices":[{"index":0,"delta":{"content":" word"}}]}\n\n'
 
 
 async def handler(job):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    if not job["input"].get("stream"):
+        await asyncio.sleep(TOKENS * INTERVAL)
+        yield {"choices": [{"index": 0, "message": {"content": " word" * TOKENS}}]}
+        return
     for _ in range(TOKENS):
         await asyncio.sleep(INTERVAL)
         yield EVENT
