@@ -11,7 +11,12 @@ from typing import TypeVar
 from router.errors import HubUnavailable, InvalidHfToken, ModelGated, ModelNotFound
 from router.hub.interfaces import ANYBODY, Asker, Hub, HubAnswer
 from router.models import Access, ModelRef, ResolvedModel, Task
-from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
+from router.requests.interfaces import (
+    UpstreamLost,
+    UpstreamRequest,
+    UpstreamResponse,
+    pour_read,
+)
 from router.secrets import Token
 from router.side_process import Body, pieces
 
@@ -163,6 +168,9 @@ class _EngineAnswer:
     def __init__(self, answer: Answer) -> None:
         self._answer, self._read = answer, 0
         self.status, self.headers = answer.status, answer.headers
+
+    async def pour(self, sink: Callable[[bytes], bool]) -> bool:
+        return await pour_read(self.read, sink)
 
     async def read(self) -> bytes:
         """A read that is cancelled loses nothing, like aiohttp's."""

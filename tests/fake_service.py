@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from router.errors import ModelNotFound, RouterError
 from router.requests.dialects import OPENAI, Problem
-from router.requests.interfaces import Health
+from router.requests.interfaces import Health, Sink, send_pieces
 from router.requests.model_list import ModelCard
 from router.requests.request import Progress, Report, Request
 
@@ -40,6 +40,9 @@ class FakeResponse:
         self.status, self.headers, self.streams = head.status, head.headers, head.streams
         self.failure: Problem | None = None
         self._pieces = pieces
+
+    async def send(self, sink: Sink) -> None:
+        await send_pieces(aiter(self), sink)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self._pieces:

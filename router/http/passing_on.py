@@ -11,14 +11,11 @@ from router.requests.interfaces import Response
 async def pass_on(response: Response, request: HttpRequest) -> None:
     """Raises `RouterError` where there is no answer yet, and `ConnectionError` where it
     breaks off."""
-    wire, writer = request.wire, AnswerWriter(request, response.status, response.headers)
+    writer = AnswerWriter(request, response.status, response.headers)
     if response.streams:
         writer.begin_soon()
     try:
-        async for data in response:
-            writer.write(data)
-            if wire.paused:
-                await wire.drained()
+        await response.send(writer)
     except RouterError as error:
         if not request.status:
             raise

@@ -49,6 +49,13 @@ class AnswerWriter:
             request.keeps = False  # only its end ends this body (RFC 9112, 6.3)
         self._head: bytes | None = _head(request, status, headers)
 
+    @property
+    def paused(self) -> bool:
+        return self._request.wire.paused
+
+    async def drained(self) -> None:
+        await self._request.wire.drained()
+
     def begin_soon(self) -> None:
         """Send the head in this turn of the loop, with the first piece if that is there."""
         asyncio.get_running_loop().call_soon(self._begin)

@@ -12,6 +12,7 @@ from router.errors import EngineFailed
 from router.ray.messages import AnswerEnd, AnswerHead, Errand, Item, Refused, RoutePlan
 from router.requests.dialects import Problem
 from router.requests.engine_call import Deadlines, out_of_time
+from router.requests.interfaces import pour_read
 from router.requests.record import Record
 from router.requests.request import Progress
 from router.side_process import Body
@@ -115,6 +116,9 @@ class ReplicaCall:
             raise _broke_off(item.problem)
         self._over = True
         return b""
+
+    async def pour(self, sink: Callable[[bytes], bool]) -> bool:
+        return await pour_read(self.read, sink)
 
     async def close(self) -> None:
         answering, self._answering = self._answering, None

@@ -147,6 +147,22 @@ class EngineCall:
             self._lease.answered = True
         return data
 
+    async def pour(self, sink: Callable[[bytes], bool]) -> bool:
+        """Give more of the body to `sink` as it arrives; False once that takes no more.
+
+        True: `read` tells what is next. Raises what `sink` raises.
+        """
+        saw = self._record.saw
+
+        def take(data: bytes) -> bool:
+            saw(data)
+            return sink(data)
+
+        try:
+            return await self.answer.pour(take)
+        except UpstreamLost:
+            return True
+
     async def close(self) -> None:
         """Stop what is still being generated, and give the engine back."""
         self._timer.close()

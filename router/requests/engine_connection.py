@@ -35,8 +35,10 @@ class EngineConnection(asyncio.Protocol):
     __slots__ = (
         "_buffered",
         "_complete",
+        "_failure",
         "_forget",
         "_framed",
+        "_full",
         "_head_size",
         "_held_back",
         "_keeps",
@@ -46,6 +48,7 @@ class EngineConnection(asyncio.Protocol):
         "_paused",
         "_pieces",
         "_sent",
+        "_sink",
         "_transport",
         "_waiter",
         "headers",
@@ -67,6 +70,9 @@ class EngineConnection(asyncio.Protocol):
         self._sent = self._keeps = True
         self._paused = self._held_back = self._framed = False
         self._lost: str | None = None  # why there is no more
+        self._sink: Callable[[bytes], bool] | None = None  # takes what comes
+        self._full = False  # it takes no more
+        self._failure: Exception | None = None  # of it
 
     async def send(self, head: bytes, body: Body) -> None:
         """Begin an exchange. It goes on early where the answer is there before all is sent."""
@@ -99,6 +105,37 @@ class EngineConnection(asyncio.Protocol):
             if self._lost is not None:
                 raise UpstreamLost(self._lost)
             await self._wait()
+        return self._taken()
+
+    async def pour(self, sink: Callable[[bytes], bool]) -> bool:
+        """As `UpstreamResponse` says."""
+        self._sink = sink
+        try:
+            self._give()
+            while not self._full:
+                if self._failure is not None:
+                    raise self._failure
+                if self._complete:
+                    return True
+                if self._lost is not None:
+                    raise UpstreamLost(self._lost)
+                await self._wait()
+            return False
+        finally:
+            self._sink, self._full, self._failure = None, False, None
+
+    def _give(self) -> None:
+        """To the sink, what has come."""
+        if self._sink is None or self._full or self._failure is not None or not self._pieces:
+            return
+        try:
+            self._full = not self._sink(self._taken())
+        except Exception as failure:  # noqa: BLE001 - it is raised where the sink was given
+            self._failure = failure
+        if self._full or self._failure is not None:
+            self._wake()
+
+    def _taken(self) -> bytes:
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._buffered = 0
@@ -146,6 +183,7 @@ class EngineConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._lose(f"the engine's answer is not HTTP: {type(error).__name__}")
+        self._give()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._parser = None  # it refers to this object
@@ -196,7 +234,8 @@ class EngineConnection(asyncio.Protocol):
         if self._buffered > _MOST_KEPT and not self._held_back:
             self._held_back = True
             self._transport.pause_reading()
-        self._wake()
+        if self._sink is None:
+            self._wake()
 
     def on_message_complete(self) -> None:
         assert self._parser is not None, "it calls"  # noqa: S101

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -54,6 +54,14 @@ class UpstreamResponse(Protocol):
         """
         ...
 
+    async def pour(self, sink: Callable[[bytes], bool]) -> bool:
+        """Give bytes to `sink` as they arrive, in no task: that is the cheapest.
+
+        Returns False once `sink` has said by False that it takes no more, and True at the
+        end. Raises `UpstreamLost`, and what `sink` raises. Loses no byte either.
+        """
+        ...
+
 
 class Upstream(Protocol):
     """The way to an engine."""
@@ -99,11 +107,33 @@ class Source(Protocol):
         """More of the body; empty at its end. Raises `RouterError` where it breaks off."""
         ...
 
+    async def pour(self, sink: Callable[[bytes], bool]) -> bool:
+        """Give more of the body to `sink` as it arrives; False once that takes no more.
+
+        True: `read` tells what is next. Raises what `sink` raises.
+        """
+        ...
+
     async def close(self) -> None: ...
 
     def progress(self) -> Progress:
         """What the request waits for."""
         ...
+
+
+class Sink(Protocol):
+    """Where an answer goes."""
+
+    @property
+    def paused(self) -> bool:
+        """It has enough: wait until it has `drained`."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Raises `ConnectionError` where the caller left."""
+        ...
+
+    async def drained(self) -> None: ...
 
 
 class Response(Protocol):
@@ -127,6 +157,26 @@ class Response(Protocol):
     def failure(self) -> Problem | None: ...
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def send(self, sink: Sink) -> None:
+        """Give all of the body to `sink`: what iterating does, for less."""
+        ...
+
+
+async def pour_read(read: Callable[[], Awaitable[bytes]], sink: Callable[[bytes], bool]) -> bool:
+    """How a source is poured that can only be read."""
+    while data := await read():
+        if not sink(data):
+            return False
+    return True
+
+
+async def send_pieces(pieces: AsyncIterator[bytes], sink: Sink) -> None:
+    """How a response that is iterated is sent."""
+    async for data in pieces:
+        sink.write(data)
+        if sink.paused:
+            await sink.drained()
 
 
 @dataclass(frozen=True, slots=True)

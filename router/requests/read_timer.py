@@ -13,16 +13,17 @@ class ReadTimer:
     """Interrupts the read in progress when its time is over.
 
     `asyncio.timeout` makes a timer for each use: for a stream, one for each event. This one
-    stays armed while reads come and go, and is moved only when it fires.
+    stays armed while reads come and go, and is moved only when it fires. `due` is when the read
+    in progress is over; it can be put off meanwhile.
     """
 
-    __slots__ = ("_due", "_handle", "_loop", "_struck", "_task", "_when")
+    __slots__ = ("_handle", "_loop", "_struck", "_task", "_when", "due")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.TimerHandle | None = None
         self._when = 0.0  # when `_handle` fires
-        self._due = 0.0  # when the read in progress is over
+        self.due = 0.0  # when the read in progress is over
         self._task: asyncio.Task[object] | None = None  # that reads now
         self._struck = False
 
@@ -35,7 +36,7 @@ class ReadTimer:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         cancelling = task.cancelling()
-        self._task, self._due, self._struck = task, due, False
+        self._task, self.due, self._struck = task, due, False
         if self._handle is None or self._when > due:
             self._arm(due)
         try:
@@ -61,8 +62,8 @@ class ReadTimer:
         self._handle = None
         if self._task is None:
             return  # the next read arms it again
-        if self._loop.time() < self._due:
-            self._arm(self._due)
+        if self._loop.time() < self.due:
+            self._arm(self.due)
             return
         self._struck = True
         self._task.cancel()

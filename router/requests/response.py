@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 
 from router import tasks
 from router.errors import EngineFailed, InternalError, RouterError
 from router.requests.dialects import Problem
 from router.requests.engine_call import out_of_time
 from router.requests.event_stream import EventStream, comment
-from router.requests.interfaces import Source
+from router.requests.interfaces import Sink, Source
 from router.requests.read_timer import ReadTimer
 
 _log = logging.getLogger(__name__)
@@ -85,17 +86,43 @@ class StreamedResponse:
             raise StopAsyncIteration
         try:
             data = await self._next()
-        except RouterError as error:
-            data = self._fail(Problem.of(error))
-        except Exception:  # noqa: BLE001 - the head is sent: only the stream can tell it
-            _log.exception("a defect of the router")
-            told = InternalError("The router failed on this request. Its log says why.")
-            data = self._fail(Problem.of(told))
+        except Exception as error:  # noqa: BLE001 - the head is sent: only the stream can tell it
+            data = self._tell(error)
         if not data:
             self._over = True
             raise StopAsyncIteration
         self._last_said = self._timer.time()
         return data
+
+    async def send(self, sink: Sink) -> None:
+        async for data in self:
+            sink.write(data)
+            if sink.paused:
+                await sink.drained()
+            if self._begun and not self._over:
+                try:
+                    await self._pour(sink)
+                except ConnectionError:
+                    raise  # the caller left
+                except Exception as error:  # noqa: BLE001 - as above
+                    sink.write(self._tell(error))
+
+    async def _pour(self, sink: Sink) -> None:
+        """Pass events on as they arrive, until something else is next."""
+        events, timer, silence, end = self._events, self._timer, self._silence, self._end
+
+        def take(data: bytes) -> bool:
+            if whole := events.feed(data):
+                sink.write(whole)
+                self._last_said = now = timer.time()
+                timer.due = min(now + silence, end)
+            return not sink.paused
+
+        with suppress(TimeoutError):  # a comment, or the end
+            due = min(self._last_said + silence, end)
+            while not await timer.read(self._engine.pour(take), due):
+                await sink.drained()
+                due = min(self._last_said + silence, end)
 
     async def _next(self) -> bytes:
         """The next events, or a comment; empty at the end."""
@@ -129,6 +156,13 @@ class StreamedResponse:
 
     def _comment(self) -> bytes:
         return comment(str(self._engine.progress()))
+
+    def _tell(self, error: Exception) -> bytes:
+        """The last events of a stream that failed."""
+        if not isinstance(error, RouterError):
+            _log.error("a defect of the router", exc_info=error)
+            error = InternalError("The router failed on this request. Its log says why.")
+        return self._fail(Problem.of(error))
 
     def _fail(self, problem: Problem) -> bytes:
         self.failure, self._over = problem, True

@@ -6,7 +6,7 @@ import asyncio
 
 from router.requests.dialects import Dialect, Problem
 from router.requests.engine_call import out_of_time
-from router.requests.interfaces import Response, Source
+from router.requests.interfaces import Response, Sink, Source, send_pieces
 
 
 def answered(engine: Source, dialect: Dialect, end: float) -> Response:
@@ -27,6 +27,9 @@ class RefusedResponse:
 
     def __aiter__(self) -> RefusedResponse:
         return self
+
+    async def send(self, sink: Sink) -> None:
+        await send_pieces(self, sink)
 
     async def __anext__(self) -> bytes:
         data, self._body = self._body, b""
@@ -53,6 +56,9 @@ class WholeResponse:
 
     def __aiter__(self) -> WholeResponse:
         return self
+
+    async def send(self, sink: Sink) -> None:
+        await send_pieces(self, sink)
 
     async def _more(self) -> bytes:
         if self._left == 0:  # it has ended, so nothing is waited for
