@@ -16,7 +16,7 @@ from router.http.headers import Headers
 
 _END = b"\r\n\r\n"
 _MOST_HEAD = 64 * 1024  # bytes
-_LONGEST_FIELD = 8190  # bytes, also of the request line's target
+_LONGEST_FIELD = 8190  # bytes of one line
 _MOST_FIELDS = 128
 # What can't become a head any more: a caller that speaks another protocol is told at once.
 _HOPELESS = re.compile(rb"\A[^A-Z]|(?<!\r)\n|\0")
@@ -35,7 +35,6 @@ class RequestHead:
 
     __slots__ = (
         "_complete",
-        "_large",
         "_url",
         "headers",
         "keeps",
@@ -47,7 +46,7 @@ class RequestHead:
     )
 
     def __init__(self) -> None:
-        self._url, self._complete, self._large = b"", False, False
+        self._url, self._complete = b"", False
         self.headers = Headers()
         self.length: int | None = 0
         self.method = self.target = self.path = ""
@@ -79,8 +78,6 @@ class RequestHead:
 
     def _finish(self) -> None:
         headers = self.headers
-        if self._large:
-            raise _too_large()
         self.target = self._url.decode("ascii")
         self.path = _path_of(self.target)
         self.keeps = self.modern
@@ -100,10 +97,8 @@ class RequestHead:
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._large |= len(url) > _LONGEST_FIELD
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._large |= len(name) + len(value) > _LONGEST_FIELD
         self.headers.add(
             name.decode("ascii").lower(),
             value.rstrip(b" \t").decode("utf-8", "surrogateescape"),
@@ -126,7 +121,9 @@ def end_of_head(data: bytes, seen: int) -> int:
         if _HOPELESS.search(data, max(0, seen - 1)):
             raise not_http()
         return 0
-    if data.count(b"\n", 0, end) > _MOST_FIELDS:
+    if data.count(b"\n", 0, end) > _MOST_FIELDS or (
+        end > _LONGEST_FIELD and max(map(len, data[:end].split(b"\r\n"))) > _LONGEST_FIELD
+    ):
         raise _too_large()
     return end + len(_END)
 

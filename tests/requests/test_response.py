@@ -12,6 +12,7 @@ from router.errors import EngineFailed, ModelNotFound
 from router.requests.interfaces import Response
 from router.requests.request import Request
 from tests.doubles import Answer
+from tests.eventually import eventually
 from tests.pool.fakes import settle
 from tests.requests.harness import SSE, chat, serving_fakes
 
@@ -43,9 +44,35 @@ async def next_event(pieces: AsyncIterator[bytes]) -> bytes:
     raise AssertionError("the stream ended")
 
 
+class Written:
+    """A sink that a test looks into. `enough`: pieces until it pauses; `gone`: it fails."""
+
+    def __init__(self, *, enough: int = 1000, gone: Exception | None = None) -> None:
+        self.pieces: list[bytes] = []
+        self._enough, self._gone = enough, gone
+        self._drained = asyncio.Event()
+
+    @property
+    def paused(self) -> bool:
+        return len(self.pieces) >= self._enough and not self._drained.is_set()
+
+    def write(self, data: bytes) -> None:
+        self.pieces.append(data)
+        if self._gone is not None:
+            raise self._gone
+
+    async def drained(self) -> None:
+        await self._drained.wait()
+
+    def drain(self) -> None:
+        self._drained.set()
+
+
 async def rest(response: Response) -> tuple[int, bytes]:
     """How many comments came, and everything else."""
-    pieces = [piece async for piece in response]
+    sink = Written()
+    await response.send(sink)
+    pieces = sink.pieces
     others = [piece for piece in pieces if not is_comment(piece)]
     return len(pieces) - len(others), b"".join(others)
 
@@ -118,6 +145,60 @@ async def test_a_comment_never_lands_inside_of_an_event() -> None:
         assert is_comment(await anext(pieces))
         more.set()
         assert await next_event(pieces) == TWO
+
+
+async def test_a_stream_that_is_sent_is_the_one_that_is_iterated() -> None:
+    more = [asyncio.Event() for _ in range(3)]
+    answer = Answer((ONE + TWO[:9], more[0], TWO[9:], more[1], ONE, more[2], DONE), headers=SSE)
+    async with (
+        serving_fakes(answer, silence=SILENCE) as d,
+        d.service.open(stream()) as response,
+    ):
+        sink = Written()
+        sending = asyncio.create_task(response.send(sink))
+        for event in more:
+            seen = len(sink.pieces)
+            await eventually(lambda seen=seen: len(sink.pieces) > seen + 2)  # type: ignore[misc]
+            event.set()
+        await sending
+    events = [piece for piece in sink.pieces if not is_comment(piece)]
+    assert events == [ONE, TWO, ONE, DONE]
+
+
+async def test_a_sink_that_has_enough_is_waited_for() -> None:
+    answer = Answer((ONE,) * 20, headers=SSE)
+    async with serving_fakes(answer) as d, d.service.open(stream()) as response:
+        sink = Written(enough=5)
+        sending = asyncio.create_task(response.send(sink))
+        await settle()
+        assert len(sink.pieces) == 5
+        sink.drain()
+        await sending
+        assert b"".join(sink.pieces) == ONE * 20
+
+
+@pytest.mark.parametrize("pieces", [(ONE,), (ONE, ONE, ONE)])
+async def test_a_sink_that_is_gone_ends_the_sending(pieces: tuple[bytes, ...]) -> None:
+    async with (
+        serving_fakes(Answer(pieces, headers=SSE)) as d,
+        d.service.open(stream()) as response,
+    ):
+        sink = Written(gone=ConnectionResetError("the caller left"))
+        with pytest.raises(ConnectionResetError):
+            await response.send(sink)
+        assert sink.pieces == [ONE]
+        assert response.failure is None
+
+
+async def test_an_event_without_an_end_is_told_to_whom_it_is_sent() -> None:
+    endless = (ONE, b"data: " + bytes(17 << 20), ONE)
+    async with (
+        serving_fakes(Answer(endless, headers=SSE)) as d,
+        d.service.open(stream()) as response,
+    ):
+        told = (await rest(response))[1]
+        assert error_in("/v1/chat/completions", told.removeprefix(ONE))
+        assert response.failure is not None
 
 
 async def test_comments_tell_what_a_cold_model_waits_for() -> None:

@@ -362,6 +362,89 @@ async def test_an_engine_is_held_back_while_its_answer_is_not_read() -> None:
     assert wire.reading
 
 
+class Bucket:
+    """Takes what is poured; full: no more."""
+
+    def __init__(self, *, full: bool = False) -> None:
+        self.got: list[bytes] = []
+        self.full = full
+
+    def __call__(self, data: bytes) -> bool:
+        self.got.append(data)
+        return not self.full
+
+
+async def begun() -> tuple[EngineConnection, Wire]:
+    """A connection to which the beginning of an answer has come."""
+    connection, wire = EngineConnection("127.0.0.1:1", lambda _: None), Wire()
+    connection.connection_made(wire)
+    await connection.send(b"POST ...", b"{}")
+    connection.data_received(CHUNKED + b"3\r\none\r\n")
+    return connection, wire
+
+
+async def test_what_is_poured_arrives_in_no_task() -> None:
+    bucket, (connection, _) = Bucket(), await begun()
+    task = asyncio.create_task(connection.pour(bucket))
+    await asyncio.sleep(0)
+    assert bucket.got == [b"one"]
+    connection.data_received(b"3\r\ntwo\r\n5\r\nthree\r\n")
+    assert bucket.got == [b"one", b"twothree"]
+    connection.data_received(b"4\r\nfour\r\n0\r\n\r\n")
+    assert bucket.got[2:] == [b"four"]
+    assert await task is True
+    assert connection.reusable
+
+
+async def test_what_a_sink_does_not_take_waits_for_the_next() -> None:
+    bucket, (connection, wire) = Bucket(full=True), await begun()
+    task = asyncio.create_task(connection.pour(bucket))
+    await asyncio.sleep(0)
+    connection.data_received(b"3\r\ntwo\r\n")
+    assert bucket.got == [b"one"]
+    assert await task is False
+    connection.data_received(b"20000\r\n" + bytes(1 << 17) + b"\r\n0\r\n\r\n")
+    assert not wire.reading
+    bucket.full = False
+    assert await connection.pour(bucket) is True
+    assert bucket.got == [b"one", b"two" + bytes(1 << 17)]
+    assert wire.reading
+
+
+async def test_what_a_sink_raises_is_raised_where_it_was_given() -> None:
+    connection, _ = await begun()
+
+    def fail(_: bytes) -> bool:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await connection.pour(fail)
+    connection.data_received(b"3\r\ntwo\r\n")
+    assert await connection.read() == b"two"
+
+
+async def test_pouring_that_is_cancelled_loses_nothing() -> None:
+    bucket, (connection, _) = Bucket(), await begun()
+    task = asyncio.create_task(connection.pour(bucket))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    connection.data_received(b"3\r\ntwo\r\n0\r\n\r\n")
+    assert await connection.read() == b"two"
+    assert bucket.got == [b"one"]
+
+
+async def test_a_connection_that_is_lost_ends_the_pouring() -> None:
+    bucket, (connection, _) = Bucket(), await begun()
+    task = asyncio.create_task(connection.pour(bucket))
+    await asyncio.sleep(0)
+    connection.data_received(b"3\r\ntwo\r\n")
+    connection.connection_lost(None)
+    with pytest.raises(UpstreamLost):
+        await task
+    assert bucket.got == [b"one", b"two"]
+
+
 async def test_an_answer_can_come_before_all_of_a_long_body_is_sent() -> None:
     too_large = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"
     over = asyncio.Event()
