@@ -163,7 +163,9 @@ class Response(Protocol):
         ...
 
 
-async def pour_read(read: Callable[[], Awaitable[bytes]], sink: Callable[[bytes], bool]) -> bool:
+async def pour_read(
+    read: Callable[[], Awaitable[bytes]], sink: Callable[[bytes], bool]
+) -> bool:
     """How a source is poured that can only be read."""
     while data := await read():
         if not sink(data):

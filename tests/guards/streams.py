@@ -35,6 +35,12 @@ GUARDS = (
         _RESPONSE + "an_engine_that_is_silent_in_mid_stream_is_waited_for_in_comments",
     ),
     Guard(
+        "A stream that is passed on without a task waits for a caller that reads slowly",
+        "router.requests.response:StreamedResponse._pour",
+        swap("not sink.paused", "True"),
+        _RESPONSE + "a_sink_that_has_enough_is_waited_for",
+    ),
+    Guard(
         "A caller that leaves ends the search for an engine",
         "router.requests.response:StreamedResponse.close",
         drop("_reaching"),
