@@ -66,11 +66,15 @@ def _done(now: float, action: actions.Action) -> Iterator[Happening]:
             yield Happening(now, "falling_asleep", key, generation)
         case actions.Wake(key, generation):
             yield Happening(now, "waking", key, generation)
-        case actions.Stop(key, generation, why):
-            cause, _, detail = why.partition(": ")
-            if cause in _CAUSES:
-                yield Happening(now, cause.replace(" ", "_"), key, generation, detail)
-            else:
-                yield Happening(now, _DISMISSED, key, generation, why)
+        case actions.Stop():
+            yield _stopped(now, action)
         case actions.Alarm(message):
             yield Happening(now, "alarm", text=message)
+
+
+def _stopped(now: float, stop: actions.Stop) -> Happening:
+    cause, _, detail = stop.why.partition(": ")
+    if cause not in _CAUSES:
+        return Happening(now, _DISMISSED, stop.key, stop.generation, stop.why)
+    text = detail if stop.group is None else f"group {stop.group}"
+    return Happening(now, cause.replace(" ", "_"), stop.key, stop.generation, text)

@@ -82,6 +82,7 @@ class EnginePool:
         self._emptied = asyncio.Event()  # no engine is left, or the pool is broken
         self._broken = False
         self._unused = asyncio.Event()  # broken, and no request is in flight or may stay so
+        self._ruled: Callable[[EngineSpec], EngineSpec] | None = None  # as `rule` was told last
 
     @property
     def at_fault(self) -> asyncio.Event:
@@ -110,8 +111,18 @@ class EnginePool:
         number = next(self._numbers)
         place = number if age is None else age
         digest = credential.digest if credential is not None else ""
+        if self._ruled is not None:
+            spec = self._kept_to_rules(spec, self._ruled)
         wanted = events.Wanted(number, place, spec, digest, deadline, caller)
         return Lease(wanted, credential, self._begin, self._finish)
+
+    def _kept_to_rules(
+        self, spec: EngineSpec, ruled: Callable[[EngineSpec], EngineSpec]
+    ) -> EngineSpec:
+        """With the rules in force: the request may have been authorized under former ones. An
+        engine that is up has been told of them."""
+        slot = self._scheduler.slots.get(spec.key)
+        return spec if slot is not None and slot.state.claims else ruled(spec)
 
     def _begin(self, lease: Lease) -> None:
         self._leases[lease.wanted.waiter] = lease
@@ -246,7 +257,9 @@ class EnginePool:
 
     def rule(self, ruled: Callable[[EngineSpec], EngineSpec]) -> list[EngineKey]:
         """Have all engines kept to other rules, those of the specs that `ruled` returns. No
-        process depends on them. Returns the engines that leave because of these rules."""
+        process depends on them. They hold until the next call, also for engines to come.
+        Returns the engines that leave because of these rules."""
+        self._ruled = ruled
         slots = tuple(self._scheduler.slots.values())
         changed = tuple(new for slot in slots if (new := ruled(slot.spec)) != slot.spec)
         stayed = [slot for slot in slots if stays(slot)]

@@ -127,7 +127,7 @@ class Stop:
     """End the engine, or its start, and report when it is gone.
 
     `room_for`: the model that waits for its room, for the log. `group`: whose rule it is that
-    the two are not loaded together.
+    the two are not loaded together; without `room_for`, that it may not stay beside others.
     """
 
     key: EngineKey

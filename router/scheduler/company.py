@@ -91,13 +91,14 @@ def stays(slot: Slot) -> bool:
     return slot.loaded and not leaves
 
 
-def surplus(slots: Iterable[Slot]) -> list[Slot]:
-    """The engines that may not stay beside those before them. Pinned ones stay in any case."""
+def surplus(slots: Iterable[Slot]) -> list[tuple[Slot, ModelGroup]]:
+    """The engines that may not stay beside those before them, each with the group that forbids
+    it. Pinned ones stay in any case."""
     company = Company()
-    found: list[Slot] = []
+    found: list[tuple[Slot, ModelGroup]] = []
     for slot in slots:
-        if company.bar(slot.spec.group) is not None and not slot.pinned:
-            found.append(slot)
+        if (bar := company.bar(slot.spec.group)) is not None and not slot.pinned:
+            found.append((slot, bar))
         else:
             company.change(slot.spec.group, slot.loaded)
     return found

@@ -331,7 +331,9 @@ class Scheduler:
         for idle in (False, True):
             ordered += [one for one in reversed(by_loss) if one.idle is idle]
         return [
-            done for slot in surplus(ordered) for done in self._change(slot).unload(self._now)
+            done
+            for slot, bar in surplus(ordered)
+            for done in self._change(slot).unload(self._now, parted_by=bar.name)
         ]
 
     def _advance_all(self, event: events.Event) -> list[actions.Action]:

@@ -106,14 +106,19 @@ class StartingSlot(ServingSlot):
         return actions.Sleep(self.key, self.generation)
 
     def expire(self, now: float) -> Action:
-        return self._stop(Cause.UNLOADED if self.unloads else Cause.EXPIRED, now)
+        return self._unloaded(now) if self.unloads else self._stop(Cause.EXPIRED, now)
 
-    def unload(self, now: float) -> list[Action]:
+    def _unloaded(self, now: float) -> Action:
+        return replace(self._stop(Cause.UNLOADED, now), group=self.parted_by)
+
+    def unload(self, now: float, parted_by: str | None = None) -> list[Action]:
         """Stop because the operator says so: what starts, at once; what is up, once it is idle
-        and memory may change hands. Requests that wait are served by the next start."""
-        self.pin = False
+        and memory may change hands. Requests that wait are served by the next start.
+
+        `parted_by`: the group that no longer lets it be loaded beside others, for the log."""
+        self.pin, self.parted_by = False, parted_by
         if self.state in (State.STARTING, State.FALLING_ASLEEP, State.WAKING):
-            return [self._stop(Cause.UNLOADED, now)]
+            return [self._unloaded(now)]
         self.unloads = self.state is not State.FETCHING
         self.drain(now)
         if self.state is State.FETCHING and not self.queue:

@@ -179,6 +179,7 @@ class Slot:
     # what the operator said while the worker ran
     pin: bool = False
     unloads: bool = False  # it takes no more requests and stops; none is started ahead
+    parted_by: str | None = None  # the group that says so, where it was not the operator
     track: Track = field(default_factory=Track)  # for the operator
     # the last events and moves, each with its time
     story: deque[tuple[float, Event | Cause]] = field(

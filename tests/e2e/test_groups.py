@@ -78,7 +78,7 @@ async def test_the_second_of_a_group_waits_for_the_first_and_takes_its_place(
 
 
 async def test_a_reload_parts_what_is_loaded_together_and_no_running_request(
-    harness: Harness, file: Path, caller: Caller, operator: Operator
+    harness: Harness, worker: Worker, file: Path, caller: Caller, operator: Operator
 ) -> None:
     write(file, TOGETHER)
     status, answer = await operator.post("reload")
@@ -94,6 +94,7 @@ async def test_a_reload_parts_what_is_loaded_together_and_no_running_request(
         assert status == 200
         assert [one.partition("@")[0] for one in answer["unloaded"]] == ["acme/two"]
         await operator.until("acme/two", lambda one: not one)
+        assert "unloaded (group large)" in worker.log
         await stream.event()
         assert await ready(operator) == {"acme/one", "acme/free"}
         assert len(harness.journal.events("start", "acme/one")) == starts

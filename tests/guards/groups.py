@@ -45,6 +45,13 @@ GUARDS = (
         _TEST + "engines_that_a_new_group_parts_leave_but_for_one",
     ),
     Guard(
+        "A request brings no rules back that the operator has changed",
+        "router.pool.pool:EnginePool._kept_to_rules",
+        body("return spec"),
+        "tests/pool/test_rules.py::"
+        "test_a_request_that_is_tried_again_brings_no_former_rules_back",
+    ),
+    Guard(
         "A model's own limit of requests at once holds",
         "router.scheduler.state:Slot.most",
         body("return limits.max_concurrency"),

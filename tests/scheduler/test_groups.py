@@ -304,7 +304,8 @@ def test_what_an_engine_answers_goes_on_when_a_new_group_parts_it(driver: Driver
     assert driver.said(actions.Stop) == []
     for waiter in busy:
         driver.release(waiter)
-    assert [stop.why for stop in driver.said(actions.Stop)] == ["unloaded"]
+    (stop,) = driver.said(actions.Stop)
+    assert (stop.why, stop.group) == ("unloaded", "one")
 
 
 def test_of_engines_that_a_new_group_parts_the_pinned_one_stays(driver: Driver) -> None:

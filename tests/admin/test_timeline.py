@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+from router.admin.timeline import happenings
+from router.models import EngineKey
+from router.scheduler import actions, events
+
+
+def test_an_engine_that_stops_for_a_group_is_told_with_the_name_of_the_group() -> None:
+    key = EngineKey("org/name", "c" * 40)
+    stop = actions.Stop(key, 1, "unloaded", at_once=False, group="large")
+    (told,) = happenings(0.0, events.Tick(), [stop])
+    assert (told.what, told.key, told.text) == ("unloaded", key, "group large")
