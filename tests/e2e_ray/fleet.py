@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -123,12 +124,18 @@ class RayFleet:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.close()
-            self._process.wait(_PATIENCE)
+            self.stop()
         finally:
             self._end()
+            if self.place.parent.name.startswith("ray-"):
+                shutil.rmtree(self.place.parent, ignore_errors=True)
+
+    def stop(self) -> None:
+        """Shut it down. What it has written stays until the block ends."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(_PATIENCE)
 
     def ask(self, command: str) -> None:
         assert self._process.stdin is not None

@@ -61,12 +61,12 @@ def found(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Found:
             found.marks[name] = value.removeprefix("hf_").encode()
         found.marks["prompt"] = b"a prompt that is nobody's business"
         _search_memory(fleet, found)
-        place = fleet.place
-    found.marks |= {"operators": operators.removeprefix("hf_").encode(), "key": key.encode()}
-    found.marks["control"] = found.control.encode()
-    for file in (*place.rglob("*"), directory / "program.log"):
-        if file.is_file() and not file.is_symlink():
-            _note(found.files, str(file), file.read_bytes(), found.marks)
+        fleet.stop()
+        found.marks["operators"] = operators.removeprefix("hf_").encode()
+        found.marks |= {"key": key.encode(), "control": found.control.encode()}
+        for file in (*fleet.place.rglob("*"), directory / "program.log"):
+            if file.is_file() and not file.is_symlink():
+                _note(found.files, str(file), file.read_bytes(), found.marks)
     return found
 
 
