@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO
 
 _UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
@@ -26,13 +28,18 @@ class Cell:
 Row = Sequence[Cell | str]
 
 
+class OutputLost(Exception):
+    """What was written can't be kept: the disk is full, say."""
+
+
 class Output:
     """One command's standard output."""
 
     def __init__(
         self, stream: TextIO | None = None, environ: Mapping[str, str] | None = None
     ) -> None:
-        self._stream = sys.stdout if stream is None else stream
+        # Without a standard output (`>&-`), nobody reads what is written.
+        self._stream = stream or sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
         environ = os.environ if environ is None else environ
         self.is_terminal = self._stream.isatty() and environ.get("TERM") != "dumb"
 
@@ -42,15 +49,32 @@ class Output:
         return shutil.get_terminal_size().columns if self.is_terminal else None
 
     def json(self, document: object) -> None:
-        self._stream.write(json.dumps(document, indent=2) + "\n")
+        self._write(json.dumps(document, indent=2) + "\n")
 
     def json_line(self, document: object) -> None:
         """One of many, on a line of its own, written out at once."""
-        self._stream.write(json.dumps(document) + "\n")
-        self._stream.flush()
+        self._write(json.dumps(document) + "\n")
+        self.flush()
 
     def flush(self) -> None:
-        self._stream.flush()
+        """Raises `BrokenPipeError` where nobody reads any more, and `OutputLost`."""
+        with kept():
+            self._stream.flush()
+
+    def _write(self, text: str) -> None:
+        with kept():
+            self._stream.write(text)
+
+    def check_reader(self) -> None:
+        """Raises `BrokenPipeError` where nobody reads any more, before anything is written."""
+        try:
+            descriptor = self._stream.fileno()
+        except OSError:  # a text in memory
+            return
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        if any(event & select.POLLERR for _, event in poll.poll(0)):
+            raise BrokenPipeError
 
     @contextmanager
     def screen(self) -> Iterator[Screen]:
@@ -66,7 +90,7 @@ class Output:
         if self.is_terminal:
             self._print(_styled(Cell(printable(text), style)))
         else:
-            self._stream.write(printable(text) + "\n")
+            self._write(printable(text) + "\n")
 
     def table(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Nothing is shortened without a terminal: a script may read it. On one, columns in
@@ -79,7 +103,7 @@ class Output:
             self._print(_rich_table([columns[at] for at in used], cells))
         else:
             texts = [[*columns], *([one.text for one in row] for row in cells)]
-            self._stream.write(_aligned(texts))
+            self._write(_aligned(texts))
 
     def fields(self, rows: Sequence[tuple[str, Cell | str]]) -> None:
         """Names with their values, one a line."""
@@ -113,6 +137,17 @@ class Screen:
 
         parts, self._parts = self._parts, []
         self._live.update(Group(*parts), refresh=True)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Have the errors of what is written in the block be `BrokenPipeError` and `OutputLost`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputLost(f"the output can't be written: {error.strerror}") from None
 
 
 def printable(text: str) -> str:

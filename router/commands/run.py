@@ -8,12 +8,15 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import sys
 from collections.abc import Mapping, MutableMapping
 from types import MappingProxyType
 
+from router.commands.output import OutputLost, kept
 from router.config import options
 from router.config.settings import SETTINGS
 
+_UNWRITTEN = 2
 _INTERRUPTED = 130  # what shells report for Ctrl-C
 
 
@@ -22,9 +25,25 @@ def run(chosen: argparse.Namespace) -> int:
     _leave_no_core()
     _forget_empty(os.environ)
     try:
-        return _COMMANDS.get(chosen.command, _serve)(chosen, os.environ)
+        status = _COMMANDS.get(chosen.command, _serve)(chosen, os.environ)
+        if sys.stdout is not None:  # `>&-`
+            with kept():
+                sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough
+        _write_no_more()
+        return 0
+    except OutputLost as lost:
+        print(lost, file=sys.stderr)  # noqa: T201
+        _write_no_more()
+        return _UNWRITTEN
     except KeyboardInterrupt:  # a worker that has begun to serve drains instead
         return _INTERRUPTED
+    return status
+
+
+def _write_no_more() -> None:
+    """Python would try once more at its end, and fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _serve(chosen: argparse.Namespace, environ: MutableMapping[str, str]) -> int:

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import secrets
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from router.cli import main
 from router.commands.operate.client import WorkerClient, url_of
+from router.commands.operate.logs import logs
 from router.commands.operate.status import causes
 from router.commands.operate.texts import waiting_text
 from router.commands.operate.top import top
 from router.commands.output import Output
-from tests.commands.stub_worker import GIB, StubWorker, engine, refusal, sse, state, stub_worker
+from tests.commands.stub_worker import (
+    GIB,
+    Json,
+    StubWorker,
+    engine,
+    refusal,
+    sse,
+    state,
+    stub_worker,
+)
 
 STATE, EVENTS = "/admin/state", "/admin/events"
 
@@ -318,6 +331,91 @@ def test_an_address_that_can_not_be_one_exits_with_2(
     said = capsys.readouterr().err
     assert said.startswith("the worker's address")
     assert "pass@" not in said
+
+
+@pytest.mark.parametrize("host", ["a b", "a" * 70 + ".invalid", "a..invalid"])
+def test_a_host_that_no_network_can_have_exits_with_2(
+    capsys: pytest.CaptureFixture[str], host: str
+) -> None:
+    assert main(["ps", "--url", f"http://{host}:80"]) == 2
+    assert capsys.readouterr().err.startswith(f"no worker answers at http://{host}:80: ")
+
+
+def test_a_name_in_another_encoding_is_no_model(worker: StubWorker) -> None:
+    worker.answers["/admin/models/%FF/logs"] = (200, {"lines": []})
+    assert main(["logs", "\udcff"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "path", "answer"),
+    [
+        (["ps"], STATE, {}),
+        (["ps"], STATE, state() | {"worker": None}),
+        (["ps"], STATE, "[" * 100_000),
+        (["top"], EVENTS, sse(("state", {}))),
+        (["logs", "a"], "/admin/models/a/logs", {}),
+        (["load", "a"], "/admin/models/a/load", {}),
+        (["reload"], "/admin/reload", {}),
+    ],
+    ids=str,
+)
+def test_what_another_version_of_a_worker_answers_is_told_as_such(
+    worker: StubWorker,
+    capsys: pytest.CaptureFixture[str],
+    typed: list[str],
+    path: str,
+    answer: Json | str,
+) -> None:
+    worker.answers[path] = (200, answer)
+    assert main(typed) == 2
+    assert capsys.readouterr().err.startswith(f"what answers at {worker.url} is no worker")
+
+
+def test_a_drain_that_is_not_seen_to_its_end_is_no_success(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker.answers["/admin/drain"] = (202, {"leaving": True})
+    worker.answers[EVENTS] = (200, sse(("state", state())))
+    assert main(["drain", "--wait"]) == 2
+    assert "may not have ended" in capsys.readouterr().err
+
+
+def piped(worker: StubWorker, redirection: str) -> subprocess.CompletedProcess[str]:
+    """`top`, as a shell runs it; its status is the last line."""
+    command = f"{sys.executable} -m router top {redirection}; echo $?"
+    environ = {"PATH": os.environ["PATH"], "MODEL_ROUTER_URL": worker.url}
+    return subprocess.run(
+        ["/bin/sh", "-c", command],
+        check=True,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("redirection", "status", "says"),
+    [(">&-", 0, ""), ("> /dev/full", 2, "the output can't be written: No space left")],
+)
+def test_an_output_that_takes_nothing_is_no_defect(
+    worker: StubWorker, redirection: str, status: int, says: str
+) -> None:
+    worker.answers[EVENTS] = (200, sse(("state", state(leaving=True))))
+    done = piped(worker, redirection)
+    assert done.stdout.splitlines()[-1] == str(status)
+    assert (says in done.stderr, "Traceback" in done.stderr) == (True, False)
+    assert bool(done.stderr) is bool(says)
+
+
+def test_what_follows_ends_with_its_reader_though_nothing_happens(worker: StubWorker) -> None:
+    path = "/admin/models/a/logs?follow=1"
+    worker.answers[path] = (200, ": nothing new\n\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream, pytest.raises(BrokenPipeError):
+        logs(WorkerClient(worker.url), Output(stream, {}), "a", follow=True, as_json=False)
 
 
 def test_what_is_no_worker_is_told(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -80,10 +80,13 @@ class WorkerClient:
         return self._ask("POST", path, None if patient else _PATIENCE)
 
     @contextmanager
-    def events(self, path: str) -> Iterator[Iterator[tuple[str, Json]]]:
-        """Server-sent events, by name. As `get`, also while they are read."""
+    def events(
+        self, path: str, quiet: Callable[[], None]
+    ) -> Iterator[Iterator[tuple[str, Json]]]:
+        """Server-sent events, by name. As `get`, also while they are read. `quiet` is called
+        at least every 10 s while nothing happens."""
         with self._answer("GET", path, _PATIENCE) as answer:
-            yield self._read_events(answer)
+            yield self._read_events(answer, quiet)
 
     def _ask(self, method: str, path: str, within: float | None) -> Json:
         with self._answer(method, path, within) as answer:
@@ -93,7 +96,8 @@ class WorkerClient:
     def _answer(
         self, method: str, path: str, within: float | None
     ) -> Iterator[http.client.HTTPResponse]:
-        connection = self._connection(within)
+        with self._told():
+            connection = self._connection(within)
         try:
             with self._told():
                 connection.request(method, self._base + path, headers=self._headers)
@@ -116,7 +120,7 @@ class WorkerClient:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
             why = str(error) or type(error).__name__
             if isinstance(error, ConnectionRefusedError):
                 why = f"{error.strerror}. {_REFUSED}"
@@ -143,7 +147,7 @@ class WorkerClient:
     def _parsed(self, content: bytes) -> Json:
         try:
             document = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
             raise self._no_worker(content[:_SHOWN].decode(errors="replace"))
@@ -152,7 +156,9 @@ class WorkerClient:
     def _no_worker(self, said: str) -> WorkerUnreached:
         return WorkerUnreached(f"what answers at {self.address} is no worker: {said}")
 
-    def _read_events(self, answer: http.client.HTTPResponse) -> Iterator[tuple[str, Json]]:
+    def _read_events(
+        self, answer: http.client.HTTPResponse, quiet: Callable[[], None]
+    ) -> Iterator[tuple[str, Json]]:
         name = ""
         while True:
             with self._told():
@@ -164,8 +170,11 @@ class WorkerClient:
                 name = value.decode(errors="replace")
             elif field == b"data":
                 yield name, self._parsed(value)
+            elif line.startswith(b":"):
+                quiet()
 
 
 def path_of(model: str, verb: str) -> str:
     """The route of something that is done to a model."""
-    return f"/admin/models/{quote(model, safe='/@')}/{verb}"
+    name = model.encode(errors="surrogateescape")  # as the shell has passed it on
+    return f"/admin/models/{quote(name, safe='/@')}/{verb}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping
 
@@ -28,7 +27,7 @@ def operate(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
         address = url_of(chosen.url, environ)
         worker = WorkerClient(address, environ.get("ADMIN_API_KEY") or "")
         _run(chosen, worker, output)
-        output.flush()  # here, where a reader that has left is no defect
+        output.flush()
     except (WrongUse, WorkerUnreached) as error:
         print(printable(str(error)), file=sys.stderr)  # noqa: T201
         return 2
@@ -41,9 +40,10 @@ def operate(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
     except KeyboardInterrupt:  # how `top` and `logs -f` end
         if chosen.command not in ("top", "logs"):
             raise
-    except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as flaw:
+        said = f"what answers at {address} is no worker of this version: {flaw!r}"
+        print(printable(said), file=sys.stderr)  # noqa: T201
+        return 2
     return 0
 
 

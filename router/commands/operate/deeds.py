@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from router.commands.operate import status
-from router.commands.operate.client import Json, WorkerClient, path_of
+from router.commands.operate.client import Json, WorkerClient, WorkerUnreached, path_of
 from router.commands.operate.texts import rest_text
 from router.commands.output import Output
 
@@ -25,7 +25,7 @@ def deed(
         output.json(done)
         return
     shown = {one["id"]: one for one in done.get("engines", ())}
-    for identifier in done.get("ids", ()):
+    for identifier in done["ids"]:
         output.line(f"{verb}: {_told(identifier, shown.get(identifier))}")
 
 
@@ -52,17 +52,21 @@ def drain(worker: WorkerClient, output: Output, *, wait: bool, as_json: bool) ->
     if not wait:
         _drain(worker, output, as_json=as_json)
         return
-    with worker.events("/admin/events") as events:
+    leaves, last = False, ""
+    with worker.events("/admin/events", output.check_reader) as events:
         _drain(worker, output, as_json=as_json)
-        last = ""
         for name, state in events:
-            line = status.one_line(state) if name == "state" else last
-            if as_json and name == "state":
+            if name != "state":
+                continue
+            leaves, line = state["worker"]["leaving"], status.one_line(state)
+            if as_json:
                 output.json_line(state)
             elif line != last:
                 output.line(line)
             last = line
             output.flush()
+    if not leaves:
+        raise WorkerUnreached(f"{worker.address} tells no more, and may not have ended")
     if not as_json:
         output.line("The worker has stopped its engines, and ends.")
 

@@ -24,7 +24,7 @@ def logs(
             said = f"no engine of {model} has printed anything since the worker began"
             print(printable(f"{said}: `ps` lists the names"), file=sys.stderr)  # noqa: T201
         return
-    with worker.events(f"{path}?follow=1") as events:
+    with worker.events(f"{path}?follow=1", output.check_reader) as events:
         for _, content in events:
             if as_json:
                 output.json_line(content)

@@ -13,11 +13,11 @@ from router.commands.output import Output
 def top(worker: WorkerClient, output: Output, *, as_json: bool) -> None:
     """Without a terminal: one state a line. Raises `WorkerUnreached` once it has ended."""
     if as_json:
-        _follow(worker, output.json_line)
+        _follow(worker, output, output.json_line)
     elif output.is_terminal:
         _on_terminal(worker, output)
     else:
-        _follow(worker, lambda state: _as_line(output, state))
+        _follow(worker, output, lambda state: _as_line(output, state))
 
 
 def _on_terminal(worker: WorkerClient, output: Output) -> None:
@@ -29,7 +29,7 @@ def _on_terminal(worker: WorkerClient, output: Output) -> None:
             screen.lines(status.causes(state))
             screen.show()
 
-        _follow(worker, show)
+        _follow(worker, output, show)
 
 
 def _as_line(output: Output, state: Json) -> None:
@@ -38,11 +38,11 @@ def _as_line(output: Output, state: Json) -> None:
     output.flush()
 
 
-def _follow(worker: WorkerClient, show: Callable[[Json], None]) -> None:
+def _follow(worker: WorkerClient, output: Output, show: Callable[[Json], None]) -> None:
     """Until a worker that leaves has ended its events. Others end after an hour."""
     while True:
         last: Json | None = None
-        for last in _states(worker):
+        for last in _states(worker, output):
             show(last)
         if last is None:
             raise WorkerUnreached(f"{worker.address} sends no state")
@@ -50,8 +50,8 @@ def _follow(worker: WorkerClient, show: Callable[[Json], None]) -> None:
             return
 
 
-def _states(worker: WorkerClient) -> Iterator[Json]:
-    with worker.events("/admin/events") as events:
+def _states(worker: WorkerClient, output: Output) -> Iterator[Json]:
+    with worker.events("/admin/events", output.check_reader) as events:
         for name, content in events:
             if name == "state":
                 yield content
