@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from router.openapi import problems
 from router.openapi.values import Json, reference
+from router.requests.model_list import Status
 
 _ID = problems.header_references(["X-Request-Id"])
 _TOKEN: Json = {"$ref": "#/components/parameters/HfToken"}
@@ -95,6 +96,11 @@ def schemas() -> Json:
         "max_model_len": {
             "type": ["integer", "null"],
             "description": "In tokens, while the model is loaded.",
+        },
+        "context_length": {"type": ["integer", "null"], "description": "The same."},
+        "status": {
+            "enum": [one.value for one in Status],
+            "description": "On the worker that answers. A caller's own is loaded, or unloaded.",
         },
         "loaded": {"type": "boolean", "description": "On the worker that answers."},
     }

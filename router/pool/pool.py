@@ -25,7 +25,7 @@ from router.pool.executor import EXITS_WITHIN, Executor
 from router.pool.interfaces import Downloader, Engine, EngineLauncher, MemoryGauge
 from router.pool.lease import Granted, Lease
 from router.pool.loading import AT_ONCE, LoadTimes, Waited
-from router.pool.status import PoolStatus
+from router.pool.status import Known, PoolStatus
 from router.pool.timer import Timer
 from router.scheduler import actions, events
 from router.scheduler.company import stays
@@ -249,6 +249,14 @@ class EnginePool:
             for slot in self._scheduler.slots.values()
             if slot.spec.listed
             and (slot.standby or slot.state not in (State.COLD, State.FETCHED))
+        ]
+
+    def known(self) -> list[Known]:
+        """The operator's models that were asked for, up or not."""
+        return [
+            Known(slot.spec, slot.state, bool(slot.queue))
+            for slot in self._scheduler.slots.values()
+            if slot.spec.listed
         ]
 
     def unload(self, key: EngineKey) -> None:

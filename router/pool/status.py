@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from router.models import EngineSpec
+from router.scheduler.lifecycle import State
 from router.scheduler.report import PoolReport
+
+
+class Known(NamedTuple):
+    """A model that was asked for. `wanted`: requests wait for it."""
+
+    spec: EngineSpec
+    state: State
+    wanted: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from router.access.authorize import Admission
 from router.config.catalog import Catalog, OperatorModel
 from router.errors import InvalidModelId, ModelNotFound
 from router.models import EngineSpec, ResolvedModel
-from router.requests.model_list import ModelCard
+from router.pool.status import Known
+from router.requests.model_list import ModelCard, Status
 from router.requests.routes import caller_token
+from router.scheduler.lifecycle import State
+
+_LOADING = (State.FETCHING, State.STARTING, State.WAKING)
+_SLEEPING = (State.FALLING_ASLEEP, State.ASLEEP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +28,19 @@ class LoadedModel:
 
 
 class ModelListing:
-    """Makes the cards. What is loaded is given to each call: here, or in a whole fleet."""
+    """Makes the cards. What is loaded is given to each call: here, or in a whole fleet.
 
-    def __init__(self, catalog: Catalog, admission: Admission) -> None:
-        self._catalog, self._admission = catalog, admission
+    `known`: the operator's models that were asked for here. A caller's are told of while they
+    are loaded, and no sooner.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        admission: Admission,
+        known: Callable[[], Iterable[Known]] = tuple,
+    ) -> None:
+        self._catalog, self._admission, self._known = catalog, admission, known
 
     async def all(
         self, loaded: Sequence[LoadedModel], hf_token: str | None, caller: str = ""
@@ -34,7 +48,8 @@ class ModelListing:
         """The operator's models, and the loaded ones that this caller may use."""
         token = caller_token(hf_token, None)
         own = [one for one in self._catalog.models if self._admission.permits(one, caller)]
-        listed = [_operators_card(model, loaded) for model in own]
+        seen = tuple(self._known())
+        listed = [_operators_card(model, loaded, seen) for model in own]
         known = {card.id for card in listed}
         others = [one.spec.model for one in loaded if not one.spec.listed]
         entitled = await asyncio.gather(
@@ -58,15 +73,31 @@ class ModelListing:
         except InvalidModelId as error:  # OpenAI's clients expect a 404 here
             raise ModelNotFound(error.message) from None
         if admitted.operator is not None:
-            return replace(_operators_card(admitted.operator, loaded), id=name)
+            card = _operators_card(admitted.operator, loaded, tuple(self._known()))
+            return replace(card, id=name, created=admitted.model.created)
         return _callers_card(name, admitted.model, loaded)
 
 
-def _operators_card(model: OperatorModel, loaded: Sequence[LoadedModel]) -> ModelCard:
+def _operators_card(
+    model: OperatorModel, loaded: Sequence[LoadedModel], seen: Sequence[Known]
+) -> ModelCard:
     repo_id = model.ref.repo_id if model.ref else model.name
     own = (one for one in loaded if one.spec.listed and one.spec.model.repo_id == repo_id)
     owner = repo_id.partition("/")[0] if model.ref else "operator"
-    return _card(model.name, owner, repo_id, next(own, None))
+    card = _card(model.name, owner, repo_id, next(own, None))
+    if card.loaded:
+        return card
+    known = [one for one in seen if one.spec.model.repo_id == repo_id]
+    created = max((one.spec.model.created for one in known), default=0)
+    return replace(card, status=_status(known), created=created)
+
+
+def _status(known: Sequence[Known]) -> Status:
+    """Of a model that is not loaded."""
+    if any(one.wanted or one.state in _LOADING for one in known):
+        return Status.LOADING
+    sleeps = any(one.state in _SLEEPING for one in known)
+    return Status.SLEEPING if sleeps else Status.UNLOADED
 
 
 def _callers_card(name: str, model: ResolvedModel, loaded: Sequence[LoadedModel]) -> ModelCard:
@@ -88,4 +119,5 @@ def _card(name: str, owner: str, root: str, found: LoadedModel | None) -> ModelC
         root=root,
         created=found.spec.model.created,
         max_model_len=found.context_length,
+        status=Status.LOADED,
     )

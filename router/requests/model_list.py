@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    LOADED = "loaded"
+    LOADING = "loading"  # it waits for room, downloads, starts or wakes
+    SLEEPING = "sleeping"  # it wakes for a request
+    UNLOADED = "unloaded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +19,8 @@ class ModelCard:
     """A line of `/v1/models`.
 
     `root` is the repository behind an alias. `created` is in seconds since 1970, 0 where it
-    is not known. `max_model_len` is in tokens, known while the model is loaded.
+    is not known. `max_model_len` is in tokens, known while the model is loaded. `status` says
+    what is to be expected of a request: "loaded" answers at once.
     """
 
     id: str
@@ -20,6 +29,7 @@ class ModelCard:
     root: str
     created: int = 0
     max_model_len: int | None = None
+    status: Status = Status.UNLOADED
 
 
 def model_object(card: ModelCard, worker: str = "") -> dict[str, object]:
@@ -33,6 +43,8 @@ def model_object(card: ModelCard, worker: str = "") -> dict[str, object]:
         "root": card.root,
         "parent": None,  # no model here is an adapter of another
         "max_model_len": card.max_model_len,
+        "context_length": card.max_model_len,  # the name that other clients know it by
+        "status": card.status.value,
         "loaded": card.loaded,
     }
 

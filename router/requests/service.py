@@ -63,7 +63,7 @@ class Service:
         self._settings, self._catalog, self._admission = settings, catalog, admission
         self._pool, self._clock = pool, clock
         self._authorizer = Authorizer(settings, admission, flags, salt)
-        self._silence, self._listing = silence, ModelListing(catalog, admission)
+        self._silence, self._listing = silence, ModelListing(catalog, admission, pool.known)
         self._parser = Parser(aside, settings.media_domains, settings.max_body_bytes)
         self._local_paths = {str(settings.hf_hub_cache)}
         self.note_directories()

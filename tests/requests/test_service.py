@@ -25,7 +25,7 @@ from router.models import Task
 from router.requests.request import Progress, Request
 from tests.doubles import Answer
 from tests.pool.fakes import settle
-from tests.requests.harness import CHAT, SSE, chat, serving_fakes, token
+from tests.requests.harness import CHAT, SSE, ServiceHarness, chat, serving_fakes, token
 
 
 async def test_an_answer_passes_through_byte_for_byte() -> None:
@@ -265,6 +265,7 @@ async def test_a_loaded_model_shows_its_age_its_context_and_what_is_behind_an_al
         d.hub.add("org/other", created=1646263745)
         cold = await d.service.model("nice", None)
         assert (cold.root, cold.loaded, cold.max_model_len) == ("org/model", False, None)
+        assert cold.created == 1646263744
         await d.ask(chat("nice"))
         loaded = await d.service.model("nice", None)
         assert (loaded.root, loaded.created, loaded.max_model_len) == (
@@ -274,6 +275,28 @@ async def test_a_loaded_model_shows_its_age_its_context_and_what_is_behind_an_al
         )
         other = await d.service.model("org/other", None)
         assert (other.id, other.root, other.created) == ("org/other", "org/other", 1646263745)
+
+
+async def test_the_list_says_what_a_request_for_an_operators_model_has_to_expect() -> None:
+    config = "[{model: org/model, aliases: [nice]}]"
+
+    async def shown(d: ServiceHarness) -> tuple[str, int]:
+        (card,) = await d.service.models(None)
+        return card.status.value, card.created
+
+    async with serving_fakes(MODELS_CONFIG=config) as d:
+        d.hub.add("org/model", created=1646263744)
+        assert await shown(d) == ("unloaded", 0)  # the Hub was not asked yet
+        d.launcher.instant = False
+        asking = asyncio.create_task(d.ask(chat("nice")))
+        await settle()
+        assert await shown(d) == ("loading", 1646263744)
+        d.launcher.ready("model")
+        await asking
+        assert await shown(d) == ("loaded", 1646263744)
+        d.pool.unload(d.pool.loaded()[0].key)
+        await settle()
+        assert await shown(d) == ("unloaded", 1646263744)
 
 
 async def test_a_name_that_can_not_be_a_models_is_not_found_in_the_list() -> None:
