@@ -19,11 +19,13 @@ from router.admin.loads import Loads
 from router.admin.names import Names, id_of
 from router.admin.recent import RecentRequests, RequestNews
 from router.admin.reload import Reloaded
-from router.admin.state import StateWriter, WorkerFacts
+from router.admin.state import Json, StateWriter, WorkerFacts
 from router.admin.worker_gauges import WorkerGauges
+from router.downloads.disk import DiskUsage
 from router.errors import InvalidRequest, ModelNotFound, QueueFull, RouterError
 from router.models import EngineKey
 from router.pool.pool import EnginePool
+from router.pool.status import PoolStatus
 from router.requests.activity import Activity
 from router.scheduler.report import EngineReport
 
@@ -84,9 +86,11 @@ class Admin:
     async def state(self) -> bytes:
         """The worker's state, as JSON."""
         usage = await self._disk.look()
-        status = self._pool.report()
-        state = self._writer.state(status, self._facts(), usage, self._wall())
-        return to_json(state)
+        return to_json(self._written(self._pool.report(), usage, self._wall()))
+
+    def _written(self, status: PoolStatus, usage: DiskUsage | None, now: float) -> Json:
+        rates = self._recent.tokens_a_second(now)
+        return self._writer.state(status, self._facts(), usage, now, rates)
 
     async def standing(self) -> WorkerGauges:
         """The worker's condition and its disk, for a scrape."""
@@ -117,18 +121,20 @@ class Admin:
             last, usage = self._closed, await self._disk.look()
             began = time.perf_counter()
             happened, status, now = listener.take(), self._pool.report(), self._wall()
-            state = _event("state", self._writer.state(status, self._facts(), usage, now))
+            state = self._written(status, usage, now)
+            written = _event("state", state)
             took = time.perf_counter() - began
             for one in happened:
                 line = self._writer.happening(one, now - status.report.now)
                 yield _event("journal", line)
             if (news := requests.news()) is not None:
                 yield _event("activity", news)
-            yield state
+            yield written
             if last:
                 return
             await asyncio.sleep(self._pace.pause(took, len(self._listeners)))
-            moves = status.report.moves or requests.runs
+            rated = any(one["tokens_per_second"] for one in state["engines"])
+            moves = status.report.moves or requests.runs or rated
             within = self._pace.refresh if moves else self._pace.quiet
             while not await listener.changed(within) and not moves:
                 yield _KEEP_ALIVE

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +15,7 @@ from router.requests.record import Record
 Json = dict[str, Any]
 
 MOST = 250  # requests of a kind in one event: of a busier worker, the latest
+RATED_OVER = 60.0  # seconds, for tokens a second
 
 
 class RecentRequests:
@@ -23,6 +25,19 @@ class RecentRequests:
     def everything(self) -> Json:
         """All that is kept: `running`, and `ended`, the latest first."""
         return {"running": _fields(self._running()), "ended": _fields(self._activity.ended)}
+
+    def tokens_a_second(self, now: float) -> Mapping[str, float]:
+        """By model, what its engines have generated for the requests that ended in the last
+        minute. `now`: since 1970. Where more ended than are kept: in the time of those."""
+        tokens: Counter[str] = Counter()
+        ended, over = self._activity.ended, RATED_OVER
+        for one in ended:
+            if (ago := now - one.at - (one.total or 0.0)) > RATED_OVER:
+                break
+            tokens[one.model] += one.completion_tokens or 0
+            if one is ended[-1] and self._activity.total > len(ended):
+                over = max(ago, 1.0)
+        return {model: count / over for model, count in tokens.items() if count}
 
     @contextmanager
     def follow(self, wake: Callable[[], None]) -> Iterator[RequestNews]:

@@ -6,9 +6,10 @@ Bytes and seconds are numbers; times are seconds since 1970 by this machine's cl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
+from types import MappingProxyType
 from typing import Any
 
 from router.admin.names import Names, id_of
@@ -51,12 +52,23 @@ class StateWriter:
         self._names, self._redact, self._key_name = names, redact, key_name
 
     def state(
-        self, status: PoolStatus, worker: WorkerFacts, disk: DiskUsage | None, now: float
+        self,
+        status: PoolStatus,
+        worker: WorkerFacts,
+        disk: DiskUsage | None,
+        now: float,
+        rates: Mapping[str, float] = MappingProxyType({}),
     ) -> Json:
-        """`now`: since 1970, when `status` was taken."""
+        """`now`: since 1970, when `status` was taken. `rates`: tokens a second, by model."""
         report = status.report
         shift = now - report.now
-        engines = [self.engine(one, status, shift) for one in report.engines]
+        engines = [
+            {
+                **self.engine(one, status, shift),
+                "tokens_per_second": round(rates.get(one.key.repo_id, 0.0), 1),
+            }
+            for one in report.engines
+        ]
         return {
             "now": now,
             "worker": {

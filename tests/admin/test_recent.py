@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from router.admin.recent import MOST, RecentRequests
+from router.admin.recent import MOST, RATED_OVER, RecentRequests
 from router.requests.activity import Activity
 from router.requests.record import Outcome, Record
 
@@ -77,3 +77,28 @@ async def test_a_request_that_begins_or_ends_wakes_the_listener() -> None:
         woken.clear()
         end(activity, record)
         await asyncio.wait_for(woken.wait(), 30)
+
+
+def generated(activity: Activity, model: str, tokens: int, at: float) -> None:
+    record = Record("/v1/chat/completions", wall=lambda: at, clock=lambda: 0.0)
+    activity.begin(record)
+    record.end(Outcome.OK, status=200)
+    record.model, record.completion_tokens = model, tokens
+    activity.end(record)
+
+
+def test_tokens_a_second_are_those_of_the_requests_that_ended_in_the_last_minute() -> None:
+    activity, now = Activity(), 1000.0
+    generated(activity, "org/a", 6000, now - RATED_OVER - 1)
+    generated(activity, "org/b", 60, now - 50)
+    generated(activity, "org/a", 90, now - 40)
+    generated(activity, "org/a", 30, now - 1)
+    rates = RecentRequests(activity).tokens_a_second(now)
+    assert rates == {"org/a": 120 / RATED_OVER, "org/b": 60 / RATED_OVER}
+
+
+def test_where_more_ended_than_are_kept_the_rate_is_that_of_the_time_of_those() -> None:
+    activity, now = Activity(kept=2), 1000.0
+    for ago in (12, 10, 5):
+        generated(activity, "org/a", 100, now - ago)
+    assert RecentRequests(activity).tokens_a_second(now) == {"org/a": 200 / 10}

@@ -91,6 +91,8 @@ function factsOf(engine, now) {
     ["Measured", engine.measured_bytes === null ? "" : bytes(engine.measured_bytes)],
     ["Files", bytes(engine.files_bytes)],
     ["KV cache", engine.cache_tokens === null ? "" : `${count(engine.cache_tokens)} tokens`],
+    ["Generates", engine.tokens_per_second
+      ? `${count(engine.tokens_per_second)} tokens/s, over the last minute` : ""],
     ["Context", engine.context_length === null ? "" : `${count(engine.context_length)} tokens`],
     ["In flight", requests(engine.in_flight)],
     ["Waiting", requests(engine.waiting)],
