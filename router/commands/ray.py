@@ -16,12 +16,12 @@ from pathlib import Path
 
 from router import logs
 from router.app.configuration import Configuration
+from router.config.errors import SettingsError, told
 from router.config.platform import Platform
-from router.config.settings import SettingsError
 
 _log = logging.getLogger("router")
 
-_INSTALL = "Ray is not installed here: pip install 'multi-model-router-worker[ray]'"
+_INSTALL = "Ray is not installed here: in a checkout of the router, pip install '.[ray]'"
 _STORE = 100 << 20  # bytes of Ray's object store, in which nothing lies
 
 
@@ -33,7 +33,7 @@ def ray_up(replicas: int, gpus: float, environ: MutableMapping[str, str]) -> int
     try:
         configuration = Configuration.read(environ, Platform.PLAIN)
     except SettingsError as error:
-        print(f"The settings can't be used: {error}", file=sys.stderr)  # noqa: T201
+        print(told("The settings can't be used", error), file=sys.stderr)  # noqa: T201
         return 2
     settings = configuration.settings
     known = configuration.secrets_and_keys

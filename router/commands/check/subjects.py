@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.app.configuration import Configuration
-from router.config.errors import SettingsError
+from router.config.errors import SettingsError, SettingsMistakes
 from router.config.settings import SETTINGS
 
+_NOTHING = "name a model or a models file, or set MODEL_NAME or MODELS_CONFIG"
 _FILES = (".yaml", ".yml", ".json")
 _OWN_MODELS = ("MODEL_NAME", "MODEL_REVISION", "SERVED_MODEL_NAME", "MODELS_CONFIG")
 
@@ -28,7 +29,7 @@ def subjects(given: Sequence[str], environ: Mapping[str, str]) -> Iterator[Subje
         configuration = Configuration.read(environ)
         names = _names(configuration)
         if not names:
-            raise SettingsError("MODEL", "", "the name of a model, or of a models file")
+            raise SettingsMistakes([_NOTHING])
         yield Subject(configuration, names)
     for text in given:
         yield _subject(text, environ)
