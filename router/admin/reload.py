@@ -11,13 +11,15 @@ from typing import Generic, Protocol, TypeVar
 
 from router.admin.names import entry_of
 from router.config.catalog import Catalog, OperatorModel, ruled, unruled
-from router.config.errors import SettingsError
+from router.config.errors import SettingsError, SettingsMistakes
 from router.config.sources import Sources
 from router.errors import InvalidRequest
 from router.models import EngineKey, EngineSpec
 from router.secrets import Secret
 
 _log = logging.getLogger(__name__)
+
+_RESTART = "restart the worker to use it"
 
 
 class ModelsRead(Protocol):
@@ -116,12 +118,12 @@ class Reload(Generic[C]):
     def _check(self, read: C) -> None:
         """Raises `SettingsError` for what takes a new process."""
         if read.gpus > self._gpus:
-            raise SettingsError(
-                "MODELS_CONFIG", f"{read.gpus} GPUs", "no more GPUs than at the start: restart"
+            raise SettingsMistakes(
+                [f"a model needs {read.gpus} GPUs, more than any did at the start: {_RESTART}"]
             )
         if not self._secrets.issuperset(read.secrets):
             # Logs and states hide the secrets that were known at the start.
-            raise SettingsError("MODELS_CONFIG", "a new token_env", "a restart")
+            raise SettingsMistakes([f"a `token_env` was not named at the start: {_RESTART}"])
 
     def _stale(self, before: Catalog, after: Catalog) -> Iterator[EngineKey]:
         for spec in self._engines.listed():

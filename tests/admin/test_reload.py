@@ -157,7 +157,7 @@ async def test_what_is_wrong_changes_nothing_and_says_why(worker: Operated) -> N
     ids=["more GPUs", "a token that the log does not know"],
 )
 async def test_what_takes_a_new_process_changes_nothing(worker: Operated, read: Read) -> None:
-    with pytest.raises(InvalidRequest, match="restart"):
+    with pytest.raises(InvalidRequest, match="at the start: restart the worker"):
         await worker.reload(read)
     assert (worker.applied, worker.unloaded) == ([], [])
 
