@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,12 +16,22 @@ from examples.demo.transcript import Transcript
 from tests.worker import Worker
 
 _PAUSE = 0.5  # seconds between looks at the worker's log
+# What another worker needs to serve this Hub's models with these engines.
+_OF_ANY_WORKER = (
+    "HF_ENDPOINT",
+    "SSL_CERT_FILE",
+    "ENGINE_PYTHON",
+    "CUDA_VISIBLE_DEVICES",
+    "MAX_LOADED_MODELS",
+)
 
 
 def keep_serving(callers: Callers, worker: Worker, transcript: Transcript) -> None:
     """Return when interrupted. Raises `RuntimeError` if the worker ends by itself."""
     variables = _write_variables(callers, worker)
-    transcript.say("The worker serves until Ctrl-C. To try it, in another terminal:\n")
+    transcript.say(
+        "The worker serves until Ctrl-C. To try it, in another terminal, in this folder:\n"
+    )
     for line in (
         f". {variables}",
         'curl $URL/v1/models -H "X-HF-Token: $BOB"',
@@ -30,8 +42,15 @@ def keep_serving(callers: Callers, worker: Worker, transcript: Transcript) -> No
         _curl(CHERRY, "BOB"),
     ):
         transcript.say(f"  {line}")
-    transcript.say("\nBOB and CAROL are throw-away tokens that only this Hub accepts.")
-    transcript.say(f"What the worker does, for its operator: {worker.url}/ui\n")
+    transcript.say("\nBOB and CAROL are throw-away tokens that only this Hub accepts.\n")
+    router = f"{os.path.relpath(sys.executable)} -m router"
+    transcript.say(f"What the worker does, for its operator: {worker.url}/ui, or\n")
+    transcript.say(f"  {router} ps")
+    transcript.say(f"  {router} logs {APPLE.repo_id}")
+    transcript.say(
+        "\nA worker of your own, with this Hub's models, and with settings as you like:\n"
+    )
+    transcript.say(f"  {router} serve --port 8001\n")
     transcript.say("The worker's log, from here on:\n")
     try:
         status = _follow(worker, transcript)
@@ -57,10 +76,15 @@ def _write_variables(callers: Callers, worker: Worker) -> Path:
     """Write a file for a shell to read, which only its owner may. Deleted with the worker's
     directory.
     """
-    variables = {"URL": worker.url, "BOB": callers.bob.token, "CAROL": callers.carol.token}
+    own = {name: worker.environ[name] for name in _OF_ANY_WORKER if name in worker.environ}
+    # The other worker's downloads are not to stay in the user's own cache.
+    own |= {"MODEL_ROUTER_URL": worker.url, "HF_HOME": str(worker.directory / "other")}
     file = worker.directory / "variables"
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.writelines(f"{name}={value}\n" for name, value in variables.items())
+        print(f"URL={worker.url}", file=out)
+        print(f"BOB={callers.bob.token} CAROL={callers.carol.token}", file=out)
+        for name, value in own.items():
+            print(f"export {name}={shlex.quote(value)}", file=out)
     return file
 
 

@@ -78,11 +78,19 @@ def test_an_interrupt_leaves_no_process_behind(
 def test_with_keep_it_serves_the_printed_requests_until_interrupted(tmp_path: Path) -> None:
     with showing(tmp_path, "--keep") as demo:
         variables, *curls = _commands(demo.says("throw-away"))
+        [ps, logs, serve] = _commands(demo.says("The worker's log, from here on:"))
         answers = [_shell(f"{variables}; {curl}") for curl in curls]
         expected = ("bob/cherry", "apple.", "[DONE]", "model_gated", "banana.", "cherry.")
         for found, answer in zip(expected, answers, strict=True):
             assert found in answer
         demo.says("model_gated 403")  # the worker's log
+        assert "bob/cherry" in _shell(f"{variables}; {ps}")
+        assert "ready to roll" in _shell(f"{variables}; {logs}")
+        assert serve.endswith(" -m router serve --port 8001")
+        # It would find the same Hub and the same engines.
+        assert "verdict     ok" in _shell(
+            f"{variables}; {ps.removesuffix('ps')} check alice/apple"
+        )
         demo.process.send_signal(signal.SIGINT)
         assert demo.process.wait(WITHIN) == 0
         assert demo.processes() == []
@@ -153,7 +161,9 @@ def showing(directory: Path, *options: str, **engines: Mapping[str, Any]) -> Ite
 
 def _commands(printed: str) -> list[str]:
     return [
-        line for line in map(str.strip, printed.splitlines()) if re.match(r"\. |curl ", line)
+        line
+        for line in map(str.strip, printed.splitlines())
+        if re.match(r"\. |curl |\S+ -m router ", line)
     ]
 
 
