@@ -51,7 +51,8 @@ class ModelRef:
         org, slash, name = repo_id.partition("/")
         if not (slash and _is_name(org) and _is_name(name) and not name.endswith(".git")):
             raise InvalidModelId(
-                "The model must be a Hugging Face id, `org/name` or `org/name@revision`."
+                "The model must be a Hugging Face id, `org/name` or `org/name@revision`, or "
+                "one of the names that the worker's `/v1/models` lists."
             )
         if at and not _is_revision(revision):
             raise InvalidModelId(

@@ -206,7 +206,8 @@ class Admin:
         meant = self._names.meant(name, (one.spec for one in shown))
         if not meant:
             raise ModelNotFound(
-                "No such model is up, starts, or has failed: `model-router ps` lists them."
+                "No model of this name is up, starts, or has failed: `model-router ps` lists "
+                "those, and `model-router load` starts one."
             )
         return [one for one in shown if one.spec in meant]
 

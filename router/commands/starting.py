@@ -147,6 +147,8 @@ def callers(settings: Settings) -> StartLine:
     operator = "with ADMIN_API_KEY" if admin else "on this machine" if here else "nobody"
     if settings.platform is Platform.QUEUE or ((keys or more) and not admin):
         operator = "nobody"  # see `HttpServer`
+    if operator == "nobody" and settings.platform is not Platform.QUEUE:
+        operator = "nobody (ADMIN_API_KEY is not set)"
     return StartLine(
         f"callers: {known}; operator: {operator}",
         {

@@ -112,7 +112,8 @@ def _refusal(status: int, code: str | None, request: HubRequest) -> RouterError:
         # A bad token gets 401 even for a public repository. With a good token, a missing
         # repository gets 404.
         return InvalidHfToken(
-            "The Hugging Face Hub refused this token: it is invalid, expired or revoked."
+            "The Hugging Face Hub refused this token: it is invalid, expired or revoked. Send "
+            "another one; for a public model, send none."
         )
     if status == 403 and request.with_token and request.visible:
         return HfTokenScope(

@@ -252,6 +252,14 @@ def test_a_refusal_is_told_and_exits_with_1(
     assert json.loads(said.out) == answer
 
 
+def test_a_model_that_load_may_not_see_is_told_with_the_token_that_it_uses(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker.answers["/admin/models/org/a/load"] = (403, refusal("model_gated", "It is gated."))
+    assert main(["load", "org/a"]) == 1
+    assert "`load` uses the worker's own tokens" in capsys.readouterr().err
+
+
 def test_what_a_worker_refuses_with_steers_no_terminal(
     worker: StubWorker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -296,6 +304,10 @@ def test_the_key_comes_from_the_environment_alone_and_is_never_shown(
     assert [asked[2]["x-api-key"] for asked in worker.asked] == [key]
     said = capsys.readouterr()
     assert key not in said.out + said.err
+    assert "ADMIN_API_KEY, is not that of this worker" in said.err
+    monkeypatch.delenv("ADMIN_API_KEY")
+    assert main(["ps"]) == 1
+    assert "ADMIN_API_KEY, is not set here" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
         main(["ps", "--admin-api-key", key])
     assert ended.value.code == 2

@@ -66,12 +66,12 @@ def test_of_many_models_the_first_are_named() -> None:
         (
             {"HOST": "0.0.0.0"},
             Platform.PLAIN,
-            "anybody, without keys (API_KEYS); operator: nobody",
+            "anybody, without keys (API_KEYS); operator: nobody (ADMIN_API_KEY is not set)",
         ),
         (
             {"API_KEYS": "{key},{other}"},
             Platform.PLAIN,
-            "with one of 2 API keys; operator: nobody",
+            "with one of 2 API keys; operator: nobody (ADMIN_API_KEY is not set)",
         ),
         (
             {"API_KEYS": "{key}", "ADMIN_API_KEY": "{other}"},

@@ -34,7 +34,7 @@ def cache_command(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int
             return _remove(output, kept, caches, sure=chosen.yes, as_json=chosen.json)
         case "verify":
             return _verify(output, kept, as_json=chosen.json)
-    report.show_kept(output, kept, as_json=chosen.json)
+    report.show_kept(output, kept, caches, as_json=chosen.json)
     return 0
 
 
@@ -61,7 +61,7 @@ def _remove(
         if as_json or not sys.stdin.isatty():
             print("Nothing was done: say --yes to remove without a question", file=sys.stderr)  # noqa: T201
             return 2
-        report.show_kept(output, kept, as_json=False)
+        report.show_kept(output, kept, caches, as_json=False)
         if not _agrees(f"Remove these, {size_text(total(kept))} in all? [y/N] "):
             output.line("Nothing was removed.")
             return 1

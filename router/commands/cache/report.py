@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from router.commands.output import Cell, Output, size_text
@@ -32,12 +33,15 @@ class Checked:
         return not (self.flaws or self.unread)
 
 
-def show_kept(output: Output, kept: Sequence[KeptSnapshot], *, as_json: bool) -> None:
+def show_kept(
+    output: Output, kept: Sequence[KeptSnapshot], caches: Sequence[Path], *, as_json: bool
+) -> None:
+    """`caches`: where it was looked for them."""
     if as_json:
         output.json({"bytes": total(kept), "snapshots": [_as_json(one) for one in kept]})
         return
     if not kept:
-        output.line("No model is on the disk.")
+        output.line(f"No model is on the disk, in none of: {', '.join(map(str, caches))}")
         return
     columns = ("model", "commit", "revisions", "size", "last used", "access", "state", "cache")
     rows = [

@@ -25,6 +25,10 @@ _REFUSED = (
     "Check --url, MODEL_ROUTER_URL and PORT. A worker that drains takes no new connections: "
     "see its log, or use `drain --wait`"
 )
+_WITHOUT_KEY = (
+    "Without ADMIN_API_KEY, a worker has routes for its operator only as long as it listens on "
+    "loopback and its callers need no keys."
+)
 _SHOWN = 500  # characters of an answer that is no JSON
 
 
@@ -133,11 +137,11 @@ class WorkerClient:
             code, message = str(error["code"]), str(error["message"])
         except (KeyError, TypeError):
             raise self._no_worker(f"HTTP {answer.status}") from None
-        if code == "route_not_found" and "/admin/" not in message:
-            message += (
-                " Without ADMIN_API_KEY, a worker has routes for its operator only as long as"
-                " it listens on loopback and has no API_KEYS."
-            )
+        if code == "invalid_api_key":
+            sent = "not that of this worker" if self._headers else "not set here"
+            message = f"The operator's key, ADMIN_API_KEY, is {sent}. {_WITHOUT_KEY}"
+        elif code == "route_not_found" and "/admin/" not in message:
+            message = f"{message} {_WITHOUT_KEY}"
         raise RefusedByWorker(f"{code}: {message}", document)
 
     def _document(self, answer: http.client.HTTPResponse) -> Json:

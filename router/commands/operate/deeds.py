@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from router.commands.operate import status
-from router.commands.operate.client import Json, WorkerClient, WorkerUnreached, path_of
+from router.commands.operate.client import (
+    Json,
+    RefusedByWorker,
+    WorkerClient,
+    WorkerUnreached,
+    path_of,
+)
 from router.commands.operate.texts import rest_text
 from router.commands.output import Output
+
+_UNSEEN = ("model_gated:", "model_not_found:")
+_LOADS_WITH = "`load` uses the worker's own tokens: HF_TOKEN, or the model's `token_env`."
 
 
 def deed(
@@ -20,7 +29,12 @@ def deed(
     """Do it, and show the engines that it is about, as they are then. `wait`: until a model
     that is loaded answers."""
     query = "?wait=1" if wait else ""
-    done = worker.post(path_of(model, verb) + query, patient=wait)
+    try:
+        done = worker.post(path_of(model, verb) + query, patient=wait)
+    except RefusedByWorker as refused:
+        if verb == "load" and str(refused).startswith(_UNSEEN):
+            raise RefusedByWorker(f"{refused} {_LOADS_WITH}", refused.answer) from None
+        raise
     if as_json:
         output.json(done)
         return
