@@ -378,7 +378,7 @@ class Scheduler:
         before = slot.state
         done = slot.report(event, self._now)
         if isinstance(event, events.Described | events.Fetched | events.Gone):
-            self._configure(slot, slot.spec)
+            self._configure(slot, slot.latest)
         if slot.state is State.FETCHING and slot.described:
             error = self._view().unfit(slot)
             done += slot.give_up_fetch(error, self._now) if error else []
@@ -399,12 +399,13 @@ class Scheduler:
             self._lost[device] = size
         if self._lost != before:
             for slot in self._lives.values():  # a claim may be a share of what is left
-                self._configure(self._change(slot), slot.spec)
+                self._configure(self._change(slot), slot.latest)
         return alarms
 
     def _configure(self, slot: EngineLife, spec: EngineSpec) -> None:
-        """Take on settings and size; for the roomiest of its places."""
+        """Take on settings and size, for the roomiest of its places; or for the next engine."""
         if slot.state.claims:
+            slot.expect(spec)
             return
         places = self._view().places(slot)
         device = max(map(self._device, places), default=self.limits.budget)

@@ -61,14 +61,16 @@ class MovingSlot(SharedSlot):
         in_flight = f" with {len(self.leases)} requests in flight" if self.leases else ""
         return IllegalTransition(self.state, cause, f"{self.key}{in_flight}", self.tell_story())
 
+    def expect(self, spec: EngineSpec) -> None:
+        """An engine runs; the next one is to have these settings."""
+        self.latest = spec
+
     def configure(self, spec: EngineSpec, device: int, now: float) -> None:
-        """Take on the latest settings and size, unless an engine runs on others.
+        """No engine runs: take on the latest settings and size.
 
         `device`: bytes of one that engines may use.
         """
-        if self.state.claims:
-            return
-        self.spec = spec
+        self.spec = self.latest = spec
         if now - self.shrunk_at > SHRUNK_FOR:
             self.shrink = Shrink.NONE
         limits = self._limits

@@ -139,7 +139,8 @@ class StartingSlot(ServingSlot):
 
     def rule(self, spec: EngineSpec, now: float) -> list[Action]:
         """Keep to the rules of `spec` from now on. What has begun goes on."""
-        self.spec, self.overbooked = self.spec.ruled_as(spec), len(self.leases)
+        self.spec, self.latest = self.spec.ruled_as(spec), self.latest.ruled_as(spec)
+        self.overbooked = len(self.leases)
         if not self.pinned:
             if not self.queue and self.linger_until is None:
                 self._linger(now)

@@ -106,9 +106,10 @@ class Slot:
     writes. Times are in seconds, by the pool's clock.
     """
 
-    spec: EngineSpec  # the latest, while no engine runs on another
+    spec: EngineSpec  # of its engine, else the latest
     claim: int  # bytes of each of its devices that its engine needs
     key: EngineKey = field(init=False)
+    latest: EngineSpec = field(init=False)  # for its next engine
     state: State = State.COLD
     moved_at: float = 0.0  # when it entered this state
     generation: int = 0
@@ -187,7 +188,7 @@ class Slot:
     )
 
     def __post_init__(self) -> None:
-        self.key = self.spec.key
+        self.key, self.latest = self.spec.key, self.spec
 
     @property
     def pinned(self) -> bool:

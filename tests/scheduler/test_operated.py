@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from router.errors import NoRoom
@@ -55,6 +57,19 @@ def test_a_busy_one_answers_first_and_takes_no_more(driver: Driver) -> None:
     assert [grant.waiter for grant in driver.said(actions.Grant)] == [late]
     assert driver.life(A).state is State.READY
     assert not driver.life(A).unloads
+
+
+def test_what_is_wanted_while_an_engine_ends_holds_for_the_next_one(driver: Driver) -> None:
+    larger = replace(A, memory=6 * GIB)  # as a reload has it
+    driver.serve(A)
+    busy = driver.want(A)
+    driver.tell(events.Unload(A.key))
+    driver.want(larger)
+    assert driver.life(A).claim == 4 * GIB
+    driver.release(busy)
+    driver.gone(A)
+    assert [start.spec for start in driver.said(actions.Start)] == [A, larger]
+    assert driver.life(A).claim == 6 * GIB
 
 
 def test_a_drain_by_the_operator_is_not_taken_back_for_lack_of_demand(driver: Driver) -> None:
