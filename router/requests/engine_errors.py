@@ -7,6 +7,7 @@ from collections.abc import Callable
 import orjson
 
 from router.requests.dialects import Problem
+from router.requests.validation import told_by_field
 
 _LONGEST_MESSAGE = 2000  # SGLang repeats the input in its validation errors
 _RETRY_LATER = (429, 503)
@@ -24,6 +25,8 @@ def read_engine_error(
     found = _find(body)
     message = _text(found.get("message")) or f"The engine answered with status {status}."
     param, code = _text(found.get("param")), found.get("code")
+    if (told := told_by_field(message[:_LONGEST_MESSAGE])) is not None:
+        message, param = told.message, param or told.field
     return Problem(
         status=status,
         message=hide(message[:_LONGEST_MESSAGE]),

@@ -178,7 +178,9 @@ def test_what_can_not_be_read_is_wrong_use(
     assert plan(log, "--gpu-memory", "much") == 2
     capsys.readouterr()
     assert plan(damaged) == 2
-    assert "line 1: no JSON" in capsys.readouterr().err
+    told, line = capsys.readouterr().err.splitlines()
+    assert told.endswith("the worker must have run with LOG_FORMAT=json.")
+    assert line == "line 1: no JSON"
 
 
 @pytest.mark.parametrize(

@@ -130,3 +130,44 @@ def test_no_part_of_an_error_tells_a_local_path(field: str) -> None:
     body = orjson.dumps({"error": {field: "/srv/models/x/config.json"}})
     error = read_engine_error(400, body, retry_after=None, hide=hide_paths)
     assert getattr(error, field) == "<path>"
+
+
+MISSING = (
+    "1 validation error:\n  {'type': 'missing', 'loc': ('body', 'messages'), 'msg': 'Field "
+    "required', 'input': {'model': 'a'}}\n    POST /v1/chat/completions [{'type': 'missing'}]"
+)
+WRONG = (
+    "2 validation errors:\n  {'type': 'value_error', 'loc': ('body', 'messages', 0, "
+    "'function-after[check(), Param]', 'role'), 'msg': \"Value error, 'role' must be one of "
+    "'user' or 'system'.\", 'input': 'bogus'}\n  {'type': 'literal_error', 'loc': ('body', "
+    "'messages', 0, 'Param', 'role'), 'msg': \"Input should be 'user'\", 'input': 'bogus'}\n"
+)
+OTHER = "1 validation error:\n  of another form"
+WHOLE = "1 validation error:\n  {'type': 'json', 'loc': ('body',), 'msg': 'Not an object'}\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "message", "param"),
+    [
+        (MISSING, "`messages`: Field required", "messages"),
+        (
+            WRONG,
+            (
+                "`messages[0].role`: 'role' must be one of 'user' or 'system'.; "
+                "`messages[0].role`: Input should be 'user'"
+            ),
+            "messages[0].role",
+        ),
+        (WHOLE, "`the body`: Not an object", None),
+        (
+            "1 validation error:\n  of another form",
+            "1 validation error:\n  of another form",
+            None,
+        ),
+    ],
+)
+def test_a_field_that_an_engine_does_not_take_is_named(
+    said: str, message: str, param: str | None
+) -> None:
+    problem = read(400, orjson.dumps({"message": said}))
+    assert (problem.message, problem.param) == (message, param)

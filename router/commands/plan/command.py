@@ -36,10 +36,9 @@ def plan_command(chosen: argparse.Namespace) -> int:
         return 2
     if not log.at:
         told = f"of {log.lines:,} lines, {log.bad:,} could not be read"
-        print(  # noqa: T201
-            printable("\n".join([f"No request of a model in the log: {told}.", *log.named])),
-            file=sys.stderr,
-        )
+        hint = "the worker must have run with LOG_FORMAT=json"
+        for line in (f"No request of a model in the log: {told}; {hint}.", *log.named):
+            print(printable(line), file=sys.stderr)  # noqa: T201
         return 2
     trace, guessed = as_trace(log, sizes, device)
     part = busiest(trace, chosen.requests)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from router.requests.validation import told_by_field
 from tests.e2e_sglang.compare.answers import Answer, differences, message_of
 
 
@@ -131,7 +132,10 @@ def _answer_of(event: Any) -> float:
 
 
 def _repeats(said: str, repeated: str) -> bool:
-    """Whether the second is the first, freed of local paths and cut at a length."""
+    """Whether the second is the first, freed of local paths and cut at a length; or, of
+    SGLang's validation errors, told by field."""
+    if (told := told_by_field(said)) is not None and repeated == told.message:
+        return True
     said, repeated = _ECHO.sub("", _FRAME.sub("", said)), _ECHO.sub("", repeated)
     parts = map(re.escape, repeated.split("<path>"))
     return re.match(r"\S+".join(parts), said) is not None
