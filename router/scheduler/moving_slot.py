@@ -62,8 +62,9 @@ class MovingSlot(SharedSlot):
         return IllegalTransition(self.state, cause, f"{self.key}{in_flight}", self.tell_story())
 
     def expect(self, spec: EngineSpec) -> None:
-        """An engine runs; the next one is to have these settings."""
-        self.latest = spec
+        """An engine runs; the next one is to have these settings, and the rules in force: the
+        request may have been authorized under former ones."""
+        self.latest = spec.ruled_as(self.spec)
 
     def configure(self, spec: EngineSpec, device: int, now: float) -> None:
         """No engine runs: take on the latest settings and size.
