@@ -209,14 +209,12 @@ def test_a_deed_is_posted_to_the_model_that_is_named(
 def test_reload_tells_what_was_read_and_is_unloaded(
     worker: StubWorker, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = {"unloaded": ["acme/a@c"], "models": [{}, {}]}
+    done = {"unloaded": ["acme/a@c"], "models": [{}]}
     files = {"models_file": "/m.yaml", "keys_file": "/k.yaml", "keys": 3}
     worker.answers["/admin/reload"] = (200, done | files)
     assert main(["reload"]) == 0
     assert capsys.readouterr().out.startswith(
-        "reload: 2 models are listed now, by /m.yaml\n"
-        "reload: 3 keys may be used now, by /k.yaml\n"
-        "unload: acme/a@c"
+        "reload: 1 model from /m.yaml\nreload: 3 keys from /k.yaml\nunload: acme/a@c"
     )
 
 

@@ -50,15 +50,19 @@ def reload(worker: WorkerClient, output: Output, *, as_json: bool) -> None:
         return
     models, keys = done.get("models_file"), done.get("keys_file")
     if models:
-        output.line(f"reload: {len(done['models'])} models are listed now, by {models}")
+        output.line(f"reload: {_counted(len(done['models']), 'model')} from {models}")
     else:
         output.line("reload: no models file was read: MODELS_CONFIG names none")
     if keys:
-        output.line(f"reload: {done['keys']} keys may be used now, by {keys}")
+        output.line(f"reload: {_counted(done['keys'], 'key')} from {keys}")
     else:
         output.line("reload: no keys file was read: API_KEYS_FILE is not set")
     for identifier in done["unloaded"]:
         output.line(f"unload: {identifier}, which is gone from the list or has changed")
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def drain(worker: WorkerClient, output: Output, *, wait: bool, as_json: bool) -> None:
