@@ -17,14 +17,14 @@ _MOST_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FieldsAtFault:
     """`field`: the first one at fault; None: the body as a whole."""
 
     message: str
     field: str | None
 
 
-def told_by_field(message: str) -> Told | None:
+def told_by_field(message: str) -> FieldsAtFault | None:
     """None: it is no list of validation errors in SGLang's form."""
     if not _BEGINS.match(message):
         return None
@@ -35,7 +35,7 @@ def told_by_field(message: str) -> Told | None:
     if not found:
         return None
     lines = dict.fromkeys(f"`{path or 'the body'}`: {what}" for path, what in found)
-    return Told("; ".join(list(lines)[:_MOST_TOLD]), found[0][0] or None)
+    return FieldsAtFault("; ".join(list(lines)[:_MOST_TOLD]), found[0][0] or None)
 
 
 def _path(place: str) -> str:
