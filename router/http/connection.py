@@ -277,7 +277,8 @@ class Connection(asyncio.Protocol):
         stalled = self._reading.has_stalled(now, self._sent, unread(self._transport))
         if stalled or (self._task is not None and now - self._since >= self._owner.longest):
             self.gave_up = True
-            logger.info("an answer is not read: READ_TIMEOUT is over, the connection ends")
+            name = "READ_TIMEOUT" if stalled else "REQUEST_TIMEOUT"
+            logger.info("an answer is not read: %s is over, the connection ends", name)
             hang_up(self._transport)
             return
         if self.is_idle and now - self._since >= _KEEP_ALIVE:

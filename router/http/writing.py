@@ -41,6 +41,8 @@ class AnswerWriter:
     def __init__(self, request: HttpRequest, status: int, headers: Mapping[str, str]) -> None:
         self._request, self._status = request, status
         length = headers.get("content-length", headers.get("Content-Length"))
+        if status in _BODILESS:
+            length = "0"
         self._left = -1 if length is None else int(length)
         self._chunked = length is None and request.head.modern
         if self._chunked:

@@ -361,6 +361,14 @@ async def test_an_answer_that_is_longer_than_it_says_breaks_off() -> None:
     assert told.endswith(b"\r\n\r\n{}")
 
 
+async def test_an_answer_that_can_have_no_body_has_none() -> None:
+    async with connected(says(head=Head(204))) as (_, connection, reader, _):
+        connection.data_received(post(b"{}") + LAST)
+        told = await reader.read()
+    assert b"chunked" not in told
+    assert told.count(b"HTTP/1.1 ") == 2
+
+
 async def test_an_answer_says_when_and_by_what_it_was_made() -> None:
     async with connected() as (_, connection, reader, _):
         connection.data_received(LAST)
@@ -425,3 +433,4 @@ async def test_a_request_that_is_read_too_slowly_in_all_ends(
         writer.write(post(b"{}"))
         await running.service.closed.wait()
     assert f"POST {CHAT} not_read total " in caplog.text
+    assert "REQUEST_TIMEOUT is over" in caplog.text
