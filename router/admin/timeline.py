@@ -63,7 +63,7 @@ def _done(now: float, action: actions.Action) -> Iterator[Happening]:
         case actions.Start(spec, generation):
             yield Happening(now, "starting", spec.key, generation)
         case actions.Sleep(key, generation):
-            yield Happening(now, "falling_asleep", key, generation)
+            yield Happening(now, "falling_asleep", key, generation, action.for_whom)
         case actions.Wake(key, generation):
             yield Happening(now, "waking", key, generation)
         case actions.Stop():
@@ -76,5 +76,5 @@ def _stopped(now: float, stop: actions.Stop) -> Happening:
     cause, _, detail = stop.why.partition(": ")
     if cause not in _CAUSES:
         return Happening(now, _DISMISSED, stop.key, stop.generation, stop.why)
-    text = detail if stop.group is None else f"group {stop.group}"
+    text = detail or stop.for_whom
     return Happening(now, cause.replace(" ", "_"), stop.key, stop.generation, text)

@@ -314,5 +314,5 @@ def _why(action: actions.Stop) -> str:
 
 def _room_for(action: actions.Stop | actions.Sleep) -> str:
     """Which model an engine makes room for, for the log."""
-    room = "" if action.room_for is None else f", for {action.room_for}"
-    return room + (f" (group {action.group})" if action.group else "")
+    text = action.for_whom
+    return f", {text}" if action.room_for else text and f" ({text})"

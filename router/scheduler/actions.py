@@ -100,6 +100,13 @@ class Prestart:
     allotment: Allotment
 
 
+def _for_whom(room_for: EngineKey | None, group: str | None) -> str:
+    by = f"group {group}" if group else ""
+    if room_for is None:
+        return by
+    return f"for {room_for} ({by})" if by else f"for {room_for}"
+
+
 @dataclass(frozen=True, slots=True)
 class Sleep:
     """Let an idle engine give its memory back, and keep its weights in the host's.
@@ -112,6 +119,11 @@ class Sleep:
     generation: int
     room_for: EngineKey | None = field(default=None, compare=False)
     group: str | None = field(default=None, compare=False)
+
+    @property
+    def for_whom(self) -> str:
+        """For the log and the timeline; "": for nobody."""
+        return _for_whom(self.room_for, self.group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +148,11 @@ class Stop:
     at_once: bool  # without grace: it crashed, or its drain deadline is over
     room_for: EngineKey | None = field(default=None, compare=False)
     group: str | None = field(default=None, compare=False)
+
+    @property
+    def for_whom(self) -> str:
+        """For the log and the timeline; "": for nobody."""
+        return _for_whom(self.room_for, self.group)
 
 
 @dataclass(frozen=True, slots=True)
