@@ -19,12 +19,24 @@ _log = logging.getLogger("router")
 Work = Callable[[], Awaitable[None]]
 
 
+def keep_hangups() -> None:
+    """Keep a SIGHUP until a `Run` listens, which takes seconds: it would end the process."""
+    if not _hangup_means_the_end():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
+def _hangup_means_the_end() -> bool:
+    """As ever, of a terminal that closes."""
+    return os.isatty(0)
+
+
 class Run:
     """Takes requests until the worker is to leave."""
 
     def __init__(self, pool: EnginePool) -> None:
         self._pool = pool
         self._stop = asyncio.Event()
+        self._reloads: set[asyncio.Task[None]] = set()
         self.on_hangup: Work | None = None
 
     async def until_leaving(self, service: Service, catalog: Catalog) -> None:
@@ -35,6 +47,8 @@ class Run:
         async with asyncio.TaskGroup() as group:
             self._listen_for_hangup(loop, group)
             await self.until_stopped(service, catalog)
+            for task in self._reloads:  # which may wait for the Hub
+                task.cancel()
 
     async def until_stopped(self, service: Service, catalog: Catalog) -> None:
         """Preload models; return after `stop` or `leave`, or when the machine is at fault.
@@ -63,15 +77,19 @@ class Run:
     def _listen_for_hangup(
         self, loop: asyncio.AbstractEventLoop, group: asyncio.TaskGroup
     ) -> None:
-        """Do what SIGHUP asks for. Of a terminal that closes it means the end, as ever."""
+        """Do what SIGHUP asks for, as long as the worker does not leave."""
         work = self.on_hangup
-        if work is None or os.isatty(0):
+        if work is None or _hangup_means_the_end():
             return
 
         def hang_up() -> None:
-            group.create_task(_or_leave(work, self._pool.at_fault))
+            if not self._stop.is_set():
+                task = group.create_task(_or_leave(work, self._pool.at_fault))
+                self._reloads.add(task)
+                task.add_done_callback(self._reloads.discard)
 
         loop.add_signal_handler(signal.SIGHUP, hang_up)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def stop(self) -> None:
         """Leave. Called again: cut off the requests that are still in flight."""

@@ -30,6 +30,7 @@ from router.http.page_routes import PageRoutes, read_page
 from router.http.past_routes import PastRoutes
 from router.http.server import HttpServer
 from router.http.sites import Sites
+from router.running import keep_hangups
 from router.scheduler.state import left_free
 
 _log = logging.getLogger("router")
@@ -38,6 +39,8 @@ _LEAVE_LATER = 1.0  # seconds for the last bytes of a drained answer to be sent
 
 
 def serve(environ: Mapping[str, str], *, queue: bool) -> int:
+    if not queue:  # there, SIGHUP has no meaning
+        keep_hangups()
     try:
         configuration = Configuration.read(environ, _platform(environ, queue=queue))
         cache_warning = _check_cache(configuration)

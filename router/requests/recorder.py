@@ -72,7 +72,7 @@ class Recorder:
             transport=transport,
             method=method,
             request_id=self._plain(request_id) if chosen else request_id,
-            trace=trace,
+            trace=self._plain_trace(trace) if trace is not None and trace.state else trace,
             clock=self._clock,
             wall=self._wall,
         )
@@ -82,6 +82,10 @@ class Recorder:
     def _plain(self, request_id: str) -> str:
         """A caller can send anything as an id, also its token."""
         return self._redact(request_id) if _ID.fullmatch(request_id) else "-"
+
+    def _plain_trace(self, trace: Trace) -> Trace:
+        """So is the state of a trace anything, which goes to engines and to a collector."""
+        return trace if self._redact(trace.state) == trace.state else Trace(trace.parent)
 
     def forget_names(self) -> None:
         """Look through all names anew: `redact` knows more secrets now."""

@@ -28,7 +28,8 @@ class CollectorExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._inner.export(spans)
-        fails = result is not SpanExportResult.SUCCESS
+        # OpenTelemetry takes a redirect, which it does not follow, for a success.
+        fails = result is not SpanExportResult.SUCCESS or bool(self._session.failure)
         if fails and not self._fails:
             _log.warning(
                 "spans can't be sent to %s: %s; they are lost until they can",
@@ -38,7 +39,7 @@ class CollectorExporter(SpanExporter):
         elif self._fails and not fails:
             _log.info("spans are sent to %s again", self._address)
         self._fails = fails
-        return result
+        return SpanExportResult.FAILURE if fails else result
 
     def _tell_once(self, _: logging.LogRecord) -> bool:
         if not (self._fails or self._told_of_losses):
@@ -66,7 +67,8 @@ class _Session(requests.Session):
         except Exception as error:
             self.failure = _cause(error)
             raise
-        self.failure = "" if answer.ok else f"it answers {answer.status_code}"
+        taken = 200 <= answer.status_code < 300
+        self.failure = "" if taken else f"it answers {answer.status_code}"
         return answer
 
 

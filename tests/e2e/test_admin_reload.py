@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.admin import Operator, operating
-from tests.e2e.caller import Caller
+from tests.e2e.caller import Caller, calling
 from tests.e2e.harness import ENDLESS, Harness
 from tests.eventually import eventually
 from tests.worker import Worker
@@ -111,3 +111,42 @@ async def test_what_the_operator_no_longer_names_is_no_longer_granted(
     assert (await caller.chat("acme/hidden")).status == 200
     await hang_up(worker, file, BEFORE)
     assert (await caller.chat("acme/hidden")).refusal == (404, "model_not_found")
+
+
+def keeps_hangups(worker: Worker) -> bool:
+    """Whether the kernel holds SIGHUP back for the worker."""
+    status = Path(f"/proc/{worker.pid}/status").read_text()
+    (blocked,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigBlk"))
+    return int(blocked, 16) >> (signal.SIGHUP - 1) & 1 == 1
+
+
+async def test_a_signal_that_comes_before_the_worker_listens_is_kept(
+    harness: Harness, tmp_path: Path
+) -> None:
+    file = tmp_path / "models.yaml"
+    write(file, BEFORE)
+    worker = harness.new_worker(MODELS_CONFIG=str(file))
+    worker.start()
+    try:
+        await eventually(lambda: keeps_hangups(worker))
+        worker.send(signal.SIGHUP)
+        await eventually(lambda: "reloaded: " in worker.log)
+        assert not keeps_hangups(worker)
+        assert worker.stop() == 0
+    finally:
+        worker.end()
+
+
+async def test_a_worker_that_leaves_reads_no_file(harness: Harness, tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    write(file, BEFORE)
+    with harness.new_worker(MODELS_CONFIG=str(file)) as worker:
+        async with calling(worker.url) as caller, caller.stream("acme/endless") as stream:
+            await stream.event()
+            worker.send(signal.SIGTERM)
+            await eventually(lambda: "leaving: " in worker.log)
+            worker.send(signal.SIGHUP)
+            await stream.event()
+        assert worker.wait(30) == 0
+    assert "reloaded: " not in worker.log
+    assert "Traceback" not in worker.log

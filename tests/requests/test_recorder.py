@@ -17,6 +17,7 @@ from router.pool.loading import AT_ONCE, Temperature, Waited
 from router.requests.line import line
 from router.requests.record import Outcome, Record
 from router.requests.recorder import Recorder, known_route
+from router.requests.trace_context import Trace
 from router.secrets import Secret
 
 CHAT = "/v1/chat/completions"
@@ -148,6 +149,12 @@ def test_no_observer_hears_a_secret_in_the_name_of_a_model() -> None:
         recorder.close(record_of(recorder, model=f"org/{token}"))
         recorder.close(record_of(recorder, model="org/model"))
     assert heard == ["org/***", "org/model"] * 2
+
+
+def test_the_state_of_a_trace_that_holds_a_secret_is_dropped() -> None:
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    for state, kept in ((f"a=hf_{secrets.token_hex(16)}", ""), ("a=1", "a=1"), ("", "")):
+        assert Recorder().open(CHAT, trace=Trace(parent, state)).trace == Trace(parent, kept)
 
 
 def test_a_secret_that_is_learned_later_is_not_told() -> None:

@@ -284,15 +284,16 @@ async def test_a_collector_that_is_gone_is_told_once_and_so_is_its_return(
     ]
 
 
+@pytest.mark.parametrize("status", [401, 302, 304])
 async def test_a_collector_that_refuses_is_told_with_its_answer(
-    collector: LoopbackCollector, caplog: pytest.LogCaptureFixture
+    collector: LoopbackCollector, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
-    collector.status = 401
+    collector.status = status
     async with tracing(collector) as t:
         end(t)
         await eventually(lambda: told(caplog))
     (message,) = told(caplog)
-    assert ": it answers 401; " in message
+    assert f": it answers {status}; " in message
 
 
 async def test_more_spans_than_a_collector_takes_are_told_once(
