@@ -109,9 +109,10 @@ class Reload(Generic[C]):
                 self._engines.unload(key)
             parted = self._engines.rule(partial(_ruled, after))
         leave = tuple(dict.fromkeys((*stale, *parted)))
+        told = ", ".join(map(str, leave)) or "none"
         _log.info(
-            "reloaded: %s; %d models are yours, %d engines to unload",
-            *(read.sources, len(after.models), len(leave)),
+            "reloaded: %s; your models: %d; engines to unload: %s",
+            *(read.sources, len(after.models), told),
         )
         return Reloaded(leave, new, read.sources)
 

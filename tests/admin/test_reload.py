@@ -127,13 +127,17 @@ async def test_what_the_router_keeps_to_by_itself_changes_and_unloads_nothing(
     assert worker.specs == expected
 
 
-async def test_engines_that_new_groups_part_are_told_as_unloaded(worker: Operated) -> None:
+async def test_engines_that_new_groups_part_are_told_as_unloaded(
+    worker: Operated, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     worker.parted = [engine(JUDGE).key]
     read = Read(
         Catalog([replace(one, group=ModelGroup("large")) for one in (CHAT, JUDGE, BAKED)])
     )
     reload = Reload(Read(Catalog(worker.models)), lambda: read, worker.applied.append, worker)
     assert (await reload()).unloaded == (engine(JUDGE).key,)
+    assert f"your models: 3; engines to unload: {engine(JUDGE).key}" in caplog.text
 
 
 async def test_models_that_are_gone_are_unloaded(worker: Operated) -> None:
