@@ -85,7 +85,7 @@ def serve(environ: Mapping[str, str], *, queue: bool) -> int:
         # A few more than one engine's places: where one caller's jobs hold all that they may,
         # another caller's still reach the places that are left.
         own = (one.max_concurrency or 0 for one in configuration.catalog.models)
-        places = max(settings.max_concurrency, *own)
+        places = max([settings.max_concurrency, *own])
         return runpod_worker.take_jobs(worker, places + left_free(places))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(worker, settings, worker_id(environ)))
