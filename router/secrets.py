@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from pathlib import Path
 from typing import NoReturn
 
 from router.errors import InvalidHfToken
@@ -13,6 +14,7 @@ from router.errors import InvalidHfToken
 # only get tokens of this shape.
 _QUOTES = ('"', "'", "`", "\u201c", "\u201d", "\u2018", "\u2019")
 _SHAPE = re.compile(r"[A-Za-z0-9_.-]{8,512}")
+_LONGEST_FILE = 4096  # bytes: of one token, with what may stand around it
 
 
 def flaw_of(secret: str) -> str | None:
@@ -101,3 +103,10 @@ class Token(Secret):
                 f"letters, digits, `_`, `.` and `-`; {flaw}."
             )
         super().__init__(secret)
+
+
+def token_text(path: Path) -> str:
+    """What a file of one token holds, which may be a pipe. Never more than a token can be: the
+    rest is not read. Raises `OSError`."""
+    with path.open("rb") as file:
+        return file.read(_LONGEST_FILE).decode(errors="replace").strip()

@@ -3,17 +3,19 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import os
 import pickle
 import secrets
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import InvalidHfToken
-from router.secrets import Secret, Token, digest_of
+from router.secrets import Secret, Token, digest_of, token_text
 
 
 def a_token() -> str:
@@ -118,3 +120,20 @@ def test_any_secret_may_have_any_shape_and_does_not_print() -> None:
     text = f"{a_token()} with spaces, and ' quotes"
     assert Secret(text).reveal() == text
     assert repr(Secret(text)) == "Secret(***)"
+
+
+def test_what_is_no_token_is_refused_as_one_whatever_the_file_holds(tmp_path: Path) -> None:
+    binary = tmp_path / "token"
+    binary.write_bytes(b"hf_\xff\xfe")
+    for file in (binary, Path("/dev/zero")):  # which never ends
+        with pytest.raises(InvalidHfToken):
+            Token(token_text(file))
+
+
+def test_a_token_may_come_through_a_pipe() -> None:
+    reading, writing = os.pipe()
+    token = f"hf_{'x' * 32}"
+    os.write(writing, f"{token}\n".encode())
+    os.close(writing)
+    assert token_text(Path(f"/proc/self/fd/{reading}")) == token
+    os.close(reading)

@@ -17,7 +17,7 @@ from pathlib import Path
 from router.hub.interfaces import Hub
 from router.models import ModelRef
 from router.pool.interfaces import Downloader, FetchProgress
-from router.secrets import Token
+from router.secrets import Token, token_text
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def read_token(file: Path | None, fallback: Token | None) -> Token | None:
     if file is None:
         return fallback
     try:
-        text = file.read_text().strip()
+        text = token_text(file)
     except FileNotFoundError:
         return fallback
     return Token(text) if text else fallback

@@ -38,7 +38,7 @@ from router.errors import RouterError
 from router.hub.cache import CachedHub
 from router.pool.history_file import HistoryKeeper
 from router.repository.conditions import Machine
-from router.secrets import Token
+from router.secrets import Token, token_text
 
 _NO_GPU = "no GPU here: judged for an engine on the CPU; --gpu-memory SIZE asks about a GPU"
 _AT_ONCE = 4  # models; each has a process that reads its files
@@ -87,7 +87,7 @@ def check_command(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int
 
 def _token(file: Path | None) -> Token | None:
     """Raises `InvalidHfToken`, `OSError`."""
-    return None if file is None else Token(file.read_text().strip())
+    return None if file is None else Token(token_text(file))
 
 
 def _place(memory: str | None, about: Sequence[Subject], environ: Mapping[str, str]) -> _Place:
