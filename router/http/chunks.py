@@ -12,6 +12,7 @@ _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t -~\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#-'*+.^-`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*")
 _LONGEST_LINE = 4096  # bytes: a size and what follows it, or a trailer
 _MOST_TRAILERS = 32
+_STEPS = 3000  # lines and data in one call, which holds up the loop: about a millisecond
 _LINE, _DATA, _AFTER, _TRAILERS, _END = range(5)  # what comes next
 
 
@@ -34,12 +35,18 @@ class ChunkReader:
         return self._next == _END
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return what is data of the body, and what follows the body. Raises `BrokenBody`."""
+        """Return what is data of the body, and what follows it. Raises `BrokenBody`.
+
+        Of very many small chunks, only the first are read: where it is not `complete`, the
+        rest is to be fed next.
+        """
         if self._kept:
             data, self._kept = self._kept + data, b""
         found: list[bytes] = []
         at, size = 0, len(data)
-        while at < size and self._next != _END:
+        for _ in range(_STEPS):
+            if at >= size or self._next == _END:
+                break
             if self._next == _DATA:
                 piece = data[at : at + self._left]
                 found.append(piece)

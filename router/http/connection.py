@@ -15,7 +15,7 @@ from router.errors import InternalError, RouterError
 from router.http.answers import Handler, HttpAnswer, error_answer
 from router.http.http_request import HttpRequest
 from router.http.incoming import REQUEST_ID, new_request_id
-from router.http.reading import Reading, hang_up, unread
+from router.http.reading import Reading, hang_up, has_left, unread
 from router.http.request_head import RequestHead, end_of_head
 from router.http.sites import ALWAYS
 from router.http.writing import send_whole
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_drained",
         "_held_back",
-        "_lingers",
+        "_lingering",
         "_loop",
         "_owner",
         "_reading",
@@ -87,12 +87,13 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None  # that answers it
         self._drained: asyncio.Future[None] | None = None
         self._sent = 0  # bytes, of all answers
-        self._held_back = self._lingers = False
+        self._held_back = False
+        self._lingering: asyncio.TimerHandle | None = None  # ends it
         self.paused = self.gave_up = False
 
     @property
     def is_idle(self) -> bool:
-        return not (self._task or self._lingers or self._transport.is_closing())
+        return not (self._task or self._lingering or self._transport.is_closing())
 
     @property
     def ends(self) -> bool:
@@ -127,6 +128,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._timer.cancel()
+        if self._lingering is not None:
+            self._lingering.cancel()
         self._received = b""
         if self._task is not None:
             self._task.cancel()
@@ -138,7 +141,7 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self._lingers:
+        if self._lingering is not None:
             return
         if self._request is not None:
             data = self._request.body.feed(data)
@@ -208,6 +211,7 @@ class Connection(asyncio.Protocol):
             self._close_late(request)
         else:
             self._since = self._loop.time()
+            self._received = request.body.feed(self._received)
             if self._received:
                 self._begin()
             self.read_on()
@@ -217,11 +221,13 @@ class Connection(asyncio.Protocol):
         if request is not None and request.body.complete:
             self.close()
             return
-        self._lingers, self._received = True, b""
-        self.read_on()
+        self._lingering = self._loop.call_later(_LINGER, self._transport.close)
+        self._received = b""
+        if self._held_back:
+            self._held_back = False
+            self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        self._loop.call_later(_LINGER, self._transport.close)
 
     def _refuse(self, error: RouterError) -> None:
         """Answer what is not HTTP, and repeat nothing of it: that can be a token."""
@@ -257,7 +263,8 @@ class Connection(asyncio.Protocol):
         return self._owner.stamp()
 
     def read_on(self) -> None:
-        if self._held_back and len(self._received) <= _MOST_KEPT:
+        waiting = 0 if self._request is None else self._request.body.waiting
+        if self._held_back and max(waiting, len(self._received)) <= _MOST_KEPT:
             self._held_back = False
             self._transport.resume_reading()
 
@@ -274,6 +281,9 @@ class Connection(asyncio.Protocol):
 
     def _look(self) -> None:
         now = self._loop.time()
+        if self._held_back and has_left(self._transport):  # nothing is read, so not its end
+            self._transport.abort()
+            return
         stalled = self._reading.has_stalled(now, self._sent, unread(self._transport))
         if stalled or (self._task is not None and now - self._since >= self._owner.longest):
             self.gave_up = True

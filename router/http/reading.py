@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import select
 import socket
 import struct
 import termios
@@ -44,6 +45,13 @@ def unread(transport: asyncio.Transport) -> int:
     except OSError:  # a kernel that does not tell
         return size
     return size + int(struct.unpack("i", queue)[0])
+
+
+def has_left(transport: asyncio.Transport) -> bool:
+    """Whether the other end has closed, behind what it sent and nobody has read yet."""
+    poller = select.poll()
+    poller.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return bool(poller.poll(0))
 
 
 def hang_up(transport: asyncio.Transport) -> None:

@@ -216,7 +216,7 @@ class EngineConnection(asyncio.Protocol):
         if name in _FRAMES:
             self._framed = True
         shown = _SHOWN.get(name)
-        if shown is not None:
+        if shown is not None and not self.status:  # a trailer is no header
             self.headers[shown] = value.decode("utf-8", "surrogateescape")
 
     def on_headers_complete(self) -> None:

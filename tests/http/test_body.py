@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from router.http import incoming as bodies
+from router.http.chunks import BrokenBody
 from router.http.headers import Headers
 from router.http.http_request import HttpRequest
 from router.http.request_body import RequestBody
@@ -123,6 +124,34 @@ async def test_a_body_of_tiny_chunks_is_kept_in_few_pieces() -> None:
     assert isinstance(seen.body, tuple)
     assert whole(seen.body) == body
     assert len(seen.body) <= len(body) / 65536 + 1
+
+
+async def test_chunks_are_not_looked_at_before_they_are_read() -> None:
+    """Else callers without a key could have the router decode millions of them."""
+    body = RequestBody(None)
+    assert body.feed(b"no chunk\r\n") == b""
+    assert body.waiting == len(b"no chunk\r\n")
+    with pytest.raises(BrokenBody):
+        await body.read()
+
+
+async def test_tiny_chunks_are_decoded_in_many_turns_of_the_loop() -> None:
+    body, turns = RequestBody(None), 0
+    body.feed(b"1\r\na\r\n" * 40_000 + b"0\r\n\r\nnext")
+
+    async def read() -> bytes:
+        data = b""
+        while piece := await body.read():
+            data += piece
+        return data
+
+    reading = asyncio.create_task(read())
+    while not reading.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert await reading == b"a" * 40_000
+    assert body.feed(b" request") == b"next request"
+    assert turns >= 40
 
 
 class SlowRequest:

@@ -286,7 +286,43 @@ async def test_the_body_of_a_request_that_waits_is_not_read_without_bound() -> N
         writer.transport.abort()
 
 
+async def test_a_body_in_tiny_chunks_is_not_read_faster_than_it_is_decoded() -> None:
+    async with connected(echoes()) as (_, connection, reader, _):
+        sent = post(b"a" * 90_000, "Connection: close", chunks=1)
+        head, end, body = sent.partition(b"\r\n\r\n")
+        connection.data_received(head + end)
+        connection.data_received(body)
+        request = connection._request
+        assert request is not None
+        while not request.body.complete:
+            assert connection._held_back or request.body.waiting <= 128 * 1024
+            await asyncio.sleep(0)
+        assert not connection._held_back
+        assert (await reader.read()).endswith(b"a" * 90_000)
+
+
 # Callers that leave
+
+
+async def test_a_caller_that_leaves_behind_what_it_sent_ahead_ends_its_request() -> None:
+    async with connected(hangs(SSE), read_timeout=0.4) as (running, connection, _, writer):
+        writer.write(post(b"{}"))
+        await running.service.began.wait()
+        writer.write(post(b"{}") * 2000)
+        await eventually(lambda: connection._held_back)
+        writer.close()
+        await running.service.closed.wait()
+
+
+async def test_a_connection_that_ended_is_not_kept_for_what_might_have_come() -> None:
+    async with connected() as (running, connection, reader, writer):
+        writer.write(f"POST /nowhere HTTP/1.1\r\n{JSON}Content-Length: 9\r\n\r\n".encode())
+        await reader.read()
+        assert connection._lingering is not None
+        writer.close()
+        (server,) = running.server._servers
+        await eventually(lambda: not server.connections)
+        assert connection._lingering.cancelled()
 
 
 @pytest.mark.parametrize("how", ["abort", "close", "write_eof"])

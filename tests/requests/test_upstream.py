@@ -306,6 +306,13 @@ async def test_an_interim_answer_is_passed_over() -> None:
         assert await whole_body(response) == b"ok"
 
 
+async def test_a_trailer_is_no_header() -> None:
+    data = CHUNKED + b"2\r\n{}\r\n0\r\nContent-Type: a/b\r\n\r\n"
+    async with raw_server(answers(data)) as (server, way), way.open(post(server.url)) as answer:
+        assert await whole_body(answer) == b"{}"
+        assert answer.headers == {"content-type": "text/event-stream"}
+
+
 async def test_a_connection_with_more_than_an_answer_is_not_used_again() -> None:
     async with raw_server(answers(whole(b"one") + whole(b"two"))) as (server, way):
         for _ in range(2):
