@@ -192,11 +192,15 @@ class Connection(asyncio.Protocol):
             while self.paused:
                 await self.drained()
             whole = True
+        except asyncio.CancelledError as cancelled:
+            # Its frames refer to this task: a circle, which would keep the request.
+            cancelled.__context__ = None
+            raise cancelled.with_traceback(None) from None
         except ConnectionError:
             pass  # the caller left, or the answer broke off
         except Exception:
             logger.exception("a defect of the router")
-            if not request.status:
+            if not request.status and not self.over:
                 self._tell(request, _defect())
         finally:
             self._end(request, whole=whole)

@@ -16,8 +16,9 @@ async def pass_on(response: Response, request: HttpRequest) -> None:
         writer.begin_soon()
     try:
         await response.send(writer)
-    except RouterError as error:
-        if not request.status:
+    except Exception as error:
+        writer.forgo()
+        if not (request.status and isinstance(error, RouterError)):
             raise
         # The head is sent, so the answer can only visibly break off.
         request.record.break_off(error.code)

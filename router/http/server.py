@@ -139,6 +139,8 @@ class HttpServer:
             listener.close()
         for server in self._servers:
             server.leave()
+        now = asyncio.get_running_loop().time
+        end = now() + patience
         if self._active:
             _, late = await asyncio.wait(self._active, timeout=patience)
             self._cut_off |= late
@@ -146,7 +148,9 @@ class HttpServer:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=_LAST_MOMENT)
-        await asyncio.gather(*(server.close(_LAST_MOMENT) for server in self._servers))
+        # Answers that are written may still be on their way to slow callers.
+        left = max(_LAST_MOMENT, end - now())
+        await asyncio.gather(*(server.close(left) for server in self._servers))
         self._recorder.flush()
 
     async def _handle(self, serve: Route, request: HttpRequest) -> HttpAnswer | None:

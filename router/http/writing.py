@@ -63,8 +63,12 @@ class AnswerWriter:
         asyncio.get_running_loop().call_soon(self._begin)
 
     def _begin(self) -> None:
-        if not self._request.status and not self._request.wire.over:
+        if self._head is not None and not self._request.wire.over:
             self.write(b"")
+
+    def forgo(self) -> None:
+        """Send no head any more: another answer takes its place."""
+        self._head = None
 
     def write(self, data: bytes) -> None:
         """Where the connection is `paused` then, wait. Raises `ConnectionResetError`."""

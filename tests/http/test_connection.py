@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import re
 import socket
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from router.http.answers import HttpAnswer
 from router.http.connection import Connection
+from router.http.http_request import HttpRequest
 from router.requests.request import Request
 from tests.eventually import eventually
-from tests.fake_service import DONE, EVENT, SSE, Answer, Head, Piece, hangs, says
+from tests.fake_service import DONE, EVENT, SSE, Answer, Head, Piece, fails, hangs, says
 from tests.http.pieces import cut, cuts
 from tests.http.test_server import CHAT, Running, serving
 
 JSON = "Host: localhost\r\nContent-Type: application/json\r\n"
+LARGE = 12 << 20  # bytes, more than the kernel takes
 LAST = b"GET /v1/models/org/last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
@@ -304,6 +310,21 @@ async def test_a_body_in_tiny_chunks_is_not_read_faster_than_it_is_decoded() -> 
 # Callers that leave
 
 
+@pytest.mark.parametrize("sent", [post(b"{}"), post(b"{}")[:-1]])
+async def test_a_request_of_a_caller_that_left_is_not_kept(sent: bytes) -> None:
+    async with connected(hangs(SSE)) as (_, connection, _, writer):
+        writer.write(sent)
+        await eventually(lambda: connection._task)
+        request = weakref.ref(connection._task)
+        gc.collect()
+        gc.disable()
+        try:
+            writer.transport.abort()
+            await eventually(lambda: request() is None)
+        finally:
+            gc.enable()
+
+
 async def test_a_caller_that_leaves_behind_what_it_sent_ahead_ends_its_request() -> None:
     async with connected(hangs(SSE), read_timeout=0.4) as (running, connection, _, writer):
         writer.write(post(b"{}"))
@@ -377,6 +398,52 @@ async def test_no_header_of_an_answer_becomes_two(
     assert told.startswith(b"HTTP/1.1 500 ")
     assert b"x-from-engine" not in told
     assert "a defect of the router" in caplog.text
+
+
+async def test_a_defect_before_a_stream_is_told_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its refusal waits for others, and the head of the stream did not."""
+    monkeypatch.setattr("router.http.refusals.BURST", 0.0)
+    async with connected(fails(ZeroDivisionError(), SSE)) as (_, connection, reader, _):
+        connection.data_received(post(b"{}") * 3 + LAST)
+        told = await reader.read()
+    assert re.findall(rb"HTTP/1.1 (\d+) ", told) == [b"500"] * 3 + [b"200"]
+
+
+async def test_a_defect_of_a_request_without_a_caller_is_logged_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail(request: HttpRequest) -> None:
+        cast("Connection", request.wire).abort()
+        raise ZeroDivisionError
+
+    async with connected() as (running, connection, reader, _):
+        (server,) = running.server._servers
+        server.handler = fail
+        connection.data_received(LAST)
+        await reader.read()
+        await eventually(lambda: not server.connections)
+        del connection
+        gc.collect()
+    assert [record.getMessage() for record in caplog.records] == ["a defect of the router"]
+
+
+async def test_stopping_waits_until_a_written_answer_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("router.http.server._LAST_MOMENT", 0.001)
+
+    async def whole(_: HttpRequest) -> HttpAnswer:
+        return HttpAnswer(200, body=b"x" * LARGE)
+
+    async with connected() as (running, connection, reader, _):
+        (server,) = running.server._servers
+        server.handler = whole
+        connection.data_received(LAST)
+        await eventually(lambda: connection.paused)
+        stopping = asyncio.create_task(running.server.stop(60.0))
+        await asyncio.wait([stopping], timeout=0.1)
+        assert (await reader.read()).endswith(b"x" * LARGE)
+        await stopping
 
 
 async def test_an_answer_that_is_shorter_than_it_says_breaks_off() -> None:
