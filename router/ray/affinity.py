@@ -8,7 +8,7 @@ from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, R
 
 from router.fleet.report import WorkerReport
 from router.fleet.routing import Fleet
-from router.ray.messages import RoutePlan
+from router.ray.messages import Receipt, RoutePlan
 from router.ray.warm_models import report_of
 
 _PATIENCE = 3.0  # seconds in which the best replica has to say how many requests it has
@@ -41,9 +41,12 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
         plan = pending_request.args[0] if pending_request and pending_request.args else None
-        if not isinstance(plan, RoutePlan):
-            return [candidate_replicas]
         by_name = {one.replica_id.unique_id: one for one in candidate_replicas}
+        if isinstance(plan, Receipt) and plan.replica in by_name:
+            return [[by_name[plan.replica]]]
+        if not isinstance(plan, RoutePlan):
+            # A receipt of a replica that is gone is one of these: it does nothing elsewhere.
+            return [candidate_replicas]
         usable = {name: one for name, one in by_name.items() if name not in plan.avoid}
         usable = usable or by_name
         if self._at_random or not plan.model:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from itertools import count
 from typing import Any, cast
 
 from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
+from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 
-from router.ray.messages import Errand, Item, ReplicaState, RoutePlan
+from router.ray.messages import Errand, Item, Receipt, ReplicaState, RoutePlan
 from router.ray.replica_call import ReplicaLost
+from router.ray.window import ReadCount
 from router.side_process import Body, pieces
 
 _log = logging.getLogger("router.ray")
 
 _LOOK_PATIENCE = 5.0  # seconds
+_TELLS = 5  # attempts to tell a replica how far its answer was read
+_PAUSE = 0.2  # seconds between two of them
 
 
 class RayReplicas:
@@ -24,29 +29,44 @@ class RayReplicas:
 
     def __init__(self, handle: Any) -> None:  # noqa: ANN401 - Ray has no types
         self._handle, self._stream = handle, handle.options(stream=True)
+        self._count = count()
 
     def send(self, plan: RoutePlan, errand: Errand, body: Body) -> RayAnswering:
         parts = [bytes(piece) for piece in pieces(body)]
-        return RayAnswering(self._stream.respond.remote(plan, errand, *parts))
+        errand = replace(errand, answer=f"{errand.ingress}-{next(self._count)}")
+        response = self._stream.respond.remote(plan, errand, *parts)
+
+        async def tell(taken: int) -> None:
+            await self._handle.took.remote(Receipt(plan.replica, errand.answer, taken))
+
+        return RayAnswering(response, tell)
 
     async def visit(self, ingress: str) -> Sequence[ReplicaState]:
         """Tell each replica that this ingress lives, and hear how they are. Those that do not
-        answer are left out. Raises `ReplicaLost` where they can't be asked at all."""
+        answer are left out. Raises `ReplicaLost` where it can't be said how they are."""
         try:
             found = await self._handle.broadcast("visit", ingress).results_async(
                 timeout_s=_LOOK_PATIENCE, return_exceptions=True
             )
+        except DeploymentUnavailableError:
+            return []  # there is none
         except (RayError, RayServeException, TimeoutError) as error:
             raise ReplicaLost(type(error).__name__) from None
         return [one for one in found if isinstance(one, ReplicaState)]
 
 
 class RayAnswering:
-    """Implements `Answering`."""
+    """Implements `Answering`. `tell`: says to the replica how much of its answer was taken."""
 
-    def __init__(self, response: Any) -> None:  # noqa: ANN401 - Ray's
-        self._response = response
+    def __init__(
+        self,
+        response: Any,  # noqa: ANN401 - Ray's
+        tell: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._response, self._tell = response, tell
         self._reading: asyncio.Future[Any] | None = None
+        self._read = ReadCount()
+        self._telling: asyncio.Task[None] | None = None
 
     async def next(self) -> Item:
         """A call that is cancelled loses nothing: the next one goes on with it."""
@@ -55,7 +75,7 @@ class RayAnswering:
         await asyncio.wait({self._reading})
         reading, self._reading = self._reading, None
         try:
-            return cast("Item", reading.result())
+            item = cast("Item", reading.result())
         except StopAsyncIteration:
             raise ReplicaLost("it ended in the middle") from None
         except (RayError, RayServeException) as error:
@@ -64,8 +84,30 @@ class RayAnswering:
             # Ray Serve's own: no replica could be given the request.
             taken = isinstance(error, RayError)
             raise ReplicaLost(type(error).__name__, taken=taken) from None
+        if isinstance(item, bytes):
+            self._read.take(item)
+            if self._read.due and (self._telling is None or self._telling.done()):
+                self._telling = asyncio.create_task(self._tell_on())
+        return item
+
+    async def _tell_on(self) -> None:
+        """Until all is told that was taken meanwhile. Nobody waits for it."""
+        failed = 0
+        while self._read.due and failed < _TELLS:
+            taken = self._read.taken
+            try:
+                await self._tell(taken)
+            except (RayError, RayServeException) as error:
+                # A replica that is lost is seen as such by `next`.
+                _log.debug("a replica could not be told: %s", type(error).__name__)
+                failed += 1
+                await asyncio.sleep(_PAUSE)
+            else:
+                self._read.told = taken
 
     def cancel(self) -> None:
         if self._reading is not None:
             self._reading.cancel()
+        if self._telling is not None:
+            self._telling.cancel()
         self._response.cancel()

@@ -37,7 +37,7 @@ class RoutePlan:
 class Errand:
     """A request on its way to a replica, without its body. `repr` shows nothing of it.
 
-    `ingress` names the one that waits for the answer.
+    `ingress` names the one that waits for the answer, `answer` the answer: see `Receipt`.
     """
 
     ingress: str
@@ -46,9 +46,19 @@ class Errand:
     caller: str  # as `Keyring.label` names its API key
     hf_token: str | None = field(default=None, repr=False)
     trace: Trace | None = None
+    answer: str = ""
 
     def __repr__(self) -> str:
         return f"Errand({self.route!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """How much of an answer was read, since it began (see `window.weight`). For one replica."""
+
+    replica: str
+    answer: str
+    taken: int
 
 
 @dataclass(frozen=True, slots=True)

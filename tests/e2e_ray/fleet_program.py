@@ -32,7 +32,9 @@ def tell(what: object) -> None:
 
 
 def main(told: dict[str, Any]) -> None:
-    place = str(Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")) / "ray")
+    # Ray also writes down the cluster's address, in a place of its own that may not be there.
+    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    place = str(Path(os.environ["RAY_TMPDIR"]) / "ray")
     common = {
         "num_cpus": 4,
         "object_store_memory": 100 << 20,

@@ -109,6 +109,19 @@ async def test_a_stream_that_pauses_loses_nothing(
         assert await stream.text() == "one two three"
 
 
+async def test_an_answer_that_nobody_reads_does_not_wait_in_the_ingress(
+    harness: Harness, caller: Caller, fleet: RayFleet
+) -> None:
+    said = " ".join(f"{number:04}" + "x" * 50_000 for number in range(1000))
+    talks = harness.model("org/talks", answer=said, interval=0.001)
+    async with caller.stream(talks) as unread, caller.stream(talks) as other:
+        await unread.event()
+        before = fleet.ingress_at(0).memory_info().rss
+        assert (await other.text())[-9:] == said[-9:]
+        assert fleet.ingress_at(0).memory_info().rss - before < len(said) // 2
+        assert (await unread.text())[-9:] == said[-9:]  # the rest was kept, elsewhere
+
+
 async def test_a_large_body_arrives_whole(caller: Caller, model: str) -> None:
     body = io.BytesIO(json.dumps(chat(model, user="x" * 20_000_000)).encode())
     answer = await caller.send("POST", CHAT, body, {"Content-Type": "application/json"})

@@ -8,6 +8,8 @@ from ray.serve.exceptions import RayServeException
 
 from router.ray.handle import RayAnswering
 from router.ray.replica_call import ReplicaLost
+from router.ray.window import WINDOW
+from tests.eventually import eventually
 
 
 class Answer:
@@ -27,9 +29,13 @@ class Answer:
         self.cancelled = True
 
 
+async def untold(taken: int) -> None:
+    pass
+
+
 async def test_a_read_that_is_cancelled_loses_nothing() -> None:
     answer = Answer()
-    answering = RayAnswering(answer)
+    answering = RayAnswering(answer, untold)
     for _ in range(3):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
@@ -46,7 +52,7 @@ async def test_an_end_without_an_end_is_a_loss(error: Exception) -> None:
     answer = Answer()
     answer.items.put_nowait(error)
     with pytest.raises(ReplicaLost):
-        await RayAnswering(answer).next()
+        await RayAnswering(answer, untold).next()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +64,7 @@ async def test_it_is_known_whether_a_replica_may_have_seen_the_request(
     answer = Answer()
     answer.items.put_nowait(error)
     with pytest.raises(ReplicaLost) as lost:
-        await RayAnswering(answer).next()
+        await RayAnswering(answer, untold).next()
     assert lost.value.taken is taken
 
 
@@ -68,7 +74,7 @@ async def test_what_ray_says_of_an_error_is_not_repeated(
     answer = Answer()
     answer.items.put_nowait(RayError("with a secret"))
     with pytest.raises(ReplicaLost) as lost:
-        await RayAnswering(answer).next()
+        await RayAnswering(answer, untold).next()
     assert "secret" not in str(lost.value)
     assert "secret" not in caplog.text
     assert caplog.text
@@ -76,10 +82,29 @@ async def test_what_ray_says_of_an_error_is_not_repeated(
 
 async def test_what_nobody_waits_for_is_cancelled() -> None:
     answer = Answer()
-    answering = RayAnswering(answer)
+    answering = RayAnswering(answer, untold)
     reading = asyncio.create_task(answering.next())
     await asyncio.sleep(0)
     answering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert answer.cancelled
+
+
+async def test_a_replica_hears_how_much_was_read_even_if_it_can_not_be_told_at_once() -> None:
+    answer, told = Answer(), list[int]()
+
+    async def tell(taken: int) -> None:
+        told.append(taken)
+        if len(told) == 1:
+            raise RayServeException("no replica")
+
+    answering = RayAnswering(answer, tell)
+    for _ in range(2):
+        answer.items.put_nowait(bytes(WINDOW))
+    await answering.next()
+    await eventually(lambda: len(told) == 2)
+    assert told[0] == told[1] >= WINDOW
+    await answering.next()
+    await eventually(lambda: len(told) == 3)
+    assert told[2] == 2 * told[0]

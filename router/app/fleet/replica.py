@@ -24,12 +24,14 @@ from router.ray.messages import (
     AnswerHead,
     Errand,
     Item,
+    Receipt,
     Refused,
     ReplicaState,
     RoutePlan,
     joined,
 )
 from router.ray.warm_models import stats_of
+from router.ray.window import SendWindow, SendWindows
 from router.requests.dialects import Problem
 from router.requests.record import Record
 from router.requests.request import Request
@@ -56,7 +58,7 @@ class EngineReplica:
         check = InterpreterCheck.begin(settings.engine_python, os.environ)
         found = await asyncio.to_thread(check.finish)
         self._worker = Worker(configuration.with_engines(found), redactor=redactor)
-        self._orphans = Orphans(time.monotonic)
+        self._orphans, self._windows = Orphans(time.monotonic), SendWindows()
         self._stack = AsyncExitStack()
         self._service: Service = await self._stack.enter_async_context(self._worker.open())
         running = self._worker.until_stopped(self._service)
@@ -69,8 +71,11 @@ class EngineReplica:
             errand.route, request_id=errand.request_id, trace=errand.trace
         )
         try:
-            with self._orphans.working_for(errand.ingress):
-                async for item in self._answer(errand, body, record):
+            with (
+                self._orphans.working_for(errand.ingress),
+                self._windows.open(errand.answer) as window,
+            ):
+                async for item in self._answer(errand, body, record, window):
                     yield item
         except RouterError as error:
             problem = Problem.of(error)
@@ -85,7 +90,7 @@ class EngineReplica:
             self._worker.recorder.close(record)
 
     async def _answer(
-        self, errand: Errand, body: tuple[bytes, ...], record: Record
+        self, errand: Errand, body: tuple[bytes, ...], record: Record, window: SendWindow
     ) -> AsyncIterator[Item]:
         caller = self._worker.keys.labelled(errand.caller)
         record.is_from(caller, self._worker.keys.name(caller))
@@ -98,10 +103,15 @@ class EngineReplica:
                 return
             yield AnswerHead(response.status, dict(response.headers), response.streams)
             async for data in response:
-                for piece in pieces(data):
-                    yield bytes(piece)
+                for piece in map(bytes, pieces(data)):
+                    await window.room(piece)
+                    yield piece
             record.answer(response.status, response.failure, streams=response.streams)
             yield AnswerEnd()
+
+    async def took(self, receipt: Receipt) -> None:
+        """An ingress says how much of an answer it has read: as much more may be sent."""
+        self._windows.took(receipt.answer, receipt.taken)
 
     async def visit(self, ingress: str) -> ReplicaState:
         """An ingress says that it lives, and asks what is loaded."""

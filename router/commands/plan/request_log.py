@@ -52,6 +52,8 @@ class RequestLog:
             return
         if not isinstance(name, str) or len(name) > _LONGEST_NAME:
             raise ValueError("model is no name")
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise ValueError("model is no text")
         at = _number(record, "began", most=_LATEST)
         queue, load = _number(record, "queue_ms") / 1000, _number(record, "load_ms") / 1000
         total = _number(record, "total_ms") / 1000
