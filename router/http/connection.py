@@ -93,7 +93,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        return not (self._task or self._lingering or self._transport.is_closing())
+        return self.is_spare and self._lingering is None
+
+    @property
+    def is_spare(self) -> bool:
+        """It is in no request; at most it waits for its caller to see a refusal."""
+        return not (self._task or self._transport.is_closing())
 
     @property
     def ends(self) -> bool:

@@ -77,6 +77,6 @@ class Connections:
     def _make_room(self) -> None:
         """Hang up the oldest connection that is in no request: at worst the new one."""
         for connection in self._open:
-            if connection.is_idle:
+            if connection.is_spare:
                 connection.close()
                 return

@@ -86,6 +86,17 @@ async def test_beyond_so_many_connections_the_oldest_idle_one_is_closed() -> Non
             writer.close()
 
 
+async def test_refused_connections_keep_no_place_from_others() -> None:
+    async with serving(max_connections=2) as running, AsyncExitStack() as opened:
+        for _ in range(4):
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            opened.callback(writer.close)
+            writer.write(b"this is not HTTP\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+        told = await raw(running.port, b"GET /ping HTTP/1.0\r\n\r\n")
+        assert told.startswith(b"HTTP/1.1 200 ")
+
+
 async def test_a_connection_with_a_request_is_not_closed_for_another() -> None:
     async with serving(max_connections=1) as running, sending(running.port, 1) as busy:
         await eventually(lambda: running.server._active)
