@@ -77,8 +77,9 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
 
     def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
         super().on_request_completed(replica_id, internal_request_id)
-        sent = self._sent.pop(internal_request_id, None)
-        if sent is not None:
+        sent = self._sent.get(internal_request_id)
+        if sent is not None and sent[0] == replica_id.unique_id:  # else: an attempt before it
+            del self._sent[internal_request_id]
             self._fleet.ended(*sent)
 
     def _take(self, name: str, stats: dict[str, object]) -> None:

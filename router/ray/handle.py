@@ -65,7 +65,7 @@ class RayAnswering:
     ) -> None:
         self._response, self._tell = response, tell
         self._reading: asyncio.Future[Any] | None = None
-        self._read = ReadCount()
+        self._read, self._is_left = ReadCount(), False
         self._telling: asyncio.Task[None] | None = None
 
     async def next(self) -> Item:
@@ -74,6 +74,8 @@ class RayAnswering:
             self._reading = asyncio.ensure_future(self._response.__anext__())
         await asyncio.wait({self._reading})
         reading, self._reading = self._reading, None
+        if reading.cancelled() and not self._is_left:  # by Ray, and not the one that waits here
+            raise ReplicaLost("it was cancelled")
         try:
             item = cast("Item", reading.result())
         except StopAsyncIteration:
@@ -106,6 +108,7 @@ class RayAnswering:
                 self._read.told = taken
 
     def cancel(self) -> None:
+        self._is_left = True
         if self._reading is not None:
             self._reading.cancel()
         if self._telling is not None:

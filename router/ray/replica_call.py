@@ -142,7 +142,8 @@ class ReplicaCall:
                 lost += failure.taken
                 if lost >= _ATTEMPTS:
                     raise _died_again() from None
-                plan = RoutePlan(plan.model, plan.session, (*plan.avoid, plan.replica))
+                avoid = dict.fromkeys(filter(None, (*plan.avoid, plan.replica)))
+                plan = RoutePlan(plan.model, plan.session, tuple(avoid))
                 if not failure.taken:
                     await asyncio.sleep(0.2)  # nothing was there to take it
             else:
@@ -164,7 +165,7 @@ class ReplicaCall:
             elif isinstance(item, AnswerEnd):
                 self._over = True
                 return
-            elif item.startswith(b":"):  # a comment: the engine has said nothing yet
+            elif self.streams and _is_comment(item):  # the engine has said nothing yet
                 with suppress(UnicodeDecodeError):
                     self._told = item.decode().strip(": \n")
             else:
@@ -177,6 +178,11 @@ class ReplicaCall:
         """Where the head tells the length, its last byte is the end: nothing is waited for."""
         self._left -= len(data)
         self._over = self._left == 0
+
+
+def _is_comment(item: bytes) -> bool:
+    """Whether this is one comment of an event stream, and nothing with it."""
+    return item.startswith(b":") and item.partition(b"\n\n")[1:] == (b"\n\n", b"")
 
 
 def _died_midway() -> EngineFailed:

@@ -56,12 +56,17 @@ def stats_of(report: PoolReport, *, capacity: int, most: int | None) -> Stats:
 
 
 def report_of(stats: Mapping[str, object]) -> WorkerReport | None:
-    """What a replica published; None where it has not yet."""
+    """What a replica published; None where it has not yet, or can't be read: in a rolling
+    update, another version may have published it."""
     models = stats.get("models")
     if not isinstance(models, dict):
         return None
+    try:
+        warm = {name: Warm(Warmth(state), int(load)) for name, (state, load) in models.items()}
+    except (TypeError, ValueError):
+        return None
     return WorkerReport(
-        {name: Warm(Warmth(state), load) for name, (state, load) in models.items()},
+        warm,
         in_flight=_number(stats, "in_flight"),
         waiting=_number(stats, "waiting"),
         capacity=_number(stats, "capacity"),

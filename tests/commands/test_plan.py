@@ -196,6 +196,23 @@ def test_a_number_that_makes_no_sense_is_refused(
     assert f"{option}: it must be a" in capsys.readouterr().err
 
 
+def test_a_name_that_is_no_text_is_a_bad_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    log.write_text(json.dumps({**entry(1), "model": "org/\ud800"}))
+    assert plan(log) == 2
+    assert "line 1: model is no text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("told", ['{"budget_bytes": Infinity}', "[" * 100_000, "\x00"])
+def test_sizes_that_make_no_sense_end_in_no_traceback(told: str, tmp_path: Path) -> None:
+    sizes = tmp_path / "sizes"
+    sizes.write_text(told)
+    log = write(tmp_path / "log", in_turns(2))
+    assert plan(log, "--sizes", str(sizes)) in (0, 1, 2)
+
+
 def test_a_line_without_end_takes_no_more_memory_than_a_line_may() -> None:
     log = read_log(
         io.BytesIO(b"x" * (3 * LONGEST_LINE) + b"\n" + json.dumps(entry(1)).encode())

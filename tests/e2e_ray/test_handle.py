@@ -16,12 +16,12 @@ class Answer:
     """What Ray's handle gives: items of a queue."""
 
     def __init__(self) -> None:
-        self.items: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+        self.items: asyncio.Queue[bytes | BaseException] = asyncio.Queue()
         self.cancelled = False
 
     async def __anext__(self) -> bytes:
         item = await self.items.get()
-        if isinstance(item, Exception):
+        if isinstance(item, BaseException):
             raise item
         return item
 
@@ -46,9 +46,10 @@ async def test_a_read_that_is_cancelled_loses_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ActorDiedError(), TaskCancelledError(), StopAsyncIteration()]
+    "error",
+    [ActorDiedError(), TaskCancelledError(), StopAsyncIteration(), asyncio.CancelledError()],
 )
-async def test_an_end_without_an_end_is_a_loss(error: Exception) -> None:
+async def test_an_end_without_an_end_is_a_loss(error: BaseException) -> None:
     answer = Answer()
     answer.items.put_nowait(error)
     with pytest.raises(ReplicaLost):

@@ -44,11 +44,12 @@ class ScriptedReplicas:
 
     def __init__(self, *scripts: Said) -> None:
         self._scripts = [*scripts]
+        self.names = ("a", "b", "c", "d")
         self.plans: list[RoutePlan] = []
         self.made: list[Scripted] = []
 
     def send(self, plan: RoutePlan, errand: Errand, body: Body) -> Scripted:
-        plan.replica = "abcd"[len(self.plans)]
+        plan.replica = self.names[len(self.plans)]
         self.plans.append(plan)
         self.made.append(Scripted(self._scripts.pop(0)))
         return self.made[-1]
@@ -116,6 +117,27 @@ async def test_a_request_that_kills_replicas_ends() -> None:
     replicas = ScriptedReplicas([DIED], [DIED], [DIED], [HEAD, b"a", AnswerEnd()])
     with pytest.raises(EngineFailed, match="may be the cause"):
         await read_all(call_of(replicas))
+
+
+@pytest.mark.parametrize(
+    "first", [b": hm\n\ndata: a\n\n", b":"], ids=["with an event", "no whole comment"]
+)
+async def test_a_comment_takes_nothing_of_the_answer_along(first: bytes) -> None:
+    assert await read_all(call_of(ScriptedReplicas([HEAD, first, AnswerEnd()]))) == first
+
+
+async def test_an_answer_that_is_no_stream_has_no_comments() -> None:
+    head, text = AnswerHead(200, {"content-type": "text/plain"}, streams=False), b": text\n\n"
+    call = call_of(ScriptedReplicas([head, text, AnswerEnd()]), stream=False)
+    assert await read_all(call) == text
+
+
+async def test_a_replica_is_avoided_once_and_one_that_never_was_is_not() -> None:
+    leaving = Refused(Problem(503, "leaving", "server_error"), leaving=True)
+    replicas = ScriptedReplicas([leaving], [leaving], [leaving], [HEAD, b"a", AnswerEnd()])
+    replicas.names = ("a", "", "a", "b")
+    await read_all(call_of(replicas))
+    assert replicas.plans[-1].avoid == ("a",)
 
 
 async def test_a_replica_that_leaves_sends_the_request_on() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from router.fleet.report import Warm, Warmth, WorkerReport
 from router.ray.warm_models import label, report_of, stats_of
 from router.scheduler.lifecycle import State
@@ -70,3 +72,8 @@ def test_an_engine_that_nobody_uses_is_room() -> None:
 
 def test_a_replica_that_has_published_nothing_is_not_known() -> None:
     assert report_of({}) is None
+
+
+@pytest.mark.parametrize("told", [{"a": ("melting", 1)}, {"a": 1}, {"a": ("loaded", None)}])
+def test_what_another_version_has_published_is_not_known(told: dict[str, object]) -> None:
+    assert report_of({"models": told}) is None

@@ -63,9 +63,15 @@ class Ingress:
             sites=Sites(settings.allowed_hosts, settings.cors_origins),
             recorder=entrance.recorder,
         )
-        self._stack.push_async_callback(cancel, asyncio.create_task(self._visit()))
+        self._visiting = asyncio.create_task(self._visit())
+        self._stack.push_async_callback(cancel, self._visiting)
         port = await self._listen()
         _log.info("listening on http://%s:%d", settings.host, port)
+
+    async def check_health(self) -> None:
+        """Ray replaces an ingress for which this raises."""
+        if self._visiting.done():
+            raise RuntimeError("this ingress no longer says that it lives: its log says why")
 
     async def __del__(self) -> None:
         """Ray awaits it. Requests in flight may end."""
@@ -98,6 +104,9 @@ class Ingress:
                 self._states = await self._replicas.visit(self._name)
             except ReplicaLost as lost:
                 _log.debug("no replica could be asked how it is: %s", lost)
+            except Exception:
+                _log.exception("a defect of the router")
+                raise
             await asyncio.sleep(_LOOK)
 
     def _is_ready(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def read_sizes(files: list[Path]) -> Sizes:
     needs: dict[str, Need] = {}
     budget: int | None = None
     for file in files:
-        document = json.loads(file.read_bytes())
+        document = _document(file)
         if not isinstance(document, dict):
             told = f"{file} is neither of `check --json` nor of `ps --json`"
             raise ValueError(told)  # noqa: TRY004  as for any damaged file
@@ -40,6 +41,13 @@ def read_sizes(files: list[Path]) -> Sizes:
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file} is damaged: {error!r}") from None
     return Sizes(needs, budget)
+
+
+def _document(file: Path) -> object:
+    try:
+        return json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        raise ValueError(f"{file} is no JSON") from None
 
 
 def _needs(document: dict[str, Any]) -> Iterator[tuple[str, Need]]:
@@ -67,9 +75,9 @@ def _budget(document: dict[str, Any]) -> int | None:
 
 
 def _positive(value: Any) -> Any:  # noqa: ANN401  JSON
-    """The number; None where there is none. Raises `TypeError`."""
+    """The number; None where there is none, or no end to it. Raises `TypeError`."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no number")
-    return value if value > 0 else None
+    return value if 0 < value < inf else None
