@@ -106,7 +106,7 @@ class BodyReader:
             raise InvalidRequest("The body broke off, or its chunks are malformed.") from None
 
     async def _read(self, request: HttpRequest, step: asyncio.Lock) -> Body:
-        pieces: list[bytes] = []
+        body, pieces = request.body, list[bytes]()
         # A chunk can be one byte: a list of these would take 40 times the space.
         last = bytearray()
         size = held = 0
@@ -124,8 +124,9 @@ class BodyReader:
                 if len(last) >= _PIECE:
                     pieces.append(bytes(last))
                     last.clear()
-                if size > _WHOLE:
-                    async with step:  # a caller's large bodies: one chunk in a turn of the loop
+                if size > _WHOLE or (body.waiting and body.in_chunks):
+                    # A caller's large bodies, and tiny chunks: one piece in a turn of the loop.
+                    async with step:
                         await asyncio.sleep(0)
             return (*pieces, bytes(last)) if size > _WHOLE else b"".join((*pieces, last))
         finally:

@@ -72,6 +72,10 @@ class RequestBody:
                 return piece
         return self.take()
 
+    @property
+    def in_chunks(self) -> bool:
+        return self._chunks is not None
+
     async def _wait(self) -> None:
         if self._broken:
             raise BrokenBody

@@ -185,6 +185,29 @@ class SlowRequest:
         return b" " * 1024 * 1024
 
 
+class ChunkedRequest(SlowRequest):
+    def __init__(self, chunks: int, notes: list[str]) -> None:
+        super().__init__(chunks, notes)
+        self.body.feed(b"1\r\n1\r\n" * chunks + b"0\r\n\r\n")
+
+    async def read(self) -> bytes:
+        data = await self.body.read()
+        self._notes.append("chunk")
+        return data
+
+
+async def test_a_callers_tiny_chunks_are_decoded_some_in_each_turn_of_the_loop() -> None:
+    reader, notes = bodies.BodyReader(32 * 1024 * 1024, 60.0), list[str]()
+    requests = [cast("HttpRequest", ChunkedRequest(20_000, notes)) for _ in range(8)]
+    reading = [asyncio.create_task(reader.read_json(request, "a")) for request in requests]
+    while not all(task.done() for task in reading):
+        notes.append("turn")
+        await asyncio.sleep(0)
+    told = "".join(note[0] for note in notes).strip("t").strip("c").strip("t")
+    assert "ccc" not in told
+    assert told.count("c") > 100
+
+
 async def test_a_callers_large_bodies_are_read_a_chunk_in_each_turn_of_the_loop() -> None:
     reader, notes = bodies.BodyReader(32 * 1024 * 1024, 60.0), list[str]()
     requests = [cast("HttpRequest", SlowRequest(5, notes)) for _ in range(8)]
