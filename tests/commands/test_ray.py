@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 
 def test_without_ray_it_says_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
     assert ray_up(1, 1.0, {}) == 2
-    assert "pip install 'multi-model-router-worker[ray]'" in capsys.readouterr().err
+    assert "pip install '.[ray]'" in capsys.readouterr().err
 
 
 def test_rays_ports_ask_for_a_token_that_is_new_each_time() -> None:
