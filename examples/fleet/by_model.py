@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from threading import Lock
 
 from openai import OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
@@ -28,19 +29,22 @@ class ByModel:
         self._client = client
         self._homes: dict[str, str] = {}  # the worker of each model
         self._met: dict[str, None] = {}  # workers, in the order of their first answers
+        self._lock = Lock()  # of both
 
     def chat(
         self, model: str, messages: list[ChatCompletionMessageParam], max_tokens: int = 64
     ) -> ChatCompletion:
         """As `chat.completions.create`, on the model's worker if that can answer."""
-        wish = self._homes.get(model) or self._worker_without_models()
+        with self._lock:
+            wish = self._homes.get(model) or self._worker_without_models()
         answer = self._client.chat.completions.with_raw_response.create(
             model=model,
             messages=messages,
             max_tokens=max_tokens,
             extra_headers={WORKER: wish} if wish else None,
         )
-        self._learn(model, wish, answer.headers.get(WORKER, ""))
+        with self._lock:
+            self._learn(model, wish, answer.headers.get(WORKER, ""))
         return answer.parse()
 
     def _learn(self, model: str, wish: str, worker: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 from ray.exceptions import RayError
 from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
@@ -30,6 +31,7 @@ class RayReplicas:
     def __init__(self, handle: Any) -> None:  # noqa: ANN401 - Ray has no types
         self._handle, self._stream = handle, handle.options(stream=True)
         self._count = count()
+        self._answers = WeakValueDictionary[str, RayAnswering]()
 
     def send(self, plan: RoutePlan, errand: Errand, body: Body) -> RayAnswering:
         parts = [bytes(piece) for piece in pieces(body)]
@@ -39,13 +41,19 @@ class RayReplicas:
         async def tell(taken: int) -> None:
             await self._handle.took.remote(Receipt(plan.replica, errand.answer, taken))
 
-        return RayAnswering(response, tell)
+        made = self._answers[errand.answer] = RayAnswering(response, tell)
+        return made
 
     async def visit(self, ingress: str) -> Sequence[ReplicaState]:
         """Tell each replica that this ingress lives, and hear how they are. Those that do not
-        answer are left out. Raises `ReplicaLost` where it can't be said how they are."""
+        answer are left out. Raises `ReplicaLost` where it can't be said how they are.
+
+        They also hear how far answers were read. By itself, such word could wait behind the
+        very requests that wait for it: Ray lets only so many at once into a replica.
+        """
+        read = {name: one.taken for name, one in self._answers.items() if one.owes}
         try:
-            found = await self._handle.broadcast("visit", ingress).results_async(
+            found = await self._handle.broadcast("visit", ingress, read).results_async(
                 timeout_s=_LOOK_PATIENCE, return_exceptions=True
             )
         except DeploymentUnavailableError:
@@ -67,6 +75,16 @@ class RayAnswering:
         self._reading: asyncio.Future[Any] | None = None
         self._read, self._is_left = ReadCount(), False
         self._telling: asyncio.Task[None] | None = None
+
+    @property
+    def taken(self) -> int:
+        """See `Receipt`."""
+        return self._read.taken
+
+    @property
+    def owes(self) -> bool:
+        """Whether the replica has yet to hear of it."""
+        return self._read.due and not self._is_left
 
     async def next(self) -> Item:
         """A call that is cancelled loses nothing: the next one goes on with it."""

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ray.exceptions import ActorDiedError, RayError, TaskCancelledError
 from ray.serve.exceptions import RayServeException
 
-from router.ray.handle import RayAnswering
+from router.ray.handle import RayAnswering, RayReplicas
+from router.ray.messages import Errand, RoutePlan
 from router.ray.replica_call import ReplicaLost
 from router.ray.window import WINDOW
 from tests.eventually import eventually
@@ -109,3 +113,41 @@ async def test_a_replica_hears_how_much_was_read_even_if_it_can_not_be_told_at_o
     await answering.next()
     await eventually(lambda: len(told) == 3)
     assert told[2] == 2 * told[0]
+
+
+class BusyHandle:
+    """A handle of replicas that take visits, and no word of how far an answer was read."""
+
+    def __init__(self) -> None:
+        self.answer, self.visits = Answer(), list[Mapping[str, int]]()
+        self.respond = SimpleNamespace(remote=lambda *_: self.answer)
+        self.took = SimpleNamespace(remote=lambda _: asyncio.Event().wait())
+
+    def options(self, **_: object) -> BusyHandle:
+        return self
+
+    def broadcast(self, _: str, ingress: str, read: Mapping[str, int]) -> Any:
+        self.visits.append(read)
+
+        async def results(**_: object) -> list[object]:
+            return []
+
+        return SimpleNamespace(results_async=results)
+
+
+async def test_a_visit_tells_how_far_answers_were_read_where_nothing_else_gets_through() -> (
+    None
+):
+    handle = BusyHandle()
+    replicas = RayReplicas(handle)
+    answering = replicas.send(RoutePlan(), Errand("ingress", "/", "id", ""), b"")
+    await replicas.visit("ingress")
+    handle.answer.items.put_nowait(bytes(WINDOW))
+    await answering.next()
+    await replicas.visit("ingress")
+    answering.cancel()
+    await replicas.visit("ingress")
+    before, told, after = handle.visits
+    assert [*told.values()] == [answering.taken]
+    assert not before
+    assert not after

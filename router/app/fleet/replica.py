@@ -113,9 +113,12 @@ class EngineReplica:
         """An ingress says how much of an answer it has read: as much more may be sent."""
         self._windows.took(receipt.answer, receipt.taken)
 
-    async def visit(self, ingress: str) -> ReplicaState:
-        """An ingress says that it lives, and asks what is loaded."""
+    async def visit(self, ingress: str, read: Mapping[str, int]) -> ReplicaState:
+        """An ingress says that it lives and how far answers were read, of this replica or of
+        others, and asks what is loaded."""
         self._orphans.hear(ingress)
+        for answer, taken in read.items():
+            self._windows.took(answer, taken)
         return ReplicaState(self._service.ready, self._service.loaded())
 
     async def record_routing_stats(self) -> Mapping[str, object]:

@@ -1,0 +1,44 @@
+"""The client recipe that remembers workers, without workers."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from openai import OpenAI
+
+from examples.fleet.by_model import WORKER, ByModel
+
+
+class RestlessEndpoint:
+    """Any worker answers, and soon there are others."""
+
+    def __init__(self) -> None:
+        self._rng = random.Random(1)
+        create = SimpleNamespace(create=self._create)
+        self.chat = SimpleNamespace(completions=SimpleNamespace(with_raw_response=create))
+
+    def _create(self, **_: object) -> Any:
+        worker = {WORKER: f"pod-{self._rng.randrange(200)}"}
+        return SimpleNamespace(headers=worker, parse=lambda: None)
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_threads_share_what_is_remembered() -> None:
+    fleet = ByModel(cast("OpenAI", RestlessEndpoint()))
+    with ThreadPoolExecutor(8) as threads:
+        names = [f"org/model-{number % 300}" for number in range(3000)]
+        assert [*threads.map(lambda name: fleet.chat(name, []), names)] == [None] * 3000
