@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from router.scheduler.machine import Scheduler
 from router.scheduler.state import Limits
-from router.simulation.arrivals import Arrival, ArrivalTrace
+from router.simulation.arrivals import ArrivalTrace
 from router.simulation.fleet_world import FleetFigures, FleetWorld, Routing
 from router.simulation.grouping import groups, places
 from router.simulation.routings import AlwaysThere, AtRandom, Bounded
@@ -83,18 +83,10 @@ def _run(trace: ArrivalTrace, workers: int, routing: Routing) -> FleetWorld:
     return world
 
 
-def busiest(trace: ArrivalTrace, most: int) -> ArrivalTrace:
-    """So many requests in a row that came in the shortest time; all, where there are fewer."""
-    requests = trace.requests
-    if len(requests) <= most:
-        return trace
-    first = min(
-        range(len(requests) - most + 1),
-        key=lambda n: requests[n + most - 1].at - requests[n].at,
-    )
-    begin = requests[first].at
-    part = tuple(
-        Arrival(one.at - begin, one.model, one.caller, one.tokens)
-        for one in requests[first : first + most]
-    )
-    return replace(trace, requests=part, lasts=part[-1].at)
+def busiest(times: Sequence[float], most: int) -> range:
+    """Of times in their order, the places of so many in a row that are closest together; of
+    all, where there are fewer."""
+    if len(times) <= most:
+        return range(len(times))
+    first = min(range(len(times) - most + 1), key=lambda n: times[n + most - 1] - times[n])
+    return range(first, first + most)

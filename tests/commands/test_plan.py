@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.cli import _parser
-from router.commands.plan.command import plan_command
-from router.commands.plan.request_log import LONGEST_LINE, read_log
+from router.commands.plan.command import as_trace, plan_command
+from router.commands.plan.request_log import LONGEST_LINE, RequestLog, read_log
+from router.commands.plan.sizes import Sizes
 
 GB = 10**9
 HOUR = 3600
@@ -157,6 +159,20 @@ def test_of_a_long_log_the_busiest_time_is_simulated(
     assert (found["requests"], found["simulated_requests"]) == (150, 50)
     assert sum(one["requests"] for one in found["groups"]) == 50
     assert found["plans"][0]["split"]["cold_starts"] == 1
+
+
+def test_a_long_log_takes_memory_for_the_part_that_is_simulated() -> None:
+    log = RequestLog()
+    for number in range(20_000):
+        log.add(entry(20_000.0 - number))
+    tracemalloc.start()
+    try:
+        trace, _ = as_trace(log, Sizes({}), 80 * GB, 10)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(trace.requests), trace.lasts) == (10, 9.0)
+    assert most / len(log.at) < 100  # bytes
 
 
 def test_an_answer_took_what_its_request_did_not_wait() -> None:

@@ -82,9 +82,6 @@ def test_each_model_is_in_one_group(trace: ArrivalTrace) -> None:
     assert sorted(number for group in made for number in group) == list(range(60))
 
 
-def test_the_busiest_part_of_a_trace_begins_at_zero(trace: ArrivalTrace) -> None:
-    part = busiest(trace, 100)
-    assert len(part.requests) == 100
-    assert part.requests[0].at == 0.0
-    assert part.lasts == part.requests[-1].at <= trace.lasts
-    assert busiest(trace, 10**6) is trace
+def test_the_busiest_part_is_where_times_are_closest_together() -> None:
+    assert busiest([0.0, 5.0, 6.0, 7.0, 20.0], 3) == range(1, 4)
+    assert busiest([0.0, 5.0], 3) == range(2)

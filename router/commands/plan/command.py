@@ -40,8 +40,7 @@ def plan_command(chosen: argparse.Namespace) -> int:
         for line in (f"No request of a model in the log: {told}; {hint}.", *log.named):
             print(printable(line), file=sys.stderr)  # noqa: T201
         return 2
-    trace, guessed = as_trace(log, sizes, device)
-    part = busiest(trace, chosen.requests)
+    part, guessed = as_trace(log, sizes, device, chosen.requests)
     with waiting("simulating fleets"):
         made = list(plans(part, chosen.workers, chosen.wait))
     PlanReport(log, part, made, chosen.wait, guessed).show(Output(), as_json=chosen.json)
@@ -56,8 +55,10 @@ def _read(name: Path) -> RequestLog:
         return read_log(file)
 
 
-def as_trace(log: RequestLog, sizes: Sizes, device: int) -> tuple[ArrivalTrace, Guessed]:
-    """A log as a trace for the simulation, in the order of the requests' times."""
+def as_trace(
+    log: RequestLog, sizes: Sizes, device: int, most: int
+) -> tuple[ArrivalTrace, Guessed]:
+    """So many requests of a log at most, of its busiest time, as a trace for the simulation."""
     needs = [sizes.needs.get(name) for name in log.names]
     memories = [need.memory if need else None for need in needs]
     starts = [
@@ -76,7 +77,7 @@ def as_trace(log: RequestLog, sizes: Sizes, device: int) -> tuple[ArrivalTrace, 
         _model(name, min(memory or guessed.memory, device), start, machine)
         for name, memory, start in zip(log.names, memories, seconds, strict=True)
     )
-    return ArrivalTrace("log", "log", machine, models, *_arrivals(log)), guessed
+    return ArrivalTrace("log", "log", machine, models, *_arrivals(log, most)), guessed
 
 
 def _usual(loads: list[float]) -> float | None:
@@ -103,14 +104,15 @@ def _model(name: str, memory: int, start: float, machine: Hardware) -> Model:
     return Model(name, memory - beside, beside, reads=max(0, int(reads * machine.load_rate)))
 
 
-def _arrivals(log: RequestLog) -> tuple[tuple[Arrival, ...], float]:
-    order = sorted(range(len(log.at)), key=log.at.__getitem__)
-    first: float = log.at[order[0]]
+def _arrivals(log: RequestLog, most: int) -> tuple[tuple[Arrival, ...], float]:
+    order = array("l", sorted(range(len(log.at)), key=log.at.__getitem__))
+    part = busiest(array("d", map(log.at.__getitem__, order)), most)
+    first: float = log.at[order[part.start]]
     durations: array[float] = log.seconds
     made = tuple(
         Arrival(
             log.at[n] - first, log.model[n], "", int(min(_LONGEST, durations[n]) / _TOKEN) + 1
         )
-        for n in order
+        for n in order[part.start : part.stop]
     )
     return made, made[-1].at
