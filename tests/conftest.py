@@ -31,8 +31,9 @@ _WITH_PROCESSES = {
     *("loopback_hub", "loopback_platform"),  # tests of the doubles themselves
 }
 
-# Those whose tests share a worker with real engines. Elsewhere the tests of a file share one.
-_ONE_GROUP = {"tests/clients", "tests/e2e_sglang"}
+# Folders with a worker of real engines, or a browser, for all tests. Elsewhere the tests of one
+# file share what they have.
+_ONE_GROUP = {"tests/clients", "tests/e2e_sglang", "tests/page"}
 
 
 def pytest_configure() -> None:

@@ -1,4 +1,8 @@
-"""One browser for all modules, one Hub for each, and a page for each test."""
+"""One browser for all modules, one Hub for each, and a page for each test.
+
+Playwright keeps a loop in the thread of the tests for as long as there is a browser: no test of
+another folder can run meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from tests.worker import Worker
 __all__ = ["harness", "pytest_runtest_makereport"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if PROGRAM is None:
         pytest.skip("there is no Chromium")
