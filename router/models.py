@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from router.errors import InvalidModelId
 
@@ -178,6 +178,26 @@ class ModelGroup:
         return next((group for group in (one, other) if group and group.exclusive), None)
 
 
+class Rules(Protocol):
+    """What the router keeps to by itself, so that no process of an engine depends on it. The
+    operator's entry has them, and each engine. See `EngineSpec`."""
+
+    @property
+    def pinned(self) -> bool: ...
+
+    @property
+    def idle_ttl(self) -> float | None: ...
+
+    @property
+    def group(self) -> ModelGroup | None: ...
+
+    @property
+    def max_concurrency(self) -> int | None: ...
+
+    @property
+    def max_queue(self) -> int | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
     """How to start the engine for a model."""
@@ -200,16 +220,15 @@ class EngineSpec:
         key = EngineKey(model.repo_id, model.commit, self.flags, self.listed)
         object.__setattr__(self, "key", key)
 
-    def ruled_as(self, other: EngineSpec) -> EngineSpec:
-        """The same engine, with the rules of `other`: what the router keeps to by itself, so
-        that no process depends on it."""
+    def ruled_as(self, rules: Rules) -> EngineSpec:
+        """The same engine with these rules."""
         return replace(
             self,
-            pinned=other.pinned,
-            idle_ttl=other.idle_ttl,
-            group=other.group,
-            max_concurrency=other.max_concurrency,
-            max_queue=other.max_queue,
+            pinned=rules.pinned,
+            idle_ttl=rules.idle_ttl,
+            group=rules.group,
+            max_concurrency=rules.max_concurrency,
+            max_queue=rules.max_queue,
         )
 
     @property

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from router.admin.names import entry_of
-from router.config.catalog import Catalog, OperatorModel, ruled, unruled
+from router.config.catalog import Catalog, OperatorModel, unruled
 from router.config.errors import SettingsError, SettingsMistakes
 from router.config.sources import Sources
 from router.errors import InvalidRequest
@@ -142,7 +142,7 @@ def _new(before: Catalog, after: Catalog) -> Iterator[OperatorModel]:
 def _ruled(catalog: Catalog, spec: EngineSpec) -> EngineSpec:
     """An engine's spec with the rules that the catalog has for it."""
     entry = entry_of(catalog, spec) if spec.listed else None
-    return spec if entry is None else ruled(spec, entry)
+    return spec if entry is None else spec.ruled_as(entry)
 
 
 def _settings(entry: OperatorModel) -> OperatorModel:

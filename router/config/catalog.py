@@ -216,23 +216,11 @@ def engine_spec(
         ),
         listed=True,
     )
-    return ruled(spec, operator)
-
-
-def ruled(spec: EngineSpec, operator: OperatorModel) -> EngineSpec:
-    """The same engine with the entry's rules: what the router keeps to by itself."""
-    return replace(
-        spec,
-        pinned=operator.pinned,
-        idle_ttl=operator.idle_ttl,
-        group=operator.group,
-        max_concurrency=operator.max_concurrency,
-        max_queue=operator.max_queue,
-    )
+    return spec.ruled_as(operator)
 
 
 def unruled(operator: OperatorModel) -> OperatorModel:
-    """The entry without these rules: what an engine depends on, from its start on."""
+    """The entry without its rules: what an engine depends on, from its start on."""
     return replace(
         operator,
         pinned=False,
