@@ -1,4 +1,4 @@
-"""What must not happen in a simulated world, whoever decides."""
+"""What must not happen in a simulated world, by whatever way it is decided."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How few cold starts a fleet can serve a trace with, whoever decides and whatever they know.
+"""The fewest cold starts with which a fleet can serve a trace, even if it knows all that comes.
 
 As `tests.bench.swap.bounds.by_windows`, for models of one size on many workers: of the models
 that are asked for in a window, no more than fit on all workers can be warm at its beginning;
