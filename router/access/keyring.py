@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hmac
 import itertools
+import secrets
 import time
 from collections.abc import Collection, Iterable, Sequence
+from hashlib import blake2b
 
 from router.access.rates import Usage
 from router.clock import Clock
@@ -32,12 +34,12 @@ class Keyring:
         clock: Clock = time.monotonic,
     ) -> None:
         self._digests = tuple(map(digest_of, keys))
-        self._plain = frozenset(map(caller_of, self._digests))
+        self._plain = {caller_of(digest_of(key)): sha256_of(key) for key in keys}
         self._named: dict[str, CallerKey] = {}  # by the caller that each names
         self._named_digests: tuple[str, ...] = ()
         self._by_shown: dict[str, str] = {}
         self._usage: dict[str, Usage] = {}  # by the name of the key
-        self._clock = clock
+        self._clock, self._salt = clock, secrets.token_hex(8)
         self.needed = bool(keys) or named is not None
         self.become(named or ())
 
@@ -80,19 +82,29 @@ class Keyring:
         return "" if key is None else key.name
 
     def label(self, caller: str) -> str:
-        """What names this caller's key to another worker that has the same keys. It is no
-        secret; "": no key."""
+        """What names this caller's key to another worker that has the same keys, in whatever
+        order; "": no key. For the call of that worker alone: a weak key of API_KEYS could be
+        guessed from it."""
         if name := self.name(caller):
             return f"name {name}"
-        places = {caller_of(digest): place for place, digest in enumerate(self._digests)}
-        return f"place {places[caller]}" if caller in places else ""
+        key = self._plain.get(caller)
+        return f"key {self._salt} {_salted(self._salt, key)}" if key else ""
 
     def labelled(self, label: str) -> str:
         """The caller whose key another worker named by `label`. Raises `InvalidApiKey` where
         there is none here."""
-        for caller in (*self._named, *map(caller_of, self._digests)):
-            if label and self.label(caller) == label:
-                return caller
+        kind, _, text = label.partition(" ")
+        salt, _, salted = text.partition(" ")
+        if kind == "name":
+            found = [one.caller for one in self._named.values() if one.name == text]
+        else:
+            found = [
+                caller
+                for caller, key in self._plain.items()
+                if hmac.compare_digest(_salted(salt, key), salted)
+            ]
+        if found:
+            return found[0]
         if label or self.needed:
             raise InvalidApiKey(_REVOKED)
         return ""
@@ -135,3 +147,8 @@ class Keyring:
     def _is_disabled(self, caller: str) -> bool:
         key = self._named.get(caller)
         return key is not None and key.disabled
+
+
+def _salted(salt: str, key: str) -> str:
+    """A digest of this digest of a key."""
+    return blake2b(key.encode(), key=salt.encode(), digest_size=16).hexdigest()

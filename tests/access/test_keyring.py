@@ -95,7 +95,7 @@ def test_keys_without_an_entry_have_no_rates() -> None:
 
 def test_another_worker_with_the_same_keys_knows_the_caller_by_a_label() -> None:
     ingress = ring(named("billing"), plain=["unused", OTHER])
-    replica = ring(named("billing"), plain=["unused", OTHER])
+    replica = ring(named("billing"), plain=[OTHER, "unused"])  # in another order
     for key in (KEY, OTHER):
         label = ingress.label(ingress.caller([key]))
         assert label
@@ -104,10 +104,17 @@ def test_another_worker_with_the_same_keys_knows_the_caller_by_a_label() -> None
 
 
 def test_a_label_of_no_key_here_is_refused() -> None:
-    label = ring(named("billing")).label(ring(named("billing")).caller([KEY]))
-    for keys in (ring(named("other")), ring(), Keyring()):
-        with pytest.raises(InvalidApiKey):
-            keys.labelled(label)
+    for there in (ring(named("billing")), ring(plain=[KEY])):
+        label = there.label(there.caller([KEY]))
+        for keys in (ring(named("other")), ring(), Keyring(), ring(plain=[OTHER])):
+            with pytest.raises(InvalidApiKey):
+                keys.labelled(label)
+
+
+def test_the_labels_of_two_workers_have_nothing_in_common() -> None:
+    labels = [keys.label(keys.caller([KEY])) for keys in (ring(plain=[KEY]), ring(plain=[KEY]))]
+    one, other = (set(label.removeprefix("key ").split()) for label in labels)
+    assert not one & other
 
 
 def test_without_keys_there_are_no_labels() -> None:
