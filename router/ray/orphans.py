@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-ALIVE_WITHIN = 15.0  # seconds; an ingress looks in every second
+# Looks, a second apart, as an ingress's visits are. Counted, not timed: a replica that stood
+# still for a while has not heard of anybody, and takes nobody for gone.
+SILENT_LOOKS = 15
 
 
 class Orphans:
-    """Knows when each ingress was last heard of, and the tasks that work for it."""
+    """Knows in how many looks each ingress was not heard of, and the tasks that work for it."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._heard: dict[str, float] = {}
+    def __init__(self) -> None:
+        self._silent: dict[str, int] = {}
         self._tasks: dict[str, set[asyncio.Task[object]]] = {}
 
     def hear(self, ingress: str) -> None:
-        self._heard[ingress] = self._clock()
+        self._silent[ingress] = 0
 
     @contextmanager
     def working_for(self, ingress: str) -> Iterator[None]:
         """The current task works for it, until the block ends or it is gone."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
-        self._heard.setdefault(ingress, self._clock())
+        self._silent.setdefault(ingress, 0)
         tasks = self._tasks.setdefault(ingress, set())
         tasks.add(task)
         try:
@@ -33,12 +34,14 @@ class Orphans:
         finally:
             tasks.discard(task)
 
-    def end(self) -> int:
-        """End what works for those that were not heard of for too long; return how many."""
-        late = self._clock() - ALIVE_WITHIN
+    def look(self) -> int:
+        """End what works for those that were silent for too long; return how many."""
         ended = 0
-        for ingress in [one for one, heard in self._heard.items() if heard < late]:
-            del self._heard[ingress]
+        for ingress in tuple(self._silent):
+            self._silent[ingress] += 1
+            if self._silent[ingress] < SILENT_LOOKS:
+                continue
+            del self._silent[ingress]
             for task in self._tasks.pop(ingress, ()):
                 task.cancel()
                 ended += 1

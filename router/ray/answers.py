@@ -1,0 +1,86 @@
+"""What a replica says to the requests that ingresses send, and how far it runs ahead."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+
+from router.access.keyring import Keyring
+from router.errors import InternalError, RouterError
+from router.ray.messages import AnswerEnd, AnswerHead, Errand, Item, Refused, joined
+from router.ray.orphans import Orphans
+from router.ray.window import SendWindow, SendWindows
+from router.requests.dialects import Problem
+from router.requests.interfaces import Backend
+from router.requests.record import Record
+from router.requests.recorder import Recorder
+from router.requests.request import Request
+from router.side_process import pieces
+
+_log = logging.getLogger("router.ray")
+
+
+class Answers:
+    """`service` authorizes each request by itself: an ingress's word is no entitlement."""
+
+    def __init__(self, service: Backend, keys: Keyring, recorder: Recorder) -> None:
+        self._service, self._keys, self._recorder = service, keys, recorder
+        self._orphans, self._windows = Orphans(), SendWindows()
+
+    async def to(self, errand: Errand, body: Sequence[bytes]) -> AsyncGenerator[Item]:
+        """Answer one request. It raises nothing: Ray would log the traceback."""
+        record = self._recorder.open(
+            errand.route, request_id=errand.request_id, trace=errand.trace
+        )
+        try:
+            with (
+                self._orphans.working_for(errand.ingress),
+                self._windows.open(errand.answer) as window,
+            ):
+                async for item in self._answer(errand, body, record, window):
+                    yield item
+        except RouterError as error:
+            problem = Problem.of(error)
+            record.refuse(error.code, problem.status)
+            yield Refused(problem, leaving=self._service.health().leaving)
+        except Exception:  # noqa: BLE001 - whatever it is, the ingress hears of it
+            _log.exception("a defect of the router")
+            told = InternalError("The router failed on this request. Its log says why.")
+            record.refuse(told.code, told.status)
+            yield Refused(Problem.of(told))
+        finally:
+            self._recorder.close(record)
+
+    def visited(self, ingress: str, read: Mapping[str, int]) -> None:
+        """An ingress lives, and says how far answers were read, of this replica or others."""
+        self._orphans.hear(ingress)
+        for answer, taken in read.items():
+            self._windows.took(answer, taken)
+
+    def took(self, answer: str, taken: int) -> None:
+        """So much of it was read: as much more may be sent."""
+        self._windows.took(answer, taken)
+
+    def end_orphans(self) -> None:
+        """Look for ingresses that are gone. Call it every second."""
+        if ended := self._orphans.look():
+            _log.warning("an ingress is gone: ended %d requests of it", ended)
+
+    async def _answer(
+        self, errand: Errand, body: Sequence[bytes], record: Record, window: SendWindow
+    ) -> AsyncIterator[Item]:
+        caller = self._keys.labelled(errand.caller)
+        record.is_from(caller, self._keys.name(caller))
+        request = Request(errand.route, joined(body), errand.hf_token, caller, record)
+        async with self._service.open(request) as response:
+            if response.failure is not None:
+                record.answer(response.status, response.failure, streams=False)
+                yield Refused(response.failure)
+                return
+            yield AnswerHead(response.status, dict(response.headers), response.streams)
+            async for data in response:
+                for piece in map(bytes, pieces(data)):
+                    await window.room(piece)
+                    yield piece
+            record.answer(response.status, response.failure, streams=response.streams)
+            yield AnswerEnd()
