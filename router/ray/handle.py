@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any, cast
@@ -90,6 +91,7 @@ class RayAnswering:
         """A call that is cancelled loses nothing: the next one goes on with it."""
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._response.__anext__())
+            self._reading.add_done_callback(_heard)
         await asyncio.wait({self._reading})
         reading, self._reading = self._reading, None
         if reading.cancelled() and not self._is_left:  # by Ray, and not the one that waits here
@@ -131,4 +133,11 @@ class RayAnswering:
             self._reading.cancel()
         if self._telling is not None:
             self._telling.cancel()
-        self._response.cancel()
+        with suppress(RayError, RayServeException):  # why the call failed, if it has
+            self._response.cancel()
+
+
+def _heard(reading: asyncio.Future[Any]) -> None:
+    """Else asyncio logs an error that nobody waited for. Ray's text can hold anything."""
+    if not reading.cancelled():
+        reading.exception()

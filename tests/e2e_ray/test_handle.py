@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray.exceptions import ActorDiedError, RayError, TaskCancelledError
-from ray.serve.exceptions import RayServeException
+from ray.serve._private.common import DeploymentID
+from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 
 from router.ray.handle import RayAnswering, RayReplicas
 from router.ray.messages import Errand, RoutePlan
@@ -94,6 +96,43 @@ async def test_what_nobody_waits_for_is_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert answer.cancelled
+
+
+async def test_leaving_a_call_that_found_no_replica_raises_nothing() -> None:
+    class Failed(Answer):
+        def cancel(self) -> None:  # Ray raises what the call has failed with
+            raise DeploymentUnavailableError(DeploymentID("engines"))
+
+    answer = Failed()
+    answer.items.put_nowait(RayServeException("no replica"))
+    answering = RayAnswering(answer, untold)
+    with pytest.raises(ReplicaLost):
+        await answering.next()
+    answering.cancel()
+
+
+async def test_what_ray_says_to_a_caller_that_left_is_logged_nowhere(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Talkative(Answer):
+        async def __anext__(self) -> bytes:
+            try:
+                return await super().__anext__()
+            except asyncio.CancelledError:
+                raise RayError("with a secret") from None
+
+    answering = RayAnswering(Talkative(), untold)
+    reading = asyncio.create_task(answering.next())
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    answering.cancel()
+    del answering, reading
+    for _ in range(3):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert not caplog.text
 
 
 async def test_a_replica_hears_how_much_was_read_even_if_it_can_not_be_told_at_once() -> None:
