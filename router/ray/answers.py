@@ -7,7 +7,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 from router.access.keyring import Keyring
 from router.errors import InternalError, RouterError
-from router.ray.messages import AnswerEnd, AnswerHead, Errand, Item, Refused, joined
+from router.ray.messages import (
+    AnswerEnd,
+    AnswerHead,
+    Errand,
+    Item,
+    Refused,
+    is_comment,
+    joined,
+)
 from router.ray.orphans import Orphans
 from router.ray.window import SendWindow, SendWindows
 from router.requests.dialects import Problem
@@ -42,7 +50,7 @@ class Answers:
         except RouterError as error:
             problem = Problem.of(error)
             record.refuse(error.code, problem.status)
-            yield Refused(problem, leaving=self._service.health().leaving)
+            yield self._refused(problem)
         except Exception:  # noqa: BLE001 - whatever it is, the ingress hears of it
             _log.exception("a defect of the router")
             told = InternalError("The router failed on this request. Its log says why.")
@@ -73,14 +81,20 @@ class Answers:
         record.is_from(caller, self._keys.name(caller))
         request = Request(errand.route, joined(body), errand.hf_token, caller, record)
         async with self._service.open(request) as response:
-            if response.failure is not None:
-                record.answer(response.status, response.failure, streams=False)
-                yield Refused(response.failure)
-                return
-            yield AnswerHead(response.status, dict(response.headers), response.streams)
+            if response.failure is None:
+                yield AnswerHead(response.status, dict(response.headers), response.streams)
+            refusal, begun = None, False
             async for data in response:
+                if response.failure is not None and not begun:
+                    # The ingress can tell it better, or try another replica.
+                    refusal = response.failure
+                    break
+                begun = begun or not is_comment(data)
                 for piece in map(bytes, pieces(data)):
                     await window.room(piece)
                     yield piece
             record.answer(response.status, response.failure, streams=response.streams)
-            yield AnswerEnd()
+            yield AnswerEnd() if refusal is None else self._refused(refusal)
+
+    def _refused(self, problem: Problem) -> Refused:
+        return Refused(problem, leaving=self._service.health().leaving)

@@ -7,7 +7,7 @@ store, which other processes map and which can be written to disk: so everything
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from router.requests.dialects import Problem
 from router.requests.listing import LoadedModel
@@ -44,7 +44,7 @@ class Errand:
     route: str
     request_id: str
     caller: str  # as `Keyring.label` names its API key
-    hf_token: str | None = field(default=None, repr=False)
+    hf_token: str | None = None
     trace: Trace | None = None
     answer: str = ""
 
@@ -91,6 +91,11 @@ class ReplicaState:
 
     ready: bool
     loaded: Sequence[LoadedModel] = ()
+
+
+def is_comment(piece: bytes) -> bool:
+    """Whether this is one comment of an event stream, and nothing with it."""
+    return piece.startswith(b":") and piece.partition(b"\n\n")[1:] == (b"\n\n", b"")
 
 
 def joined(pieces: Sequence[bytes]) -> Body:

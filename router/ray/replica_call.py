@@ -9,7 +9,15 @@ from typing import Protocol
 
 from router.clock import Clock
 from router.errors import EngineFailed
-from router.ray.messages import AnswerEnd, AnswerHead, Errand, Item, Refused, RoutePlan
+from router.ray.messages import (
+    AnswerEnd,
+    AnswerHead,
+    Errand,
+    Item,
+    Refused,
+    RoutePlan,
+    is_comment,
+)
 from router.requests.dialects import Problem
 from router.requests.engine_call import Deadlines, out_of_time
 from router.requests.interfaces import pour_read
@@ -150,6 +158,7 @@ class ReplicaCall:
                 return
 
     async def _attempt(self, plan: RoutePlan) -> None:
+        self._head, self._told, self._left = None, "", -1  # nothing of a lost attempt
         self._answering = self._replicas.send(plan, self._errand, self._body())
         self._record.attempts += 1
         while True:
@@ -165,7 +174,7 @@ class ReplicaCall:
             elif isinstance(item, AnswerEnd):
                 self._over = True
                 return
-            elif self.streams and _is_comment(item):  # the engine has said nothing yet
+            elif self.streams and is_comment(item):  # the engine has said nothing yet
                 with suppress(UnicodeDecodeError):
                     self._told = item.decode().strip(": \n")
             else:
@@ -178,11 +187,6 @@ class ReplicaCall:
         """Where the head tells the length, its last byte is the end: nothing is waited for."""
         self._left -= len(data)
         self._over = self._left == 0
-
-
-def _is_comment(item: bytes) -> bool:
-    """Whether this is one comment of an event stream, and nothing with it."""
-    return item.startswith(b":") and item.partition(b"\n\n")[1:] == (b"\n\n", b"")
 
 
 def _died_midway() -> EngineFailed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -13,13 +13,13 @@ import pytest
 from router.access.keyring import Keyring
 from router.config.caller_keys import CallerKey, sha256_of
 from router.ray.answers import Answers
-from router.ray.messages import AnswerEnd, AnswerHead, Errand, Item, Refused
+from router.ray.messages import AnswerEnd, AnswerHead, Errand, Item, Refused, is_comment
 from router.ray.orphans import SILENT_LOOKS
 from router.ray.window import WINDOW
 from router.requests.interfaces import Backend
 from router.requests.record import Record
 from router.requests.recorder import Recorder
-from tests.doubles import Answer
+from tests.doubles import Answer, whole
 from tests.requests.harness import CHAT, SSE, ServiceHarness, chat, serving_fakes, token
 
 EVENT = b"data: {}\n\n"
@@ -37,25 +37,29 @@ class Replica:
         *,
         hf_token: str | None = None,
         caller: str = "",
-        **fields: object,
+        stream: bool = False,
     ) -> AsyncIterator[Item]:
         errand = Errand("ingress", CHAT, "id", caller, hf_token, answer="answer")
-        async for item in self.answers.to(errand, [chat(model, **fields).body]):
+        async for item in self.answers.to(errand, [whole(chat(model, stream=stream).body)]):
             yield item
 
-    async def all(self, *args: str, **named: str) -> list[Item]:
-        return [item async for item in self.ask(*args, **named)]
+    async def all(
+        self, model: str = "org/model", *, hf_token: str | None = None, caller: str = ""
+    ) -> list[Item]:
+        return [item async for item in self.ask(model, hf_token=hf_token, caller=caller)]
 
 
 @asynccontextmanager
-async def replica(*answers: Answer, keys: Keyring | None = None) -> AsyncIterator[Replica]:
-    async with serving_fakes(*answers) as harness:
+async def replica(
+    *answers: Answer, keys: Keyring | None = None, silence: float = 10.0
+) -> AsyncIterator[Replica]:
+    async with serving_fakes(*answers, silence=silence) as harness:
         yield Replica(harness, keys)
 
 
 async def until(happened: Callable[[], bool]) -> None:
     async with asyncio.timeout(5.0):
-        while not happened():
+        while not happened():  # noqa: ASYNC110 - it happens in a few turns of the loop
             await asyncio.sleep(0)
 
 
@@ -156,6 +160,35 @@ async def test_the_answer_for_an_ingress_that_is_gone_ends() -> None:
         with pytest.raises(asyncio.CancelledError):
             await reading
         assert one.harness.upstream.open_now == 0
+
+
+async def test_a_stream_that_fails_after_comments_alone_is_refused() -> None:
+    """The ingress can try another replica."""
+    thinks = asyncio.Event()
+    lost = Answer((EVENT,), headers=SSE, lost_after=0, thinks=thinks)
+    async with replica(lost, silence=0.0) as one:
+        got = list[Item]()
+
+        async def read() -> None:
+            async for item in one.ask(stream=True):
+                got.append(item)
+
+        reading = asyncio.create_task(read())
+        await until(lambda: any(isinstance(item, bytes) for item in got))
+        thinks.set()
+        await reading
+        head, *comments, refused = got
+        assert isinstance(head, AnswerHead)
+        assert all(isinstance(one, bytes) and is_comment(one) for one in comments)
+        assert isinstance(refused, Refused)
+
+
+async def test_a_stream_that_fails_in_the_middle_says_so_by_itself() -> None:
+    async with replica(Answer((EVENT, EVENT), headers=SSE, lost_after=1)) as one:
+        *_, last, end = [item async for item in one.ask(stream=True)]
+        assert isinstance(last, bytes)
+        assert b"engine_failed" in last
+        assert end == AnswerEnd()
 
 
 @pytest.mark.parametrize("leaving", [True, False])

@@ -175,6 +175,43 @@ async def test_comments_tell_what_a_request_waits_for() -> None:
     reaching.cancel()
 
 
+async def test_nothing_of_a_lost_attempt_is_told() -> None:
+    replicas = ScriptedReplicas([HEAD, b": queued, about 9 s left\n\n", DIED], NEVER)
+    call = call_of(replicas)
+    reaching = asyncio.create_task(call.reach())
+    await _turns()
+    assert len(replicas.made) == 2
+    assert str(call.progress()) == "queued"
+    assert not call.streams
+    reaching.cancel()
+
+
+async def test_a_lost_attempt_is_ended_before_the_next_one() -> None:
+    replicas = ScriptedReplicas([HEAD, DIED], [HEAD, b"a", AnswerEnd()])
+    await read_all(call_of(replicas))
+    assert [one.cancelled for one in replicas.made] == [True, False]
+
+
+async def test_a_caller_that_leaves_ends_the_attempts() -> None:
+    replicas = ScriptedReplicas([DIED], NEVER, [HEAD, b"a", AnswerEnd()])
+    call = call_of(replicas)
+    reaching = asyncio.create_task(call.reach())
+    await _turns()
+    reaching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reaching
+    await call.close()
+    await call.close()
+    assert [one.cancelled for one in replicas.made] == [True, True]
+
+
+async def test_a_refusal_after_comments_is_a_problem() -> None:
+    problem = Problem(503, "no room", "server_error")
+    call = call_of(ScriptedReplicas([HEAD, b": queued\n\n", Refused(problem)]))
+    await call.reach()
+    assert (call.problem, call.streams) == (problem, False)
+
+
 @pytest.mark.parametrize(
     ("script", "cancelled"),
     [([HEAD, b"a"], True), ([WHOLE, b"abcd"], False), ([Refused(Problem(4, "", ""))], False)],
