@@ -4,54 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from router.access.keyring import Keyring
 from router.config.hosts import is_loopback
-from router.errors import (
-    InternalError,
-    RouteNotFound,
-    RouterError,
-)
-from router.http.answers import READ, HttpAnswer, json_answer, method_not_allowed, refused
+from router.errors import InternalError, RouterError
+from router.http.answers import READ, HttpAnswer, refused
 from router.http.connections import Connections
 from router.http.http_request import HttpRequest
-from router.http.incoming import (
-    REQUEST_ID,
-    BodyReader,
-    hf_token,
-    offered_keys,
-    request_id_of,
-    trace_of,
-)
-from router.http.operator import OperatorGuard, OperatorRoutes
+from router.http.incoming import REQUEST_ID, BodyReader, request_id_of, trace_of
+from router.http.operator import OperatorRoutes
 from router.http.passing_on import pass_on
 from router.http.refusals import Refusals
+from router.http.routes import HEALTH, Route, Routes
 from router.http.sites import Sites
 from router.openapi.document import PATH as DOCUMENT
-from router.openapi.document import Document
-from router.requests.interfaces import Backend, Response
-from router.requests.model_list import model_list, model_object
-from router.requests.record import OPERATOR, Outcome, Record
+from router.requests.interfaces import Backend
+from router.requests.record import Outcome, Record
 from router.requests.recorder import Recorder, known_route
-from router.requests.request import Request
-from router.requests.routes import ROUTES
 from router.secrets import Secret
 
 logger = logging.getLogger("router.http")
 
-_HEALTH = ("/ping", "/health")
-_MODELS = "/v1/models"
 _LAST_MOMENT = 1.0  # seconds for a request that was cut off to clean up
 _SLOW_READER = 10.0  # seconds on top of the service's own deadline
-
-# An answer; None: it was sent already; or what the service is to answer.
-Found = HttpAnswer | AbstractAsyncContextManager[Response] | None
-Route = Callable[[HttpRequest], Awaitable[Found]]
 
 
 class HttpServer:
@@ -88,16 +67,19 @@ class HttpServer:
         recorder: Recorder | None = None,
         worker: str = "",
     ) -> None:
-        self._worker = worker
-        self._service, self._recorder = service, recorder or Recorder()
+        self._recorder = recorder or Recorder()
         self._longest = request_timeout + _SLOW_READER
-        self._keys = keys or Keyring()
-        self._bodies = BodyReader(max_body, min(upload_timeout, request_timeout))
+        self._routes = Routes(
+            service,
+            BodyReader(max_body, min(upload_timeout, request_timeout)),
+            keys or Keyring(),
+            operator=operator,
+            admin_key=admin_key,
+            worker=worker,
+        )
         self._max_connections, self._read_timeout = max_connections, read_timeout
         self._sites = sites or Sites()
         self._refusals = Refusals()
-        self._document = Document()
-        self._operator, self._admin_key = operator, admin_key
         self._servers: list[Connections] = []
         self._listeners: list[asyncio.Server] = []
         self._active: set[asyncio.Task[Any]] = set()
@@ -106,10 +88,10 @@ class HttpServer:
     async def start(self, host: str, port: int, health_port: int | None = None) -> int:
         """Listen, with `/ping` and `/health` alone on `health_port`. Returns the port
         (of use where `port` is 0)."""
-        listener = await self._listen(self._serve, host, port)
+        listener = await self._listen(self._routes.serve, host, port)
         if health_port not in (None, port):
             try:
-                await self._listen(self._serve_health, host, health_port)
+                await self._listen(self._routes.serve_health, host, health_port)
             except OSError:
                 listener.close()
                 raise
@@ -127,7 +109,8 @@ class HttpServer:
             server, host, port, backlog=1024, start_serving=False
         )
         addresses = [bound.getsockname()[0] for bound in listener.sockets]
-        self._sites = replace(self._sites, on_loopback=all(map(is_loopback, addresses)))
+        on_loopback = self._routes.on_loopback = all(map(is_loopback, addresses))
+        self._sites = replace(self._sites, on_loopback=on_loopback)
         await listener.start_serving()
         self._servers.append(server)
         self._listeners.append(listener)
@@ -161,7 +144,7 @@ class HttpServer:
             REQUEST_ID: request_id_of(request.headers),
             **self._sites.response_headers(request.headers),
         }
-        probe = request.path in _HEALTH
+        probe = request.path in HEALTH
         record = request.record = Record() if probe else self._open_record(request)
         try:
             answer = await self._guarded(serve, request)
@@ -226,83 +209,8 @@ class HttpServer:
         """Let in what no foreign web page sent, and answer browsers that ask first."""
         head = request.head
         # RunPod's probes of /ping choose their host by themselves.
-        if self._sites.on_loopback or head.path not in _HEALTH:
+        if self._sites.on_loopback or head.path not in HEALTH:
             self._sites.check_host(head.target, head.headers)
         self._sites.check_page(head.headers)
         allowed = self._sites.preflight(head.method, head.headers)
         return None if allowed is None else HttpAnswer(204, allowed)
-
-    async def _serve(self, request: HttpRequest) -> Found:
-        path = request.path
-        if path in _HEALTH:
-            return await self._serve_health(request)
-        routes = self._operators(path)
-        if routes is not None and self._guard.admits(request.head, routes):
-            if routes.shows_data or self._admin_key is None:
-                # Refusals of the operator don't wait for those of callers without a key.
-                request.caller = OPERATOR
-                request.record.is_operators(routes.label)
-            else:  # anybody
-                request.record.is_for_anybody(routes.label)
-            return await routes.serve(request)
-        caller = request.caller = self._keys.caller(offered_keys(request.headers))
-        request.record.is_from(caller, self._keys.name(caller))
-        if path == _MODELS or path.startswith(_MODELS + "/"):
-            return await self._serve_models(request, path, caller)
-        if path == DOCUMENT:
-            return self._serve_document(request)
-        if path not in ROUTES:
-            raise RouteNotFound(f"No such route. There are: {', '.join([*ROUTES, _MODELS])}.")
-        if request.method != "POST":
-            return method_not_allowed(request, "POST")
-        token = hf_token(request.headers)
-        request.usage = self._keys.begin(caller)
-        # Not named here: a body of 32 MiB would be there twice until the answer ends.
-        return self._service.open(
-            Request(
-                path,
-                await self._bodies.read_json(request, caller),
-                token,
-                caller,
-                request.record,
-            )
-        )
-
-    def _operators(self, path: str) -> OperatorRoutes | None:
-        if path in ROUTES:  # as a rule
-            return None
-        return next((routes for routes in self._operator if routes.has(path)), None)
-
-    @property
-    def _guard(self) -> OperatorGuard:
-        # With keys, a caller on this machine may be a proxy that says nothing of itself.
-        here = self._sites.on_loopback and not self._keys.needed
-        return OperatorGuard(self._admin_key, on_loopback=here)
-
-    async def _serve_health(self, request: HttpRequest) -> HttpAnswer:
-        """`/ping` as RunPod reads it: 204 starting, 200 ready, 503 leaving."""
-        if request.path not in _HEALTH:
-            raise RouteNotFound("Only /ping and /health are here.")
-        if request.method not in READ:
-            return method_not_allowed(request, *READ)
-        health = self._service.health()
-        state = "leaving" if health.leaving else "ready" if health.ready else "starting"
-        if request.path == "/health":
-            return json_answer({"status": state}, status=200 if state == "ready" else 503)
-        status = {"leaving": 503, "ready": 200, "starting": 204}[state]
-        return HttpAnswer(status)
-
-    def _serve_document(self, request: HttpRequest) -> HttpAnswer:
-        if request.method not in READ:
-            return method_not_allowed(request, *READ)
-        return json_answer(self._document.written())
-
-    async def _serve_models(self, request: HttpRequest, path: str, caller: str) -> HttpAnswer:
-        if request.method not in READ:
-            return method_not_allowed(request, *READ)
-        token = hf_token(request.headers)
-        if name := path.removeprefix(_MODELS).removeprefix("/"):
-            card = await self._service.model(name, token, caller)
-            return json_answer(model_object(card, self._worker))
-        cards = await self._service.models(token, caller)
-        return json_answer(model_list(cards, self._worker))

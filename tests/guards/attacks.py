@@ -97,7 +97,7 @@ GUARDS = (
     ),
     Guard(
         "A path must equal a route, not start like one",
-        "router.http.server:HttpServer._serve",
+        "router.http.routes:Routes.serve",
         swap(
             "_1.path",
             "next((route for route in ROUTES if _1.path.startswith(route)), _1.path)",

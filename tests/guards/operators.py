@@ -31,7 +31,7 @@ GUARDS = (
     ),
     Guard(
         "Where callers need keys, one on this machine may be a proxy",
-        "router.http.server:HttpServer._guard",
+        "router.http.routes:Routes._guard",
         without("needed"),
         _ROUTES + "where_callers_need_keys_and_there_is_no_key_the_routes_do_not_exist",
     ),

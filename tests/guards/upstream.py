@@ -106,7 +106,7 @@ GUARDS = (
     # routes
     Guard(
         "An engine's own routes do not exist over HTTP",
-        "router.http.server:HttpServer._serve",
+        "router.http.routes:Routes.serve",
         never("ROUTES"),
         "tests/http/test_server.py::test_an_unknown_route_is_refused[/server_info]",
     ),
@@ -118,7 +118,7 @@ GUARDS = (
     ),
     Guard(
         "A route takes only its own method",
-        "router.http.server:HttpServer._serve",
+        "router.http.routes:Routes.serve",
         never("method"),
         "tests/http/test_server.py::"
         "test_a_wrong_method_is_told_the_right_one[PUT-/generate-POST]",
