@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tracemalloc
@@ -194,9 +195,50 @@ def test_what_can_not_be_read_is_wrong_use(
     assert plan(log, "--gpu-memory", "much") == 2
     capsys.readouterr()
     assert plan(damaged) == 2
-    told, line = capsys.readouterr().err.splitlines()
-    assert told.endswith("the worker must have run with LOG_FORMAT=json.")
-    assert line == "line 1: no JSON"
+    told = capsys.readouterr().err
+    assert "the worker must have run with LOG_FORMAT=json; line 1: no JSON" in told
+
+
+def test_each_wrong_file_is_told_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = write(tmp_path / "log", in_turns(2))
+    packed, empty, export = tmp_path / "log.gz", tmp_path / "empty", tmp_path / "activity"
+    packed.write_bytes(gzip.compress(log.read_bytes()))
+    empty.touch()
+    export.write_text('{"running": [], "ended": []}')
+    said = {
+        tmp_path: f"{tmp_path}: Is a directory",
+        packed: "`gunzip -c FILE | model-router plan -`",
+        empty: "the log is empty",
+        export: "of 0 requests of the activity, 0 could not be read",
+    }
+    for file, words in said.items():
+        assert plan(file) == 2
+        told = capsys.readouterr().err
+        assert words in told
+        assert "Errno" not in told
+
+
+def test_a_request_of_a_wrong_clock_is_a_bad_line_and_stretches_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ahead = entry(600), entry(86400.0 * 365)  # a clock may be some minutes ahead, not a year
+    log = write(tmp_path / "log", [*in_turns(1), *ahead])
+    chosen = _parser().parse_args(["plan", str(log), "--json"])
+    plan_command(chosen, now=lambda: 1.7e9 + HOUR)
+    found = json.loads(capsys.readouterr().out)
+    assert found["requests"] == 181
+    assert found["bad"] == ["line 182: began is in the future"]
+
+
+def test_a_plan_from_few_requests_says_that_it_is_worth_little(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan(write(tmp_path / "log", [entry(0)]))
+    assert "fewer than 100 requests" in capsys.readouterr().out
+    plan(write(tmp_path / "log", in_turns(2)))
+    assert "fewer than" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -23,23 +25,19 @@ START = 40.0  # seconds, where nothing was measured
 _SHARE = 5  # of a device, which a model of unknown size takes
 _LONGEST = 3600.0  # seconds of a start or an answer: more was a machine that stood still
 _TOKEN = 0.001  # seconds: durations are told in milliseconds
+_DAY = 86400.0  # seconds that another machine's clock may be ahead
 
 
-def plan_command(chosen: argparse.Namespace) -> int:
+def plan_command(chosen: argparse.Namespace, now: Callable[[], float] = time.time) -> int:
     """0: a fleet keeps to the wait; 1: none does, of those that were tried; 2: wrong use."""
     try:
-        log = _read(chosen.log)
+        log = _read(chosen.log, now() + _DAY)
         sizes = read_sizes(chosen.sizes or [])
         device = as_size(chosen.gpu_memory) if chosen.gpu_memory else sizes.budget or DEVICE
-    except (OSError, ValueError) as error:
-        print(printable(f"Nothing can be planned: {error}"), file=sys.stderr)  # noqa: T201
-        return 2
-    if not log.at:
-        told = f"of {log.lines:,} lines, {log.bad:,} could not be read"
-        hint = "the worker must have run with LOG_FORMAT=json"
-        for line in (f"No request of a model in the log: {told}; {hint}.", *log.named):
-            print(printable(line), file=sys.stderr)  # noqa: T201
-        return 2
+    except OSError as error:
+        return _wrong(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except ValueError as error:
+        return _wrong(str(error))
     part, guessed = as_trace(log, sizes, device, chosen.requests)
     with waiting("simulating fleets"):
         made = list(plans(part, chosen.workers, chosen.wait))
@@ -47,12 +45,33 @@ def plan_command(chosen: argparse.Namespace) -> int:
     return 0 if made[-1].meets(chosen.wait) else 1
 
 
-def _read(name: Path) -> RequestLog:
-    """`-`: standard input. Raises `OSError`."""
+def _wrong(why: str) -> int:
+    print(printable(f"Nothing can be planned: {why}"), file=sys.stderr)  # noqa: T201
+    return 2
+
+
+def _without_requests(log: RequestLog) -> str:
+    if not log.lines:
+        return "the log is empty"
+    if log.entries is not None:
+        told = f"of {log.entries:,} requests of the activity, {log.bad:,} could not be read"
+        return "; ".join((f"{told}, and none was for a model", *log.named))
+    told = (
+        f"of {log.lines:,} lines, {log.bad:,} could not be read, and none is a model's request"
+    )
+    return "; ".join((told, "the worker must have run with LOG_FORMAT=json", *log.named))
+
+
+def _read(name: Path, latest: float) -> RequestLog:
+    """`-`: standard input. Raises `OSError`; `ValueError` for what has no requests."""
     if str(name) == "-":
-        return read_log(sys.stdin.buffer)
-    with name.open("rb") as file:
-        return read_log(file)
+        log = read_log(sys.stdin.buffer, latest)
+    else:
+        with name.open("rb") as file:
+            log = read_log(file, latest)
+    if not log.at:
+        raise ValueError(_without_requests(log))
+    return log
 
 
 def as_trace(

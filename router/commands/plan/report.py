@@ -14,6 +14,7 @@ from router.simulation.fleet_world import FleetFigures
 from router.simulation.planning import FleetPlan, PlannedGroup
 
 _SHOWN = 6  # models of a group; --json has all
+_FEW = 100  # requests, of which 95 are to wait no longer
 _COLUMNS = ("workers", "way", "served", "p50", "p95", "cold starts", "busy hours")
 _WAYS = (
     ("queue", "one queue"),
@@ -72,6 +73,8 @@ class PlanReport:
             f"{log.lines:,} lines, {log.bad:,} could not be read"
         )
         yield from log.named
+        if len(log.at) < _FEW:
+            yield f"fewer than {_FEW} requests: what follows says little"
         if len(part.requests) < len(log.at):
             yield f"simulated: the {len(part.requests):,} requests that came closest together"
         yield (

@@ -10,14 +10,15 @@ import json
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, BinaryIO
 
 LONGEST_LINE = 4 << 20  # bytes; longer is no line of the log
 LARGEST_EXPORT = 256 << 20  # bytes of an activity export, which is one document
 _NAMED = 5  # bad lines that are named; the rest is counted
-_LATEST = 1e11  # seconds since 1970 that can't be
 _LONGEST_NAME = 300
+_MOST = 1e12  # of any number
+_GZIP = b"\x1f\x8b"  # how such a file begins
 
 
 @dataclass(slots=True)
@@ -31,14 +32,19 @@ class ModelUse:
 
 @dataclass(slots=True)
 class RequestLog:
-    """Parallel arrays: when each request began, its model, and for how long it was answered."""
+    """Parallel arrays: when each request began, its model, and for how long it was answered.
 
+    `latest`: seconds since 1970; a request that began later has a wrong clock.
+    """
+
+    latest: float = inf
     names: list[str] = field(default_factory=list)
     uses: list[ModelUse] = field(default_factory=list)
     at: array[float] = field(default_factory=lambda: array("d"))
     model: array[int] = field(default_factory=lambda: array("l"))
     seconds: array[float] = field(default_factory=lambda: array("d"))
     lines: int = 0
+    entries: int | None = None  # of an activity export
     others: int = 0  # lines of the log that are no request's, or a request without a model
     bad: int = 0
     named: list[str] = field(default_factory=list)  # some of the bad ones, and why
@@ -54,7 +60,9 @@ class RequestLog:
             raise ValueError("model is no name")
         if any("\ud800" <= letter <= "\udfff" for letter in name):
             raise ValueError("model is no text")
-        at = _number(record, "began", most=_LATEST)
+        at = _number(record, "began")
+        if at > self.latest:
+            raise ValueError("began is in the future")
         queue, load = _number(record, "queue_ms") / 1000, _number(record, "load_ms") / 1000
         total = _number(record, "total_ms") / 1000
         number = self._number_of(name)
@@ -82,12 +90,17 @@ class RequestLog:
         return number
 
 
-def read_log(file: BinaryIO) -> RequestLog:
-    """Raises `OSError`."""
-    log = RequestLog()
+def read_log(file: BinaryIO, latest: float = inf) -> RequestLog:
+    """Raises `OSError`; `ValueError` for a compressed file."""
+    log = RequestLog(latest)
     for number, line in enumerate(_lines(file), 1):
         log.lines += 1
+        if number == 1 and line.startswith(_GZIP):
+            raise ValueError(
+                "it is compressed; this reads it: `gunzip -c FILE | model-router plan -`"
+            )
         if number == 1 and (records := _export(line, file)) is not None:
+            log.entries = len(records)
             for place, record in enumerate(records, 1):
                 _take(log, record, f"entry {place}")
             return log
@@ -135,12 +148,12 @@ def _export(first: bytes, file: BinaryIO) -> list[object] | None:
     return ended if isinstance(ended, list) else None
 
 
-def _number(record: dict[str, Any], name: str, most: float = 1e12) -> float:
+def _number(record: dict[str, Any], name: str) -> float:
     value = record.get(name)
     if value is None and name != "began":
         return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is no number")  # noqa: TRY004  as for any damaged line
-    if not (isfinite(value) and 0 <= value <= most):
+    if not (isfinite(value) and 0 <= value <= _MOST):
         raise ValueError(f"{name} is out of range")
     return float(value)
