@@ -12,6 +12,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Ite
 from contextlib import suppress
 from dataclasses import dataclass
 
+from prometheus_client.core import Metric
+
 from router.admin.disk_meter import DiskMeter
 from router.admin.json_text import to_json
 from router.admin.listener import ListenerTooSlow, StateListener
@@ -20,7 +22,7 @@ from router.admin.names import Names, id_of
 from router.admin.recent import RecentRequests, RequestNews
 from router.admin.reload import Reloaded
 from router.admin.state import Json, StateWriter, WorkerFacts
-from router.admin.worker_gauges import WorkerGauges
+from router.admin.worker_gauges import worker_gauges
 from router.downloads.disk import DiskUsage
 from router.errors import InvalidRequest, ModelNotFound, QueueFull, RouterError
 from router.models import EngineKey
@@ -92,9 +94,9 @@ class Admin:
         rates = self._recent.tokens_a_second(now)
         return self._writer.state(status, self._facts(), usage, now, rates)
 
-    async def standing(self) -> WorkerGauges:
+    async def standing(self) -> list[Metric]:
         """The worker's condition and its disk, for a scrape."""
-        return WorkerGauges(self._facts(), await self._disk.look())
+        return list(worker_gauges(self._facts(), await self._disk.look()))
 
     async def events(self) -> AsyncGenerator[bytes]:
         """Server-sent events: each state that follows, what happens, and requests. Ends with

@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from router.admin.engine_metrics import EngineMetrics
-
 
 class Exposition:
     """Implements `router.http.metrics_routes.Scraped`.
 
     `collectors`: their `collect` takes what it tells at once; what it returns may be read in a
-    thread. `standing`: takes what has to be waited for. `versions`: of what runs here.
+    thread. `versions`: of what runs here. `awaited`: what has to be waited for.
     """
 
     def __init__(
         self,
         collectors: Iterable[Collector],
-        engines: EngineMetrics,
-        standing: Callable[[], Awaitable[Collector]],
         versions: dict[str, str],
+        awaited: Sequence[Callable[[], Awaitable[Iterable[Metric]]]] = (),
     ) -> None:
-        self._engines, self._standing = engines, standing
+        self._awaited = awaited
         process = ProcessCollector(registry=None)
         self._collectors = (process, *collectors, _Versions(versions))
 
     async def text(self) -> bytes:
-        """The metrics now, with those of the engines that have some."""
-        engines, standing = await asyncio.gather(self._engines.read(), self._standing())
-        taken = [one.collect() for one in (*self._collectors, standing)]
+        """The metrics now."""
+        awaited = await asyncio.gather(*(one() for one in self._awaited))
+        taken = [*(one.collect() for one in self._collectors), *awaited]
         # Series of 200 models take a tenth of a second, which requests would wait for.
-        return await asyncio.to_thread(_text, chain(*taken, engines))
+        return await asyncio.to_thread(_text, chain(*taken))
 
 
 def _text(families: Iterable[Metric]) -> bytes:

@@ -1,4 +1,4 @@
-"""What stands at the moment of a scrape: engines, memory, queues."""
+"""What stands in the pool at the moment of a scrape: engines, memory, queues."""
 
 from __future__ import annotations
 
@@ -19,14 +19,10 @@ class PoolGauges:
         self,
         status: Callable[[], PoolStatus],
         downloaded: Callable[[], int],
-        in_progress: Callable[[], int],
-        admissions: Callable[[], tuple[int, int]],
         label: Callable[[str], str],
     ) -> None:
-        """`downloaded`: bytes so far. `in_progress`: requests. `admissions`: those from memory,
-        and those that had to be decided."""
-        self._status, self._downloaded = status, downloaded
-        self._in_progress, self._admissions, self._label = in_progress, admissions, label
+        """`downloaded`: bytes so far."""
+        self._status, self._downloaded, self._label = status, downloaded, label
 
     def collect(self) -> list[Metric]:
         """What stands now, also where it is read later, and in a thread."""
@@ -39,20 +35,9 @@ class PoolGauges:
         yield from _devices(status)
         yield _gauge("router_engines_loaded", "Engines with memory.", report.loaded)
         yield _gauge("router_requests_waiting", "Requests without an engine.", report.waiting)
-        yield _gauge(
-            "router_requests_in_progress", "Requests that have not ended.", self._in_progress()
+        yield CounterMetricFamily(
+            "router_downloaded_bytes", "Bytes of models from the Hub.", value=self._downloaded()
         )
-        yield _counter(
-            "router_downloaded_bytes", "Bytes of models from the Hub.", self._downloaded()
-        )
-        admissions = CounterMetricFamily(
-            "router_admissions",
-            "Requests that were authorized by remembered answers, or had to be decided.",
-            labels=("by",),
-        )
-        for by, count in zip(("memory", "decision"), self._admissions(), strict=True):
-            admissions.add_metric((by,), count)
-        yield admissions
 
     def _engines(self, status: PoolStatus) -> Iterator[Metric]:
         engines = status.report.engines
@@ -158,7 +143,3 @@ def _devices(status: PoolStatus) -> Iterator[Metric]:
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, text, value=value)
-
-
-def _counter(name: str, text: str, value: float) -> Metric:
-    return CounterMetricFamily(name, text, value=value)

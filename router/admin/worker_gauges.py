@@ -10,26 +10,27 @@ from router.admin.state import WorkerFacts
 from router.downloads.disk import DiskUsage
 
 
-class WorkerGauges:
-    """Implements `prometheus_client`'s `Collector`, for one scrape. `disk`: None: not known."""
+def worker_gauges(facts: WorkerFacts, disk: DiskUsage | None) -> Iterator[Metric]:
+    """`disk`: None: not known."""
+    yield from condition(
+        ready=facts.ready,
+        leaving=facts.leaving,
+        hub_silent=facts.hub_unavailable_since is not None,
+    )
+    yield GaugeMetricFamily(
+        "router_queue_limit", "Requests that may wait.", value=facts.max_queue
+    )
+    yield _disk(disk)
 
-    def __init__(self, facts: WorkerFacts, disk: DiskUsage | None) -> None:
-        self._facts, self._disk = facts, disk
 
-    def collect(self) -> Iterator[Metric]:
-        facts = self._facts
-        for name, text, value in (
-            ("router_worker_ready", "1: the models to preload are up.", facts.ready),
-            ("router_worker_leaving", "1: no more requests are taken.", facts.leaving),
-            ("router_queue_limit", "Requests that may wait.", facts.max_queue),
-            (
-                "router_hub_unavailable",
-                "1: the Hub can't be asked.",
-                facts.hub_unavailable_since is not None,
-            ),
-        ):
-            yield GaugeMetricFamily(name, text, value=value)
-        yield _disk(self._disk)
+def condition(*, ready: bool, leaving: bool, hub_silent: bool) -> Iterator[Metric]:
+    """Of a worker, or of what stands in front of several."""
+    for name, text, value in (
+        ("router_worker_ready", "1: the models to preload are up.", ready),
+        ("router_worker_leaving", "1: no more requests are taken.", leaving),
+        ("router_hub_unavailable", "1: the Hub can't be asked.", hub_silent),
+    ):
+        yield GaugeMetricFamily(name, text, value=value)
 
 
 def _disk(usage: DiskUsage | None) -> Metric:

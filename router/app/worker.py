@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
 
 from router.access.keyring import Keyring
 from router.admin.admin import Admin
@@ -13,7 +12,8 @@ from router.admin.exposition import Exposition
 from router.admin.past import Past
 from router.app.assembly import Assembly, Parts
 from router.app.configuration import Configuration
-from router.app.operator_parts import Basis, Witnesses
+from router.app.operator_parts import Basis
+from router.app.witnesses import Witnesses, spans_of
 from router.clock import WorkerClock
 from router.hub.watch import HubWatch
 from router.logs import Redactor
@@ -23,9 +23,6 @@ from router.requests.recorder import Recorder
 from router.requests.service import Service
 from router.running import drain, in_background
 from router.tasks import cancel
-
-if TYPE_CHECKING:  # its packages are there only where it is used
-    from router.traces.spans import Spans
 
 
 class Worker:
@@ -45,7 +42,7 @@ class Worker:
         """`redactor`: the log's, so that both know the same secrets."""
         self._configuration, self._clock = configuration, clock or WorkerClock()
         redactor = redactor or Redactor(configuration.secrets_and_keys)
-        self._spans = _spans(configuration)
+        self._spans = spans_of(configuration)
         settings, named = configuration.settings, configuration.keys.keys
         hub = HubWatch(settings.hf_endpoint, settings.public_grace, self._clock)
         self._witnesses = Witnesses(redactor, hub, self._spans)
@@ -123,11 +120,3 @@ class Worker:
     def _opened(self) -> Parts:
         assert self._parts is not None, "open first"  # noqa: S101
         return self._parts
-
-
-def _spans(configuration: Configuration) -> Spans | None:
-    if configuration.collector is None:
-        return None
-    from router.traces.spans import Spans  # noqa: PLC0415 - 0.1 s, and packages that may be missing
-
-    return Spans(configuration.collector)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import sys
@@ -24,6 +23,7 @@ from router.config.platform import Platform, detect, worker_id
 from router.config.settings import Settings, SettingsError
 from router.downloads.cache_check import cache_problem, is_full, is_on_disk
 from router.http.admin_routes import AdminRoutes
+from router.http.listening import cannot_listen
 from router.http.metrics_routes import MetricsRoutes
 from router.http.open_files import MOST_CONNECTIONS, raise_open_files
 from router.http.page_routes import PageRoutes, read_page
@@ -118,17 +118,6 @@ def _platform(environ: Mapping[str, str], *, queue: bool) -> Platform:
     return Platform.PLAIN if found is Platform.QUEUE else found
 
 
-def _cannot_listen(settings: Settings, error: OSError) -> str:
-    """`asyncio` says the address once more, in the middle of a text of its own."""
-    known = error.errno is not None and error.errno > 0
-    reason = os.strerror(error.errno) if known and error.errno else error.strerror or error
-    ports = f":{settings.port}"
-    if settings.port_health is not None:
-        ports += f" or :{settings.port_health}"
-    busy = ": does another worker run? Set PORT" if error.errno == errno.EADDRINUSE else ""
-    return f"can't listen on {settings.host}{ports}: {reason}{busy}"
-
-
 async def _serve(worker: Worker, settings: Settings, name: str) -> int:
     """Serve over HTTP until a signal or a broken machine. `name`: see `worker_id`."""
     async with worker.open() as service:
@@ -156,7 +145,7 @@ async def _serve(worker: Worker, settings: Settings, name: str) -> int:
         try:
             port = await server.start(settings.host, settings.port, settings.port_health)
         except OSError as error:
-            _log.critical("%s", _cannot_listen(settings, error))
+            _log.critical("%s", cannot_listen(settings, error))
             return 1
         _log.info("listening on http://%s:%d", settings.host, port)
         await worker.until_leaving(service)

@@ -7,9 +7,10 @@ from prometheus_client import CollectorRegistry
 
 from router.admin.gauges import PoolGauges
 from router.admin.metrics import Metrics
+from router.admin.request_gauges import RequestGauges
 from router.admin.series import MODELS, OTHER
 from router.admin.state import WorkerFacts
-from router.admin.worker_gauges import WorkerGauges
+from router.admin.worker_gauges import worker_gauges
 from router.downloads.disk import DiskUsage
 from router.errors import ModelGated
 from router.pool.loading import Temperature, Waited
@@ -124,11 +125,10 @@ def test_the_document_lists_each_metric() -> None:
     text = Path("docs/observability.md").read_text()
     table = set(re.findall(r"`(router_\w+)`", text.partition("## Metrics")[2]))
     pool = PoolHarness()
-    gauges = PoolGauges(
-        pool.pool.report, lambda: 0, lambda: 0, admissions=lambda: (0, 0), label=str
-    )
+    gauges = PoolGauges(pool.pool.report, lambda: 0, label=str)
+    requests = RequestGauges(lambda: 0, lambda: (0, 0))
     facts = WorkerFacts(0.0, ready=True, leaving=False, max_queue=9, max_loaded=2)
-    worker = WorkerGauges(facts, DiskUsage(10, None, 90, 5))
-    families = [*Metrics().collect(), *gauges.collect(), *worker.collect()]
+    worker = worker_gauges(facts, DiskUsage(10, None, 90, 5))
+    families = [*Metrics().collect(), *gauges.collect(), *requests.collect(), *worker]
     written = {one.name + "_total" * (one.type == "counter") for one in families}
     assert table == written | {"router_info"}

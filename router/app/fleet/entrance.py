@@ -12,7 +12,7 @@ from router.access.authorize import Admission
 from router.access.keyring import Keyring
 from router.app.configuration import Configuration
 from router.app.hubs import any_hub
-from router.app.operator_parts import Witnesses
+from router.app.witnesses import Witnesses
 from router.clock import WorkerClock, watch
 from router.downloads.last_used import PUBLIC, LastUsed
 from router.hub.cache import CachedHub

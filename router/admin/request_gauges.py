@@ -1,0 +1,33 @@
+"""What is known of all requests at the moment of a scrape, with engines here or elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+
+class RequestGauges:
+    """Implements `prometheus_client`'s `Collector`."""
+
+    def __init__(
+        self, in_progress: Callable[[], int], admissions: Callable[[], tuple[int, int]]
+    ) -> None:
+        """`admissions`: those from memory, and those that had to be decided."""
+        self._in_progress, self._admissions = in_progress, admissions
+
+    def collect(self) -> list[Metric]:
+        """What stands now, also where it is read later, and in a thread."""
+        running = GaugeMetricFamily(
+            "router_requests_in_progress",
+            "Requests that have not ended.",
+            value=self._in_progress(),
+        )
+        admissions = CounterMetricFamily(
+            "router_admissions",
+            "Requests that were authorized by remembered answers, or had to be decided.",
+            labels=("by",),
+        )
+        for by, count in zip(("memory", "decision"), self._admissions(), strict=True):
+            admissions.add_metric((by,), count)
+        return [running, admissions]

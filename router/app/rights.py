@@ -1,0 +1,48 @@
+"""Who may use what, read anew while the process runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+from router.access.authorize import Admission
+from router.access.keyring import Keyring
+from router.app.configuration import Configuration
+from router.app.witnesses import Witnesses
+from router.config.catalog import Catalog
+from router.downloads.offline import OfflineHub
+from router.hub.client import HuggingFaceHub
+
+_log = logging.getLogger("router")
+
+
+class Rights:
+    """Takes on other models and keys, wherever callers are authorized."""
+
+    def __init__(
+        self, configuration: Configuration, keys: Keyring, witnesses: Witnesses
+    ) -> None:
+        self._catalog, self._keys, self._witnesses = configuration.catalog, keys, witnesses
+        self._tokens = dict(configuration.credentials.of_models)
+
+    def become(
+        self, read: Configuration, admission: Admission, hub: HuggingFaceHub | OfflineHub
+    ) -> None:
+        """What has begun may need former tokens."""
+        self._witnesses.redact.learn(read.keys.secrets)
+        self._witnesses.recorder.forget_names()
+        if read.keys.warning:
+            _log.warning("%s", read.keys.warning)
+        self._keys.become(read.keys.keys)
+        self._catalog.become(read.catalog)
+        self._witnesses.metrics.name_operators(repositories(read.catalog))
+        self._tokens |= read.credentials.of_models
+        admission.configure(replace(read.credentials, of_models=self._tokens))
+        if isinstance(hub, OfflineHub):
+            hub.name_operators(one.ref for one in read.catalog.models if one.ref is not None)
+
+
+def repositories(catalog: Catalog) -> Iterator[str]:
+    """What the operator's models are called where they run."""
+    return (one.ref.repo_id if one.ref else one.name for one in catalog.models)
