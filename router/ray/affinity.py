@@ -40,6 +40,9 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
         candidate_replicas: list[RunningReplica],
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
+        if pending_request is not None:
+            # Else Ray asks again without a pause where all replicas are full.
+            pending_request.routing_context.should_backoff = True
         plan = pending_request.args[0] if pending_request and pending_request.args else None
         by_name = {one.replica_id.unique_id: one for one in candidate_replicas}
         if isinstance(plan, Receipt) and plan.replica in by_name:
