@@ -109,7 +109,7 @@ fuzz: .venv/ready
 		tests/scheduler/test_machine.py
 
 # Removes each guard in turn, and expects its test to fail. `make guards J=2`: two at a time.
-guards: .venv/ready
+guards: .venv/ready .venv-ray/ready
 	.venv/bin/python -m tests.guards $(if $(J),-j $(J))
 
 # What `make bench` measures beside the router: 0.8 GB of packages in an environment of their own.

@@ -11,7 +11,8 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from router import logs
@@ -39,13 +40,19 @@ def ray_up(replicas: int, gpus: float, environ: MutableMapping[str, str]) -> int
     known = configuration.secrets_and_keys
     logs.configure(settings.log_level, settings.log_format, known, sys.stderr)
     environ.update(private(environ))
-    closed = Path(tempfile.mkdtemp(prefix="model-router-ray-"))  # for this user alone
+    with closed_place() as place:
+        _serve(configuration, replicas, gpus, place)
+    return 0
+
+
+@contextmanager
+def closed_place() -> Iterator[Path]:
+    """A directory for Ray, which opens its own to everybody, in one for this user alone."""
+    closed = Path(tempfile.mkdtemp(prefix="model-router-ray-"))
     try:
-        # Ray opens its own directory to everybody.
-        _serve(configuration, replicas, gpus, closed / "ray")
+        yield closed / "ray"
     finally:
         shutil.rmtree(closed, ignore_errors=True)
-    return 0
 
 
 def private(environ: Mapping[str, str]) -> dict[str, str]:

@@ -36,6 +36,27 @@ def test_ray_takes_what_the_application_asks_for() -> None:
         assert asked == ({name: 1} if name else {})
 
 
+def test_a_replica_and_an_ingress_get_the_time_to_drain() -> None:
+    settings = Settings.from_environ({"DRAIN_TIMEOUT": "1000"})
+    for made in deployments(settings):
+        assert made._deployment_config.graceful_shutdown_timeout_s > 1000
+
+
+def test_the_largest_body_stays_inside_of_its_call() -> None:
+    """Ray would put a larger call's arguments into its object store."""
+    settings = Settings.from_environ({"MAX_BODY_BYTES": "100MiB"})
+    _, ingress = deployments(settings)
+    environment = ingress.ray_actor_options["runtime_env"]["env_vars"]
+    assert int(environment["RAY_task_rpc_inlined_bytes_limit"]) > 100 << 20
+
+
+def deployments(settings: Settings) -> tuple[Any, Any]:
+    """The replicas', and the ingresses'."""
+    made = application(FleetOptions(), settings)
+    (replicas,) = made._bound_deployment.init_args
+    return replicas._bound_deployment, made._bound_deployment
+
+
 def test_an_option_that_does_not_exist_is_named() -> None:
     with pytest.raises(ValueError, match="replica_count"):
         FleetOptions.of({"replica_count": 2})

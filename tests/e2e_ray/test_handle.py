@@ -154,6 +154,35 @@ async def test_a_replica_hears_how_much_was_read_even_if_it_can_not_be_told_at_o
     assert told[2] == 2 * told[0]
 
 
+async def test_a_body_goes_in_pieces_that_ray_keeps_out_of_its_object_store() -> None:
+    handle, sent = BusyHandle(), list[bytes]()
+
+    def respond(_: RoutePlan, errand: Errand, *parts: bytes) -> Answer:
+        sent.extend(parts)
+        return handle.answer
+
+    handle.respond = SimpleNamespace(remote=respond)
+    body = (bytes(1_000_000), b"x", b"y" * 70_000)
+    RayReplicas(handle).send(RoutePlan(), Errand("ingress", "/", "id", ""), body)
+    assert b"".join(sent) == b"".join(body)
+    assert {type(one) for one in sent} == {bytes}
+    assert max(map(len, sent)) <= 64 * 1024
+
+
+async def test_each_attempt_has_an_answer_of_its_own() -> None:
+    handle, names = BusyHandle(), list[str]()
+
+    def respond(_: RoutePlan, errand: Errand, *parts: bytes) -> Answer:
+        names.append(errand.answer)
+        return handle.answer
+
+    handle.respond = SimpleNamespace(remote=respond)
+    replicas = RayReplicas(handle)
+    for _ in range(2):
+        replicas.send(RoutePlan(), Errand("ingress", "/", "id", ""), b"")
+    assert len(set(names)) == 2
+
+
 class BusyHandle:
     """A handle of replicas that take visits, and no word of how far an answer was read."""
 

@@ -28,6 +28,34 @@ class RestlessEndpoint:
         return SimpleNamespace(headers=worker, parse=lambda: None)
 
 
+class SoftEndpoint:
+    """As RunPod's: a wish is granted if that worker is there, else any answers."""
+
+    def __init__(self, *workers: str) -> None:
+        self.workers, self.wishes = [*workers], list[str | None]()
+        create = SimpleNamespace(create=self._create)
+        self.chat = SimpleNamespace(completions=SimpleNamespace(with_raw_response=create))
+
+    def _create(self, *, extra_headers: dict[str, str] | None, **_: object) -> Any:
+        wish = extra_headers[WORKER] if extra_headers else None
+        self.wishes.append(wish)
+        if wish is not None and wish.startswith("strict "):
+            raise LookupError("affinity_worker_gone")
+        worker = wish if wish in self.workers else self.workers[0]
+        return SimpleNamespace(headers={WORKER: worker}, parse=lambda: None)
+
+
+def test_a_model_comes_back_to_its_worker_and_moves_where_that_is_gone() -> None:
+    endpoint = SoftEndpoint("a", "b")
+    fleet = ByModel(cast("OpenAI", endpoint))
+    for _ in range(2):
+        fleet.chat("org/one", [])
+    endpoint.workers.remove("a")
+    for model in ("org/one", "org/one", "org/two"):
+        fleet.chat(model, [])
+    assert endpoint.wishes == [None, "a", "a", "b", None]
+
+
 @pytest.fixture
 def hasty_threads() -> Iterator[None]:
     before = sys.getswitchinterval()

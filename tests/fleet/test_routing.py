@@ -275,6 +275,10 @@ def test_each_member_of_a_ring_is_walked_once_and_has_about_its_share() -> None:
     assert "w3" not in list(ring.walk(0))
 
 
+def test_a_name_has_its_place_in_every_process() -> None:
+    assert hashed("org/model") == 0xCCB39145BB4C4941
+
+
 def test_one_decision_among_a_thousand_workers_takes_less_than_50_microseconds() -> None:
     assert max(one.median for one in decision_times()) < 50
 

@@ -21,6 +21,7 @@ from tests.guards.tables import tables
 from tests.worker import ROOT
 
 _PASSED, _FAILED = 0, 1  # pytest's exit status
+_RAYS = ".venv-ray/bin/python"  # a single worker's environment has no Ray
 _PATIENCE = 180.0  # seconds for one test, with everything that it starts
 
 
@@ -94,7 +95,8 @@ def _write(file: Path, source: str) -> None:
 
 def _run(tree: Path, test: str) -> int | None:
     """The exit status; None where it took too long: then nothing is known."""
-    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+    python = str(tree / _RAYS) if test.startswith("tests/e2e_ray/") else sys.executable
+    pytest = [python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
     try:
         ran = subprocess.run(
             pytest, cwd=tree, capture_output=True, check=False, timeout=_PATIENCE

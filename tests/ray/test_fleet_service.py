@@ -8,6 +8,7 @@ from router.access.credentials import Credentials
 from router.config.operator_models import catalog
 from router.config.settings import Settings
 from router.errors import AccessError, RouterError
+from router.models import EngineSpec
 from router.ray.fleet_service import FleetService
 from router.ray.messages import AnswerEnd, AnswerHead, Errand, RoutePlan
 from router.ray.warm_models import label
@@ -124,6 +125,24 @@ async def test_a_replica_is_told_who_calls_what_and_under_which_id() -> None:
         "messages": [],
         "temperature": 0.5,
     }
+
+
+async def test_a_model_that_is_loaded_anywhere_is_shown_to_those_who_may_use_it() -> None:
+    fleet, own, strange = Fleet(), token(), token()
+    private = fleet.hub.add("org/private", own)
+    fleet.loaded = [LoadedModel(EngineSpec(private, ()))]
+
+    async def shown(hf_token: str | None) -> list[str]:
+        return [card.id for card in await fleet.service.models(hf_token)]
+
+    assert await shown(own.reveal()) == ["org/private"]
+    for hf_token in (strange.reveal(), None):
+        assert await shown(hf_token) == []
+        with pytest.raises(RouterError) as refused:
+            await fleet.service.model("org/private", hf_token)
+        with pytest.raises(RouterError) as missing:
+            await fleet.service.model("org/missing", hf_token)
+        assert refused.value.code == missing.value.code
 
 
 async def test_requests_that_begin_alike_are_one_session() -> None:
