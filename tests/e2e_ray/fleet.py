@@ -72,7 +72,6 @@ class RayFleet:
             **hub.environment(),
             **(environ or {}),
         }
-        self._told: Queue[Any] = Queue()
         self.place, self.address = Path(), ""
         self.raylets: Sequence[int] = ()
 
@@ -96,6 +95,22 @@ class RayFleet:
         return "\n".join(one.read_text(errors="replace") for one in files)
 
     def __enter__(self) -> Self:
+        for left in (2, 1, 0):
+            try:
+                up = self._start()
+            except BaseException:
+                late = is_late(self.directory / "program.log")
+                self._end()
+                if not (left and late):
+                    raise
+            else:
+                break
+        self.place, self.raylets = Path(up["place"]), up["raylets"]
+        self.address = up["address"]
+        return self
+
+    def _start(self) -> Any:
+        self._told: Queue[Any] = Queue()
         self.directory.mkdir(parents=True, exist_ok=True)
         told = {
             "nodes": [{"PORT": str(port)} for port in self.ports],
@@ -114,14 +129,7 @@ class RayFleet:
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        try:
-            up = self._next()
-        except BaseException:
-            self._end()
-            raise
-        self.place, self.raylets = Path(up["place"]), up["raylets"]
-        self.address = up["address"]
-        return self
+        return self._next()
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -217,6 +225,11 @@ class RayFleet:
 def _is_at(connection: Any, port: int) -> bool:
     here = connection.laddr and connection.laddr.port == port
     return bool(here and connection.status == psutil.CONN_LISTEN)
+
+
+def is_late(log: Path) -> bool:
+    """Whether a node was not up in the 30 s that Ray gives it, however busy the machine is."""
+    return "The current node timed out during startup" in log.read_text()
 
 
 def free_port() -> int:
