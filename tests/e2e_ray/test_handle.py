@@ -48,7 +48,8 @@ async def test_a_read_that_is_cancelled_loses_nothing() -> None:
                 await answering.next()
     answer.items.put_nowait(b"one")
     answer.items.put_nowait(b"two")
-    assert [await answering.next(), await answering.next()] == [b"one", b"two"]
+    async with asyncio.timeout(5.0):
+        assert [await answering.next(), await answering.next()] == [b"one", b"two"]
 
 
 @pytest.mark.parametrize(

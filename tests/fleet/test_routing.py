@@ -92,6 +92,13 @@ def test_a_cold_model_passes_a_worker_that_starts_another() -> None:
     assert worker_for(at_rest, "m") != own
 
 
+def test_a_cold_model_passes_a_worker_that_has_more_than_its_share_of_requests() -> None:
+    made = fleet(*[WorkerReport()] * 4)
+    own = worker_for(made, "m")
+    made.report(own, WorkerReport(in_flight=100))
+    assert worker_for(made, "m") != own
+
+
 def test_a_cold_model_passes_a_worker_without_room() -> None:
     made = fleet(*[WorkerReport()] * 4)
     own = worker_for(made, "m")

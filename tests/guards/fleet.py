@@ -38,7 +38,7 @@ GUARDS = (
         "A cold model passes a worker that has more than its share of requests",
         "router.fleet.routing:Fleet._cold",
         swap("max(load, _)", "1 << 60"),
-        _ROUTING + "whatever_has_happened_a_choice_keeps_the_bounds",
+        _ROUTING + "a_cold_model_passes_a_worker_that_has_more_than_its_share_of_requests",
     ),
     Guard(
         "A cold model pushes out none that is in use, where another worker has room",
