@@ -1,4 +1,4 @@
-"""`/metrics`, for the operator."""
+"""Metrics, for the operator."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ class Scraped(Protocol):
 class MetricsRoutes:
     """Implements `OperatorRoutes`."""
 
-    label = PATH
     shows_data = True
 
-    def __init__(self, metrics: Scraped) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Scraped, path: str = PATH) -> None:
+        self._metrics, self.label = metrics, path
 
     def has(self, path: str) -> bool:
-        return path == PATH
+        return path == self.label
 
     async def serve(self, request: HttpRequest) -> HttpAnswer:
         if request.method not in READ:

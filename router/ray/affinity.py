@@ -8,10 +8,14 @@ from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, R
 
 from router.fleet.report import WorkerReport
 from router.fleet.routing import Fleet
-from router.ray.messages import Receipt, RoutePlan
+from router.ray.messages import Look, Receipt, RoutePlan
 from router.ray.warm_models import report_of
 
 _PATIENCE = 3.0  # seconds in which the best replica has to say how many requests it has
+
+# Reasons that are none of the policy's:
+_ANY = "any"  # of no model, or nothing is known of any replica
+_ELSEWHERE = "elsewhere"  # the best replica was full, silent, or lost the request before
 
 
 class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
@@ -45,18 +49,21 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
             pending_request.routing_context.should_backoff = True
         plan = pending_request.args[0] if pending_request and pending_request.args else None
         by_name = {one.replica_id.unique_id: one for one in candidate_replicas}
-        if isinstance(plan, Receipt) and plan.replica in by_name:
+        if isinstance(plan, Receipt | Look) and plan.replica in by_name:
             return [[by_name[plan.replica]]]
         if not isinstance(plan, RoutePlan):
-            # A receipt of a replica that is gone is one of these: it does nothing elsewhere.
+            # A receipt of a replica that is gone is one of these: it does nothing elsewhere,
+            # and nor does a look.
             return [candidate_replicas]
         usable = {name: one for name, one in by_name.items() if name not in plan.avoid}
         usable = usable or by_name
+        plan.meant, plan.why = "", _ANY
         if self._at_random or not plan.model:
             return [random.sample([*usable.values()], len(usable))]
         choice = self._fleet.choose(plan.model, plan.session)
         if choice is None:
             return [[*usable.values()]]
+        plan.meant, plan.why = choice.worker, choice.reason.value
         if choice.worker in usable and self._waited(pending_request) < _PATIENCE:
             # A replica that is busy for a moment is worth more than a cold start elsewhere.
             return [[usable[choice.worker]]]
@@ -75,6 +82,8 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
         plan = pending_request.args[0] if pending_request.args else None
         if isinstance(plan, RoutePlan):
             name = plan.replica = replica_id.unique_id
+            if plan.meant not in ("", name):
+                plan.why = _ELSEWHERE
             self._fleet.sent(name, plan.model)
             self._sent[pending_request.metadata.internal_request_id] = name, plan.model
 

@@ -50,14 +50,15 @@ class FleetService:
         ready: Callable[[], bool],
         aside: Aside,
         clock: Clock,
+        routed: Callable[[RoutePlan], None] = lambda _: None,
         silence: float = SILENCE,
     ) -> None:
-        """`name` tells this ingress from others. `label_of`: see `Keyring.label`. `silence` is
-        in seconds."""
+        """`name` tells this ingress from others. `label_of`: see `Keyring.label`. `routed`: see
+        `ReplicaCall`. `silence` is in seconds."""
         self._settings, self._admission, self._replicas = settings, admission, replicas
         self._name, self._label_of = name, label_of
         self._loaded, self._ready = loaded, ready
-        self._clock, self._silence = clock, silence
+        self._clock, self._silence, self._routed = clock, silence, routed
         self._listing = ModelListing(catalog, admission)
         self._parser = Parser(aside, settings.media_domains, settings.max_body_bytes)
         self.leaving = False
@@ -89,6 +90,7 @@ class FleetService:
             deadlines=deadlines,
             record=record,
             clock=self._clock,
+            routed=self._routed,
         )
         dialect = call.route.dialect
         events = EventStream(dialect, str, record.errs) if call.stream else None

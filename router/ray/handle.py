@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from ray.exceptions import RayError
 from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 
-from router.ray.messages import Errand, Item, Receipt, ReplicaState, RoutePlan
+from router.ray.messages import Errand, Item, Look, Receipt, ReplicaState, RoutePlan
 from router.ray.replica_call import ReplicaLost
 from router.ray.window import ReadCount
 from router.side_process import Body, pieces
@@ -22,12 +22,13 @@ from router.side_process import Body, pieces
 _log = logging.getLogger("router.ray")
 
 _LOOK_PATIENCE = 5.0  # seconds
+_LARGEST = 4 << 20  # bytes of what a replica shows
 _TELLS = 5  # attempts to tell a replica how far its answer was read
 _PAUSE = 0.2  # seconds between two of them
 
 
 class RayReplicas:
-    """Implements `Replicas`. `handle`: of the deployment of replicas."""
+    """Implements `VisitedReplicas`. `handle`: of the deployment of replicas."""
 
     def __init__(self, handle: Any) -> None:  # noqa: ANN401 - Ray has no types
         self._handle, self._stream = handle, handle.options(stream=True)
@@ -46,10 +47,7 @@ class RayReplicas:
         return made
 
     async def visit(self, ingress: str) -> Sequence[ReplicaState]:
-        """Tell each replica that this ingress lives, and hear how they are. Those that do not
-        answer are left out. Raises `ReplicaLost` where it can't be said how they are.
-
-        They also hear how far answers were read. By itself, such word could wait behind the
+        """They also hear how far answers were read. By itself, such word could wait behind the
         very requests that wait for it: Ray lets only so many at once into a replica.
         """
         read = {name: one.taken for name, one in self._answers.items() if one.owes}
@@ -62,6 +60,24 @@ class RayReplicas:
         except (RayError, RayServeException, TimeoutError) as error:
             raise ReplicaLost(type(error).__name__) from None
         return [one for one in found if isinstance(one, ReplicaState)]
+
+    async def shown(self, look: Look) -> bytes | None:
+        shown, found = self._stream.shown.remote(look), bytearray()
+        try:
+            async with asyncio.timeout(_LOOK_PATIENCE):
+                async for piece in shown:
+                    found += piece
+                    if len(found) > _LARGEST:
+                        break
+                else:
+                    return bytes(found) or None
+            reason = f"it is larger than {_LARGEST} bytes"
+        except (RayError, RayServeException, TimeoutError) as error:
+            reason = type(error).__name__
+        with suppress(RayError, RayServeException):
+            shown.cancel()
+        _log.warning("a replica did not show its %s: %s", look.at.value, reason)
+        return None
 
 
 class RayAnswering:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from router.requests.dialects import Problem
 from router.requests.listing import LoadedModel
@@ -24,13 +25,16 @@ class RoutePlan:
     * `model`: see `warm_models.label`; "": any replica will do.
     * `session`: see `session_key`.
     * `avoid`: replicas under which an earlier attempt was lost.
-    * `replica`: the request router writes here where it went.
+    * `replica`, `why`: the request router writes here where it went, and for what reason;
+      `meant`: where it should have gone.
     """
 
     model: str = ""
     session: str = ""
     avoid: tuple[str, ...] = ()
     replica: str = ""
+    meant: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,21 @@ class Receipt:
     taken: int
 
 
+class Shown(StrEnum):
+    """What the operator may see of a replica."""
+
+    STATE = "state"
+    METRICS = "metrics"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The operator looks at one replica."""
+
+    replica: str
+    at: Shown
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerHead:
     status: int
@@ -87,10 +106,14 @@ Item = AnswerHead | bytes | AnswerEnd | Refused
 
 @dataclass(frozen=True, slots=True)
 class ReplicaState:
-    """What a replica tells an ingress that looks in. `loaded`: models that answer at once."""
+    """What a replica tells an ingress that looks in. `loaded`: models that answer at once.
+    `in_flight`, `waiting`: requests, of all ingresses."""
 
     ready: bool
     loaded: Sequence[LoadedModel] = ()
+    replica: str = ""
+    in_flight: int = 0
+    waiting: int = 0
 
 
 def is_comment(piece: bytes) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -14,7 +14,9 @@ from router.ray.messages import (
     AnswerHead,
     Errand,
     Item,
+    Look,
     Refused,
+    ReplicaState,
     RoutePlan,
     is_comment,
 )
@@ -54,6 +56,19 @@ class Replicas(Protocol):
     def send(self, plan: RoutePlan, errand: Errand, body: Body) -> Answering: ...
 
 
+class VisitedReplicas(Replicas, Protocol):
+    """With what an ingress asks of them besides."""
+
+    async def visit(self, ingress: str) -> Sequence[ReplicaState]:
+        """Tell each that this ingress lives, and hear how they are. Those that do not answer
+        are left out. Raises `ReplicaLost` where it can't be said how they are."""
+        ...
+
+    async def shown(self, look: Look) -> bytes | None:
+        """None where the replica shows nothing, not in time, or too much."""
+        ...
+
+
 class ReplicaCall:
     """The `Source` of a response from a worker of the fleet.
 
@@ -72,11 +87,14 @@ class ReplicaCall:
         deadlines: Deadlines,
         record: Record,
         clock: Clock,
+        routed: Callable[[RoutePlan], None] = lambda _: None,
     ) -> None:
-        """`authorize` decides where the request may go; nothing is sent before."""
+        """`authorize` decides where the request may go; nothing is sent before. `routed` hears
+        of each attempt."""
         self._replicas, self._authorize = replicas, authorize
         self._errand, self._body, self._stream = errand, body, stream
         self._deadlines, self._record, self._clock = deadlines, record, clock
+        self._routed = routed
         self._answering: Answering | None = None
         self._head: AnswerHead | None = None
         self._told = ""  # the latest comment
@@ -158,6 +176,12 @@ class ReplicaCall:
                 return
 
     async def _attempt(self, plan: RoutePlan) -> None:
+        try:
+            await self._send(plan)
+        finally:
+            self._routed(plan)
+
+    async def _send(self, plan: RoutePlan) -> None:
         self._head, self._told, self._left = None, "", -1  # nothing of a lost attempt
         self._answering = self._replicas.send(plan, self._errand, self._body())
         self._record.attempts += 1

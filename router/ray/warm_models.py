@@ -67,14 +67,14 @@ def report_of(stats: Mapping[str, object]) -> WorkerReport | None:
         return None
     return WorkerReport(
         warm,
-        in_flight=_number(stats, "in_flight"),
-        waiting=_number(stats, "waiting"),
-        capacity=_number(stats, "capacity"),
+        in_flight=number(stats, "in_flight"),
+        waiting=number(stats, "waiting"),
+        capacity=number(stats, "capacity"),
         room=bool(stats.get("room")),
     )
 
 
-def _number(stats: Mapping[str, object], name: str) -> int:
+def number(stats: Mapping[str, object], name: str) -> int:
     value = stats.get(name)
     return value if isinstance(value, int) else 0
 

@@ -9,17 +9,21 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 
+from ray import serve
+
 from engines.interpreter import InterpreterCheck
 from router import logs
 from router.app.configuration import Configuration
+from router.app.fleet.file_watch import FileWatch
 from router.app.fleet.raylet import Raylet
 from router.app.worker import Worker
 from router.concealment import hide_memory
 from router.config.platform import Platform
 from router.ray.answers import Answers
-from router.ray.messages import Errand, Item, Receipt, ReplicaState, RoutePlan
-from router.ray.warm_models import stats_of
+from router.ray.messages import Errand, Item, Look, Receipt, ReplicaState, RoutePlan, Shown
+from router.ray.warm_models import number, stats_of
 from router.requests.service import Service
+from router.side_process import pieces
 from router.tasks import cancel
 
 _log = logging.getLogger("router.ray")
@@ -34,6 +38,7 @@ class EngineReplica:
         """Raises `SettingsError`."""
         hide_memory()
         configuration = Configuration.read(os.environ, Platform.PLAIN)
+        self._files = FileWatch(configuration.sources, self._reload)
         settings = self._settings = configuration.settings
         redactor = logs.configure(
             settings.log_level, settings.log_format, configuration.secrets_and_keys, sys.stderr
@@ -43,10 +48,12 @@ class EngineReplica:
         self._worker = Worker(configuration.with_engines(found), redactor=redactor)
         self._stack = AsyncExitStack()
         self._service: Service = await self._stack.enter_async_context(self._worker.open())
+        self._name: str = serve.get_replica_context().replica_id.unique_id
         self._answers = Answers(self._service, self._worker.keys, self._worker.recorder)
         running = self._worker.until_stopped(self._service)
         self._running = asyncio.create_task(running)
-        self._stack.push_async_callback(cancel, asyncio.create_task(self._end_orphans()))
+        for work in (self._end_orphans(), self._files.watch()):
+            self._stack.push_async_callback(cancel, asyncio.create_task(work))
 
     async def respond(self, _: RoutePlan, errand: Errand, *body: bytes) -> AsyncIterator[Item]:
         """Answer one request."""
@@ -61,7 +68,29 @@ class EngineReplica:
     async def visit(self, ingress: str, read: Mapping[str, int]) -> ReplicaState:
         """An ingress says that it lives and how far it has read, and asks what is loaded."""
         self._answers.visited(ingress, read)
-        return ReplicaState(self._service.ready, self._service.loaded())
+        stats = await self.record_routing_stats()
+        return ReplicaState(
+            self._service.ready,
+            self._service.loaded(),
+            self._name,
+            number(stats, "in_flight"),
+            number(stats, "waiting"),
+        )
+
+    async def shown(self, look: Look) -> AsyncIterator[bytes]:
+        """For the operator. Nothing where another replica is meant, which is gone."""
+        if look.replica != self._name:
+            return
+        try:
+            metrics = look.at is Shown.METRICS
+            found = await (
+                self._worker.exposition.text() if metrics else self._worker.admin.state()
+            )
+        except Exception:  # noqa: BLE001 - Ray would log the traceback, with whatever it holds
+            _log.exception("a defect of the router")
+            return
+        for piece in pieces(found):
+            yield bytes(piece)
 
     async def record_routing_stats(self) -> Mapping[str, object]:
         """Ray asks for it, and hands it to the request routers."""
@@ -82,6 +111,9 @@ class EngineReplica:
         await self._running
         await self._worker.drain()
         await self._stack.aclose()
+
+    async def _reload(self) -> None:
+        await self._worker.admin.hang_up()
 
     async def _end_orphans(self) -> None:
         raylet = Raylet()

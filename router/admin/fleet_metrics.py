@@ -1,0 +1,59 @@
+"""What an ingress of a fleet counts and knows of its replicas: docs/ray.md lists it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from router.admin.series import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaLoad:
+    """Requests at a replica, of all ingresses."""
+
+    replica: str
+    in_flight: int
+    waiting: int
+    ready: bool
+
+
+class FleetMetrics:
+    """Implements `prometheus_client`'s `Collector`. `replicas`: those that answer now."""
+
+    def __init__(self, replicas: Callable[[], Iterable[ReplicaLoad]]) -> None:
+        self._replicas = replicas
+        self._routed = Counts(
+            "router_fleet_routed",
+            "Attempts to have a replica answer, by why it was chosen.",
+            ("reason",),
+        )
+
+    def routed(self, reason: str) -> None:
+        """A request was sent to a replica."""
+        self._routed.add((reason,))
+
+    def collect(self) -> list[Metric]:
+        """What is known now, also where it is read later, and in a thread."""
+        return [*self._routed.families(), *self._known()]
+
+    def _known(self) -> Iterator[Metric]:
+        known = [*self._replicas()]
+        there = GaugeMetricFamily(
+            "router_fleet_replicas", "Replicas that answer.", labels=("state",)
+        )
+        ready = sum(one.ready for one in known)
+        there.add_metric(("ready",), ready)
+        there.add_metric(("starting",), len(known) - ready)
+        yield there
+        requests = GaugeMetricFamily(
+            "router_fleet_requests",
+            "Requests at each replica, of all ingresses.",
+            labels=("replica", "state"),
+        )
+        for one in known:
+            requests.add_metric((one.replica, "in_flight"), one.in_flight)
+            requests.add_metric((one.replica, "waiting"), one.waiting)
+        yield requests
