@@ -53,7 +53,7 @@ class Answering(Protocol):
 class Replicas(Protocol):
     """The way to the replicas."""
 
-    def send(self, plan: RoutePlan, errand: Errand, body: Body) -> Answering: ...
+    async def send(self, plan: RoutePlan, errand: Errand, body: Body) -> Answering: ...
 
 
 class VisitedReplicas(Replicas, Protocol):
@@ -183,7 +183,7 @@ class ReplicaCall:
 
     async def _send(self, plan: RoutePlan) -> None:
         self._head, self._told, self._left = None, "", -1  # nothing of a lost attempt
-        self._answering = self._replicas.send(plan, self._errand, self._body())
+        self._answering = await self._replicas.send(plan, self._errand, self._body())
         self._record.attempts += 1
         while True:
             item = await self._answering.next()

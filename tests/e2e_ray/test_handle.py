@@ -209,7 +209,7 @@ async def test_a_visit_tells_how_far_answers_were_read_where_nothing_else_gets_t
 ):
     handle = BusyHandle()
     replicas = RayReplicas(handle)
-    answering = replicas.send(RoutePlan(), Errand("ingress", "/", "id", ""), b"")
+    answering = await replicas.send(RoutePlan(), Errand("ingress", "/", "id", ""), b"")
     await replicas.visit("ingress")
     handle.answer.items.put_nowait(bytes(WINDOW))
     await answering.next()
@@ -220,3 +220,14 @@ async def test_a_visit_tells_how_far_answers_were_read_where_nothing_else_gets_t
     assert [*told.values()] == [answering.taken]
     assert not before
     assert not after
+
+
+async def test_other_work_goes_on_while_a_large_body_is_handed_over() -> None:
+    handle, turns = BusyHandle(), 0
+    sending = asyncio.create_task(
+        RayReplicas(handle).send(RoutePlan(), Errand("ingress", "/", "id", ""), bytes(32 << 20))
+    )
+    while not sending.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 32  # of a megabyte each

@@ -29,7 +29,7 @@ class Listening:
     def __init__(self) -> None:
         self.sent: list[tuple[RoutePlan, Errand, Body]] = []
 
-    def send(self, plan: RoutePlan, errand: Errand, body: Body) -> Scripted:
+    async def send(self, plan: RoutePlan, errand: Errand, body: Body) -> Scripted:
         self.sent.append((plan, errand, body))
         return Scripted([HEAD, b'{"id": 1}', AnswerEnd()])
 

@@ -34,7 +34,7 @@ class TellingReplicas:
     def __init__(self) -> None:
         self.visits = 0
 
-    def send(self, plan: RoutePlan, errand: Errand, body: Body) -> Scripted:
+    async def send(self, plan: RoutePlan, errand: Errand, body: Body) -> Scripted:
         return Scripted([AnswerEnd()])
 
     async def visit(self, ingress: str) -> Sequence[ReplicaState]:

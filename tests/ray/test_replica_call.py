@@ -48,7 +48,7 @@ class ScriptedReplicas:
         self.plans: list[RoutePlan] = []
         self.made: list[Scripted] = []
 
-    def send(self, plan: RoutePlan, errand: Errand, body: Body) -> Scripted:
+    async def send(self, plan: RoutePlan, errand: Errand, body: Body) -> Scripted:
         plan.replica = self.names[len(self.plans)]
         self.plans.append(plan)
         self.made.append(Scripted(self._scripts.pop(0)))
