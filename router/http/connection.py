@@ -253,11 +253,12 @@ class Connection(asyncio.Protocol):
 
     # --- what a request asks for -----------------------------------------------------
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> bool:
         if self._transport.is_closing():
             raise ConnectionResetError("the caller left")
         self._sent += len(data)
         self._transport.write(data)
+        return not self.paused
 
     async def drained(self) -> None:
         """Wait until the caller has read most of what it was sent."""

@@ -20,9 +20,9 @@ async def event_stream(request: HttpRequest, events: AsyncGenerator[bytes]) -> N
     async with aclosing(events):
         first = await anext(events)
         writer = AnswerWriter(request, 200, _STREAM)
-        writer.write(first)
+        more = writer.write(first)
         async for event in events:
-            if request.wire.paused:
-                await request.wire.drained()
-            writer.write(event)
+            if not more:
+                await writer.drained()
+            more = writer.write(event)
     writer.end()

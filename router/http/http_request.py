@@ -35,8 +35,8 @@ class Wire(Protocol):
         """It ended because an answer was not read."""
         ...
 
-    def send(self, data: bytes) -> None:
-        """Raises `ConnectionResetError` where the caller left."""
+    def send(self, data: bytes) -> bool:
+        """False: it is `paused` now. Raises `ConnectionResetError` where the caller left."""
         ...
 
     async def drained(self) -> None: ...

@@ -36,10 +36,11 @@ class AnswerWriter:
     Without a length, it goes out in chunks, or ends with the connection.
     """
 
-    __slots__ = ("_chunked", "_head", "_left", "_request", "_status")
+    __slots__ = ("_chunked", "_head", "_left", "_request", "_send", "_status")
 
     def __init__(self, request: HttpRequest, status: int, headers: Mapping[str, str]) -> None:
         self._request, self._status = request, status
+        self._send = request.wire.send
         length = headers.get("content-length", headers.get("Content-Length"))
         if status in _BODILESS:
             length = "0"
@@ -50,10 +51,6 @@ class AnswerWriter:
         elif length is None:
             request.keeps = False  # only its end ends this body (RFC 9112, 6.3)
         self._head: bytes | None = _head(request, status, headers)
-
-    @property
-    def paused(self) -> bool:
-        return self._request.wire.paused
 
     async def drained(self) -> None:
         await self._request.wire.drained()
@@ -70,8 +67,8 @@ class AnswerWriter:
         """Send no head any more: another answer takes its place."""
         self._head = None
 
-    def write(self, data: bytes) -> None:
-        """Where the connection is `paused` then, wait. Raises `ConnectionResetError`."""
+    def write(self, data: bytes) -> bool:
+        """False: wait until it has `drained`. Raises `ConnectionResetError`."""
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         elif self._left >= 0:
@@ -82,16 +79,16 @@ class AnswerWriter:
             head, self._head = self._head, None
             data = head + data
             self._request.status = self._status
-        if data:
-            self._request.wire.send(data)
+        return self._send(data)
 
     def end(self) -> None:
         """Raises `ConnectionResetError` where the answer is not whole."""
         if self._left > 0:
             raise ConnectionResetError("the answer is shorter than it said")
-        self.write(b"")
+        if self._head is not None:
+            self.write(b"")
         if self._chunked:
-            self._request.wire.send(b"0\r\n\r\n")
+            self._send(b"0\r\n\r\n")
 
 
 def _head(request: HttpRequest, status: int, headers: Mapping[str, str]) -> bytes:

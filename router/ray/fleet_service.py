@@ -93,7 +93,10 @@ class FleetService:
             routed=self._routed,
         )
         dialect = call.route.dialect
-        events = EventStream(dialect, str, record.errs) if call.stream else None
+        events = None
+        if call.stream:
+            events = EventStream(dialect, str, record.errs)
+            record.follows(events)
         end = asyncio.get_running_loop().time() + deadlines.end - self._clock()
         return Responding(source, dialect, events, end=end, silence=self._silence)
 

@@ -152,14 +152,8 @@ class EngineCall:
 
         True: `read` tells what is next. Raises what `sink` raises.
         """
-        saw = self._record.saw
-
-        def take(data: bytes) -> bool:
-            saw(data)
-            return sink(data)
-
         try:
-            return await self.answer.pour(take)
+            return await self.answer.pour(sink)
         except UpstreamLost:
             return True
 
@@ -209,7 +203,8 @@ class EngineCall:
         due = deadlines.first_byte if self._call.stream else deadlines.end
         left = max(0.0, due - self._access.clock())
         try:
-            await self._timer.read(self._send(lease, authorized), self._timer.time() + left)
+            end = asyncio.get_running_loop().time() + left
+            await self._timer.read(self._send(lease, authorized), lambda: end)
         except TimeoutError:
             raise out_of_time() from None
 

@@ -53,6 +53,7 @@ class EngineConnection(asyncio.Protocol):
         "_waiter",
         "headers",
         "idle_since",
+        "on_body",
         "peer",
         "status",
     )
@@ -65,13 +66,14 @@ class EngineConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._pieces: list[bytes] = []  # of the body, not read yet
+        self.on_body = self._pieces.append  # the parser calls it, for each chunk
         self._buffered = self._head_size = 0
         self._complete = True  # no answer is awaited
         self._sent = self._keeps = True
         self._paused = self._held_back = self._framed = False
         self._lost: str | None = None  # why there is no more
         self._sink: Callable[[bytes], bool] | None = None  # takes what comes
-        self._full = False  # it takes no more
+        self._full = False  # it took all that it takes
         self._failure: Exception | None = None  # of it
 
     async def send(self, head: bytes, body: Body) -> None:
@@ -109,31 +111,21 @@ class EngineConnection(asyncio.Protocol):
 
     async def pour(self, sink: Callable[[bytes], bool]) -> bool:
         """As `UpstreamResponse` says."""
-        self._sink = sink
+        if self._pieces and not sink(self._taken()):
+            return False
+        self._sink = sink  # until it takes no more
         try:
-            self._give()
             while not self._full:
-                if self._failure is not None:
-                    raise self._failure
                 if self._complete:
                     return True
                 if self._lost is not None:
                     raise UpstreamLost(self._lost)
                 await self._wait()
+            if self._failure is not None:
+                raise self._failure
             return False
         finally:
             self._sink, self._full, self._failure = None, False, None
-
-    def _give(self) -> None:
-        """To the sink, what has come."""
-        if self._sink is None or self._full or self._failure is not None or not self._pieces:
-            return
-        try:
-            self._full = not self._sink(self._taken())
-        except Exception as failure:  # noqa: BLE001 - it is raised where the sink was given
-            self._failure = failure
-        if self._full or self._failure is not None:
-            self._wake()
 
     def _taken(self) -> bytes:
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
@@ -183,7 +175,27 @@ class EngineConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._lose(f"the engine's answer is not HTTP: {type(error).__name__}")
-        self._give()
+        pieces = self._pieces
+        if not pieces:
+            return
+        if self._sink is None:
+            self._keep(len(data))
+            return
+        try:
+            more = self._sink(pieces.pop() if len(pieces) == 1 else self._taken())
+        except Exception as failure:  # noqa: BLE001 - it is raised where the sink was given
+            self._failure, more = failure, False
+        if not more:
+            self._sink, self._full = None, True
+            self._wake()
+
+    def _keep(self, size: int) -> None:
+        """So many more bytes wait to be read."""
+        self._buffered += size
+        if self._buffered > _MOST_KEPT and not self._held_back:
+            self._held_back = True
+            self._transport.pause_reading()
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._parser = None  # it refers to this object
@@ -226,15 +238,6 @@ class EngineConnection(asyncio.Protocol):
             self.headers, self._framed = {}, False
         elif not self._complete:
             self.status = status
-            self._wake()
-
-    def on_body(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self._buffered += len(data)
-        if self._buffered > _MOST_KEPT and not self._held_back:
-            self._held_back = True
-            self._transport.pause_reading()
-        if self._sink is None:
             self._wake()
 
     def on_message_complete(self) -> None:

@@ -12,6 +12,7 @@ import orjson
 
 from router.errors import EngineFailed
 from router.requests.dialects import Dialect, Problem
+from router.requests.usage import TAIL
 
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n")
 _LONGEST_BLANK = 4  # bytes
@@ -26,10 +27,18 @@ class EventStream:
     """Passes on an engine's events and tells failures in `dialect`.
 
     `hide_paths` removes this machine's paths from the message of an engine's own error, and
-    `heard_error` is told that there is one.
+    `heard_error` is told that there is one. `count`: of the events that were passed on.
     """
 
-    __slots__ = ("_dialect", "_heard_error", "_hide_paths", "_last", "_partial")
+    __slots__ = (
+        "_before",
+        "_dialect",
+        "_heard_error",
+        "_hide_paths",
+        "_last",
+        "_partial",
+        "count",
+    )
 
     def __init__(
         self,
@@ -39,7 +48,8 @@ class EventStream:
     ) -> None:
         self._dialect, self._hide_paths, self._heard_error = dialect, hide_paths, heard_error
         self._partial = bytearray()  # the beginning of an event
-        self._last = b""  # the events that were passed on last
+        self._before = self._last = b""  # the events that were passed on last, in two parts
+        self.count = 0
 
     def feed(self, chunk: bytes) -> bytes:
         """Return the events that `chunk` completes; empty where it completes none.
@@ -52,14 +62,24 @@ class EventStream:
             whole = self._cut(chunk)
             if not whole:
                 return b""
+        # The first line break is quick to find, and most chunks are one event of one line.
+        one = whole.find(b"\n") >= len(whole) - 2
+        self.count += 1 if one else whole.count(b"\n\n") + whole.count(b"\n\r\n")
         if _ERROR in whole:
             whole = self._without_paths(whole)
-        self._last = whole
+        self._before, self._last = self._last, whole
         return whole
+
+    @property
+    def tail(self) -> bytes:
+        """The end of what was passed on: the last events, which tell the tokens."""
+        return self._before[-TAIL:] + self._last[-TAIL:]
 
     def end(self) -> bytes:
         """Return what is left once the engine's answer is complete."""
         rest, self._partial = bytes(self._partial), bytearray()
+        if rest:
+            self._before, self._last = self._last, rest
         return self._without_paths(rest) if _ERROR in rest else rest
 
     def fail(self, problem: Problem) -> bytes:

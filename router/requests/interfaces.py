@@ -124,13 +124,9 @@ class Source(Protocol):
 class Sink(Protocol):
     """Where an answer goes."""
 
-    @property
-    def paused(self) -> bool:
-        """It has enough: wait until it has `drained`."""
-        ...
-
-    def write(self, data: bytes) -> None:
-        """Raises `ConnectionError` where the caller left."""
+    def write(self, data: bytes) -> bool:
+        """False: it has enough, wait until it has `drained`. Raises `ConnectionError` where
+        the caller left."""
         ...
 
     async def drained(self) -> None: ...
@@ -176,8 +172,7 @@ async def pour_read(
 async def send_pieces(pieces: AsyncIterator[bytes], sink: Sink) -> None:
     """How a response that is iterated is sent."""
     async for data in pieces:
-        sink.write(data)
-        if sink.paused:
+        if not sink.write(data):
             await sink.drained()
 
 

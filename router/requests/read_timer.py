@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,32 +13,31 @@ class ReadTimer:
     """Interrupts the read in progress when its time is over.
 
     `asyncio.timeout` makes a timer for each use: for a stream, one for each event. This one
-    stays armed while reads come and go, and is moved only when it fires. `due` is when the read
-    in progress is over; it can be put off meanwhile.
+    stays armed while reads come and go, and is moved only when it fires.
     """
 
-    __slots__ = ("_handle", "_loop", "_struck", "_task", "_when", "due")
+    __slots__ = ("_due", "_handle", "_loop", "_struck", "_task", "_when")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.TimerHandle | None = None
         self._when = 0.0  # when `_handle` fires
-        self.due = 0.0  # when the read in progress is over
+        self._due: Callable[[], float] = float  # when the read in progress is over
         self._task: asyncio.Task[object] | None = None  # that reads now
         self._struck = False
 
-    def time(self) -> float:
-        """The loop's clock, which `due` refers to. Seconds."""
-        return self._loop.time()
+    async def read(self, source: Awaitable[T], due: Callable[[], float]) -> T:
+        """Await `source` until `due()`, a time of the loop's clock. Raises `TimeoutError`.
 
-    async def read(self, source: Awaitable[T], due: float) -> T:
-        """Await `source` until `due`. Raises `TimeoutError`."""
+        `due` is asked again when that time has come: the read may have been put off.
+        """
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         cancelling = task.cancelling()
-        self._task, self.due, self._struck = task, due, False
-        if self._handle is None or self._when > due:
-            self._arm(due)
+        self._task, self._due, self._struck = task, due, False
+        when = due()
+        if self._handle is None or self._when > when:
+            self._arm(when)
         try:
             return await source
         except asyncio.CancelledError:
@@ -46,7 +45,7 @@ class ReadTimer:
                 raise TimeoutError from None
             raise
         finally:
-            self._task = None
+            self._task, self._due = None, float  # `due` can refer to this timer
 
     def close(self) -> None:
         if self._handle is not None:
@@ -62,8 +61,9 @@ class ReadTimer:
         self._handle = None
         if self._task is None:
             return  # the next read arms it again
-        if self._loop.time() < self.due:
-            self._arm(self.due)
+        when = self._due()
+        if self._loop.time() < when:
+            self._arm(when)
             return
         self._struck = True
         self._task.cancel()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
+from typing import Protocol
 
 from router.errors import RouterError
 from router.pool.loading import Waited
@@ -46,6 +47,16 @@ def error_codes() -> frozenset[str]:
     return frozenset(codes - {""})
 
 
+class Stream(Protocol):
+    """`count`: of the events that were passed on; `tail`: the end of them."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def tail(self) -> bytes: ...
+
+
 class Record:
     """One request. Times are in seconds, tokens are those that the engine counts.
 
@@ -71,6 +82,7 @@ class Record:
         "_last",
         "_name",
         "_now",
+        "_stream",
         "_sums",
         "at",
         "attempts",
@@ -132,6 +144,7 @@ class Record:
         self.prompt_guess = 0
         self._name = ""  # of its API key
         self._bytes = self._events = 0  # of the answer
+        self._stream: Stream | None = None  # what its caller gets of it
         self._sums: TokenSums | None = None  # of an answer that is a list
         self.erred = False  # the engine told an error in its stream
         # The beginning, and the last pieces: these tell the tokens.
@@ -180,6 +193,10 @@ class Record:
         if data[:1] == b"[" and not self.stream:
             self._sums = TokenSums()
         self.saw(data)
+
+    def follows(self, stream: Stream) -> None:
+        """Its answer goes through this, which counts: `saw` need not see it."""
+        self._stream = stream
 
     def saw(self, data: bytes) -> None:
         """More of the answer. Nothing is parsed before its end."""
@@ -230,7 +247,11 @@ class Record:
         self.end(known if self.first is None else Outcome.BROKE_OFF, error=known)
 
     def _count(self) -> None:
-        tail, first = read_tokens(self._before + self._last + self._now), Tokens()
+        stream, self._stream = self._stream, None
+        end = self._before + self._last + self._now
+        if stream is not None and stream.count:
+            self._events, end = stream.count, stream.tail
+        tail, first = read_tokens(end), Tokens()
         if self._sums is not None:
             tail = self._sums.tokens
         elif tail.prompt is None and self._head:  # Anthropic's streams begin with the prompt's

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from router import tasks
@@ -37,6 +37,22 @@ class StreamedResponse:
     then stands in `failure`.
     """
 
+    __slots__ = (
+        "_begun",
+        "_end",
+        "_engine",
+        "_events",
+        "_last_said",
+        "_now",
+        "_over",
+        "_reaching",
+        "_silence",
+        "_timer",
+        "_write",
+        "failure",
+        "headers",
+        "status",
+    )
     streams = True
 
     def __init__(
@@ -50,9 +66,11 @@ class StreamedResponse:
         self.failure: Problem | None = None
         self._engine, self._events, self._timer = engine, events, ReadTimer()
         self._end, self._silence = end, silence
-        self._last_said = self._timer.time()  # when the caller last heard something
-        self._reaching: asyncio.Task[None] | None
-        self._reaching = asyncio.get_running_loop().create_task(engine.reach())
+        loop = asyncio.get_running_loop()
+        self._now = loop.time
+        self._last_said = loop.time()  # when the caller last heard something
+        self._reaching: asyncio.Task[None] | None = loop.create_task(engine.reach())
+        self._write: Callable[[bytes], bool]
         self._begun = self._over = False
 
     async def reached(self) -> bool:
@@ -63,7 +81,7 @@ class StreamedResponse:
         reaching = self._reaching
         assert reaching is not None, "not closed"  # noqa: S101
         if not reaching.done():
-            due = self._last_said + self._silence - self._timer.time()
+            due = self._last_said + self._silence - self._now()
             await asyncio.wait({reaching}, timeout=max(0.0, due))
         if not reaching.done():
             return False
@@ -91,13 +109,13 @@ class StreamedResponse:
         if not data:
             self._over = True
             raise StopAsyncIteration
-        self._last_said = self._timer.time()
+        self._last_said = self._now()
         return data
 
     async def send(self, sink: Sink) -> None:
+        self._write = sink.write
         async for data in self:
-            sink.write(data)
-            if sink.paused:
+            if not sink.write(data):
                 await sink.drained()
             if self._begun and not self._over:
                 try:
@@ -109,20 +127,20 @@ class StreamedResponse:
 
     async def _pour(self, sink: Sink) -> None:
         """Pass events on as they arrive, until something else is next."""
-        events, timer, silence, end = self._events, self._timer, self._silence, self._end
-
-        def take(data: bytes) -> bool:
-            if whole := events.feed(data):
-                sink.write(whole)
-                self._last_said = now = timer.time()
-                timer.due = min(now + silence, end)
-            return not sink.paused
-
         with suppress(TimeoutError):  # a comment, or the end
-            due = min(self._last_said + silence, end)
-            while not await timer.read(self._engine.pour(take), due):
+            while not await self._timer.read(self._engine.pour(self._pass), self._due):
                 await sink.drained()
-                due = min(self._last_said + silence, end)
+
+    def _pass(self, data: bytes) -> bool:
+        whole = self._events.feed(data)
+        if not whole:
+            return True
+        self._last_said = self._now()
+        return self._write(whole)
+
+    def _due(self) -> float:
+        """When a comment is, or the end."""
+        return min(self._last_said + self._silence, self._end)
 
     async def _next(self) -> bytes:
         """The next events, or a comment; empty at the end."""
@@ -133,11 +151,10 @@ class StreamedResponse:
             if events := self._first():
                 return events
         while True:
-            due = min(self._last_said + self._silence, self._end)
             try:
-                data = await self._timer.read(self._engine.read(), due)
+                data = await self._timer.read(self._engine.read(), self._due)
             except TimeoutError:
-                if due == self._end:
+                if self._due() == self._end:
                     raise out_of_time() from None
                 return self._comment()
             if not data:

@@ -99,7 +99,10 @@ class Service:
             record=record,
         )
         dialect = call.route.dialect
-        events = EventStream(dialect, self._hide_paths, record.errs) if call.stream else None
+        events = None
+        if call.stream:
+            events = EventStream(dialect, self._hide_paths, record.errs)
+            record.follows(events)
         left = deadlines.end - self._clock()
         end = asyncio.get_running_loop().time() + left
         return Responding(engine, dialect, events, end=end, silence=self._silence)

@@ -30,14 +30,14 @@ GUARDS = (
     ),
     Guard(
         "Nor while the engine is silent in mid-stream",
-        "router.requests.response:StreamedResponse._next",
+        "router.requests.response:StreamedResponse._due",
         swap("min(_, self._end)", "self._end"),
         _RESPONSE + "an_engine_that_is_silent_in_mid_stream_is_waited_for_in_comments",
     ),
     Guard(
         "A stream that is passed on without a task waits for a caller that reads slowly",
-        "router.requests.response:StreamedResponse._pour",
-        swap("not sink.paused", "True"),
+        "router.requests.response:StreamedResponse._pass",
+        body("self._write(self._events.feed(data))\nreturn True"),
         _RESPONSE + "a_sink_that_has_enough_is_waited_for",
     ),
     Guard(

@@ -99,7 +99,7 @@ GUARDS = (
     ),
     Guard(
         "An engine is held back where a caller reads slowly",
-        "router.requests.engine_connection:EngineConnection.on_body",
+        "router.requests.engine_connection:EngineConnection._keep",
         never("_MOST_KEPT"),
         _UPSTREAM + "an_engine_is_held_back_while_its_answer_is_not_read",
     ),

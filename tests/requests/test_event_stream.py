@@ -40,6 +40,8 @@ def test_events_cut_anywhere_come_out_whole_and_in_order(
     assert all(whole == b"" or whole.endswith(blank) for whole in out)
     assert b"".join(out) == sent
     assert events.end() == b""
+    assert events.count == len(contents)
+    assert sent.endswith(events.tail)
 
 
 @given(st.binary())
@@ -53,6 +55,31 @@ def test_what_is_left_at_the_end_is_passed_on() -> None:
     events = stream()
     assert events.feed(EVENT + b"data: last") == EVENT
     assert events.end() == b"data: last"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (EVENT, b"data: usage\n\n", b"data: [DONE]\n\n"),
+        (EVENT + b"data: us", b"age\n\ndata: [DONE]\n\n"),
+        (EVENT, b"data: usage\n\n" + b"data: [DONE]"),
+    ],
+)
+def test_the_last_events_are_kept(pieces: tuple[bytes, ...]) -> None:
+    events = stream()
+    for piece in pieces:
+        events.feed(piece)
+    events.end()
+    assert b"usage" in events.tail
+    assert b"[DONE]" in events.tail
+
+
+def test_of_long_events_the_ends_are_kept() -> None:
+    events = stream()
+    for _ in range(2):
+        events.feed(b"data: " + b"x" * 100_000 + b"end\n\n")
+    assert events.tail.count(b"end") == 2
+    assert len(events.tail) < 5000
 
 
 def test_half_an_event_is_dropped_by_a_failure() -> None:

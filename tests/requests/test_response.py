@@ -52,14 +52,11 @@ class Written:
         self._enough, self._gone = enough, gone
         self._drained = asyncio.Event()
 
-    @property
-    def paused(self) -> bool:
-        return len(self.pieces) >= self._enough and not self._drained.is_set()
-
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         self.pieces.append(data)
         if self._gone is not None:
             raise self._gone
+        return len(self.pieces) < self._enough or self._drained.is_set()
 
     async def drained(self) -> None:
         await self._drained.wait()
@@ -112,7 +109,9 @@ async def test_a_loaded_engine_that_thinks_is_waited_for_in_comments() -> None:
     ):
         assert response.status == 200
         pieces = aiter(response)
-        assert [await anext(pieces), await anext(pieces)] == [b": generating\n\n"] * 2
+        while await anext(pieces) != b": generating\n\n":
+            pass  # on a busy machine, a comment before it is sent
+        assert await anext(pieces) == b": generating\n\n"
         thinks.set()
         assert await next_event(pieces) == ONE
         assert (await rest(response))[1] == DONE
@@ -126,7 +125,7 @@ async def test_an_engine_that_is_silent_in_mid_stream_is_waited_for_in_comments(
         d.service.open(stream()) as response,
     ):
         pieces = aiter(response)
-        assert await anext(pieces) == ONE
+        assert await next_event(pieces) == ONE
         assert is_comment(await anext(pieces))
         assert is_comment(await anext(pieces))
         more.set()
@@ -141,7 +140,7 @@ async def test_a_comment_never_lands_inside_of_an_event() -> None:
         d.service.open(stream()) as response,
     ):
         pieces = aiter(response)
-        assert await anext(pieces) == ONE
+        assert await next_event(pieces) == ONE
         assert is_comment(await anext(pieces))
         more.set()
         assert await next_event(pieces) == TWO
