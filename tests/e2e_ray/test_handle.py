@@ -164,7 +164,7 @@ async def test_a_body_goes_in_pieces_that_ray_keeps_out_of_its_object_store() ->
 
     handle.respond = SimpleNamespace(remote=respond)
     body = (bytes(1_000_000), b"x", b"y" * 70_000)
-    RayReplicas(handle).send(RoutePlan(), Errand("ingress", "/", "id", ""), body)
+    await RayReplicas(handle).send(RoutePlan(), Errand("ingress", "/", "id", ""), body)
     assert b"".join(sent) == b"".join(body)
     assert {type(one) for one in sent} == {bytes}
     assert max(map(len, sent)) <= 64 * 1024
@@ -180,7 +180,7 @@ async def test_each_attempt_has_an_answer_of_its_own() -> None:
     handle.respond = SimpleNamespace(remote=respond)
     replicas = RayReplicas(handle)
     for _ in range(2):
-        replicas.send(RoutePlan(), Errand("ingress", "/", "id", ""), b"")
+        await replicas.send(RoutePlan(), Errand("ingress", "/", "id", ""), b"")
     assert len(set(names)) == 2
 
 
