@@ -50,7 +50,7 @@ GUARDS = (
     ),
     Guard(
         "A replica that is leaving sends the request on",
-        "router.ray.replica_call:ReplicaCall._attempt",
+        "router.ray.replica_call:ReplicaCall._send",
         never("leaving"),
         _CALL + "a_replica_that_leaves_sends_the_request_on",
     ),
@@ -80,7 +80,7 @@ GUARDS = (
     ),
     Guard(
         "Nothing is told of an attempt that was lost",
-        "router.ray.replica_call:ReplicaCall._attempt",
+        "router.ray.replica_call:ReplicaCall._send",
         drop("_head", "_told"),
         _CALL + "nothing_of_a_lost_attempt_is_told",
     ),
