@@ -12,6 +12,7 @@ that have the model warm, or at the model's next few on a ring, never at all of 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
@@ -161,20 +162,24 @@ class Fleet:
         return max(0, over) * self._costs.answer / place.worker.capacity
 
     def _sticky(self, model: str, group: Group, session: str) -> WarmPlace | None:
-        """The session's own place, or the next one after it that is not overloaded."""
+        """The session's own place, or the next one after it that is not overloaded. With few
+        requests, a share is one or two, and every second session would leave its prefix."""
         bound = ceil(self._costs.slack * (group.load + 1) / len(group.places))
         own = hashed(session)
+        order: Iterable[WarmPlace]
         if len(group.places) <= _RANKED:
             order = sorted(group.places, key=lambda one: _mixed(own ^ one.worker.number))
         else:
             order = self._along_the_ring(model, own)
-        return next((one for one in order if one.load < bound), None)
+        return next(
+            (one for one in order if one.load < max(bound, one.worker.capacity // _LIGHT)), None
+        )
 
-    def _along_the_ring(self, model: str, own: int) -> list[WarmPlace]:
+    def _along_the_ring(self, model: str, own: int) -> Iterator[WarmPlace]:
         """A few of many places, from this hash on. Few members are skipped: many have it."""
         walked = (self._workers[name] for name in islice(self._ring.walk(own), _FAR))
         places = (one.models[model] for one in walked if model in one.models)
-        return list(islice(places, _SAMPLE))
+        return islice(places, _SAMPLE)
 
     def _cold(self, model: str, reason: Why) -> Choice | None:
         """The model's own worker by the ring, or the next that is not overloaded; of these,

@@ -173,6 +173,16 @@ def test_a_session_leaves_a_worker_that_has_more_than_its_share(count: int) -> N
     assert worker_for(made, "m", "s") == own
 
 
+@pytest.mark.parametrize("count", [5, 40])
+def test_a_session_stays_where_few_requests_are_though_others_have_none(count: int) -> None:
+    made = fleet(*[warm(load=0) for _ in range(count)])
+    own = worker_for(made, "m", "s")
+    made.report(own, warm(load=15))
+    assert worker_for(made, "m", "s") == own
+    made.report(own, warm(load=16))
+    assert worker_for(made, "m", "s") != own
+
+
 STATES = st.sampled_from(list(Warmth))
 REPORTS = st.builds(
     WorkerReport,
