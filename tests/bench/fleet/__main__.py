@@ -11,13 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tests.bench.fleet.decision import decision_times
 from tests.bench.fleet.page import page
 from tests.bench.fleet.plots import plot
-from tests.bench.fleet.suite import SCALES, SWEEPS, Results, measure
+from tests.bench.fleet.session_page import session_lines
+from tests.bench.fleet.session_suite import REPLICAS, measure_sessions
+from tests.bench.fleet.suite import SCALES, SWEEPS, WAYS, Results, Row, measure
 
 DOCS = Path(__file__).parents[3] / "docs"
 BEGIN, END = "<!-- bench-fleet:begin -->\n", "<!-- bench-fleet:end -->\n"
@@ -34,8 +37,9 @@ def main() -> int:
         {kind: [one for one in of if one.workers <= most] for kind, of in sizes.items()}
         for sizes in (SCALES, SWEEPS)
     )
+    by_session = measure_sessions()
     by_scale, by_workers = measure(scales), measure(sweeps)
-    text = page(by_scale, by_workers, decision_times())
+    text = page(by_scale, by_workers, by_session, decision_times())
     print(text)
     if args.json:
         told = {"scales": _plain(by_scale), "sweeps": _plain(by_workers)}
@@ -46,8 +50,20 @@ def main() -> int:
         file.write_text(f"{before}{BEGIN}{text}{END}{rest.partition(END)[2]}")
         (DOCS / "fleet").mkdir(exist_ok=True)
         for kind, rows in by_workers.items():
-            (DOCS / "fleet" / f"{kind}.svg").write_text(plot(rows))
+            below = [row.size.workers for row in rows]
+            title = "cold starts of 100 requests, by workers"
+            (DOCS / "fleet" / f"{kind}.svg").write_text(plot(title, below, _lines(rows)))
+        title = "percent of the prompts' tokens in a prefix cache, by replicas"
+        drawn = plot(title, REPLICAS, session_lines(by_session))
+        (DOCS / "fleet" / "sessions.svg").write_text(drawn)
     return 0
+
+
+def _lines(rows: Sequence[Row]) -> dict[str, list[float]]:
+    return {
+        title: [100 * row.ways[way].cold_starts / row.ways[way].requests for row in rows]
+        for way, title in WAYS.items()
+    }
 
 
 def _plain(results: Results) -> dict[str, list[object]]:

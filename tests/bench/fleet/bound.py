@@ -1,18 +1,99 @@
-"""The fewest cold starts with which a fleet can serve a trace, even if it knows all that comes.
+"""What no way of choosing workers can beat, even if it knows all that comes.
 
-As `tests.bench.swap.bounds.by_windows`, for models of one size on many workers: of the models
-that are asked for in a window, no more than fit on all workers can be warm at its beginning;
-each of the rest starts in it. It holds for all that begin every answer within `patience`.
+`fewest_starts`: cold starts. As `tests.bench.swap.bounds.by_windows`, for models of one size on
+many workers: of the models that are asked for in a window, no more than fit on all workers can
+be warm at its beginning; each of the rest starts in it. It holds for all schedules that begin
+every answer within `patience`.
+
+`fewest_in_order`: cold starts, where requests are also served in the order in which they come,
+so that none waits for company. All workers' places are taken for one memory, and of the models
+in it, that goes which is asked for last (Belady's choice, which is the best there is).
+
+The bounds of waits and of busy hours are about schedules that also load on demand: each load
+begins for a request that waits, and serves it. The scheduler of this router does so. A worker
+that knew what comes could load ahead, and nobody would wait.
+
+`least_p95`: the loads that `fewest_starts` counts are complete, and no two are the same: each
+has a request of its own that waits for all of it. A request that is never served waits longer.
+So at least as many requests wait for a load; where they are more than 5 of 100, the p95 is a
+load at least.
+
+`least_busy`: the larger of two bounds. (1) While a worker loads, it has a request, and it reads
+the weights of one model at a time (of several, each more slowly): it is busy for as many reads
+as it has starts. (2) From its arrival to the end of its answer, a request makes a worker busy:
+for its answer, and before that for a load, if it is the first of its model. At least one worker
+is busy while there is any such request. Further waits, and further workers, are not counted.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, inf
 
 from router.simulation.arrivals import ArrivalTrace
 
 _WINDOWS = 400  # beginnings that are tried
 _AT_MOST = 3  # a window ends at the latest when so many times what fits was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """`busy`, in hours, and `cold_starts` hold where all are served. `p95`: seconds."""
+
+    cold_starts: int
+    in_order: int  # cold starts
+    busy: float
+    p95: float
+
+
+def bounds(trace: ArrivalTrace, workers: int, patience: float) -> Bounds:
+    starts = fewest_starts(trace, workers, patience)
+    places = workers * (trace.machine.device // trace.models[0].bytes)
+    return Bounds(
+        starts,
+        fewest_in_order([one.model for one in trace.requests], places),
+        least_busy(trace, starts),
+        least_p95(trace, starts),
+    )
+
+
+def fewest_in_order(asked: Sequence[int], places: int) -> int:
+    following, later = list[float](), dict[int, int]()
+    for place in range(len(asked) - 1, -1, -1):
+        following.append(later.get(asked[place], inf))
+        later[asked[place]] = place
+    warm, starts = dict[int, float](), 0  # when each is asked for next
+    for model, again in zip(asked, reversed(following), strict=True):
+        if model not in warm:
+            starts += 1
+            if len(warm) == places:
+                del warm[max(warm, key=warm.__getitem__)]
+        warm[model] = again
+    return starts
+
+
+def least_p95(trace: ArrivalTrace, starts: int) -> float:
+    count = len(trace.requests)
+    within = ceil(0.95 * count)  # requests that wait no longer than the p95, itself among them
+    load = trace.machine.load(trace.models[0].weights)
+    return load if starts > count - within else 0.0
+
+
+def least_busy(trace: ArrivalTrace, starts: int) -> float:
+    """Hours."""
+    machine = trace.machine
+    reads = starts * trace.models[0].to_read / machine.load_rate
+    some, until, seen = 0.0, 0.0, set[int]()
+    for one in trace.requests:
+        first = one.model not in seen
+        seen.add(one.model)
+        load = machine.load(trace.models[one.model].weights) if first else 0.0
+        ends = one.at + load + one.tokens * machine.token
+        some += max(0.0, ends - max(until, one.at))
+        until = max(until, ends)
+    return max(reads, some) / 3600
 
 
 def fewest_starts(trace: ArrivalTrace, workers: int, patience: float) -> int:

@@ -13,7 +13,7 @@ from router.simulation.fleet_world import FleetFigures, FleetWorld, Routing
 from router.simulation.grouping import groups, places
 from router.simulation.routings import AlwaysThere, AtRandom, Bounded, LeastLoaded
 from router.simulation.world import QUEUE_TIMEOUT
-from tests.bench.fleet.bound import fewest_starts
+from tests.bench.fleet.bound import Bounds, bounds
 from tests.bench.fleet.traces import bursty, zipf
 
 TRACES: Mapping[str, Callable[[int, int, float, float], ArrivalTrace]] = {
@@ -64,7 +64,7 @@ SWEEPS = {
 @dataclass(frozen=True, slots=True)
 class Row:
     size: Size
-    bound: int
+    bounds: Bounds
     ways: Mapping[str, FleetFigures]
 
 
@@ -95,9 +95,9 @@ def _routing(way: str, trace: ArrivalTrace, workers: int) -> Routing:
             return Bounded()
 
 
-def bound(kind: str, size: Size) -> int:
+def bounds_of(kind: str, size: Size) -> Bounds:
     trace = TRACES[kind](1, size.models, size.rate, size.lasts)
-    return fewest_starts(trace, size.workers, QUEUE_TIMEOUT)
+    return bounds(trace, size.workers, QUEUE_TIMEOUT)
 
 
 def measure(
@@ -111,10 +111,10 @@ def measure(
             (kind, size): {way: pool.submit(run, kind, size, way) for way in WAYS}
             for kind, size in every
         }
-        bounds = {one: pool.submit(bound, *one) for one in every}
+        least = {one: pool.submit(bounds_of, *one) for one in every}
         done: dict[tuple[str, Size], Row] = {}
         for kind, size in every:
             ways = {way: future.result() for way, future in runs[kind, size].items()}
-            done[kind, size] = Row(size, bounds[kind, size].result(), ways)
+            done[kind, size] = Row(size, least[kind, size].result(), ways)
             told(f"{kind}: {size.workers} workers, {size.models} models")
     return {kind: [done[kind, size] for size in of] for kind, of in sizes.items()}

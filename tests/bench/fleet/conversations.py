@@ -1,0 +1,63 @@
+"""Conversations: each turn sends all that was said before, and what is new."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+APPS = 20  # kinds of system prompt, each with a key of its own
+_SYSTEM = 1000  # tokens of each
+_FIRST, _NEXT, _ANSWER = 1500, 150, 200  # tokens of a mean first message, further one, answer
+_TURNS = 8.0  # of a mean conversation
+_THINKS = 20.0  # seconds between an answer and the next message, in the mean
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    asked: int  # tokens of the user's message
+    answered: int
+    pause: float  # seconds since the answer before
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """`session`: as `session_key`: requests that begin alike have it in common."""
+
+    name: int
+    app: int
+    begins: float
+    session: str
+    turns: tuple[Turn, ...]
+    system: int = _SYSTEM
+
+
+def chats(seed: int, rate: float, lasts: float) -> list[Conversation]:
+    """`rate`: turns a second."""
+    rng = random.Random(seed)
+    made = list[Conversation]()
+    at = 0.0
+    while (at := at + rng.expovariate(rate / _TURNS)) < lasts:
+        number, app = len(made), rng.randrange(APPS)
+        count = _size(rng, _TURNS)
+        turns = (_turn(rng, _FIRST if n == 0 else _NEXT) for n in range(count))
+        made.append(Conversation(number, app, at, f"{app}/{number}", tuple(turns)))
+    return made
+
+
+def with_one_hot(seed: int, rate: float, lasts: float) -> list[Conversation]:
+    """As many turns; half of them are of one program, whose requests all begin alike."""
+    few = chats(seed, rate / 2, lasts)
+    rng = random.Random(seed + 1)
+    at, made = 0.0, list[Conversation]()
+    while (at := at + rng.expovariate(rate / 2)) < lasts:
+        number = len(few) + len(made)
+        made.append(Conversation(number, APPS, at, "hot", (_turn(rng, _FIRST),), 3 * _SYSTEM))
+    return sorted((*few, *made), key=lambda one: one.begins)
+
+
+def _turn(rng: random.Random, asked: int) -> Turn:
+    return Turn(_size(rng, asked), _size(rng, _ANSWER), rng.expovariate(1 / _THINKS))
+
+
+def _size(rng: random.Random, mean: float) -> int:
+    return max(1, round(rng.expovariate(1 / mean)))
