@@ -27,9 +27,9 @@ SMALL_CACHE = 60_000
 _MODEL = "m"
 WAYS = {
     "random": "at random",
-    "least": "fewest requests (no sessions)",
-    "hash": "by the session's hash, whatever the load",
-    "sticky": "sessions, bounded load",
+    "least": "fewest requests",
+    "hash": "hash of the session",
+    "sticky": "session, bounded load",
 }
 
 
