@@ -65,11 +65,8 @@ def _coming(view: View) -> list[Slot]:
     """Models that are being downloaded for some request, and whose claims are known."""
     found = [
         slot
-        for slot in view.roster.in_state(State.FETCHING).values()
-        if slot.described
-        and slot.queue
-        and slot.tells_size
-        and not (slot.no_prestart or slot.failures)
+        for slot in view.roster.described.values()
+        if slot.queue and slot.tells_size and not (slot.no_prestart or slot.failures)
     ]
     return sorted(found, key=view.turn)
 

@@ -7,16 +7,15 @@ figures, and why they are what they are, are in docs/sharing.md.
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from heapq import heapify, heappop, heapreplace
+from itertools import takewhile
 from math import inf
 
-from router.scheduler.events import Wanted
 from router.scheduler.lifecycle import State
 from router.scheduler.state import Limits, Slot
-from router.scheduler.waiting import Caller, Line, Rounds
+from router.scheduler.waiting import Caller
 
 # A contested start of a stranger's model: what a slow machine needs to start any engine, and
 # what a slow disk needs to read the weights.
@@ -30,41 +29,6 @@ _FORGOTTEN = 12 * HALF_LIFE  # by then less than a second is left of all that th
 RECENT = 300.0  # seconds: an engine that was used since then is one that its caller holds
 
 
-def turns(
-    line: Line, in_flight: Iterable[Wanted], most: int | None, rounds: Rounds
-) -> Iterator[Wanted]:
-    """Waiting requests in the order in which they get the free places of an engine.
-
-    The next is the oldest request of the caller with the fewest requests in flight there; of
-    several such callers, of the one that had no turn for longest, by `rounds`; of those that
-    had none, the one whose request is older. `most`: requests that one caller may have in
-    flight; None: as many as there are places.
-
-    The receiver takes each request out of the line, which is a turn of its caller. The caller
-    of one that it leaves there gets no more turns in this round.
-    """
-    held = Counter(request.caller for request in in_flight)
-    oldest = filter(None, map(line.oldest_of, line.callers))
-    order = [
-        (held[one.caller], rounds.last(one.caller), one.age, one.waiter, one.caller)
-        for one in oldest
-    ]
-    heapify(order)
-    while order:
-        count, _, _, waiter, caller = order[0]
-        if most is not None and count >= most:
-            return  # the others have as many at least
-        yield line[waiter]
-        if waiter not in line:
-            rounds.took(caller)
-        following = line.oldest_of(caller)
-        if following is None or following.waiter == waiter:
-            heappop(order)
-        else:
-            last = rounds.last(caller)
-            heapreplace(order, (count + 1, last, following.age, following.waiter, caller))
-
-
 class StartSeconds:
     """The seconds that engines spent starting for each caller, ready in the end or not.
 
@@ -74,7 +38,7 @@ class StartSeconds:
 
     def __init__(self) -> None:
         # Seconds, and when they were right; the caller charged last is the last.
-        self._charged: dict[str, tuple[float, float]] = {}
+        self._charged: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._charged)
@@ -85,9 +49,8 @@ class StartSeconds:
         before = self._left(caller, now)
         self._charged.pop(caller, None)
         self._charged[caller] = before + seconds, now
-        for other, (_, at) in tuple(self._charged.items()):
-            if at + _FORGOTTEN > now:
-                break
+        first = takewhile(lambda one: one[1][1] + _FORGOTTEN <= now, self._charged.items())
+        for other, _ in list(first):
             del self._charged[other]
 
     def over_allowance(self, now: float) -> set[str]:
@@ -139,12 +102,12 @@ def _comes_back_by(start: Slot, limits: Limits) -> float:
     return left_at + min(max(0.0, left_at - start.turn_since), limits.fetch_linger)
 
 
-def crowded_out(slots: Iterable[Slot], limits: Limits) -> list[Slot]:
-    """Downloads that no request waits for, as far as there are more than may run at once."""
-    fetching = [slot for slot in slots if slot.state is State.FETCHING]
-    lingering = [slot for slot in fetching if slot.linger_until is not None]
-    lingering.sort(key=lambda slot: slot.linger_until or 0.0)
-    return lingering[: max(0, len(fetching) - limits.max_downloads)]
+def crowded_out(lingering: Iterable[Slot], excess: int) -> list[Slot]:
+    """Of downloads that no request waits for, those that end. `excess`: by how many more run
+    than may at once."""
+    if excess <= 0:
+        return []
+    return sorted(lingering, key=lambda slot: (slot.linger_until or 0.0, slot.attempt))[:excess]
 
 
 class Holdings:

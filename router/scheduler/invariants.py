@@ -95,6 +95,8 @@ def _in_flight(slot: Slot, limits: Limits) -> Iterator[str]:
     awaits_trial = slot.probing or slot.trial_ends_at < inf
     if any(slot.accepts(one, limits) for one in slot.queue.callers) and not awaits_trial:
         yield "a request waits for an engine that could take it"
+    if slot.turns.differs():
+        yield "a place would go to a caller whose turn it is not"
 
 
 def _trials(slot: Slot, known: SchedulerView) -> Iterator[str]:

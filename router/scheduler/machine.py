@@ -8,8 +8,9 @@ decisions.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from math import inf
 
 from router.errors import RouterError
@@ -67,6 +68,10 @@ class Scheduler:
     @property
     def slots(self) -> Mapping[EngineKey, EngineLife]:
         return self._lives
+
+    def in_states(self, *states: State) -> Iterator[Slot]:
+        """The slots in one of these, as the last pass has left them."""
+        return chain.from_iterable(self._roster.in_state(one).values() for one in states)
 
     @property
     def written_off(self) -> int:
@@ -419,10 +424,11 @@ class Scheduler:
 
     def _make_way(self) -> list[actions.Action]:
         """End downloads and the start that others wait for, and that have had their turn."""
-        fetching, now = self._roster.in_state(State.FETCHING).values(), self._now
+        roster, now = self._roster, self._now
+        excess = len(roster.in_state(State.FETCHING)) - self.limits.max_downloads
         done = [
             action
-            for slot in crowded_out(fetching, self.limits)
+            for slot in crowded_out(roster.lingering.values(), excess)
             for action in self._change(slot).abandon(now)
         ]
         for start in self._starting:

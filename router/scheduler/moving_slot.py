@@ -143,6 +143,7 @@ class MovingSlot(SharedSlot):
         self.drain_deadline = self.linger_until = None
         self.leases.clear()
         self.since.clear()
+        self.turns.forget()
         why = f"{cause}: {detail}" if detail else str(cause)
         return actions.Stop(self.key, self.generation, why, at_once=cause in CUTS_OFF)
 

@@ -56,14 +56,15 @@ class Forecasts:
 def place_in(view: View) -> float:
     """Seconds until a full queue is likely to have places again. Requests for an engine that is
     up leave all the time; else those for one that is being loaded do when that is done."""
-    queued = view.roster.queued.values()
-    if any(slot.state is State.READY for slot in queued):
+    in_state = view.roster.in_state
+    if any(slot.queue for slot in in_state(State.READY).values()):
         return rejections.BACK_OFF
     sight = _Sight(view)
     ready_in = [
         sight.settles_at(slot) - view.now
-        for slot in queued
-        if slot.state in (State.STARTING, State.WAKING)
+        for state in (State.STARTING, State.WAKING)
+        for slot in in_state(state).values()
+        if slot.queue
     ]
     return max(rejections.BACK_OFF, min(ready_in, default=rejections.LATER))
 

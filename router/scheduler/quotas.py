@@ -7,9 +7,10 @@ another caller uses it. Callers are remembered only while something counts again
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 from router.errors import RouterError
 from router.models import EngineKey
@@ -31,7 +32,7 @@ class Window:
     def __init__(self, span: float) -> None:
         self._span = span
         # In the order of each caller's last charge: the first are the first to be forgotten.
-        self._charges: dict[str, deque[tuple[float, int]]] = {}
+        self._charges: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._charges)
@@ -40,10 +41,12 @@ class Window:
         charges = self._charges.pop(caller, None) or deque()
         charges.append((now, amount))
         self._charges[caller] = charges
-        for other, others in tuple(self._charges.items()):
-            if others and others[-1][0] + self._span > now:
-                break
+        first = takewhile(lambda one: self._is_over(one[1], now), self._charges.items())
+        for other, _ in list(first):
             del self._charges[other]
+
+    def _is_over(self, charges: deque[tuple[float, int]], now: float) -> bool:
+        return not charges or charges[-1][0] + self._span <= now
 
     def opens_in(self, caller: str, limit: int | None, now: float) -> float:
         """Seconds until the sum is below the limit; 0.0 where it is."""

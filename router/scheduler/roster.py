@@ -51,6 +51,8 @@ class Roster:
         self.standby: dict[EngineKey, Slot] = {}  # these have a process that was prestarted
         self.former: dict[EngineKey, Slot] = {}  # the latest that were stopped; on disk, not up
         self.pinned: dict[EngineKey, Slot] = {}  # engines that never make room
+        self.lingering: dict[EngineKey, Slot] = {}  # downloads that no request waits for
+        self.described: dict[EngineKey, Slot] = {}  # downloads whose small files are there
         self.held = [0] * limits.devices  # bytes of each device, by all engines
         self.loaded = 0  # engines
         self.company = Company()  # the same, by their groups
@@ -103,6 +105,9 @@ class Roster:
         _keep(self.queued, slot, here=waits)
         _keep(self.standby, slot, here=slot.standby is not None)
         _keep(self.pinned, slot, here=state.claims and slot.pinned)
+        fetches = state is State.FETCHING
+        _keep(self.lingering, slot, here=fetches and slot.linger_until is not None)
+        _keep(self.described, slot, here=fetches and slot.described)
         if filed.due != before.due and filed.due < inf:
             self._push(filed.due, number)
 
@@ -169,7 +174,7 @@ class Roster:
         for state in State:
             if self.in_state(state).keys() != fresh.in_state(state).keys():
                 yield f"the models that are {state} are not filed as such"
-        for index in ("queued", "standby", "pinned"):
+        for index in ("queued", "standby", "pinned", "lingering", "described"):
             if getattr(self, index).keys() != getattr(fresh, index).keys():
                 yield f"the models in `{index}` are not those that belong there"
         if (self.held, self.loaded, self.company) != (fresh.held, fresh.loaded, fresh.company):

@@ -7,7 +7,7 @@ from math import inf
 from router.errors import RouterError
 from router.scheduler import actions, events
 from router.scheduler.actions import Action
-from router.scheduler.fairness import RECENT, turns
+from router.scheduler.fairness import RECENT
 from router.scheduler.fetching_slot import FetchingSlot
 from router.scheduler.lifecycle import Cause, State
 from router.scheduler.state import TURN_KEPT
@@ -45,8 +45,9 @@ class ServingSlot(FetchingSlot):
         if self.turn is None or (forgotten and not self.queue):
             self._begin_turn(request.age, now)
         if not self.queue:
-            self.rounds.begin(self.user)
+            self.turns.begin(self.user)
         self.queue[request.waiter] = request
+        self.turns.comes(request)
         self.linger_until = None
         # It may be the first request of another caller.
         refused = self._refuse_barred(now) if suspicious else []
@@ -65,6 +66,8 @@ class ServingSlot(FetchingSlot):
         request = self.leases.pop(waiter, None)
         if request is None:
             return []
+        if self.queue:
+            self.turns.ended(request.caller)
         seconds = now - self.since.pop(waiter)
         self.shared = now - self.shared_at < RECENT
         if answered is not None:
@@ -103,19 +106,17 @@ class ServingSlot(FetchingSlot):
             return granted
         if self.suspicion.active(now):
             return self._try_callers(now)
-        most = self.most(limits)
-        for request in turns(
-            self.queue, self.leases.values(), self.most_of_one(limits), self.rounds
-        ):
-            if len(self.leases) >= most:
-                break
+        most, most_of_one = self.most(limits), self.most_of_one(limits)
+        while len(self.leases) < most and (request := self.turns.next(most_of_one)):
             del self.queue[request.waiter]
+            self.turns.took(request.caller)
             granted.append(self._lease(request, now))
         return granted
 
     def _try_callers(self, now: float) -> list[Action]:
         """The same for an engine under suspicion, which one caller uses at a time."""
         granted: list[Action] = []
+        self.turns.forget()
         while len(self.leases) < self.most(self._limits):
             waiting = self._oldest_of_each()
             if not waiting:

@@ -19,7 +19,8 @@ from router.scheduler.memory import Shrink
 from router.scheduler.suspicion import Suspicion
 from router.scheduler.track import Track
 from router.scheduler.trials import Trials
-from router.scheduler.waiting import Caller, Line, Rounds
+from router.scheduler.turns import TurnOrder
+from router.scheduler.waiting import Caller, Line
 
 # Of the places of an engine that several callers use, each leaves one in eight for the others.
 LEFT_FREE = 8
@@ -114,8 +115,8 @@ class Slot:
     moved_at: float = 0.0  # when it entered this state
     generation: int = 0
     queue: Line = field(default_factory=Line)
-    rounds: Rounds = field(default_factory=Rounds)
     leases: dict[int, Wanted] = field(default_factory=dict)  # by waiter
+    turns: TurnOrder = field(init=False)  # of the callers that wait
     snapshot: Path = Path()  # from FETCHED on
     size: int = 0  # bytes of the snapshot
     plan: MemoryPlan | None = None
@@ -189,6 +190,7 @@ class Slot:
 
     def __post_init__(self) -> None:
         self.key, self.latest = self.spec.key, self.spec
+        self.turns = TurnOrder(self.queue, self.leases)
 
     @property
     def pinned(self) -> bool:

@@ -1,14 +1,16 @@
 """Waiting requests: one line for each engine, and the queue places that all lines share.
 
 Both are kept by caller, so that no decision looks at every waiting request: there may be
-tens of thousands.
+tens of thousands. What leaves at its front is an `OrderedDict`: to find the first of a `dict`,
+Python goes over the places of all that have left.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Collection
 from heapq import heapify, heappop, heappush
+from itertools import takewhile
 from math import inf
 
 from router.scheduler.events import Wanted
@@ -21,9 +23,9 @@ class QueuePlaces:
 
     def __init__(self) -> None:
         self.taken = 0
-        self._waiting: dict[Caller, dict[int, Wanted]] = {}  # by waiter
+        self._waiting: dict[Caller, OrderedDict[int, Wanted]] = {}  # by waiter
         # Callers by the number of their waiting requests, and the highest such number.
-        self._ranks: dict[int, dict[Caller, None]] = {}
+        self._ranks: dict[int, OrderedDict[Caller, None]] = {}
         self._most = 0
 
     def of(self, caller: Caller) -> int:
@@ -32,7 +34,9 @@ class QueuePlaces:
 
     def add(self, request: Wanted) -> None:
         self.taken += 1
-        own = self._waiting.setdefault(request.caller, {})
+        own = self._waiting.get(request.caller)
+        if own is None:
+            own = self._waiting[request.caller] = OrderedDict()
         own[request.waiter] = request
         self._rank(request.caller, len(own) - 1, len(own))
 
@@ -53,7 +57,7 @@ class QueuePlaces:
             if not rank:
                 del self._ranks[before]
         if after:
-            self._ranks.setdefault(after, {})[caller] = None
+            self._ranks.setdefault(after, OrderedDict())[caller] = None
         if after > self._most or self._most not in self._ranks:
             self._most = after  # it changes by one at a time
 
@@ -70,38 +74,11 @@ class QueuePlaces:
         return next((request for request in newest_first if not request.retried), None)
 
 
-class Rounds:
-    """When each caller last got a place of one engine, while requests wait for it.
-
-    Without it, callers with as many requests in flight are told apart by age alone: a caller
-    with a long backlog would have every turn of an engine with one place.
-    """
-
-    __slots__ = ("_last", "_turns")
-
-    def __init__(self) -> None:
-        self._last: dict[Caller, int] = {}
-        self._turns = 0
-
-    def took(self, caller: Caller) -> None:
-        self._turns += 1
-        self._last[caller] = self._turns
-
-    def last(self, caller: Caller) -> int:
-        """The number of the caller's last turn; 0: it had none."""
-        return self._last.get(caller, 0)
-
-    def begin(self, latest: Caller) -> None:
-        """Requests begin to wait. `latest`: the caller that got a place before that."""
-        self._last.clear()
-        self.took(latest)
-
-
-class Line(dict[int, Wanted]):
+class Line(OrderedDict[int, Wanted]):
     """The requests that wait for one engine, by waiter, the oldest first.
 
-    A dict, because each request of a loaded model asks whether it is empty. It changes by
-    assignment and `del` alone.
+    A mapping itself, because each request of a loaded model asks whether it is empty. It
+    changes by assignment and `del` alone.
     """
 
     __slots__ = ("_by_caller", "_deadlines", "_places")
@@ -109,13 +86,16 @@ class Line(dict[int, Wanted]):
     def __init__(self, places: QueuePlaces | None = None) -> None:
         super().__init__()
         self._places = places or QueuePlaces()
-        self._by_caller: dict[Caller, dict[int, Wanted]] = {}
+        self._by_caller: OrderedDict[Caller, OrderedDict[int, Wanted]] = OrderedDict()
         self._deadlines: list[tuple[float, int]] = []  # a heap; some have left since
 
     def __setitem__(self, waiter: int, request: Wanted) -> None:
         self._places.add(request)
         _insert(self, request)
-        _insert(self._by_caller.setdefault(request.caller, {}), request)
+        own = self._by_caller.get(request.caller)
+        if own is None:
+            own = self._by_caller[request.caller] = OrderedDict()
+        _insert(own, request)
         if len(self._deadlines) > 2 * len(self):
             self._deadlines = [(one.deadline, one.waiter) for one in self.values()]
             heapify(self._deadlines)
@@ -139,13 +119,20 @@ class Line(dict[int, Wanted]):
         return self._deadlines[0][0] if self._deadlines else inf
 
     def overdue(self, now: float) -> list[int]:
-        """The requests whose deadline has come."""
-        if now < self.next_deadline:
-            return []
-        return [one.waiter for one in self.values() if now >= one.deadline]
+        """The requests whose deadline has come, the oldest first."""
+        heap, found, look = self._deadlines, set[int](), [0]
+        while look:
+            at = look.pop()
+            if at >= len(heap) or heap[at][0] > now:
+                continue  # and so are all below it in the heap
+            look += (2 * at + 1, 2 * at + 2)
+            waiter = heap[at][1]
+            if waiter in self and self[waiter].deadline <= now:
+                found.add(waiter)
+        return sorted(found, key=lambda waiter: self[waiter].age)
 
     @property
-    def callers(self) -> Iterable[Caller]:
+    def callers(self) -> Collection[Caller]:
         return self._by_caller.keys()
 
     def by_caller(self) -> Counter[Caller]:
@@ -155,7 +142,7 @@ class Line(dict[int, Wanted]):
     def given_up_for(self, caller: Caller) -> Wanted | None:
         """As `QueuePlaces.given_up_for`, where this line has no more places."""
         others = {one: own for one, own in self._by_caller.items() if one is not None}
-        greediest = max(others.values(), key=len, default={})
+        greediest = max(others.values(), key=len, default=OrderedDict[int, Wanted]())
         if len(greediest) < len(self._by_caller.get(caller, ())) + 2:
             return None
         newest_first = reversed(greediest.values())
@@ -165,14 +152,14 @@ class Line(dict[int, Wanted]):
         return next(iter(self._by_caller.get(caller, {}).values()), None)
 
 
-def _insert(line: dict[int, Wanted], request: Wanted) -> None:
+def _insert(line: OrderedDict[int, Wanted], request: Wanted) -> None:
     """Add a request at the place of its age: the last, unless it had a place before.
 
-    It is a dict's own assignment: that of `Line` calls this.
+    It is `OrderedDict`'s own assignment: that of `Line` calls this.
     """
     late = bool(line) and request.age < next(reversed(line.values())).age
-    dict.__setitem__(line, request.waiter, request)
-    if late:
-        ordered = sorted(line.items(), key=lambda item: item[1].age)
-        line.clear()
-        line.update(ordered)
+    OrderedDict.__setitem__(line, request.waiter, request)
+    if late:  # few are older than one that is tried again
+        older = takewhile(lambda one: one.age <= request.age, line.values())
+        for waiter in reversed([*(one.waiter for one in older), request.waiter]):
+            line.move_to_end(waiter, last=False)

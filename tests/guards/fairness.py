@@ -6,6 +6,7 @@ from tests.guards.guard import Guard
 from tests.guards.mutations import always, body, drop, never, swap, without
 
 _WAITING = "tests/scheduler/test_waiting.py::test_"
+_TURNS = "tests/scheduler/test_turns.py::test_"
 _POOL = "tests/pool/test_quotas.py::test_"
 _STARTS = "tests/pool/test_fair_starts.py::test_"
 _FAIRNESS = "tests/scheduler/test_fairness.py::test_"
@@ -13,27 +14,27 @@ _FAIRNESS = "tests/scheduler/test_fairness.py::test_"
 GUARDS = (
     Guard(
         "A free place goes to the caller with the fewest requests in flight",
-        "router.scheduler.fairness:turns",
-        swap("held[one.caller]", "0"),
+        "router.scheduler.turns:TurnOrder._place",
+        swap("self._held[caller]", "0"),
         _POOL + "of_two_callers_the_one_with_fewer_requests_in_flight_is_next",
     ),
     Guard(
         "QueuePlaces that become free at once are dealt in turn",
-        "router.scheduler.fairness:turns",
-        swap("count + 1", "count"),
-        _WAITING + "places_are_dealt_by_what_each_caller_has_by_then",
+        "router.scheduler.turns:TurnOrder.took",
+        drop("self._held[caller] += 1"),
+        _TURNS + "places_are_dealt_by_what_each_caller_has_by_then",
     ),
     Guard(
         "A caller with a long backlog does not have every turn of an engine with one place",
-        "router.scheduler.fairness:turns",
-        swap("rounds.last(one.caller)", "0"),
-        _WAITING + "one_place_goes_round_the_callers_whatever_their_backlogs_are",
+        "router.scheduler.turns:TurnOrder._place",
+        swap("self._last.get(_, _)", "0"),
+        _TURNS + "one_place_goes_round_the_callers_whatever_their_backlogs_are",
     ),
     Guard(
         "A caller's requests in flight are limited for each engine",
-        "router.scheduler.fairness:turns",
-        never("most", "count"),
-        _WAITING + "no_caller_gets_more_places_than_it_may_have",
+        "router.scheduler.turns:TurnOrder.next",
+        never("most", "held"),
+        _TURNS + "no_caller_gets_more_places_than_it_may_have",
     ),
     Guard(
         "A new request does not pass by the limit of requests in flight",

@@ -175,14 +175,12 @@ def test_the_operators_own_request_contests_a_strangers_start() -> None:
 
 
 def test_downloads_that_no_request_waits_for_go_when_there_are_too_many() -> None:
-    wanted = slot("a", State.FETCHING, (1, "x"))
     recent, old = slot("b", State.FETCHING), slot("c", State.FETCHING)
     recent.linger_until, old.linger_until = NOW + 2, NOW + 1
-    assert crowded_out([recent, old], LIMITS) == []
-    assert crowded_out([wanted, recent, old], LIMITS) == [old]
-    more = slot("d", State.FETCHING, (2, "x"))
-    assert crowded_out([wanted, recent, more, old], LIMITS) == [old, recent]
-    assert crowded_out([wanted, more, slot("e", State.FETCHING, (3, "x"))], LIMITS) == []
+    assert crowded_out([recent, old], 0) == []
+    assert crowded_out([recent, old], 1) == [old]
+    assert crowded_out([recent, old], 3) == [old, recent]
+    assert crowded_out([], 1) == []
 
 
 # --- which engine makes room -----------------------------------------------------------
