@@ -33,11 +33,12 @@ class Keyring:
         named: Sequence[CallerKey] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._digests = tuple(map(digest_of, keys))
+        self._digests = frozenset(map(digest_of, keys))
         self._plain = {caller_of(digest_of(key)): sha256_of(key) for key in keys}
         self._named: dict[str, CallerKey] = {}  # by the caller that each names
-        self._named_digests: tuple[str, ...] = ()
+        self._named_digests: frozenset[str] = frozenset()
         self._by_shown: dict[str, str] = {}
+        self._by_name: dict[str, str] = {}  # the caller of each
         self._usage: dict[str, Usage] = {}  # by the name of the key
         self._clock, self._salt = clock, secrets.token_hex(8)
         self.needed = bool(keys) or named is not None
@@ -46,7 +47,8 @@ class Keyring:
     def become(self, named: Sequence[CallerKey]) -> None:
         """Hold these keys of the file from now on. What a name has used stays used."""
         self._named = {one.caller: one for one in named}
-        self._named_digests = tuple(one.digest for one in named)
+        self._named_digests = frozenset(one.digest for one in named)
+        self._by_name = {one.name: one.caller for one in named}
         self._by_shown = {one.caller[:_SHOWN]: one.name for one in named}
         self._usage = {
             one.name: self._usage.get(one.name) or Usage(self._clock) for one in named
@@ -96,7 +98,7 @@ class Keyring:
         kind, _, text = label.partition(" ")
         salt, _, salted = text.partition(" ")
         if kind == "name":
-            found = [one.caller for one in self._named.values() if one.name == text]
+            found = [self._by_name[text]] if text in self._by_name else []
         else:
             found = [
                 caller
@@ -135,14 +137,14 @@ class Keyring:
 
     def _found(self, key: str) -> str:
         """The caller that a key names; "": none."""
-        # Compare with every key, so that the time tells nothing.
-        digest = digest_of(key)
-        known = sum(hmac.compare_digest(digest, one) for one in self._digests)
+        # The time tells nothing of a key: nobody outside knows the digest of what they send,
+        # which is keyed by a secret of this process.
         if self._named_digests:
             named = digest_of(sha256_of(key))
-            if sum(hmac.compare_digest(named, one) for one in self._named_digests):
+            if named in self._named_digests:
                 return caller_of(named)
-        return caller_of(digest) if known else ""
+        digest = digest_of(key)
+        return caller_of(digest) if digest in self._digests else ""
 
     def _is_disabled(self, caller: str) -> bool:
         key = self._named.get(caller)
