@@ -160,9 +160,8 @@ class EnginePool:
         """The commits of a repository for which an engine runs or starts."""
         return {
             slot.key.commit
-            for slot in self._scheduler.slots.values()
+            for slot in self._scheduler.in_states(State.STARTING, State.READY, State.DRAINING)
             if slot.key.repo_id == repo_id
-            and slot.state in (State.STARTING, State.READY, State.DRAINING)
         }
 
     def unused_for(self) -> dict[EngineKey, float]:
