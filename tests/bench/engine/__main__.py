@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import socket
 import sys
 import tempfile
@@ -72,6 +73,8 @@ _STREAM_HEAD = (
 )
 _REFUSAL = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0" + _HEAD_END
 _EVENT = _chunk(b"data: " + json.dumps(_PIECE).encode() + b"\n\n")
+_LAST = _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+_MOST = re.compile(rb'"max_tokens":(\d+)')
 
 
 class Connection(asyncio.Protocol):
@@ -82,6 +85,7 @@ class Connection(asyncio.Protocol):
         self._info = _whole({"model_path": model_path})
         self._buffer = b""
         self._ticks: asyncio.TimerHandle | None = None
+        self._left = 0  # events of the stream; less than nothing: no end
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._loop = asyncio.get_running_loop()
@@ -99,6 +103,8 @@ class Connection(asyncio.Protocol):
             self._transport.write(self._info)
         elif b'"stream":true' in body:
             self._transport.write(_STREAM_HEAD)
+            most = _MOST.search(body)
+            self._left = int(most[1]) if most else -1
             self._tick()
             if self._ticks is not None and IDLE.encode() in body:
                 self._ticks.cancel()
@@ -110,6 +116,10 @@ class Connection(asyncio.Protocol):
             self._ticks.cancel()
 
     def _tick(self) -> None:
+        if not self._left:
+            self._transport.write(_LAST)
+            return
+        self._left -= 1
         self._transport.write(_EVENT)
         self._ticks = self._loop.call_later(INTERVAL, self._tick)
 
