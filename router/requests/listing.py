@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from router.access.authorize import Admission
@@ -16,6 +17,7 @@ from router.requests.routes import caller_token
 from router.scheduler.lifecycle import State
 
 _LOADING = (State.FETCHING, State.STARTING, State.WAKING)
+_AT_ONCE = 256  # cards that are made before others have their turn
 _SLEEPING = (State.FALLING_ASLEEP, State.ASLEEP)
 
 
@@ -48,8 +50,11 @@ class ModelListing:
         """The operator's models, and the loaded ones that this caller may use."""
         token = caller_token(hf_token, None)
         own = [one for one in self._catalog.models if self._admission.permits(one, caller)]
-        seen = tuple(self._known())
-        listed = [_operators_card(model, loaded, seen) for model in own]
+        up, seen, listed = _by_repository(loaded), _seen(self._known()), list[ModelCard]()
+        for model in own:
+            listed.append(_operators_card(model, up, seen))
+            if not len(listed) % _AT_ONCE:
+                await asyncio.sleep(0)
         known = {card.id for card in listed}
         others = [one.spec.model for one in loaded if not one.spec.listed]
         entitled = await asyncio.gather(
@@ -73,23 +78,42 @@ class ModelListing:
         except InvalidModelId as error:  # OpenAI's clients expect a 404 here
             raise ModelNotFound(error.message) from None
         if admitted.operator is not None:
-            card = _operators_card(admitted.operator, loaded, tuple(self._known()))
+            up, seen = _by_repository(loaded), _seen(self._known())
+            card = _operators_card(admitted.operator, up, seen)
             return replace(card, id=name, created=admitted.model.created)
         return _callers_card(name, admitted.model, loaded)
 
 
 def _operators_card(
-    model: OperatorModel, loaded: Sequence[LoadedModel], seen: Sequence[Known]
+    model: OperatorModel,
+    up: Mapping[str, LoadedModel],
+    seen: Mapping[str, Sequence[Known]],
 ) -> ModelCard:
+    """`up` and `seen`: those of the operator, by repository."""
     repo_id = model.ref.repo_id if model.ref else model.name
-    own = (one for one in loaded if one.spec.listed and one.spec.model.repo_id == repo_id)
     owner = repo_id.partition("/")[0] if model.ref else "operator"
-    card = _card(model.name, owner, repo_id, next(own, None))
-    if card.loaded:
+    card = _card(model.name, owner, repo_id, up.get(repo_id))
+    known = seen.get(repo_id)
+    if card.loaded or not known:
         return card
-    known = [one for one in seen if one.spec.model.repo_id == repo_id]
     created = max((one.spec.model.created for one in known), default=0)
     return replace(card, status=_status(known), created=created)
+
+
+def _by_repository(loaded: Iterable[LoadedModel]) -> Mapping[str, LoadedModel]:
+    """The operator's, the first of each."""
+    found: dict[str, LoadedModel] = {}
+    for one in loaded:
+        if one.spec.listed:
+            found.setdefault(one.spec.model.repo_id, one)
+    return found
+
+
+def _seen(known: Iterable[Known]) -> Mapping[str, Sequence[Known]]:
+    found: defaultdict[str, list[Known]] = defaultdict(list)
+    for one in known:
+        found[one.spec.model.repo_id].append(one)
+    return found
 
 
 def _status(known: Sequence[Known]) -> Status:
