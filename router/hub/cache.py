@@ -38,7 +38,7 @@ PUBLIC_PATIENCE = 2.0  # seconds that callers of a public model wait for a Hub t
 ACCEPTED_TTL = 3600.0  # seconds for which a token that the Hub accepted names its caller
 
 _UNPROVEN = "?"  # all callers with tokens that the Hub has not accepted yet
-_MANY = 1024  # entitlements of one token; beyond this, expired ones are removed
+_MANY = 1024  # entitlements of one token; with each so many, expired ones are removed
 
 Digest = str | None  # of the caller's token; None: anonymous
 _Entitlement = tuple[Digest, str, str]  # canonical repository, commit
@@ -209,7 +209,7 @@ class CachedHub:
 
     def _note_entitlement(self, key: _Entitlement) -> None:
         keys = self._entitlements_of.pop(key[0], set())
-        if len(keys) >= _MANY:
+        if keys and not len(keys) % _MANY:  # not for each: all of them may hold
             keys = {other for other in keys if other in self._entitlements}
         keys.add(key)
         # Inserted anew, so that the set lives as long as its latest entitlement.
