@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import cast
+
+from router.access.authorize import Admission
+from router.config.catalog import Catalog, OperatorModel
+from router.models import ModelRef
+from router.pool.status import Known
+from router.requests.listing import ModelListing
+from router.requests.model_list import ModelCard, Status
+from router.scheduler.lifecycle import State
+from tests.pool.fakes import spec
+from tests.scheduler.test_waiting import steps_of
+
+
+class AdmitsAll:
+    def permits(self, _model: OperatorModel, _key: str) -> bool:
+        return True
+
+
+def listing(models: int) -> ModelListing:
+    """Each of the operator's models was asked for."""
+    names = [f"many/m{number}" for number in range(models)]
+    asked = spec(listed=True)
+    known = [
+        Known(
+            replace(asked, model=replace(asked.model, repo_id=name)),
+            State.FETCHING,
+            wanted=True,
+        )
+        for name in names
+    ]
+    catalog = Catalog(OperatorModel(source=ModelRef(name)) for name in names)
+    return ModelListing(catalog, cast("Admission", AdmitsAll()), lambda: known)
+
+
+def test_a_model_of_a_long_list_costs_no_more_than_one_of_a_short_list() -> None:
+    def cost(models: int) -> int:
+        made = listing(models)
+        return steps_of(lambda: asyncio.run(made.all((), None))) // models
+
+    assert cost(640) <= cost(64)
+
+
+async def test_others_have_their_turn_while_a_long_list_is_made() -> None:
+    async def made() -> list[ModelCard]:
+        return [*await listing(1000).all((), None)]
+
+    task, turns = asyncio.create_task(made()), 0
+    while not task.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 3
+    assert {card.status for card in task.result()} == {Status.LOADING}
