@@ -8,32 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from typing import Protocol, cast
 
-from router.errors import InternalError, RouterError
-from router.http.answers import Handler, HttpAnswer, error_answer
+from router.errors import RouterError
+from router.http.answers import Handler
 from router.http.http_request import HttpRequest
-from router.http.incoming import REQUEST_ID, new_request_id
-from router.http.reading import Reading, hang_up, has_left, unread
+from router.http.own_answers import refuse, tell_of_defect
 from router.http.request_head import RequestHead, end_of_head
-from router.http.sites import ALWAYS
+from router.http.watch import Watch
 from router.http.writing import send_whole
-from router.requests.dialects import OPENAI, Problem
 
 logger = logging.getLogger("router.http")
 
-_KEEP_ALIVE = 75.0  # seconds; also how long the headers of a request may take
-_LOOKS = 8  # at what the other end has read, in the time that it has
 _MOST_KEPT = 128 * 1024  # bytes of a body that is not read, and of what is sent ahead
 _LINGER = 2.0  # seconds to read on after an early refusal, so that it is seen
-# Seconds, and a number: a silent other end that is gone is noticed within a minute.
-_PROBES = {
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 30,
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 10,
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 3,
-}
 
 
 class ConnectionOwner(Protocol):
@@ -63,21 +51,20 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_drained",
-        "_held_back",
         "_lingering",
         "_loop",
         "_owner",
-        "_reading",
         "_received",
         "_request",
         "_seen",
-        "_sent",
-        "_since",
         "_task",
-        "_timer",
         "_transport",
+        "_watch",
         "gave_up",
+        "held_back",
         "paused",
+        "sent",
+        "since",
     )
 
     def __init__(self, owner: ConnectionOwner) -> None:
@@ -86,10 +73,13 @@ class Connection(asyncio.Protocol):
         self._request: HttpRequest | None = None  # in progress
         self._task: asyncio.Task[None] | None = None  # that answers it
         self._drained: asyncio.Future[None] | None = None
-        self._sent = 0  # bytes, of all answers
-        self._held_back = False
+        self.sent = 0
         self._lingering: asyncio.TimerHandle | None = None  # ends it
-        self.paused = self.gave_up = False
+        self.paused = self.gave_up = self.held_back = False
+
+    @property
+    def busy(self) -> bool:
+        return self._task is not None
 
     @property
     def is_idle(self) -> bool:
@@ -124,15 +114,16 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        for (level, option), value in _PROBES.items():
-            transport.get_extra_info("socket").setsockopt(level, option, value)
-        self._since = self._loop.time()  # of the request, or that there is none
-        self._reading = Reading(self._owner.read_timeout, self._since)
-        self._look_later()
-        self._owner.add(self)
+        self.since = self._loop.time()  # of the request, or that there is none
+        owner = self._owner
+        self._watch = Watch(
+            self, self._transport, read_timeout=owner.read_timeout, longest=owner.longest
+        )
+        owner.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self._timer.cancel()
+        self._watch.end()
+        del self._watch  # it refers back
         if self._lingering is not None:
             self._lingering.cancel()
         self._received = b""
@@ -181,9 +172,10 @@ class Connection(asyncio.Protocol):
                 return
             head = RequestHead.read(data[:end])
         except RouterError as error:
-            self._refuse(error)
+            refuse(HttpRequest(RequestHead(), self), error)
+            self._close_late(None)
             return
-        self._seen, self._since = 0, self._loop.time()
+        self._seen, self.since = 0, self._loop.time()
         request = self._request = HttpRequest(head, self)
         self._received = request.body.feed(data[end:])
         self._task = self._loop.create_task(self._answer(request))
@@ -206,7 +198,7 @@ class Connection(asyncio.Protocol):
         except Exception:
             logger.exception("a defect of the router")
             if not request.status and not self.over:
-                self._tell(request, _defect())
+                tell_of_defect(request)
         finally:
             self._end(request, whole=whole)
 
@@ -219,7 +211,7 @@ class Connection(asyncio.Protocol):
         elif not request.keeps:
             self._close_late(request)
         else:
-            self._since = self._loop.time()
+            self.since = self._loop.time()
             self._received = request.body.feed(self._received)
             if self._received:
                 self._begin()
@@ -232,31 +224,18 @@ class Connection(asyncio.Protocol):
             return
         self._lingering = self._loop.call_later(_LINGER, self._transport.close)
         self._received = b""
-        if self._held_back:
-            self._held_back = False
+        if self.held_back:
+            self.held_back = False
             self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
-
-    def _refuse(self, error: RouterError) -> None:
-        """Answer what is not HTTP, and repeat nothing of it: that can be a token."""
-        logger.info("a request that is not valid HTTP (%s)", error.code)
-        request = HttpRequest(RequestHead(), self)
-        request.keeps = False
-        self._tell(request, error_answer(Problem.of(error), OPENAI))
-        self._close_late(None)
-
-    def _tell(self, request: HttpRequest, answer: HttpAnswer) -> None:
-        request.always = request.always or {REQUEST_ID: new_request_id(), **ALWAYS}
-        request.keeps = False
-        send_whole(request, answer.status, answer.headers, answer.body)
 
     # --- what a request asks for -----------------------------------------------------
 
     def send(self, data: bytes) -> bool:
         if self._transport.is_closing():
             raise ConnectionResetError("the caller left")
-        self._sent += len(data)
+        self.sent += len(data)
         self._transport.write(data)
         return not self.paused
 
@@ -274,38 +253,11 @@ class Connection(asyncio.Protocol):
 
     def read_on(self) -> None:
         waiting = 0 if self._request is None else self._request.body.waiting
-        if self._held_back and max(waiting, len(self._received)) <= _MOST_KEPT:
-            self._held_back = False
+        if self.held_back and max(waiting, len(self._received)) <= _MOST_KEPT:
+            self.held_back = False
             self._transport.resume_reading()
 
     def _hold_back(self) -> None:
-        if not self._held_back:
-            self._held_back = True
+        if not self.held_back:
+            self.held_back = True
             self._transport.pause_reading()
-
-    # --- time ------------------------------------------------------------------------
-
-    def _look_later(self) -> None:
-        every = min(self._owner.read_timeout, _KEEP_ALIVE) / _LOOKS
-        self._timer = self._loop.call_later(every, self._look)
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        if self._held_back and has_left(self._transport):  # nothing is read, so not its end
-            self._transport.abort()
-            return
-        stalled = self._reading.has_stalled(now, self._sent, unread(self._transport))
-        if stalled or (self._task is not None and now - self._since >= self._owner.longest):
-            self.gave_up = True
-            name = "READ_TIMEOUT" if stalled else "REQUEST_TIMEOUT"
-            logger.info("an answer is not read: %s is over, the connection ends", name)
-            hang_up(self._transport)
-            return
-        if self.is_idle and now - self._since >= _KEEP_ALIVE:
-            self.close()
-        self._look_later()
-
-
-def _defect() -> HttpAnswer:
-    told = InternalError("The router failed on this request. Its log says why.")
-    return error_answer(Problem.of(told), OPENAI)

@@ -50,8 +50,8 @@ GUARDS = (
     ),
     Guard(
         "A malformed HTTP request is not repeated in the answer or the log",
-        "router.http.connection:Connection._refuse",
-        swap("error.code", "self._received"),
+        "router.http.own_answers:refuse",
+        swap("error.code", "request.wire._received"),
         "tests/http/test_server.py::"
         "test_a_malformed_request_is_answered_and_logged_without_its_content",
     ),

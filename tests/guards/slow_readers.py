@@ -10,13 +10,13 @@ _READERS = "tests/http/test_slow_readers.py::test_"
 GUARDS = (
     Guard(
         "An answer that is not read ends",
-        "router.http.connection:Connection._look",
+        "router.http.watch:Watch._look",
         drop("hang_up"),
         _READERS + "an_answer_that_is_not_read_ends",
     ),
     Guard(
         "Callers that do not read leave their places to others",
-        "router.http.connection:Connection._look",
+        "router.http.watch:Watch._look",
         drop("hang_up"),
         "tests/security/test_slow_readers.py::"
         "test_callers_that_do_not_read_leave_their_places_to_others",

@@ -288,7 +288,7 @@ async def test_the_body_of_a_request_that_waits_is_not_read_without_bound() -> N
         head = f"POST /nowhere HTTP/1.1\r\n{JSON}Content-Length: 1000000000\r\n\r\n"
         connection.data_received(head.encode())
         connection.data_received(b" " * 200_000)
-        assert connection._held_back
+        assert connection.held_back
         writer.transport.abort()
 
 
@@ -301,9 +301,9 @@ async def test_a_body_in_tiny_chunks_is_not_read_faster_than_it_is_decoded() -> 
         request = connection._request
         assert request is not None
         while not request.body.complete:
-            assert connection._held_back or request.body.waiting <= 128 * 1024
+            assert connection.held_back or request.body.waiting <= 128 * 1024
             await asyncio.sleep(0)
-        assert not connection._held_back
+        assert not connection.held_back
         assert (await reader.read()).endswith(b"a" * 90_000)
 
 
@@ -330,7 +330,7 @@ async def test_a_caller_that_leaves_behind_what_it_sent_ahead_ends_its_request()
         writer.write(post(b"{}"))
         await running.service.began.wait()
         writer.write(post(b"{}") * 2000)
-        await eventually(lambda: connection._held_back)
+        await eventually(lambda: connection.held_back)
         writer.close()
         await running.service.closed.wait()
 
@@ -511,7 +511,7 @@ async def test_a_request_leaves_nothing_behind_but_its_connection() -> None:
 
 
 async def test_headers_that_never_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("router.http.connection._KEEP_ALIVE", 0.2)
+    monkeypatch.setattr("router.http.watch._KEEP_ALIVE", 0.2)
     async with connected() as (_, _, reader, writer):
         writer.write(b"GET /ping HTTP/1.1\r\nX: ")
         sending = asyncio.create_task(drip(writer))

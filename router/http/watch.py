@@ -1,0 +1,91 @@
+"""Looks from time to time whether a caller is still there, and reads what it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Protocol
+
+from router.http.reading import Reading, hang_up, has_left, unread
+
+logger = logging.getLogger("router.http")
+
+_KEEP_ALIVE = 75.0  # seconds; also how long the headers of a request may take
+_LOOKS = 8  # at what the other end has read, in the time that it has
+# Seconds, and a number: a silent other end that is gone is noticed within a minute.
+_PROBES = {
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 30,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 10,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 3,
+}
+
+
+class Watched(Protocol):
+    """A connection. `since`: when its request began, or when it had none any more."""
+
+    since: float
+    gave_up: bool
+
+    @property
+    def sent(self) -> int:
+        """Bytes, of all answers."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """It is in a request."""
+        ...
+
+    @property
+    def is_idle(self) -> bool: ...
+
+    @property
+    def held_back(self) -> bool:
+        """Nothing more is read."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Watch:
+    """`read_timeout`: seconds in which a caller has to read some of its answer; `longest`:
+    seconds for a whole request."""
+
+    __slots__ = ("_every", "_longest", "_loop", "_reading", "_timer", "_transport", "_watched")
+
+    def __init__(
+        self,
+        watched: Watched,
+        transport: asyncio.Transport,
+        *,
+        read_timeout: float,
+        longest: float,
+    ) -> None:
+        for (level, option), value in _PROBES.items():
+            transport.get_extra_info("socket").setsockopt(level, option, value)
+        self._watched, self._transport, self._longest = watched, transport, longest
+        self._loop = asyncio.get_running_loop()
+        self._reading = Reading(read_timeout, self._loop.time())
+        self._every = min(read_timeout, _KEEP_ALIVE) / _LOOKS
+        self._timer = self._loop.call_later(self._every, self._look)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        now, watched = self._loop.time(), self._watched
+        if watched.held_back and has_left(self._transport):  # nothing is read, so not its end
+            self._transport.abort()
+            return
+        stalled = self._reading.has_stalled(now, watched.sent, unread(self._transport))
+        if stalled or (watched.busy and now - watched.since >= self._longest):
+            watched.gave_up = True
+            name = "READ_TIMEOUT" if stalled else "REQUEST_TIMEOUT"
+            logger.info("an answer is not read: %s is over, the connection ends", name)
+            hang_up(self._transport)
+            return
+        if watched.is_idle and now - watched.since >= _KEEP_ALIVE:
+            watched.close()
+        self._timer = self._loop.call_later(self._every, self._look)
