@@ -34,16 +34,19 @@ class ChunkReader:
     def complete(self) -> bool:
         return self._next == _END
 
-    def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return what is data of the body, and what follows it. Raises `BrokenBody`.
+    def feed(self, data: bytes, at: int = 0) -> tuple[bytes, int]:
+        """Return what is data of the body, from `at` on, and where what follows it begins.
+        Raises `BrokenBody`.
 
         Of very many small chunks, only the first are read: where it is not `complete`, the
         rest is to be fed next.
         """
+        shift = 0
         if self._kept:
-            data, self._kept = self._kept + data, b""
+            shift = len(self._kept) - at
+            data, at, self._kept = self._kept + data[at:], 0, b""
         found: list[bytes] = []
-        at, size = 0, len(data)
+        size = len(data)
         for _ in range(_STEPS):
             if at >= size or self._next == _END:
                 break
@@ -55,13 +58,14 @@ class ChunkReader:
                 if not self._left:
                     self._next = _AFTER
                 continue
-            end = data.find(b"\r\n", at)
-            if end < 0 or end - at > _LONGEST_LINE:
+            end = data.find(b"\r\n", at, at + _LONGEST_LINE + 2)
+            if end < 0:
                 self._keep(data[at:])
-                return b"".join(found), b""
+                at = size
+                break
             self._take_line(data, at, end)
             at = end + 2
-        return b"".join(found), data[at:]
+        return b"".join(found), at - shift
 
     def _keep(self, line: bytes) -> None:
         if len(line) > _LONGEST_LINE or (self._next == _AFTER and line != b"\r"):

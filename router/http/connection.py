@@ -11,16 +11,16 @@ import logging
 from typing import Protocol, cast
 
 from router.errors import RouterError
+from router.http.ahead import Ahead
 from router.http.answers import Handler
 from router.http.http_request import HttpRequest
 from router.http.own_answers import refuse, tell_of_defect
-from router.http.request_head import RequestHead, end_of_head
+from router.http.request_head import RequestHead, breaks_before, end_of_head
 from router.http.watch import Watch
 from router.http.writing import send_whole
 
 logger = logging.getLogger("router.http")
 
-_MOST_KEPT = 128 * 1024  # bytes of a body that is not read, and of what is sent ahead
 _LINGER = 2.0  # seconds to read on after an early refusal, so that it is seen
 
 
@@ -50,18 +50,17 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_ahead",
         "_drained",
         "_lingering",
         "_loop",
         "_owner",
-        "_received",
         "_request",
         "_seen",
         "_task",
         "_transport",
         "_watch",
         "gave_up",
-        "held_back",
         "paused",
         "sent",
         "since",
@@ -69,13 +68,13 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, owner: ConnectionOwner) -> None:
         self._owner, self._loop = owner, asyncio.get_running_loop()
-        self._received, self._seen = b"", 0  # not parsed yet, and so much looked at in vain
+        self._seen = 0  # bytes of the next head that were looked at in vain
         self._request: HttpRequest | None = None  # in progress
         self._task: asyncio.Task[None] | None = None  # that answers it
         self._drained: asyncio.Future[None] | None = None
         self.sent = 0
         self._lingering: asyncio.TimerHandle | None = None  # ends it
-        self.paused = self.gave_up = self.held_back = False
+        self.paused = self.gave_up = False
 
     @property
     def busy(self) -> bool:
@@ -114,6 +113,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._ahead = Ahead(self._transport)
         self.since = self._loop.time()  # of the request, or that there is none
         owner = self._owner
         self._watch = Watch(
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
         del self._watch  # it refers back
         if self._lingering is not None:
             self._lingering.cancel()
-        self._received = b""
+        self._ahead.clear()
         if self._task is not None:
             self._task.cancel()
         self._owner.forget(self)
@@ -139,16 +139,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._lingering is not None:
             return
-        if self._request is not None:
-            data = self._request.body.feed(data)
-            if self._request.body.waiting > _MOST_KEPT:
-                self._hold_back()
-        if data:
-            self._received += data
-            if self._request is None:
-                self._begin()
-            elif len(self._received) > _MOST_KEPT:
-                self._hold_back()
+        self._ahead.add(data)
+        if self._request is None:
+            self._begin()
+        else:
+            self._request.body.has_come()
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -162,22 +157,23 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         """Begin with the next request, if its head is there."""
-        data = self._received
-        if data[0] < 32:
-            data = data.lstrip(b"\r\n")  # as old clients send behind a body
+        data, at = self._ahead.look()
+        if data[at] < 32 and (breaks := breaks_before(data, at)):
+            self._ahead.skip(breaks)
+            at += breaks
         try:
-            end = end_of_head(data, self._seen)
+            end = end_of_head(data, at, self._seen)
             if not end:
-                self._received, self._seen = data, len(data)
+                self._seen = self._ahead.size
                 return
-            head = RequestHead.read(data[:end])
+            head = RequestHead.read(data[at:end])
         except RouterError as error:
-            refuse(HttpRequest(RequestHead(), self), error)
+            refuse(HttpRequest(RequestHead(), self, self._ahead), error)
             self._close_late(None)
             return
         self._seen, self.since = 0, self._loop.time()
-        request = self._request = HttpRequest(head, self)
-        self._received = request.body.feed(data[end:])
+        self._ahead.skip(end - at)
+        request = self._request = HttpRequest(head, self, self._ahead)
         self._task = self._loop.create_task(self._answer(request))
 
     async def _answer(self, request: HttpRequest) -> None:
@@ -212,21 +208,19 @@ class Connection(asyncio.Protocol):
             self._close_late(request)
         else:
             self.since = self._loop.time()
-            self._received = request.body.feed(self._received)
-            if self._received:
+            request.body.pass_over()
+            if self._ahead.size:
                 self._begin()
-            self.read_on()
 
     def _close_late(self, request: HttpRequest | None) -> None:
-        """Where more of a body may come, take it in: else the kernel would drop the answer."""
+        """Where the caller may send more, take it in: else the kernel drops the answer."""
         if request is not None and request.body.complete:
-            self.close()
-            return
+            request.body.pass_over()
+            if not self._ahead.size:
+                self.close()
+                return
         self._lingering = self._loop.call_later(_LINGER, self._transport.close)
-        self._received = b""
-        if self.held_back:
-            self.held_back = False
-            self._transport.resume_reading()
+        self._ahead.clear()
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
@@ -251,13 +245,6 @@ class Connection(asyncio.Protocol):
     def stamp(self) -> str:
         return self._owner.stamp()
 
-    def read_on(self) -> None:
-        waiting = 0 if self._request is None else self._request.body.waiting
-        if self.held_back and max(waiting, len(self._received)) <= _MOST_KEPT:
-            self.held_back = False
-            self._transport.resume_reading()
-
-    def _hold_back(self) -> None:
-        if not self.held_back:
-            self.held_back = True
-            self._transport.pause_reading()
+    @property
+    def held_back(self) -> bool:
+        return self._ahead.held_back

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from router.access.rates import Usage
+from router.http.ahead import Ahead
 from router.http.headers import Headers
 from router.http.request_body import RequestBody
 from router.http.request_head import RequestHead
@@ -41,10 +42,6 @@ class Wire(Protocol):
 
     async def drained(self) -> None: ...
 
-    def read_on(self) -> None:
-        """What has come of the body was read."""
-        ...
-
     def stamp(self) -> str:
         """The two headers that say when and by what an answer was made."""
         ...
@@ -69,9 +66,9 @@ class HttpRequest:
         "wire",
     )
 
-    def __init__(self, head: RequestHead, wire: Wire) -> None:
+    def __init__(self, head: RequestHead, wire: Wire, ahead: Ahead) -> None:
         self.head, self.wire = head, wire
-        self.body = RequestBody(head.length)
+        self.body = RequestBody(head.length, ahead)
         self.keeps = head.keeps
         self.status = 0
         self.always: Mapping[str, str] = {}
@@ -95,12 +92,6 @@ class HttpRequest:
     @property
     def content_type(self) -> str:
         return self.head.headers.get("content-type").partition(";")[0].strip().lower()
-
-    async def read(self) -> bytes:
-        """More of the body; empty at its end. Raises `BrokenBody`."""
-        data = await self.body.read()
-        self.wire.read_on()
-        return data
 
     def ask_for_body(self) -> None:
         """Have a caller send it that waits for that (RFC 9110, 10.1.1)."""

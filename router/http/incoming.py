@@ -111,7 +111,7 @@ class BodyReader:
         last = bytearray()
         size = held = 0
         try:
-            while chunk := await request.read():
+            while chunk := await body.read():
                 size += len(chunk)
                 if size > self._limit:
                     raise self._too_large()

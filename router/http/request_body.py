@@ -4,81 +4,83 @@ from __future__ import annotations
 
 import asyncio
 
+from router.http.ahead import Ahead
 from router.http.chunks import BrokenBody, ChunkReader
 
 
 class RequestBody:
-    """`waiting`: bytes that have come and were not read. `length` None: in chunks.
+    """It begins `ahead`. `length` None: in chunks.
 
     Chunks are decoded as they are read, some in each turn of the loop: a request that is
     refused can have a body of a million chunks, at no cost.
     """
 
-    __slots__ = (
-        "_broken",
-        "_chunks",
-        "_left",
-        "_pieces",
-        "_rest",
-        "_waiter",
-        "complete",
-        "waiting",
-    )
+    __slots__ = ("_ahead", "_broken", "_chunks", "_left", "_waiter")
 
-    def __init__(self, length: int | None) -> None:
+    def __init__(self, length: int | None, ahead: Ahead) -> None:
+        self._ahead = ahead
         self._chunks = ChunkReader() if length is None else None
-        self._left = length or 0
-        self._pieces: list[bytes] = []  # as they came
-        self._rest = b""  # follows the chunks
+        self._left = length or 0  # bytes that were not read
         self._waiter: asyncio.Future[None] | None = None
         self._broken = False
-        self.waiting = 0
-        self.complete = length == 0
 
-    def feed(self, data: bytes) -> bytes:
-        """Take what is the body's; return what follows it."""
-        rest, self._rest = self._rest, b""
-        if self.complete:
-            return rest + data
-        if self._broken:
-            return b""
-        if self._chunks is None:
-            data, rest = data[: self._left], data[self._left :]
-            self._left -= len(data)
-            self.complete = not self._left
-        if data:
-            self._pieces.append(data)
-            self.waiting += len(data)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-        return rest
+    @property
+    def complete(self) -> bool:
+        """All of it has come; in chunks: and was read."""
+        if self._chunks is not None:
+            return self._chunks.complete
+        return self._left <= self._ahead.size
 
-    def take(self) -> bytes:
-        """All that has come."""
-        pieces, self._pieces, self.waiting = self._pieces, [], 0
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    async def read(self) -> bytes:
-        """What has come, once there is some; empty at the end. Raises `BrokenBody`."""
-        while not self.complete:
-            while not self._pieces:
-                await self._wait()
-            if self._chunks is None:
-                break
-            piece = self._decode(self._chunks)
-            if self.waiting:
-                await asyncio.sleep(0)
-            if piece:
-                return piece
-        return self.take()
+    @property
+    def waiting(self) -> int:
+        """Bytes that have come and were not read."""
+        if self._chunks is not None:
+            return 0 if self._chunks.complete else self._ahead.size
+        return min(self._left, self._ahead.size)
 
     @property
     def in_chunks(self) -> bool:
         return self._chunks is not None
 
-    async def _wait(self) -> None:
+    def has_come(self) -> None:
+        """More is `ahead`."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def take(self) -> bytes:
+        """All that has come of a body that is not in chunks."""
+        data = self._ahead.take(self._left)
+        self._left -= len(data)
+        return data
+
+    def pass_over(self) -> None:
+        """What nobody has read of a body that has come."""
+        if self._left:
+            self._ahead.skip(self._left)
+            self._left = 0
+
+    async def read(self) -> bytes:
+        """What has come, once there is some; empty at the end. Raises `BrokenBody`."""
+        if self._chunks is not None:
+            return await self._read_chunks(self._chunks)
+        while self._left and not self._ahead.size:
+            await self._wait()
+        return self.take()
+
+    async def _read_chunks(self, chunks: ChunkReader) -> bytes:
         if self._broken:
             raise BrokenBody
+        while not chunks.complete:
+            while not self._ahead.size:
+                await self._wait()
+            piece = self._decode(chunks)
+            if self.waiting:
+                await asyncio.sleep(0)
+            if piece:
+                return piece
+        return b""
+
+    async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
         try:
             await self._waiter
@@ -86,14 +88,11 @@ class RequestBody:
             self._waiter = None
 
     def _decode(self, chunks: ChunkReader) -> bytes:
+        data, at = self._ahead.look()
         try:
-            piece, rest = chunks.feed(self.take())
+            piece, end = chunks.feed(data, at)
         except BrokenBody:
             self._broken = True
             raise
-        self.complete = chunks.complete
-        if self.complete:
-            self._rest = rest
-        elif rest:
-            self._pieces, self.waiting = [rest], len(rest)
+        self._ahead.skip(end - at)
         return piece

@@ -20,6 +20,7 @@ _LONGEST_FIELD = 8190  # bytes of one line
 _MOST_FIELDS = 128
 # What can't become a head any more: a caller that speaks another protocol is told at once.
 _HOPELESS = re.compile(rb"\A[^A-Z]|(?<!\r)\n|\0")
+_BREAKS = re.compile(rb"[\r\n]+")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _VERSIONS = {b" HTTP/1.1": True, b" HTTP/1.0": False}
 
@@ -108,21 +109,28 @@ class RequestHead:
         self._complete = True
 
 
-def end_of_head(data: bytes, seen: int) -> int:
-    """Where the head ends that `data` begins with; 0: it has not come whole.
+def breaks_before(data: bytes, at: int) -> int:
+    """How many bytes of line breaks come first: old clients send them behind a body."""
+    found = _BREAKS.match(data, at)
+    return found.end() - at if found else 0
 
-    `seen`: how many of the bytes were looked at before. Raises `HeadersTooLarge`, and
+
+def end_of_head(data: bytes, at: int, seen: int) -> int:
+    """Where the head ends that begins `at`; 0: it has not come whole.
+
+    `seen`: how many of its bytes were looked at before. Raises `HeadersTooLarge`, and
     `InvalidRequest` where it can't become a head any more.
     """
-    end = data.find(_END, max(0, seen - 3))
-    if max(end, len(data) if end < 0 else 0) > _MOST_HEAD:
-        raise _too_large()
+    end = data.find(_END, at + max(0, seen - 3), at + _MOST_HEAD + len(_END))
     if end < 0:
-        if _HOPELESS.search(data, max(0, seen - 1)):
+        if len(data) - at > _MOST_HEAD:
+            raise _too_large()
+        if _HOPELESS.search(data[at:], max(0, seen - 1)):
             raise not_http()
         return 0
-    if data.count(b"\n", 0, end) > _MOST_FIELDS or (
-        end > _LONGEST_FIELD and max(map(len, data[:end].split(b"\r\n"))) > _LONGEST_FIELD
+    if data.count(b"\n", at, end) > _MOST_FIELDS or (
+        end - at > _LONGEST_FIELD
+        and max(map(len, data[at:end].split(b"\r\n"))) > _LONGEST_FIELD
     ):
         raise _too_large()
     return end + len(_END)

@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from router.http import incoming as bodies
+from router.http.ahead import Ahead
 from router.http.chunks import BrokenBody
 from router.http.headers import Headers
 from router.http.http_request import HttpRequest
@@ -137,18 +138,46 @@ async def test_a_body_of_tiny_chunks_is_kept_in_few_pieces() -> None:
     assert len(seen.body) <= len(body) / 65536 + 1
 
 
+class Source:
+    def __init__(self) -> None:
+        self.reads = True
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
+
+
+def ahead(data: bytes = b"", source: Source | None = None) -> Ahead:
+    waiting = Ahead(source or Source())
+    if data:
+        waiting.add(data)
+    return waiting
+
+
 async def test_chunks_are_not_looked_at_before_they_are_read() -> None:
     """Else callers without a key could have the router decode millions of them."""
-    body = RequestBody(None)
-    assert body.feed(b"no chunk\r\n") == b""
+    body = RequestBody(None, ahead(b"no chunk\r\n"))
     assert body.waiting == len(b"no chunk\r\n")
-    with pytest.raises(BrokenBody):
-        await body.read()
+    for _ in range(2):
+        with pytest.raises(BrokenBody):
+            await body.read()
+
+
+async def test_more_is_read_where_all_that_came_was_no_data() -> None:
+    trailer, source = b"a:" + b"x" * 4094 + b"\r\n", Source()
+    waiting = ahead(b"0\r\n" + trailer * 32, source)
+    assert not source.reads
+    reading = asyncio.create_task(RequestBody(None, waiting).read())
+    await eventually(lambda: source.reads)
+    assert not reading.done()
+    reading.cancel()
 
 
 async def test_tiny_chunks_are_decoded_in_many_turns_of_the_loop() -> None:
-    body, turns = RequestBody(None), 0
-    body.feed(b"1\r\na\r\n" * 40_000 + b"0\r\n\r\nnext")
+    waiting = ahead(b"1\r\na\r\n" * 40_000 + b"0\r\n\r\nnext")
+    body, turns = RequestBody(None, waiting), 0
 
     async def read() -> bytes:
         data = b""
@@ -161,44 +190,51 @@ async def test_tiny_chunks_are_decoded_in_many_turns_of_the_loop() -> None:
         turns += 1
         await asyncio.sleep(0)
     assert await reading == b"a" * 40_000
-    assert body.feed(b" request") == b"next request"
+    assert waiting.take(100) == b"next"
     assert turns >= 40
 
 
-class SlowRequest:
-    """Of a request, what a `BodyReader` looks at. Notes each chunk that is read."""
+class JsonRequest:
+    """Of a request, what a `BodyReader` looks at."""
 
     content_type = "application/json"
 
-    def __init__(self, chunks: int, notes: list[str]) -> None:
-        self._chunks, self._notes = chunks, notes
-        self.head, self.headers, self.body = RequestHead(), Headers(), RequestBody(None)
+    def __init__(self, body: RequestBody) -> None:
+        self.head, self.headers, self.body = RequestHead(), Headers(), body
 
     def ask_for_body(self) -> None:
         pass
 
+
+class LargeChunks(RequestBody):
+    """Notes each that is read."""
+
+    def __init__(self, chunks: int, notes: list[str]) -> None:
+        super().__init__(None, ahead())
+        self._to_come, self._notes = chunks, notes
+
     async def read(self) -> bytes:
-        if not self._chunks:
+        if not self._to_come:
             return b""
-        self._chunks -= 1
+        self._to_come -= 1
         self._notes.append("chunk")
         return b" " * 1024 * 1024
 
 
-class ChunkedRequest(SlowRequest):
+class TinyChunks(RequestBody):
     def __init__(self, chunks: int, notes: list[str]) -> None:
-        super().__init__(chunks, notes)
-        self.body.feed(b"1\r\n1\r\n" * chunks + b"0\r\n\r\n")
+        super().__init__(None, ahead(b"1\r\n1\r\n" * chunks + b"0\r\n\r\n"))
+        self._notes = notes
 
     async def read(self) -> bytes:
-        data = await self.body.read()
+        data = await super().read()
         self._notes.append("chunk")
         return data
 
 
 async def test_a_callers_tiny_chunks_are_decoded_some_in_each_turn_of_the_loop() -> None:
     reader, notes = bodies.BodyReader(32 * 1024 * 1024, 60.0), list[str]()
-    requests = [cast("HttpRequest", ChunkedRequest(20_000, notes)) for _ in range(8)]
+    requests = [cast("HttpRequest", JsonRequest(TinyChunks(20_000, notes))) for _ in range(8)]
     reading = [asyncio.create_task(reader.read_json(request, "a")) for request in requests]
     while not all(task.done() for task in reading):
         notes.append("turn")
@@ -210,7 +246,7 @@ async def test_a_callers_tiny_chunks_are_decoded_some_in_each_turn_of_the_loop()
 
 async def test_a_callers_large_bodies_are_read_a_chunk_in_each_turn_of_the_loop() -> None:
     reader, notes = bodies.BodyReader(32 * 1024 * 1024, 60.0), list[str]()
-    requests = [cast("HttpRequest", SlowRequest(5, notes)) for _ in range(8)]
+    requests = [cast("HttpRequest", JsonRequest(LargeChunks(5, notes))) for _ in range(8)]
     reading = [asyncio.create_task(reader.read_json(request, "a")) for request in requests]
     while not all(task.done() for task in reading):
         notes.append("turn")

@@ -19,8 +19,8 @@ def read(*pieces: bytes) -> tuple[bytes, bytes, bool]:
         if reader.complete:
             rest += piece
         else:
-            data, rest = reader.feed(piece)
-            body += data
+            data, end = reader.feed(piece)
+            body, rest = body + data, piece[end:]
     return body, rest, reader.complete
 
 

@@ -1,0 +1,76 @@
+"""What came on a connection and was not used yet, within a bound."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+_MOST_KEPT = 128 * 1024  # bytes, and what comes in one piece with the last of them
+_MOST_PIECES = 64  # each is an object, which can be larger than what it holds
+
+
+class Pausable(Protocol):
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class Ahead:
+    """Bytes in the order in which they came. Beyond a bound, no more are read until some of
+    them are used.
+
+    What is used is passed over, not cut off: a caller can send thousands of requests ahead,
+    and to copy what follows each of them would take the square of the time.
+    """
+
+    __slots__ = ("_at", "_data", "_more", "_source", "held_back", "size")
+
+    def __init__(self, source: Pausable) -> None:
+        self._source = source
+        self._data, self._at = b"", 0  # used up to there
+        self._more: list[bytes] = []  # follows
+        self.size = 0
+        self.held_back = False
+
+    def add(self, data: bytes) -> None:
+        if not self.size:
+            self._data, self._at = data, 0
+        else:
+            self._more.append(data)
+            if len(self._more) >= _MOST_PIECES:
+                self.look()
+        self.size += len(data)
+        if self.size > _MOST_KEPT and not self.held_back:
+            self.held_back = True
+            self._source.pause_reading()
+
+    def look(self) -> tuple[bytes, int]:
+        """Bytes, and where in them those begin that were not used."""
+        if self._more:
+            self._data = b"".join((memoryview(self._data)[self._at :], *self._more))
+            self._at, self._more = 0, []
+        return self._data, self._at
+
+    def skip(self, count: int) -> None:
+        if self._more:
+            self.look()
+        self._at += count
+        self.size -= count
+        if not self.size:
+            self._data, self._at = b"", 0
+        self._read_on()
+
+    def take(self, most: int) -> bytes:
+        data, at = self.look()
+        if at or most < len(data):
+            data = data[at : at + most]
+        self.skip(len(data))
+        return data
+
+    def clear(self) -> None:
+        self._data, self._at, self._more, self.size = b"", 0, [], 0
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self.held_back and self.size <= _MOST_KEPT:
+            self.held_back = False
+            self._source.resume_reading()
