@@ -15,6 +15,7 @@ from router.http.ahead import Ahead
 from router.http.answers import Handler
 from router.http.http_request import HttpRequest
 from router.http.own_answers import refuse, tell_of_defect
+from router.http.reading import hang_up
 from router.http.request_head import RequestHead, breaks_before, end_of_head
 from router.http.watch import Watch
 from router.http.writing import send_whole
@@ -51,6 +52,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_ahead",
+        "_answered",
         "_drained",
         "_lingering",
         "_loop",
@@ -71,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._seen = 0  # bytes of the next head that were looked at in vain
         self._request: HttpRequest | None = None  # in progress
         self._task: asyncio.Task[None] | None = None  # that answers it
+        self._answered = False  # but not all was sent
         self._drained: asyncio.Future[None] | None = None
         self.sent = 0
         self._lingering: asyncio.TimerHandle | None = None  # ends it
@@ -82,12 +85,16 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        return self.is_spare and self._lingering is None
+        return not (self._task or self._lingering or self._transport.is_closing())
 
     @property
     def is_spare(self) -> bool:
-        """It is in no request; at most it waits for its caller to see a refusal."""
-        return not (self._task or self._transport.is_closing())
+        """It is in no request, or its caller sent more of them ahead and does not read the
+        answer."""
+        if self._transport.is_closing():
+            return False
+        request = self._request
+        return request is None or (self._answered and self._ahead.size > request.body.waiting)
 
     @property
     def ends(self) -> bool:
@@ -108,6 +115,13 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def give_way(self) -> None:
+        """End it for another."""
+        if self._task is None:
+            self.close()
+        else:
+            hang_up(self._transport)
 
     # --- the transport's calls -------------------------------------------------------
 
@@ -171,7 +185,7 @@ class Connection(asyncio.Protocol):
             refuse(HttpRequest(RequestHead(), self, self._ahead), error)
             self._close_late(None)
             return
-        self._seen, self.since = 0, self._loop.time()
+        self._seen, self.since, self._answered = 0, self._loop.time(), False
         self._ahead.skip(end - at)
         request = self._request = HttpRequest(head, self, self._ahead)
         self._task = self._loop.create_task(self._answer(request))
@@ -182,6 +196,7 @@ class Connection(asyncio.Protocol):
             answer = await self._owner.handler(request)
             if answer is not None:
                 send_whole(request, answer.status, answer.headers, answer.body)
+            self._answered = True
             while self.paused:
                 await self.drained()
             whole = True

@@ -14,7 +14,7 @@ from router.http.connection import Connection
 class Connections:
     """Makes connections, as the loop's `create_server` asks.
 
-    Beyond `most`, the oldest that wait for a request are closed. The rest is as
+    Beyond `most`, the oldest that make no work are closed. The rest is as
     `ConnectionOwner` says.
     """
 
@@ -75,8 +75,8 @@ class Connections:
                 connection.abort()
 
     def _make_room(self) -> None:
-        """Hang up the oldest connection that is in no request: at worst the new one."""
+        """End the oldest connection that makes no work: at worst the new one."""
         for connection in self._open:
             if connection.is_spare:
-                connection.close()
+                connection.give_way()
                 return

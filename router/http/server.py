@@ -42,7 +42,7 @@ class HttpServer:
     * `request_timeout`: seconds. The service keeps it by itself; here it bounds callers that
       read their answer slowly.
     * `read_timeout`: seconds in which a caller has to read some of its answer.
-    * `max_connections`: beyond it, the oldest that wait for a request are closed.
+    * `max_connections`: beyond it, the oldest that make no work are closed.
     * `sites`: the hosts and web pages that the operator allows. Where the server listens on
       loopback is found out at `start`.
     * `operator`: routes for the operator alone, who has `admin_key`. Without it, the operator

@@ -70,7 +70,7 @@ GUARDS = (
     ),
     Guard(
         "No connection with a request is closed for another",
-        "router.http.connection:Connection.is_idle",
+        "router.http.connection:Connection.is_spare",
         body("return not self._transport.is_closing()"),
         _TEST + "a_connection_with_a_request_is_not_closed_for_another",
     ),

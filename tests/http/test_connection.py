@@ -335,6 +335,34 @@ async def test_a_caller_that_leaves_behind_what_it_sent_ahead_ends_its_request()
         await running.service.closed.wait()
 
 
+@pytest.mark.parametrize(
+    ("sent", "gives_way"),
+    [
+        (b"GET /ping HTTP/1.1\r\n\r\n", False),
+        (b"GET /ping HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", False),
+        (b"GET /ping HTTP/1.1\r\n\r\n" * 2, True),
+    ],
+)
+async def test_answers_to_requests_sent_ahead_that_are_not_read_keep_no_place_from_others(
+    sent: bytes, gives_way: bool
+) -> None:
+    async def large(_: HttpRequest) -> HttpAnswer:
+        return HttpAnswer(200, body=b"x" * LARGE)
+
+    async with connected(max_connections=1) as (running, connection, _, writer):
+        (server,) = running.server._servers
+        server.handler = large
+        writer.write(sent)
+        await eventually(lambda: connection.paused)
+        another, its = await asyncio.open_connection("127.0.0.1", running.port)
+        its.write(LAST)
+        served = await another.read(12)
+        assert served == (b"HTTP/1.1 200" if gives_way else b"")
+        assert connection.over == gives_way
+        its.transport.abort()
+        writer.transport.abort()
+
+
 async def test_a_connection_that_ended_is_not_kept_for_what_might_have_come() -> None:
     async with connected() as (running, connection, reader, writer):
         writer.write(f"POST /nowhere HTTP/1.1\r\n{JSON}Content-Length: 9\r\n\r\n".encode())
