@@ -88,7 +88,7 @@ class Admin:
     async def state(self) -> bytes:
         """The worker's state, as JSON."""
         usage = await self._disk.look()
-        return to_json(self._written(self._pool.report(), usage, self._wall()))
+        return to_json(self._written(self._pool.view.report(), usage, self._wall()))
 
     def _written(self, status: PoolStatus, usage: DiskUsage | None, now: float) -> Json:
         rates = self._recent.tokens_a_second(now)
@@ -122,7 +122,7 @@ class Admin:
         while True:
             last, usage = self._closed, await self._disk.look()
             began = time.perf_counter()
-            happened, status, now = listener.take(), self._pool.report(), self._wall()
+            happened, status, now = listener.take(), self._pool.view.report(), self._wall()
             state = self._written(status, usage, now)
             written = _event("state", state)
             took = time.perf_counter() - began
@@ -168,7 +168,7 @@ class Admin:
 
     def known(self, name: str) -> str:
         """The repository of a model that a state shows, by any of its names; else nothing."""
-        shown = self._pool.report().report.engines
+        shown = self._pool.view.report().report.engines
         meant = self._names.meant(name, (one.spec for one in shown))
         return meant[0].model.repo_id if meant else ""
 
@@ -204,7 +204,7 @@ class Admin:
         self._leave()
 
     def _meant(self, name: str) -> list[EngineReport]:
-        shown = self._pool.report().report.engines
+        shown = self._pool.view.report().report.engines
         meant = self._names.meant(name, (one.spec for one in shown))
         if not meant:
             raise ModelNotFound(
@@ -224,7 +224,7 @@ class Admin:
 
     def _shown(self, keys: Collection[EngineKey]) -> bytes:
         """These engines, as a state shows them now."""
-        status = self._pool.report()
+        status = self._pool.view.report()
         shift = self._wall() - status.report.now
         engines = [one for one in status.report.engines if one.key in keys]
         shown = [self._writer.engine(one, status, shift) for one in engines]

@@ -72,7 +72,7 @@ class Assembly:
 
         background: list[Work] = [
             partial(watch, self._clock, thawed),
-            *disk.kept_in_order(pool, own.downloads),
+            *disk.kept_in_order(pool.view, pool.forget_snapshot, own.downloads),
             partial(own.history.run, pool.learned),
         ]
         upstream = HttpUpstream()
@@ -95,7 +95,7 @@ class Assembly:
             catalog=self._configuration.catalog,
             credentials=self._configuration.credentials,
             allowed=self._settings.allowed_models,
-            running=pool.running,
+            running=pool.view.running,
             clock=self._clock,
             keys=self._keys,
         )

@@ -62,10 +62,11 @@ class OperatorParts:
         metrics = self._witnesses.metrics
         metrics.name_operators(repositories(self._configuration.catalog))
         self._stack.enter_context(pool.watch(metrics.pool, usual=False))
-        gauges = PoolGauges(pool.report, lambda: pool.downloaded, metrics.label)
+        view = pool.view
+        gauges = PoolGauges(view.report, lambda: view.downloaded, metrics.label)
 
         def targets() -> Iterator[ScrapedEngine]:
-            for spec, engine in pool.ready():
+            for spec, engine in view.ready():
                 if has_metrics(spec.flags):
                     label = metrics.label(spec.model.repo_id)
                     yield ScrapedEngine(label, engine.url, engine.door_key)

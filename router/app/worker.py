@@ -107,7 +107,7 @@ class Worker:
 
     def report(self) -> PoolStatus:
         """The state of every engine. Of an open worker."""
-        return self._opened.pool.report()
+        return self._opened.pool.view.report()
 
     async def drain(self) -> int:
         """Let requests end, then stop every engine; return the process's exit status."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.downloads.downloader import SnapshotDownloader
-from router.downloads.eviction import SnapshotEviction
+from router.downloads.eviction import SnapshotEviction, SnapshotUse
 from router.downloads.last_used import ALL, PRIVATE, PUBLIC, UNFINISHED, LastUsed
 from router.downloads.operators import OperatorsSnapshots
-from router.downloads.removal import SnapshotRemoval, SnapshotUse
+from router.downloads.removal import SnapshotRemoval
 from router.downloads.retention import PrivateModelRetention
 from router.downloads.space import DiskSpace, free_space, reserve_of
 from router.models import ModelRef
@@ -67,22 +67,25 @@ class Disk:
         return DiskUsage(used, self._budget, free, reserve)
 
     def kept_in_order(
-        self, pool: SnapshotUse, downloads: SnapshotDownloader
+        self,
+        use: SnapshotUse,
+        forget: Callable[[str, str], bool],
+        downloads: SnapshotDownloader,
     ) -> Iterator[Callable[[], Awaitable[None]]]:
-        """The work that goes on in the background."""
+        """The work that goes on in the background. `forget`: see `SnapshotRemoval`."""
         cache = self._cache
         records = (self.private, self.last_used, self.unfinished, self.public)
-        removal = SnapshotRemoval(cache, pool=pool, downloads=downloads, records=records)
+        removal = SnapshotRemoval(cache, forget=forget, downloads=downloads, records=records)
         self.space.room_maker = self._eviction = eviction = SnapshotEviction(
             cache,
             last_used=self.last_used,
             unfinished=self.unfinished,
-            pool=pool,
+            use=use,
             removal=removal,
             operators=self._operators,
         )
         yield eviction.run
         if self._private_ttl is not None:
             yield PrivateModelRetention(
-                self.private, ttl=self._private_ttl, pool=pool, removal=removal
+                self.private, ttl=self._private_ttl, unused_for=use.unused_for, removal=removal
             ).run

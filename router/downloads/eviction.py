@@ -14,10 +14,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from router.downloads.last_used import LastUsed
 from router.downloads.operators import OperatorsSnapshots
-from router.downloads.removal import SnapshotRemoval, SnapshotUse
+from router.downloads.removal import SnapshotRemoval
 from router.downloads.snapshots import WITHDRAWN, Snapshots
 from router.downloads.space import Commit
 from router.models import EngineKey
@@ -42,6 +43,14 @@ class Stored:
         return f"{self.repo_id}@{self.commit[:12]}"
 
 
+class SnapshotUse(Protocol):
+    """What is needed of the engine pool."""
+
+    def unused_for(self) -> Mapping[EngineKey, float]: ...
+
+    def in_use(self) -> Collection[Commit]: ...
+
+
 class SnapshotEviction:
     """Implements `router.downloads.space.RoomMaker` for one Hub cache directory."""
 
@@ -51,7 +60,7 @@ class SnapshotEviction:
         *,
         last_used: LastUsed,
         unfinished: LastUsed,
-        pool: SnapshotUse,
+        use: SnapshotUse,
         removal: SnapshotRemoval,
         operators: OperatorsSnapshots,
     ) -> None:
@@ -59,7 +68,7 @@ class SnapshotEviction:
         begun and did not end."""
         self._snapshots = Snapshots(cache)
         self._last_used, self._unfinished = last_used, unfinished
-        self._pool, self._removal, self._operators = pool, removal, operators
+        self._use, self._removal, self._operators = use, removal, operators
         self._in_use: frozenset[Commit] = frozenset()
 
     async def run(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
@@ -93,9 +102,9 @@ class SnapshotEviction:
                 needed -= sum(size for path, size in one.files.items() if not path.exists())
 
     async def _record(self) -> None:
-        unused = self._pool.unused_for()
+        unused = self._use.unused_for()
         self._operators.note(unused)
-        self._in_use = frozenset(self._pool.in_use())
+        self._in_use = frozenset(self._use.in_use())
         await asyncio.to_thread(self._update, unused)
 
     def _update(self, unused: Mapping[EngineKey, float]) -> None:

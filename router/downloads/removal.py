@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 from router.downloads.downloader import SnapshotDownloader
 from router.downloads.last_used import LastUsed
 from router.downloads.snapshots import Snapshots
 from router.downloads.volume_lock import LockContender
-from router.models import EngineKey
 from router.tasks import finish
-
-
-class SnapshotUse(Protocol):
-    """What is needed of the engine pool."""
-
-    def unused_for(self) -> Mapping[EngineKey, float]: ...
-
-    def in_use(self) -> Collection[tuple[str, str]]: ...
-
-    def forget_snapshot(self, repo_id: str, commit: str) -> bool: ...
 
 
 class SnapshotRemoval:
@@ -34,13 +22,15 @@ class SnapshotRemoval:
         self,
         cache: Path,
         *,
-        pool: SnapshotUse,
+        forget: Callable[[str, str], bool],
         downloads: SnapshotDownloader,
         records: Collection[LastUsed],
     ) -> None:
-        """`records`: those that go with a snapshot."""
+        """`forget`: has the engine pool forget a snapshot, and says whether it has.
+
+        `records`: those that go with a snapshot."""
         self._snapshots, self._records = Snapshots(cache), records
-        self._pool, self._downloads = pool, downloads
+        self._forget, self._downloads = forget, downloads
         # By repository. Kept between two calls, because a contender needs many polls to
         # declare a lock's holder dead.
         self._contenders: dict[str, LockContender] = {}
@@ -64,7 +54,7 @@ class SnapshotRemoval:
         # No await between the three: a request that arrives later waits for the lock.
         if self._downloads.is_busy(repo_id, commit):
             return False
-        if not self._pool.forget_snapshot(repo_id, commit):
+        if not self._forget(repo_id, commit):
             return False
         gone = False
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from router.downloads.last_used import LastUsed
-from router.downloads.removal import SnapshotRemoval, SnapshotUse
+from router.downloads.removal import SnapshotRemoval
 from router.models import EngineKey
 
 _log = logging.getLogger(__name__)
@@ -28,12 +28,13 @@ class PrivateModelRetention:
         last_used: LastUsed,
         *,
         ttl: float,
-        pool: SnapshotUse,
+        unused_for: Callable[[], Mapping[EngineKey, float]],
         removal: SnapshotRemoval,
     ) -> None:
-        """`last_used`: of private models alone. `ttl` is in seconds."""
+        """`last_used`: of private models alone. `ttl` is in seconds. `unused_for`: the seconds
+        for which no request has used each model of the pool."""
         self._last_used, self._ttl = last_used, ttl
-        self._pool, self._removal = pool, removal
+        self._unused_for, self._removal = unused_for, removal
 
     async def run(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Sweep periodically, forever."""
@@ -46,7 +47,7 @@ class PrivateModelRetention:
 
     async def sweep(self) -> None:
         """Remove every model that is due. Raises `OSError`."""
-        for repo_id, commit in await asyncio.to_thread(self._due, self._pool.unused_for()):
+        for repo_id, commit in await asyncio.to_thread(self._due, self._unused_for()):
             recently_used = partial(self._recently_used, repo_id, commit)
             gone = await self._removal.remove(
                 repo_id, commit, recently_used, abandoned_after=self._ttl

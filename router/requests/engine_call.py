@@ -178,7 +178,7 @@ class EngineCall:
             return Progress("authorizing")
         if self._lease is not None and self._lease.is_granted:
             return Progress("generating")
-        forecast, download = self._access.pool.forecast(self._authorized.spec.key)
+        forecast, download = self._access.pool.view.forecast(self._authorized.spec.key)
         stage = _STAGES.get(forecast.reason, "queued")
         return Progress(stage, download.done, download.total, forecast.seconds, str(forecast))
 

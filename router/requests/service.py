@@ -63,7 +63,10 @@ class Service:
         self._settings, self._catalog, self._admission = settings, catalog, admission
         self._pool, self._clock = pool, clock
         self._authorizer = Authorizer(settings, admission, flags, salt)
-        self._silence, self._listing = silence, ModelListing(catalog, admission, pool.known)
+        self._silence, self._listing = (
+            silence,
+            ModelListing(catalog, admission, pool.view.known),
+        )
         self._parser = Parser(aside, settings.media_domains, settings.max_body_bytes)
         self._local_paths = {str(settings.hf_hub_cache)}
         self.note_directories()
@@ -109,8 +112,8 @@ class Service:
 
     def loaded(self) -> Sequence[LoadedModel]:
         """The models that answer at once, the latest started last."""
-        length = self._pool.context_length
-        return [LoadedModel(spec, length(spec.key)) for spec in self._pool.loaded()]
+        view = self._pool.view
+        return [LoadedModel(one, view.context_length(one.key)) for one in view.loaded()]
 
     async def models(self, hf_token: str | None, caller: str = "") -> Sequence[ModelCard]:
         """The operator's models, and the loaded ones that this caller may use."""

@@ -171,8 +171,8 @@ async def test_without_listeners_the_pool_tells_nobody(
 ) -> None:
     async with admin.listening() as listener:
         await listener.next()
-        assert pool.pool._watchers
-    assert not pool.pool._watchers
+        assert pool.pool._passes._watchers
+    assert not pool.pool._passes._watchers
 
 
 async def test_a_listener_hears_the_end_of_the_worker(

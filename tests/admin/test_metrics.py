@@ -125,7 +125,7 @@ def test_the_document_lists_each_metric() -> None:
     text = Path("docs/observability.md").read_text()
     table = set(re.findall(r"`(router_\w+)`", text.partition("## Metrics")[2]))
     pool = PoolHarness()
-    gauges = PoolGauges(pool.pool.report, lambda: 0, label=str)
+    gauges = PoolGauges(pool.pool.view.report, lambda: 0, label=str)
     requests = RequestGauges(lambda: 0, lambda: (0, 0))
     facts = WorkerFacts(0.0, ready=True, leaving=False, max_queue=9, max_loaded=2)
     worker = worker_gauges(facts, DiskUsage(10, None, 90, 5))

@@ -53,10 +53,10 @@ class House:
             cache,
             last_used=self.last_used,
             unfinished=self.unfinished,
-            pool=self.pool,
+            use=self.pool,
             removal=SnapshotRemoval(
                 cache,
-                pool=self.pool,
+                forget=self.pool.forget_snapshot,
                 downloads=self.downloads,
                 records=[self.last_used, self.unfinished],
             ),

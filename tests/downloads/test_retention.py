@@ -56,9 +56,12 @@ class House:
         self.retention = PrivateModelRetention(
             self.last_used,
             ttl=TTL,
-            pool=self.pool,
+            unused_for=self.pool.unused_for,
             removal=SnapshotRemoval(
-                cache, pool=self.pool, downloads=self.downloads, records=[self.last_used]
+                cache,
+                forget=self.pool.forget_snapshot,
+                downloads=self.downloads,
+                records=[self.last_used],
             ),
         )
 

@@ -17,7 +17,7 @@ GUARDS = (
     Guard(
         "After a defect in the pool, later requests are refused",
         "router.pool.pool:EnginePool._begin",
-        never("_broken"),
+        never("broken"),
         _TEST + "after_a_defect_every_request_is_told_and_the_worker_leaves[an_arrival]",
     ),
     Guard(

@@ -118,7 +118,7 @@ GUARDS = (
     Guard(
         "A model that an engine uses stays on the disk",
         "router.downloads.removal:SnapshotRemoval.remove",
-        never("forget_snapshot"),
+        never("_forget"),
         _EVICTION + "what_an_engine_uses_stays",
     ),
     Guard(

@@ -42,7 +42,7 @@ GUARDS = (
     Guard(
         "Files in use are not removed",
         "router.downloads.removal:SnapshotRemoval.remove",
-        never("forget_snapshot"),
+        never("_forget"),
         _REMOVED + "a_loaded_but_unused_model_is_removed_once_its_engine_is_gone",
     ),
     Guard(

@@ -173,16 +173,16 @@ async def test_a_waiting_request_hears_first_of_its_download_and_then_of_its_sta
 ) -> None:
     harness = pool_harness(stack)
     key = spec("a").key
-    assert str(harness.pool.forecast(key)[0]) == "queued"
+    assert str(harness.pool.view.forecast(key)[0]) == "queued"
     harness.call(spec("a"))
     await settle()
     harness.clock.advance(10.0)
     harness.downloader.tell("a", 51, 101)
-    fetching, download = harness.pool.forecast(key)
+    fetching, download = harness.pool.view.forecast(key)
     assert (fetching.reason, download) == (Reason.FETCHING, Download(51, 101, 10.0, rate=5.0))
     harness.downloader.finish("a")
     await settle()
-    starting, download = harness.pool.forecast(key)
+    starting, download = harness.pool.view.forecast(key)
     assert (starting.reason, download) == (Reason.STARTING, Download())
     assert fetching.seconds == pytest.approx(10.0 + (starting.seconds or 0.0))
 
@@ -245,7 +245,7 @@ async def test_a_callers_request_does_not_change_how_the_operators_model_runs(
     await settle()
     assert operators.lease
     assert isinstance(stranger.error, NoRoom)
-    assert harness.pool.loaded() == [listed]
+    assert harness.pool.view.loaded() == [listed]
 
 
 def test_timers_that_are_due_at_once_work_with_uvloop() -> None:

@@ -85,7 +85,7 @@ async def test_files_that_only_a_spare_process_needs_may_be_removed(
     await settle()
     assert harness.state("often") is State.FETCHED
     assert "org/often" in harness.launcher.waiting
-    assert ("org/often", often.model.commit) not in harness.pool.in_use()
+    assert ("org/often", often.model.commit) not in harness.pool.view.in_use()
     assert harness.pool.forget_snapshot("org/often", often.model.commit)
     await settle()
     assert "org/often" not in harness.launcher.waiting

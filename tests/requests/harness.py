@@ -76,7 +76,7 @@ class ServiceHarness:
             catalog=models,
             credentials=Credentials.read(settings, models, environ),
             allowed=settings.allowed_models,
-            running=self.pool.running,
+            running=self.pool.view.running,
             clock=self.clock,
         )
         self.service = Service(

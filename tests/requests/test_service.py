@@ -294,7 +294,7 @@ async def test_the_list_says_what_a_request_for_an_operators_model_has_to_expect
         d.launcher.ready("model")
         await asking
         assert await shown(d) == ("loaded", 1646263744)
-        d.pool.unload(d.pool.loaded()[0].key)
+        d.pool.unload(d.pool.view.loaded()[0].key)
         await settle()
         assert await shown(d) == ("unloaded", 1646263744)
 
@@ -458,4 +458,4 @@ async def test_a_preloaded_model_is_up_before_anybody_asks() -> None:
     async with serving_fakes(MODEL_NAME="org/model") as d:
         (model,) = catalog(Settings.from_environ({"MODEL_NAME": "org/model"})).models
         await d.service.preload(model)
-        assert [spec.model.repo_id for spec in d.pool.loaded()] == ["org/model"]
+        assert [spec.model.repo_id for spec in d.pool.view.loaded()] == ["org/model"]
