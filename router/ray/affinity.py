@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from typing import Any
 
 from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
 
@@ -25,7 +27,6 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
         """`at_random`: by chance, to compare with."""
         self._fleet, self._at_random = Fleet(), at_random
         self._published: dict[str, object] = {}
-        self._sent: dict[str, tuple[str, str]] = {}  # by the request: replica, model
 
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
         super().update_replicas(replicas)
@@ -76,7 +77,10 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
         return waited
 
     def on_request_routed(
-        self, pending_request: PendingRequest, replica_id: ReplicaID, result: object
+        self,
+        pending_request: PendingRequest,
+        replica_id: ReplicaID,
+        result: Any,  # noqa: ANN401 - Ray has no types
     ) -> None:
         super().on_request_routed(pending_request, replica_id, result)
         plan = pending_request.args[0] if pending_request.args else None
@@ -85,14 +89,9 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
             if plan.meant not in ("", name):
                 plan.why = _ELSEWHERE
             self._fleet.sent(name, plan.model)
-            self._sent[pending_request.metadata.internal_request_id] = name, plan.model
-
-    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
-        super().on_request_completed(replica_id, internal_request_id)
-        sent = self._sent.get(internal_request_id)
-        if sent is not None and sent[0] == replica_id.unique_id:  # else: an attempt before it
-            del self._sent[internal_request_id]
-            self._fleet.ended(*sent)
+            # Not by `on_request_completed`: Ray can call it before this, for a short answer.
+            soon = asyncio.get_running_loop().call_soon_threadsafe
+            result.add_done_callback(lambda _: soon(self._fleet.ended, name, plan.model))
 
     def _take(self, name: str, stats: dict[str, object]) -> None:
         """Only what is new: between two reports, this router counts by itself."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,6 +41,9 @@ class Routing:
         there = [one for name, one in self.replicas.items() if name not in without]
         ranks = await self.router.choose_replicas(there, pending(plan))
         return [[one.replica_id.unique_id for one in rank] for rank in ranks]
+
+    def loads(self) -> dict[str, int]:
+        return {name: one.load for name, one in self.router._fleet._workers.items()}
 
 
 def replica(name: str) -> Any:
@@ -85,14 +90,40 @@ async def test_a_replica_that_died_is_forgotten(routing: Routing) -> None:
     assert await routing.choose(RoutePlan("model"), "a") == [["b"]]
 
 
+class Result:
+    """Of a request that was sent. Ray says that it is over from a thread of its own."""
+
+    def __init__(self, *, over: bool = False) -> None:
+        self._over, self._callbacks = over, list[Callable[[object], None]]()
+
+    def add_done_callback(self, callback: Callable[[object], None]) -> None:
+        self._callbacks.append(callback)
+        if self._over:
+            self.end()
+
+    def end(self) -> None:
+        for callback in self._callbacks:
+            callback(None)
+
+
 async def test_a_plan_learns_where_it_went_and_counts_until_it_is_over(
     routing: Routing,
 ) -> None:
-    plan, router = RoutePlan("cold"), routing.router
-    b = ReplicaID("b", ENGINES)
-    router.on_request_routed(pending(plan), b, None)
+    plan, router, result = RoutePlan("cold"), routing.router, Result()
+    router.on_request_routed(pending(plan), ReplicaID("b", ENGINES), result)
     assert plan.replica == "b"
+    assert routing.loads() == {"a": 0, "b": 1}
     assert await routing.choose(RoutePlan("cold")) == [["b"]]
-    router.on_request_completed(b, "request")
-    router.on_request_completed(b, "request")
-    assert not router._sent
+    result.end()
+    await asyncio.sleep(0)
+    assert routing.loads() == {"a": 0, "b": 0}
+
+
+async def test_a_request_that_is_over_before_ray_says_where_it_went_does_not_count(
+    routing: Routing,
+) -> None:
+    b = ReplicaID("b", ENGINES)
+    routing.router.on_request_completed(b, "request")
+    routing.router.on_request_routed(pending(RoutePlan("model")), b, Result(over=True))
+    await asyncio.sleep(0)
+    assert routing.loads() == {"a": 0, "b": 0}
