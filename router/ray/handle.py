@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
@@ -35,6 +36,8 @@ class RayReplicas:
         self._handle, self._stream = handle, handle.options(stream=True)
         self._count = count()
         self._answers = WeakValueDictionary[str, RayAnswering]()
+        self._heard: set[str] = set()  # replicas that have answered a visit
+        self._silent: tuple[str, ...] = ()  # of those, the ones that did not answer the last
 
     async def send(self, plan: RoutePlan, errand: Errand, body: Body) -> RayAnswering:
         parts: list[bytes] = []
@@ -43,6 +46,8 @@ class RayReplicas:
             if len(parts) % _COPIED == 0:
                 await asyncio.sleep(0)  # other requests go on
         errand = replace(errand, answer=f"{errand.ingress}-{next(self._count)}")
+        # One that hangs would keep the request until Ray replaces it, which takes minutes.
+        plan.avoid = tuple(dict.fromkeys((*plan.avoid, *self._silent)))
         response = self._stream.respond.remote(plan, errand, *parts)
 
         async def tell(taken: int) -> None:
@@ -56,15 +61,18 @@ class RayReplicas:
         very requests that wait for it: Ray lets only so many at once into a replica.
         """
         read = {name: one.taken for name, one in self._answers.items() if one.owes}
+        visits = self._handle.broadcast("visit", ingress, read)
         try:
-            found = await self._handle.broadcast("visit", ingress, read).results_async(
-                timeout_s=_LOOK_PATIENCE, return_exceptions=True
-            )
+            found, all_said = await _said(visits)
         except DeploymentUnavailableError:
-            return []  # there is none
+            found, all_said = [], True  # there is none
         except (RayError, RayServeException, TimeoutError) as error:
             raise ReplicaLost(type(error).__name__) from None
-        return [one for one in found if isinstance(one, ReplicaState)]
+        states = [one for one in found if isinstance(one, ReplicaState)]
+        names = {one.replica for one in states}
+        self._heard = names if all_said else self._heard | names
+        self._silent = tuple(self._heard - names)
+        return states
 
     async def shown(self, look: Look) -> bytes | None:
         shown, found = self._stream.shown.remote(look), bytearray()
@@ -83,6 +91,23 @@ class RayReplicas:
             shown.cancel()
         _log.warning("a replica did not show its %s: %s", look.at.value, reason)
         return None
+
+
+async def _said(visits: Any) -> tuple[Sequence[object], bool]:  # noqa: ANN401 - Ray's
+    """What replicas said in time, and whether all of them did. Raises what Ray does."""
+    try:
+        said = visits.results_async(timeout_s=_LOOK_PATIENCE, return_exceptions=True)
+        return await said, True
+    except TimeoutError:  # all that others said is lost where one is silent
+        return await asyncio.to_thread(_said_by_now, visits), False
+
+
+def _said_by_now(visits: Any) -> Sequence[object]:  # noqa: ANN401 - Ray's
+    """Ray has no such call for an event loop."""
+    try:
+        return cast("list[object]", visits.results(timeout_s=0.0, return_exceptions=True))
+    except (RuntimeError, CancelledError):  # of a call that had not even found the replicas
+        raise TimeoutError from None
 
 
 class RayAnswering:

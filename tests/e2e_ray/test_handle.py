@@ -3,16 +3,17 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import ActorDiedError, RayError, TaskCancelledError
+from ray.exceptions import ActorDiedError, GetTimeoutError, RayError, TaskCancelledError
 from ray.serve._private.common import DeploymentID
 from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 
 from router.ray.handle import RayAnswering, RayReplicas
-from router.ray.messages import Errand, RoutePlan
+from router.ray.messages import Errand, ReplicaState, RoutePlan
 from router.ray.replica_call import ReplicaLost
 from router.ray.window import WINDOW
 from tests.eventually import eventually
@@ -220,6 +221,59 @@ async def test_a_visit_tells_how_far_answers_were_read_where_nothing_else_gets_t
     assert [*told.values()] == [answering.taken]
     assert not before
     assert not after
+
+
+class SilentHandle(BusyHandle):
+    """A handle of two replicas. While `b` is silent, `results_async` gives nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_silent, self.avoided = False, list[tuple[str, ...]]()
+        self.respond = SimpleNamespace(remote=self._respond)
+
+    def broadcast(self, *_: object) -> Any:
+        a, b = (ReplicaState(True, replica=name) for name in "ab")
+
+        async def results_async(**_: object) -> list[object]:
+            if self.is_silent:
+                raise TimeoutError
+            return [a, b]
+
+        def results(**_: object) -> list[object]:
+            assert not asyncio._get_running_loop(), "Ray refuses this"
+            return [a, GetTimeoutError() if self.is_silent else b]
+
+        return SimpleNamespace(results_async=results_async, results=results)
+
+    def _respond(self, plan: RoutePlan, *_: object) -> Answer:
+        self.avoided.append(plan.avoid)
+        return self.answer
+
+
+async def test_a_silent_replica_hides_no_other_and_gets_no_request_until_it_answers() -> None:
+    handle = SilentHandle()
+    replicas, seen = RayReplicas(handle), list[list[str]]()
+    for silent in (False, True, False):
+        handle.is_silent = silent
+        seen.append([one.replica for one in await replicas.visit("ingress")])
+        await replicas.send(RoutePlan(avoid=("c",)), Errand("ingress", "/", "id", ""), b"")
+    assert seen == [["a", "b"], ["a"], ["a", "b"]]
+    assert handle.avoided == [("c",), ("c", "b"), ("c",)]
+
+
+async def test_a_visit_before_any_replica_is_known_says_so() -> None:
+    class Unknown(BusyHandle):
+        def broadcast(self, *_: object) -> Any:
+            async def results_async(**_: object) -> list[object]:
+                raise TimeoutError
+
+            def results(**_: object) -> list[object]:
+                raise CancelledError  # Ray's call was cancelled with the first attempt
+
+            return SimpleNamespace(results_async=results_async, results=results)
+
+    with pytest.raises(ReplicaLost):
+        await RayReplicas(Unknown()).visit("ingress")
 
 
 async def test_other_work_goes_on_while_a_large_body_is_handed_over() -> None:
