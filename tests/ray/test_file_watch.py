@@ -68,3 +68,10 @@ async def test_a_file_that_is_gone_is_looked_at_as_well(watched: Watched) -> Non
     for _ in range(3):
         await watched.watch.look()
     assert watched.read == ["nothing"]
+
+
+async def test_a_file_that_may_be_read_now_is_read(watched: Watched) -> None:
+    watched.path.chmod(0o640)
+    for _ in range(3):
+        await watched.watch.look()
+    assert watched.read == ["first"]

@@ -10,7 +10,7 @@ from router.config.sources import Sources
 
 _EVERY = 5.0  # seconds between two looks
 
-Seen = tuple[tuple[int, int, int] | None, ...]
+Seen = tuple[tuple[int, ...] | None, ...]
 
 
 class FileWatch:
@@ -43,9 +43,10 @@ class FileWatch:
         return tuple(map(_stat, self._paths))
 
 
-def _stat(path: str) -> tuple[int, int, int] | None:
+def _stat(path: str) -> tuple[int, ...] | None:
     try:
         found = os.stat(path)  # noqa: PTH116 - follows links: a ConfigMap is one
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    # `ctime`: one that could not be read may be allowed to be, and that is all that changes.
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
