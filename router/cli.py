@@ -150,6 +150,14 @@ def _count(text: str) -> int:
     raise argparse.ArgumentTypeError("it must be a whole number of 1 to 1,000,000")
 
 
+def _gpus(text: str) -> float:
+    with suppress(ValueError):
+        value = float(text)
+        if value == 0 or 0.01 <= value < 1 or (value > 0 and value.is_integer()):
+            return value
+    raise argparse.ArgumentTypeError("it must be a whole number, or a share such as 0.5")
+
+
 def _add_worker(commands: _Commands, name: str, purpose: str) -> None:
     every = {**SETTINGS, **flags.SETTINGS}
     worker = commands.add_parser(
@@ -169,8 +177,16 @@ def _add_ray(commands: _Commands) -> None:
         dest="action", metavar="action", required=True
     )
     up = actions.add_parser("up", help="run one on this machine, for a try, until Ctrl-C")
-    up.add_argument("--replicas", type=int, default=1, help="workers; default: 1")
-    up.add_argument("--gpus", type=float, default=1.0, help="GPUs of each; default: 1")
+    up.add_argument(
+        "--replicas", type=_count, default=1, metavar="COUNT", help="workers; default: 1"
+    )
+    up.add_argument(
+        "--gpus",
+        type=_gpus,
+        default=1.0,
+        metavar="COUNT",
+        help="of each: 1 or more, a share such as 0.5, or 0: engines on the CPU; default: 1",
+    )
 
 
 def _add_check(commands: _Commands) -> None:

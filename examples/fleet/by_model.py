@@ -47,6 +47,11 @@ class ByModel:
             self._learn(model, wish, answer.headers.get(WORKER, ""))
         return answer.parse()
 
+    def home(self, model: str) -> str:
+        """The worker to which the model's next request goes; empty where none is known."""
+        with self._lock:
+            return self._homes.get(model, "")
+
     def _learn(self, model: str, wish: str, worker: str) -> None:
         if not worker:
             return
@@ -67,12 +72,15 @@ class ByModel:
 
 def main() -> None:
     """Ask each model twice: the second answer is from a warm worker."""
-    url = os.environ.get("ENDPOINT_URL", f"https://{os.getenv('ENDPOINT')}.api.runpod.ai")
-    client = OpenAI(base_url=f"{url}/v1", api_key=os.environ["RUNPOD_KEY"], timeout=330)
+    endpoint, url, key = map(os.getenv, ("ENDPOINT", "ENDPOINT_URL", "RUNPOD_KEY"))
+    if not (endpoint or url) or not key or not sys.argv[1:]:
+        sys.exit("ENDPOINT=... RUNPOD_KEY=... python examples/fleet/by_model.py MODEL ...")
+    url = url or f"https://{endpoint}.api.runpod.ai"
+    client = OpenAI(base_url=f"{url}/v1", api_key=key, timeout=330)
     fleet = ByModel(client)
     for model in sys.argv[1:] * 2:
         answer = fleet.chat(model, [{"role": "user", "content": "Who are you?"}])
-        print(f"{model}: {answer.choices[0].message.content}")
+        print(f"{model}, next on {fleet.home(model)}: {answer.choices[0].message.content}")
 
 
 if __name__ == "__main__":

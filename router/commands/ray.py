@@ -8,17 +8,25 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
+from types import ModuleType
 
+import pynvml
+
+from engines.memory import find_gpus
 from router import logs
 from router.app.configuration import Configuration
 from router.config.errors import SettingsError, told
 from router.config.platform import Platform
+from router.config.settings import Settings
+from router.http.listening import cannot_listen
 
 _log = logging.getLogger("router")
 
@@ -37,12 +45,63 @@ def ray_up(replicas: int, gpus: float, environ: MutableMapping[str, str]) -> int
         print(told("The settings can't be used", error), file=sys.stderr)  # noqa: T201
         return 2
     settings = configuration.settings
+    if flaw := too_few_gpus(replicas, gpus, environ) or taken_port(settings):
+        print(flaw, file=sys.stderr)  # noqa: T201
+        return 2
     known = configuration.secrets_and_keys
     logs.configure(settings.log_level, settings.log_format, known, sys.stderr)
-    environ.update(private(environ))
+    environ.update(private(environ), **as_they_are(settings, colors=sys.stderr.isatty()))
     with closed_place() as place:
-        _serve(configuration, replicas, gpus, place)
-    return 0
+        return _serve(configuration, replicas, gpus, place)
+
+
+def gpus_for(replicas: int, gpus: float) -> int:
+    """A replica's share is of one GPU, and never of two."""
+    if gpus >= 1 or not gpus:
+        return replicas * int(gpus)
+    return ceil(replicas / int(1 / gpus + 1e-9))
+
+
+def too_few_gpus(
+    replicas: int, gpus: float, environ: Mapping[str, str], nvml: ModuleType = pynvml
+) -> str:
+    """Ray believes any number: a replica without a GPU would run its engines on the CPU."""
+    need = gpus_for(replicas, gpus)
+    if not need:
+        return ""
+    try:
+        found = len(find_gpus(environ, None, nvml))
+    except pynvml.NVMLError as error:
+        return f"The driver of the GPU is broken: {error}. Restart or replace the machine."
+    if found >= need:
+        return ""
+    return (
+        f"{replicas} replicas of {gpus:g} GPUs each take {need}; this machine has {found}. "
+        "Use fewer (--replicas), let them share (--gpus 0.5), or do without (--gpus 0)."
+    )
+
+
+def taken_port(settings: Settings) -> str:
+    """Ray would start an ingress again and again, for minutes, before it gives up."""
+    try:
+        for family, kind, _, _, address in socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind) as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                one.bind(address)
+    except OSError as error:
+        return cannot_listen(settings, error)
+    return ""
+
+
+def as_they_are(settings: Settings, *, colors: bool) -> dict[str, str]:
+    """Variables with which Ray passes on each line of the log, and JSON without a prefix."""
+    return {
+        "RAY_DEDUP_LOGS": "0",
+        "RAY_COLOR_PREFIX": "1" if colors else "0",
+        "RAY_DISABLE_WORKER_LOG_PREFIX": str(int(settings.log_format == "json")),
+    }
 
 
 @contextmanager
@@ -65,7 +124,7 @@ def private(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _serve(configuration: Configuration, replicas: int, gpus: float, place: Path) -> None:
+def _serve(configuration: Configuration, replicas: int, gpus: float, place: Path) -> int:
     # Not before: Ray reads its variables at import.
     import ray  # noqa: PLC0415
     from ray import serve  # noqa: PLC0415
@@ -80,7 +139,7 @@ def _serve(configuration: Configuration, replicas: int, gpus: float, place: Path
     ray.init(
         address="local",
         num_cpus=replicas,
-        num_gpus=replicas * gpus if gpus else None,
+        num_gpus=gpus_for(replicas, gpus) or None,
         object_store_memory=_STORE,
         include_dashboard=False,
         namespace="serve",
@@ -95,11 +154,16 @@ def _serve(configuration: Configuration, replicas: int, gpus: float, place: Path
     try:
         serve.start(proxy_location="Disabled")
         app = application(options, configuration.settings)
-        serve.run(app, name="fleet", route_prefix=None)
+        try:
+            serve.run(app, name="fleet", route_prefix=None)
+        except RuntimeError as error:  # Ray's; a replica or an ingress has told its own above
+            _log.critical("the fleet did not come up: %s", error)
+            return 1
         settings = configuration.settings
         _log.info("the fleet listens on http://%s:%d", settings.host, settings.port)
         leave.wait()
         _log.info("leaving: requests in flight get %g s", settings.drain_timeout)
         serve.shutdown()
+        return 0
     finally:
         ray.shutdown()

@@ -165,6 +165,15 @@ def test_ps_of_an_empty_worker_says_so(
     assert "No model is loaded or waited for." in said
 
 
+def test_ps_of_a_fleets_ingress_says_what_to_ask_instead(
+    worker: StubWorker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker.answers[STATE] = 200, {"now": 1.0, "ingress": {}, "replicas": []}
+    assert main(["ps"]) == 2
+    assert "ingress of a fleet" in capsys.readouterr().err
+    assert main(["ps", "--json"]) == 0
+
+
 def test_a_text_from_a_stranger_steers_no_terminal(
     worker: StubWorker, capsys: pytest.CaptureFixture[str]
 ) -> None:

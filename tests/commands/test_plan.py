@@ -86,7 +86,7 @@ def test_models_that_fit_together_need_one_worker(
     log = write(tmp_path / "log", in_turns(3))
     assert plan(log, "--sizes", sizes(tmp_path, 3, 20)) == 0
     out = capsys.readouterr().out
-    assert "One worker keeps 95 of 100 waits below 30 s." in out
+    assert "below 30 s: one endpoint for all models." in out
     assert "180 requests of 3 models" in out
 
 
@@ -97,6 +97,32 @@ def test_a_wait_that_no_fleet_keeps_to_is_told_by_the_exit_status(
     tight = ("--gpu-memory", "20GB", "--sizes", sizes(tmp_path, 9, 15))
     assert plan(log, *tight, "--workers", "2", "--wait", "1") == 1
     assert "Not even 2 workers" in capsys.readouterr().out
+
+
+def test_where_first_starts_alone_are_too_long_more_workers_are_not_advised(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = write(tmp_path / "log", in_turns(9, every=100.0))
+    roomy = ("--sizes", sizes(tmp_path, 9, 5), "--workers", "2", "--wait", "20")
+    assert plan(log, *roomy) == 1
+    told = capsys.readouterr().out
+    assert "No number of workers keeps 95 of 100 waits below 20 s: 9 of 36 requests" in told
+    assert "--workers" not in told
+
+
+def test_sizes_are_those_of_each_replica_of_a_fleet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def replica(model: str, size: int) -> dict[str, Any]:
+        engine = {"model": model, "claim_bytes": size * GB, "last_start": {"seconds": 7.0}}
+        return {"devices": [{"budget_bytes": 24 * GB}], "engines": [engine]}
+
+    fleet = [replica("acme/m0", 3), None, replica("acme/m1", 4)]
+    file = tmp_path / "fleet.json"
+    file.write_text(json.dumps({"replicas": [{"replica": "a", "state": one} for one in fleet]}))
+    found = planned(capsys, write(tmp_path / "log", in_turns(2)), "--sizes", file)
+    assert [one["memory_bytes"] for one in found["models"]] == [3 * GB, 4 * GB]
+    assert found["budget_bytes"] == 24 * GB
 
 
 def test_sizes_are_those_of_a_check_or_of_a_workers_state_and_starts_those_of_the_log(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -132,7 +133,20 @@ def test_the_python_script_asks_each_model_twice(endpoint: Endpoint) -> None:
         "PYTHONPATH": str(ROOT),
     }
     out = run([sys.executable, "examples/fleet/by_model.py", *MODELS[:2]], environ)
-    assert out.splitlines() == [f"{model}: I am {model}." for model in MODELS[:2] * 2]
+    told = [line.split(": ") for line in out.splitlines()]
+    assert [answer for _, answer in told] == [f"I am {model}." for model in MODELS[:2] * 2]
+    for model, (about, _) in zip(MODELS[:2] * 2, told, strict=True):
+        assert re.fullmatch(rf"{model}, next on pod-[abc]", about)
+
+
+def test_the_python_script_says_what_it_needs() -> None:
+    asked = [sys.executable, "examples/fleet/by_model.py", *MODELS[:1]]
+    environ = {"PATH": os.environ["PATH"], "ENDPOINT": "abc"}
+    ended = subprocess.run(
+        asked, cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr.count("RUNPOD_KEY=")) == (1, 1)
+    assert "Traceback" not in ended.stderr
 
 
 def run(command: list[str], environ: dict[str, str]) -> str:

@@ -22,6 +22,7 @@ class Ingress:
     async def __init__(self, replicas: Any) -> None:  # type: ignore[misc]  # noqa: ANN401
         """`replicas`: Ray's handle. Raises `SettingsError`, and `OSError`
         where it can't listen."""
+        self._stack = AsyncExitStack()
         hide_memory()
         configuration = Configuration.read(os.environ, Platform.PLAIN)
         settings = configuration.settings
@@ -29,7 +30,6 @@ class Ingress:
             settings.log_level, settings.log_format, configuration.secrets_and_keys, sys.stderr
         )
         self._front = Front(configuration, RayReplicas(replicas), redactor)
-        self._stack = AsyncExitStack()
         await self._stack.enter_async_context(self._front.open())
 
     async def check_health(self) -> None:
@@ -38,5 +38,5 @@ class Ingress:
             raise RuntimeError("this ingress no longer says that it lives: its log says why")
 
     async def __del__(self) -> None:
-        """Ray awaits it."""
+        """Ray awaits it; also where this ingress could not start."""
         await self._stack.aclose()

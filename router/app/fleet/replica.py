@@ -36,6 +36,8 @@ class EngineReplica:
 
     async def __init__(self) -> None:  # type: ignore[misc]  # Ray awaits it
         """Raises `SettingsError`."""
+        self._stack = AsyncExitStack()
+        self._running: asyncio.Task[None] | None = None
         hide_memory()
         configuration = Configuration.read(os.environ, Platform.PLAIN)
         self._files = FileWatch(configuration.sources, self._reload)
@@ -46,7 +48,6 @@ class EngineReplica:
         check = InterpreterCheck.begin(settings.engine_python, os.environ)
         found = await asyncio.to_thread(check.finish)
         self._worker = Worker(configuration.with_engines(found), redactor=redactor)
-        self._stack = AsyncExitStack()
         self._service: Service = await self._stack.enter_async_context(self._worker.open())
         self._name: str = serve.get_replica_context().replica_id.unique_id
         self._answers = Answers(self._service, self._worker.keys, self._worker.recorder)
@@ -102,14 +103,16 @@ class EngineReplica:
 
     async def check_health(self) -> None:
         """Ray replaces a replica for which this raises."""
-        if self._running.done():
+        if self._running is None or self._running.done():
             raise RuntimeError("this worker, or its machine, is at fault: its log says why")
 
     async def __del__(self) -> None:
-        """Ray awaits it once no request is left, or their time is over."""
-        self._worker.leave()
-        await self._running
-        await self._worker.drain()
+        """Ray awaits it once no request is left, or their time is over; also where this
+        replica could not start."""
+        if self._running is not None:
+            self._worker.leave()
+            await self._running
+            await self._worker.drain()
         await self._stack.aclose()
 
     async def _reload(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from router.commands.operate import status
-from router.commands.operate.client import WorkerClient
+from router.commands.operate.client import WorkerClient, WrongUse
 from router.commands.output import Output
 
 
@@ -12,6 +12,11 @@ def ps(worker: WorkerClient, output: Output, *, as_json: bool) -> None:
     if as_json:
         output.json(state)
         return
+    if "replicas" in state:
+        raise WrongUse(
+            f"{worker.address} is an ingress of a fleet, whose workers `ps` can't show: "
+            "`ps --json` writes the state of each"
+        )
     for line in status.header(state):
         output.line(line.text, line.style)
     if not state["engines"]:

@@ -36,8 +36,9 @@ def read_sizes(files: list[Path]) -> Sizes:
             told = f"{file} is neither of `check --json` nor of `ps --json`"
             raise ValueError(told)  # noqa: TRY004  as for any damaged file
         try:
-            needs |= dict(_needs(document))
-            budget = _budget(document) or budget
+            for one in _workers(document):
+                needs |= dict(_needs(one))
+                budget = _budget(one) or budget
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file} is damaged: {error!r}") from None
     return Sizes(needs, budget)
@@ -48,6 +49,13 @@ def _document(file: Path) -> object:
         return json.loads(file.read_bytes())
     except (ValueError, RecursionError):
         raise ValueError(f"{file} is no JSON") from None
+
+
+def _workers(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The states of a fleet's replicas, without those that did not answer; else itself."""
+    if "replicas" not in document:
+        return [document]
+    return [one["state"] for one in document["replicas"] if one["state"] is not None]
 
 
 def _needs(document: dict[str, Any]) -> Iterator[tuple[str, Need]]:
