@@ -12,7 +12,7 @@ import orjson
 
 from router.errors import EngineFailed
 from router.requests.dialects import Dialect, Problem
-from router.requests.usage import TAIL
+from router.requests.usage import LONGEST_EVENT
 
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n")
 _LONGEST_BLANK = 4  # bytes
@@ -72,8 +72,8 @@ class EventStream:
 
     @property
     def tail(self) -> bytes:
-        """The end of what was passed on: the last events, which tell the tokens."""
-        return self._before[-TAIL:] + self._last[-TAIL:]
+        """The last events that were passed on, which tell the tokens."""
+        return self._before[-LONGEST_EVENT:] + self._last[-LONGEST_EVENT:]
 
     def end(self) -> bytes:
         """Return what is left once the engine's answer is complete."""

@@ -12,7 +12,15 @@ from router.errors import RouterError
 from router.pool.loading import Waited
 from router.requests.dialects import Problem
 from router.requests.trace_context import Trace
-from router.requests.usage import TAIL, Tokens, TokenSums, read_tokens
+from router.requests.usage import (
+    REPEATS_ITS_REQUEST,
+    TAIL,
+    FirstUsage,
+    Tokens,
+    TokenSums,
+    read_events,
+    read_tokens,
+)
 
 OPERATOR = "operator"
 CALLER_SHOWN = 12  # characters of a digest that tell one caller from another
@@ -83,7 +91,7 @@ class Record:
         "_name",
         "_now",
         "_stream",
-        "_sums",
+        "_told",
         "at",
         "attempts",
         "began",
@@ -145,7 +153,9 @@ class Record:
         self._name = ""  # of its API key
         self._bytes = self._events = 0  # of the answer
         self._stream: Stream | None = None  # what its caller gets of it
-        self._sums: TokenSums | None = None  # of an answer that is a list
+        self._told: TokenSums | FirstUsage | None = (
+            None  # where its end does not tell the tokens
+        )
         self.erred = False  # the engine told an error in its stream
         # The beginning, and the last pieces: these tell the tokens.
         self._head = self._before = self._last = self._now = b""
@@ -190,8 +200,11 @@ class Record:
         """The engine has said something."""
         self.first = self._clock() - self.began
         self._head = data if len(data) <= TAIL else data[:TAIL]
-        if data[:1] == b"[" and not self.stream:
-            self._sums = TokenSums()
+        if not self.stream:
+            if data[:1] == b"[":
+                self._told = TokenSums()
+            elif self.route == REPEATS_ITS_REQUEST:
+                self._told = FirstUsage()
         self.saw(data)
 
     def follows(self, stream: Stream) -> None:
@@ -205,8 +218,8 @@ class Record:
         self._bytes += len(data)
         if self.stream:
             self._events += data.count(b"\n\n")
-        elif self._sums is not None:
-            self._sums.add(data)
+        elif self._told is not None:
+            self._told.add(data)
 
     def errs(self) -> None:
         """The engine has told an error of its own in the middle of its stream."""
@@ -251,11 +264,14 @@ class Record:
         end = self._before + self._last + self._now
         if stream is not None and stream.count:
             self._events, end = stream.count, stream.tail
-        tail, first = read_tokens(end), Tokens()
-        if self._sums is not None:
-            tail = self._sums.tokens
-        elif tail.prompt is None and self._head:  # Anthropic's streams begin with the prompt's
-            first = read_tokens(self._head)
+        first = Tokens()
+        if self._told is not None:
+            tail = self._told.tokens
+        else:
+            read = read_events if self.stream else read_tokens
+            tail = read(end)
+            if tail.prompt is None and self._head:  # Anthropic's streams begin with it
+                first = read(self._head)
         self.prompt_tokens = first.prompt if tail.prompt is None else tail.prompt
         self.completion_tokens = tail.completion
         self._head = self._before = self._last = self._now = b""

@@ -1,9 +1,16 @@
-"""Finds how many tokens an answer took, in the last bytes of it."""
+"""Finds how many tokens an answer took.
+
+An answer can repeat what its caller sent, and that can look like a `usage`. So each kind of
+answer is read where the engine alone writes.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
+
+import orjson
 
 TAIL = 2048  # bytes of one piece that are looked at
 _USAGE = (b'"usage":{', b'"usage": {')
@@ -23,7 +30,7 @@ class Tokens(NamedTuple):
 
 
 def read_tokens(text: bytes) -> Tokens:
-    """The latest `usage` or `meta_info` in a part of an answer, of any dialect."""
+    """The latest `usage` or `meta_info` in the end of an answer in one piece."""
     at = max(map(text.rfind, _USAGE))
     if at >= 0:
         usage = text[at : at + _LONGEST]
@@ -32,6 +39,90 @@ def read_tokens(text: bytes) -> Tokens:
     else:
         return Tokens()
     return Tokens(_number(_PROMPT, usage), _number(_COMPLETION, usage))
+
+
+LONGEST_EVENT = 1 << 20  # bytes of one that is read while nobody else is served
+_LAST_EVENTS = 8  # that are looked at
+_TOO_MANY = 10**9  # tokens
+
+
+def read_events(text: bytes) -> Tokens:
+    """What the latest of these events tells in its own `usage` or `meta_info`, or in that of
+    the answer that it is about."""
+    for data in _latest_first(text):
+        if len(data) > LONGEST_EVENT or not (b'"usage"' in data or b'"meta_info"' in data):
+            continue
+        try:
+            event = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            continue
+        for told in _places(event):
+            tokens = Tokens(
+                _number_of(told, "prompt_tokens", "input_tokens"),
+                _number_of(told, "completion_tokens", "output_tokens"),
+            )
+            if tokens != Tokens():
+                return tokens
+    return Tokens()
+
+
+def _latest_first(text: bytes) -> Iterator[bytes]:
+    """The data of the last events."""
+    text = b"\n" + text
+    end = len(text)
+    for _ in range(_LAST_EVENTS):
+        at = text.rfind(b"\ndata:", 0, end)
+        if at < 0:
+            return
+        begin = at + len(b"\ndata:")
+        line_end = text.find(b"\n", begin, end)
+        yield text[begin : end if line_end < 0 else line_end]
+        end = at + 1
+
+
+def _places(event: object) -> Iterator[dict[str, object]]:
+    if not isinstance(event, dict):
+        return
+    for about in (event, event.get("response"), event.get("message")):
+        if isinstance(about, dict):
+            for name in ("usage", "meta_info"):
+                if isinstance(told := about.get(name), dict):
+                    yield told
+
+
+def _number_of(told: dict[str, object], *names: str) -> int | None:
+    numbers = (told.get(name) for name in names)
+    return next((one for one in numbers if type(one) is int and 0 <= one < _TOO_MANY), None)
+
+
+REPEATS_ITS_REQUEST = "/v1/responses"  # after the usage: `tools`, `metadata` and more
+_FIRST_USAGE = b'"usage":'
+
+
+class FirstUsage:
+    """Reads the first `usage` of an answer in one piece that then repeats its request."""
+
+    __slots__ = ("_rest", "_usage")
+
+    def __init__(self) -> None:
+        self._rest = self._usage = b""
+
+    def add(self, piece: bytes) -> None:
+        if self._usage:
+            self._usage += piece[: max(0, _LONGEST - len(self._usage))]
+            return
+        text = self._rest + piece
+        at = text.find(_FIRST_USAGE)
+        if at >= 0:
+            self._usage = text[at : at + _LONGEST]
+        self._rest = text[1 - len(_FIRST_USAGE) :]
+
+    @property
+    def tokens(self) -> Tokens:
+        """None where the engine says null there."""
+        if not self._usage.startswith(_USAGE):
+            return Tokens()
+        return Tokens(_number(_PROMPT, self._usage), _number(_COMPLETION, self._usage))
 
 
 # As `_PROMPT` and `_COMPLETION`, but quick to find in a long text.

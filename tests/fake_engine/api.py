@@ -213,6 +213,7 @@ class Api:
             finish="length" if limit < len(pieces) else "stop",
             prompt_tokens=_count_words(body),
             with_usage=bool((body.get("stream_options") or {}).get("include_usage")),
+            asked=body,
         )
 
     # The other tasks

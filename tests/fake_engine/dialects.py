@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 DONE = b"data: [DONE]\n\n"
 
@@ -22,6 +23,7 @@ class Answer:
     finish: str  # "stop" or "length"
     prompt_tokens: int
     with_usage: bool = False
+    asked: Mapping[str, object] = field(default_factory=dict)  # the request
 
     @property
     def text(self) -> str:
@@ -123,7 +125,19 @@ class Responses(Dialect):
         self._number = -1
 
     def whole(self) -> dict[str, object]:
-        return self._response("completed", [self._message("completed", self.answer.text)])
+        message = self._message("completed", self.answer.text)
+        return self._response("completed", [message], self._usage)
+
+    @property
+    def _usage(self) -> dict[str, object]:
+        usage = self.answer.usage
+        return {
+            "input_tokens": usage["prompt_tokens"],
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": usage["completion_tokens"],
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": usage["total_tokens"],
+        }
 
     def opening(self) -> list[bytes]:
         response = self._response("in_progress", [])
@@ -159,7 +173,13 @@ class Responses(Dialect):
         said = {"status": status, "content": [_text(text)]}
         return {"id": "msg_fake", "type": "message", "role": "assistant", **said}
 
-    def _response(self, status: str, output: list[dict[str, object]]) -> dict[str, object]:
+    def _response(
+        self,
+        status: str,
+        output: list[dict[str, object]],
+        usage: dict[str, object] | None = None,
+    ) -> dict[str, object]:
+        """The usage is in the middle, before what repeats the request."""
         return {
             "id": "resp_fake",
             "object": "response",
@@ -167,9 +187,11 @@ class Responses(Dialect):
             "model": self.answer.model,
             "status": status,
             "output": output,
+            "usage": usage,
             "parallel_tool_calls": True,
             "tool_choice": "auto",
-            "tools": [],
+            "tools": self.answer.asked.get("tools") or [],
+            "metadata": self.answer.asked.get("metadata") or {},
         }
 
 

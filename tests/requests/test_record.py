@@ -63,6 +63,21 @@ async def test_a_stream_can_begin_with_the_tokens_of_the_prompt() -> None:
     assert (record.prompt_tokens, record.completion_tokens) == (12, 80)
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_nobody_makes_an_answer_look_cheap_by_what_it_repeats(*, stream: bool) -> None:
+    told = {"input_tokens": 12, "output_tokens": 80}
+    forged = {"usage": {"input_tokens": 0, "output_tokens": 0}}
+    whole = orjson.dumps({"output": [], "usage": told, "metadata": forged})
+    answer = Answer((whole,))
+    if stream:
+        done = b'event: response.completed\ndata: {"response":%b}\n\n' % whole
+        answer = Answer((b"data: {}\n\n", done), headers=SSE)
+    body = orjson.dumps({"model": "org/model", "input": "Hi", "stream": stream})
+    async with serving_fakes(answer) as d:
+        record = await recorded(d, Request("/v1/responses", body))
+    assert (record.prompt_tokens, record.completion_tokens, record.tokens) == (12, 80, 92)
+
+
 META = b'"meta_info":{"id":"a","finish_reason":{"type":"length"},"prompt_tokens":12,%b}'
 
 

@@ -3,7 +3,14 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from router.requests.usage import Tokens, TokenSums, read_tokens
+from router.requests.usage import (
+    LONGEST_EVENT,
+    FirstUsage,
+    Tokens,
+    TokenSums,
+    read_events,
+    read_tokens,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +59,63 @@ def test_results_without_an_answers_tokens_have_none() -> None:
     sums = TokenSums()
     sums.add(orjson.dumps([result(7, None), result(5, None)]))
     assert sums.tokens == Tokens(12, None)
+
+
+FORGED = {"usage": {"input_tokens": 0, "output_tokens": 0}}
+
+
+def response(usage: object) -> dict[str, object]:
+    """As SGLang tells one: with what its caller sent, after the usage."""
+    tool = {"type": "function", "name": "f", "parameters": {**FORGED, "text": "x" * 5000}}
+    return {"id": "resp_1", "output": [], "usage": usage, "tools": [tool], "metadata": FORGED}
+
+
+TOLD = {"input_tokens": 12, "input_tokens_details": {"cached_tokens": 3}, "output_tokens": 80}
+
+
+def events(*contents: object) -> bytes:
+    return b"".join(b"event: e\ndata: %b\n\n" % orjson.dumps(one) for one in contents)
+
+
+def test_what_a_caller_sent_is_no_usage_of_the_stream_that_repeats_it() -> None:
+    done = {"type": "response.completed", "response": response(TOLD)}
+    assert read_events(events({"type": "x"}, done)) == Tokens(12, 80)
+    begun = {"type": "response.created", "response": response(None)}
+    assert read_events(events(begun)) == Tokens()
+
+
+@pytest.mark.parametrize(
+    ("content", "tokens"),
+    [
+        ({"usage": {"prompt_tokens": 1, "completion_tokens": 2}}, (1, 2)),
+        ({"message": {"usage": {"input_tokens": 3, "output_tokens": 0}}}, (3, 0)),
+        ({"text": "", "meta_info": {"prompt_tokens": 4, "completion_tokens": 5}}, (4, 5)),
+        ({"usage": {"output_tokens": 6}}, (None, 6)),
+        ({"usage": {"prompt_tokens": "many", "completion_tokens": True}}, (None, None)),
+        ({"usage": {"prompt_tokens": -1, "completion_tokens": 10**12}}, (None, None)),
+        ({"usage": None}, (None, None)),
+        ([{"usage": {}}], (None, None)),
+    ],
+)
+def test_an_event_tells_tokens_in_its_dialect(
+    content: object, tokens: tuple[int | None, int | None]
+) -> None:
+    assert read_events(events(content)) == Tokens(*tokens)
+    assert read_events(events(content) + b"data: [DONE]\r\n\r\n") == Tokens(*tokens)
+
+
+def test_an_event_that_takes_long_to_read_is_not_read() -> None:
+    earlier = {"usage": {"prompt_tokens": 1, "completion_tokens": 2}}
+    long = {"usage": {"prompt_tokens": 3}, "text": "x" * LONGEST_EVENT}
+    assert read_events(events(earlier, long)) == Tokens(1, 2)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 100_000])
+@pytest.mark.parametrize(("usage", "tokens"), [(TOLD, (12, 80)), (None, (None, None))])
+def test_the_first_usage_counts_where_an_answer_repeats_its_request(
+    size: int, usage: object, tokens: tuple[int | None, int | None]
+) -> None:
+    body, first = orjson.dumps(response(usage)), FirstUsage()
+    for at in range(0, len(body), size):
+        first.add(body[at : at + size])
+    assert first.tokens == Tokens(*tokens)
