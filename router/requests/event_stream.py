@@ -38,6 +38,7 @@ class EventStream:
         "_last",
         "_partial",
         "count",
+        "each",
     )
 
     def __init__(
@@ -50,6 +51,7 @@ class EventStream:
         self._partial = bytearray()  # the beginning of an event
         self._before = self._last = b""  # the events that were passed on last, in two parts
         self.count = 0
+        self.each: Callable[[bytes], None] | None = None  # is told the events, as they come
 
     def feed(self, chunk: bytes) -> bytes:
         """Return the events that `chunk` completes; empty where it completes none.
@@ -65,6 +67,8 @@ class EventStream:
         # The first line break is quick to find, and most chunks are one event of one line.
         one = whole.find(b"\n") >= len(whole) - 2
         self.count += 1 if one else whole.count(b"\n\n") + whole.count(b"\n\r\n")
+        if self.each is not None:
+            self.each(whole)
         if _ERROR in whole:
             whole = self._without_paths(whole)
         self._before, self._last = self._last, whole

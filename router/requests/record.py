@@ -13,9 +13,11 @@ from router.pool.loading import Waited
 from router.requests.dialects import Problem
 from router.requests.trace_context import Trace
 from router.requests.usage import (
+    NATIVE,
     REPEATS_ITS_REQUEST,
     TAIL,
     FirstUsage,
+    StreamedResults,
     Tokens,
     TokenSums,
     read_events,
@@ -56,7 +58,10 @@ def error_codes() -> frozenset[str]:
 
 
 class Stream(Protocol):
-    """`count`: of the events that were passed on; `tail`: the end of them."""
+    """`count`: of the events that were passed on; `tail`: the end of them. `each` is called
+    with those that are passed on next."""
+
+    each: Callable[[bytes], None] | None
 
     @property
     def count(self) -> int: ...
@@ -90,6 +95,7 @@ class Record:
         "_last",
         "_name",
         "_now",
+        "_results",
         "_stream",
         "_told",
         "at",
@@ -153,6 +159,7 @@ class Record:
         self._name = ""  # of its API key
         self._bytes = self._events = 0  # of the answer
         self._stream: Stream | None = None  # what its caller gets of it
+        self._results: StreamedResults | None = None  # of a stream
         self._told: TokenSums | FirstUsage | None = (
             None  # where its end does not tell the tokens
         )
@@ -210,6 +217,9 @@ class Record:
     def follows(self, stream: Stream) -> None:
         """Its answer goes through this, which counts: `saw` need not see it."""
         self._stream = stream
+        if self.route == NATIVE:
+            self._results = StreamedResults()
+            stream.each = self._results.add
 
     def saw(self, data: bytes) -> None:
         """More of the answer. Nothing is parsed before its end."""
@@ -264,10 +274,12 @@ class Record:
         end = self._before + self._last + self._now
         if stream is not None and stream.count:
             self._events, end = stream.count, stream.tail
-        first = Tokens()
+        first, tail = Tokens(), Tokens()
         if self._told is not None:
             tail = self._told.tokens
-        else:
+        elif self._results is not None:
+            tail = self._results.tokens
+        if self._told is None and tail == Tokens():
             read = read_events if self.stream else read_tokens
             tail = read(end)
             if tail.prompt is None and self._head:  # Anthropic's streams begin with it

@@ -7,7 +7,7 @@ answer is read where the engine alone writes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import orjson
@@ -123,6 +123,37 @@ class FirstUsage:
         if not self._usage.startswith(_USAGE):
             return Tokens()
         return Tokens(_number(_PROMPT, self._usage), _number(_COMPLETION, self._usage))
+
+
+NATIVE = "/generate"
+_RESULT = re.compile(rb'"index":\s?([0-9]{1,6})\}\r?$')  # of several: SGLang adds it last
+
+
+class StreamedResults:
+    """Adds up what each result of a stream told last, where events of several take turns."""
+
+    __slots__ = ("_results",)
+
+    def __init__(self) -> None:
+        self._results: dict[bytes, Tokens] = {}  # by their number
+
+    def add(self, events: bytes) -> None:
+        for event in events.split(b"\n\n"):
+            if found := _RESULT.search(event, max(0, len(event) - _LONGEST_COUNT)):
+                self._results[found[1]] = read_tokens(event)
+
+    @property
+    def tokens(self) -> Tokens:
+        """None where there is one result, which has no number."""
+        if not self._results:
+            return Tokens()
+        prompts, completions = zip(*self._results.values(), strict=True)
+        return Tokens(_sum(prompts), _sum(completions))
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    told = [one for one in counts if one is not None]
+    return sum(told) if told else None
 
 
 # As `_PROMPT` and `_COMPLETION`, but quick to find in a long text.

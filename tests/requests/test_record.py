@@ -90,6 +90,21 @@ async def test_sglangs_own_route_tells_tokens_in_its_meta_info(more: bytes) -> N
     assert (record.prompt_tokens, record.completion_tokens) == (12, 80)
 
 
+def result(number: int, said: int) -> bytes:
+    """An event of one of several prompts. Each repeats what was said before it."""
+    meta = {"id": "a", "prompt_tokens": 10, "completion_tokens": said}
+    content = {"text": "x" * said, "meta_info": meta, "index": number}
+    return b"data: %b\n\n" % orjson.dumps(content)
+
+
+async def test_the_results_of_several_prompts_in_one_stream_are_summed() -> None:
+    events = (result(0, 1), result(1, 1) + result(0, 2), result(1, 70), result(0, 3))
+    request = Request("/generate", b'{"model":"org/model","text":["a","b"],"stream":true}')
+    async with serving_fakes(Answer((*events, b"data: [DONE]\n\n"), headers=SSE)) as d:
+        record = await recorded(d, request)
+    assert (record.prompt_tokens, record.completion_tokens) == (20, 73)
+
+
 async def test_an_error_that_an_engine_tells_in_its_stream_is_no_success() -> None:
     error = b'data: {"error":{"message":"it can not go on","code":500}}\n\n'
     events = (b'data: {"choices":[{}],"error":null}\n\n', error, b"data: [DONE]\n\n")
