@@ -17,6 +17,7 @@ from openai import OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 
 WORKER = "X-Runpod-Worker-Id"
+_IN_VAIN = 8  # requests in a row without a wish that may meet no new worker
 
 
 class ByModel:
@@ -29,14 +30,15 @@ class ByModel:
         self._client = client
         self._homes: dict[str, str] = {}  # the worker of each model
         self._met: dict[str, None] = {}  # workers, in the order of their first answers
-        self._lock = Lock()  # of both
+        self._in_vain = 0  # requests without a wish since a new worker was met
+        self._lock = Lock()  # of all three
 
     def chat(
         self, model: str, messages: list[ChatCompletionMessageParam], max_tokens: int = 64
     ) -> ChatCompletion:
         """As `chat.completions.create`, on the model's worker if that can answer."""
         with self._lock:
-            wish = self._homes.get(model) or self._worker_without_models()
+            wish = self._wish(model)
         answer = self._client.chat.completions.with_raw_response.create(
             model=model,
             messages=messages,
@@ -57,12 +59,21 @@ class ByModel:
             return
         if wish and worker != wish:  # gone, or full: another request will tell
             self._met.pop(wish, None)
+        if not wish:
+            self._in_vain = self._in_vain + 1 if worker in self._met else 0
         self._met[worker] = None
         self._homes[model] = worker
         models = Counter(self._homes.values())
         fewest = min(self._met, key=lambda one: models[one])
         if models[worker] > models[fewest] + 1:  # one more start, and then both are warm
             self._homes[model] = fewest
+
+    def _wish(self, model: str) -> str:
+        home = self._homes.get(model, "")
+        alone = list(self._homes.values()).count(home) < 2
+        if home and (alone or self._in_vain >= _IN_VAIN):
+            return home
+        return self._worker_without_models()  # there may be workers that were not met yet
 
     def _worker_without_models(self) -> str:
         """One that was met and has none; else RunPod chooses, and another may be met."""

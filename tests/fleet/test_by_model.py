@@ -56,6 +56,25 @@ def test_a_model_comes_back_to_its_worker_and_moves_where_that_is_gone() -> None
     assert endpoint.wishes == [None, "a", "a", "b", None]
 
 
+def test_models_that_share_a_worker_look_for_another_but_not_forever() -> None:
+    endpoint = SoftEndpoint("a")
+    fleet = ByModel(cast("OpenAI", endpoint))
+    models = ["org/one", "org/two"]
+    for model in models:
+        fleet.chat(model, [])
+    endpoint.workers.insert(0, "b")  # answers those who do not wish for "a"
+    for model in models * 2:
+        fleet.chat(model, [])
+    assert endpoint.wishes[2:] == [None, "a", "b", "a"]
+
+    endpoint = SoftEndpoint("a")
+    fleet = ByModel(cast("OpenAI", endpoint))
+    for model in models * 10:
+        fleet.chat(model, [])
+    assert endpoint.wishes[:9] == [None] * 9
+    assert endpoint.wishes[9:] == ["a"] * 11
+
+
 @pytest.fixture
 def hasty_threads() -> Iterator[None]:
     before = sys.getswitchinterval()
