@@ -160,9 +160,8 @@ class Record:
         self._bytes = self._events = 0  # of the answer
         self._stream: Stream | None = None  # what its caller gets of it
         self._results: StreamedResults | None = None  # of a stream
-        self._told: TokenSums | FirstUsage | None = (
-            None  # where its end does not tell the tokens
-        )
+        # Where the end of the answer does not tell the tokens.
+        self._told: TokenSums | FirstUsage | None = None
         self.erred = False  # the engine told an error in its stream
         # The beginning, and the last pieces: these tell the tokens.
         self._head = self._before = self._last = self._now = b""

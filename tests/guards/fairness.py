@@ -19,9 +19,9 @@ GUARDS = (
         _POOL + "of_two_callers_the_one_with_fewer_requests_in_flight_is_next",
     ),
     Guard(
-        "QueuePlaces that become free at once are dealt in turn",
+        "Places that become free at once are dealt in turn",
         "router.scheduler.turns:TurnOrder.took",
-        drop("self._held[caller] += 1"),
+        swap("1", "0").nth(2, of=2),
         _TURNS + "places_are_dealt_by_what_each_caller_has_by_then",
     ),
     Guard(

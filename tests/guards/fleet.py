@@ -49,7 +49,7 @@ GUARDS = (
     Guard(
         "A session leaves a worker that has more than its share",
         "router.fleet.routing:Fleet._sticky",
-        swap("one.load < bound", "True"),
+        swap("one.load < max(_, _)", "True"),
         _ROUTING + "a_session_leaves_a_worker_that_has_more_than_its_share[5]",
     ),
     Guard(
