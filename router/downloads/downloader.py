@@ -6,9 +6,8 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -16,25 +15,25 @@ from weakref import WeakValueDictionary
 from router.downloads.attempt import DownloadAttempt, Inspected
 from router.downloads.child_process import ChildProcess
 from router.downloads.errors import storage_error
+from router.downloads.fitness import SnapshotFitness, check_exists
 from router.downloads.inspection import files_of, inspection
 from router.downloads.last_used import LastUsed
 from router.downloads.places import Place, Places
 from router.downloads.request import DownloadRequest
+from router.downloads.shared_download import SharedDownload
 from router.downloads.snapshots import Snapshots, has_safe_weights
 from router.downloads.space import DiskSpace, free_space
-from router.errors import HubUnavailable, ModelNotAllowed, ModelTooLarge, UnsupportedModel
-from router.models import Access, MemoryPlan, ResolvedModel
+from router.downloads.unfinished import UnfinishedDownloads
+from router.errors import HubUnavailable, ModelNotAllowed, ModelTooLarge
+from router.models import Access, ResolvedModel
 from router.pool.interfaces import Callers, FetchProgress, Snapshot, the_operator
-from router.repository.check_snapshot import judge, judge_operators
 from router.repository.conditions import Conditions, Machine
 from router.repository.memory_plan import most_stored
 from router.repository.spread import widest
 from router.secrets import Token
-from router.side_process import Aside, SideProcessDied
+from router.side_process import Aside
 
 _log = logging.getLogger(__name__)
-
-Judge = Callable[[bytes, Path, Conditions | None], tuple[MemoryPlan | None, bytes]]
 
 MAX_DOWNLOADS = 2  # at once, where no setting says otherwise
 
@@ -85,17 +84,18 @@ class SnapshotDownloader:
         self._cache = cache
         self._caches = tuple(dict.fromkeys((*caches, cache)))
         self._environment = environment
-        self._private, self._last_used, self._unfinished = private, last_used, unfinished
-        self._public, self._offline = public, offline
+        self._private, self._last_used, self._public = private, last_used, public
+        self._offline = offline
         self._max_model_bytes = max_model_bytes
         self._allow_unsafe_weights = allow_unsafe_weights
-        self._aside, self._machine = aside, machine
+        self._fitness = SnapshotFitness(aside, machine)
         self._places = places or Places(MAX_DOWNLOADS)
         self._stall_timeout = stall_timeout
         self._heartbeat = heartbeat
         self._snapshots = Snapshots(cache)
+        self._unfinished = UnfinishedDownloads(unfinished, self._snapshots)
         self._space = space or DiskSpace(lambda: free(cache))
-        self._shared: WeakValueDictionary[tuple[str, str], _SharedDownload] = (
+        self._shared: WeakValueDictionary[tuple[str, str], SharedDownload] = (
             WeakValueDictionary()
         )
 
@@ -114,7 +114,7 @@ class SnapshotDownloader:
         If another call downloads the same snapshot, this one reports its progress and waits
         for it. If that download fails, for its token say, this one tries with its own.
         """
-        on = Conditions.on(self._machine, flags, claim) if self._machine else None
+        on = self._fitness.conditions(flags, claim)
         try:
             return await self._fetch(model, credential, progress, callers, on)
         except ModelTooLarge as error:
@@ -137,8 +137,8 @@ class SnapshotDownloader:
         conditions: Conditions | None,
     ) -> Snapshot:
         if model.path is not None:
-            await asyncio.to_thread(_check_exists, model.path)
-            plan = await self._judge(model.path, conditions, judge_operators)
+            await asyncio.to_thread(check_exists, model.path)
+            plan = await self._fitness.plan(model.path, conditions, operators=True)
             return Snapshot(model.path, plan)
         if self._private is not None and model.access is Access.PRIVATE:
             await asyncio.to_thread(self._private.record, model.repo_id, model.commit)
@@ -152,7 +152,7 @@ class SnapshotDownloader:
             raise HubUnavailable("The download was damaged on its way to the disk: try again.")
         if self._public is not None and not self._offline:
             await asyncio.to_thread(self._note_access, self._public, model)
-        plan = await self._judge(found, conditions)
+        plan = await self._fitness.plan(found, conditions)
         if found == self._snapshots.path(model.repo_id, model.commit):
             await asyncio.to_thread(self._note_ref, model)
         size = await asyncio.to_thread(_size, found)
@@ -174,14 +174,14 @@ class SnapshotDownloader:
 
         `told` hears of each file that an engine needs, also before a refusal.
         """
-        on = Conditions.on(self._machine, flags, claim) if self._machine else None
+        on = self._fitness.conditions(flags, claim)
         found = model.path or await asyncio.to_thread(self._find, model)
         if found is not None:
-            await asyncio.to_thread(_check_exists, found)
+            await asyncio.to_thread(check_exists, found)
             for file in await asyncio.to_thread(files_of, found):
                 told(file, True)  # noqa: FBT003 - it is on the disk
-            judges = judge_operators if model.path is not None else judge
-            yield Snapshot(found, await self._judge(found, on, judges))
+            operators = model.path is not None
+            yield Snapshot(found, await self._fitness.plan(found, on, operators=operators))
             return
         self._refuse_offline(model)
         request = self._request(model, credential, on)
@@ -202,23 +202,6 @@ class SnapshotDownloader:
         except OSError as error:  # a read-only cache; or a branch `a` that became `a/b`
             _log.warning("%s gets no ref in the cache: %s", model, error)
 
-    async def _judge(
-        self, snapshot: Path, conditions: Conditions | None, judge: Judge = judge
-    ) -> MemoryPlan | None:
-        """What an engine takes. Raises `FitError` for what no engine could serve here."""
-        if self._aside is None:
-            return (await asyncio.to_thread(judge, b"", snapshot, conditions))[0]
-        try:
-            return (await self._aside.run(judge, snapshot, conditions))[0]
-        except TimeoutError:
-            raise UnsupportedModel(
-                "The model's configuration takes too long to read."
-            ) from None
-        except SideProcessDied:
-            raise HubUnavailable(
-                "The check of the model's files broke off: try again."
-            ) from None
-
     @asynccontextmanager
     async def exclusive(self, repo_id: str, commit: str) -> AsyncIterator[None]:
         """Keep `fetch` from finding or downloading this snapshot during the block."""
@@ -231,8 +214,8 @@ class SnapshotDownloader:
         shared = self._shared.get((repo_id, commit))
         return shared is not None and shared.lock.locked()
 
-    def _shared_download(self, repo_id: str, commit: str) -> _SharedDownload:
-        return self._shared.setdefault((repo_id, commit), _SharedDownload())
+    def _shared_download(self, repo_id: str, commit: str) -> SharedDownload:
+        return self._shared.setdefault((repo_id, commit), SharedDownload())
 
     def _find(self, model: ResolvedModel) -> Path | None:
         for cache in self._caches:
@@ -250,7 +233,7 @@ class SnapshotDownloader:
         self,
         model: ResolvedModel,
         credential: Token | None,
-        shared: _SharedDownload,
+        shared: SharedDownload,
         conditions: Conditions | None,
     ) -> Path | None:
         """Download, in as many turns as it takes. None if it was damaged."""
@@ -281,7 +264,7 @@ class SnapshotDownloader:
         progress: Callable[[FetchProgress], None],
         place: Place,
     ) -> bool:
-        await asyncio.to_thread(self._begin, model)
+        await asyncio.to_thread(self._unfinished.begin, model)
         attempt = DownloadAttempt(
             request,
             await ChildProcess.start(self._cache, self._environment),
@@ -293,25 +276,7 @@ class SnapshotDownloader:
         try:
             return await attempt.run(progress)
         finally:
-            await asyncio.to_thread(self._end, model)
-
-    def _begin(self, model: ResolvedModel) -> None:
-        """Record that what comes is the router's, unless others have put files there."""
-        repo_id, commit = model.repo_id, model.commit
-        if self._unfinished is not None and (
-            not self._snapshots.path(repo_id, commit).exists()
-            or self._unfinished.path(repo_id, commit).exists()
-        ):
-            self._unfinished.record(repo_id, commit)
-
-    def _end(self, model: ResolvedModel) -> None:
-        """Forget that it has begun, if it is whole or nothing is left of it."""
-        repo_id, commit = model.repo_id, model.commit
-        left = self._snapshots.path(repo_id, commit).exists()
-        if self._unfinished is not None and not (
-            left and not self._snapshots.find(repo_id, commit)
-        ):
-            self._unfinished.forget(repo_id, commit)
+            await asyncio.to_thread(self._unfinished.end, model)
 
     def _most_bytes(self, conditions: Conditions | None) -> int | None:
         """Of a model's files. What is certain to be too much, where no setting says less."""
@@ -337,58 +302,6 @@ class SnapshotDownloader:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _Member:
-    """One call that waits for a snapshot."""
-
-    progress: Callable[[FetchProgress], None]
-    callers: Callers
-    conditions: Conditions | None  # of the start that it is for
-
-
-class _SharedDownload:
-    """The calls that want the same snapshot: one downloads it, the others wait."""
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self._members: list[_Member] = []
-
-    @contextmanager
-    def joined(
-        self,
-        progress: Callable[[FetchProgress], None],
-        callers: Callers,
-        conditions: Conditions | None,
-    ) -> Iterator[None]:
-        member = _Member(progress, callers, conditions)
-        self._members.append(member)
-        try:
-            yield
-        finally:
-            self._members.remove(member)
-
-    def callers(self) -> Collection[str | None]:
-        """All that wait for it: a download that many want is each one's own."""
-        return {caller for member in self._members for caller in member.callers()}
-
-    def report(self, progress: FetchProgress, on: Conditions | None = None) -> None:
-        """`on`: what a plan in it is for. To other starts it says nothing of their memory."""
-        unplanned = progress
-        if (described := progress.described) is not None:
-            unplanned = replace(progress, described=Snapshot(described.path))
-        for member in tuple(self._members):
-            member.progress(progress if member.conditions == on else unplanned)
-
-
 def _size(snapshot: Path) -> int:
     """The size of a snapshot in bytes."""
     return sum(file.stat().st_size for file in snapshot.rglob("*") if file.is_file())
-
-
-def _check_exists(directory: Path) -> None:
-    """Of the operator's own directory. Raises `UnsupportedModel`."""
-    if not (directory / "config.json").is_file():
-        raise UnsupportedModel(
-            "The operator's directory for this model does not exist, or has no config.json. "
-            "Ask the operator."
-        )

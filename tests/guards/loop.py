@@ -111,7 +111,7 @@ GUARDS = (
     ),
     Guard(
         "A repository's configuration is checked in a side process",
-        "router.downloads.downloader:SnapshotDownloader._judge",
+        "router.downloads.fitness:SnapshotFitness.plan",
         body('return (await asyncio.to_thread(judge, b"", snapshot, conditions))[0]'),
         "tests/downloads/test_downloader.py::test_a_configuration_is_checked_aside"
         "[failure0-UnsupportedModel]",

@@ -40,7 +40,7 @@ GUARDS = (
     Guard(
         "A configuration that leads out of the repository starts no engine",
         "router.downloads.downloader:SnapshotDownloader._fetch",
-        swap("await self._judge(found, conditions)", "None"),
+        swap("await self._fitness.plan(found, conditions)", "None"),
         "tests/downloads/test_downloader.py::test_what_is_refused_aside_is_refused",
     ),
     Guard(
@@ -190,7 +190,7 @@ GUARDS = (
     Guard(
         "A snapshot on the disk is judged by the permission of each entry that uses it",
         "router.downloads.downloader:SnapshotDownloader._fetch",
-        swap("self._judge(found, conditions)", "self._judge(found, None)"),
+        swap("self._fitness.plan(found, conditions)", "self._fitness.plan(found, None)"),
         "tests/e2e/test_fitness.py::"
         "test_code_of_its_own_is_judged_by_each_entrys_own_permission",
     ),

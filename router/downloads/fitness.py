@@ -1,0 +1,54 @@
+"""Judges whether an engine can serve a snapshot that is on the disk, and what it takes then."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from router.errors import HubUnavailable, UnsupportedModel
+from router.models import MemoryPlan
+from router.repository.check_snapshot import judge, judge_operators
+from router.repository.conditions import Conditions, Machine
+from router.side_process import Aside, SideProcessDied
+
+
+class SnapshotFitness:
+    """`aside` checks configurations, where there is an event loop to be kept free. `machine`:
+    what engines run on; None: unknown, so any model may be served."""
+
+    def __init__(self, aside: Aside | None, machine: Machine | None) -> None:
+        self._aside, self._machine = aside, machine
+
+    def conditions(self, flags: tuple[str, ...], claim: int | None) -> Conditions | None:
+        """Of the start of an engine with these flags, and with so many bytes of each GPU."""
+        return Conditions.on(self._machine, flags, claim) if self._machine else None
+
+    async def plan(
+        self, snapshot: Path, conditions: Conditions | None, *, operators: bool = False
+    ) -> MemoryPlan | None:
+        """What an engine takes. `operators`: it is a directory of the operator's own.
+
+        Raises `FitError` for what no engine could serve here.
+        """
+        check = judge_operators if operators else judge
+        if self._aside is None:
+            return (await asyncio.to_thread(check, b"", snapshot, conditions))[0]
+        try:
+            return (await self._aside.run(check, snapshot, conditions))[0]
+        except TimeoutError:
+            raise UnsupportedModel(
+                "The model's configuration takes too long to read."
+            ) from None
+        except SideProcessDied:
+            raise HubUnavailable(
+                "The check of the model's files broke off: try again."
+            ) from None
+
+
+def check_exists(directory: Path) -> None:
+    """Of the operator's own directory. Raises `UnsupportedModel`."""
+    if not (directory / "config.json").is_file():
+        raise UnsupportedModel(
+            "The operator's directory for this model does not exist, or has no config.json. "
+            "Ask the operator."
+        )
