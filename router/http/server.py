@@ -48,7 +48,8 @@ class HttpServer:
     * `operator`: routes for the operator alone, who has `admin_key`. Without it, the operator
       is on this machine, if the server listens there alone and callers need no keys either.
     * `recorder`: keeps and tells what became of each request.
-    * `worker`: by which a load balancer knows this one; lists of models say it.
+    * `worker`: by which RunPod's load balancer knows this one; each answer and lists of models
+      say it.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class HttpServer:
         )
         self._max_connections, self._read_timeout = max_connections, read_timeout
         self._sites = sites or Sites()
+        self._named = {"X-Runpod-Worker-Id": worker} if worker else {}
         self._refusals = Refusals()
         self._servers: list[Connections] = []
         self._listeners: list[asyncio.Server] = []
@@ -142,6 +144,7 @@ class HttpServer:
         self._active.add(task)
         request.always = {
             REQUEST_ID: request_id_of(request.headers),
+            **self._named,
             **self._sites.response_headers(request.headers),
         }
         probe = request.path in HEALTH

@@ -88,6 +88,13 @@ async def test_an_answer_passes_byte_for_byte_with_its_length() -> None:
         assert await response.read() == body
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/ping", "/none"])
+async def test_each_answer_says_by_which_id_a_load_balancer_knows_the_worker(path: str) -> None:
+    for id_ in ("", "w1"):
+        async with serving(worker=id_) as s, s.client.get(path) as got:
+            assert got.headers.get("X-Runpod-Worker-Id", "") == id_
+
+
 async def test_the_service_sees_route_body_and_token() -> None:
     token = "hf_" + secrets.token_hex(16)
     async with serving() as running:
