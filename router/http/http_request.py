@@ -17,11 +17,6 @@ class Wire(Protocol):
     """The connection that a request came on."""
 
     @property
-    def paused(self) -> bool:
-        """The caller reads slower than it is sent to: wait until it has `drained`."""
-        ...
-
-    @property
     def ends(self) -> bool:
         """It takes no further request."""
         ...
@@ -37,7 +32,8 @@ class Wire(Protocol):
         ...
 
     def send(self, data: bytes) -> bool:
-        """False: it is `paused` now. Raises `ConnectionResetError` where the caller left."""
+        """False: the caller reads slower than it is sent to, so wait until it has `drained`.
+        Raises `ConnectionResetError` where the caller left."""
         ...
 
     async def drained(self) -> None: ...

@@ -73,7 +73,7 @@ class EngineConnection(asyncio.Protocol):
         self._paused = self._held_back = self._framed = False
         self._lost: str | None = None  # why there is no more
         self._sink: Callable[[bytes], bool] | None = None  # takes what comes
-        self._full = False  # it took all that it takes
+        self._full = False  # the sink takes no more, or has failed
         self._failure: Exception | None = None  # of it
 
     async def send(self, head: bytes, body: Body) -> None:
