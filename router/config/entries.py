@@ -9,24 +9,28 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
-from yaml.constructor import ConstructorError
 
 from router.config.errors import MistakesSoFar, SettingsError, SettingsMistakes, shown
+from router.config.strict_yaml import (
+    MAX_CHARS,
+    Lines,
+    Repeated,
+    below,
+    lines_by_name,
+    lines_by_number,
+    read_yaml,
+)
 from router.logs import MASK, redact
 
 E = TypeVar("E", bound=BaseModel)
 T = TypeVar("T")
-Lines: TypeAlias = Mapping[int, Mapping[str, int]]  # by entry and key
-Repeated: TypeAlias = Sequence[tuple[str, int]]  # keys, with their lines
 
-MAX_CHARS = 256 * 1024
 _AT_ONCE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is opened without its writer
 _OF_KNOWN = ("missing", "value_error")  # what pydantic says of keys that a schema has
 _LABEL = re.compile(r"[\w./@:-]{1,100}")
@@ -81,12 +85,12 @@ class EntriesFile:
         is no section, or no YAML, of which `read` tells. Else as `read`."""
         place = path or self.setting
         try:
-            document, node, _ = self._document(text, place)
+            document, node, _ = read_yaml(text, place)
         except SettingsError:
             return None
         if not isinstance(document, dict) or self.beside not in document:
             return None
-        section, lines = document[self.beside], _lines_by_name(_below(node, self.beside))
+        section, lines = document[self.beside], lines_by_name(below(node, self.beside))
         if not isinstance(section, dict):
             said = f"`{self.beside}` must be a mapping of names, not {_kind(section)}"
             raise SettingsMistakes([f"{place}: {said}"])
@@ -100,24 +104,14 @@ class EntriesFile:
         return read
 
     def _parsed(self, text: str, place: str) -> tuple[list[object], Lines, Repeated]:
-        document, node, twice = self._document(text, place)
+        document, node, twice = read_yaml(text, place)
         allowed_keys = {self.root, self.beside or self.root}
         if isinstance(document, dict) and {self.root} <= document.keys() <= allowed_keys:
-            document, node = document[self.root], _below(node, self.root)
+            document, node = document[self.root], below(node, self.root)
         if not isinstance(document, list):
             allowed = f"the path of a YAML file, or a list of {self.noun}"
             raise SettingsMistakes([f"{place}: must be {allowed}, not {_kind(document)}"])
-        return document, _lines(node), twice
-
-    def _document(self, text: str, place: str) -> tuple[object, yaml.Node | None, Repeated]:
-        if len(text) > MAX_CHARS:
-            raise SettingsMistakes([f"{place}: must have at most {MAX_CHARS} characters"])
-        try:
-            return _read(text)
-        except yaml.YAMLError as error:
-            raise SettingsMistakes([_complaint(error, place)]) from None
-        except RecursionError:
-            raise SettingsMistakes([f"{place}: the YAML is nested too deeply"]) from None
+        return document, lines_by_number(node), twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,109 +213,5 @@ def _kind(value: object) -> str:
     return "a single value"
 
 
-def _read(text: str) -> tuple[object, yaml.Node | None, Repeated]:
-    """The document, the node that it was made from, and the keys that stand twice in one
-    mapping. Raises `YAMLError`.
-
-    The loader is SafeLoader with one more check: it builds plain values and nothing else.
-    """
-    loader = _StrictLoader(text)
-    try:
-        node = loader.get_single_node()
-        document = None if node is None else loader.construct_document(node)
-        return document, node, loader.repeated
-    finally:
-        loader.dispose()
-
-
-def _lines(node: yaml.Node | None) -> Lines:
-    """By the number of an entry and a key of it; an entry's own line by the empty key."""
-    if not isinstance(node, yaml.SequenceNode):
-        return {}
-    return {
-        number: {"": entry.start_mark.line + 1} | _keys(entry)
-        for number, entry in enumerate(node.value)
-    }
-
-
-def _lines_by_name(node: yaml.Node | None) -> Mapping[str, Mapping[str, int]]:
-    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-    return {
-        str(name.value): {"": name.start_mark.line + 1} | _keys(entry) for name, entry in pairs
-    }
-
-
-def _keys(entry: yaml.Node) -> dict[str, int]:
-    """The lines of a mapping's keys."""
-    keys = entry.value if isinstance(entry, yaml.MappingNode) else ()
-    return {str(key.value): key.start_mark.line + 1 for key, _ in keys}
-
-
-def _below(node: yaml.Node | None, name: str) -> yaml.Node | None:
-    """What stands below a key of a mapping."""
-    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-    return next((value for key, value in pairs if key.value == name), None)
-
-
-_KINDS = {"timestamp": "date", "int": "number", "float": "number"}  # of values without quotes
-
-
 def _flaw(error: Exception) -> str:
     return "it is not in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Notes repeated keys, which is what a forgotten dash between two entries looks like.
-    Raises nothing but `YAMLError` and `RecursionError`."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.repeated: list[tuple[str, int]] = []  # with the lines of the second
-
-    def construct_object(
-        self,
-        node: yaml.Node,
-        deep: bool = False,  # noqa: FBT001, FBT002 - PyYAML's
-    ) -> object:
-        try:
-            return super().construct_object(node, deep)
-        except (yaml.YAMLError, RecursionError):
-            raise
-        except Exception:  # noqa: BLE001 - PyYAML lets out whatever Python says of a value
-            kind = _KINDS.get(node.tag.rpartition(":")[2], "value of its type")
-            problem = f"what looks like a {kind} is none: put it in quotes"
-            raise ConstructorError(None, None, problem, node.start_mark) from None
-
-    def construct_mapping(
-        self,
-        node: yaml.MappingNode,
-        deep: bool = False,  # noqa: FBT001, FBT002 - PyYAML's
-    ) -> dict[Hashable, object]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen:
-                self.repeated.append((key.value, key.start_mark.line + 1))
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-# What PyYAML quotes may be anything. Punctuation, and its own words, may be shown.
-_QUOTES = re.compile(r"(['`\"])(.*?)\1", re.DOTALL)
-_FROM_FIRST_TO_LAST = re.compile(r"['`\"].*['`\"]", re.DOTALL)
-_HARMLESS = re.compile(r"\W*|<[a-z ]+>")
-
-
-def _masked(problem: str) -> str:
-    if all(_HARMLESS.fullmatch(quoted) for _, quoted in _QUOTES.findall(problem)):
-        return problem
-    return _FROM_FIRST_TO_LAST.sub(MASK, problem)
-
-
-def _complaint(error: yaml.YAMLError, place: str) -> str:
-    """What is wrong and where, without what stands there."""
-    problem = _masked(getattr(error, "problem", None) or "not readable")
-    mark = getattr(error, "problem_mark", None)
-    at = "" if mark is None else f":{mark.line + 1}"
-    return f"{place}{at}: this is no YAML: {problem}"
