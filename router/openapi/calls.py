@@ -20,14 +20,9 @@ from router.openapi.values import (
     reference,
 )
 from router.requests.bounds import BOUNDS
+from router.requests.call import LONGEST_MODEL, LONGEST_SALT, MOST_SALTS
 from router.requests.fields import DROPPED, REFUSED
-from router.requests.routes import (
-    LONGEST_MODEL,
-    LONGEST_SALT,
-    MOST_SALTS,
-    ROUTES,
-    Route,
-)
+from router.requests.routes import ROUTES, Route
 
 _HI = [{"role": "user", "content": "Hello"}]
 

@@ -16,6 +16,7 @@ from router.fleet.session import session_key
 from router.ray.messages import Errand, RoutePlan
 from router.ray.replica_call import ReplicaCall, Replicas
 from router.ray.warm_models import label
+from router.requests.call import Call, caller_token
 from router.requests.engine_call import Deadlines
 from router.requests.event_stream import EventStream
 from router.requests.interfaces import Health
@@ -25,7 +26,6 @@ from router.requests.opening import Opening, Responding
 from router.requests.parsing import Parser
 from router.requests.request import Report, Request
 from router.requests.response import SILENCE
-from router.requests.routes import Call, caller_token
 from router.side_process import Aside
 
 _LONGEST_LOOK = 64 * 1024  # bytes of a body in which a session's beginning is looked for

@@ -11,9 +11,9 @@ from router.config.catalog import OperatorModel, engine_spec
 from router.config.settings import Settings
 from router.errors import RouteNotFound
 from router.models import EngineSpec, ResolvedModel
+from router.requests.call import Call, Salt, caller_token
 from router.requests.fitting import check_fits, check_served
 from router.requests.record import Record
-from router.requests.routes import Call, Salt, caller_token
 from router.secrets import Token
 
 _MOST_SPECS = 1024  # that are remembered; each is made anew in some microseconds

@@ -15,6 +15,7 @@ from router.models import EngineSpec
 from router.pool.lease import Lease
 from router.pool.pool import EnginePool
 from router.requests.authorization import Authorized, Authorizer, Sender
+from router.requests.call import Call
 from router.requests.dialects import Problem
 from router.requests.engine_errors import read_engine_error
 from router.requests.fitting import check_pairs
@@ -27,7 +28,6 @@ from router.requests.interfaces import (
 from router.requests.read_timer import ReadTimer
 from router.requests.record import Record
 from router.requests.request import Progress, Report
-from router.requests.routes import Call
 from router.scheduler.forecast import Reason
 
 # Bytes of an engine's error that are read. It can repeat a caller's input, whatever that is.

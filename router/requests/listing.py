@@ -12,8 +12,8 @@ from router.config.catalog import Catalog, OperatorModel
 from router.errors import InvalidModelId, ModelNotFound
 from router.models import EngineSpec, ResolvedModel
 from router.pool.status import Known
+from router.requests.call import caller_token
 from router.requests.model_list import ModelCard, Status
-from router.requests.routes import caller_token
 from router.scheduler.lifecycle import State
 
 _LOADING = (State.FETCHING, State.STARTING, State.WAKING)

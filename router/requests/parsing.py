@@ -13,9 +13,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from router.errors import InternalError, InvalidRequest, QueueFull, RouteNotFound
+from router.requests.burden import burden
+from router.requests.call import Call, parse, parse_aside
 from router.requests.engine_call import out_of_time
 from router.requests.request import Request
-from router.requests.routes import ROUTES, Call, Route, burden, parse, parse_aside
+from router.requests.routes import ROUTES, Route
 from router.side_process import Aside, Body, SideProcessDied, size
 
 _log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ class Parser:
         self._turns = Turns(most=_ALL * largest, most_each=_ONES * largest)
 
     async def read(self, request: Request, within: float) -> Call:
-        """`routes.parse`, at once for a body that takes a moment. Raises what `parse` raises,
+        """`parse`, at once for a body that takes a moment. Raises what `parse` raises,
         and `RouteNotFound`."""
         route = ROUTES.get(request.route)
         if route is None:
@@ -48,7 +50,7 @@ class Parser:
         return await self.parse(request, route, within)
 
     async def parse(self, request: Request, route: Route, within: float) -> Call:
-        """`routes.parse`, in `within` seconds.
+        """`parse`, in `within` seconds.
 
         Raises `InvalidRequest`, `QueueFull`, `DeadlineExceeded` and `InternalError`.
         """

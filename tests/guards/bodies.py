@@ -83,13 +83,13 @@ GUARDS = (
     ),
     Guard(
         "A body of very many values is not parsed",
-        "router.requests.routes:_read_object",
+        "router.requests.call:_read_object",
         never("_MOST_VALUES"),
-        "tests/requests/test_routes.py::test_a_body_of_very_many_values_is_not_read",
+        "tests/requests/test_call.py::test_a_body_of_very_many_values_is_not_read",
     ),
     Guard(
         "A body too deep to write again is refused",
-        "router.requests.routes:_read_object",
+        "router.requests.call:_read_object",
         never("_MOST_LEVELS"),
         _ABUSE + "[http-deep]",
     ),
@@ -125,7 +125,7 @@ GUARDS = (
     ),
     Guard(
         "Packed reasoning that an engine would unpack is limited",
-        "router.requests.routes:parse",
+        "router.requests.call:parse",
         drop("check_reasoning"),
         "tests/requests/test_reasoning.py::test_much_is_refused_in_one_piece_and_in_many",
     ),
@@ -151,8 +151,8 @@ GUARDS = (
     ),
     Guard(
         "A request divides the prefix cache a limited number of times",
-        "router.requests.routes:_read_salt",
+        "router.requests.call:_read_salt",
         never("MOST_SALTS"),
-        "tests/requests/test_routes.py::test_very_many_salts_are_refused",
+        "tests/requests/test_call.py::test_very_many_salts_are_refused",
     ),
 )

@@ -63,15 +63,15 @@ GUARDS = (
     ),
     Guard(
         "Malformed JSON is not repeated in the error",
-        "router.requests.routes:_read_object",
+        "router.requests.call:_read_object",
         swap("_1.msg", "_1.doc"),
-        "tests/requests/test_routes.py::test_a_message_about_bad_json_repeats_nothing_of_the_body",
+        "tests/requests/test_call.py::test_a_message_about_bad_json_repeats_nothing_of_the_body",
     ),
     Guard(
         "The field hf_token is not forwarded",
-        "router.requests.routes:parse",
+        "router.requests.call:parse",
         swap("_1.pop('hf_token', None)", "_1.get('hf_token', None)"),
-        "tests/requests/test_routes.py::test_no_route_forwards_a_token",
+        "tests/requests/test_call.py::test_no_route_forwards_a_token",
     ),
     Guard(
         "A refusal holds nothing of the question to the Hub",

@@ -20,7 +20,7 @@ GUARDS = (
     ),
     Guard(
         "A long body is not even looked at on the loop",
-        "router.requests.routes:burden",
+        "router.requests.burden:burden",
         never("_COUNTED"),
         _PARSING + "what_takes_long_is_parsed_aside[long]",
     ),

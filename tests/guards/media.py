@@ -14,7 +14,7 @@ _ENGINE = "tests/e2e_sglang/test_attack_by_media.py::test_"
 GUARDS = (
     Guard(
         "Media from a host that is not listed are refused",
-        "router.requests.routes:parse",
+        "router.requests.call:parse",
         drop("check_media"),
         _ENGINE + "it_is_not_asked_wherever_the_media_stand[chat]",
     ),

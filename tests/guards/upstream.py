@@ -6,7 +6,7 @@ from tests.guards.guard import Guard
 from tests.guards.mutations import drop, never, swap, text, without
 
 _FIELDS = "router/requests/fields.py"
-_UNIT = "tests/requests/test_routes.py::test_"
+_UNIT = "tests/requests/test_call.py::test_"
 _UPSTREAM = "tests/requests/test_upstream.py::test_"
 _ENGINE = "tests/e2e_sglang/test_attack_by_"
 _TWO_WAYS = _UPSTREAM + "only_listed_headers_travel_either_way"
@@ -58,26 +58,26 @@ GUARDS = (
     ),
     Guard(
         "Each caller has a prefix cache of its own",
-        "router.requests.routes:Call.upstream_body",
+        "router.requests.call:Call.upstream_body",
         drop("cache_salt"),
         _ENGINE + "fields.py::"
         "test_a_caller_who_knows_anothers_salt_does_not_get_at_what_it_keeps_apart",
     ),
     Guard(
         "An engine gets no token",
-        "router.requests.routes:parse",
+        "router.requests.call:parse",
         swap("_1.pop('hf_token', None)", "_1.get('hf_token')"),
         _UNIT + "no_route_forwards_a_token[/v1/messages]",
     ),
     Guard(
         "An engine is sent its own model name",
-        "router.requests.routes:Call.upstream_body",
+        "router.requests.call:Call.upstream_body",
         drop("model"),
         _UNIT + "the_model_is_rewritten_where_the_route_has_one[/v1/completions]",
     ),
     Guard(
         "Of a repeated key, the router forwards the value that it read",
-        "router.requests.routes:Call._with",
+        "router.requests.call:Call._with",
         swap(
             "orjson.dumps(_1)",
             "orjson.dumps(_1)[:-1] + b',' + orjson.dumps({'model': self.model})[1:]",

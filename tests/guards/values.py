@@ -15,7 +15,7 @@ _PLACES = _GRAMMARS + "every_place_of_a_grammar_is_looked_at"
 GUARDS = (
     Guard(
         "Fields of a body are checked against the table of their route",
-        "router.requests.routes:parse",
+        "router.requests.call:parse",
         swap("check_fields(_, _)", "Demands()"),
         _WRONG,
     ),

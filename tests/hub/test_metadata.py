@@ -14,7 +14,7 @@ from router.models import Task
 from router.repository.task import MODULES, task_of
 from router.side_process import SideProcessDied, SideProcesses
 from tests.doubles import FakeAside
-from tests.requests.test_routes import json_values
+from tests.requests.test_call import json_values
 
 MANY = [{"rfilename": f"data/shard-{n:06}.parquet"} for n in range(100_000)]
 

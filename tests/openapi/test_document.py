@@ -14,9 +14,10 @@ from router.openapi import problems
 from router.openapi.document import PATH, Document
 from router.openapi.passed import PASSED
 from router.requests.bounds import BOUNDS, SOURCE
+from router.requests.call import parse
 from router.requests.dialects import ANTHROPIC
 from router.requests.fields import DROPPED, GENERATE, REFUSED
-from router.requests.routes import ROUTES, parse
+from router.requests.routes import ROUTES
 from tests.openapi.reading import DOCUMENT, Json, at, properties_of, request_of, validator
 from tests.requests.test_bounds import NUMBERS_OF
 from tests.sglang_source import fields_of

@@ -14,8 +14,9 @@ from router.errors import InvalidHfToken, InvalidModelId, InvalidRequest
 from router.openapi.contents import item
 from router.openapi.values import admitted
 from router.requests.bounds import BOUNDS
+from router.requests.call import parse
 from router.requests.fields import REFUSED
-from router.requests.routes import ROUTES, Route, parse
+from router.requests.routes import ROUTES, Route
 from tests.openapi.reading import Json, properties_of, request_of, validator
 from tests.requests.test_bounds import VALUES
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from router.repository.chat_template import reranks, template_in, template_of
-from tests.requests.test_routes import json_values
+from tests.requests.test_call import json_values
 
 JUDGE = 'Note that the answer can only be "yes" or "no".'
 OURS = JUDGE + """ {{ messages[0]["content"] }} {{ messages[1]["content"] }}"""

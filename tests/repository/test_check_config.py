@@ -14,7 +14,7 @@ from router.errors import UnsupportedModel
 from router.repository.check_config import MAX_TOTAL_BYTES, check_config
 from router.repository.read_json import MAX_FILE_BYTES
 from tests import tiny_models
-from tests.requests.test_routes import json_values
+from tests.requests.test_call import json_values
 
 
 def snapshot(tmp_path: Path, content: object, name: str = "config.json") -> Path:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from router.models import Task
 from router.repository.architectures import names
 from router.repository.task import MODULES, SENTENCES, Signs, task_of, telling, unread
-from tests.requests.test_routes import json_values
+from tests.requests.test_call import json_values
 
 TABLE = Path(__file__).with_name("tasks.txt")
 

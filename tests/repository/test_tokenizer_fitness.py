@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from router.errors import UnsupportedModel
 from router.repository.conditions import Conditions
 from router.repository.tokenizer_fitness import PACKAGES, check_tokenizer
-from tests.requests.test_routes import json_values
+from tests.requests.test_call import json_values
 
 ALL = Conditions(lacks=PACKAGES)
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from router.errors import InvalidRequest
 from router.requests.bounds import BOUNDS
+from router.requests.call import parse
 from router.requests.fields import DROPPED, GENERATE, REFUSED
-from router.requests.routes import ROUTES, parse
+from router.requests.routes import ROUTES
 from router.requests.rules import Demands
 from tests.sglang_source import fields_of
 

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import InvalidRequest
+from router.requests.call import parse
 from router.requests.expressions import check_ebnf, check_regex
 from router.requests.grammars import check_schemas
 from router.requests.patterns import TooHard
-from router.requests.routes import ROUTES, parse
+from router.requests.routes import ROUTES
 
 Json = dict[str, object]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from router.errors import InvalidRequest
 from router.requests.manifests import holds_media
-from tests.requests.test_routes import message, upstream
+from tests.requests.test_call import message, upstream
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 LISTED = "https://img.example.org/a.png"

@@ -8,9 +8,11 @@ import orjson
 import pytest
 
 from router.errors import DeadlineExceeded, InternalError, InvalidRequest, QueueFull
+from router.requests.burden import burden
+from router.requests.call import Call, parse
 from router.requests.parsing import Parser, Turns
 from router.requests.request import Request
-from router.requests.routes import ROUTES, Call, burden, parse
+from router.requests.routes import ROUTES
 from router.side_process import Body, SideProcessDied, size
 from tests.doubles import FakeAside, whole
 

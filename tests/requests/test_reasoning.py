@@ -7,8 +7,9 @@ import orjson
 import pytest
 
 from router.errors import InvalidRequest
+from router.requests.call import parse
 from router.requests.reasoning import MOST_BYTES, check_reasoning
-from router.requests.routes import ROUTES, parse
+from router.requests.routes import ROUTES
 from tests.doubles import whole
 
 RESPONSES = ROUTES["/v1/responses"]

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from router.errors import RouterError
 from router.models import ModelRef
+from router.requests.call import caller_token, parse
 from router.requests.request import Request
-from router.requests.routes import ROUTES, caller_token, parse
+from router.requests.routes import ROUTES
 from router.runpod.inputs import ListModels, read
 from tests.doubles import whole
-from tests.requests.test_routes import json_values
+from tests.requests.test_call import json_values
 
 MARK = "f00dface" * 4  # what a refusal must not repeat
 

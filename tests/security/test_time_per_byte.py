@@ -30,11 +30,13 @@ from router.repository.check_config import check_config
 from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.select_files import Selection
+from router.requests.burden import burden
+from router.requests.call import caller_token, parse
 from router.requests.dialects import OPENAI
 from router.requests.engine_errors import read_engine_error
 from router.requests.event_stream import EventStream
 from router.requests.manifests import holds_media
-from router.requests.routes import ROUTES, burden, caller_token, parse
+from router.requests.routes import ROUTES
 from router.runpod.inputs import read
 from router.runpod.limits import size
 from router.runpod.outputs import answered, streamed
