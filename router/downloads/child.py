@@ -16,33 +16,24 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
 import httpx2
 from huggingface_hub import HfApi, constants, set_client_factory, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
 from router.concealment import hide_memory
+from router.downloads.child_client import ClientFactory
 from router.downloads.child_events import ChildEvents
-from router.downloads.errors import download_error, interrupted, storage_cause
+from router.downloads.errors import download_error, storage_cause
+from router.downloads.present_files import PresentFiles
 from router.downloads.request import DownloadRequest
 from router.downloads.snapshots import DamagedSnapshot, Snapshots, has_safe_weights
-from router.downloads.source_caches import link_from_caches
-from router.downloads.token_guard import Strayed, TokenGuard
-from router.downloads.volume_lock import (
-    DEAD_AFTER_POLLS,
-    LockContender,
-    LockLost,
-    VolumeLock,
-)
+from router.downloads.volume_lock import LockContender, LockLost, VolumeLock
 from router.errors import ModelTooLarge, RouterError
-from router.hub.errors import hub_error, not_a_hub
 from router.repository.adapters import adapter_refused
 from router.repository.check_snapshot import check_snapshot, planned
 from router.repository.files import RemoteFile
@@ -52,7 +43,6 @@ from router.repository.select_files import Selection
 
 CHUNK = 1024 * 1024  # bytes
 PROGRESS_INTERVAL = 0.5  # seconds
-ABANDONED_AFTER = 3600.0  # seconds without a write to a partial file
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -63,6 +53,7 @@ class SnapshotDownload:
         self._request = request
         self._events = events
         self._snapshots = Snapshots(Path(request.cache))
+        self._present = PresentFiles(request, self._snapshots)
         self._start = threading.Event()
         self._reporting = False
         self._files: list[RemoteFile] = []  # what is to be on disk, as far as it is known
@@ -72,7 +63,7 @@ class SnapshotDownload:
         signal.signal(signal.SIGTERM, lambda *_: self._events.end())
         _die_with_parent()
         threading.Thread(target=self._watch_stdin, daemon=True).start()
-        set_client_factory(self._http_client)
+        set_client_factory(ClientFactory(self._request, self._events).client)
         # The library buffers 10 MB of each file, which looks like a stall on a slow line.
         constants.DOWNLOAD_CHUNK_SIZE = CHUNK
         self._events.send("started")
@@ -113,13 +104,14 @@ class SnapshotDownload:
         """Download the small files; decide by them, before the weights come, and before others'
         models leave to make room for them."""
         snapshot = self._snapshots.path(self._request.repo_id, self._request.commit)
-        self._prepare(lock, small)
+        self._present.clean_up(lock)
+        self._present.use(small)
         self._fetch(small)
         if selection.is_adapter_alone:
             raise adapter_refused(read_adapter(snapshot))
         facts = read_facts(snapshot, selection.index)
         if more := [file for file in selection.of_modules(facts) if file not in small]:
-            self._use_present(more)
+            self._present.use(more)
             self._files = small + more + self._files[len(small) :]
             self._fetch(more)
         small, weights = small + more, selection.weights(facts)
@@ -133,7 +125,7 @@ class SnapshotDownload:
         check_snapshot(snapshot, self._request.conditions, weight_bytes)
         plan = planned(snapshot, self._request.conditions, weight_bytes)
         self._events.send("described", plan=plan and asdict(plan))
-        self._use_present(weights)
+        self._present.use(weights)
         return small, weights
 
     def _check_size(self, files: list[RemoteFile]) -> None:
@@ -149,23 +141,21 @@ class SnapshotDownload:
         """Of an inspection: each file, and whether a cache has it."""
         if not self._request.inspects:
             return
-        repo_id, commit = self._request.repo_id, self._request.commit
-        sources = map(Path, self._request.source_caches)
-        link_from_caches(self._snapshots, repo_id, commit, files, sources)
+        self._present.link(files)
         for file in files:
             # What this process has just downloaded itself is no link.
-            linked = self._snapshots.is_linked(repo_id, file)
+            linked = self._snapshots.is_linked(self._request.repo_id, file)
             self._events.send("file", **asdict(file), on_disk=linked)
 
     def _fetch(self, files: list[RemoteFile]) -> None:
         """Download some of `self._files`, once the router has the space for them."""
         request = self._request
-        needed = sum(file.size for file in files) - self._done(files, ())
+        needed = sum(file.size for file in files) - self._present.bytes_done(files)
         self._start.clear()
         self._events.send(
             "plan",
             total=sum(file.size for file in self._files),
-            done=self._done(self._files, ()),
+            done=self._present.bytes_done(self._files),
             next=needed,
         )
         self._start.wait()
@@ -210,7 +200,9 @@ class SnapshotDownload:
                 threading.Thread(target=self._keep_lock, daemon=True).start()
                 return lock
             partials = self._snapshots.partials(request.repo_id)
-            self._events.send("waiting", done=self._done(files, partials), total=total)
+            self._events.send(
+                "waiting", done=self._present.bytes_done(files, partials), total=total
+            )
             threading.Event().wait(request.heartbeat / 2)
 
     def _keep_lock(self) -> None:
@@ -223,30 +215,6 @@ class SnapshotDownload:
             except OSError:  # a faulty volume; if it stays so, others take the lock
                 continue
 
-    def _prepare(self, lock: VolumeLock, files: list[RemoteFile]) -> None:
-        """Clean up after others, and use what is there."""
-        self._snapshots.remove_client_locks(self._request.repo_id)
-        self._remove_abandoned(lock)
-        self._use_present(files)
-
-    def _use_present(self, files: list[RemoteFile]) -> None:
-        repo_id, commit = self._request.repo_id, self._request.commit
-        self._snapshots.remove_damaged(repo_id, commit, files)
-        sources = map(Path, self._request.source_caches)
-        link_from_caches(self._snapshots, repo_id, commit, files, sources)
-        self._snapshots.link_present(repo_id, commit, files)
-
-    def _remove_abandoned(self, lock: VolumeLock) -> None:
-        """Remove partial files that dead workers left, and that no download would resume."""
-        # A dead lock holder wrote nothing for this long. Without a death, a partial file may
-        # belong to a program that uses the cache without this lock.
-        silence = DEAD_AFTER_POLLS * self._request.heartbeat / 2
-        limit = silence / 2 if lock.previous_holder_died else ABANDONED_AFTER
-        for partial in self._snapshots.partials(self._request.repo_id):
-            with suppress(FileNotFoundError):
-                if lock.age_of(partial) > limit:
-                    partial.unlink()
-
     def _watch_stdin(self) -> None:
         """Start when told to; end at end of file, which means that the router has ended."""
         for _ in sys.stdin.buffer:
@@ -256,56 +224,11 @@ class SnapshotDownload:
     def _report(self) -> None:
         before = -1
         while True:
-            done = self._done(self._files, self._events.partials)
+            done = self._present.bytes_done(self._files, self._events.partials)
             if done != before:
                 self._events.send("progress", done=done)
             before = done
             threading.Event().wait(PROGRESS_INTERVAL)
-
-    def _done(self, files: list[RemoteFile], partials: Iterable[Path]) -> int:
-        request = self._request
-        present = self._snapshots.bytes_present(request.repo_id, request.commit, files)
-        return present + sum(map(_written, partials))
-
-    def _http_client(self) -> httpx2.Client:
-        guard = TokenGuard(constants.ENDPOINT)
-
-        def keep_home(response: httpx2.Response) -> None:
-            try:
-                guard.response(response)
-            except Strayed:
-                self._events.fail(not_a_hub())
-
-        return httpx2.Client(
-            follow_redirects=True,
-            timeout=None,
-            event_hooks={"request": [guard.request], "response": [keep_home, self._check]},
-        )
-
-    def _check(self, response: httpx2.Response) -> None:
-        """End at the first refusal. The library would wait for the files in progress, sleep
-        through a rate limit, or hide a 403 behind `LocalEntryNotFoundError`."""
-        status = response.status_code
-        if status < 400 or status == 408 or status >= 500:  # the library retries these
-            return
-        response.read()
-        try:
-            hf_raise_for_status(response)
-        except HfHubHTTPError as error:
-            hub = httpx2.URL(constants.ENDPOINT)
-            if response.url.host == hub.host and response.url.port == hub.port:
-                self._events.fail(hub_error(error, self._request.on_hub(constants.ENDPOINT)))
-            # A signed CDN address was refused, which says nothing about the caller.
-            self._events.fail(interrupted())
-
-
-def _written(partial: Path) -> int:
-    """Bytes written to a file that may be sparse, or already gone."""
-    try:
-        status = partial.stat()
-    except FileNotFoundError:
-        return 0
-    return min(status.st_size, status.st_blocks * 512)
 
 
 def _die_with_parent() -> None:
