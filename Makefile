@@ -97,7 +97,7 @@ demo: .venv/ready .venv-sglang/ready
 
 # Everything that parses callers' bytes: names, tokens, bodies, jobs, streams.
 PARSERS = tests/test_models.py tests/pool/test_quotas.py tests/test_secrets.py \
-	tests/test_logs.py tests/requests/test_call.py tests/requests/test_media.py tests/config/test_catalog.py \
+	tests/test_logs.py tests/test_redaction.py tests/requests/test_call.py tests/requests/test_media.py tests/config/test_catalog.py \
 	tests/config/test_patterns.py tests/requests/test_engine_errors.py tests/requests/test_event_stream.py tests/config/test_settings.py \
 	tests/repository/test_check_config.py tests/runpod/test_inputs.py tests/runpod/test_outputs.py \
 	tests/security/test_fuzz.py \

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from router.local_paths import hide_paths
-from router.logs import one_line, redact
+from router.logs import one_line
+from router.redaction import redact
 
 # `[2026-01-31 12:00:00 TP0] `
 _STAMP = re.compile(r"^\[\d{4}-\d\d-\d\d [^\]]*\] ")

@@ -15,7 +15,7 @@ from router import __version__
 from router.config import listing
 from router.config.options import add_options
 from router.config.settings import SETTINGS
-from router.logs import redact
+from router.redaction import redact
 
 _DESCRIPTION = """\
 One GPU worker, many models: each request names its model.

@@ -11,8 +11,8 @@ from router.admin.metrics import Metrics
 from router.admin.request_gauges import RequestGauges
 from router.app.configuration import Configuration
 from router.hub.watch import HubWatch
-from router.logs import Redactor
 from router.pool.engine_log import EngineLog
+from router.redaction import Redactor
 from router.requests.activity import Activity
 from router.requests.record import Record
 from router.requests.recorder import Observer, Recorder

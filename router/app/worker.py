@@ -16,9 +16,9 @@ from router.app.operator_parts import Basis
 from router.app.witnesses import Witnesses, spans_of
 from router.clock import WorkerClock
 from router.hub.watch import HubWatch
-from router.logs import Redactor
 from router.pool.engine_log import EngineLog
 from router.pool.status import PoolStatus
+from router.redaction import Redactor
 from router.requests.recorder import Recorder
 from router.requests.service import Service
 from router.running import drain, in_background

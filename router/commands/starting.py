@@ -16,7 +16,8 @@ from router.config.catalog import OperatorModel
 from router.config.hosts import is_loopback
 from router.config.platform import Platform
 from router.config.settings import Settings
-from router.logs import Redactor, one_line
+from router.logs import one_line
+from router.redaction import Redactor
 from router.told import ToldRecord
 
 _MOST_NAMED = 20  # models

@@ -26,7 +26,7 @@ from router.config.strict_yaml import (
     lines_by_number,
     read_yaml,
 )
-from router.logs import MASK, redact
+from router.redaction import MASK, redact
 
 E = TypeVar("E", bound=BaseModel)
 T = TypeVar("T")

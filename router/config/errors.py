@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from reprlib import Repr
 
-from router.logs import redact
+from router.redaction import redact
 
 _MOST_TOLD = 20  # of the mistakes in one configuration
 

@@ -10,7 +10,7 @@ import yaml
 from yaml.constructor import ConstructorError
 
 from router.config.errors import SettingsMistakes
-from router.logs import MASK
+from router.redaction import MASK
 
 Lines: TypeAlias = Mapping[int, Mapping[str, int]]  # by entry and key
 Repeated: TypeAlias = Sequence[tuple[str, int]]  # keys, with their lines

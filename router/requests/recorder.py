@@ -7,7 +7,8 @@ import re
 import time
 from collections.abc import Callable, Sequence
 
-from router.logs import one_line, redact
+from router.logs import one_line
+from router.redaction import redact
 from router.requests.activity import Activity
 from router.requests.line import LineWriter
 from router.requests.record import Outcome, Record, Transport

@@ -16,8 +16,8 @@ from router.admin.state import StateWriter, WorkerFacts
 from router.config.catalog import Catalog, OperatorModel
 from router.downloads.disk import DiskUsage
 from router.errors import RouterError
-from router.logs import Redactor
 from router.models import ModelRef
+from router.redaction import Redactor
 from router.requests.service import Loadable
 from router.secrets import Secret
 from tests.pool.fakes import GIB, spec

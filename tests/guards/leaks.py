@@ -37,9 +37,9 @@ GUARDS = (
     ),
     Guard(
         "Tracebacks are redacted too",
-        "router.logs:RedactionFilter._clean",
+        "router.redaction:RedactionFilter._clean",
         swap("_(_1.exc_text)", "_1.exc_text"),
-        "tests/test_logs.py::test_a_hub_token_is_redacted_from_every_record",
+        "tests/test_redaction.py::test_a_hub_token_is_redacted_from_every_record",
     ),
     Guard(
         "The HTTP clients log nothing at DEBUG",

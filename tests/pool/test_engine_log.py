@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import secrets
 
-from router.logs import Redactor
 from router.pool.engine_log import LINES, MODELS, SIZE, EngineLog
+from router.redaction import Redactor
 from router.secrets import Secret
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from router import logs
 from router.pool.loading import AT_ONCE, Temperature, Waited
+from router.redaction import Redactor
 from router.requests.line import line
 from router.requests.record import Outcome, Record
 from router.requests.recorder import Recorder, known_route
@@ -105,7 +106,7 @@ def test_no_secret_is_told(root: None, form: str) -> None:
     token, key = "hf_" + secrets.token_hex(16), secrets.token_hex(16)
     stream = io.StringIO()
     logs.configure("INFO", form, [Secret(key)], stream)
-    recorder = Recorder(redact=logs.Redactor([Secret(key)]))
+    recorder = Recorder(redact=Redactor([Secret(key)]))
     for chosen in (token, key):
         recorder.close(record_of(recorder, chosen, model=f"org/{chosen}"))
     assert stream.getvalue().count("\n") == 2
@@ -159,7 +160,7 @@ def test_the_state_of_a_trace_that_holds_a_secret_is_dropped() -> None:
 
 def test_a_secret_that_is_learned_later_is_not_told() -> None:
     heard: list[str] = []
-    redact, key = logs.Redactor(), secrets.token_hex(16)
+    redact, key = Redactor(), secrets.token_hex(16)
     recorder = Recorder(observers=[lambda record: heard.append(record.model)], redact=redact)
     recorder.close(record_of(recorder, model=f"org/{key}"))
     redact.learn([Secret(key)])

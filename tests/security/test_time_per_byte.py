@@ -24,8 +24,8 @@ from router.config.patterns import Patterns
 from router.errors import RouterError
 from router.http.incoming import _PLAUSIBLE_ID
 from router.local_paths import hide_paths
-from router.logs import redact
 from router.models import ModelRef
+from router.redaction import redact
 from router.repository.check_config import check_config
 from router.repository.files import RemoteFile
 from router.repository.listing import Listing

@@ -32,10 +32,10 @@ from router.hub.cache import CachedHub
 from router.hub.client import HuggingFaceHub
 from router.hub.measured import MeasuredHub
 from router.hub.watch import HubWatch
-from router.logs import Redactor
 from router.models import EngineKey, EngineSpec
 from router.ray.fleet_service import FleetService
 from router.ray.replica_call import Replicas
+from router.redaction import Redactor
 from router.requests.listing import LoadedModel
 from router.requests.recorder import Recorder
 from router.running import Work, in_background

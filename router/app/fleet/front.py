@@ -18,9 +18,9 @@ from router.http.metrics_routes import MetricsRoutes
 from router.http.open_files import MOST_CONNECTIONS, raise_open_files
 from router.http.server import HttpServer
 from router.http.sites import Sites
-from router.logs import Redactor
 from router.ray.messages import ReplicaState
 from router.ray.replica_call import ReplicaLost, VisitedReplicas
+from router.redaction import Redactor
 from router.requests.interfaces import Health
 from router.requests.listing import LoadedModel
 from router.tasks import cancel
