@@ -5,31 +5,29 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from router.downloads.attempt import DownloadAttempt, Inspected
+from router.downloads.attempt import DownloadAttempt
 from router.downloads.child_process import ChildProcess
-from router.downloads.errors import storage_error
+from router.downloads.errors import missing_offline, storage_error
 from router.downloads.fitness import SnapshotFitness, check_exists
-from router.downloads.inspection import files_of, inspection
 from router.downloads.last_used import LastUsed
+from router.downloads.local_snapshots import LocalSnapshots
 from router.downloads.places import Place, Places
 from router.downloads.request import DownloadRequest
 from router.downloads.shared_download import SharedDownload
-from router.downloads.snapshots import Snapshots, has_safe_weights
+from router.downloads.snapshots import Snapshots
 from router.downloads.space import DiskSpace, free_space
+from router.downloads.terms import HEARTBEAT, DownloadTerms
 from router.downloads.unfinished import UnfinishedDownloads
-from router.errors import HubUnavailable, ModelNotAllowed, ModelTooLarge
+from router.errors import HubUnavailable, ModelTooLarge
 from router.models import Access, ResolvedModel
 from router.pool.interfaces import Callers, FetchProgress, Snapshot, the_operator
 from router.repository.conditions import Conditions, Machine
-from router.repository.memory_plan import most_stored
-from router.repository.spread import widest
 from router.secrets import Token
 from router.side_process import Aside
 
@@ -57,7 +55,7 @@ class SnapshotDownloader:
         space: DiskSpace | None = None,
         places: Places | None = None,
         stall_timeout: float = 60.0,
-        heartbeat: float = 2.0,
+        heartbeat: float = HEARTBEAT,
         free: Callable[[Path], int] = free_space,
         aside: Aside | None = None,
         machine: Machine | None = None,
@@ -81,17 +79,16 @@ class SnapshotDownloader:
         aside           checks configurations, where there is an event loop to be kept free
         machine         what engines run on; None: unknown, so any model may be served
         """
-        self._cache = cache
-        self._caches = tuple(dict.fromkeys((*caches, cache)))
+        self._terms = DownloadTerms(
+            cache, tuple(caches), max_model_bytes, allow_unsafe_weights, heartbeat
+        )
+        self._local = LocalSnapshots(self._terms, last_used)
         self._environment = environment
-        self._private, self._last_used, self._public = private, last_used, public
+        self._private, self._public = private, public
         self._offline = offline
-        self._max_model_bytes = max_model_bytes
-        self._allow_unsafe_weights = allow_unsafe_weights
         self._fitness = SnapshotFitness(aside, machine)
         self._places = places or Places(MAX_DOWNLOADS)
         self._stall_timeout = stall_timeout
-        self._heartbeat = heartbeat
         self._snapshots = Snapshots(cache)
         self._unfinished = UnfinishedDownloads(unfinished, self._snapshots)
         self._space = space or DiskSpace(lambda: free(cache))
@@ -145,7 +142,7 @@ class SnapshotDownloader:
         shared = self._shared_download(model.repo_id, model.commit)
         with shared.joined(progress, callers, conditions):
             async with shared.lock:
-                found = await asyncio.to_thread(self._find, model)
+                found = await asyncio.to_thread(self._local.find, model)
                 if found is None:
                     found = await self._download(model, credential, shared, conditions)
         if found is None:
@@ -158,38 +155,6 @@ class SnapshotDownloader:
         size = await asyncio.to_thread(_size, found)
         progress(FetchProgress(size, size))
         return Snapshot(found, plan)
-
-    @asynccontextmanager
-    async def inspected(
-        self,
-        model: ResolvedModel,
-        credential: Token | None,
-        told: Inspected,
-        *,
-        flags: tuple[str, ...] = (),
-        claim: int | None = None,
-    ) -> AsyncIterator[Snapshot]:
-        """What `fetch` would bring and check, without the weights: the small files, for the
-        block. Writes nothing to any cache. Raises what `fetch` raises.
-
-        `told` hears of each file that an engine needs, also before a refusal.
-        """
-        on = self._fitness.conditions(flags, claim)
-        found = model.path or await asyncio.to_thread(self._find, model)
-        if found is not None:
-            await asyncio.to_thread(check_exists, found)
-            for file in await asyncio.to_thread(files_of, found):
-                told(file, True)  # noqa: FBT003 - it is on the disk
-            operators = model.path is not None
-            yield Snapshot(found, await self._fitness.plan(found, on, operators=operators))
-            return
-        self._refuse_offline(model)
-        request = self._request(model, credential, on)
-        shared = partial(self._snapshots.has, model.repo_id, model.commit)
-        async with inspection(
-            request, self._environment, lambda file, found: told(file, found or shared(file))
-        ) as snapshot:
-            yield snapshot
 
     @staticmethod
     def _note_access(public: LastUsed, model: ResolvedModel) -> None:
@@ -217,18 +182,6 @@ class SnapshotDownloader:
     def _shared_download(self, repo_id: str, commit: str) -> SharedDownload:
         return self._shared.setdefault((repo_id, commit), SharedDownload())
 
-    def _find(self, model: ResolvedModel) -> Path | None:
-        for cache in self._caches:
-            found = Snapshots(cache).find(model.repo_id, model.commit)
-            # Weights that were allowed when they were downloaded may not be allowed now.
-            if found and (self._allow_unsafe_weights or has_safe_weights(found)):
-                if cache != self._cache or self._last_used is None:
-                    return found
-                self._last_used.record(model.repo_id, model.commit)
-                # Another worker may have begun to remove it before that.
-                return self._snapshots.find(model.repo_id, model.commit)
-        return None
-
     async def _download(
         self,
         model: ResolvedModel,
@@ -237,25 +190,19 @@ class SnapshotDownloader:
         conditions: Conditions | None,
     ) -> Path | None:
         """Download, in as many turns as it takes. None if it was damaged."""
-        self._refuse_offline(model)
+        if self._offline:
+            raise missing_offline(model.repo_id)
         for turn in itertools.count():
             if self._places.full:
                 shared.report(FetchProgress(0, 0, queued=True))
             async with self._places.place(shared.callers, turn) as place:
                 # Another worker may have brought it meanwhile.
-                found = await asyncio.to_thread(self._find, model)
-                request = self._request(model, credential, conditions)
+                found = await asyncio.to_thread(self._local.find, model)
+                request = self._terms.request(model, credential, conditions)
                 report = partial(shared.report, on=conditions)
                 if found or await self._attempt(model, request, report, place):
                     break
-        return found or await asyncio.to_thread(self._find, model)
-
-    def _refuse_offline(self, model: ResolvedModel) -> None:
-        if self._offline:
-            raise ModelNotAllowed(
-                f"The files of {model.repo_id} are not all on the disk of this worker, and it "
-                "is offline (HF_HUB_OFFLINE): ask the operator."
-            )
+        return found or await asyncio.to_thread(self._local.find, model)
 
     async def _attempt(
         self,
@@ -267,7 +214,7 @@ class SnapshotDownloader:
         await asyncio.to_thread(self._unfinished.begin, model)
         attempt = DownloadAttempt(
             request,
-            await ChildProcess.start(self._cache, self._environment),
+            await ChildProcess.start(self._terms.cache, self._environment),
             self._snapshots,
             self._space,
             place,
@@ -277,29 +224,6 @@ class SnapshotDownloader:
             return await attempt.run(progress)
         finally:
             await asyncio.to_thread(self._unfinished.end, model)
-
-    def _most_bytes(self, conditions: Conditions | None) -> int | None:
-        """Of a model's files. What is certain to be too much, where no setting says less."""
-        if self._max_model_bytes is not None or conditions is None:
-            return self._max_model_bytes
-        return most_stored(conditions, widest(conditions))
-
-    def _request(
-        self, model: ResolvedModel, credential: Token | None, conditions: Conditions | None
-    ) -> DownloadRequest:
-        return DownloadRequest(
-            repo_id=model.repo_id,
-            commit=model.commit,
-            token=credential.reveal() if credential else None,
-            cache=str(self._cache),
-            visible=model.access in (Access.PUBLIC, Access.GATED),
-            max_bytes=self._most_bytes(conditions),
-            unsafe_weights=self._allow_unsafe_weights,
-            owner=secrets.token_hex(16),
-            heartbeat=self._heartbeat,
-            source_caches=tuple(map(str, self._caches)),
-            conditions=conditions,
-        )
 
 
 def _size(snapshot: Path) -> int:

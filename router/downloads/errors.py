@@ -27,7 +27,13 @@ from errno import (
 
 from huggingface_hub.errors import HfHubHTTPError
 
-from router.errors import HubUnavailable, InsufficientDisk, RouterError, StorageFailed
+from router.errors import (
+    HubUnavailable,
+    InsufficientDisk,
+    ModelNotAllowed,
+    RouterError,
+    StorageFailed,
+)
 from router.hub.errors import HubRequest, hub_error
 
 _FULL = frozenset({ENOSPC, EDQUOT})
@@ -76,6 +82,13 @@ def storage_cause(error: BaseException) -> str:
 
 def interrupted() -> HubUnavailable:
     return HubUnavailable("The download from the Hugging Face Hub broke off: try again.")
+
+
+def missing_offline(repo_id: str) -> ModelNotAllowed:
+    return ModelNotAllowed(
+        f"The files of {repo_id} are not all on the disk of this worker, and it "
+        "is offline (HF_HUB_OFFLINE): ask the operator."
+    )
 
 
 def to_fields(error: RouterError) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,19 +12,74 @@ from pathlib import Path
 
 from router.downloads.attempt import DownloadAttempt, Inspected
 from router.downloads.child_process import ChildProcess
+from router.downloads.errors import missing_offline
+from router.downloads.fitness import SnapshotFitness, check_exists
+from router.downloads.local_snapshots import LocalSnapshots
 from router.downloads.places import Places
 from router.downloads.request import DownloadRequest
 from router.downloads.snapshots import Snapshots
 from router.downloads.space import DiskSpace, free_space
+from router.downloads.terms import DownloadTerms
 from router.errors import HubUnavailable
+from router.models import ResolvedModel
 from router.pool.interfaces import FetchProgress, Snapshot, the_operator
 from router.repository.files import RemoteFile
+from router.secrets import Token
 
 _STALL_TIMEOUT = 60.0  # seconds that a download of small files may go without a byte
 
 
+class SnapshotInspector:
+    def __init__(
+        self,
+        terms: DownloadTerms,
+        fitness: SnapshotFitness,
+        environment: Mapping[str, str],
+        *,
+        offline: bool,
+    ) -> None:
+        """`environment`: the router's. `offline`: nothing may be downloaded."""
+        self._terms, self._fitness = terms, fitness
+        self._environment, self._offline = environment, offline
+        self._local = LocalSnapshots(terms)
+        self._snapshots = Snapshots(terms.cache)
+
+    @asynccontextmanager
+    async def inspected(
+        self,
+        model: ResolvedModel,
+        credential: Token | None,
+        told: Inspected,
+        *,
+        flags: tuple[str, ...] = (),
+        claim: int | None = None,
+    ) -> AsyncIterator[Snapshot]:
+        """What a download would bring and check, without the weights: the small files, for
+        the block. Writes nothing to any cache. Raises what a download raises.
+
+        `told` hears of each file that an engine needs, also before a refusal.
+        """
+        on = self._fitness.conditions(flags, claim)
+        found = model.path or await asyncio.to_thread(self._local.find, model)
+        if found is not None:
+            await asyncio.to_thread(check_exists, found)
+            for file in await asyncio.to_thread(_files_of, found):
+                told(file, True)  # noqa: FBT003 - it is on the disk
+            operators = model.path is not None
+            yield Snapshot(found, await self._fitness.plan(found, on, operators=operators))
+            return
+        if self._offline:
+            raise missing_offline(model.repo_id)
+        request = self._terms.request(model, credential, on)
+        shared = partial(self._snapshots.has, model.repo_id, model.commit)
+        async with _small_files(
+            request, self._environment, lambda file, found: told(file, found or shared(file))
+        ) as snapshot:
+            yield snapshot
+
+
 @asynccontextmanager
-async def inspection(
+async def _small_files(
     request: DownloadRequest, environment: Mapping[str, str], told: Inspected
 ) -> AsyncIterator[Snapshot]:
     """The small files that `request` would download, in a temporary cache, and their plan.
@@ -55,7 +111,7 @@ async def inspection(
         yield described
 
 
-def files_of(snapshot: Path) -> list[RemoteFile]:
+def _files_of(snapshot: Path) -> list[RemoteFile]:
     """What is on the disk of a model that needs no download. Its content has no known name."""
     return [
         RemoteFile(file.relative_to(snapshot).as_posix(), file.stat().st_size, "")

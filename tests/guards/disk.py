@@ -27,7 +27,7 @@ GUARDS = (
     Guard(
         "A model on disk waits for no download",
         "router.downloads.downloader:SnapshotDownloader._fetch",
-        swap("await asyncio.to_thread(self._find, model)", "None"),
+        swap("await asyncio.to_thread(self._local.find, model)", "None"),
         "tests/downloads/test_downloader.py::test_what_is_on_disk_waits_for_no_place",
     ),
     Guard(

@@ -41,7 +41,7 @@ GUARDS = (
     Guard(
         "Offline, nothing is downloaded",
         "router.downloads.downloader:SnapshotDownloader._download",
-        drop("_refuse_offline"),
+        never("_offline"),
         _TEST + "a_file_that_is_gone_is_not_downloaded",
     ),
     Guard(

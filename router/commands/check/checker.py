@@ -13,8 +13,8 @@ from router.app.configuration import Configuration
 from router.commands.check.verdict import MemoryNeed, ModelVerdict, NeededFile
 from router.config.catalog import engine_spec
 from router.downloads.cache_check import cache_problem
-from router.downloads.downloader import SnapshotDownloader
 from router.downloads.errors import storage_error
+from router.downloads.inspection import SnapshotInspector
 from router.downloads.snapshots import Snapshots
 from router.downloads.space import DiskSpace
 from router.errors import InsufficientDisk, RouterError, StorageFailed
@@ -41,7 +41,7 @@ class Checker:
 
     configuration: Configuration
     admission: Admission
-    downloader: SnapshotDownloader
+    inspector: SnapshotInspector
     space: DiskSpace
     history: History
     target: Target
@@ -100,7 +100,7 @@ class _Steps:
         def told(file: RemoteFile, on_disk: bool) -> None:  # noqa: FBT001 - see `Inspected`
             self._files[file.name] = NeededFile(file.name, file.size, on_disk)
 
-        looked = self._checker.downloader.inspected(
+        looked = self._checker.inspector.inspected(
             admitted.model,
             admitted.download_credential,
             told,

@@ -33,7 +33,9 @@ from router.commands.progress import waiting
 from router.config.errors import SettingsError, told
 from router.config.parsers import as_size
 from router.downloads.disk import Disk
-from router.downloads.downloader import SnapshotDownloader
+from router.downloads.fitness import SnapshotFitness
+from router.downloads.inspection import SnapshotInspector
+from router.downloads.terms import DownloadTerms
 from router.errors import RouterError
 from router.hub.cache import CachedHub
 from router.pool.history_file import HistoryKeeper
@@ -179,7 +181,7 @@ async def _checker(configuration: Configuration, place: _Place) -> AsyncIterator
         yield Checker(
             configuration,
             admission,
-            _downloader(configuration, place),
+            _inspector(configuration, place),
             disk.space,
             keeper.history,
             Target(place.device, settings.gpu_memory_budget or place.free),
@@ -190,16 +192,18 @@ async def _checker(configuration: Configuration, place: _Place) -> AsyncIterator
         await direct.close()
 
 
-def _downloader(configuration: Configuration, place: _Place) -> SnapshotDownloader:
+def _inspector(configuration: Configuration, place: _Place) -> SnapshotInspector:
     settings = configuration.settings
-    return SnapshotDownloader(
-        settings.hf_hub_cache,
+    return SnapshotInspector(
+        DownloadTerms(
+            settings.hf_hub_cache,
+            settings.hub_caches,
+            settings.max_model_bytes,
+            settings.allow_unsafe_weights,
+        ),
+        SnapshotFitness(None, _machine(configuration, place)),
         configuration.environ,
-        caches=settings.hub_caches,
         offline=settings.hf_hub_offline,
-        max_model_bytes=settings.max_model_bytes,
-        allow_unsafe_weights=settings.allow_unsafe_weights,
-        machine=_machine(configuration, place),
     )
 
 
