@@ -1,8 +1,8 @@
 """The life of one engine: what happens to it, and what to do because of that.
 
-`EngineLife` is the only class that writes to slots, and `Scheduler` the only one that calls
-its methods. Each method leaves the slot consistent and returns actions. It is built up in
-layers, one file each: `shared_slot` (its callers), `moving_slot` (its state), `fetching_slot`
+`EngineLife` is the only class that writes to slots, and only a pass of `Scheduler` calls its
+methods. Each method leaves the slot consistent and returns actions. It is built up in layers,
+one file each: `shared_slot` (its callers), `moving_slot` (its state), `fetching_slot`
 (its files), `serving_slot` (its requests), `starting_slot` (its process). Here: what comes of
 its actions, and what time brings.
 """

@@ -205,6 +205,11 @@ class Roster:
         return (self._numbered[number] for _, number in self._line)
 
     @property
+    def settled(self) -> bool:
+        """No request waits, and no engine drains."""
+        return not (self.queued or self._by_state[State.DRAINING])
+
+    @property
     def waiting(self) -> bool:
         return bool(self._line)
 

@@ -40,7 +40,7 @@ GUARDS = (
     ),
     Guard(
         "Engines that a new group parts do not stay together",
-        "router.scheduler.machine:Scheduler._part",
+        "router.scheduler.updates:Updates._part",
         body("return []"),
         _TEST + "engines_that_a_new_group_parts_leave_but_for_one",
     ),

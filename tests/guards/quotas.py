@@ -28,7 +28,7 @@ GUARDS = (
     ),
     Guard(
         "A caller over its limit yields its own model",
-        "router.scheduler.machine:Scheduler._admit",
+        "router.scheduler.dispatch:Dispatch._admit",
         drop("yield_by_quota"),
         _TEST + "a_caller_over_its_limit_of_models_yields_its_own_least_recently_used",
     ),

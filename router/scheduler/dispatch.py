@@ -1,0 +1,110 @@
+"""A request comes, and is served, refused or put in line; or it leaves."""
+
+from __future__ import annotations
+
+from router.errors import RouterError
+from router.scheduler import actions, events, rejections
+from router.scheduler.engine_life import SHORT_COOL_DOWN, EngineLife
+from router.scheduler.lifecycle import State
+from router.scheduler.lives import Lives
+from router.scheduler.outlook import place_in
+from router.scheduler.quotas import Quotas
+from router.scheduler.state import Slot
+
+
+class Dispatch:
+    """The part of a pass that takes in requests."""
+
+    def __init__(self, lives: Lives, quotas: Quotas) -> None:
+        self._lives, self._quotas = lives, quotas
+        self._limits, self._places = lives.limits, lives.shared.places
+
+    def wanted(
+        self, request: events.Wanted, now: float
+    ) -> tuple[EngineLife, list[actions.Action]]:
+        """The slot of its model, and what to do."""
+        lives, key = self._lives, request.spec.key
+        slot = lives.slots.get(key)
+        if slot is None:
+            slot = lives.slots[key] = EngineLife(request.spec, lives.shared)
+        lives.changed[slot] = None
+        slot.note(request, now)
+        if (granted := slot.serve(request, now)) is not None:
+            lives.holders[request.waiter] = slot
+            return slot, [granted]
+        if error := slot.refusal(request, now):
+            return slot, [actions.Fail(request.waiter, error)]
+        made_room: list[actions.Action] = []
+        on_trial = slot.suspicion.active(now)  # then it may have to wait for others to end
+        served = not on_trial and slot.accepts(request.caller, self._limits)
+        if slot.yielded_by_quota or not served:
+            lives.configure(slot, request.spec, now)
+            if error := self._admit(slot, request, now, served=served):
+                return slot, [actions.Fail(request.waiter, error)]
+            made_room = [] if served else self._make_room(slot, request, now)
+        lives.holders[request.waiter] = slot
+        return slot, [*made_room, *slot.enqueue(request, now)]
+
+    def released(
+        self, event: events.Released | events.Left, now: float, *, answered: bool | None
+    ) -> tuple[EngineLife | None, list[actions.Action]]:
+        """The slot that it held or waited for, if any, and what to do. `answered`: None where
+        its caller has left."""
+        lives, waiter = self._lives, event.waiter
+        slot = lives.holders.pop(waiter, None)
+        if slot is None:
+            return None, []
+        lives.changed[slot] = None
+        slot.note(event, now)
+        return slot, slot.release(waiter, now, answered=answered)
+
+    def _admit(
+        self, slot: EngineLife, request: events.Wanted, now: float, *, served: bool
+    ) -> RouterError | None:
+        """Refuse a request that is to wait, or let it count against its caller's quotas."""
+        if error := self._refusal(slot, request, now, served=served):
+            return error
+        ruling = self._quotas.rule(slot, request, now, served=served)
+        for key in ruling.yields:
+            self._lives.change(self._lives.slots[key]).yield_by_quota()
+        if ruling.starts:
+            slot.belong_to(request.caller)
+            self._quotas.charge_start(request.caller, now)
+        return ruling.error
+
+    def _refusal(
+        self, slot: Slot, request: events.Wanted, now: float, *, served: bool
+    ) -> RouterError | None:
+        if self._lives.shutting_down:
+            return rejections.shutting_down()
+        if slot.retry_at - now > SHORT_COOL_DOWN:
+            return rejections.cooling_down(slot, now)
+        if slot.state is State.FETCHING and request.credential_digest in slot.refused:
+            return slot.refused[request.credential_digest]
+        if not slot.state.claims and (error := self._lives.view(now).unfit(slot)):
+            return error
+        if served or request.retried:
+            return None
+        if slot.line_is_full:  # a place that is given up there is one of all places, too
+            hopeless = slot.queue.given_up_for(request.caller) is None
+            refused = rejections.model_queue_full
+        else:
+            hopeless = self._full and self._places.given_up_for(request.caller) is None
+            refused = rejections.queue_full
+        return refused(place_in(self._lives.view(now))) if hopeless else None
+
+    @property
+    def _full(self) -> bool:
+        return self._places.taken >= self._limits.max_queue
+
+    def _make_room(
+        self, slot: Slot, request: events.Wanted, now: float
+    ) -> list[actions.Action]:
+        """Where all places are taken, free one that another caller has too many of."""
+        if request.retried or not (self._full or slot.line_is_full):
+            return []
+        places = slot.queue if slot.line_is_full else self._places
+        last = places.given_up_for(request.caller)
+        assert last is not None  # noqa: S101  else `_refusal` has refused the request
+        holder = self._lives.change(self._lives.holders[last.waiter])
+        return holder.refuse(last.waiter, rejections.place_given_up(), now)

@@ -1,0 +1,156 @@
+"""All events but requests: what came of an action, what the operator says, and time.
+
+They change slots. What follows for other models is up to the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from router.scheduler import actions, events
+from router.scheduler.company import stays, surplus
+from router.scheduler.engine_life import EngineLife
+from router.scheduler.forecast import NO_DOWNLOAD
+from router.scheduler.lifecycle import State
+from router.scheduler.lives import Lives
+from router.scheduler.outlook import Forecasts
+from router.scheduler.placement import of_each
+from router.scheduler.quotas import Quotas
+
+
+class Updates:
+    """The part of a pass that takes in what is no request."""
+
+    def __init__(self, lives: Lives, quotas: Quotas, forecasts: Forecasts) -> None:
+        self._lives, self._quotas, self._forecasts = lives, quotas, forecasts
+
+    def take_in(self, event: events.Event, now: float) -> list[actions.Action]:
+        """Change the slots that it concerns, and say what to do."""
+        lives = self._lives
+        match event:
+            case events.Tick():
+                return self._tick(now)
+            case events.Unload(key) | events.Pin(key) | events.Unpin(key):
+                if key not in lives.slots or lives.shutting_down:
+                    return []
+                done = _operate(lives.change(lives.slots[key]), event, now)
+                return done + self._part(now)
+            case events.Downloaded(caller, size):
+                self._quotas.charge_bytes(caller, size, now)
+            case _ if isinstance(event, events.Report):
+                return self._reported(event, now)
+            case _:
+                return self._advance_all(event, now)
+        return []
+
+    def _tick(self, now: float) -> list[actions.Action]:
+        lives = self._lives
+        due = lives.roster.due(now)
+        # While they are known: what is done for one changes them for others.
+        waits = {
+            slot.key: self._forecasts.of(slot, lives.view(now), NO_DOWNLOAD)
+            for slot in due
+            if now >= slot.queue.next_deadline
+        }
+        return [
+            done for slot in due for done in lives.change(slot).tick(now, waits.get(slot.key))
+        ]
+
+    def _part(self, now: float) -> list[actions.Action]:
+        """Have engines leave that may no longer be loaded together: first idle ones, and those
+        that are the least loss. What is in flight ends, what waits gets the next start."""
+        lives = self._lives
+        if lives.shutting_down:
+            return []
+        lives.file(now)
+        stay = [one for one in lives.roster.engines if stays(one)]
+        by_loss = list(lives.view(now).by_loss(one for one in stay if not one.pinned))
+        ordered = [one for one in stay if one.pinned]
+        for idle in (False, True):
+            ordered += [one for one in reversed(by_loss) if one.idle is idle]
+        return [
+            done
+            for slot, bar in surplus(ordered)
+            for done in lives.change(slot).unload(now, parted_by=bar.name)
+        ]
+
+    def _advance_all(self, event: events.Event, now: float) -> list[actions.Action]:
+        """Take in an event that may concern every model."""
+        lives = self._lives
+        slots = tuple(lives.slots.values())
+        match event:
+            case events.ShutDown(deadline):
+                lives.shut_down()
+                return [
+                    done
+                    for slot in slots
+                    for done in lives.change(slot).shut_down(deadline, now)
+                ]
+            case events.Learned(facts):
+                for fact in facts:
+                    lives.shared.history.learn(fact)
+            case events.Ruled(specs):
+                known = [one for one in specs if one.key in lives.slots]
+                done = [
+                    done
+                    for one in known
+                    for done in lives.change(lives.slots[one.key]).rule(one, now)
+                ]
+                return done + self._part(now)
+            case events.Thawed():
+                return [done for slot in slots for done in lives.change(slot).probe()]
+            case events.ForgetSnapshot(repo_id, commit):
+                return [
+                    done
+                    for slot in slots
+                    if (slot.key.repo_id, slot.key.commit) == (repo_id, commit)
+                    for done in lives.change(slot).forget_snapshot(now)
+                ]
+        return []  # `Measured` is for the plan of this pass
+
+    def _reported(self, event: events.Report, now: float) -> list[actions.Action]:
+        lives = self._lives
+        if isinstance(event, events.Gone):
+            lives.ending.discard(event.generation)
+        if event.key not in lives.slots:
+            return []
+        slot = lives.change(lives.slots[event.key])
+        before = slot.state
+        done = slot.report(event, now)
+        if isinstance(event, events.Described | events.Fetched | events.Gone):
+            lives.configure(slot, slot.latest, now)
+        if slot.state is State.FETCHING and slot.described:
+            error = lives.view(now).unfit(slot)
+            done += slot.give_up_fetch(error, now) if error else []
+        if isinstance(event, events.Gone | events.Asleep) and slot.state is not before:
+            done += self._write_off(of_each(event.missing, event.others, slot.devices), now)
+        return done
+
+    def _write_off(self, missing: Mapping[int, int], now: float) -> list[actions.Action]:
+        """Do without memory of these devices that did not come back."""
+        lives = self._lives
+        alarms: list[actions.Action] = []
+        before = lives.lost.copy()
+        for device, size in missing.items():
+            if size > lives.lost[device]:
+                of = f" of device {device}" if lives.limits.devices > 1 else ""
+                alarms.append(
+                    actions.Alarm(f"{size} bytes of accelerator memory{of} are missing.")
+                )
+            lives.lost[device] = size
+        if lives.lost != before:
+            for slot in lives.slots.values():  # a claim may be a share of what is left
+                lives.configure(lives.change(slot), slot.latest, now)
+        return alarms
+
+
+def _operate(slot: EngineLife, event: events.Event, now: float) -> list[actions.Action]:
+    """Do what the operator says."""
+    slot.note(event, now)
+    match event:
+        case events.Unload():
+            return slot.unload(now)
+        case events.Pin():
+            return slot.pin_down(now)
+    slot.unpin(now)
+    return []
