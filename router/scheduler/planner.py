@@ -19,12 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain
 from math import inf
 
 from router.errors import RouterError
-from router.scheduler.company import may_bar
+from router.scheduler.candidates import Candidates
 from router.scheduler.ledger import Ledger
 from router.scheduler.lifecycle import State
 from router.scheduler.placement import Devices, Room, choose
@@ -72,7 +72,7 @@ class _Planner:
     def __init__(self, view: View) -> None:
         self._view = view
         self._ledger = Ledger(view)
-        self._spoken_for: set[Slot] = set()  # engines that make room for a model before
+        self._candidates = Candidates(view)
         self._drain: list[Slot] = []
         self._reject: list[tuple[Slot, RouterError]] = []
         self._next: list[Slot] = []
@@ -175,7 +175,7 @@ class _Planner:
         evict = next(may_go, None)
         if evict is not None:
             return self._evict(evict)
-        self._spoken_for.update(victims)
+        self._candidates.speak_for(victims)
         self._ledger.reserve(slot, devices, victims)
         return None
 
@@ -221,14 +221,14 @@ class _Planner:
         if slot not in self._groups:
             return False
         now = self._ledger.room_for(slot, measured=True)
-        later, candidates = self._ledger.later(now), self._candidates(slot, first=first)
+        later, candidates = self._ledger.later(now), self._candidates.of(slot, first=first)
         found = self._chosen(slot, places, now.for_any(), later.for_any(), candidates)
         return found is not None
 
     def _choose(
         self, slot: Slot, places: Sequence[Devices], now: Room, *, first: bool
     ) -> tuple[Devices, list[Slot]] | None:
-        later, candidates = self._ledger.later(now), self._candidates(slot, first=first)
+        later, candidates = self._ledger.later(now), self._candidates.of(slot, first=first)
         bar = later.company.bar(slot.spec.group)
         found = self._chosen(slot, places, now, later, candidates)
         if bar is None:
@@ -236,7 +236,7 @@ class _Planner:
         self._groups[slot] = bar.name
         if found is None:
             later = self._ledger.later(now)
-            candidates = self._candidates(slot, first=first, barring=True)
+            candidates = self._candidates.of(slot, first=first, barring=True)
             found = self._chosen(slot, places, now, later, candidates)
         return found
 
@@ -249,47 +249,6 @@ class _Planner:
         candidates: Iterator[Slot],
     ) -> tuple[Devices, list[Slot]] | None:
         return choose(slot, places, now, later, moves=self._ledger.moves, candidates=candidates)
-
-    def _candidates(self, slot: Slot, *, first: bool, barring: bool = False) -> Iterator[Slot]:
-        """The engines that may stop for `slot`, in the order in which they would. `barring`:
-        also those that other callers hold, if no others can make way by the rules of groups."""
-        holdings = self._view.holdings
-        for victim in chain(self._unwanted, self._wanted() if first else ()):
-            if victim is slot or victim in self._spoken_for:
-                continue
-            if victim.state is State.DRAINING or (
-                (holdings.may_take(slot, victim) or (barring and _bars(slot, victim)))
-                and not (_is_wanted(victim) and self._goes_first(victim, slot))
-            ):
-                yield victim
-
-    @cached_property
-    def _unwanted(self) -> list[Slot]:
-        """The engines that could go at once, those that drain first."""
-        return list(self._in_order(self._evictable[False]))
-
-    def _wanted(self) -> Iterator[Slot]:
-        """The engines that answer requests, or are to wake for some."""
-        return self._in_order(self._evictable[True])
-
-    def _in_order(self, slots: list[Slot]) -> Iterator[Slot]:
-        yield from self._view.by_loss(one for one in slots if one.state is State.DRAINING)
-        yield from self._view.by_loss(one for one in slots if one.state is not State.DRAINING)
-
-    @cached_property
-    def _evictable(self) -> dict[bool, list[Slot]]:
-        """By whether they are wanted."""
-        found: dict[bool, list[Slot]] = {False: [], True: []}
-        for state in (State.READY, State.DRAINING, State.ASLEEP):
-            for slot in self._view.roster.in_state(state).values():
-                if not slot.pinned:
-                    found[_is_wanted(slot)].append(slot)
-        return found
-
-    def _goes_first(self, victim: Slot, slot: Slot) -> bool:
-        """Whether a request for `victim` goes before those for `slot`, so that it would only
-        start again."""
-        return bool(victim.queue) and self._view.turn(victim) < self._view.turn(slot)
 
     def _unloaded(self) -> Slot | None:
         """An engine that the operator does not want, and that can stop now. One that sleeps
@@ -309,12 +268,3 @@ class _Planner:
         up = chain.from_iterable(slots.values() for slots in states)
         expired = (one for one in up if self._view.now >= one.expires_at)
         return next((one for one in expired if not self._ledger.moves(one.devices)), None)
-
-
-def _bars(slot: Slot, victim: Slot) -> bool:
-    return victim.loaded and may_bar(slot.spec.group, victim.spec.group)
-
-
-def _is_wanted(victim: Slot) -> bool:
-    """Whether it answers requests, or sleeps and is to wake for some."""
-    return not victim.idle or (victim.state is State.ASLEEP and bool(victim.queue))

@@ -130,7 +130,7 @@ GUARDS = (
     ),
     Guard(
         "An engine that makes room does not start again before the model that it made room for",
-        "router.scheduler.planner:_Planner._goes_first",
+        "router.scheduler.candidates:Candidates._goes_first",
         swap("self._view.turn(victim) < self._view.turn(slot)", "victim.age < slot.age"),
         _FAIRNESS
         + "an_engine_drains_for_a_request_whose_turn_comes_before_those_that_wait_for_it",
@@ -155,7 +155,7 @@ GUARDS = (
     ),
     Guard(
         "An idle engine of a caller with no more is not taken, whatever its loss would cost",
-        "router.scheduler.planner:_Planner._candidates",
+        "router.scheduler.candidates:Candidates.of",
         swap("holdings.may_take(slot, victim)", "True"),
         _FAIRNESS + "no_callers_only_engine_goes_for_a_caller_with_one_because_it_is_idle",
     ),

@@ -28,7 +28,7 @@ GUARDS = (
     ),
     Guard(
         "A caller with an engine of its own gets its turn in a group",
-        "router.scheduler.planner:_bars",
+        "router.scheduler.candidates:_bars",
         body("return False"),
         _TEST + "a_caller_with_an_engine_of_its_own_gets_its_turn_in_a_group",
     ),
