@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 
 from router.clock import Clock
 from router.models import EngineKey
@@ -17,17 +17,16 @@ from router.pool.interfaces import (
     EngineLauncher,
     EngineStartError,
     MemoryGauge,
-    SleepError,
 )
 from router.pool.progress import ProgressTracker
+from router.pool.sleeps import Sleeper, room_for
 from router.pool.starts import StartGate, failed
+from router.pool.task_set import PoolTasks, TasksByNumber
 from router.scheduler import actions, events
 from router.scheduler.lifecycle import Cause
 from router.secrets import Token
 
 _log = logging.getLogger(__name__)
-
-_Tasks = MutableMapping[int, asyncio.Task[None]]
 
 # Seconds: a process that is being killed closes its connections before it has exited.
 EXITS_WITHIN = 1.0
@@ -36,8 +35,7 @@ EXITS_WITHIN = 1.0
 class Executor:
     """One task for each action. A task reports once, unless it was cancelled.
 
-    The tasks are not in a task group: a defect in one must not cancel another that stops an
-    engine. `broke` is called with the defect. `gauges`: one for each device.
+    `broke` is called with a defect in one. `gauges`: one for each device.
     `exits_within`: seconds that a lost engine's process has to exit, so that the log says how.
     """
 
@@ -53,26 +51,34 @@ class Executor:
         exits_within: float = EXITS_WITHIN,
     ) -> None:
         self._exits_within = exits_within
-        self._report, self._broke, self._clock = report, broke, clock
+        self._report, self._clock = report, clock
         self._launcher = launcher
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._fetches: _Tasks = {}  # by attempt
-        self._starts: _Tasks = {}  # by generation
+        self.tasks = PoolTasks(broke)
+        self._fetches: TasksByNumber = {}  # by attempt
+        self._starts: TasksByNumber = {}  # by generation
         self._gates: dict[int, StartGate] = {}  # closed ones, by generation
         self._started_at: dict[int, float] = {}  # of those not yet ready, by generation
-        self._watches: _Tasks = {}  # by generation
+        self._watches: TasksByNumber = {}  # by generation
         self._told: dict[int, str] = {}  # causes of failed starts in the log, by generation
-        self._changes: _Tasks = {}  # engines that fall asleep or wake, by generation
+        self._changes: TasksByNumber = {}  # engines that fall asleep or wake, by generation
         self.engines: dict[int, Engine] = {}  # by generation
         self.cut_off: set[int] = set()  # engines that were stopped under their requests
         self.devices = Devices(gauges)
         self.progress = ProgressTracker(clock)
         self._fetcher = Fetcher(downloader, self.progress, report, clock)
         self.at_fault = asyncio.Event()  # the machine, or the router, is broken
+        self._sleeper = Sleeper(
+            self.engines,
+            self.devices,
+            report,
+            clock,
+            missing=self._missing,
+            at_fault=self.at_fault,
+        )
 
     def fetch(self, action: actions.Fetch, credential: Token | None, callers: Callers) -> None:
         work = self._fetcher.fetch(action, credential, callers)
-        self.spawn(work, self._fetches, action.attempt)
+        self.tasks.spawn(work, self._fetches, action.attempt)
 
     def perform(self, action: actions.Task) -> None:
         match action:
@@ -83,15 +89,15 @@ class Executor:
             case actions.Start():
                 self._start(action)
             case actions.Sleep():
-                self.spawn(self._sleep(action), self._changes, action.generation)
+                self.tasks.spawn(self._sleeper.sleep(action), self._changes, action.generation)
             case actions.Wake():
-                self.spawn(self._wake(action), self._changes, action.generation)
+                self.tasks.spawn(self._sleeper.wake(action), self._changes, action.generation)
             case actions.Stop():
                 if action.why == Cause.DRAIN_TIMEOUT:
                     self.cut_off.add(action.generation)
-                self.spawn(self._stop(action))
+                self.tasks.spawn(self._stop(action))
             case actions.Probe():
-                self.spawn(self._probe(action))
+                self.tasks.spawn(self._probe(action))
 
     def free(self) -> tuple[int, ...] | None:
         """Bytes of each device measured free; None where one can't be asked: it is at fault."""
@@ -102,44 +108,17 @@ class Executor:
             self.at_fault.set()
             return None
 
-    async def finish(self) -> None:
-        """Wait for all tasks. No action may be added meanwhile."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
     async def abort(self) -> None:
         """End all downloads, starts and engines, whatever the scheduler knows of them."""
         self.cut_off.update(self.engines)
         for tasks in (self._fetches, self._starts, self._changes, self._watches):
             for task in tasks.values():
                 task.cancel()
-        await self.finish()  # also of stops that are in progress
+        await self.tasks.finish()  # also of stops that are in progress
         while self.engines:
             _, engine = self.engines.popitem()
-            self.spawn(engine.stop(at_once=True))
-        await self.finish()
-
-    def spawn(
-        self,
-        work: Coroutine[None, None, None],
-        register: _Tasks | None = None,
-        number: int = 0,
-    ) -> asyncio.Task[None]:
-        """Begin `work`, which `finish` waits for; its defect breaks the pool."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        if register is not None:
-            # Not in the task's own `finally`: a task that is cancelled before its first
-            # step never gets there.
-            register[number] = task
-            task.add_done_callback(lambda _: register.pop(number, None))
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (defect := task.exception()):
-            self._broke(defect)
+            self.tasks.spawn(engine.stop(at_once=True))
+        await self.tasks.finish()
 
     def _prestart(self, action: actions.Prestart) -> None:
         key, generation = action.spec.key, action.generation
@@ -153,14 +132,14 @@ class Executor:
         _log.info("prestarting %s", key)
         self.devices.prestarted(generation, action.allotment, self.free())
         gate = self._gates[generation] = StartGate(reached)
-        self.spawn(self._bring_up(action, gate), self._starts, generation)
+        self.tasks.spawn(self._bring_up(action, gate), self._starts, generation)
 
     def _start(self, action: actions.Start) -> None:
         generation = action.generation
         _log.info("starting %s", action.spec.key)
         gate = self._gates.pop(generation, None)
         if gate is None:
-            self.spawn(self._bring_up(action), self._starts, generation)
+            self.tasks.spawn(self._bring_up(action), self._starts, generation)
         else:
             gate.open(action.allotment)
         self._started_at[generation] = self._clock()
@@ -193,7 +172,7 @@ class Executor:
         _log.info("%s is ready after %.1f s%s", key, seconds, how)
         self.engines[generation] = engine
         taken = self.devices.started(generation, self.free())
-        self.spawn(self._watch(action, engine), self._watches, generation)
+        self.tasks.spawn(self._watch(action, engine), self._watches, generation)
         self._report(events.Healthy(key, generation, taken))
 
     async def _watch(self, action: actions.Start | actions.Prestart, engine: Engine) -> None:
@@ -209,49 +188,6 @@ class Executor:
             await asyncio.wait({watch}, timeout=self._exits_within)
         if watch is None or not watch.done():
             self._report(events.Crashed(key, generation, "connection lost"))
-
-    async def _sleep(self, action: actions.Sleep) -> None:
-        key, generation = action.key, action.generation
-        began, engine = self._clock(), self.engines.get(generation)
-        if engine is None:
-            return  # it is being stopped already
-        try:
-            before = self.devices.now(generation)
-            await engine.sleep()
-            left = await self.devices.asleep(generation, before)
-            missing, *others = await self._missing(self.devices.of(generation))
-        except Exception as failure:  # noqa: BLE001 - a SleepError, or the driver is gone
-            self._could_not("fall asleep", action, failure)
-            return
-        seconds = self._clock() - began
-        room = _room_for(action)
-        _log.info("%s is asleep after %.1f s, with %d MiB%s", key, seconds, left >> 20, room)
-        self._report(events.Asleep(key, generation, missing, left, tuple(others)))
-
-    async def _wake(self, action: actions.Wake) -> None:
-        key, generation = action.key, action.generation
-        began, engine = self._clock(), self.engines.get(generation)
-        if engine is None:
-            return  # it is being stopped already
-        self.devices.waking(generation)
-        try:
-            await engine.wake()
-        except SleepError as failure:
-            self._could_not("wake", action, failure)
-            return
-        self.devices.woke(generation)
-        _log.info("%s is awake after %.1f s", key, self._clock() - began)
-        self._report(events.Awake(key, generation))
-
-    def _could_not(
-        self, what: str, action: actions.Sleep | actions.Wake, failure: Exception
-    ) -> None:
-        """The scheduler ends the engine, as one that crashed."""
-        if not isinstance(failure, SleepError):
-            _log.critical("memory can't be measured", exc_info=failure)
-            self.at_fault.set()
-        why = f"could not {what}: {failure}"
-        self._report(events.Crashed(action.key, action.generation, why))
 
     async def _probe(self, action: actions.Probe) -> None:
         engine = self.engines.get(action.generation)
@@ -309,10 +245,4 @@ class Executor:
 
 
 def _why(action: actions.Stop) -> str:
-    return action.why + _room_for(action)
-
-
-def _room_for(action: actions.Stop | actions.Sleep) -> str:
-    """Which model an engine makes room for, for the log."""
-    text = action.for_whom
-    return f", {text}" if action.room_for else text and f" ({text})"
+    return action.why + room_for(action)

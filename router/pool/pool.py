@@ -147,7 +147,7 @@ class EnginePool:
             if not await grant.engine.probe():
                 await self._executor.lost(grant.key, grant.generation)
 
-        await asyncio.wait({self._executor.spawn(probe())})
+        await asyncio.wait({self._executor.tasks.spawn(probe())})
 
     def has_cut_off(self, lease: Lease) -> bool:
         """Whether a lease's engine was stopped under it, because this worker leaves."""
@@ -217,7 +217,7 @@ class EnginePool:
                 async with asyncio.timeout(max(0.0, deadline - self._clock())):
                     await self._unused.wait()
             await self._executor.abort()
-        await self._executor.finish()
+        await self._executor.tasks.finish()
 
     def hurry(self) -> None:
         """End the grace of a shutdown: cut off the requests that are still in flight."""

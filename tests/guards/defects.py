@@ -28,7 +28,7 @@ GUARDS = (
     ),
     Guard(
         "A defect in a task of the pool counts as one",
-        "router.pool.executor:Executor._ended",
+        "router.pool.task_set:PoolTasks._ended",
         drop("_broke"),
         _TEST + "after_a_defect_every_request_is_told_and_the_worker_leaves[an_executor_task]",
     ),
