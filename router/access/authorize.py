@@ -7,13 +7,10 @@ evicted for it, and nothing is said about the model.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
-from cachetools import LRUCache
-
-from router.access.credentials import ChosenToken, Credentials
+from router.access.commits import Commits, Running
+from router.access.credentials import Credentials
 from router.access.decision import Admitted, Decision
 from router.access.grants import Grants
 from router.access.keyring import Keyring
@@ -32,11 +29,7 @@ from router.hub.interfaces import Asker, CachingHub, HubAnswer
 from router.models import Access, ModelRef, ResolvedModel
 from router.secrets import Token
 
-_MAX_NAMES = 4096  # unpinned names with a remembered commit
 _MAX_DECISIONS = 16_384  # that are remembered
-
-# Returns the commits of a repository that engines run now.
-Running = Callable[[str], set[str]]
 
 
 class Admission:
@@ -56,11 +49,8 @@ class Admission:
         self._hub, self._catalog, self._credentials = hub, catalog, credentials
         self._allowed, self._running, self._clock = allowed, running, clock
         self._keys = keys or Keyring()
-        self._grants = Grants(self._ask, clock)
-        # The commit to which an unpinned name was last resolved for an engine. A commit that
-        # only pinned requests named is never in here: otherwise a pull request's commit
-        # could become the meaning of the plain name.
-        self._chosen: LRUCache[str, ResolvedModel] = LRUCache(_MAX_NAMES)
+        self._commits = Commits(hub, running)
+        self._grants = Grants(self._commits.ask, clock)
         # Requests that were admitted by what is remembered, and all others.
         self.remembered = self.decided = 0
         # By the name as written and the digest of the caller's token, the latest used last.
@@ -177,14 +167,8 @@ class Admission:
         for answer in decision.answers:  # no generator: each request asks
             if now >= answer.until:
                 return False
-        if decision.newest is None:
-            return True
-        # An unpinned name: see `_entitled`.
-        repo_id, commit = decision.model.repo_id, decision.model.commit
-        chosen = self._chosen.get(repo_id)
-        if chosen is None or chosen.commit != commit:
-            return False
-        return commit == decision.newest or commit in self._running(repo_id)
+        newest = decision.newest
+        return newest is None or self._commits.keeps(decision.model, newest)
 
     def _remember(self, name: str | None, caller: Token | None, decision: Decision) -> None:
         self._decisions[_named(name, caller)] = decision
@@ -227,7 +211,9 @@ class Admission:
             if self._credentials.choose(caller, None, canonical) != choice:
                 # The name now leads to a repository that this token is not meant for.
                 return await self._decide_anew(canonical, caller, key, resolution)
-        model, entitlement = await self._entitled(ref, resolution.value, choice.token, asker)
+        model, entitlement = await self._commits.entitle(
+            ref, resolution.value, choice.token, asker
+        )
         return Decision(
             model,
             operator,
@@ -247,35 +233,6 @@ class Admission:
         """Decide about the repository to which, by `resolution`, a former name leads."""
         decision = await self._decide(str(canonical), caller, key)
         return replace(decision, answers=(resolution, *decision.answers))
-
-    async def _entitled(
-        self,
-        ref: ModelRef,
-        model: ResolvedModel,
-        credential: Token | None,
-        asker: Asker,
-    ) -> tuple[ResolvedModel, HubAnswer[None]]:
-        """Entitle the caller at the commit that `ref` stands for, and return that commit.
-
-        An unpinned name stays on the commit of its engine for as long as that engine runs.
-        """
-        if ref.revision is not None:
-            return model, await self._hub.entitle(model, credential, asker)
-        chosen = self._chosen.get(model.repo_id)
-        if chosen is not None and chosen.commit in self._running(model.repo_id):
-            kept = replace(chosen, access=model.access)
-            with suppress(AccessError):
-                return kept, await self._hub.entitle(kept, credential, asker)
-        entitlement = await self._hub.entitle(model, credential, asker)
-        self._chosen[model.repo_id] = model
-        return model, entitlement
-
-    async def _ask(
-        self, ref: ModelRef, choice: ChosenToken, asker: Asker
-    ) -> HubAnswer[ResolvedModel]:
-        resolution = await self._hub.resolve(ref, choice.token, asker)
-        model, entitlement = await self._entitled(ref, resolution.value, choice.token, asker)
-        return HubAnswer(model, min(resolution.until, entitlement.until))
 
     def _asker(
         self, caller: str, token: Token | None, operator: OperatorModel | None, *, loaded: bool

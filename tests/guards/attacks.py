@@ -14,19 +14,19 @@ _ALIKE = _WARM + "a_private_model_is_to_others_as_one_that_is_not_there"
 GUARDS = (
     Guard(
         "A loaded model gives nobody the right to use it",
-        "router.access.authorize:Admission._entitled",
+        "router.access.commits:Commits.entitle",
         swap("await self._hub.entitle(_, _, _)", "HubAnswer(None)").nth(3, of=3),
         _WARM + "a_gate_stays_shut_under_every_name_of_the_model[http-stranger]",
     ),
     Guard(
         "Naming a model's commit gives nobody the right to use it",
-        "router.access.authorize:Admission._entitled",
+        "router.access.commits:Commits.entitle",
         swap("await self._hub.entitle(_, _, _)", "HubAnswer(None)").nth(1, of=3),
         _WARM + "a_gate_stays_shut_under_every_name_of_the_model[queue-none]",
     ),
     Guard(
         "A commit chosen earlier gives nobody the right to use it",
-        "router.access.authorize:Admission._entitled",
+        "router.access.commits:Commits.entitle",
         swap("await self._hub.entitle(_, _, _)", "HubAnswer(None)").nth(2, of=3),
         _WARM + "a_gate_stays_shut_under_every_name_of_the_model[http-unscoped]",
     ),

@@ -13,6 +13,7 @@ _NAMED = "router.access.authorize:_named"
 _ADMITTED = "router.access.authorize:Admission._admitted"
 _HOLDS = "router.access.authorize:Admission._holds"
 _DECIDE = "router.access.authorize:Admission._decide"
+_KEEPS = "router.access.commits:Commits.keeps"
 _ANSWERS = "router.hub.singleflight:_Answers"
 
 GUARDS = (
@@ -102,14 +103,14 @@ GUARDS = (
     ),
     Guard(
         "A warm request is for the commit that was chosen last",
-        _HOLDS,
+        _KEEPS,
         never("chosen"),
         _COMMIT + "what_another_caller_has_had_chosen_since",
     ),
     Guard(
         "A warm request leaves a commit when its engine is gone",
-        _HOLDS,
-        swap("commit in self._running(_)", "True"),
+        _KEEPS,
+        swap("_ in self._running(_)", "True"),
         _COMMIT + "the_newest_once_the_engine_is_gone",
     ),
     Guard(
