@@ -23,8 +23,8 @@ from router.downloads.snapshots import Snapshots
 from router.http.open_files import NEEDED, raise_open_files
 from router.scheduler import actions, events
 from router.scheduler.history import History, Stage
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from router.scheduler.trace import Journal, replay
 from tests.fake_engine import PYTHON
 from tests.pool.fakes import spec

@@ -27,8 +27,8 @@ from router.downloads.volume_lock import LockContender, VolumeLock
 from router.pool.engine_log import EngineLog
 from router.pool.history_file import HistoryKeeper
 from router.pool.pool import EnginePool
+from router.scheduler.limits import Eviction, Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Eviction, Limits
 from router.scheduler.trace import Journal
 from router.side_process import SideProcesses
 

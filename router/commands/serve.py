@@ -31,7 +31,7 @@ from router.http.past_routes import PastRoutes
 from router.http.server import HttpServer
 from router.http.sites import Sites
 from router.running import keep_hangups
-from router.scheduler.state import left_free
+from router.scheduler.limits import left_free
 
 _log = logging.getLogger("router")
 

@@ -14,7 +14,8 @@ from itertools import takewhile
 from math import inf
 
 from router.scheduler.lifecycle import State
-from router.scheduler.state import Limits, Slot
+from router.scheduler.limits import Limits
+from router.scheduler.state import Slot
 from router.scheduler.waiting import Caller
 
 # A contested start of a stranger's model: what a slow machine needs to start any engine, and

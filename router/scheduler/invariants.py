@@ -21,8 +21,9 @@ from math import inf
 from router.models import EngineKey
 from router.scheduler.company import Company, stays
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.roster import Roster
-from router.scheduler.state import Limits, Slot
+from router.scheduler.state import Slot
 from router.scheduler.waiting import QueuePlaces
 
 _ENDED_BY_SHUTDOWN = frozenset(State) - {

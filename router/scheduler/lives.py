@@ -14,10 +14,11 @@ from router.scheduler import actions
 from router.scheduler.engine_life import EngineLife
 from router.scheduler.history import History
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.moving_slot import Shared
 from router.scheduler.placement import Devices
 from router.scheduler.roster import Roster
-from router.scheduler.state import Limits, Slot
+from router.scheduler.state import Slot
 from router.scheduler.view import View
 
 SNAPSHOTS_REMEMBERED = 1024  # models on disk that have no engine

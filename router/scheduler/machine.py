@@ -21,11 +21,12 @@ from router.scheduler.forecast import NO_DOWNLOAD, Download, Forecast, Reason
 from router.scheduler.history import History
 from router.scheduler.invariants import SchedulerView, check
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.lives import Lives
 from router.scheduler.outlook import Forecasts
 from router.scheduler.quotas import Quotas
 from router.scheduler.report import PoolReport
-from router.scheduler.state import Limits, Slot
+from router.scheduler.state import Slot
 from router.scheduler.survey import Downloads, survey
 from router.scheduler.updates import Updates
 

@@ -13,9 +13,10 @@ from router.scheduler.actions import Action
 from router.scheduler.fairness import StartSeconds
 from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import CUTS_OFF, Cause, IllegalTransition, State, after
+from router.scheduler.limits import Limits
 from router.scheduler.memory import Shrink
 from router.scheduler.shared_slot import SharedSlot
-from router.scheduler.state import LONGEST_BACKOFF, SHRUNK_FOR, Limits
+from router.scheduler.state import LONGEST_BACKOFF, SHRUNK_FOR
 from router.scheduler.waiting import Line, QueuePlaces
 
 FIRST_BACKOFF = 1.0  # seconds after the first failure in a row; doubles up to the longest

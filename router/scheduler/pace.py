@@ -23,7 +23,8 @@ from math import inf
 
 from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import State
-from router.scheduler.state import Limits, Slot
+from router.scheduler.limits import Limits
+from router.scheduler.state import Slot
 
 PACE = 1.75
 DRAIN_COUNTS = 0.5

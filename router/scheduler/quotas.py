@@ -17,7 +17,8 @@ from router.models import EngineKey
 from router.scheduler import rejections
 from router.scheduler.events import Wanted
 from router.scheduler.lifecycle import State
-from router.scheduler.state import Limits, Slot
+from router.scheduler.limits import Limits
+from router.scheduler.state import Slot
 from router.scheduler.waiting import QueuePlaces
 
 MINUTE, HOUR = 60.0, 3600.0  # seconds

@@ -17,7 +17,8 @@ from math import inf
 from router.models import EngineKey, ModelGroup
 from router.scheduler.company import Company
 from router.scheduler.lifecycle import State
-from router.scheduler.state import Limits, Slot
+from router.scheduler.limits import Limits
+from router.scheduler.state import Slot
 from router.scheduler.waiting import Caller
 
 FORMER = 32  # stopped engines that may be prestarted before they are wanted

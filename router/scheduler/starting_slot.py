@@ -11,7 +11,7 @@ from router.scheduler.actions import Action
 from router.scheduler.lifecycle import Cause, State
 from router.scheduler.memory import Shrink
 from router.scheduler.serving_slot import ServingSlot
-from router.scheduler.state import Standby
+from router.scheduler.standby import Standby
 
 
 @dataclass(frozen=True, slots=True)

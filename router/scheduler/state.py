@@ -1,102 +1,31 @@
-"""What the scheduler knows: the operator's limits, and one slot for each engine."""
+"""What the scheduler knows of a model and its engine: its slot."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from math import inf
 from pathlib import Path
 
 from router.errors import RouterError
 from router.models import EngineKey, EngineSpec, MemoryPlan
-from router.scheduler.actions import Allotment
 from router.scheduler.demand import Demand
 from router.scheduler.events import Event, Wanted, abridged
 from router.scheduler.lifecycle import Cause, State
+from router.scheduler.limits import Limits, left_free
 from router.scheduler.memory import Shrink
+from router.scheduler.standby import Standby
 from router.scheduler.suspicion import Suspicion
 from router.scheduler.track import Track
 from router.scheduler.trials import Trials
 from router.scheduler.turns import TurnOrder
 from router.scheduler.waiting import Caller, Line
 
-# Of the places of an engine that several callers use, each leaves one in eight for the others.
-LEFT_FREE = 8
-FEW_PLACES = 4  # an engine with fewer has none to leave free
-
 LONGEST_BACKOFF = 300.0  # seconds
 SHRUNK_FOR = 600.0  # seconds until an engine that ran out of memory gets as much as before
 STORY_LENGTH = 20  # each event moves an engine once or not at all: ten events or more
 TURN_KEPT = 600.0  # seconds for which a model keeps its turn after its last waiter has left
-
-
-def left_free(places: int) -> int:
-    """How many of an engine's places one caller leaves to the others."""
-    return max(1, places // LEFT_FREE) if places >= FEW_PLACES else 0
-
-
-class Eviction(StrEnum):
-    """In which order engines make room."""
-
-    COST = "cost"  # the least loss first: how soon it is wanted back, and what that costs
-    LRU = "lru"  # the least recently used first
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the operator allows. Times in seconds, memory in bytes."""
-
-    budget: int  # of each device
-    max_loaded: int | None = None  # None: as many as fit
-    max_queue: int = 256
-    max_concurrency: int = 64  # leases per engine
-    patience: float | None = None  # how long a model waits for a busy one; None: by the swap
-    eviction: Eviction = Eviction.COST
-    whole_device: bool = False  # a model that is alone gets all of the budget
-    standby: int = 0  # processes that may wait at their gates
-    standby_claim: int = 0  # of each, on the device
-    stall_timeout: float = 120.0
-    fetch_linger: float = 60.0
-    max_downloads: int = 2
-    sleep_memory: int = 0  # of the host, for engines that sleep; 0: none does
-    # For the start of a model that the operator did not name, while another caller waits;
-    # None: by its size.
-    contested_start_timeout: float | None = None
-    # For each caller; None: no limit.
-    max_concurrency_per_caller: int | None = None  # leases per engine
-    max_queue_per_caller: int | None = None
-    max_starts_per_caller: int | None = None  # a minute
-    max_models_per_caller: int | None = None  # loaded at once, for this caller alone
-    max_download_per_caller: int | None = None  # bytes an hour
-    devices: int = 1  # all alike: `budget` is that of the smallest
-
-
-@dataclass(frozen=True, slots=True)
-class Standby:
-    """A process that was started ahead, up to its gate."""
-
-    generation: int
-    allotment: Allotment
-    since: float
-    caller: Caller = None  # of the request that it was started for; None: a spare process
-    stood_at: float | None = None  # when it came to the gate
-
-    @property
-    def standing(self) -> bool:
-        """It waits at the gate."""
-        return self.stood_at is not None
-
-    @property
-    def took(self) -> float | None:
-        """Seconds from its beginning to the gate; None: it is not there yet."""
-        return None if self.stood_at is None else self.stood_at - self.since
-
-    @property
-    def devices(self) -> tuple[int, ...]:
-        """Its flags name them, so it can go on nowhere else."""
-        return self.allotment.devices
 
 
 @dataclass(slots=True, eq=False)

@@ -21,8 +21,8 @@ from typing import TextIO
 from router import errors
 from router.scheduler import actions, events
 from router.scheduler.history import Fact, History
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 
 _log = logging.getLogger(__name__)
 

@@ -19,10 +19,11 @@ from router.scheduler.company import may_bar
 from router.scheduler.fairness import Holdings, StartSeconds
 from router.scheduler.history import History
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.pace import Pace
 from router.scheduler.placement import Devices, Room, placements
 from router.scheduler.roster import Roster
-from router.scheduler.state import Limits, Slot
+from router.scheduler.state import Slot
 from router.scheduler.worth import worth
 
 

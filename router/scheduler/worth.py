@@ -7,8 +7,9 @@ GreedyDual-Size-Frequency rule of caches (Cherkasova, 1998), which ages by a cou
 
 from __future__ import annotations
 
+from router.scheduler.limits import Eviction
 from router.scheduler.pace import Pace
-from router.scheduler.state import Eviction, Slot
+from router.scheduler.state import Slot
 
 
 def worth(slot: Slot, pace: Pace, eviction: Eviction) -> float:

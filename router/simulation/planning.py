@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from router.simulation.arrivals import ArrivalTrace
 from router.simulation.fleet_world import FleetFigures, FleetWorld, Routing
 from router.simulation.grouping import groups, places

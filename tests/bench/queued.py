@@ -23,8 +23,8 @@ from pathlib import Path
 
 from router.models import EngineSpec
 from router.scheduler import actions, events
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from router.simulation.hardware import GB, Model
 
 WAITING = (256, 2_000, 20_000)

@@ -18,8 +18,8 @@ from router.models import MemoryPlan, ResolvedModel
 from router.pool.interfaces import Callers, FetchProgress, Snapshot, the_operator
 from router.pool.pool import EnginePool
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from router.secrets import Token
 from tests.fake_engine import FILE, PYTHON, behaviour
 from tests.fake_engine.device import PretendedGpu

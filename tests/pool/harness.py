@@ -11,8 +11,8 @@ from router.pool.lease import Lease
 from router.pool.pool import EnginePool
 from router.scheduler import actions, events
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from tests.pool.fakes import (
     GIB,
     FakeClock,

@@ -8,8 +8,8 @@ from router.models import MemoryPlan
 from router.pool.devices import Devices
 from router.pool.pool import EnginePool
 from router.scheduler.actions import Allotment
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from tests.pool.fakes import (
     GIB,
     FakeClock,

@@ -18,8 +18,8 @@ from router.config.settings import Settings
 from router.pool.pool import EnginePool
 from router.requests.request import Report, Request
 from router.requests.service import Service
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from router.secrets import Token
 from tests.doubles import Answer, FakeAside, FakeHub, FakeUpstream, UncachedHub, whole
 from tests.pool.fakes import GIB, FakeClock, FakeDownloader, FakeGauge, FakeLauncher

@@ -12,8 +12,8 @@ from pathlib import Path
 from router.errors import RouterError
 from router.models import EngineKey
 from router.scheduler import actions, events
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from tests.pool.fakes import GIB, spec
 
 MODEL = spec("shared", memory=4 * GIB)

@@ -9,8 +9,8 @@ from typing import TypeVar
 from router.models import EngineSpec, MemoryPlan
 from router.scheduler import actions, events
 from router.scheduler.engine_life import EngineLife
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from tests.pool.fakes import GIB
 
 A = TypeVar("A")

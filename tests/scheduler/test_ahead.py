@@ -8,9 +8,11 @@ from router.scheduler.events import Wanted
 from router.scheduler.fairness import StartSeconds
 from router.scheduler.history import History
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.planner import Plan
 from router.scheduler.roster import Roster
-from router.scheduler.state import Limits, Slot, Standby
+from router.scheduler.standby import Standby
+from router.scheduler.state import Slot
 from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec
 

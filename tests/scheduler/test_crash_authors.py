@@ -9,7 +9,7 @@ import pytest
 from router.errors import CallerQuarantined, EngineFailed, EngineUnavailable
 from router.scheduler import actions, events
 from router.scheduler.actions import Fail
-from router.scheduler.state import Limits
+from router.scheduler.limits import Limits
 from router.scheduler.suspicion import CALLERS_REMEMBERED, DEATHS_REMEMBERED, Suspicion
 from tests.pool.fakes import GIB, spec
 from tests.scheduler.crash_world import MODEL, START, Ask, World, obstinately, steadily

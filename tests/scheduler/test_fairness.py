@@ -18,9 +18,10 @@ from router.scheduler.fairness import (
 )
 from router.scheduler.history import History
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Eviction, Limits
 from router.scheduler.planner import Plan, plan
 from router.scheduler.roster import Roster
-from router.scheduler.state import Eviction, Limits, Slot
+from router.scheduler.state import Slot
 from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec
 

@@ -10,7 +10,7 @@ import pytest
 from router.models import EngineSpec
 from router.scheduler import actions, events
 from router.scheduler.lifecycle import State
-from router.scheduler.state import Limits
+from router.scheduler.limits import Limits
 from tests.pool.fakes import GIB, spec
 from tests.scheduler.driver import Driver
 

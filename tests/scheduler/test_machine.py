@@ -25,9 +25,9 @@ from router.scheduler import actions, events
 from router.scheduler.fairness import StartSeconds, gives_way_at
 from router.scheduler.history import Fact, History, Stage
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Eviction, Limits
 from router.scheduler.machine import Scheduler
 from router.scheduler.roster import Roster
-from router.scheduler.state import Eviction, Limits
 from router.scheduler.trace import Journal, replay
 from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec

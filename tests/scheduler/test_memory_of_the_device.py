@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from router.simulation.arrivals import Arrival, ArrivalTrace
 from router.simulation.hardware import GB, MB, Hardware, Model
 from router.simulation.world import World

@@ -10,8 +10,8 @@ from router.errors import NoRoom
 from router.models import EngineSpec
 from router.scheduler import actions, events
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.report import EngineReport
-from router.scheduler.state import Limits
 from tests.pool.fakes import GIB, spec
 from tests.scheduler.driver import Driver
 

@@ -22,10 +22,11 @@ from router.scheduler.forecast import (
 )
 from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.outlook import Forecasts, place_in
 from router.scheduler.rejections import too_late
 from router.scheduler.roster import Roster
-from router.scheduler.state import Limits, Slot
+from router.scheduler.state import Slot
 from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec
 from tests.scheduler.test_planner import NOW, slot

@@ -13,8 +13,9 @@ from router.scheduler.engine_life import EngineLife
 from router.scheduler.events import DIGEST_SHOWN
 from router.scheduler.invariants import InvariantViolation
 from router.scheduler.lifecycle import IllegalTransition, State
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits, Slot
+from router.scheduler.state import Slot
 from tests.pool.fakes import GIB, spec
 
 # The pass: what changes slots, by way of their lives.

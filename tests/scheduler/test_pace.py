@@ -11,8 +11,10 @@ from router.scheduler.actions import Allotment
 from router.scheduler.events import Wanted
 from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.pace import LONGEST_BATCH, PACE, Pace
-from router.scheduler.state import Limits, Slot, Standby
+from router.scheduler.standby import Standby
+from router.scheduler.state import Slot
 from tests.pool.fakes import GIB, spec
 
 NOW = 10_000.0

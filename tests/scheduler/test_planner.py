@@ -7,9 +7,10 @@ from router.scheduler.events import Wanted
 from router.scheduler.fairness import StartSeconds
 from router.scheduler.history import History
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.planner import Plan, plan
 from router.scheduler.roster import Roster
-from router.scheduler.state import Limits, Slot
+from router.scheduler.state import Slot
 from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec
 from tests.scheduler.test_waiting import steps_of

@@ -10,8 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from router.scheduler.actions import Allotment
 from router.scheduler.events import Wanted
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.roster import FORMER, Roster
-from router.scheduler.state import Limits, Slot, Standby
+from router.scheduler.standby import Standby
+from router.scheduler.state import Slot
 from tests.pool.fakes import GIB, spec
 
 LIMITS = Limits(budget=100 * GIB)

@@ -11,8 +11,9 @@ from router.scheduler import actions, events
 from router.scheduler.enactment import ALONE_FOR
 from router.scheduler.fairness import ALLOWANCE
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.memory import Shrink
-from router.scheduler.state import SHRUNK_FOR, TURN_KEPT, Limits
+from router.scheduler.state import SHRUNK_FOR, TURN_KEPT
 from tests.pool.fakes import GIB, spec
 from tests.scheduler.driver import Driver
 

@@ -11,8 +11,9 @@ from router.models import EngineSpec
 from router.scheduler import actions, events
 from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Limits
 from router.scheduler.placement import of_each, placements
-from router.scheduler.state import Limits, Slot
+from router.scheduler.state import Slot
 from tests.pool.fakes import GIB, spec
 from tests.scheduler.driver import PLAN, Driver
 from tests.scheduler.test_outlook import START, moved, told

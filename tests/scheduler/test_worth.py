@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import State
+from router.scheduler.limits import Eviction, Limits
 from router.scheduler.pace import Pace
-from router.scheduler.state import Eviction, Limits, Slot
+from router.scheduler.state import Slot
 from router.scheduler.worth import worth
 from tests.pool.fakes import GIB, spec
 

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from router.fleet.report import WorkerReport
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from router.simulation.arrivals import Arrival, ArrivalTrace
 from router.simulation.fleet_world import FleetFigures, FleetWorld, Routing
 from router.simulation.hardware import Hardware, Model

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from router.simulation.arrivals import Arrival, ArrivalTrace
 from router.simulation.fleet_world import FleetFigures, FleetWorld, Routing
 from router.simulation.grouping import groups, places

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from router.models import ModelGroup
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from router.simulation.arrivals import Arrival, ArrivalTrace
 from router.simulation.hardware import GB, Hardware, Model
 from router.simulation.world import QUEUE_TIMEOUT, World

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from router.simulation.arrivals import ArrivalTrace
 from router.simulation.fleet_world import FleetFigures, FleetWorld, Routing
 from router.simulation.grouping import groups, places

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from router.models import EngineKey, EngineSpec
 from router.scheduler import actions, events
+from router.scheduler.limits import Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.state import Limits
 from router.simulation.hardware import GB, Model
 
 MODELS, ENGINES, WAITING = 1000, 100, 10_000
