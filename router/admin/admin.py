@@ -150,21 +150,21 @@ class Admin:
 
     def unload(self, name: str) -> bytes:
         """Unload what a name means, and return it. Raises `ModelNotFound`."""
-        return self._each("unload", self._meant(name), self._pool.unload)
+        return self._each("unload", self._meant(name), self._pool.operated.unload)
 
     def pin(self, name: str) -> bytes:
         """Raises `ModelNotFound`, and `InvalidRequest` where no engine is up or comes."""
         up = [one for one in self._meant(name) if one.state.claims]
         if not up:
             raise InvalidRequest("This model has no engine: load it first.")
-        return self._each("pin", up, self._pool.pin)
+        return self._each("pin", up, self._pool.operated.pin)
 
     def unpin(self, name: str) -> bytes:
         """Raises `ModelNotFound`, and `InvalidRequest` where the models file pins it."""
         meant = self._meant(name)
         if any(one.spec.pinned for one in meant):
             raise InvalidRequest("MODELS_CONFIG pins this model: it can only be unloaded.")
-        return self._each("unpin", meant, self._pool.unpin)
+        return self._each("unpin", meant, self._pool.operated.unpin)
 
     def known(self, name: str) -> str:
         """The repository of a model that a state shows, by any of its names; else nothing."""

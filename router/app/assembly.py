@@ -82,7 +82,7 @@ class Assembly:
             self._configuration,
             partial(Configuration.read, self._configuration.environ, self._settings.platform),
             partial(self._operators.reconfigure, admission, service, disk, direct),
-            pool,
+            pool.operated,
         )
         run = Run(pool)
         admin, past = self._operators.operations(pool, service, run, disk, reload)

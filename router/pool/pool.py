@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from copy import copy
 from functools import partial
@@ -24,10 +24,10 @@ from router.pool.executor import EXITS_WITHIN, Executor
 from router.pool.interfaces import Downloader, EngineLauncher, MemoryGauge
 from router.pool.lease import Granted, Lease
 from router.pool.loading import AT_ONCE, LoadTimes, Waited
+from router.pool.operation import OperatedEngines
 from router.pool.passes import Passes, Record, Watcher
 from router.pool.view import PoolView
 from router.scheduler import actions, events
-from router.scheduler.company import stays
 from router.scheduler.history import Fact
 from router.scheduler.lifecycle import State
 from router.scheduler.machine import Scheduler
@@ -74,12 +74,12 @@ class EnginePool:
             exits_within=exits_within,
         )
         self.view = PoolView(scheduler, self._executor, clock)
+        self.operated = OperatedEngines(scheduler, self._feed)
         self._loads = LoadTimes()
         self._passes.keep_telling(self._loads.note)
         self._numbers = itertools.count(1)
         self._leases: dict[int, Lease] = {}
         self._unused = asyncio.Event()  # broken, and no request is in flight or may stay so
-        self._ruled: Callable[[EngineSpec], EngineSpec] | None = None  # as `rule` was told last
 
     @property
     def at_fault(self) -> asyncio.Event:
@@ -108,18 +108,9 @@ class EnginePool:
         number = next(self._numbers)
         place = number if age is None else age
         digest = credential.digest if credential is not None else ""
-        if self._ruled is not None:
-            spec = self._kept_to_rules(spec, self._ruled)
+        spec = self.operated.kept_to_rules(spec)
         wanted = events.Wanted(number, place, spec, digest, deadline, caller)
         return Lease(wanted, credential, self._begin, self._finish)
-
-    def _kept_to_rules(
-        self, spec: EngineSpec, ruled: Callable[[EngineSpec], EngineSpec]
-    ) -> EngineSpec:
-        """With the rules in force: the request may have been authorized under former ones. An
-        engine that is up has been told of them."""
-        slot = self._scheduler.slots.get(spec.key)
-        return spec if slot is not None and slot.state.claims else ruled(spec)
 
     def _begin(self, lease: Lease) -> None:
         self._leases[lease.wanted.waiter] = lease
@@ -168,38 +159,6 @@ class EnginePool:
         if lease.asked_at is None:
             return AT_ONCE
         return self._loads.waited(key, lease.asked_at, self._clock())
-
-    def listed(self) -> list[EngineSpec]:
-        """The operator's models that are up, come, or have a process."""
-        return [
-            slot.spec
-            for slot in self._scheduler.slots.values()
-            if slot.spec.listed
-            and (slot.standby or slot.state not in (State.COLD, State.FETCHED))
-        ]
-
-    def unload(self, key: EngineKey) -> None:
-        """Stop an engine: now if it is idle, else after its requests in flight."""
-        self._feed(events.Unload(key))
-
-    def rule(self, ruled: Callable[[EngineSpec], EngineSpec]) -> list[EngineKey]:
-        """Have all engines kept to other rules, those of the specs that `ruled` returns. No
-        process depends on them. They hold until the next call, also for engines to come.
-        Returns the engines that leave because of these rules."""
-        self._ruled = ruled
-        slots = tuple(self._scheduler.slots.values())
-        changed = tuple(new for slot in slots if (new := ruled(slot.spec)) != slot.spec)
-        stayed = [slot for slot in slots if stays(slot)]
-        if changed:
-            self._feed(events.Ruled(changed))
-        return [slot.key for slot in stayed if not stays(slot)]
-
-    def pin(self, key: EngineKey) -> None:
-        """Let an engine neither make room nor expire, until it is unpinned or unloaded."""
-        self._feed(events.Pin(key))
-
-    def unpin(self, key: EngineKey) -> None:
-        self._feed(events.Unpin(key))
 
     def watch(self, watcher: Watcher, *, usual: bool = True) -> AbstractContextManager[None]:
         """Tell `watcher` of each event from now on, until the block ends. `usual`: also that a

@@ -46,7 +46,7 @@ GUARDS = (
     ),
     Guard(
         "A request brings no rules back that the operator has changed",
-        "router.pool.pool:EnginePool._kept_to_rules",
+        "router.pool.operation:OperatedEngines.kept_to_rules",
         body("return spec"),
         "tests/pool/test_rules.py::"
         "test_a_request_that_is_tried_again_brings_no_former_rules_back",

@@ -28,7 +28,7 @@ async def test_a_request_that_was_authorized_before_a_reload_is_kept_to_the_new_
 ) -> None:
     house.call(spec("a"))
     await settle()
-    assert house.pool.rule(parted) == []
+    assert house.pool.operated.rule(parted) == []
     late = house.call(spec("b"))  # as it was authorized, in no group
     await settle()
     assert (late.waiting, house.state("b")) == (True, State.FETCHED)
@@ -41,7 +41,7 @@ async def test_a_request_that_is_tried_again_brings_no_former_rules_back(
 ) -> None:
     first = house.call(spec("a"))
     await settle()
-    house.pool.rule(parted)
+    house.pool.operated.rule(parted)
     house.launcher.engines["org/a"].die()
     await settle()
     await first.end()
@@ -61,7 +61,7 @@ async def test_the_log_says_which_group_parts_an_engine_from_others(
     for name in ("a", "b"):
         await house.call(spec(name)).end()
     assert house.state("a") is house.state("b") is State.READY
-    (leaves,) = house.pool.rule(parted)
+    (leaves,) = house.pool.operated.rule(parted)
     await settle()
     assert f"stopping {leaves}: unloaded (group apart)" in caplog.text
     await house.close()

@@ -294,7 +294,7 @@ async def test_the_list_says_what_a_request_for_an_operators_model_has_to_expect
         d.launcher.ready("model")
         await asking
         assert await shown(d) == ("loaded", 1646263744)
-        d.pool.unload(d.pool.view.loaded()[0].key)
+        d.pool.operated.unload(d.pool.view.loaded()[0].key)
         await settle()
         assert await shown(d) == ("unloaded", 1646263744)
 
