@@ -17,7 +17,7 @@ from router.ray.messages import Errand, RoutePlan
 from router.ray.replica_call import ReplicaCall, Replicas
 from router.ray.warm_models import label
 from router.requests.call import Call, caller_token
-from router.requests.engine_call import Deadlines
+from router.requests.deadlines import Deadlines
 from router.requests.event_stream import EventStream
 from router.requests.interfaces import Health
 from router.requests.listing import LoadedModel, ModelListing

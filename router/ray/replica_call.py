@@ -20,8 +20,8 @@ from router.ray.messages import (
     RoutePlan,
     is_comment,
 )
+from router.requests.deadlines import Deadlines, out_of_time
 from router.requests.dialects import Problem
-from router.requests.engine_call import Deadlines, out_of_time
 from router.requests.interfaces import pour_read
 from router.requests.record import Record
 from router.requests.request import Progress

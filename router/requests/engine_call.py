@@ -3,50 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from router.clock import Clock
-from router.config.settings import Settings
 from router.errors import DeadlineExceeded, EngineFailed, HubUnavailable
-from router.models import EngineSpec
 from router.pool.lease import Lease
 from router.pool.pool import EnginePool
 from router.requests.authorization import Authorized, Authorizer, Sender
 from router.requests.call import Call
+from router.requests.deadlines import Deadlines, bound, out_of_time
 from router.requests.dialects import Problem
-from router.requests.engine_errors import read_engine_error
-from router.requests.fitting import check_pairs
+from router.requests.engine_errors import hear_engine_error
+from router.requests.fitting import check_engine
 from router.requests.interfaces import (
     Upstream,
     UpstreamLost,
     UpstreamRequest,
     UpstreamResponse,
 )
+from router.requests.lost_engine import cut_off, died_midway, died_twice
 from router.requests.read_timer import ReadTimer
 from router.requests.record import Record
 from router.requests.request import Progress, Report
 from router.scheduler.forecast import Reason
 
-# Bytes of an engine's error that are read. It can repeat a caller's input, whatever that is.
-_LONGEST_ERROR = 1 << 18
 # What has begun for a request that waits. All else is "queued", with the reason.
 _STAGES = {reason: reason.value for reason in (Reason.FETCHING, Reason.STARTING, Reason.WAKING)}
 _GLANCE = 1.0  # seconds that a waiting request may spend on checking its rights again
-
-
-class Deadlines(NamedTuple):
-    """Times of the router's clock, in seconds: for the first byte, and for the last."""
-
-    first_byte: float
-    end: float
-
-    @classmethod
-    def of(cls, settings: Settings, now: float) -> Deadlines:
-        end = now + settings.request_timeout
-        return cls(min(now + settings.queue_timeout, end), end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +100,7 @@ class EngineCall:
         authorizer = self._access.authorizer
         authorized = authorizer.recall(self._call, self._sender, self._record)
         if authorized is None:
-            async with _bound(self._deadlines.first_byte, self._access.clock):
+            async with bound(self._deadlines.first_byte, self._access.clock):
                 authorized = await authorizer.ask(self._call, self._sender, self._record)
         self._authorized = authorized
         try:
@@ -128,7 +113,7 @@ class EngineCall:
             await self._attempt(authorized, place)
         except UpstreamLost as lost:
             await self._give_back(lost)
-            raise self._blame(_died_twice(authorized.spec)) from None
+            raise self._blame(died_twice(authorized.spec)) from None
 
     async def read(self) -> bytes:
         """Return more of the body; empty once the answer is complete.
@@ -140,7 +125,7 @@ class EngineCall:
         except UpstreamLost as lost:
             assert self._authorized is not None  # noqa: S101 - reached
             await self._give_back(lost)
-            raise self._blame(_died_midway(self._authorized.spec)) from None
+            raise self._blame(died_midway(self._authorized.spec)) from None
         if data:
             self._record.saw(data)
         elif self._lease is not None:
@@ -223,7 +208,7 @@ class EngineCall:
 
     async def _renew(self, authorized: Authorized, until: float) -> None:
         """Raises where rights have ended, and `DeadlineExceeded`."""
-        async with _bound(until, self._access.clock):
+        async with bound(until, self._access.clock):
             await self._access.authorizer.renew(authorized, self._sender)
 
     async def _send(self, lease: Lease, authorized: Authorized) -> None:
@@ -233,10 +218,7 @@ class EngineCall:
         between has said nothing yet.
         """
         call, engine = self._call, lease.engine
-        check_pairs(call.route, authorized.spec.model, scores_pairs=engine.scores_pairs)
-        call.demands.check(engine.vocabulary)
-        if not any(map(_truncates, authorized.spec.flags)):
-            call.longest.check(engine.context_length)
+        check_engine(call, authorized.spec, engine)
         body = call.upstream_body(engine.served_name, authorized.salt)
         request = UpstreamRequest(
             engine.url + call.route.path, engine.door_key, body, self._record.trace
@@ -245,14 +227,8 @@ class EngineCall:
         answer = await exchange.__aenter__()
         self._exchange = exchange
         if answer.status >= 400:
-            content = await _read_error(answer)
+            self.problem = await hear_engine_error(answer, self._access.hide_paths)
             lease.answered = answer.status < 500
-            self.problem = read_engine_error(
-                answer.status,
-                content,
-                retry_after=answer.headers.get("retry-after"),
-                hide=self._access.hide_paths,
-            )
         else:
             self.first = await answer.read()
             self._record.begins(self.first)
@@ -280,56 +256,6 @@ class EngineCall:
     def _blame(self, died: EngineFailed) -> EngineFailed:
         """Why the answer broke off: the engine died, or this worker ended it."""
         if self._record.cut_off:
-            return _cut_off()
+            return cut_off()
         self._record.died = True
         return died
-
-
-@asynccontextmanager
-async def _bound(deadline: float, clock: Clock) -> AsyncIterator[None]:
-    """Bound one step in time. Raises `DeadlineExceeded`."""
-    try:
-        async with asyncio.timeout(max(0.0, deadline - clock())):
-            yield
-    except TimeoutError:
-        raise out_of_time() from None
-
-
-def _truncates(flag: str) -> bool:
-    """Whether the operator has SGLang cut prompts that are too long."""
-    return flag.replace("_", "-").startswith("--allow-auto")
-
-
-async def _read_error(answer: UpstreamResponse) -> bytes:
-    content = bytearray()
-    while len(content) < _LONGEST_ERROR and (data := await answer.read()):
-        content += data
-    return bytes(content)
-
-
-def out_of_time() -> DeadlineExceeded:
-    return DeadlineExceeded(
-        "The answer did not come in time. Ask for less, stream, or have the operator raise "
-        "QUEUE_TIMEOUT (to the first byte) or REQUEST_TIMEOUT (to the last)."
-    )
-
-
-def _died_midway(spec: EngineSpec) -> EngineFailed:
-    return EngineFailed(
-        f"The engine for {spec.model.repo_id} stopped in the middle of this answer. Send "
-        "the request again: another engine will take it."
-    )
-
-
-def _cut_off() -> EngineFailed:
-    return EngineFailed(
-        "This worker is leaving, and ended the answer before it was whole. Send the request "
-        "again: another worker will take it."
-    )
-
-
-def _died_twice(spec: EngineSpec) -> EngineFailed:
-    return EngineFailed(
-        f"The engine for {spec.model.repo_id} died under this request, twice. The request "
-        "may be the cause; the operator's log says how the engine ended."
-    )

@@ -7,11 +7,27 @@ from collections.abc import Callable
 import orjson
 
 from router.requests.dialects import Problem
+from router.requests.interfaces import UpstreamResponse
 from router.requests.validation import told_by_field
 
+# Bytes that are read. An error can repeat a caller's input, whatever that is.
+_LONGEST = 1 << 18
 _LONGEST_MESSAGE = 2000  # SGLang repeats the input in its validation errors
 _RETRY_LATER = (429, 503)
 _PATIENCE = 1.0  # seconds, where the engine does not say how long to wait
+
+
+async def hear_engine_error(answer: UpstreamResponse, hide: Callable[[str], str]) -> Problem:
+    """Read the error that an engine answers with. Raises `UpstreamLost`."""
+    content = bytearray()
+    while len(content) < _LONGEST and (data := await answer.read()):
+        content += data
+    return read_engine_error(
+        answer.status,
+        bytes(content),
+        retry_after=answer.headers.get("retry-after"),
+        hide=hide,
+    )
 
 
 def read_engine_error(

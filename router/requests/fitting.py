@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from router.errors import UnsupportedModel, WrongEndpoint
 from router.models import EngineSpec, ResolvedModel, Task
+from router.pool.interfaces import Engine
+from router.requests.call import Call
 from router.requests.routes import ROUTES, Route
 
 
@@ -25,10 +27,19 @@ def check_fits(route: Route, spec: EngineSpec) -> None:
             f"not serve. Use {_paths(model.task, pairs=model.reranks)}."
         )
     if model.task is Task.GENERATE and model.reranks is False and not spec.own_template:
-        check_pairs(route, model, scores_pairs=False)
+        _check_pairs(route, model, scores_pairs=False)
 
 
-def check_pairs(route: Route, model: ResolvedModel, *, scores_pairs: bool | None) -> None:
+def check_engine(call: Call, spec: EngineSpec, engine: Engine) -> None:
+    """Before it is sent, by what the engine tells of itself. Raises `WrongEndpoint` and
+    `InvalidRequest`."""
+    _check_pairs(call.route, spec.model, scores_pairs=engine.scores_pairs)
+    call.demands.check(engine.vocabulary)
+    if not any(map(_truncates, spec.flags)):
+        call.longest.check(engine.context_length)
+
+
+def _check_pairs(route: Route, model: ResolvedModel, *, scores_pairs: bool | None) -> None:
     """Raises `WrongEndpoint` where a reranker would have to classify, or the reverse.
 
     `scores_pairs`: whether the model takes pairs of texts alone, or no pairs; None: both.
@@ -50,6 +61,11 @@ def check_pairs(route: Route, model: ResolvedModel, *, scores_pairs: bool | None
             else "classifies single texts: use /v1/classify or /v1/score."
         )
     )
+
+
+def _truncates(flag: str) -> bool:
+    """Whether the operator has SGLang cut prompts that are too long."""
+    return flag.replace("_", "-").startswith("--allow-auto")
 
 
 def _paths(task: Task, *, pairs: bool | None) -> str:

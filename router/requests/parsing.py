@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from router.errors import InternalError, InvalidRequest, QueueFull, RouteNotFound
 from router.requests.burden import burden
 from router.requests.call import Call, parse, parse_aside
-from router.requests.engine_call import out_of_time
+from router.requests.deadlines import out_of_time
 from router.requests.request import Request
 from router.requests.routes import ROUTES, Route
 from router.side_process import Aside, Body, SideProcessDied, size

@@ -14,8 +14,8 @@ from contextlib import suppress
 
 from router import tasks
 from router.errors import EngineFailed, InternalError, RouterError
+from router.requests.deadlines import out_of_time
 from router.requests.dialects import Problem
-from router.requests.engine_call import out_of_time
 from router.requests.event_stream import EventStream, comment
 from router.requests.interfaces import Sink, Source
 from router.requests.read_timer import ReadTimer

@@ -16,7 +16,8 @@ from router.local_paths import hide_paths
 from router.models import EngineSpec
 from router.pool.pool import EnginePool
 from router.requests.authorization import Authorizer
-from router.requests.engine_call import Deadlines, EngineAccess, EngineCall
+from router.requests.deadlines import Deadlines
+from router.requests.engine_call import EngineAccess, EngineCall
 from router.requests.event_stream import EventStream
 from router.requests.fitting import check_served
 from router.requests.interfaces import Health, Upstream

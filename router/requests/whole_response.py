@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from router.requests.deadlines import out_of_time
 from router.requests.dialects import Dialect, Problem
-from router.requests.engine_call import out_of_time
 from router.requests.interfaces import Response, Sink, Source, send_pieces
 
 

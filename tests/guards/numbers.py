@@ -41,7 +41,7 @@ GUARDS = (
     ),
     Guard(
         "Pairs and single texts never meet in an encoder's batch, which kills the engine",
-        "router.requests.engine_call:EngineCall._send",
+        "router.requests.fitting:check_engine",
         drop("scores_pairs"),
         "tests/requests/test_pairs.py::"
         "test_an_encoder_is_asked_about_pairs_or_about_texts[True-/v1/rerank-wrong0]",

@@ -21,7 +21,7 @@ GUARDS = (
     ),
     Guard(
         "A token id beyond the vocabulary never reaches an engine",
-        "router.requests.engine_call:EngineCall._send",
+        "router.requests.fitting:check_engine",
         drop("demands"),
         "tests/requests/test_service.py::"
         "test_a_request_beyond_the_models_vocabulary_never_reaches_its_engine",
@@ -58,7 +58,7 @@ GUARDS = (
     ),
     Guard(
         "A prompt that can't fit in the context is refused",
-        "router.requests.engine_call:EngineCall._send",
+        "router.requests.fitting:check_engine",
         drop("longest"),
         "tests/requests/test_prompt_length.py::"
         "test_a_prompt_beyond_the_context_never_reaches_the_engine",

@@ -8,8 +8,8 @@ import pytest
 from router.errors import DeadlineExceeded, EngineFailed
 from router.ray.messages import AnswerEnd, AnswerHead, Errand, Item, Refused, RoutePlan
 from router.ray.replica_call import ReplicaCall, ReplicaLost
+from router.requests.deadlines import Deadlines
 from router.requests.dialects import Problem
-from router.requests.engine_call import Deadlines
 from router.requests.record import Record
 from router.side_process import Body
 
