@@ -109,15 +109,15 @@ class FleetWorld:
         models = {name: Warm(Warmth.LOADING, count) for name, count in counts.items()}
         taken = in_flight = 0
         room = False
-        for engine in world.engines.values():
+        for engine in world.machine.engines.values():
             in_flight += engine.in_flight
-            taken += world.machine.asleep_holds if engine.sleeps else engine.model.bytes
+            taken += world.trace.machine.asleep_holds if engine.sleeps else engine.model.bytes
             if not engine.stopping:
                 name = engine.model.name
                 models[name] = Warm(_warmth(engine.healthy, engine.sleeps), counts.get(name, 0))
                 idle = engine.healthy and not engine.in_flight
                 room = room or (idle and now - engine.used > QUIET)
-        room = room or taken + self._usual <= world.machine.device
+        room = room or taken + self._usual <= world.trace.machine.device
         return WorkerReport(models, in_flight, world.open.count - in_flight, _CAPACITY, room)
 
     def figures(self) -> FleetFigures:
@@ -139,7 +139,7 @@ def _figures(worlds: Sequence[World]) -> FleetFigures:
         p50=_quantile(waits, 0.50),
         p95=_quantile(waits, 0.95),
         mean=sum(served) / max(1, len(served)),
-        cold_starts=sum(world.totals.cold_starts for world in worlds),
+        cold_starts=sum(world.machine.totals.cold_starts for world in worlds),
         busy=sum(world.open.busy for world in worlds) / 3600,
     )
 

@@ -89,6 +89,6 @@ def test_the_device_is_never_overcommitted_and_every_request_ends(
         after_each=scheduler.validate,
     )
     world.run()
-    event(f"starts: {min(world.totals.cold_starts, 10)}")
+    event(f"starts: {min(world.machine.totals.cold_starts, 10)}")
     assert max(one.overcommitted for one in (card, *further)) == 0
     assert all(one.ended is not None for one in world.outcomes)

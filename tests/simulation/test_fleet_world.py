@@ -35,7 +35,7 @@ def test_a_fleet_of_one_is_the_worker() -> None:
     fleet.run()
     only = fleet.worlds[0]
     assert [one.granted for one in only.outcomes] == [one.granted for one in alone.outcomes]
-    assert only.totals.cold_starts == alone.totals.cold_starts
+    assert only.machine.totals.cold_starts == alone.machine.totals.cold_starts
 
 
 @pytest.fixture(scope="module")

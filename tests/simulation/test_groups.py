@@ -58,14 +58,14 @@ def test_all_requests_are_served_though_groups_part_their_models(
     waits = [one.granted - one.at for one in world.outcomes if one.granted is not None]
     assert len(waits) == len(world.trace.requests)
     assert max(waits) < QUEUE_TIMEOUT
-    assert world.totals.cold_starts + world.totals.wakes > 2 * len(models), (
+    assert world.machine.totals.cold_starts + world.machine.totals.wakes > 2 * len(models), (
         "no model took turns"
     )
 
 
 def test_models_without_a_group_are_loaded_once_and_stay() -> None:
     world = run(trace(*map(model, "abcde"), rate=1 / 60))
-    assert world.totals.cold_starts == 5
+    assert world.machine.totals.cold_starts == 5
 
 
 def test_a_group_costs_the_models_outside_nothing() -> None:
