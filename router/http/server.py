@@ -23,7 +23,8 @@ from router.http.routes import HEALTH, Route, Routes
 from router.http.sites import Sites
 from router.openapi.document import PATH as DOCUMENT
 from router.requests.interfaces import Backend
-from router.requests.record import Outcome, Record
+from router.requests.outcomes import Outcome
+from router.requests.record import Record
 from router.requests.recorder import Recorder, known_route
 from router.secrets import Secret
 

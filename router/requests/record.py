@@ -5,24 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from functools import cache
-from typing import Protocol
 
-from router.errors import RouterError
 from router.pool.loading import Waited
+from router.requests.answer_count import AnswerCount, Events
 from router.requests.dialects import Problem
+from router.requests.outcomes import Outcome, known_code
 from router.requests.trace_context import Trace
-from router.requests.usage import (
-    NATIVE,
-    REPEATS_ITS_REQUEST,
-    TAIL,
-    FirstUsage,
-    StreamedResults,
-    Tokens,
-    TokenSums,
-    read_events,
-    read_tokens,
-)
 
 OPERATOR = "operator"
 CALLER_SHOWN = 12  # characters of a digest that tell one caller from another
@@ -31,43 +19,6 @@ CALLER_SHOWN = 12  # characters of a digest that tell one caller from another
 class Transport(StrEnum):
     HTTP = "http"
     JOB = "job"
-
-
-class Outcome:
-    """How a request ended. Any other outcome is the code of the error that its caller got."""
-
-    OK = "ok"
-    CALLER_LEFT = "caller_left"
-    NOT_READ = "not_read"  # the caller did not read its answer
-    ENGINE_DIED = "engine_died"  # before or in the middle of the answer
-    ERROR_EVENT = "error_event"  # of the engine's own, in a stream that went on to its end
-    BROKE_OFF = "broke_off"  # in the middle of the answer; `error` says why
-    SHUT_DOWN = "shut_down"  # the worker had to leave
-    ENGINE = "engine_error"  # the engine's own error
-
-
-@cache
-def error_codes() -> frozenset[str]:
-    """Of all errors of the router. An engine's own can be any text."""
-    kinds, codes = [RouterError], set()
-    while kinds:
-        kind = kinds.pop()
-        kinds += kind.__subclasses__()
-        codes.add(getattr(kind, "code", ""))
-    return frozenset(codes - {""})
-
-
-class Stream(Protocol):
-    """`count`: of the events that were passed on; `tail`: the end of them. `each` is called
-    with those that are passed on next."""
-
-    each: Callable[[bytes], None] | None
-
-    @property
-    def count(self) -> int: ...
-
-    @property
-    def tail(self) -> bytes: ...
 
 
 class Record:
@@ -87,17 +38,11 @@ class Record:
     """
 
     __slots__ = (
-        "_before",
-        "_bytes",
         "_clock",
+        "_count",
         "_events",
-        "_head",
-        "_last",
+        "_guess",
         "_name",
-        "_now",
-        "_results",
-        "_stream",
-        "_told",
         "at",
         "attempts",
         "began",
@@ -157,14 +102,10 @@ class Record:
         self.died = False  # the engine did, and the request with it
         self.prompt_guess = 0
         self._name = ""  # of its API key
-        self._bytes = self._events = 0  # of the answer
-        self._stream: Stream | None = None  # what its caller gets of it
-        self._results: StreamedResults | None = None  # of a stream
-        # Where the end of the answer does not tell the tokens.
-        self._told: TokenSums | FirstUsage | None = None
+        self._events: Events | None = None  # what its caller gets of a stream
+        self._count: AnswerCount | None = None  # of its answer, until that has ended
+        self._guess = 0  # tokens of the answer, if the engine does not tell them
         self.erred = False  # the engine told an error in its stream
-        # The beginning, and the last pieces: these tell the tokens.
-        self._head = self._before = self._last = self._now = b""
 
     def parsed(self, *, stream: bool, prompt_guess: int) -> None:
         """What it asks for is known. Its caller is authorized next."""
@@ -202,33 +143,19 @@ class Record:
         self.queue = (self.queue or 0.0) + waited.queue
         self.load = (self.load or 0.0) + waited.load
 
+    def follows(self, events: Events) -> None:
+        """Its answer goes through this, which counts: `saw` need not see it."""
+        self._events = events
+
     def begins(self, data: bytes) -> None:
         """The engine has said something."""
         self.first = self._clock() - self.began
-        self._head = data if len(data) <= TAIL else data[:TAIL]
-        if not self.stream:
-            if data[:1] == b"[":
-                self._told = TokenSums()
-            elif self.route == REPEATS_ITS_REQUEST:
-                self._told = FirstUsage()
-        self.saw(data)
-
-    def follows(self, stream: Stream) -> None:
-        """Its answer goes through this, which counts: `saw` need not see it."""
-        self._stream = stream
-        if self.route == NATIVE:
-            self._results = StreamedResults()
-            stream.each = self._results.add
+        self._count = AnswerCount(self.route, data, self._events, stream=self.stream)
 
     def saw(self, data: bytes) -> None:
-        """More of the answer. Nothing is parsed before its end."""
-        self._before, self._last = self._last, self._now
-        self._now = data if len(data) <= TAIL else data[-TAIL:]
-        self._bytes += len(data)
-        if self.stream:
-            self._events += data.count(b"\n\n")
-        elif self._told is not None:
-            self._told.add(data)
+        """More of the answer."""
+        if self._count is not None:
+            self._count.saw(data)
 
     def errs(self) -> None:
         """The engine has told an error of its own in the middle of its stream."""
@@ -247,7 +174,10 @@ class Record:
         now = self._clock()
         self.outcome, self.status, self.error = outcome, status, error
         self.total = now - self.began
-        self._count()
+        count, self._count, self._events = self._count, None, None
+        if count is not None:
+            self.prompt_tokens, self.completion_tokens = count.tokens()
+            self._guess = count.guess
 
     def answer(self, status: int, failure: Problem | None, *, streams: bool) -> None:
         """An answer has ended, as a `Response` tells it."""
@@ -260,42 +190,21 @@ class Record:
 
     def refuse(self, code: str, status: int) -> None:
         """The caller got an error in place of an answer."""
-        known = code if code in error_codes() else Outcome.ENGINE
+        known = known_code(code)
         self.end(known, status=status, error=known)
 
     def break_off(self, code: str) -> None:
         """An error, after the head of the answer was sent."""
-        known = code if code in error_codes() else Outcome.ENGINE
+        known = known_code(code)
         self.end(known if self.first is None else Outcome.BROKE_OFF, error=known)
-
-    def _count(self) -> None:
-        stream, self._stream = self._stream, None
-        end = self._before + self._last + self._now
-        if stream is not None and stream.count:
-            self._events, end = stream.count, stream.tail
-        first, tail = Tokens(), Tokens()
-        if self._told is not None:
-            tail = self._told.tokens
-        elif self._results is not None:
-            tail = self._results.tokens
-        if self._told is None and tail == Tokens():
-            read = read_events if self.stream else read_tokens
-            tail = read(end)
-            if tail.prompt is None and self._head:  # Anthropic's streams begin with it
-                first = read(self._head)
-        self.prompt_tokens = first.prompt if tail.prompt is None else tail.prompt
-        self.completion_tokens = tail.completion
-        self._head = self._before = self._last = self._now = b""
 
     @property
     def tokens(self) -> int:
         """What the request took, once it is over: as the engine counts, which tells it at the
-        end of an answer and in a stream only if asked to. Else a guess: an event of a stream is
-        a token, and four bytes of another answer are one."""
+        end of an answer and in a stream only if asked to. Else a guess."""
         if self.first is None:
             return 0
-        guess = self._events if self.stream else self._bytes // 4
-        prompt, completion = self.prompt_tokens, self.completion_tokens
+        guess, prompt, completion = self._guess, self.prompt_tokens, self.completion_tokens
         if prompt is None:
             return self.prompt_guess + (guess if completion is None else completion)
         if completion is None:  # an embedding has none; in a stream it was not told yet

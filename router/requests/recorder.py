@@ -11,7 +11,8 @@ from router.logs import one_line
 from router.redaction import redact
 from router.requests.activity import Activity
 from router.requests.line import LineWriter
-from router.requests.record import Outcome, Record, Transport
+from router.requests.outcomes import Outcome
+from router.requests.record import Record, Transport
 from router.requests.routes import ROUTES
 from router.requests.trace_context import Trace
 

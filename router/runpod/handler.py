@@ -14,7 +14,8 @@ from router.errors import InternalError, RouterError
 from router.requests.dialects import Problem
 from router.requests.interfaces import Backend
 from router.requests.model_list import model_list, model_object
-from router.requests.record import Outcome, Record, Transport
+from router.requests.outcomes import Outcome
+from router.requests.record import Record, Transport
 from router.requests.recorder import NO_ROUTE, Recorder, known_route
 from router.requests.request import Request
 from router.requests.routes import dialect_of

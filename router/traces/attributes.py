@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from router.requests.record import Outcome, Record, Transport
+from router.requests.outcomes import Outcome
+from router.requests.record import Record, Transport
 from router.requests.recorder import NO_ROUTE
 
 Attributes = Mapping[str, str | int | float | bool]

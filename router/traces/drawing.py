@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, StatusCode, Tracer, set_span_in_context
 
-from router.requests.record import Outcome
+from router.requests.outcomes import Outcome
 from router.traces import attributes
 from router.traces.attributes import Attributes
 from router.traces.record import TracedRecord, Turn

@@ -14,7 +14,8 @@ from router.admin.worker_gauges import worker_gauges
 from router.downloads.disk import DiskUsage
 from router.errors import ModelGated
 from router.pool.loading import Temperature, Waited
-from router.requests.record import Outcome, Record
+from router.requests.outcomes import Outcome
+from router.requests.record import Record
 from router.scheduler import actions, events
 from tests.pool.fakes import spec
 from tests.pool.harness import PoolHarness

@@ -7,7 +7,8 @@ from typing import Any
 
 from router.admin.recent import MOST, RATED_OVER, RecentRequests
 from router.requests.activity import Activity
-from router.requests.record import Outcome, Record
+from router.requests.outcomes import Outcome
+from router.requests.record import Record
 
 
 def begun(activity: Activity, request_id: str) -> Record:

@@ -11,7 +11,8 @@ import pytest
 
 from router.errors import EngineFailed, ModelLoading, ModelNotFound
 from router.requests.activity import Activity
-from router.requests.record import Outcome, Record
+from router.requests.outcomes import Outcome
+from router.requests.record import Record
 from router.requests.recorder import Recorder
 from tests.fake_service import EVENT, SSE, Answer, Head, fails, hangs, says
 from tests.http.test_server import CHAT, Running, raw, serving

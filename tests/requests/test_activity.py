@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from router.requests.activity import Activity
-from router.requests.record import Outcome, Record
+from router.requests.outcomes import Outcome
+from router.requests.record import Record
 
 
 def test_requests_in_progress_and_the_last_that_ended_are_known() -> None:

@@ -11,7 +11,8 @@ import pytest
 from router.errors import EngineFailed, ModelNotFound, RouterError
 from router.pool.loading import AT_ONCE, Temperature, Waited
 from router.requests.dialects import Problem
-from router.requests.record import CALLER_SHOWN, Outcome, Record
+from router.requests.outcomes import Outcome
+from router.requests.record import CALLER_SHOWN, Record
 from router.requests.request import Request
 from tests.doubles import Answer
 from tests.pool.fakes import settle

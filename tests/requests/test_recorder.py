@@ -16,7 +16,8 @@ from router import logs
 from router.pool.loading import AT_ONCE, Temperature, Waited
 from router.redaction import Redactor
 from router.requests.line import line
-from router.requests.record import Outcome, Record
+from router.requests.outcomes import Outcome
+from router.requests.record import Record
 from router.requests.recorder import Recorder, known_route
 from router.requests.trace_context import Trace
 from router.secrets import Secret

@@ -7,7 +7,8 @@ from contextlib import aclosing
 import pytest
 
 from router.errors import EngineFailed, ModelNotFound
-from router.requests.record import Outcome, Transport
+from router.requests.outcomes import Outcome
+from router.requests.record import Transport
 from router.requests.recorder import Recorder
 from router.runpod.handler import Job, Jobs
 from tests.fake_service import EVENT, SSE, Answer, FakeService, fails, hangs, says

@@ -10,7 +10,8 @@ from itertools import pairwise
 import pytest
 
 from router.pool.loading import AT_ONCE, LoadStep, Temperature, Waited
-from router.requests.record import Outcome, Record, Transport
+from router.requests.outcomes import Outcome
+from router.requests.record import Record, Transport
 from router.requests.recorder import Recorder
 from router.requests.trace_context import Trace
 from router.traces.collector import Collector
