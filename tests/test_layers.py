@@ -10,7 +10,7 @@ import pytest
 from tests.import_graph import ROOT, arrows, drawing, floors, imports, is_ours, modules, room
 
 # What every room may import. `config` is text turned into values; `redaction` hides secrets.
-BASE = {"models", "errors", "secrets", "clock", "tasks", "local_paths", "feed"}
+BASE = {"models", "errors", "secrets", "clock", "tasks", "local_paths", "feed", "outbox"}
 
 # Rooms, or single modules of a room ("pool.interfaces").
 MAY_IMPORT: dict[str, set[str]] = {
@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "clock": set(),
     "tasks": set(),
     "feed": set(),
+    "outbox": set(),
     "side_process": {"errors", "tasks"},
     "side_process_child": {"concealment", "errors"},
     "pid1": set(),

@@ -19,6 +19,7 @@ from router.app.pool_parts import PoolParts
 from router.clock import watch
 from router.hub.cache import CachedHub
 from router.hub.measured import MeasuredHub
+from router.outbox import Outbox
 from router.pool.pool import EnginePool
 from router.requests.service import Service
 from router.requests.upstream import HttpUpstream
@@ -36,6 +37,7 @@ class Parts:
     admin: Admin
     past: Past
     exposition: Exposition
+    outbox: Outbox
     background: Sequence[Work]
 
 
@@ -75,7 +77,8 @@ class Assembly:
             *disk.kept_in_order(pool.view, pool.forget_snapshot, own.downloads),
             partial(own.history.run, pool.learned),
         ]
-        upstream = HttpUpstream()
+        outbox = Outbox()
+        upstream = HttpUpstream(outbox)
         self._stack.push_async_callback(upstream.close)
         service = self._service(pool, admission, own.aside, upstream)
         reload = Reload(
@@ -87,7 +90,7 @@ class Assembly:
         run = Run(pool)
         admin, past = self._operators.operations(pool, service, run, disk, reload)
         exposition = self._operators.exposition(pool, admission, upstream, admin)
-        return Parts(pool, service, run, admin, past, exposition, background)
+        return Parts(pool, service, run, admin, past, exposition, outbox, background)
 
     def _admission(self, hub: CachedHub, pool: EnginePool) -> Admission:
         admission = Admission(

@@ -16,6 +16,7 @@ from router.app.operator_parts import Basis
 from router.app.witnesses import Witnesses, spans_of
 from router.clock import WorkerClock
 from router.hub.watch import HubWatch
+from router.outbox import Outbox
 from router.pool.engine_log import EngineLog
 from router.pool.status import PoolStatus
 from router.redaction import Redactor
@@ -65,6 +66,11 @@ class Worker:
     def exposition(self) -> Exposition:
         """The metrics. Of an open worker."""
         return self._opened.exposition
+
+    @property
+    def outbox(self) -> Outbox:
+        """For a transport that writes to callers. Of an open worker."""
+        return self._opened.outbox
 
     @property
     def admin(self) -> Admin:

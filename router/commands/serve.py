@@ -141,6 +141,7 @@ async def _serve(worker: Worker, settings: Settings, name: str) -> int:
             ),
             admin_key=settings.admin_api_key,
             worker=name,
+            outbox=worker.outbox,
         )
         try:
             port = await server.start(settings.host, settings.port, settings.port_health)

@@ -19,6 +19,7 @@ from router.http.reading import hang_up
 from router.http.request_head import RequestHead, breaks_before, end_of_head
 from router.http.watch import Watch
 from router.http.writing import send_whole
+from router.outbox import Outbox
 
 logger = logging.getLogger("router.http")
 
@@ -33,6 +34,7 @@ class ConnectionOwner(Protocol):
     """
 
     handler: Handler
+    outbox: Outbox
     read_timeout: float
     longest: float
     leaving: bool
@@ -56,9 +58,11 @@ class Connection(asyncio.Protocol):
         "_drained",
         "_lingering",
         "_loop",
+        "_outbox",
         "_owner",
         "_request",
         "_seen",
+        "_started",
         "_task",
         "_transport",
         "_watch",
@@ -70,9 +74,11 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, owner: ConnectionOwner) -> None:
         self._owner, self._loop = owner, asyncio.get_running_loop()
+        self._outbox = owner.outbox
         self._seen = 0  # bytes of the next head that were looked at in vain
         self._request: HttpRequest | None = None  # in progress
         self._task: asyncio.Task[None] | None = None  # that answers it
+        self._started = False  # it runs
         self._answered = False  # but not all was sent
         self._drained: asyncio.Future[None] | None = None
         self.sent = 0
@@ -111,6 +117,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """End it, once what was written is sent."""
+        self._outbox.flush()
         self._transport.close()
 
     def abort(self) -> None:
@@ -141,14 +148,12 @@ class Connection(asyncio.Protocol):
         if self._lingering is not None:
             self._lingering.cancel()
         self._ahead.clear()
-        if self._task is not None:
-            self._task.cancel()
+        self._cancel()
         self._owner.forget(self)
 
     def eof_received(self) -> None:
         """A caller that closes its half has left."""
-        if self._task is not None:
-            self._task.cancel()
+        self._cancel()
 
     def data_received(self, data: bytes) -> None:
         if self._lingering is not None:
@@ -189,8 +194,21 @@ class Connection(asyncio.Protocol):
         self._ahead.skip(end - at)
         request = self._request = HttpRequest(head, self, self._ahead)
         self._task = self._loop.create_task(self._answer(request))
+        self._started = False
+        self._outbox.to_come += 1
+
+    def _start(self) -> None:
+        self._started = True
+        self._outbox.to_come -= 1
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            if not self._started:  # and never will be
+                self._start()
 
     async def _answer(self, request: HttpRequest) -> None:
+        self._start()
         whole = False
         try:
             answer = await self._owner.handler(request)
@@ -236,6 +254,7 @@ class Connection(asyncio.Protocol):
                 return
         self._lingering = self._loop.call_later(_LINGER, self._transport.close)
         self._ahead.clear()
+        self._outbox.flush()
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
@@ -245,7 +264,7 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             raise ConnectionResetError("the caller left")
         self.sent += len(data)
-        self._transport.write(data)
+        self._outbox.write(self._transport, data)
         return not self.paused
 
     async def drained(self) -> None:

@@ -9,6 +9,7 @@ from email.utils import formatdate
 
 from router.http.answers import Handler
 from router.http.connection import Connection
+from router.outbox import Outbox
 
 
 class Connections:
@@ -19,9 +20,16 @@ class Connections:
     """
 
     def __init__(
-        self, handler: Handler, *, most: int, read_timeout: float, longest: float
+        self,
+        handler: Handler,
+        outbox: Outbox,
+        *,
+        most: int,
+        read_timeout: float,
+        longest: float,
     ) -> None:
-        self.handler, self.read_timeout, self.longest = handler, read_timeout, longest
+        self.handler, self.outbox = handler, outbox
+        self.read_timeout, self.longest = read_timeout, longest
         self.leaving = False
         self._most = most
         self._open: dict[Connection, None] = {}  # the oldest first

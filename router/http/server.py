@@ -22,6 +22,7 @@ from router.http.refusals import Refusals
 from router.http.routes import HEALTH, Route, Routes
 from router.http.sites import Sites
 from router.openapi.document import PATH as DOCUMENT
+from router.outbox import Outbox
 from router.requests.interfaces import Backend
 from router.requests.outcomes import Outcome
 from router.requests.record import Record
@@ -51,6 +52,7 @@ class HttpServer:
     * `recorder`: keeps and tells what became of each request.
     * `worker`: by which RunPod's load balancer knows this one; each answer and lists of models
       say it.
+    * `outbox`: shared with what writes to the engines.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class HttpServer:
         admin_key: Secret | None = None,
         recorder: Recorder | None = None,
         worker: str = "",
+        outbox: Outbox | None = None,
     ) -> None:
         self._recorder = recorder or Recorder()
+        self._outbox = outbox or Outbox()
         self._longest = request_timeout + _SLOW_READER
         self._routes = Routes(
             service,
@@ -104,6 +108,7 @@ class HttpServer:
     async def _listen(self, serve: Route, host: str, port: int | None) -> asyncio.Server:
         server = Connections(
             partial(self._handle, serve),
+            self._outbox,
             most=self._max_connections,
             read_timeout=self._read_timeout,
             longest=self._longest,

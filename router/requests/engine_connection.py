@@ -13,6 +13,7 @@ from typing import cast
 
 import httptools
 
+from router.outbox import Outbox
 from router.requests.interfaces import UpstreamLost
 from router.side_process import Body, pieces
 
@@ -22,6 +23,7 @@ _SHOWN = {
 }
 _FRAMES = (b"content-length", b"transfer-encoding")  # either says where a body ends
 _MOST_HEAD = 64 * 1024  # bytes of all headers of an answer
+_JOINED = 64 * 1024  # bytes; a longer body is not copied to go out with its head
 # Bytes of an answer that wait for a slow caller here, before the engine is held back.
 _MOST_KEPT = 128 * 1024
 
@@ -44,6 +46,7 @@ class EngineConnection(asyncio.Protocol):
         "_keeps",
         "_loop",
         "_lost",
+        "_outbox",
         "_parser",
         "_paused",
         "_pieces",
@@ -58,8 +61,10 @@ class EngineConnection(asyncio.Protocol):
         "status",
     )
 
-    def __init__(self, peer: str, forget: Callable[[EngineConnection], None]) -> None:
-        self.peer, self._forget = peer, forget
+    def __init__(
+        self, peer: str, outbox: Outbox, forget: Callable[[EngineConnection], None]
+    ) -> None:
+        self.peer, self._outbox, self._forget = peer, outbox, forget
         self.status = 0  # of the answer; 0: its head is not there
         self.headers: dict[str, str] = {}  # that may be shown to a caller
         self.idle_since = 0.0  # of the loop's clock
@@ -80,8 +85,8 @@ class EngineConnection(asyncio.Protocol):
         """Begin an exchange. It goes on early where the answer is there before all is sent."""
         self.status, self.headers, self._head_size = 0, {}, 0
         self._complete = self._framed = self._sent = False
-        if isinstance(body, bytes):
-            self._transport.writelines((head, body))
+        if isinstance(body, bytes) and len(body) <= _JOINED:
+            self._outbox.write(self._transport, head + body)
         else:
             self._transport.write(head)
             for piece in pieces(body):
@@ -152,10 +157,13 @@ class EngineConnection(asyncio.Protocol):
             await waiter
         finally:
             self._waiter = None
+            if waiter.done() and not waiter.cancelled():
+                self._outbox.to_come -= 1
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+            self._outbox.to_come += 1
 
     def _lose(self, why: str) -> None:
         if self._lost is None:

@@ -6,6 +6,7 @@ import asyncio
 from http import HTTPStatus
 from types import TracebackType
 
+from router.outbox import Outbox
 from router.requests.engine_connection import EngineConnection
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
 from router.requests.trace_context import PARENT, STATE
@@ -19,10 +20,14 @@ _CONNECT_TIMEOUT = 10.0  # loopback: an engine that does not accept by then is s
 
 
 class HttpUpstream:
-    """Implements `Upstream`. Make it inside the running loop; `close` it there."""
+    """Implements `Upstream`. Make it inside the running loop; `close` it there.
 
-    def __init__(self) -> None:
+    `outbox`: shared with what writes to the callers.
+    """
+
+    def __init__(self, outbox: Outbox | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._outbox = outbox or Outbox()
         self._open: set[EngineConnection] = set()
         self._idle: dict[str, list[EngineConnection]] = {}  # by host and port, the latest last
         self._sweep_timer: asyncio.TimerHandle | None = None  # while there are idle ones
@@ -77,7 +82,7 @@ class HttpUpstream:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 _, connection = await self._loop.create_connection(
-                    lambda: EngineConnection(peer, self._forget), host, int(port)
+                    lambda: EngineConnection(peer, self._outbox, self._forget), host, int(port)
                 )
         except (OSError, TimeoutError) as error:
             name = type(error).__name__

@@ -8,6 +8,7 @@ from tests.guards.mutations import body, drop, never, swap, without
 _EVENTS = "tests/requests/test_event_stream.py::test_"
 _RESPONSE = "tests/requests/test_response.py::test_"
 _WIRE = "tests/http/test_wire.py::test_"
+_TOGETHER = "tests/http/test_writing_together.py::test_"
 
 GUARDS = (
     Guard(
@@ -71,5 +72,36 @@ GUARDS = (
         "router.http.writing:_head",
         without("complete"),
         "tests/http/test_server.py::test_a_body_that_does_not_arrive_is_given_up",
+    ),
+    Guard(
+        "A write waits for those of other requests for one turn of the loop at most",
+        "router.outbox:Outbox.write",
+        drop("call_soon"),
+        "tests/test_outbox.py::test_a_write_waits_one_turn_of_the_loop_at_most",
+    ),
+    Guard(
+        "It goes out before its connection is closed",
+        "router.http.connection:Connection.close",
+        drop("flush"),
+        _TOGETHER + "a_connection_that_ends_sends_first_what_waits_for_others[last]",
+    ),
+    Guard(
+        "It goes out before its connection is half closed",
+        "router.http.connection:Connection._close_late",
+        drop("flush"),
+        _TOGETHER + "a_connection_that_ends_sends_first_what_waits_for_others[refused]",
+    ),
+    Guard(
+        "No write waits for a request whose caller left before it began",
+        "router.http.connection:Connection._cancel",
+        never("_started"),
+        _TOGETHER + "a_caller_that_leaves_before_its_turn_is_not_waited_for",
+    ),
+    Guard(
+        "No write waits for a request that was cancelled as its answer came",
+        "router.requests.engine_connection:EngineConnection._wait",
+        never("waiter"),
+        "tests/requests/test_upstream.py::"
+        "test_what_waits_for_an_answer_is_counted_once_it_goes_on[after it came]",
     ),
 )

@@ -1,12 +1,13 @@
 """Against a real server on loopback that misbehaves on request."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
+from router.outbox import Outbox
 from router.requests.engine_connection import EngineConnection
 from router.requests.interfaces import UpstreamLost, UpstreamRequest, UpstreamResponse
 from router.requests.trace_context import Trace
@@ -349,7 +350,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.reading = True
 
-    def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         pass
 
     def pause_reading(self) -> None:
@@ -360,7 +361,7 @@ class Wire(asyncio.Transport):
 
 
 async def test_an_engine_is_held_back_while_its_answer_is_not_read() -> None:
-    connection, wire = EngineConnection("127.0.0.1:1", lambda _: None), Wire()
+    connection, wire = EngineConnection("127.0.0.1:1", Outbox(), lambda _: None), Wire()
     connection.connection_made(wire)
     await connection.send(b"POST ...", b"{}")
     connection.data_received(whole(bytes(1 << 20))[: 1 << 19])
@@ -383,7 +384,7 @@ class Bucket:
 
 async def begun() -> tuple[EngineConnection, Wire]:
     """A connection to which the beginning of an answer has come."""
-    connection, wire = EngineConnection("127.0.0.1:1", lambda _: None), Wire()
+    connection, wire = EngineConnection("127.0.0.1:1", Outbox(), lambda _: None), Wire()
     connection.connection_made(wire)
     await connection.send(b"POST ...", b"{}")
     connection.data_received(CHUNKED + b"3\r\none\r\n")
@@ -428,6 +429,25 @@ async def test_what_a_sink_raises_is_raised_where_it_was_given() -> None:
         await connection.pour(fail)
     connection.data_received(b"3\r\ntwo\r\n")
     assert await connection.read() == b"two"
+
+
+@pytest.mark.parametrize("cancelled", ["never", "before it comes", "after it came"])
+async def test_what_waits_for_an_answer_is_counted_once_it_goes_on(cancelled: str) -> None:
+    """Whatever happens: else each write would wait for it from then on."""
+    outbox = Outbox()
+    connection = EngineConnection("127.0.0.1:1", outbox, lambda _: None)
+    connection.connection_made(Wire())
+    await connection.send(b"POST ...", b"{}")
+    task = asyncio.create_task(connection.head())
+    await asyncio.sleep(0)
+    if cancelled == "before it comes":
+        task.cancel()
+    connection.data_received(CHUNKED + b"3\r\none\r\n")
+    assert outbox.to_come == (0 if cancelled == "before it comes" else 1)
+    if cancelled == "after it came":
+        task.cancel()
+    await asyncio.wait([task])
+    assert outbox.to_come == 0
 
 
 async def test_pouring_that_is_cancelled_loses_nothing() -> None:

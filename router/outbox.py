@@ -1,0 +1,41 @@
+"""Writes that go out together, where several are made in one turn of the loop.
+
+A write wakes the process at the other end, and that costs more than the write: with 32 callers,
+a sixth of the router's CPU time. Written one after another, most find it awake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Outbox:
+    """What the HTTP server and the connections to engines write, in order for each transport.
+
+    `to_come`: tasks that were made ready to run, have not run yet, and are likely to write.
+    While there are some, a write waits for theirs, but no longer than one turn of the loop.
+    """
+
+    __slots__ = ("_waiting", "to_come")
+
+    def __init__(self) -> None:
+        self.to_come = 0
+        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+
+    def write(self, transport: asyncio.Transport, data: bytes) -> None:
+        waiting = self._waiting
+        if not (self.to_come or waiting):
+            transport.write(data)
+            return
+        waiting.append((transport, data))
+        if not self.to_come:
+            self.flush()
+        elif len(waiting) == 1:
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits. A transport that is closing takes no more."""
+        waiting, self._waiting = self._waiting, []
+        for transport, data in waiting:
+            if not transport.is_closing():
+                transport.write(data)
