@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
@@ -188,7 +187,7 @@ class EngineCall:
         due = deadlines.first_byte if self._call.stream else deadlines.end
         left = max(0.0, due - self._access.clock())
         try:
-            end = asyncio.get_running_loop().time() + left
+            end = self._timer.now() + left
             await self._timer.read(self._send(lease, authorized), lambda: end)
         except TimeoutError:
             raise out_of_time() from None

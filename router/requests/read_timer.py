@@ -26,12 +26,16 @@ class ReadTimer:
         self._task: asyncio.Task[object] | None = None  # that reads now
         self._struck = False
 
+    def now(self) -> float:
+        """The loop's clock, in seconds."""
+        return self._loop.time()
+
     async def read(self, source: Awaitable[T], due: Callable[[], float]) -> T:
         """Await `source` until `due()`, a time of the loop's clock. Raises `TimeoutError`.
 
         `due` is asked again when that time has come: the read may have been put off.
         """
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         cancelling = task.cancelling()
         self._task, self._due, self._struck = task, due, False
