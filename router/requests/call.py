@@ -9,9 +9,9 @@ import orjson
 
 from router.errors import InvalidHfToken, InvalidModelId, InvalidRequest
 from router.requests.bounds import check_fields
-from router.requests.burden import count_values
 from router.requests.dialects import RESPONSES
 from router.requests.fields import admit_fields, check_media
+from router.requests.parse_time import count_values
 from router.requests.prompt_length import PromptLength, longest_prompt
 from router.requests.reasoning import check_reasoning
 from router.requests.routes import ROUTES, Route

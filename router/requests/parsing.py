@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from router.errors import InternalError, InvalidRequest, QueueFull, RouteNotFound
-from router.requests.burden import burden
 from router.requests.call import Call, parse, parse_aside
 from router.requests.deadlines import out_of_time
+from router.requests.parse_time import parse_time
 from router.requests.request import Request
 from router.requests.routes import ROUTES, Route
 from router.side_process import Aside, Body, SideProcessDied, size
@@ -45,7 +45,7 @@ class Parser:
             # Not repeated: a job's route can be megabytes, or no valid text.
             raise RouteNotFound(f"No such route. There are: {', '.join(ROUTES)}.")
         body = request.body
-        if isinstance(body, bytes) and (len(body) <= _SMALL or burden(body) < _MOMENT):
+        if isinstance(body, bytes) and (len(body) <= _SMALL or parse_time(body) < _MOMENT):
             return parse(body, route, self._domains)
         return await self.parse(request, route, within)
 
@@ -60,7 +60,7 @@ class Parser:
                 asyncio.timeout(within),
                 self._turns.take(request.caller, size(body)),
             ):
-                if isinstance(body, bytes) and burden(body) < _LONG:
+                if isinstance(body, bytes) and parse_time(body) < _LONG:
                     await asyncio.sleep(0)  # others first: many such bodies come at once
                     return parse(body, route, self._domains)
                 return await self._parse_aside(body, route)

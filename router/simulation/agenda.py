@@ -8,7 +8,7 @@ from math import inf
 
 
 class Agenda:
-    """`now`: the time. Whoever sets it skips nothing that is due."""
+    """`now`: the time. It is never set past something that is due."""
 
     def __init__(self) -> None:
         self.now = 0.0

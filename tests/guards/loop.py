@@ -15,12 +15,12 @@ GUARDS = (
     Guard(
         "A body that takes long is parsed in a side process",
         "router.requests.parsing:Parser.parse",
-        always("burden"),
+        always("parse_time"),
         _PARSING + "what_takes_long_is_parsed_aside[lists]",
     ),
     Guard(
         "A long body is not even looked at on the loop",
-        "router.requests.burden:burden",
+        "router.requests.parse_time:parse_time",
         never("_COUNTED"),
         _PARSING + "what_takes_long_is_parsed_aside[long]",
     ),

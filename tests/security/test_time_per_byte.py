@@ -30,12 +30,12 @@ from router.repository.check_config import check_config
 from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.select_files import Selection
-from router.requests.burden import burden
 from router.requests.call import caller_token, parse
 from router.requests.dialects import OPENAI
 from router.requests.engine_errors import read_engine_error
 from router.requests.event_stream import EventStream
 from router.requests.manifests import holds_media
+from router.requests.parse_time import parse_time
 from router.requests.routes import ROUTES
 from router.runpod.inputs import read
 from router.runpod.limits import size
@@ -117,8 +117,8 @@ def test_a_body_of_any_route(path: str, shape: str) -> None:
 
 
 @pytest.mark.parametrize("shape", ["objects", "escapes", "image"])
-def test_the_burden_of_a_body(shape: str) -> None:
-    check(burden, SHAPES[shape][1])
+def test_the_time_to_parse_a_body(shape: str) -> None:
+    check(parse_time, SHAPES[shape][1])
 
 
 # Jobs

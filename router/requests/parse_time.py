@@ -1,4 +1,4 @@
-"""How long a body takes to read, before it is read."""
+"""How long a body takes to parse, before it is parsed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EXPRESSIONS = (b"regex", b"ebnf", b"grammar", b"pattern", b"patternProperties")
 _COUNTED = 1 << 20  # bytes; longer bodies are long in any case
 
 
-def burden(body: Body) -> float:
+def parse_time(body: Body) -> float:
     """About how many seconds `parse` takes for it, at most."""
     if not isinstance(body, bytes) or len(body) > _COUNTED:
         return math.inf
