@@ -11,7 +11,7 @@ from router.access.keyring import Keyring
 from router.config.caller_keys import CallerKey, KeyModels, sha256_of
 from router.errors import InvalidApiKey, RateLimited
 from router.scheduler.events import DIGEST_SHOWN
-from tests.scheduler.test_waiting import steps_of
+from tests.steps import lines_of
 
 KEY, OTHER = secrets.token_hex(16), secrets.token_hex(16)
 
@@ -128,6 +128,6 @@ def test_without_keys_there_are_no_labels() -> None:
 def test_a_key_is_found_as_quickly_among_many() -> None:
     def cost(keys: int) -> int:
         many = ring(*(named(str(n), secrets.token_hex(16)) for n in range(keys)), named("last"))
-        return steps_of(lambda: many.caller([KEY]))
+        return lines_of(lambda: many.caller([KEY]))
 
     assert cost(1000) == cost(10)

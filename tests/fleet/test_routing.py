@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections import Counter
+from functools import partial
 from math import ceil
 
 import pytest
@@ -15,6 +15,7 @@ from router.fleet.report import Costs, Warm, Warmth, WorkerReport
 from router.fleet.ring import Ring, hashed
 from router.fleet.routing import Fleet, Why
 from router.fleet.session import session_key
+from tests.steps import calls_of
 
 COSTS = Costs(start=40.0, wake=2.0, answer=5.0, slack=1.25)
 
@@ -296,17 +297,6 @@ def test_a_name_has_its_place_in_every_process() -> None:
     assert hashed("org/model") == 0xCCB39145BB4C4941
 
 
-def calls(made: Fleet, model: str, session: str) -> int:
-    """How many calls one decision makes, of Python and C functions."""
-    seen = Counter[str]()
-    sys.setprofile(lambda _, event, __: seen.update([event]))
-    try:
-        made.choose(model, session)
-    finally:
-        sys.setprofile(None)
-    return seen["call"] + seen["c_call"]
-
-
 @pytest.mark.parametrize("session", ["", "s"])
 @pytest.mark.parametrize("warm_on", [0, 10])
 def test_a_decision_costs_no_more_among_a_thousand_workers(session: str, warm_on: int) -> None:
@@ -315,7 +305,8 @@ def test_a_decision_costs_no_more_among_a_thousand_workers(session: str, warm_on
     def most(workers: int) -> int:
         made = fleet(*[warm(load=1)] * warm_on, *[WorkerReport()] * (workers - warm_on))
         made.choose("m", session)
-        return max(calls(made, "m", f"{session}{n}" if session else "") for n in range(20))
+        names = [f"{session}{n}" if session else "" for n in range(20)]
+        return max(calls_of(partial(made.choose, "m", name)) for name in names)
 
     assert most(1000) <= 2 * most(20)
 

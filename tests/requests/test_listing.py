@@ -12,7 +12,7 @@ from router.requests.listing import ModelListing
 from router.requests.model_list import ModelCard, Status
 from router.scheduler.lifecycle import State
 from tests.pool.fakes import spec
-from tests.scheduler.test_waiting import steps_of
+from tests.steps import lines_of
 
 
 class AdmitsAll:
@@ -39,7 +39,7 @@ def listing(models: int) -> ModelListing:
 def test_a_model_of_a_long_list_costs_no_more_than_one_of_a_short_list() -> None:
     def cost(models: int) -> int:
         made = listing(models)
-        return steps_of(lambda: asyncio.run(made.all((), None))) // models
+        return lines_of(lambda: asyncio.run(made.all((), None))) // models
 
     assert cost(640) <= cost(64)
 

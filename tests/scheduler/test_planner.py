@@ -13,7 +13,7 @@ from router.scheduler.roster import Roster
 from router.scheduler.state import Slot
 from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec
-from tests.scheduler.test_waiting import steps_of
+from tests.steps import lines_of
 
 NOW = 1000.0
 LIMITS = Limits(budget=10 * GIB, patience=0.0)
@@ -269,6 +269,6 @@ def test_a_plan_takes_linear_time_however_many_models_wait(*, pinned: bool) -> N
     def cost(waiting: int) -> int:
         models = (slot(str(n), State.FETCHED, waits=n) for n in range(waiting))
         slots = (slot("held", State.READY, 10, busy=True, pinned=pinned), *models)
-        return steps_of(lambda: decide(*slots))
+        return lines_of(lambda: decide(*slots))
 
     assert cost(400) < 5 * cost(100)

@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from router.scheduler.events import Wanted
 from router.scheduler.turns import TurnOrder
 from router.scheduler.waiting import Caller, Line
-from tests.scheduler.test_waiting import CALLERS, line_of, steps_of, wanted
+from tests.scheduler.test_waiting import CALLERS, line_of, wanted
+from tests.steps import lines_of
 
 
 def granted(
@@ -192,7 +193,7 @@ def test_a_turn_costs_the_same_however_many_callers_wait() -> None:
             line[10**7] = wanted(10**7, "new")
             turns.comes(line[10**7])
 
-        return steps_of(change)
+        return lines_of(change)
 
     assert cost(10_000) == cost(100)
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Callable
 from math import inf
 
 from hypothesis import given
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 from router.scheduler.events import Wanted
 from router.scheduler.waiting import Line, QueuePlaces
 from tests.pool.fakes import spec
+from tests.steps import lines_of
 
 A = spec("a")
 CALLERS = st.sampled_from([None, "", "x", "y"])
@@ -116,24 +115,6 @@ def test_a_line_forgets_the_deadlines_of_those_that_left() -> None:
 # --- time ------------------------------------------------------------------------------
 
 
-def steps_of(work: Callable[[], object]) -> int:
-    """Lines of Python that `work` executes: a time that no other process disturbs."""
-    count = 0
-
-    def trace(*_: object) -> object:
-        nonlocal count
-        count += 1
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)  # type: ignore[arg-type]
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return count
-
-
 def test_a_change_of_the_queue_costs_the_same_however_many_wait() -> None:
     def cost(waiting: int) -> int:
         places = QueuePlaces()
@@ -145,6 +126,6 @@ def test_a_change_of_the_queue_costs_the_same_however_many_wait() -> None:
             _ = line.next_deadline
             del line[10**7]
 
-        return steps_of(change)
+        return lines_of(change)
 
     assert cost(10_000) == cost(100)
