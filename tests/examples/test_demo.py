@@ -102,19 +102,20 @@ class Demo:
     def __init__(self, process: subprocess.Popen[bytes], directory: Path) -> None:
         self.process = process
         self._directory = directory
+        self._printed = b""  # and not asked for yet
 
     def says(self, text: str) -> str:
         """What it prints from now on, up to and including `text`."""
         assert self.process.stdout is not None
-        printed = b""
         deadline = time.monotonic() + WITHIN
-        while text.encode() not in printed:
+        while text.encode() not in self._printed:
             left = max(0.0, deadline - time.monotonic())
             ready, _, _ = select.select([self.process.stdout], [], [], left)
             piece = os.read(self.process.stdout.fileno(), 65536) if ready else b""
-            assert piece, printed.decode()
-            printed += piece
-        return printed.decode()
+            assert piece, self._printed.decode()
+            self._printed += piece
+        before, found, self._printed = self._printed.partition(text.encode())
+        return (before + found).decode()
 
     def processes(self) -> list[int]:
         """The demo and its descendants: each has the directory in its environment."""
