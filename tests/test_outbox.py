@@ -19,9 +19,13 @@ class Wire(asyncio.Transport):
     def __init__(self, name: str, log: Written) -> None:
         super().__init__()
         self.name, self.log, self.closing = name, log, False
+        self.left = 0  # bytes that the other end has not taken yet
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.log.append((self.name, bytes(data)))
+
+    def get_write_buffer_size(self) -> int:
+        return self.left
 
     def is_closing(self) -> bool:
         return self.closing
@@ -75,12 +79,29 @@ async def test_nothing_is_written_to_a_connection_that_ended_meanwhile(
     assert log == [("open", b"2")]
 
 
+@pytest.mark.parametrize("why", ["long", "second", "behind"])
+async def test_a_writer_learns_at_once_that_the_other_end_reads_too_slowly(
+    outbox: Outbox, log: Written, why: str
+) -> None:
+    """Such a write waits for no other, and what was written before goes out before it."""
+    other, wire = Wire("other", log), Wire("wire", log)
+    outbox.to_come = 1
+    outbox.write(other, b"1")
+    if why == "second":
+        outbox.write(wire, b"1")
+    wire.left = 1 if why == "behind" else 0
+    data = bytes(1 << 15) if why == "long" else b"2"
+    outbox.write(wire, data)
+    assert log[0] == ("other", b"1")
+    assert log[-1] == ("wire", data)
+
+
 steps = st.one_of(
     st.just("a task gets ready"),
     st.just("a task runs"),
     st.just("a turn ends"),
     st.just("flush"),
-    st.tuples(st.sampled_from("ab"), st.binary(min_size=1, max_size=3)),
+    st.tuples(st.sampled_from("abc"), st.sampled_from([b"1", b"2", bytes(1 << 15)])),
 )
 
 
@@ -91,7 +112,7 @@ def test_each_connection_gets_all_that_is_written_to_it_in_order(
     log: Written = []
 
     async def play() -> Written:
-        outbox, wires = Outbox(), {name: Wire(name, log) for name in "ab"}
+        outbox, wires = Outbox(), {name: Wire(name, log) for name in "abc"}
         meant: Written = []
         for step in drawn:
             if step == "a task gets ready":

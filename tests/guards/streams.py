@@ -80,6 +80,12 @@ GUARDS = (
         "tests/test_outbox.py::test_a_write_waits_one_turn_of_the_loop_at_most",
     ),
     Guard(
+        "A write waits for no other where its caller reads too slowly",
+        "router.outbox:Outbox.write",
+        never("_SHORT"),
+        _TOGETHER + "an_answer_that_is_not_read_stays_in_progress",
+    ),
+    Guard(
         "It goes out before its connection is closed",
         "router.http.connection:Connection.close",
         drop("flush"),

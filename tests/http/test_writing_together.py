@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import pytest
 
 from router.outbox import Outbox
+from router.requests.request import Request
 from tests.eventually import eventually
-from tests.fake_service import Head, says
-from tests.http.test_connection import LAST, connected, post
+from tests.fake_service import SSE, Head, Piece, says
+from tests.http.test_connection import LARGE, LAST, connected, post
 from tests.http.test_server import serving
 
 OK = Head(200, {"content-length": "2"})
@@ -84,3 +86,36 @@ async def test_a_connection_that_ends_sends_first_what_waits_for_others(
         told = await reader.read()
     assert told.startswith(b"HTTP/1.1 " + status)
     assert told.endswith(b"}")
+
+
+async def test_an_answer_that_is_not_read_stays_in_progress(outbox: CountingOutbox) -> None:
+    """Whatever else is to be written: only then REQUEST_TIMEOUT ends it."""
+    answer = says(bytes(LARGE), head=Head(200, {"content-length": str(LARGE)}))
+    async with connected(answer, outbox=outbox) as (_, connection, _, writer):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        outbox.to_come = 1
+        connection.data_received(post(b"{}"))
+        await eventually(lambda: connection.paused)
+        await asyncio.sleep(0)
+        assert connection.busy
+        assert not connection.is_idle
+        writer.transport.abort()
+
+
+async def test_a_stream_that_is_not_read_is_held_back(outbox: CountingOutbox) -> None:
+    given = 0
+
+    async def answer(_: Request) -> AsyncGenerator[Piece, None]:
+        nonlocal given
+        yield SSE
+        while given < 2000:
+            given += 1
+            yield bytes(1 << 14)  # as short as what may wait for others
+
+    async with connected(answer, outbox=outbox) as (_, connection, _, writer):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        outbox.to_come = 1
+        connection.data_received(post(b"{}"))
+        await eventually(lambda: connection.paused)
+        writer.transport.abort()
+    assert given < 2000
