@@ -115,7 +115,7 @@ GUARDS = (
         "A configuration that is no object starts no engine",
         "router.repository.check_config:_read",
         never("dict"),
-        _CONFIG + "[list]",
+        "tests/repository/test_check_config.py::test_an_absurd_configuration_is_refused[[]]",
     ),
     Guard(
         "A model above the size limit is not downloaded",

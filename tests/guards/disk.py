@@ -99,8 +99,7 @@ GUARDS = (
         "The modules of an embedding model lie in its own repository",
         "router.repository.small_files:_CONFIGURATION",
         text("|modules\\.json", ""),
-        "tests/security/test_hostile_repositories.py::"
-        "test_the_modules_of_an_embedding_model_are_its_own",
+        "tests/repository/test_check_config.py::test_a_module_lies_in_the_repository[../other]",
     ),
     Guard(
         "A full disk makes room before anybody is refused",
