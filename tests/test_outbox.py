@@ -67,6 +67,14 @@ async def test_a_write_waits_one_turn_of_the_loop_at_most(outbox: Outbox, log: W
     assert log == [("a", b"1")]
 
 
+async def test_no_write_waits_for_hundreds_of_others(outbox: Outbox, log: Written) -> None:
+    outbox.to_come = 1000
+    for number in range(1, 201):
+        outbox.write(Wire(str(number), log), b"1")
+        assert number - len(log) < 64
+    assert [name for name, _ in log] == [str(number) for number in range(1, len(log) + 1)]
+
+
 async def test_nothing_is_written_to_a_connection_that_ended_meanwhile(
     outbox: Outbox, log: Written
 ) -> None:

@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_ahead",
         "_answered",
+        "_counted",
         "_drained",
         "_lingering",
         "_loop",
@@ -62,7 +63,6 @@ class Connection(asyncio.Protocol):
         "_owner",
         "_request",
         "_seen",
-        "_started",
         "_task",
         "_transport",
         "_watch",
@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._seen = 0  # bytes of the next head that were looked at in vain
         self._request: HttpRequest | None = None  # in progress
         self._task: asyncio.Task[None] | None = None  # that answers it
-        self._started = False  # it runs
+        self._counted = False  # it is one of those that the outbox waits for
         self._answered = False  # but not all was sent
         self._drained: asyncio.Future[None] | None = None
         self.sent = 0
@@ -194,21 +194,21 @@ class Connection(asyncio.Protocol):
         self._ahead.skip(end - at)
         request = self._request = HttpRequest(head, self, self._ahead)
         self._task = self._loop.create_task(self._answer(request))
-        self._started = False
+        self._counted = True
         self._outbox.to_come += 1
 
-    def _start(self) -> None:
-        self._started = True
-        self._outbox.to_come -= 1
+    def _count_off(self) -> None:
+        if self._counted:
+            self._counted = False
+            self._outbox.to_come -= 1
 
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            if not self._started:  # and never will be
-                self._start()
+            self._count_off()  # a task that has not begun never will
 
     async def _answer(self, request: HttpRequest) -> None:
-        self._start()
+        self._count_off()
         whole = False
         try:
             answer = await self._owner.handler(request)

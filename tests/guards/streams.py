@@ -100,7 +100,7 @@ GUARDS = (
     Guard(
         "No write waits for a request whose caller left before it began",
         "router.http.connection:Connection._cancel",
-        never("_started"),
+        drop("_count_off"),
         _TOGETHER + "a_caller_that_leaves_before_its_turn_is_not_waited_for",
     ),
     Guard(
