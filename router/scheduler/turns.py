@@ -14,6 +14,7 @@ from router.scheduler.events import Wanted
 from router.scheduler.waiting import Caller, Line
 
 _SPARE = 64  # entries out of date, beyond one for each caller that waits
+_RECENT = 256  # turns that are remembered of callers that wait no more
 
 # Requests in flight, number of the last turn, age and number of the oldest request; the caller.
 _Place = tuple[int, int, int, int, Caller]
@@ -24,9 +25,9 @@ class TurnOrder:
 
     The next is the oldest request of the caller with the fewest requests in flight there; of
     several such callers, of the one that had no turn for longest; of those that had none since
-    requests began to wait, the one whose request is older. Without the turns, callers with as
-    many requests in flight would be told apart by age alone: a caller with a long backlog would
-    have every turn of an engine with one place.
+    requests began to wait, or only long ago, the one whose request is older. Without the turns,
+    callers with as many requests in flight would be told apart by age alone: a caller with a
+    long backlog would have every turn of an engine with one place.
 
     It is told of what may bring a caller forward; what puts one back is found out when it is
     its turn. `leases`: what is in flight, by waiter.
@@ -75,6 +76,9 @@ class TurnOrder:
         self._turns += 1
         self._last[caller] = self._turns
         self._held[caller] += 1
+        if len(self._last) > 2 * (len(self._line.callers) + _RECENT):
+            # Some queues never get empty, and each request of theirs may have a new caller.
+            self.forget()
 
     def next(self, most: int | None) -> Wanted | None:
         """The request whose turn it is. `most`: requests that one caller may have in flight;
@@ -119,6 +123,10 @@ class TurnOrder:
 
     def _make(self) -> None:
         self._known = True
+        recent, waiting = self._turns - _RECENT, self._line.callers
+        self._last = {
+            one: turn for one, turn in self._last.items() if turn > recent or one in waiting
+        }
         self._held = Counter(request.caller for request in self._leases.values())
         self._heap = [place for one in self._line.callers if (place := self._place(one))]
         heapify(self._heap)

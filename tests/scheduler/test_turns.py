@@ -87,6 +87,24 @@ def test_no_caller_gets_more_places_than_it_may_have() -> None:
     assert granted(line, wanted(0, "a"), wanted(1, "a"), places=9, most=2) == []
 
 
+def test_a_queue_that_never_gets_empty_remembers_few_of_the_callers_that_were_in_it() -> None:
+    patient = [wanted(number, "patient") for number in range(100_000, 110_000)]
+    line = line_of(*patient)
+    turns = TurnOrder(line, {})
+    turns.begin("patient")
+    for number in range(20_000):
+        request = wanted(number, f"passing {number}")
+        line[number] = request
+        turns.comes(request)
+        if granted(line, places=1, turns=turns) == [number]:
+            turns.ended(request.caller)
+        else:
+            turns.ended("patient")
+    assert "patient" in turns._last
+    assert len(turns._last) < 1_000
+    assert len(turns._held) < 1_000
+
+
 @given(st.lists(CALLERS, max_size=30), st.lists(CALLERS, max_size=8), st.integers(1, 8))
 def test_no_caller_is_ever_more_than_one_place_ahead_of_one_that_waits(
     waiting: list[str | None], holding: list[str | None], places: int
