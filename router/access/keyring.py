@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
 import itertools
 import secrets
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
+
+from cachetools import LRUCache
 
 from router.access.rates import Usage
 from router.clock import Clock
@@ -16,6 +17,7 @@ from router.errors import InvalidApiKey
 from router.secrets import digest_of, flaw_of
 
 _SHOWN = 12  # characters of a digest
+_WORKERS = 64  # others whose names for keys are known at a time
 _REVOKED = "The operator has revoked or disabled this API key."
 
 
@@ -41,6 +43,7 @@ class Keyring:
         self._by_name: dict[str, str] = {}  # the caller of each
         self._usage: dict[str, Usage] = {}  # by the name of the key
         self._clock, self._salt = clock, secrets.token_hex(8)
+        self._by_salt = LRUCache[str, Mapping[str, str]](_WORKERS)
         self.needed = bool(keys) or named is not None
         self.become(named or ())
 
@@ -97,16 +100,11 @@ class Keyring:
         there is none here."""
         kind, _, text = label.partition(" ")
         salt, _, salted = text.partition(" ")
-        if kind == "name":
-            found = [self._by_name[text]] if text in self._by_name else []
-        else:
-            found = [
-                caller
-                for caller, key in self._plain.items()
-                if hmac.compare_digest(_salted(salt, key), salted)
-            ]
+        found = (
+            self._by_name.get(text) if kind == "name" else self._by_their_name(salt).get(salted)
+        )
         if found:
-            return found[0]
+            return found
         if label or self.needed:
             raise InvalidApiKey(_REVOKED)
         return ""
@@ -134,6 +132,14 @@ class Keyring:
         usage = self._usage[key.name]
         usage.begin()
         return usage
+
+    def _by_their_name(self, salt: str) -> Mapping[str, str]:
+        """The callers of API_KEYS, by what a worker with this salt calls their keys."""
+        if salt not in self._by_salt:
+            self._by_salt[salt] = {
+                _salted(salt, key): caller for caller, key in self._plain.items()
+            }
+        return self._by_salt[salt]
 
     def _found(self, key: str) -> str:
         """The caller that a key names; "": none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,7 @@ from router.access.keyring import Keyring
 from router.config.caller_keys import CallerKey, KeyModels, sha256_of
 from router.errors import InvalidApiKey, RateLimited
 from router.scheduler.events import DIGEST_SHOWN
-from tests.steps import lines_of
+from tests.steps import calls_of, lines_of
 
 KEY, OTHER = secrets.token_hex(16), secrets.token_hex(16)
 
@@ -102,6 +103,16 @@ def test_another_worker_with_the_same_keys_knows_the_caller_by_a_label() -> None
         assert label
         assert key not in label
         assert replica.labelled(label) == replica.caller([key])
+
+
+def test_a_label_is_looked_up_at_the_same_cost_among_any_number_of_keys() -> None:
+    costs = []
+    for count in (1, 1_000):
+        keys = ring(plain=[OTHER, *(f"key {number}" for number in range(count))])
+        label = keys.label(keys.caller([OTHER]))
+        keys.labelled(label)  # the first one of a worker
+        costs.append(calls_of(partial(keys.labelled, label)))
+    assert costs[1] == costs[0]
 
 
 def test_a_label_of_no_key_here_is_refused() -> None:
