@@ -24,11 +24,11 @@ ENTRY = Path(__file__).with_name("entry.py")
 _CPU_CACHE = 4096  # tokens
 _NONE = ModelFlags()
 
-# To SGLang, an empty list of domains means any domain. `.invalid` never resolves (RFC 2606).
+# SGLang takes an empty list to mean any domain. `.invalid` never resolves (RFC 2606).
 _NO_DOMAIN = "none.invalid"
 
-# The only variables of the worker's environment that an engine sees: a deny-list would miss
-# the next secret. SGLANG_* and the like pass, unless the name looks like a secret's.
+# An engine sees only these variables of the worker's environment: a deny-list would miss the
+# next secret. SGLANG_* and the like pass, unless the name looks like the name of a secret.
 _PASSED = frozenset(
     {
         *("PATH", "HOME", "USER", "LANG", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH"),
@@ -39,7 +39,7 @@ _PASSED = frozenset(
 _PASSED_PREFIXES = (
     *("LC_", "CUDA_", "NVIDIA_", "NCCL_", "NVSHMEM_", "GLOO_", "UCX_", "OMP_", "MKL_"),
     *("SGLANG_", "SGL_", "TORCH", "PYTORCH_", "TRITON_", "FLASHINFER_", "TVM_", "DG_JIT_"),
-    *("TMS_", "KVCACHED_", "TILELANG_", "RUNAI_STREAMER_"),  # what holds or loads weights
+    *("TMS_", "KVCACHED_", "TILELANG_", "RUNAI_STREAMER_"),  # they load weights
 )
 _SECRET_SUFFIXES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIALS")
 
@@ -50,20 +50,23 @@ class Device(StrEnum):
 
 
 def served_name(model: ResolvedModel) -> str:
-    """The model's name for the engine. SGLang would read `a:b` as the adapter b of a."""
+    """The name under which the engine serves the model.
+
+    Without colons: SGLang reads `a:b` as the adapter b of the model a.
+    """
     return model.repo_id.replace(":", "-")
 
 
 def model_path(snapshot: Path) -> str:
-    """The path for `--model-path`, which the engine's `/model_info` repeats.
+    """The path for `--model-path`. The engine's `/model_info` reports the same path.
 
-    Absolute, because SGLang may take a relative path for a Hub id.
+    It is absolute, because SGLang may mistake a relative path for a Hub id.
     """
     return os.path.abspath(snapshot)  # noqa: PTH100 - symlinks stay as they are
 
 
 def cache_size(device: Device) -> int | None:
-    """Tokens of an engine's KV cache, where that is fixed."""
+    """The size of an engine's KV cache in tokens; None if SGLang chooses it."""
     return _CPU_CACHE if device is Device.CPU else None
 
 
@@ -79,12 +82,14 @@ def argv(
     own: ModelFlags = _NONE,
     media_domains: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """The engine's command line; `own` are the flags that the model needs.
+    """The engine's command line.
 
-    `gate`: where it waits before it loads; None: it does not.
+    With a `gate`, the engine waits there before it loads; without, it loads at once.
+    `own` are the flags that the model needs.
 
-    The last of two equal flags counts. So the spec's flags come last, but for those that
-    would make the model's numbers wrong: `ENGINE_ARGS` speaks of all models.
+    If a flag is given twice, SGLang uses the last one. The spec's flags therefore come last,
+    except for `own.needed`: without these the model computes wrong numbers, and `ENGINE_ARGS`
+    is written for all models, not for this one.
     """
     return (
         python,
@@ -115,7 +120,7 @@ def files(door: Door, gate: Door | None) -> tuple[int, ...]:
 
 
 def _gpu_flags(allotment: Allotment, *, waits: bool) -> tuple[str, ...]:
-    """Which GPUs, and how much of each."""
+    """The flags for the engine's GPUs and its memory on each of them."""
     first, tensor = allotment.devices[0], allotment.tensor
     return (
         *memory_flags(allotment, waits=waits),
@@ -125,7 +130,7 @@ def _gpu_flags(allotment: Allotment, *, waits: bool) -> tuple[str, ...]:
 
 
 def _cpu_flags() -> tuple[str, ...]:
-    """Plain PyTorch and a small cache. Without `--sleep-on-idle` it uses a whole core."""
+    """Plain PyTorch, a small cache, and `--sleep-on-idle`: else an idle engine uses a core."""
     return (
         *("--device", "cpu", "--attention-backend", "torch_native"),
         *("--sampling-backend", "pytorch", "--grammar-backend", "xgrammar"),
@@ -152,38 +157,39 @@ def environment(
 ) -> dict[str, str]:
     """The engine's environment: the allowed part of the worker's, and the router's settings.
 
-    `pools_mean`: SGLang is to take the mean of an encoder's tokens.
+    With `pools_mean`, SGLang takes the mean of an encoder's token vectors.
 
-    The engine is offline. Its snapshot is complete, and it must not ask the Hub for a
-    repository that is named in a model's files.
+    The engine is offline. Its snapshot is complete, and a model's files must not make it
+    download another repository.
     """
     passed = worker_part(environ)
     if lodging.home is not None:
-        passed.pop("XDG_CACHE_HOME", None)  # of another user
+        passed.pop("XDG_CACHE_HOME", None)  # it belongs to another user
         passed |= {"HOME": str(lodging.home), "USER": "engine"}
     if lodging.kernels is not None:
         passed = {**kernel_cache.variables(lodging.kernels.directory), **passed}
-    passed.setdefault("GLOO_SOCKET_IFNAME", "lo")  # by default, what the host's name means
+    passed.setdefault("GLOO_SOCKET_IFNAME", "lo")  # default: the address of the host name
     chosen = {
         "TMPDIR": str(lodging.temporary),
         "HF_HOME": str(lodging.cache),
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",
-        "HF_TOKEN_PATH": os.devnull,  # not the token that a login left in HF_HOME
+        "HF_TOKEN_PATH": os.devnull,  # ignore a token that a login left in HF_HOME
         "PYTHONUNBUFFERED": "1",
-        # When its detokenizer dies, an engine ends after 0.8 s; with dumps, after a minute.
+        # If the detokenizer dies, the engine ends after 0.8 s; with dumps, after a minute.
         "SGLANG_CUDA_COREDUMP_BEFORE_CRASH": "0",
         "SGLANG_PYSPY_DUMP_BEFORE_CRASH": "0",
     }
     if not spec.trusted:
-        # For an architecture that SGLang does not know, it imports the code that `auto_map`
-        # names, even without `--trust-remote-code` (0.5.23, model_loader/utils.py,
-        # `resolve_transformers_arch`). transformers first copies such code to this
-        # directory, which can't exist below a file.
+        # If SGLang does not know an architecture, it imports the code named by `auto_map`,
+        # even without `--trust-remote-code` (0.5.23, model_loader/utils.py,
+        # `resolve_transformers_arch`). transformers first copies that code to this
+        # directory. The copy fails, because no directory can exist below a file.
         chosen["HF_MODULES_CACHE"] = f"{os.devnull}/none"
     if not any(map(_is_parallel, spec.flags)):
-        # torch's store for the processes of one engine. Its own listens on every address.
+        # The processes of one engine meet at this store. By default, torch opens a TCP store
+        # that listens on every address.
         store = f"file://{lodging.temporary}/store"
         chosen["SGLANG_DISTRIBUTED_INIT_METHOD_OVERRIDE"] = store
     if spec.hf_token and hf_token is not None:
@@ -198,7 +204,7 @@ def environment(
 
 
 def worker_part(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the engines' interpreter may see of the worker's environment."""
+    """The part of the worker's environment that the engines' interpreter may see."""
     return {name: value for name, value in environ.items() if _may_see(name)}
 
 
@@ -212,7 +218,7 @@ def _cpu_environment(passed: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_parallel(flag: str) -> bool:
-    """Whether a flag asks for more processes than share one store, or for other machines."""
+    """Whether the engine's processes need more than one store, or run on several machines."""
     return flag.replace("_", "-").startswith(
         ("--d", "--nn", "--enable-dp", "--ep-", "--elastic")
     )

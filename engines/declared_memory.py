@@ -1,4 +1,4 @@
-"""Refuses memory, in the models file, that can't even hold a model's weights."""
+"""Refuses a `memory` entry in the models file that is too small for the model's weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from router.repository.conditions import Conditions
 from router.repository.read_plan import read_plan
 
 _GIB = 1 << 30
-_STEP = _GIB // 10  # what a message rounds up to
+_STEP = _GIB // 10  # bytes; messages round up to a tenth of a GiB
 
 
 def check_declared(
@@ -20,9 +20,10 @@ def check_declared(
     flags: tuple[str, ...],
     on_disk: Callable[[ModelRef], Path | None],
 ) -> None:
-    """Raises `SettingsError`. Of a model that is not here yet, the first request tells.
+    """Raise `SettingsError` if a model's declared memory can't hold its weights.
 
-    `flags`: of every engine. `on_disk`: the directory of a model's files, if they are here.
+    `flags` are those of every engine. `on_disk` returns the directory of a model's files, or
+    None if they are not downloaded. Such a model is checked at its first request instead.
     """
     mistakes = MistakesSoFar()
     for model in models:

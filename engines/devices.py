@@ -1,4 +1,4 @@
-"""What the operator is told of the devices at the start."""
+"""The devices, as the start reports them to the operator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engines.memory import Gauge, gauge
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
-    """Bytes; `driver`: empty if it is not told."""
+    """One device. Sizes in bytes; `driver` is its version, empty if unknown."""
 
     name: str
     memory: int
@@ -19,7 +19,7 @@ class DeviceFacts:
 
 
 def devices(environ: Mapping[str, str]) -> tuple[DeviceFacts, ...]:
-    """Those that engines may use. Raises `pynvml.NVMLError`, as `find_gpus`."""
+    """The devices that engines may use. Raises `pynvml.NVMLError`, as `find_gpus` does."""
     return facts_of(gauge(environ))
 
 

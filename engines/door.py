@@ -1,8 +1,9 @@
-"""A port of one engine, and the key without which it answers nobody.
+"""A port of one engine, and the key that every request to it needs.
 
-Any user of the machine can reach a port. The router therefore binds it, so that no other
-process can take it before the engine does, and hands the socket down together with a random
-key, over a pipe: a command line and an environment can be read. `entry.py` is the other side.
+Any user of the machine can reach a port. The router therefore binds the port itself, so that
+no other process can take it before the engine does. The engine inherits the socket and a pipe
+with a random key: others could read a command line or an environment. `entry.py` is the
+engine's side.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from router.secrets import Secret
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """`files` are inherited by the engine: the bound socket, and the pipe with the key."""
+    """The engine inherits `files`: the bound socket, and the pipe with the key."""
 
     port: int
     key: Secret
@@ -31,18 +32,18 @@ class Door:
 
     @property
     def signed(self) -> dict[str, str]:
-        """The header that it asks for."""
+        """The header with the key."""
         return {"Authorization": f"Bearer {self.key.reveal()}"}
 
 
 @contextmanager
 def new_door() -> Iterator[Door]:
-    """A port that is bound but not served yet: until the engine listens, it refuses.
+    """Bind a free port. It refuses connections until the engine listens.
 
-    The router's own copies are closed when the block ends. Raises `OSError`.
+    The router's copies of the files are closed when the block ends. Raises `OSError`.
     """
     with ExitStack() as stack:
-        # Without SO_REUSEADDR, so that no one else can bind the port beside it.
+        # Without SO_REUSEADDR, so that no other process can bind the same port.
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
         key = secrets.token_urlsafe(32)

@@ -1,5 +1,4 @@
-"""What one engine prints, and where it goes: the log, its model's last lines, and what explains
-its death."""
+"""Sends each line that an engine prints to the log and to `FailureReason`."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from engines.gate import NOISE
 
 
 class EngineOutput:
-    """Takes the lines of one engine. `keep` is called with the model and each line, too."""
+    """Handles the lines of one engine. `keep`, if given, gets the model and each line, too."""
 
     def __init__(
         self,
@@ -21,7 +20,7 @@ class EngineOutput:
         keep: Callable[[str, str], None] | None,
     ) -> None:
         self.failure = FailureReason()
-        self.ends = False  # it was told to: what it says of that is of little interest
+        self.ends = False  # it is being stopped: its last lines go to the debug log
         self._model, self._name = model, served_name
         self._log, self._keep = log, keep
 

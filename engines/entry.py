@@ -1,18 +1,18 @@
 """Starts SGLang so that only the router can use its port.
 
-`ENGINE_PYTHON` runs it, as `python entry.py LISTENER,KEY sglang.launch_server FLAGS...`, with
+`ENGINE_PYTHON` runs it as `python entry.py LISTENER,KEY sglang.launch_server FLAGS...`, with
 two inherited files: a socket that is bound to the engine's port, and a pipe with a random key.
-It can import only the standard library and what SGLang brings along.
+It can import only the standard library and SGLang's own dependencies.
 
-`LISTENER,KEY,LISTENER,KEY`: the second two are for the gate, where the engine is to wait
-before it loads (`engines/gate.py`). SGLang serves it in another process, a child that it starts
-by `multiprocessing`. So every such child is run by this file, too, and has only these two.
+`LISTENER,KEY,LISTENER,KEY`: the second pair is for the gate, where the engine waits before it
+loads (`engines/gate.py`). SGLang serves the gate in a child process that it starts with
+`multiprocessing`. So this file also runs every such child, with the second pair only.
 
-SGLang has no socket but a TCP port, which every user of the machine can reach, and through a
-browser every web page. Its own `--api-key` stands on the command line and in the log, and
-leaves `/health`, `/metrics` and every OPTIONS request open. So the lock is put in front of
-SGLang's application, in the library that serves it, for every request. A mode that serves in
-another way (several HTTP processes, HTTP/2, gRPC) can't bind the port, and ends: it is taken.
+SGLang listens only on a TCP port. Every user of the machine can reach it and, through a
+browser, every web page. Its own `--api-key` shows on the command line and in the log, and
+leaves `/health`, `/metrics` and every OPTIONS request open. So this file puts a lock in front
+of SGLang's application, inside uvicorn, for every request. A mode that serves without uvicorn
+(several HTTP processes, HTTP/2, gRPC) can't bind the port, which is taken, and ends.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ Spawn = Callable[[bytes, Sequence[str], Sequence[int]], int]
 
 _PR_SET_DUMPABLE = 4
 _LONGEST_KEY = 1024  # bytes
-_CHILD = "--multiprocessing-fork"  # the last word of such a child's command line
+_CHILD = "--multiprocessing-fork"  # the last word of a multiprocessing child's command line
 
 
 class Configured(Protocol):
-    """Of `uvicorn.Config`: what it serves."""
+    """The part of `uvicorn.Config` used here: the application that it serves."""
 
     loaded_app: Application
 
 
 class Prepared(Protocol):
-    """Of `requests.PreparedRequest`: what goes out."""
+    """The part of `requests.PreparedRequest` used here."""
 
     url: str
     headers: MutableMapping[str, str]
 
 
 class Lock:
-    """An ASGI application that lets only requests with the key through to another one."""
+    """ASGI middleware: it passes on requests with the key and answers 403 to all others."""
 
     def __init__(self, application: Application, key: str) -> None:
         self._application = application
@@ -75,7 +75,7 @@ class Lock:
 
 
 def inherited(listener: int, pipe: int) -> tuple[socket.socket, str]:
-    """The bound socket and the key. Neither is left to a child."""
+    """The bound socket and the key. No child process inherits them."""
     with os.fdopen(pipe, "rb") as stream:
         key = stream.read(_LONGEST_KEY).decode()
     bound = socket.socket(fileno=listener)
@@ -84,7 +84,7 @@ def inherited(listener: int, pipe: int) -> tuple[socket.socket, str]:
 
 
 def lock(listener: socket.socket, key: str) -> None:
-    """Have uvicorn serve on `listener`, behind a `Lock`."""
+    """Make uvicorn serve on `listener`, behind a `Lock`."""
     if not key:
         raise SystemExit("the engine got no key for its port")
     uvicorn = importlib.import_module("uvicorn")
@@ -103,7 +103,7 @@ def lock(listener: socket.socket, key: str) -> None:
 
 
 def sign_own_requests(port: int, key: str) -> None:
-    """SGLang warms itself up over HTTP."""
+    """Add the key to SGLang's requests to itself: it warms itself up over HTTP."""
     requests = importlib.import_module("requests")
     send = requests.Session.send
 
@@ -116,11 +116,11 @@ def sign_own_requests(port: int, key: str) -> None:
 
 
 def hand_down(listener: socket.socket, key: str) -> None:
-    """Have each child that `multiprocessing` spawns run by this file, with these two."""
+    """Run each child that `multiprocessing` spawns through this file, with this pair."""
     spawn: Spawn = util.spawnv_passfds
 
     def spawn_behind_lock(path: bytes, args: Sequence[str], files: Sequence[int]) -> int:
-        if args[-1] != _CHILD:  # the tracker of resources
+        if args[-1] != _CHILD:  # multiprocessing's resource tracker
             return spawn(path, args, files)
         at = args.index("-c")
         readable, writable = os.pipe()
@@ -137,7 +137,7 @@ def hand_down(listener: socket.socket, key: str) -> None:
 
 
 def hide_memory() -> None:
-    """Keep other processes of the same user from reading the key in this one's memory."""
+    """Keep other processes of the same user from reading the key in this process's memory."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
 
@@ -148,7 +148,7 @@ def main() -> None:
         _run_child(files, *flags)
     hide_memory()
     if not getattr(sys.flags, "safe_path", False):
-        del sys.path[0]  # this directory: its modules have names that others have, too
+        del sys.path[0]  # this directory: its modules would hide others of the same name
     door, key, *gate = map(int, files.split(","))
     listener, opens = inherited(door, key)
     lock(listener, opens)
@@ -156,15 +156,15 @@ def main() -> None:
     if gate:
         hand_down(*inherited(*gate))
     sys.argv = [module, *flags]
-    # As `python -m` would: the processes that SGLang starts import this module again by name.
+    # As `python -m` does: the processes that SGLang starts import this module again by name.
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def _run_child(files: str, program: str, *flags: str) -> NoReturn:
-    """As `python -c PROGRAM` would.
+    """Run `program` behind the lock, as `python -c PROGRAM` does.
 
-    It stays as open to other processes of its user as SGLang's processes are: who can
-    read their memory needs no key.
+    This process does not hide its memory: SGLang's other processes don't either, and a
+    process that can read theirs needs no key.
     """
     lock(*inherited(*map(int, files.split(","))))
     sys.argv = ["-c", *flags]

@@ -18,15 +18,15 @@ _ERROR = re.compile(
     r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Exit)\b(?::|$)|: error: |^can't start "
 )
 
-# The device ran out of memory while it was being filled. This leaves out "Not enough memory.
-# Please try to increase --mem-fraction-static" and "Loaded weights leave no GPU memory": they
+# The device ran out of memory during an allocation. "Not enough memory. Please try to increase
+# --mem-fraction-static" and "Loaded weights leave no GPU memory" are not in this list: they
 # mean that the claim is too small, and a start with less memory would fail again.
 _OUT_OF_MEMORY = re.compile(
     r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory|cudaErrorMemoryAllocation"
     r"|CUBLAS_STATUS_ALLOC_FAILED"
 )
 
-# SGLang and transformers say so of a model that no further start would help
+# Errors of SGLang and transformers that every further start of the model would repeat
 # (model_loader/utils.py, models/registry.py, configs/model_config.py; transformers'
 # configuration_auto.py and dynamic_module_utils.py).
 _UNSUPPORTED = re.compile(
@@ -44,18 +44,18 @@ _UNSUPPORTED = re.compile(
     r"|This modeling file requires the following packages that were not found )"
 )
 
-_RECENT = 60  # lines: other processes of the engine tell of the death of one
+_RECENT = 60  # lines: when one process of the engine dies, the others print errors, too
 _MAX_LINE = 4096  # characters
 _MAX_REASON = 500
 _MAX_TOLD = 300
-# An exception whose message begins in the line below, as transformers writes some.
+# An exception with its message on the next line, as transformers writes some.
 _BARE = re.compile(r"(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception):")
-# The last line of a traceback: the others are about flags, or this worker.
+# The last line of a traceback. Other errors are about flags or this worker.
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception)\b:")
 
 
 class FailureReason:
-    """Reads an engine's output line by line, and remembers what explains its death."""
+    """Reads an engine's output line by line and remembers why it died."""
 
     def __init__(self) -> None:
         self.out_of_memory = False
@@ -73,32 +73,34 @@ class FailureReason:
         self._age += 1
         if _ERROR.search(text):
             self._age = 0
-            # In this order: half of a token is no longer known by its shape.
+            # Redact before cutting: a token that is cut in half is not recognized.
             self._error = redact(text[:_MAX_LINE])[:_MAX_REASON]
         if text:
             self._last = text[:_MAX_LINE]
 
     def started(self) -> None:
-        """It is up: what was printed until now explains no death to come."""
+        """Forget the errors of the start: they explain no later death."""
         self.out_of_memory, self._error = False, ""
 
     def __str__(self) -> str:
-        """The last error, if it was among the last lines; else nothing: any other line is no
-        cause.
+        """The last error if it is among the last `_RECENT` lines, else empty.
 
-        Only for the operator's log, because it may contain local paths.
+        For the operator's log only: it may contain local paths.
         """
         return self._error if self._age < _RECENT else ""
 
     @property
     def last(self) -> str:
-        """The last error, else the last line: what an engine that is not ready does."""
+        """The last error, else the last line: it shows what a slow start is busy with."""
         return self._error or redact(self._last)[:_MAX_REASON]
 
     @property
     def told(self) -> str:
-        """What a caller may hear of it: the last exception, in one line, without paths or
-        tokens; empty if there was none. A repository can make it say anything."""
+        """The part for the caller: the last exception in one line, without paths or tokens.
+
+        Empty if there was no exception. The text is untrusted: a repository can write anything
+        into it.
+        """
         if not _EXCEPTION.match(self._error):
             return ""
         text = one_line(hide_paths(" ".join(self._error.split())))
@@ -107,12 +109,12 @@ class FailureReason:
 
     @property
     def unsupported(self) -> bool:
-        """SGLang said that it can't serve this model, whenever it is started."""
+        """SGLang can't serve this model: every start would fail the same way."""
         return bool(_UNSUPPORTED.match(self._error))
 
 
 def _goes_on(line: str) -> bool:
-    """Whether it may begin the message of an exception that is named in the line above."""
+    """Whether the line may be the message of the exception named on the line before."""
     return bool(line) and not (
         _STAMP.match(line) or _ERROR.search(line) or line.startswith("Traceback ")
     )

@@ -1,9 +1,9 @@
-"""SGLang's command line, as an operator sets it.
+"""The variables with which an operator sets SGLang's flags.
 
 `ENGINE_ARGS` takes any text that SGLang's own command line takes. The other variables are
 those of RunPod's former SGLang worker (runpod-workers/worker-sglang, `engine.py`, which ran
-SGLang 0.5.2). What SGLang 0.5.23 no longer knows is left out with a warning: an unknown flag
-or value ends the engine's start, and here that would be every model's.
+SGLang 0.5.2). Values that SGLang 0.5.23 no longer knows are dropped with a warning: an unknown
+flag or value ends an engine's start, and here it would end the start of every model.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ ENGINE_ARGS = Setting(
 
 @dataclass(frozen=True, slots=True)
 class EngineFlag:
-    """One variable, and what it puts on the command line of every engine."""
+    """One variable, and the words that it adds to the command line of every engine."""
 
     setting: Setting[str] | Setting[bool]
-    words: tuple[str, ...]  # for a value: the flag that it belongs to
+    words: tuple[str, ...]  # of a switch; or the one flag that takes the value
 
     @property
     def is_switch(self) -> bool:
         return self.setting.kind is FLAG
 
     def given(self, environ: Mapping[str, str]) -> tuple[str, ...]:
-        """Its words of the command line, or none. Raises `SettingsError`."""
+        """Its words on the command line; none if it is not set. Raises `SettingsError`."""
         value = self.setting.read(environ)
         if not value or (self.setting.name, value) in GONE_VALUES:
             return ()
-        # One word: a value that begins with a dash would be taken for a flag.
+        # One word, because a value that begins with a dash would be taken for a flag.
         return self.words if self.is_switch else (f"{self.words[0]}={value}",)
 
 
@@ -56,7 +56,11 @@ def _flag_of(name: str) -> str:
 def _value(
     name: str, label: str, about: str = "", kind: Kind[str] = _VALUE, *, options: str = ""
 ) -> EngineFlag:
-    """`about` says more than SGLang's own name for it; `options` are for RunPod Hub's form."""
+    """A variable with a value.
+
+    `about` follows the flag in the description. `options`, with spaces between them, are the
+    choices in RunPod Hub's form.
+    """
     flag = _flag_of(name)
     setting = Setting(
         name=name,
@@ -178,7 +182,7 @@ GONE = MappingProxyType(
     }
 )
 
-# The former worker offered these in its form; some never worked.
+# The former worker's form offered these values; some never worked.
 GONE_VALUES = MappingProxyType(
     {
         ("QUANTIZATION", "marlin"): "SGLang uses Marlin kernels by itself where they fit",
@@ -192,8 +196,8 @@ GONE_VALUES = MappingProxyType(
     }
 )
 
-# With these, more than one process would serve a gate on the same port, or a process on another
-# machine would have to be told as well.
+# With these flags, several processes would serve a gate on the same port, or a process on
+# another machine would have to be released, too.
 GATELESS = frozenset(
     {
         *("--dp-size", "--data-parallel-size"),
@@ -203,8 +207,8 @@ GATELESS = frozenset(
     }
 )
 
-# What the launcher sets itself: without these it could not find or trust its engine. And what
-# would serve in another way than behind the one door that `entry.py` locks.
+# Flags that the launcher sets itself, because it finds and checks its engine by them, and flags
+# that would open a port beside the one that `entry.py` locks.
 RESERVED = frozenset(
     {
         "--model-path",
@@ -239,7 +243,7 @@ RESERVED = frozenset(
 
 
 def flags(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The flags that these variables ask for; `ENGINE_ARGS` last, because the last wins.
+    """The flags that these variables set. `ENGINE_ARGS` comes last: the last flag wins.
 
     Raises `SettingsError`.
     """
@@ -249,7 +253,7 @@ def flags(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def warnings(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """What `flags` leaves out of this environment, and why, for the log."""
+    """Lines for the log: which variables `flags` ignores, and why."""
     gone = [f"{name} is ignored: {why}." for name, why in GONE.items() if environ.get(name)]
     dropped = [
         f"{name}={value} is ignored: {why}."
@@ -260,7 +264,7 @@ def warnings(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def refuse_reserved(key: str, given: Iterable[str]) -> None:
-    """Raise `SettingsError` where an operator's flags, at `key`, hold one of the router's."""
+    """Raise `SettingsError` if `given`, the operator's flags at `key`, has a reserved flag."""
     for name in _among(RESERVED, given):
         raise SettingsError(key, name, f"without {name}, which is set by the router")
 
@@ -271,10 +275,10 @@ def can_wait(given: Iterable[str]) -> bool:
 
 
 def _among(names: frozenset[str], given: Iterable[str]) -> Iterator[str]:
-    """The given words that SGLang may take for one of these flags."""
+    """The words in `given` that SGLang may take for a flag in `names`."""
     for word in given:
-        # SGLang takes underscores for dashes, too.
+        # SGLang accepts underscores for dashes.
         name = word.partition("=")[0].replace("_", "-")
-        # argparse takes any unambiguous beginning of a flag for the flag.
+        # argparse accepts any unambiguous prefix of a flag.
         if name.startswith("--") and any(one.startswith(name) for one in names):
             yield name

@@ -1,24 +1,24 @@
 """The gate at which an engine waits before it takes memory of the device.
 
-With `--gated-launch-port`, SGLang 0.5.23 imports everything, starts its processes and joins
-them to each other. Then the process that will hold the weights serves `/health` and
-`/gate/activate` on that port, and waits; it looks once a second whether it was told to go on
-(`distributed/gated_launch.py`). The memory that is free is measured after that
-(`distributed/bootstrap.py`), so an engine at its gate disturbs no other's start.
+With `--gated-launch-port`, SGLang 0.5.23 imports everything, starts its processes and connects
+them. Then the process that will hold the weights serves `/health` and `/gate/activate` on that
+port and waits; it checks once a second whether the gate was opened
+(`distributed/gated_launch.py`). SGLang measures the free memory after that
+(`distributed/bootstrap.py`), so a waiting engine does not disturb the start of another.
 
-What was seen on a CPU:
+Observed on a CPU:
 
-* Until it goes on, it needs the small files of its model, but no weights: they may still be
-  on their way.
-* Its own port refuses connections as long as it waits.
-* It holds about 1.2 GiB of the host's memory and next to no CPU time. (On a GPU, also what
-  CUDA takes for each process that uses it.)
-* To be told twice does no harm. The gate stays open and served as long as the engine lives.
-* SIGINT, SIGTERM or the death of any process ends its main process within seconds. Others
-  may outlive that one, and are left to the supervisor.
-* Every ten seconds it logs that it is still waiting.
+* A waiting engine needs the small files of its model, but no weights: they may still be
+  downloading.
+* Its own port refuses connections while it waits.
+* It holds about 1.2 GiB of the host's memory and uses next to no CPU time. (On a GPU, it also
+  holds a CUDA context for each process that uses the GPU.)
+* It is safe to open the gate twice. The gate answers as long as the engine lives.
+* SIGINT, SIGTERM or the death of any of its processes ends its main process within seconds.
+  Other processes may outlive the main process; the supervisor kills them.
+* It logs every ten seconds that it is still waiting.
 
-The gate is locked as the engine's own port is (`door.py`, `entry.py`), by a key of its own.
+The gate has a lock like the engine's own port (`door.py`, `entry.py`), with its own key.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from router.pool.interfaces import EngineStartError
 
 _TIMEOUT = aiohttp.ClientTimeout(5.0)
 
-# Of SGLang, every ten seconds. An engine may wait for hours.
+# SGLang logs this every ten seconds, and an engine may wait for hours.
 NOISE = "Gated launch still waiting for activation"
 
 
@@ -53,15 +53,15 @@ class EngineGate:
         return self._door.signed
 
     async def reached(self) -> None:
-        """Wait until the engine waits at the gate.
+        """Return when the engine waits at the gate; wait for it without a limit.
 
-        Raises `EngineStartError` if it lets anybody through, but not for silence.
+        Raises `EngineStartError` if the gate answers a request without the key.
         """
         async with self._sessions() as session:
             await until_locked(session, self, "/health")
 
     async def open(self) -> None:
-        """Let the engine go on. Raises `EngineStartError`."""
+        """Open the gate, so that the engine loads. Raises `EngineStartError`."""
         url = f"{self.url}/gate/activate"
         try:
             async with (

@@ -1,4 +1,4 @@
-"""Finds out at the start whether `ENGINE_PYTHON` can run SGLang, and which version it has."""
+"""Checks at the start whether `ENGINE_PYTHON` can run SGLang, and which version it has."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from router.config.errors import SettingsError
 from router.repository.tokenizer_fitness import PACKAGES
 
 VERIFIED = "0.5.23"  # the version that the tests run
-PATIENCE = 20.0  # seconds; on a cold network disk, Python itself takes some
+PATIENCE = 20.0  # seconds; on a cold network disk, Python alone takes several
 
 _SCRIPT = Path(__file__).with_name("tell_version.py")
-_CANNOT_RUN = (126, 127)  # a shell's and the loader's: not executable, not found
+_CANNOT_RUN = (126, 127)  # exit status of a shell or the loader: not executable, not found
 _MOST = 4096  # bytes of its answer
 _NEEDED = "a Python that has SGLang"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line for the log, and what else was found."""
+    """What the check found: a line for the log, and facts about the interpreter."""
 
     text: str
     is_warning: bool
@@ -41,14 +41,14 @@ class Finding:
 
 
 class InterpreterCheck:
-    """Runs beside the rest of the start, until `finish` is called."""
+    """A check that runs in parallel with the rest of the start, until `finish`."""
 
     def __init__(self, python: str, process: subprocess.Popen[bytes], output: BinaryIO) -> None:
         self._python, self._process, self._output = python, process, output
 
     @classmethod
     def begin(cls, python: str, environ: Mapping[str, str]) -> Self:
-        """Raises `SettingsError` where there is no such program."""
+        """Start the check. Raises `SettingsError` if `python` can't be run."""
         if shutil.which(python, path=environ.get("PATH")) is None:
             exists = os.path.sep in python and Path(python).exists()
             why = "this file is not executable" if exists else "there is no such file"
@@ -72,7 +72,8 @@ class InterpreterCheck:
     def finish(self, patience: float = PATIENCE) -> Finding:
         """Wait at most `patience` seconds. Raises `SettingsError` if it has no SGLang.
 
-        A wrapper that knows only how to start an engine is no reason not to start.
+        An unclear answer is only a warning: `ENGINE_PYTHON` may be a wrapper script that can
+        start an engine but can't run this check.
         """
         with self._output:
             try:
@@ -131,7 +132,7 @@ class InterpreterCheck:
         )
 
     def _kill(self) -> None:
-        """End it with all that it started, unless it has ended by itself."""
+        """Kill the check and its children, unless it has already ended."""
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,9 +1,9 @@
 """Packs the kernels that an engine has compiled into one file, and unpacks them.
 
-One file, because a network volume is slow with thousands of small ones, and because it can be
-replaced at once. Only regular files: whatever else there is, the engine makes again. The engine
-is not trusted, and may change its directory meanwhile: nothing is reached by a path that it
-controls, and nothing is read that it does not own.
+One file, because a network volume is slow with thousands of small ones, and because one file
+can be replaced atomically. It holds only regular files; the engine makes everything else
+again. The engine is not trusted and may change its directory meanwhile, so `pack` follows no
+link and reads only files that the engine's user owns.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import BinaryIO
 
 MOST_BYTES = 1 << 30
 MOST_FILES = 50_000
-_LOCKS = (".lock", ".lck")  # made anew by each process; an old one could be another user's
+_LOCKS = (".lock", ".lck")  # each process makes its own; an old one may belong to another user
 _MODES = 0o755
 
 
 class UnusableArchive(Exception):
-    """Too large, or not as `pack` writes it."""
+    """The archive is too large, or `pack` did not write it."""
 
 
 def names_in(directory: Path) -> frozenset[str]:
-    """What `pack` would write, without a look into it."""
+    """The names of the files that `pack` would write. It opens no file."""
     return frozenset(
         str((Path(folder) / name).relative_to(directory))
         for folder, _, names in os.walk(directory)
@@ -36,9 +36,9 @@ def names_in(directory: Path) -> frozenset[str]:
 
 
 def pack(directory: Path, archive: Path, owner: int) -> None:
-    """Write `archive`. `owner`: the engine's user id.
+    """Write the files of `directory` to `archive`. `owner` is the engine's user id.
 
-    Raises `UnusableArchive`, `OSError`.
+    Raises `UnusableArchive` if they are too many or too large, and `OSError`.
     """
     count = size = 0
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
@@ -70,7 +70,7 @@ def _files(directory: Path) -> Iterator[tuple[str, BinaryIO]]:
 
 
 def unpack(archive: Path, directory: Path) -> frozenset[str]:
-    """Fill `directory`, which only this process can enter. Returns the names.
+    """Unpack into `directory`, which only this process can enter. Returns the names.
 
     Raises `UnusableArchive`, `OSError`, `tarfile.TarError`.
     """
@@ -98,7 +98,10 @@ def unpack(archive: Path, directory: Path) -> frozenset[str]:
 
 
 def hand_over(directory: Path, uid: int, gid: int) -> None:
-    """Give it to the engine's user: itself last, so that nothing changes underneath before."""
+    """Give the directory to the engine's user.
+
+    The directory itself comes last, so that the engine can't change its content meanwhile.
+    """
     for _, _, files, handle in os.fwalk(directory, topdown=False, follow_symlinks=False):
         for name in files:
             os.chown(name, uid, gid, dir_fd=handle, follow_symlinks=False)

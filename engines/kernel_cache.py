@@ -1,18 +1,18 @@
-"""Keeps compiled kernels on the volume, so that a start compiles only what none has before.
+"""Keeps compiled kernels on the volume, so that later starts don't compile them again.
 
-What is kept is code that engines load, so who may write it matters:
+Kernels are code that engines load, so these rules protect an archive:
 
 - An archive belongs to one model (repository, commit, flags), SGLang's version, GPU and driver.
   No other model's engine writes or reads it.
-- Only the router writes it. An engine works on a private copy, and runs as a user that can't
-  write to the volume; where it runs as the router's own user, nothing is kept or used.
-- Only the operator's models without code of their own are kept, and of them what was compiled
-  before their engine has served anybody. A worker that has run any other model keeps no more:
-  engines of one worker share a user, and could reach into each other's copies.
+- Only the router writes it. An engine works on a private copy and runs as a user that can't
+  write to the volume. If an engine runs as the router's own user, nothing is kept or used.
+- Only kernels of the operator's models without code of their own are kept, and only those
+  compiled before the engine serves its first request. Once a worker has run any other model,
+  it keeps no more kernels: its engines share a user and could change each other's copies.
 - An archive that another user owns or may write to is not used.
 
-On the volume one worker at a time writes an archive, under the volume's lock, and replaces it
-at once. The programs that compile would write file by file, some of them in place.
+On the volume, one worker at a time writes an archive, under the volume's lock, and replaces it
+atomically. Compilers would write file by file, some of them in place.
 """
 
 from __future__ import annotations
@@ -38,28 +38,29 @@ from router.models import EngineKey, EngineSpec
 
 _log = logging.getLogger(__name__)
 
-_POLLS, _POLL = 60, 2.0  # seconds; a dead worker's lock is free after 30 polls
+_POLLS, _POLL = 60, 2.0  # count, seconds; the lock of a dead worker expires after 30 polls
 _BLOCK = 16 << 20  # bytes, between two heartbeats
 _FOREIGN = stat.S_IWGRP | stat.S_IWOTH
 
 
 class VolumeLease(Protocol):
-    """Of `router.downloads.volume_lock.VolumeLock`."""
+    """The part of `router.downloads.volume_lock.VolumeLock` used here."""
 
     def heartbeat(self) -> None: ...
 
     def release(self) -> None: ...
 
 
-# Polls for the lock of a directory, again and again; None: another worker has it.
+# Returns a function that tries to take the lock of a directory. It returns None while another
+# worker holds the lock.
 Contend = Callable[[Path], Callable[[], VolumeLease | None]]
 
 
 def variables(directory: Path) -> Mapping[str, str]:
-    """Where SGLang and what it compiles with keep their kernels.
+    """The variables that make SGLang and its compilers keep their kernels in `directory`.
 
-    SGLang 0.5.23 itself derives most from the first (`environ.py`,
-    `third_party_cache_defaults`); an older one does not.
+    SGLang 0.5.23 derives most of them from the first (`environ.py`,
+    `third_party_cache_defaults`); older versions do not.
     """
     return {
         "SGLANG_CACHE_DIR": str(directory),
@@ -75,7 +76,7 @@ def variables(directory: Path) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """The private copy of one engine."""
+    """An engine's private copy of the kernels. `seeded`: the names that it started with."""
 
     directory: Path
     uid: int
@@ -85,29 +86,33 @@ class Kernels:
     cache: KernelCache
 
     def keep(self) -> None:
-        """The engine is ready, and has served nobody. Raises nothing."""
+        """Keep the new kernels. Call this when the engine is ready, before its first request.
+
+        Never raises.
+        """
         self.cache.keep(self)
 
     def close(self) -> None:
-        """The engine is gone. Safe to call again: the next one's copy has the same path."""
+        """Remove the copy, once the engine is gone. A second call does nothing: by then,
+        another engine's copy may be at the same path."""
         if not self.lock.closed:
             shutil.rmtree(self.directory, ignore_errors=True)
             self.lock.close()
 
 
 class KernelCache:
-    """Of one worker. Its methods block: they read and write files."""
+    """One worker's access to the archives. Its methods block on file access."""
 
     def __init__(self, volume: Path, platform: str, contend: Contend) -> None:
-        """`platform` names whatever kernels depend on beside the model."""
+        """`platform` names everything that kernels depend on besides the model."""
         self._folder = volume / "router-kernels" / _digest(platform)
         self._contend = contend
         self._private = Path(tempfile.gettempdir()) / f"router-kernels-{os.geteuid()}"
-        self._only_operators = True  # until an engine of somebody else has run
+        self._only_operators = True  # until the engine of any other model starts
         self.publishing: threading.Thread | None = None
 
     def open(self, spec: EngineSpec, user: str) -> Kernels | None:
-        """A copy for an engine that runs as `user`, `UID:GID`; None: it gets none."""
+        """A copy for an engine that runs as `user` (`UID:GID`); None if it may have none."""
         if not (spec.listed and not spec.trusted):
             self._only_operators = False
             return None
@@ -129,8 +134,8 @@ class KernelCache:
         directory, archive = self._private / name, self._folder / f"{name}.tar"
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The path is the same each time, because build tools note paths.
-            shutil.rmtree(directory, ignore_errors=True)  # of a worker that was killed
+            # The path is the same each time, because build tools record paths.
+            shutil.rmtree(directory, ignore_errors=True)  # left by a worker that was killed
             directory.mkdir(mode=0o700)
             seeded: frozenset[str] = frozenset()
             if archive.exists() and all(map(_is_ours, self._written(archive))):
@@ -145,7 +150,7 @@ class KernelCache:
         return (self._folder.parent, self._folder, archive)
 
     def keep(self, kernels: Kernels) -> None:
-        """Pack what is new, at once; a thread brings it to the volume."""
+        """Pack the kernels now if there are new ones; a thread copies them to the volume."""
         if not self._only_operators or names_in(kernels.directory) <= kernels.seeded:
             return
         packed = self._private / f"{secrets.token_hex(8)}.tar"
@@ -185,7 +190,7 @@ class KernelCache:
 
 
 def _replace(archive: Path, packed: Path, lease: VolumeLease) -> None:
-    """Copy, and put the copy in the archive's place only as the lock's holder."""
+    """Copy `packed` to the volume, and replace the archive while the lock is still held."""
     for left in archive.parent.glob(f"{archive.stem}.*.part"):
         left.unlink(missing_ok=True)  # by a worker that died
     part = archive.with_suffix(f".{secrets.token_hex(4)}.part")

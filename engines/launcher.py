@@ -1,7 +1,7 @@
-"""Starts SGLang, finds out whether it still works, and stops it.
+"""Starts SGLang, checks whether it still works, and stops it.
 
-Verified with SGLang 0.5.23. `/health` generates a token: it takes at least a second, also on
-a busy engine, and up to 20 seconds to report a failure.
+Verified with SGLang 0.5.23. `/health` generates a token. It takes at least a second, on a busy
+engine too, and up to 20 seconds to report a failure.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class SglangEngine:
 
     async def probe(self) -> bool:
         if not self._switch.awake:
-            return True  # whether it still runs, `exited` tells
+            return True  # `exited` reports whether it still runs
         with self._switch.probing():
             return await self._is_healthy()
 
@@ -99,7 +99,7 @@ class SglangEngine:
             return False
 
     async def keep_kernels(self) -> None:
-        """Only before it has served anybody."""
+        """Keep the compiled kernels. Call it before the engine serves its first request."""
         if self._lodging.kernels is not None:
             await asyncio.to_thread(self._lodging.kernels.keep)
 
@@ -131,17 +131,17 @@ class SglangLauncher:
         """Arguments:
 
         python          the interpreter that has SGLang
-        environ         the worker's environment; an engine gets what `command` allows of it
-        hf_token        the worker's, for engines with `hf_token` in their spec
-        start_timeout   seconds, including the loading of the weights
-        device          what engines run on
+        environ         the worker's environment; `command` says which part an engine gets
+        hf_token        the worker's token, for engines with `hf_token` in their spec
+        start_timeout   seconds, including the time to load the weights
+        device          where engines run
         user            the user of the engines, where possible; None: the router's own
         media_domains   hosts from which an engine may load media
-        kernels         keeps what engines have compiled; None: nothing does
+        kernels         keeps compiled kernels; None: they are not kept
         sessions        makes the HTTP sessions for status requests
-        aside           reads models' files, where there is an event loop to be kept free
+        aside           the side process that reads models' files; None: a thread reads them
         log             for the engines' output
-        keep            is called with each model and line of it, too
+        keep            called with the model and each line of its engine's output
         """
         self._python = str(Path(python).absolute()) if "/" in python else python
         self._environ = environ
@@ -168,7 +168,7 @@ class SglangLauncher:
 
         cache = command.cache_size(self._device)
         needs = await needs_of(snapshot, spec.model.task, cache, self._aside)
-        if spec.own_template:  # what it makes of the model is not known
+        if spec.own_template:  # the flags replace the model's chat template
             needs = replace(needs, scores_pairs=None)
         process, lodging, door, own_gate = await self._spawn(
             spec, snapshot, needs, allotment, output, waits=gate is not None
@@ -194,7 +194,8 @@ class SglangLauncher:
             await engine.keep_kernels()
             output.failure.started()
         except BaseException:
-            # To the end, even if this task is cancelled: a failed start leaves no process.
+            # `finish` runs to the end even if this task is cancelled, so that a failed start
+            # leaves no process.
             await finish(engine.stop(at_once=True))
             raise
         return engine
@@ -209,7 +210,7 @@ class SglangLauncher:
         *,
         waits: bool,
     ) -> tuple[EngineProcess, Lodging, Door, Door | None]:
-        """Start the process, which `waits` at its gate, the second door, before it loads."""
+        """Start the process. If it `waits` before it loads, the second door is its gate."""
         try:
             lodging = await self._lodge(spec, snapshot)
         except OSError as error:
@@ -252,7 +253,7 @@ class SglangLauncher:
         return process, lodging, door, gate
 
     async def _lodge(self, spec: EngineSpec, snapshot: Path) -> Lodging:
-        """Make the engine's directories; none is left where this is cancelled."""
+        """Make the engine's directories. If cancelled, remove them again."""
         made: list[Lodging] = []
 
         def build() -> Lodging:
@@ -274,7 +275,7 @@ class SglangLauncher:
 
 
 async def _pass(engines: EngineGate, gate: Gate, watch: StartWatch) -> None:
-    """Hold the engine at its own gate until the pool's is opened."""
+    """Hold the engine at its own gate until the pool opens `gate`."""
     await watch.step(engines.reached())
     gate.standing()
     await watch.pause(gate.opened())

@@ -1,9 +1,9 @@
-"""Where an engine lives: its user and its own directories.
+"""The user and the directories of an engine.
 
-An engine reads a stranger's files, so it is not trusted with what the router can read. Where
-the worker is root, engines run as a user of their own. Where that user could not read what an
-engine needs (a cache below a home of mode 0700, say), the engine stays root, but without
-root's powers: it can neither trace the router nor read what root does not own.
+An engine reads files from strangers, so it must not be able to read everything that the router
+can. If the worker is root, engines run as a user of their own. If that user could not read
+what an engine needs (for example a cache below a home of mode 0700), the engine stays root,
+but without capabilities: it can neither trace the router nor read what root does not own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from engines.kernel_cache import Kernels
 from router.config.errors import SettingsError
 
-DEFAULT_USER = "60800"  # of none of the ranges that distributions and systemd give out
+DEFAULT_USER = "60800"  # outside the ranges that distributions and systemd assign
 BARE = "bare"  # for the supervisor: the same user, without capabilities
 
 _NEEDED = (6, 7, 8)  # CAP_SETGID, CAP_SETUID, CAP_SETPCAP
@@ -41,12 +41,12 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Lodging:
-    """Of one engine. `directory` is empty, and only the engine's user can enter it."""
+    """The place of one engine. Only the engine's user can enter `directory`."""
 
     directory: Path
     home: Path | None  # of the engines' own user; None: the router's
     user: str  # for the supervisor: `UID:GID`, `BARE`, or empty for the router's own
-    kernels: Kernels | None = None  # that were compiled before, if there are any to be had
+    kernels: Kernels | None = None  # the engine's copy of kernels compiled before
 
     @property
     def temporary(self) -> Path:
@@ -54,28 +54,28 @@ class Lodging:
 
     @property
     def cache(self) -> Path:
-        """Of the Hub's files: an empty one."""
+        """The engine's Hub cache, which is empty."""
         return self.directory / "hf"
 
     def clear(self) -> None:
-        """Remove it. Only when no process of the engine is left."""
+        """Remove the directories. Call this only when no process of the engine is left."""
         shutil.rmtree(self.directory, ignore_errors=True)
         if self.kernels is not None:
             self.kernels.close()
 
 
 class Lodgings:
-    """Gives each engine a lodging. What is left of them goes with the router."""
+    """Makes a lodging for each engine. The router's exit removes those that are left."""
 
     def __init__(self, user: User | None, python: str) -> None:
-        """`user` is for engines that can run as it; None: the router's own."""
+        """`user` runs the engines whose files it can read; None: the router's own user."""
         self._user, self._python = user, python
         self._numbers = count(1)
         self._root: Path | None = None
         self._has_told = False
 
     def new(self, snapshot: Path) -> Lodging:
-        """Raises `OSError`."""
+        """Make the directories of an engine that loads `snapshot`. Raises `OSError`."""
         if self._root is None:
             self._root = Path(tempfile.mkdtemp(prefix="engines-"))
             self._root.chmod(0o711)
@@ -85,7 +85,9 @@ class Lodgings:
             return _made(Lodging(directory, None, ""), None)
         unreadable = self._unreadable(self._user, snapshot)
         if unreadable is None:
-            home = self._root / "home"  # kernels that one engine compiles serve the others
+            home = (
+                self._root / "home"
+            )  # shared: an engine can use the kernels that another compiled
             return _made(Lodging(directory, home, str(self._user)), self._user)
         self._tell(self._user, unreadable)
         return _made(Lodging(directory, None, BARE), None)
@@ -119,7 +121,7 @@ class Lodgings:
 def engine_user(name: str) -> User | None:
     """The user that `ENGINE_USER` names, or None for the router's own.
 
-    Raises `SettingsError` for a name that is unknown, and where the worker can't become it.
+    Raises `SettingsError` if the name is unknown or the worker can't become that user.
     """
     if os.geteuid() != 0 or not _may_change_user():
         if name not in (DEFAULT_USER, "root"):
@@ -154,7 +156,7 @@ def _made(lodging: Lodging, user: User | None) -> Lodging:
 
 
 def _may_read(user: User, path: Path) -> bool:
-    """Whether the user may read a file, or list a directory, by its path. Raises `OSError`."""
+    """Whether the user may read the file or list the directory. Raises `OSError`."""
     real = path.resolve()
     bits = _READ | _TRAVERSE if real.is_dir() else _READ
     return _allows(user, real, bits) and all(

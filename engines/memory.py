@@ -1,4 +1,4 @@
-"""Measures the memory that engines share: a GPU's, or the host's if there is no GPU."""
+"""Measures the memory that engines share: of the GPUs, or of the host if there is no GPU."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from types import ModuleType
 
 import pynvml
 
-PATIENCE = 30.0  # seconds after which memory that was not freed counts as lost
+PATIENCE = 30.0  # seconds; memory that is not freed after that counts as lost
 POLL = 0.1  # seconds
 STILL = 1.0  # seconds without a rise after which no more memory is expected
 
 
 class NvmlGauge:
-    """The memory of a GPU, for all processes together; or of several that are taken for alike,
-    of which the one with the least decides. Implements `MemoryGauge`.
+    """The memory of a GPU, over all processes. Of several GPUs, the one with the least counts.
+
+    Implements `MemoryGauge`.
     """
 
     device = "cuda"
@@ -51,7 +52,7 @@ class NvmlGauge:
         return min(int(self._nvml.nvmlDeviceGetMemoryInfo(one).free) for one in self._handles)
 
     def name(self) -> str:
-        """Of the GPUs; empty if it is not told."""
+        """The names of the GPUs, with commas; empty if unknown."""
         try:
             names = [str(self._nvml.nvmlDeviceGetName(handle)) for handle in self._handles]
         except pynvml.NVMLError:
@@ -59,15 +60,14 @@ class NvmlGauge:
         return ", ".join(names)
 
     def driver(self) -> str:
-        """Its version; empty if it is not told."""
+        """The version of the driver; empty if unknown."""
         try:
             return str(self._nvml.nvmlSystemGetDriverVersion())
         except pynvml.NVMLError:
             return ""
 
     def kind(self) -> str:
-        """What kernels are compiled for: the kinds of GPUs and their driver; empty if it is not
-        told."""
+        """The GPU models, capability and driver that kernels depend on; empty if unknown."""
         try:
             names = [str(self._nvml.nvmlDeviceGetName(handle)) for handle in self._handles]
             driver = str(self._nvml.nvmlSystemGetDriverVersion())
@@ -77,7 +77,7 @@ class NvmlGauge:
         return f"{kinds}, {self.capability()}, driver {driver}"
 
     def capability(self) -> int | None:
-        """The CUDA compute capability, 89 for 8.9; None if the driver does not tell."""
+        """The lowest CUDA compute capability, 89 for 8.9; None if the driver does not say."""
         try:
             found = [self._nvml.nvmlDeviceGetCudaComputeCapability(h) for h in self._handles]
         except pynvml.NVMLError:
@@ -94,7 +94,7 @@ class NvmlGauge:
         return free
 
     async def settled(self, target: int) -> int:
-        """Wait: what an engine that falls asleep keeps can't be known before."""
+        """Wait until no more is freed: nobody knows how much a sleeping engine keeps."""
         time = asyncio.get_running_loop().time
         deadline, still_at = time() + self._patience, time() + self._still
         highest = free = self.free()
@@ -135,8 +135,8 @@ class HostGauge:
     async def recovered(self, target: int) -> int:
         """Return at once: the kernel frees a process's memory before its exit is visible.
 
-        Memory that is missing from `target` was taken by other programs on the host. It does
-        not count as lost, so this returns at least `target`.
+        If less than `target` is free, other programs on the host use the rest. It does not
+        count as lost, so this returns at least `target`.
         """
         return max(target, self.free())
 
@@ -179,12 +179,11 @@ class HostGauge:
 
 Gauge = NvmlGauge | HostGauge
 
-_MUCH_LESS = 0.8  # of what another GPU has free
+_MUCH_LESS = 0.8  # of the free memory of the GPU with the most
 
 
 def described(memory: Gauge, budget: int) -> Iterator[tuple[int, str]]:
-    """What the operator may want to know of the devices; and how much it matters, as the log
-    counts that."""
+    """Messages for the operator, each with its log level. `budget`: bytes per device."""
     count, size = len(memory.each), f"{budget / 1024**3:.1f} GiB of memory"
     where = f"on each of {count} GPUs" if count > 1 else f"on {memory.device}"
     yield logging.INFO, f"engines run {where} with {size}"
@@ -207,12 +206,11 @@ def gauge(environ: Mapping[str, str]) -> Gauge:
 def find_gpus(
     environ: Mapping[str, str], most: int | None = None, nvml: ModuleType = pynvml
 ) -> Sequence[object]:
-    """NVML's handles of the GPUs in `CUDA_VISIBLE_DEVICES`, in its order; none without a GPU.
+    """NVML's handles of the GPUs in `CUDA_VISIBLE_DEVICES`, in its order; empty if there is no
+    GPU. NVML itself ignores that variable. `most` limits the number of handles; None: no limit.
 
-    `most`: only the first; None: all.
-
-    NVML itself ignores that variable. Raises `pynvml.NVMLError` if the driver is installed
-    but broken: a fallback to the CPU would hide that.
+    Raises `pynvml.NVMLError` if the driver is installed but broken: a fallback to the CPU
+    would hide that.
     """
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     named = None if visible is None else [name.strip() for name in visible.split(",")]
@@ -235,7 +233,7 @@ def find_gpus(
 
 
 def _meminfo(proc: Path) -> dict[str, int]:
-    """/proc/meminfo, in bytes. The file says kB and means KiB."""
+    """/proc/meminfo, in bytes. The file says kB but means KiB."""
     lines = (proc / "meminfo").read_text().replace(":", "").replace(" kB", "")
     return {name: kib * 1024 for name, kib in _numbers(lines).items()}
 

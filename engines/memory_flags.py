@@ -11,14 +11,14 @@ _GIB = 1 << 30
 
 # An engine that shares its GPU gets the smallest prefill chunk that SGLang uses; by default
 # SGLang sizes the chunk for the whole GPU.
-# An encoder has no chunks, and computes as much at once.
+# An encoder has no chunks; it computes that many tokens at once.
 _SHARED_CHUNK = PREFILL  # tokens
-# SGLang's own estimate of the memory beside weights and KV cache: 512 MiB, and 1.5 MiB per
+# SGLang's own estimate of the memory besides weights and KV cache: 512 MiB, plus 1.5 MiB per
 # token of the prefill chunk (sglang 0.5.23, arg_groups/memory_hook.py).
 _RESERVE = _GIB // 2 + _SHARED_CHUNK * 3 * (1 << 19)  # bytes
 _MAX_RESERVE = 0.25  # of the claim, so that a small claim is not all reserve
 _SMALLER = 0.85
-# What CUDA takes for a process, as SGLang estimates it.
+# SGLang's estimate of the size of a process's CUDA context.
 _CONTEXT = _GIB // 2  # bytes
 _MAX_CONTEXT = 0.125  # of the claim
 
@@ -26,35 +26,35 @@ _MAX_CONTEXT = 0.125  # of the claim
 def memory_flags(allotment: Allotment, *, waits: bool = False) -> tuple[str, ...]:
     """Flags that size the KV cache of an engine on a GPU.
 
-    With f for `--mem-fraction-static`, and `before` and `after` for the memory that is free
-    before and after the weights are loaded, SGLang sizes the KV cache so that it takes
+    Let f be `--mem-fraction-static`, and `before` and `after` the free memory before and after
+    the weights are loaded. SGLang then gives the KV cache
     (kv_cache_configurator.py, `_profile_available_bytes`)
 
         after - before * (1 - f)  =  f * before - weights
 
-    or `--max-total-tokens`, whichever is less. Activations and graphs come on top, and are
-    part of the claim. CUDA's context is part of it, too, but SGLang measures `before` after
-    that was made.
+    or `--max-total-tokens`, whichever is less. Activations and graphs come on top; the claim
+    includes them. It also includes the CUDA context, but SGLang measures `before` when the
+    context already exists.
 
-    Where the number of tokens is not planned, f alone bounds weights and cache together:
+    If the number of tokens is not planned, f alone bounds weights and cache together:
 
         f = (claim - reserve) / free, times 0.85 after the engine ran out of memory
 
     An engine that has the GPU to itself gets no such flags at first: SGLang then decides.
 
-    Where it is planned, the claim is weights + tokens + the rest, and the tokens are the bound;
-    f has to let them fit, and bounds what an estimate that is too low can do:
+    If it is planned, the claim is weights + tokens + the rest, and the tokens are the bound.
+    f must leave room for them, and limits the damage of an estimate that is too low:
 
         f = (claim - context) / free
 
     Then f * before is at least (claim - context) * (free - context) / free, which is more than
     claim - 2 * context. So the tokens fit if the rest is twice the context, and it is more.
-    Weights and cache together stay below claim - context, whatever was estimated.
+    Weights and cache together stay below claim - context, whatever the estimate.
 
-    `waits`: the engine goes on later, and what is free by then is not known, only that it will
-    be the claim at least. f is that for `free = claim`. If more is free, the cache is as
-    planned all the same, for the tokens bound it. But f no longer does: if a token takes
-    more than was estimated, the cache takes that much more than it should.
+    With `waits`, the engine loads later. The free memory at that time is not known, except
+    that it will be at least the claim, so f is computed for `free = claim`. If more is free,
+    the tokens still bound the cache, but f does not: if a token takes more memory than
+    estimated, the cache exceeds its plan by that much.
     """
     if allotment.tokens is not None:
         return _planned(allotment, allotment.tokens, waits=waits)
@@ -88,9 +88,9 @@ def _planned(allotment: Allotment, tokens: int, *, waits: bool) -> tuple[str, ..
 
 
 def bounds_later(allotment: Allotment) -> bool:
-    """Whether `memory_flags` can be set before it is known how much will be free.
+    """Whether `memory_flags` can be computed before the free memory is known.
 
-    Without a planned number of tokens, an engine that shares a GPU would take its share of
-    whatever that is.
+    Without a planned number of tokens, an engine that shares a GPU would take its fraction of
+    all the memory that is free later.
     """
     return allotment.tokens is not None or not _is_bounded(allotment)

@@ -1,7 +1,7 @@
-"""What an engine's start needs to know of its model's files.
+"""Reads from a model's files what the start of its engine needs to know.
 
-A stranger's configuration can have megabytes, and parsing them holds Python's lock for a
-second: that is work for a side process.
+A stranger's configuration can have megabytes. Parsing them holds Python's GIL for a second,
+so a side process does it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from router.side_process import Aside, SideProcessDied
 
 @dataclass(frozen=True, slots=True)
 class ModelNeeds:
-    """What a model needs of its engine, and what may be asked of it.
+    """What a model needs from its engine, and which requests it can serve.
 
-    * `pools_mean`: SGLang is to take the mean of an encoder's tokens.
-    * `scores_pairs`: see `router.repository.pairs`. Also False for a generation model with
-      which SGLang would not rerank.
-    * `vocabulary`: in tokens; None if the files do not tell.
+    * `flags`: for the engine's command line.
+    * `pools_mean`: SGLang must take the mean of an encoder's token vectors.
+    * `scores_pairs`: see `router.repository.pairs`. Also False for a generation model that
+      SGLang can't use to rerank.
+    * `vocabulary`: the number of tokens; None if the files do not say.
     """
 
     flags: ModelFlags
@@ -40,7 +41,7 @@ class ModelNeeds:
 def read_needs(
     _data: bytes, snapshot: Path, task: Task, cache: int | None
 ) -> tuple[ModelNeeds, bytes]:
-    """For a side process. Raises nothing for what the files hold."""
+    """Read the needs, in a side process. Never raises because of a file's content."""
     config = model_config(snapshot)
     needs = ModelNeeds(
         engine_flags(config, task, cache=cache),
@@ -58,9 +59,10 @@ def _may_rerank(snapshot: Path) -> bool | None:
 async def needs_of(
     snapshot: Path, task: Task, cache: int | None, aside: Aside | None
 ) -> ModelNeeds:
-    """`cache`: tokens of the KV cache, where it is fixed. Without `aside`, a thread reads.
+    """Read the needs of a model. `aside` is the side process; without it, a thread reads.
 
-    Raises `EngineStartError` where the files take too long.
+    `cache`: the size of the KV cache in tokens; None if SGLang chooses it. Raises
+    `EngineStartError` if reading takes too long or the side process dies.
     """
     if aside is None:
         return (await asyncio.to_thread(read_needs, b"", snapshot, task, cache))[0]

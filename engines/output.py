@@ -1,4 +1,4 @@
-"""Reads what an engine prints, and passes it on line by line."""
+"""Reads an engine's output and passes it on line by line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 MAX_LINE = 8192  # bytes; the rest of a longer line is dropped
 
-# Bytes. A line can be one byte, and costs some 20 µs: between two chunks requests get on.
+# Bytes. A line can be as short as one byte and costs about 20 µs. The event loop serves
+# requests between two chunks.
 _CHUNK = 4096
 _MAX_DRAIN = 64  # chunks; a process that is still alive may print faster than they are read
 _LINE_END = re.compile(rb"[\r\n]")  # progress bars end their lines with \r

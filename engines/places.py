@@ -1,4 +1,4 @@
-"""Refuses flags that ask for GPUs which are not there."""
+"""Refuses flags that ask for GPUs that the worker does not have."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from router.repository.spread import first_gpu, spanned
 def check_places(
     models: Iterable[OperatorModel], flags: tuple[str, ...], visible: Callable[[], int]
 ) -> None:
-    """Raises `SettingsError`. `flags`: of every engine. `visible`: how many GPUs there are, of
-    those that engines may use; it is only asked where some flag chooses among them."""
+    """Raise `SettingsError` if the flags of an engine ask for GPUs that don't exist.
+
+    `flags` are those of every engine. `visible` counts the GPUs that engines may use; it is
+    called only if a flag chooses among them.
+    """
     for key, asked in _flags(models, flags):
         if (number_of(asked, "--gpu-id-step") or 1) > 1:
             raise SettingsError(

@@ -1,7 +1,7 @@
 """One engine as a process tree: started under a supervisor, logged, and ended as a whole.
 
-No process of the tree survives, whatever dies first. `supervisor.py` handles the death of the
-router and of the engine, this module the death of the supervisor.
+No process of the tree survives, whichever dies first. `supervisor.py` handles the death of the
+router or the engine; this module handles the death of the supervisor.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How the engine's main process ended. Both None: other code collected its status."""
+    """How the engine's main process ended. If both are None, other code took its status."""
 
     code: int | None = None
     signal: int | None = None
@@ -44,7 +44,7 @@ class Exit:
 
 
 class EngineProcess:
-    """The supervisor, the engine's main process, and everything that they start."""
+    """The supervisor, the engine's main process, and all their descendants."""
 
     def __init__(
         self,
@@ -88,7 +88,8 @@ class EngineProcess:
         If the command can't be executed, the engine exits with status 127. Raises `OSError`
         if the supervisor can't be started.
         """
-        # No await, so no cancellation, between the fork and the first reference to it.
+        # No await between the fork and the first reference to it: a cancellation there would
+        # lose the process.
         mark = secrets.token_hex(16)
         supervisor, lifeline, output = _start_supervisor(
             argv, {**env, MARK: mark}, hand_down, user, directory
@@ -102,14 +103,14 @@ class EngineProcess:
         return self._supervisor.pid
 
     async def exited(self) -> Exit:
-        """Wait until the engine's main process has ended, and its output was handled."""
+        """Wait until the engine's main process has ended and its output is handled."""
         return await asyncio.shield(self._exit)
 
     async def stop(self, grace: float) -> None:
         """End the process tree: SIGINT, after half of `grace` seconds SIGTERM, then SIGKILL.
 
-        Returns when no process is left. Raises `Unkillable`; may then be called again. A call
-        during another one joins it. A cancelled call goes on in the background.
+        Returns when no process is left. Raises `Unkillable`; it may then be called again.
+        Concurrent calls share one stop, which goes on in the background if they are cancelled.
         """
         if self._stopping is None or (self._stopping.done() and not self._reaped):
             self._stopping = self._loop.create_task(self._stop(grace))
@@ -167,7 +168,7 @@ class EngineProcess:
 
         Until it is reaped, its pid and the group's id can't be given to other processes.
         """
-        # It has closed its files and becomes a zombie any moment, which causes no event.
+        # It has closed its files and will be a zombie any moment. No event announces that.
         while (ended := _peek(self.pid)) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
         self._output.drain()

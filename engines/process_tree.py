@@ -9,20 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# A variable in the environment of an engine, and by inheritance of its child processes.
+# A variable in the environment of an engine. Its child processes inherit it.
 MARK = "ENGINE_MARK"
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessTree:
-    """All processes of one group, of its session, or with one value of `MARK`.
+    """All processes in one process group or its session, or with one value of `MARK`.
 
-    `group` is the pid of the group's leader, which must not be reaped as long as this object
-    is used: otherwise the kernel could give the number to another process.
+    `group` is the pid of the group's leader. Do not reap the leader while this object is in
+    use: the kernel could give its pid to another process.
 
     SGLang's processes stay in the group. The mark finds a process that left the session
     (setsid), unless it overwrote its environment, as setproctitle does. The supervisor finds
-    such processes by descent; the mark is for when the supervisor was killed.
+    such processes by descent; the mark is needed if the supervisor was killed.
     """
 
     group: int

@@ -1,7 +1,7 @@
 """Reads a model's weights into the page cache while its engine's process starts.
 
-SGLang imports for 15 to 25 s before it looks at the weights, and the disk is idle meanwhile.
-What has been read by then comes from memory.
+SGLang imports for 15 to 25 s before it reads the weights, and the disk is idle meanwhile. The
+part that this module has read by then comes from memory.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from router.scheduler.actions import Allotment
 _log = logging.getLogger(__name__)
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
-_CHUNK = 8 << 20  # bytes; between two of them, the reader can be told to stop
-_LEAST = 64 << 20  # bytes of weights; fewer are read faster than a thread is worth
-# Bytes a second: faster than a network disk, but half of what a fast local one gives, so that
-# downloads and an engine that loads have theirs.
+_CHUNK = 8 << 20  # bytes; the reader can stop between two chunks
+_LEAST = 64 << 20  # bytes of weights; a thread is not worth it for fewer
+# Bytes per second: faster than a network disk, but half the speed of a fast local disk, so
+# that downloads and an engine that loads get their share.
 RATE = 3 << 30
-# Of the memory that is free, the kernel's reclaimable pages included: the rest is for what the
-# engine itself takes of the host.
+# Of the available memory, including reclaimable pages. The engine's processes need the rest.
 _SHARE = 0.5
 
 
@@ -39,9 +38,9 @@ class WeightPart:
 
 
 def parts(snapshot: Path, room: int) -> tuple[WeightPart, ...]:
-    """The weights to be read, in the order in which SGLang loads them, within `room` bytes.
+    """The weight files to read, in SGLang's loading order, up to `room` bytes in total.
 
-    All or a beginning: what is read last would push out what was read first.
+    The list stops there because later reads would push earlier ones out of the page cache.
     """
     found: list[WeightPart] = []
     for path in sorted(snapshot.iterdir()):
@@ -59,7 +58,7 @@ class WeightReader:
         self._snapshot, self._room, self._rate = snapshot, room, rate
         self._told = threading.Event()
         self.read = 0  # bytes
-        # A daemon: nobody waits for a disk that hangs.
+        # A daemon, so that a disk that hangs does not delay the router's exit.
         self.thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)
         self.thread.start()
 
@@ -67,7 +66,7 @@ class WeightReader:
         self._told.set()
 
     def _run(self) -> None:
-        # A snapshot that is incomplete, or a disk at fault, is the engine's to report.
+        # If the snapshot is incomplete or the disk fails, the engine reports it.
         with suppress(OSError):
             found = parts(self._snapshot, self._room)
             if sum(part.size for part in found) >= _LEAST:
@@ -78,8 +77,7 @@ class WeightReader:
                 _log.info("read %d MiB of weights ahead in %.1f s", self.read >> 20, seconds)
 
     def _read(self, part: WeightPart, began: float) -> None:
-        """Have the kernel read, two chunks ahead of where it is known to be: a read of the
-        bytes themselves would only copy them."""
+        """Ask the kernel to read, up to two chunks ahead: reading the bytes would copy them."""
         with part.path.open("rb", buffering=0) as file:
             number = file.fileno()
             for start in range(0, part.size, _CHUNK):
@@ -96,13 +94,14 @@ class WeightReader:
 
 
 class ReadAhead:
-    """Starts engines with another launcher, and reads their weights meanwhile.
+    """Starts engines with another launcher and reads their weights meanwhile.
 
-    Implements `EngineLauncher`. One model at a time: two would only slow each other down.
+    Implements `EngineLauncher`. It reads for one model at a time, because two readers would
+    only slow each other down.
     """
 
     def __init__(self, launcher: EngineLauncher, free: Callable[[], int]) -> None:
-        """`free` measures the host's memory."""
+        """`free` returns the available memory of the host, in bytes."""
         self._launcher, self._free = launcher, free
         self._reader: WeightReader | None = None
 
@@ -118,7 +117,7 @@ class ReadAhead:
 
     @contextmanager
     def _ahead(self, snapshot: Path) -> Iterator[None]:
-        """Read as long as the block lasts; the latest start's weights, if there are several."""
+        """Read this model's weights until the block ends or another start begins."""
         if self._reader is not None:
             self._reader.stop()
         mine = self._reader = WeightReader(snapshot, int(self._free() * _SHARE))

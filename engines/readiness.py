@@ -1,7 +1,7 @@
-"""Finds out when an engine serves the right model, and only with its key.
+"""Waits until an engine serves the right model, and checks that it requires its key.
 
-Verified with SGLang 0.5.23. While it loads, its port refuses connections; then `/ready`
-answers 503 until the warm-up is done, and 200 from then on.
+Verified with SGLang 0.5.23. Its port refuses connections while it loads. Then `/ready` answers
+503 until the warm-up is done, and 200 after that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Sessions = Callable[[], aiohttp.ClientSession]
 
 
 class Served(Protocol):
-    """Something that is to answer at `url`, but only with the headers `signed`."""
+    """A server that must answer at `url`, but only with the headers `signed`."""
 
     @property
     def url(self) -> str: ...
@@ -36,16 +36,21 @@ class Served(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What an engine says of itself. `context_length`: the tokens that a request may have;
-    None if it does not say. `phases`: see `start_phases`."""
+    """What an engine reports about itself.
+
+    `context_length`: the most tokens that a request may have; None if unknown. `phases`: see
+    `start_phases`.
+    """
 
     context_length: int | None
     phases: Mapping[str, float]
 
 
 async def until_ready(engine: Served, model_path: str, sessions: Sessions) -> EngineFacts:
-    """Return when the engine serves `model_path`. Raises `EngineStartError`, but not for
-    silence."""
+    """Return when the engine serves `model_path`; wait for it without a limit.
+
+    Raises `EngineStartError` if it serves another model or answers without the key.
+    """
     async with sessions() as session:
         await until_locked(session, engine, "/ready")
         served = await _served_path(session, engine)
@@ -57,7 +62,10 @@ async def until_ready(engine: Served, model_path: str, sessions: Sessions) -> En
 
 
 async def until_locked(session: aiohttp.ClientSession, place: Served, path: str) -> None:
-    """Return when it answers at `path`. Raises `EngineStartError` if it answers anybody."""
+    """Return when `place` answers 200 at `path`, with the key.
+
+    Raises `EngineStartError` if it answers without the key, too.
+    """
     while not await _answers(session, place, path):  # noqa: ASYNC110 - another process
         await asyncio.sleep(POLL)
     if await _status(session, f"{place.url}{path}") != HTTPStatus.FORBIDDEN:
@@ -90,7 +98,7 @@ async def _served_path(session: aiohttp.ClientSession, engine: Served) -> str:
 
 
 async def _context_length(session: aiohttp.ClientSession, engine: Served) -> int | None:
-    """The tokens that the engine takes; None if it does not say. No reason not to serve."""
+    """The most tokens that the engine accepts; None if it does not say. Never raises."""
     url, headers = f"{engine.url}/v1/models", engine.signed
     with suppress(aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError):
         async with session.get(url, headers=headers, timeout=_STATUS_TIMEOUT) as answer:

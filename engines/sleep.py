@@ -1,9 +1,9 @@
-"""Lets an SGLang server give its GPU memory back while it is not used, and take it again.
+"""Makes an SGLang server release its GPU memory while it is idle, and take it back later.
 
-Of SGLang 0.5.23 (managers/scheduler_components/weight_updater.py): a release while a request
-runs ends the engine, and so does a resume of what was not released. Without its memory saver it
-answers 200 and releases nothing. Asleep, it still accepts requests, and a request or a health
-check would read memory that is gone. So all of that is kept from it here.
+SGLang 0.5.23 (managers/scheduler_components/weight_updater.py) dies if memory is released
+while a request runs, or resumed without a release before. Without its memory saver, it answers
+200 and releases nothing. Asleep, it still accepts requests and health checks, which would read
+memory that is gone. This module prevents all of that.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from engines.readiness import Sessions
 from router.models import Task
 from router.pool.interfaces import SleepError
 
-# For the engine that is to fall asleep: the weights stay in the host's memory. Without the last
-# one, each engine keeps a core busy, also asleep.
+# Flags of an engine that can sleep. Its weights stay in the host's memory. Without the last
+# flag, an engine keeps a core busy even while it sleeps.
 FLAGS = ("--enable-memory-saver", "--enable-weights-cpu-backup", "--sleep-on-idle")
 
-# Seconds. An 8B model was seen to take 10 to fall asleep, and 2 to wake (vLLM, whose
-# way is the same); the largest that fit a GPU take some ten times as long.
+# Seconds. An 8B model took 10 to fall asleep and 2 to wake up (with vLLM, which does it the
+# same way). The largest models that fit a GPU take about ten times as long.
 SLEEP_TIMEOUT = 120.0
 WAKE_TIMEOUT = 120.0
-_IDLE_TIMEOUT = 20.0  # for what its callers have left behind, and for a health check
+_IDLE_TIMEOUT = 20.0  # seconds; abandoned requests must end within them
 _SHOWN = 300  # characters of an answer
 
-# What shows that it computes again: one token. `/health` does the same in a second at least.
+# A request that proves that the engine computes again: one token. `/health` does the same, but
+# takes at least a second.
 _PROOF: Mapping[bool, tuple[str, Mapping[str, Any]]] = MappingProxyType(
     {
         True: (
@@ -46,19 +47,19 @@ _PROOF: Mapping[bool, tuple[str, Mapping[str, Any]]] = MappingProxyType(
     }
 )
 
-_NO_TIMEOUT = aiohttp.ClientTimeout()  # the whole change has one
+_NO_TIMEOUT = aiohttp.ClientTimeout()  # the whole change has a timeout
 
 _Ask = Callable[[str, Mapping[str, Any] | None], Awaitable[None]]
 
 
 class _Phase(Enum):
     AWAKE = auto()
-    CHANGING = auto()  # for good, where the change failed
+    CHANGING = auto()  # it stays so if the change failed
     ASLEEP = auto()
 
 
 class SleepSwitch:
-    """Of one engine. `able`: it was started with `FLAGS`."""
+    """Puts one engine to sleep and wakes it. `able`: it was started with `FLAGS`."""
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class SleepSwitch:
 
     @property
     def awake(self) -> bool:
-        """Whether the engine may be asked anything."""
+        """Whether requests may be sent to the engine."""
         return self._phase is _Phase.AWAKE
 
     @contextmanager
@@ -98,20 +99,20 @@ class SleepSwitch:
                 self._unprobed.set()
 
     async def sleep(self) -> None:
-        """Release the GPU's memory. Raises `SleepError`; then the engine is of no more use."""
+        """Release the GPU memory. Raises `SleepError`; the engine is then unusable."""
         if not self._able:
             raise SleepError("it was started without SGLang's memory saver")
         self._leave(_Phase.AWAKE)
         async with self._asking("asleep", self._sleep_timeout) as ask:
             await self._unprobed.wait()
-            # What the cache held is lost, and must not be found again. This also waits until
-            # no request is in flight: those whose callers have left end a little later.
+            # The KV cache is lost, so the prefix cache must not point to it. This call also
+            # waits until no request is in flight: abandoned requests end a little later.
             await ask(f"/flush_cache?timeout={_IDLE_TIMEOUT:g}", None)
             await ask("/release_memory_occupation", {})
         self._phase = _Phase.ASLEEP
 
     async def wake(self) -> None:
-        """Take the memory again, and see that the engine computes. Raises `SleepError`."""
+        """Take the memory back and check that the engine computes. Raises `SleepError`."""
         self._leave(_Phase.ASLEEP)
         async with self._asking("awake", self._wake_timeout) as ask:
             await ask("/resume_memory_occupation", {})
@@ -125,7 +126,10 @@ class SleepSwitch:
 
     @asynccontextmanager
     async def _asking(self, aim: str, seconds: float) -> AsyncIterator[_Ask]:
-        """Asks the engine. Whatever fails within the block is a `SleepError`."""
+        """Yield a function that posts to the engine.
+
+        A timeout (`seconds` for the block) or a connection error becomes a `SleepError`.
+        """
         try:
             async with asyncio.timeout(seconds), self._sessions() as session:
                 yield partial(self._ask, session)

@@ -1,4 +1,4 @@
-"""How much of the host's memory engines that sleep may hold, and where none can sleep."""
+"""Decides whether engines can sleep, and how much of the host's memory they may hold."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ GIB = 1 << 30
 
 _LEAST_RESERVE = 8 * GIB
 _RESERVED_SHARE = 4  # a quarter
-# torch_memory_saver 0.0.10 refuses expandable segments: an engine would end at its start.
+# torch_memory_saver 0.0.10 refuses expandable segments: an engine would die at its start.
 _ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 
 
 class Host(Protocol):
-    """Of `HostGauge`."""
+    """The part of `HostGauge` used here; bytes."""
 
     def total(self) -> int: ...
 
@@ -24,26 +24,28 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SleepMemory:
-    """`size` in bytes; 0: no engine sleeps. `text` says so, or why not, in the log."""
+    """`size` in bytes; 0: no engine sleeps. `text` explains it in the log."""
 
     size: int
     text: str
 
 
 def reserve(total: int) -> int:
-    """Bytes of the host's memory that sleepers leave to everything else.
+    """Bytes of the host's memory that sleeping engines must leave free.
 
-    The weights of a sleeper are pinned: the kernel can neither write them back nor swap them,
-    and a container that is over its limit is killed as a whole. The reserve is for the router,
-    the processes of the engines that run (2 to 4 GiB each, chosen from what the CPU engine
-    takes), and the page cache, through which the next model's weights are read.
+    The weights of a sleeping engine are pinned: the kernel can neither write them back nor
+    swap them, and a container that exceeds its limit is killed as a whole. The reserve is for
+    the router, the processes of running engines (2 to 4 GiB each, based on the CPU engine),
+    and the page cache for the next model's weights.
     """
     return max(_LEAST_RESERVE, total // _RESERVED_SHARE)
 
 
 def budget(total: int, free: int, asked: int | None = None) -> int:
-    """Bytes for sleepers: what was `asked` for, or what is free before any engine has started;
-    never more than the container has, less the reserve."""
+    """Bytes for sleeping engines: `asked`, or by default `free` less the reserve.
+
+    Never more than `total` less the reserve. `free` is measured before any engine starts.
+    """
     most = max(0, total - reserve(total))
     return min(most, max(0, free - reserve(total)) if asked is None else asked)
 
@@ -56,7 +58,7 @@ def sleep_memory(
     has_saver: bool,
     environ: Mapping[str, str],
 ) -> SleepMemory:
-    """Decide at the start. `asked`: by the operator; None: by what the host has."""
+    """Decide at the start. `asked`: bytes the operator asked for; None: as many as fit."""
     if asked == 0:
         return SleepMemory(0, "no engine sleeps: SLEEP_MEMORY is 0")
     if not on_gpu:
@@ -64,7 +66,6 @@ def sleep_memory(
     if not has_saver:
         return SleepMemory(0, "no engine sleeps: ENGINE_PYTHON has no torch_memory_saver")
     if "expandable_segments:True" in environ.get("PYTORCH_CUDA_ALLOC_CONF", ""):
-        # SGLang would end at its start (torch_memory_saver 0.0.10).
         return SleepMemory(
             0, "no engine sleeps: PYTORCH_CUDA_ALLOC_CONF has expandable_segments"
         )

@@ -1,6 +1,6 @@
-"""What an engine says that the phases of its start took.
+"""Reads from an engine how long the phases of its start took.
 
-Verified with SGLang 0.5.23, which tells them at `/server_info`, beside all of its settings.
+Verified with SGLang 0.5.23, which reports them at `/server_info`, with all of its settings.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import aiohttp
 _TIMEOUT = aiohttp.ClientTimeout(2.0)  # it asks its scheduler, which is idle then
 _MOST = 1 << 20  # bytes
 
-# Of all that it tells, the parts that do not overlap. `scheduler_e2e` and `tokenizer_e2e` hold
-# the others, and the time at the gate.
+# The phases that do not overlap. `scheduler_e2e` and `tokenizer_e2e` include these and the time
+# at the gate.
 _PARTS = ("load_weight", "kv_cache_allocation", "cuda_graph")
 
 
 async def start_phases(
     session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]
 ) -> dict[str, float]:
-    """Seconds by SGLang's names, in their order; empty if it does not say. Raises nothing."""
+    """Seconds of each phase, by SGLang's names, in order; empty if unknown. Never raises."""
     with suppress(aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
         async with session.get(
             f"{url}/server_info", headers=headers, timeout=_TIMEOUT
@@ -44,7 +44,7 @@ async def _content(answer: aiohttp.ClientResponse) -> bytes:
 
 
 def phases_in(info: object) -> dict[str, float]:
-    """Those that took any time. What is told of several graphs counts together."""
+    """The phases that took any time. The times of several CUDA graphs are added up."""
     told = info.get("startup_time") if isinstance(info, dict) else None
     if not isinstance(told, dict):
         return {}

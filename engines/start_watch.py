@@ -1,4 +1,4 @@
-"""Watches one start: the process may end, or take too long, at each of its steps."""
+"""Watches one start: at each step the process may end or take too long."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 class StartWatch:
-    """Raises `EngineStartError` from each step during which the engine ends.
+    """Runs the steps of a start. Raises `EngineStartError` if the engine ends during a step.
 
-    All steps together may take `seconds`; a pause has no limit, and is not counted.
+    All steps together may take `seconds`. A pause has no limit and does not count.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class StartWatch:
             await asyncio.wait(
                 {exited, done}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
             )
-            # The exit first: it says more than a connection that broke off.
+            # The exit first: it says more than a broken connection.
             if exited.done():
                 raise EngineStartError(
                     exited.result(),

@@ -1,18 +1,18 @@
-"""A small parent process for one engine, which leaves no process of the engine behind.
+"""A small parent process for one engine. It makes sure that no process of the engine survives.
 
 `engines.process` runs it as `python -I -S supervisor.py FILES USER ENGINE-ARGV...`, so it can
-import only the standard library. FILES are the numbers of open files, with commas, that only
-the main process keeps. USER is that process's user: `UID:GID`, `bare` (the same user, without
-capabilities), or empty. The supervisor leads a new session and process group, in which the
-engine's main process runs too, and keeps the router's user: the engine can't touch it. It
-handles three deaths:
+import only the standard library. FILES are the numbers of open files, separated by commas;
+only the main process keeps these files. USER is that process's user: `UID:GID`, `bare` (the
+same user, without capabilities), or empty (the router's user). The supervisor leads a new
+session and process group, which includes the engine's main process. It keeps the router's
+user, so the engine can't touch it. It handles three deaths:
 
-The router dies       Standard input is a socket, the lifeline, whose other end only the
-                      router holds. At its end of file the supervisor kills everything.
-The engine dies       As a subreaper, the supervisor inherits all orphaned descendants, also
-                      those that left the group by setsid(). When the main process ends, it
-                      kills the others and exits the same way: with the main process's exit
-                      code, or 128 + the signal that killed it.
+The router dies       Standard input is a socket, the lifeline. Only the router holds its
+                      other end. At end of file, the supervisor kills everything.
+The engine dies       As a subreaper, the supervisor inherits all orphaned descendants,
+                      including those that left the group with setsid(). When the main process
+                      ends, it kills the others and exits the same way: with the main process's
+                      exit code, or 128 + the signal that killed it.
 The supervisor dies   The kernel kills the main process (PR_SET_PDEATHSIG), and the router
                       kills the rest. If the router is killed at the same moment, descendants
                       of the main process may survive.
@@ -31,8 +31,8 @@ from types import FrameType
 from typing import NoReturn
 
 LIFELINE = 0
-# Seconds. A process that is alive after that is stuck in the kernel with SIGKILL pending. The
-# supervisor then exits, so that the router learns how the main process ended.
+# Seconds. A process that is still alive is stuck in the kernel with SIGKILL pending. The
+# supervisor exits anyway, so that the router learns how the main process ended.
 KILL_TIMEOUT = 5.0
 
 BARE = "bare"
@@ -59,7 +59,7 @@ class Supervisor:
         self._signals = _signal_pipe()
         self._engine = _fork(user, argv)
         for file in files:
-            os.close(file)  # a port that the supervisor held open would outlive the engine
+            os.close(file)  # a port that the supervisor holds open would outlive the engine
         self._status: int | None = None
 
     def watch(self) -> None:
@@ -74,7 +74,7 @@ class Supervisor:
             self._reap()
 
     def sweep(self) -> None:
-        """Kill all descendants, repeatedly: a dying process may just have forked.
+        """Kill all descendants, repeatedly, because a dying process may have just forked.
 
         When the supervisor has no child left, it has no descendants left, because a
         subreaper inherits all orphans.
@@ -108,7 +108,7 @@ class Supervisor:
 
 
 def _signal_pipe() -> int:
-    """A file descriptor from which signals can be read, as one byte with the number each."""
+    """A file descriptor that yields one byte per signal: its number."""
     readable, writable = os.pipe()
     os.set_blocking(readable, False)
     os.set_blocking(writable, False)
@@ -135,9 +135,9 @@ def _fork(user: str, argv: list[str]) -> int:
 def _become_engine(user: str, argv: list[str], supervisor: int) -> NoReturn:
     """Execute the engine in this forked child."""
     try:
-        _become(user)  # first: it makes the kernel forget the next line
+        _become(user)  # first: a change of user resets PR_SET_PDEATHSIG
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != supervisor:  # it died before the line above
+        if os.getppid() != supervisor:  # the supervisor died before the line above
             os._exit(128 + signal.SIGKILL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), LIFELINE)
         for number in (*_HANDLED, signal.SIGPIPE, signal.SIGXFSZ):
@@ -152,7 +152,7 @@ def _become_engine(user: str, argv: list[str], supervisor: int) -> NoReturn:
 
 
 def _become(user: str) -> None:
-    """Give up what the engine is not to have, also by way of a set-uid file."""
+    """Give up the rights that the engine must not have, even through a set-uid file."""
     if user == BARE:
         # Root's files stay readable, but no program that root starts has capabilities.
         _prctl(_PR_SET_SECUREBITS, _SECBIT_NOROOT | _SECBIT_NOROOT_LOCKED)

@@ -1,8 +1,8 @@
-"""Run by the engines' interpreter: says, as a line of JSON, whether it has SGLang, and which,
-whether engines can wait at a gate, whether it has the package that lets them sleep, and what it
-lacks of the packages that the arguments name.
+"""Prints, as a line of JSON, what the engines' interpreter has installed.
 
-Imports nothing of SGLang, which would take seconds and may touch the GPU.
+The line says whether it has SGLang and which version, whether engines can wait at a gate,
+whether they can sleep (torch_memory_saver), and which of the packages in its arguments it
+lacks. It does not import SGLang, because that takes seconds and may touch the GPU.
 """
 
 import importlib.metadata
@@ -17,12 +17,12 @@ _GATE = "srt/distributed/gated_launch.py"  # in SGLang's package
 def _has(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ImportError:  # of the package around it
+    except ImportError:  # raised by the parent package
         return False
 
 
 def _has_gate() -> bool:
-    """Looks for the file: a module inside a package is found by importing the package."""
+    """Looks for the file, because `find_spec` of a submodule imports its package."""
     spec = importlib.util.find_spec("sglang")
     places = (spec and spec.submodule_search_locations) or ()
     return any(Path(place, _GATE).is_file() for place in places)
@@ -34,7 +34,7 @@ def main() -> None:
     found["memory_saver"] = importlib.util.find_spec("torch_memory_saver") is not None
     try:
         found["version"] = importlib.metadata.version("sglang")
-    except importlib.metadata.PackageNotFoundError:  # it lies on PYTHONPATH, say
+    except importlib.metadata.PackageNotFoundError:  # for example, it is only on PYTHONPATH
         found["version"] = None
     found["lacks"] = [name for name in sys.argv[1:] if not _has(name)]
     print(json.dumps(found))  # noqa: T201

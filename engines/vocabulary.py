@@ -1,8 +1,8 @@
-"""How many tokens a model knows, by its files: SGLang does not say.
+"""Finds the size of a model's vocabulary in its files, because SGLang does not report it.
 
-SGLang 0.5.23 looks up the token ids of a request unchecked, and dies of one that is too high.
-It takes the number from the configuration of the model's text part. Where that leaves it out,
-because transformers knows the number by heart (Gemma 3), the embedding's rows tell.
+SGLang 0.5.23 does not check the token ids of a request, and a token id that is too high kills
+it. It takes the size from the configuration of the model's text part. If that leaves it out,
+because transformers has it as a default (Gemma 3), this module counts the embedding's rows.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import orjson
 
 from router.repository.read_json import MAX_FILE_BYTES
 
-_MOST_BYTES = 64 << 20  # of a header or an index: those of the largest models have some 20 MB
+_MOST_BYTES = 64 << 20  # of a header or an index; those of the largest models have about 20 MB
 _MOST_FILES = 8  # whose headers are read
-# Where the text part's configuration is, the first that exists; as SGLang's
+# The keys of the text part's configuration. The first one that exists counts, as in SGLang's
 # `get_hf_text_config`.
 _TEXT_PARTS = ("thinker_config", "llm_config", "language_config", "text_config")
 _EMBEDDINGS = (
@@ -30,7 +30,7 @@ Json = Mapping[str, object]
 
 
 def vocabulary(snapshot: Path) -> int | None:
-    """The number of tokens; None where the files do not tell it. Never raises for them."""
+    """The number of tokens; None if the files do not say. Never raises because of them."""
     config = _object(snapshot / "config.json")
     return _size(_text_part(config).get("vocab_size")) or _rows(snapshot)
 
@@ -45,11 +45,11 @@ def _text_part(config: Json) -> Json:
 
 
 def _rows(snapshot: Path) -> int | None:
-    """Of the embedding, by the header of the file that holds it."""
+    """The rows of the embedding, from the header of the file that holds it."""
     placed = _object(snapshot / "model.safetensors.index.json").get("weight_map")
     listed = placed if isinstance(placed, dict) else {"": "model.safetensors"}
     files = {
-        Path(file).name: None  # each once: an index can name one for every tensor
+        Path(file).name: None  # without duplicates: an index names a file for every tensor
         for name, file in listed.items()
         if isinstance(file, str) and (not name or name.endswith(_EMBEDDINGS))
     }
@@ -66,7 +66,7 @@ def _size(number: object) -> int | None:
 
 
 def _header(file: Path) -> Json:
-    """What a safetensors file holds: its length in 8 bytes, then JSON."""
+    """The header of a safetensors file: its length in 8 bytes, then JSON."""
     try:
         with file.open("rb") as opened:
             (length,) = struct.unpack("<Q", opened.read(8))
@@ -91,7 +91,8 @@ def _parsed(content: bytes) -> Json:
 
 
 def _as_python_reads_it(content: bytes) -> object:
-    """`Infinity` and the like, which an engine accepts. Slow: for a configuration alone."""
+    """Parse JSON with `Infinity` and the like, which an engine accepts. Slow, so only for a
+    file as small as a configuration."""
     try:
         return json.loads(content) if len(content) <= MAX_FILE_BYTES else None
     except (ValueError, RecursionError):

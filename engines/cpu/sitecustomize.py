@@ -2,22 +2,22 @@
 """Lets the unmodified SGLang from PyPI start without a GPU.
 
 Python imports a module of this name at startup if it is on `PYTHONPATH`. `engines.command`
-puts this directory there, only for engines on the CPU.
+adds this directory for engines on the CPU only.
 SGLang's CPU path runs dense models on plain PyTorch, but three packages of the GPU path
 are imported on the way, and none of them has a wheel that works on the CPU:
 
 - `triton` declares kernels at import. The replacement does nothing: every name exists,
   decorators return their argument, and nothing is compiled or launched.
 - `sgl_kernel` has CPU kernels. In the replacement they can be imported and raise when
-  called; no dense model calls one. Its submodules can't be imported, from which SGLang
-  concludes that GPU kernels are missing.
+  called; no dense model calls one. Its submodules can't be imported, so SGLang concludes
+  that GPU kernels are missing.
 - `torchvision`'s wheel is built for CUDA and stops at its first import because its
   native library, and with it the operators it describes, is not loaded. Two declared
   schemas are enough.
 
-And `torch.compile` gives a function back as it is. SGLang's many decorators of that name would
-import half a compiler in each of an engine's processes, a fifth of what a start takes, and what
-they mark would need a C++ compiler at its first call.
+`torch.compile` returns the function unchanged. SGLang decorates many functions with it: that
+imports half a compiler in each process of an engine (a fifth of the start), and the first call
+of such a function needs a C++ compiler.
 
 Written against SGLang 0.5.23 and torch 2.13; `tests/engines/test_cpu.py` starts it.
 """
@@ -86,7 +86,7 @@ def torchvision_operators() -> object:
 
 
 def without_compiler() -> None:
-    """Have `torch.compile` change nothing, once there is a torch."""
+    """Make `torch.compile` return its function unchanged, once torch is imported."""
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "compile"):  # else it is still being imported
         vars(torch)["compile"] = _as_it_is
@@ -98,7 +98,10 @@ def _as_it_is(function: object = None, *_: object, **_options: object) -> object
 
 
 class CpuFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds the replacements of `triton` and `sgl_kernel`; prepares two imports."""
+    """Finds the replacements of `triton` and `sgl_kernel`.
+
+    It also prepares the imports of `torchvision` (its operators) and SGLang (`torch.compile`).
+    """
 
     _operators: object = None
 

@@ -1,1 +1,1 @@
-"""Models for SGLang: it looks for them here if `SGLANG_EXTERNAL_MODEL_PACKAGE` names this."""
+"""Models for SGLang, which finds them because `SGLANG_EXTERNAL_MODEL_PACKAGE` names this."""

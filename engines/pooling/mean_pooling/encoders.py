@@ -12,7 +12,7 @@ from sglang.srt.models import bert, roberta
 
 
 class Mean(Pooler):
-    """In single precision: the mean is a difference of two long sums."""
+    """Computes in single precision, because the mean is a difference of two long sums."""
 
     def __init__(self) -> None:
         super().__init__(pooling_type=PoolingType.MEAN, normalize=True)
