@@ -1,18 +1,18 @@
-"""`python -m router` and the console script `model-router`: both are `run`."""
+"""The entry point of `python -m router` and of the console script `model-router`."""
 
 import sys
 
 from router.concealment import hide_environment
 from router.pid1 import under_init
 
-_SERVING = frozenset({"serve", "runpod"})  # and no command at all
+_SERVING = frozenset({"serve", "runpod"})  # and no command at all also serves
 
 
 def run() -> int:
-    """Run the command line, below a small init where this is process 1; give its status."""
+    """Run the command line, under a small init if this is process 1. Return its exit status."""
     if not sys.argv[1:] or sys.argv[1] in _SERVING:
         hide_environment()
-    # Not before: hiding starts this process anew.
+    # Imported late, because `hide_environment` re-executes this process.
     from router.cli import main  # noqa: PLC0415
 
     return under_init(main)

@@ -34,25 +34,25 @@ _MOST_USED = "most used settings (environment variables; `serve --help` lists al
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status. 2: the settings can't be used."""
+    """Run one command and return its exit status, which is 2 for invalid settings."""
     chosen = _parser().parse_args(arguments)
-    # Not before: `--help` and a mistyped command need none of what the commands import.
+    # Imported late: `--help` and a mistyped command need nothing that the commands import.
     from router.commands.run import run  # noqa: PLC0415
 
     return run(chosen)
 
 
-_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"  # noqa: SLF001 - argparse's
+_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"  # noqa: SLF001 - the public API has no name for this type
 
 
 class _Parser(argparse.ArgumentParser):
-    """Shows no token that was typed in a wrong place."""
+    """A parser whose errors redact a token that was typed in the wrong place."""
 
     def error(self, message: str) -> NoReturn:
         super().error(redact(message) + self._meant(message))
 
     def _meant(self, message: str) -> str:
-        """What a mistyped option or command was probably meant to be."""
+        """A suggestion for a mistyped option or command; "" if nothing is close."""
         typed = re.search(r"arguments: (--[\w-]+)|invalid choice: '([\w-]+)'", message)
         if typed is None:
             return ""
@@ -60,7 +60,7 @@ class _Parser(argparse.ArgumentParser):
         return f". Did you mean {near[0]}?" if near else ""
 
     def words(self) -> Iterator[str]:
-        """Commands and options, those of commands too."""
+        """All commands and options, including the options of each command."""
         for action in self._actions:
             yield from action.option_strings
             choices = action.choices if isinstance(action.choices, dict) else {}
@@ -167,7 +167,7 @@ def _add_worker(commands: _Commands, name: str, purpose: str) -> None:
         description=_OPTIONS,
         epilog=listing.option_help(SETTINGS.values(), flags.SETTINGS.values()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # a later version may have a longer option
+        allow_abbrev=False,  # a later version may add an option with that prefix
     )
     add_options(worker, every.values())
 
@@ -228,7 +228,7 @@ def _add_cache(commands: _Commands) -> None:
 
 
 def _add_operating(commands: _Commands) -> None:
-    """Those that talk to a running worker."""
+    """Add the commands that talk to a running worker."""
     for name, purpose in (
         ("ps", "what a running worker has loaded, what waits, and what fails"),
         ("top", "the same as it changes, until Ctrl-C"),

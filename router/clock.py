@@ -1,8 +1,8 @@
-"""Time without freezes.
+"""A clock that excludes the time for which the worker was frozen.
 
-A serverless platform can freeze a worker between requests, and thaw it minutes or days later.
-What the worker knew before is then out of date, and the time that passed meanwhile must not
-count against any deadline.
+A serverless platform can freeze a worker between requests and thaw it minutes or days later.
+After a thaw, everything the worker knew is out of date, and the frozen time must not count
+against any deadline.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ Clock = Callable[[], float]  # seconds, monotonic
 
 _log = logging.getLogger(__name__)
 
-TICK = 1.0  # seconds between two looks at the clocks
-LATE = 30.0  # seconds: a look that comes later than this means that the worker was frozen
-DRIFT = 5.0  # seconds by which the two clocks may differ; more means that one of them slept
+TICK = 1.0  # seconds between two calls of `WorkerClock.look`
+LATE = 30.0  # seconds; if `look` is late by more than this, the worker was frozen
+DRIFT = 5.0  # seconds; if the two clocks differ by more than this, one of them stood still
 
 
 class WorkerClock:
-    """Monotonic seconds, without those for which the worker was frozen."""
+    """Monotonic seconds, minus the time for which the worker was frozen."""
 
     def __init__(
         self,
@@ -35,8 +35,8 @@ class WorkerClock:
         self._look_at(monotonic())
 
     def __call__(self) -> float:
-        # Stands still once a look is overdue, so that the code that runs first after a thaw
-        # does not see deadlines pass.
+        # The time stands still once a look is overdue. Otherwise the first code to run after a
+        # thaw would see its deadlines pass.
         now = self._monotonic()
         return min(now, self._overdue) - self._frozen
 
@@ -44,9 +44,9 @@ class WorkerClock:
         self._looked_at, self._overdue = now, now + TICK + LATE
 
     def look(self) -> float:
-        """Compare the clocks; to be called every `TICK` seconds.
+        """Compare the clocks. Call this every `TICK` seconds.
 
-        Returns for how many seconds the worker was frozen, mostly 0.
+        Returns the number of seconds for which the worker was frozen, usually 0.
         """
         now, wall = self._monotonic(), self._wall()
         missed = max(0.0, now - self._overdue)
@@ -62,7 +62,7 @@ async def watch(
     thawed: Callable[[], Awaitable[None]],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Look at the clock forever, and call `thawed` after each freeze."""
+    """Compare the clocks forever, and call `thawed` after each freeze."""
     while True:
         await sleep(TICK)
         if gap := clock.look():

@@ -51,7 +51,7 @@ class RequestError(RouterError):
 
 
 class InvalidRequest(RequestError):
-    """`param` names the field that is wrong, where one is."""
+    """`param` names the invalid field, if a single field is at fault."""
 
     code, status = "invalid_request", 400
 
@@ -85,7 +85,7 @@ class HeadersTooLarge(RequestError):
 
 
 class AnswerTooLarge(RequestError):
-    """The platform in between does not take so large an answer."""
+    """The answer is larger than the platform between the worker and the caller accepts."""
 
     code, status = "answer_too_large", 413
 
@@ -101,7 +101,7 @@ class WrongEndpoint(RequestError):
 
 
 class HostNotAllowed(RequestError):
-    """The request is for a host that this server does not answer for."""
+    """The request names a host that this server does not serve."""
 
     code, status = "host_not_allowed", 421
 
@@ -202,7 +202,7 @@ class QueueFull(RetryLater):
 
 
 class RateLimited(RetryLater):
-    """This caller has used its share of the worker."""
+    """This caller has used up its share of the worker."""
 
     code, status = "rate_limited", 429
     type = "rate_limit_error"
@@ -227,7 +227,8 @@ class EngineUnavailable(RetryLater):
 
 
 class HubUnavailable(RetryLater):
-    """`cause`: for the operator, without a token; "": the message says it."""
+    """`cause` explains the failure to the operator and never contains a token. If it is "", the
+    message says enough."""
 
     code, status = "hub_unavailable", 503
 
@@ -237,7 +238,7 @@ class HubUnavailable(RetryLater):
 
 
 class HubLimited(HubUnavailable):
-    """The Hub's rate limit for this token, or for anonymous callers."""
+    """The Hub's rate limit for this token, or for anonymous callers, is exceeded."""
 
     def __init__(self, retry_after: float) -> None:
         super().__init__(
@@ -257,7 +258,7 @@ class EngineFailed(RouterError):
 
 
 class StorageFailed(RouterError):
-    """The cache of models can't be read or written. The log names path and reason."""
+    """The model cache can't be read or written. The log names the path and the reason."""
 
     code, status = "storage_failed", 500
     type = "server_error"

@@ -1,4 +1,4 @@
-"""Passes items on to followers, of which none can hold up the others or the sender."""
+"""Sends items to several followers. A slow one delays neither the sender nor the others."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _QUEUED = 256  # items
 
 
 class Follower(Generic[T]):
-    """What one follower has not read yet. The oldest items go where it reads too slowly."""
+    """The items that one follower has not read yet. A slow follower loses the oldest."""
 
     def __init__(self, most: int) -> None:
-        self.lost = 0  # items that it was too slow for
+        self.lost = 0  # items that were dropped because it read too slowly
         self._items: deque[T] = deque(maxlen=most)
         self._some = asyncio.Event()
 
@@ -27,7 +27,7 @@ class Follower(Generic[T]):
         self._some.set()
 
     async def get(self) -> T:
-        """Wait for the next item. A call that is cancelled loses none."""
+        """Wait for the next item. A canceled call loses no item."""
         while not self._items:
             self._some.clear()
             await self._some.wait()
@@ -35,7 +35,7 @@ class Follower(Generic[T]):
 
 
 class Feed(Generic[T]):
-    """`followed` is cheap to ask: without followers, nothing needs to be made for them."""
+    """Check `followed` before you make an item: without followers, nobody needs it."""
 
     def __init__(self) -> None:
         self._followers: set[Follower[T]] = set()
@@ -50,8 +50,8 @@ class Feed(Generic[T]):
 
     @contextmanager
     def follow(self, most: int = _QUEUED) -> Iterator[Follower[T]]:
-        """Hear of what is sent from now on, until the block ends. `most`: items that may wait
-        to be read."""
+        """Receive the items that are sent until the block ends. At most `most` unread items are
+        kept."""
         follower: Follower[T] = Follower(most)
         self._followers.add(follower)
         try:

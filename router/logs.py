@@ -1,7 +1,7 @@
-"""Log formats, and the one handler of the process, which redacts.
+"""Log formats, and the only log handler of the process, which redacts secrets.
 
-Callers, repositories and engines have a say in what is logged. A record is one line all the
-same, in which nothing is hidden (`one_line`).
+Callers, repositories and engines influence what is logged. Each record still becomes a single
+line with no hidden characters (see `one_line`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _VERBOSE = (
     "urllib3",
 )
 
-# What could forge a line, or change how one is shown: control characters (C0 without the tab,
-# C1), separators of lines, marks that hide or turn text around, and halves of characters.
+# Characters that could forge a line or change how one is shown: control characters (C0 except
+# the tab, and C1), line separators, invisible and bidirectional marks, and lone surrogates.
 _UNSAFE = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     r"\ud800-\udfff\ufeff\ufff0-\ufffb\U000e0000-\U000e0fff]"
@@ -41,8 +41,8 @@ _UNSAFE = re.compile(
 
 
 def one_line(text: str) -> str:
-    """The text as it can stand in a log: in one line, which shows all that is in it."""
-    if text.isascii() and text.isprintable():  # most are, and this is quick to see
+    """Escape a text so that it fits on one log line and hides nothing."""
+    if text.isascii() and text.isprintable():  # a fast path for most texts
         return text
     return _UNSAFE.sub(_escaped, text)
 
@@ -52,7 +52,7 @@ def _escaped(unsafe: re.Match[str]) -> str:
 
 
 class _Timestamps:
-    """The times of records as text. Many are of the same second."""
+    """Formats timestamps. Many records share a second, so its text is cached."""
 
     def __init__(self) -> None:
         self._second, self._text = -1, ""
@@ -66,7 +66,7 @@ class _Timestamps:
 
 
 class _TextFormatter(logging.Formatter):
-    """One line a record. The lines of a traceback follow, set off from all records."""
+    """Writes one line per record, followed by the indented lines of its traceback."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class _JsonFormatter(logging.Formatter):
             return self._told(record, record.created, record.told)
         line = self._head(record, record.created)
         line["message"] = record.getMessage()
-        if record.exc_text:  # the filter has formatted it
+        if record.exc_text:  # already formatted by the filter
             line["exception"] = record.exc_text
         if record.stack_info:
             line["stack"] = record.stack_info
@@ -109,7 +109,7 @@ class _JsonFormatter(logging.Formatter):
         line = self._head(record, at)
         line |= told.fields()
         quick = orjson.dumps(line)
-        if quick.isascii() and b"\x7f" not in quick:  # as a rule
+        if quick.isascii() and b"\x7f" not in quick:  # true for most records
             return quick.decode()
         return _ascii(line)
 
@@ -128,16 +128,16 @@ def _ascii(line: dict[str, object]) -> str:
 def configure(level: str, form: str, secrets: Iterable[Secret], stream: TextIO) -> Redactor:
     """Make a redacting handler on `stream` the only log handler of the process.
 
-    `form` is "text" or "json". Call it after all libraries are imported: huggingface_hub
-    adds a handler of its own at import, which would bypass the filter and is removed here.
+    `form` is "text" or "json". Call this after all libraries are imported: huggingface_hub adds
+    a handler at import, which would bypass the filter and is removed here.
 
-    Returns what redacts, which may learn more secrets.
+    Returns the redactor, which can learn more secrets later.
     """
     handler = logging.StreamHandler(stream)
     redactor = Redactor(secrets)
     handler.addFilter(RedactionFilter(redactor))
     handler.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
-    # What no format shows need not be found out for each record.
+    # No format shows these, so `logging` need not look them up for each record.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -1,4 +1,4 @@
-"""Models: as a request names them, as the Hub resolves them, and as engines run them."""
+"""Models: as requests name them, as the Hub resolves them, and as engines run them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from router.errors import InvalidModelId
 
-# Names follow the Hub's own rule; revisions are those that git allows and that are safe in a
+# Names follow the Hub's own rule. Revisions are those that git allows and that are safe in a
 # path. `?`, `#` and `%` must never pass: `org/gated?` would pass the Hub's auth-check, because
 # the rest of the URL becomes a query.
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
@@ -20,12 +20,12 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Task(StrEnum):
-    """What an engine is started for. Requests for another task are refused."""
+    """The task that an engine serves. Requests for another task are refused."""
 
     GENERATE = "generate"
     EMBED = "embed"
     CLASSIFY = "classify"
-    TRANSCRIBE = "transcribe"  # speech to text: no route serves it
+    TRANSCRIBE = "transcribe"  # speech to text; no route serves it
 
 
 class Access(StrEnum):
@@ -34,7 +34,7 @@ class Access(StrEnum):
     PUBLIC = "public"
     GATED = "gated"
     PRIVATE = "private"
-    LOCAL = "local"  # the operator's directory on this machine
+    LOCAL = "local"  # a directory of the operator's on this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class ModelRef:
 
     @classmethod
     def parse(cls, text: str) -> ModelRef:
-        """Parse a name. Strict: raises `InvalidModelId` for anything else."""
+        """Parse a name. Raises `InvalidModelId` if it is malformed in any way."""
         repo_id, at, revision = text.partition("@")
         org, slash, name = repo_id.partition("/")
         if not (slash and _is_name(org) and _is_name(name) and not name.endswith(".git")):
@@ -63,12 +63,12 @@ class ModelRef:
 
     @property
     def is_commit(self) -> bool:
-        """True if the revision is a full commit hash, which can't change its meaning."""
+        """Whether the revision is a full commit hash, which always means the same files."""
         return self.revision is not None and bool(_COMMIT.fullmatch(self.revision))
 
     @property
     def branch(self) -> str | None:
-        """The branch or the tag that is meant; None for a commit."""
+        """The branch or tag that the name refers to; None for a commit."""
         return None if self.is_commit else self.revision or DEFAULT_REVISION
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ def _is_name(text: str) -> bool:
 
 
 def _is_revision(text: str) -> bool:
-    # git's rules for a ref. A URL library would also remove `/./`.
+    # These are git's rules for a ref. A URL library would also collapse `/./`.
     return (
         bool(_REVISION.fullmatch(text))
         and ".." not in text
@@ -94,16 +94,16 @@ def _is_revision(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """A repository at one commit. Having this object is no permission to use it."""
+    """A repository at one commit. This object alone does not permit its use."""
 
-    repo_id: str  # canonical: the Hub's own spelling, after renames
+    repo_id: str  # canonical: the Hub's spelling, after renames
     commit: str
     task: Task = Task.GENERATE
     access: Access = Access.PUBLIC
-    path: Path | None = field(default=None, compare=False)  # Access.LOCAL only
+    path: Path | None = field(default=None, compare=False)  # for `Access.LOCAL` only
     created: int = field(default=0, compare=False)  # seconds since 1970; 0: unknown
     branch: str | None = field(default=None, compare=False)  # or tag, that led here
-    # Whether its own chat template makes a generation model rerank; None: not known yet.
+    # Whether the model's chat template makes a generation model rerank; None: not known yet.
     reranks: bool | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
@@ -111,15 +111,15 @@ class ResolvedModel:
 
 
 class EngineKey(NamedTuple):
-    """Requests with the same key share an engine. No token is part of it.
+    """Identifies an engine: requests with the same key share it. It does not depend on a token.
 
-    A tuple, because each request looks its engine up some times.
+    It is a tuple, because each request looks it up several times and a tuple hashes fast.
     """
 
     repo_id: str
     commit: str
     flags: tuple[str, ...] = ()
-    listed: bool = False  # started by the operator's entry, with its memory and pin
+    listed: bool = False  # started from the operator's entry, with that entry's memory and pin
 
     def __str__(self) -> str:
         return f"{self.repo_id}@{self.commit[:12]}"
@@ -127,21 +127,20 @@ class EngineKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """What an engine takes of each GPU that it spans, as its repository tells. In bytes.
+    """The memory, in bytes, that an engine takes on each of its GPUs, from its repository.
 
-    An engine takes `weights`, `overhead`, and a cache of N tokens: N times `token`. `sequence`
-    comes on top for each request in flight, where a model keeps a state that has no tokens.
+    An engine takes `weights` + `overhead` + N * `token` for a cache of N tokens. A model with
+    recurrent state also takes `sequence` for each request in flight.
     """
 
-    weights: int  # as loaded: sharded, in the engine's number format
-    token: int  # of the KV cache, for one token
+    weights: int  # as loaded: sharded, in the engine's data type
+    token: int  # of the KV cache, per token
     overhead: int  # CUDA context, activations, graphs
     context: int  # tokens of the longest request
     sequence: int = 0
-    devices: int = 1  # GPUs that it spans, each with as much
-    base: int | None = None  # the first of them, where a flag says so
-    # `--tp-size`, where the router has chosen it, because one GPU is too small; None: as the
-    # flags say.
+    devices: int = 1  # GPUs that the engine spans; each takes the same amount
+    base: int | None = None  # index of the first GPU, if a flag sets it
+    # `--tp-size`, if the router chose it because one GPU is too small; None: the flags decide.
     tensor: int | None = None
 
 
@@ -153,34 +152,36 @@ def trusts(flag: str) -> bool:
     return flag.replace("_", "-").startswith("--tr")
 
 
-# Flags with which SGLang 0.5.23 takes no memory saver, or shares the weights with others.
+# Flags with which SGLang 0.5.23 refuses the memory saver or shares the weights.
 _KEEPS_AWAKE = ("--startup-weight-load-mode", "--weight-cache-mode", "--disaggregation-mode")
 
 
 def sets_template(flag: str) -> bool:
-    """Whether SGLang reads `flag` as `--chat-template`, or may."""
+    """Whether SGLang reads or might read `flag` as `--chat-template`."""
     return flag.replace("_", "-").startswith("--chat-t")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelGroup:
-    """Models of the operator's that may not all be loaded at once, on all devices together."""
+    """Limits how many of the operator's models may be loaded at once, on all devices."""
 
     name: str
-    max_loaded: int = 1  # of its models
-    exclusive: bool = False  # no other model is loaded beside one of it
+    max_loaded: int = 1  # of the models in this group
+    exclusive: bool = False  # no other model is loaded beside one of these
 
     @staticmethod
     def between(one: ModelGroup | None, other: ModelGroup | None) -> ModelGroup | None:
-        """The one of two groups that excludes the models of the other. None: neither does."""
+        """The group of the two that excludes the other's models; None if neither does."""
         if one is not None and other is not None and one.name == other.name:
             return None
         return next((group for group in (one, other) if group and group.exclusive), None)
 
 
 class Rules(Protocol):
-    """What the router keeps to by itself, so that no process of an engine depends on it. The
-    operator's entry has them, and each engine. See `EngineSpec`."""
+    """Limits that the router enforces itself, so that no engine process depends on them.
+
+    The operator's entries and the engines have them. `EngineSpec` describes each.
+    """
 
     @property
     def pinned(self) -> bool: ...
@@ -207,11 +208,11 @@ class EngineSpec:
     memory: int | None = None  # bytes; None: unknown, so an equal share of the budget
     pinned: bool = False
     idle_ttl: float | None = None  # seconds; None: never expires
-    hf_token: bool = False  # the engine may see the worker's HF_TOKEN
+    hf_token: bool = False  # pass the worker's HF_TOKEN to the engine
     listed: bool = False  # the other fields come from an operator's entry, not from defaults
     group: ModelGroup | None = None
-    max_concurrency: int | None = None  # requests in flight; None: as for all engines
-    max_queue: int | None = None  # requests that may wait for it; None: any number
+    max_concurrency: int | None = None  # requests in flight; None: the limit for all engines
+    max_queue: int | None = None  # requests that may wait for it; None: no limit
 
     key: EngineKey = field(init=False, repr=False, compare=False)
 
@@ -221,7 +222,7 @@ class EngineSpec:
         object.__setattr__(self, "key", key)
 
     def ruled_as(self, rules: Rules) -> EngineSpec:
-        """The same engine with these rules."""
+        """The same engine with other rules."""
         return replace(
             self,
             pinned=rules.pinned,
@@ -233,7 +234,7 @@ class EngineSpec:
 
     @property
     def trusted(self) -> bool:
-        """Whether the model may run its own code."""
+        """Whether the flags let the model run its own code."""
         return any(map(trusts, self.flags))
 
     @property
@@ -243,5 +244,5 @@ class EngineSpec:
 
     @property
     def own_template(self) -> bool:
-        """Whether the operator has SGLang use another chat template than the model's."""
+        """Whether the flags replace the model's chat template."""
         return any(map(sets_template, self.flags))

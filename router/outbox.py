@@ -1,7 +1,8 @@
-"""Writes that go out together, where several are made in one turn of the loop.
+"""Groups the writes of one turn of the event loop.
 
-A write wakes the process at the other end, which is dear: with 32 callers, it took a sixth of
-the router's CPU time. Of writes that follow one another closely, most find it awake.
+A write wakes the process at the other end, which is expensive: with 32 callers, it took a sixth
+of the router's CPU time. When writes follow each other closely, most of them find that process
+awake.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 import asyncio
 
 _SHORT = 16 * 1024  # bytes; a longer write costs more than a wake-up
-_MOST = 64  # writes that wait; what many more requests do would hold up the first for long
+_MOST = 64  # pending writes; a longer queue would delay the first one too much
 
 
 class Outbox:
-    """What the HTTP server and the connections to engines write, in order for each transport.
+    """Writes for the HTTP server and the connections to engines, in order for each transport.
 
-    `to_come`: tasks that were made ready to run, have not run yet, and are likely to write.
-    While there are some, a short write waits for theirs, but no longer than one turn of the
-    loop. One at a time of each transport, and none while that still has something to send:
-    else its writer would not learn that the other end reads too slowly.
+    `to_come` counts tasks that are ready, have not run yet, and are likely to write. While it
+    is above 0, a short write waits for theirs, but at most one turn of the loop. A transport
+    has at most one pending write, and none while its own buffer holds data: otherwise its
+    writer would not learn that the other end reads too slowly.
     """
 
     __slots__ = ("_waiting", "to_come")
@@ -44,7 +45,7 @@ class Outbox:
                 asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write what waits. A transport that is closing takes no more."""
+        """Write everything that is pending. Skips transports that are closing."""
         waiting, self._waiting = self._waiting, {}
         for transport, data in waiting.items():
             if not transport.is_closing():

@@ -1,9 +1,8 @@
-"""A minimal init process, for a container that has none.
+"""A minimal init process for a container that has none.
 
-Process 1 of a container inherits all orphaned processes, which stay zombies unless it waits
-for them. It does not get signals that it has no handler for. And an orphaned scheduler of
-SGLang sends SIGQUIT to its new parent. The worker therefore runs as a child of a process that
-only handles this.
+Process 1 of a container inherits all orphaned processes, which stay zombies until it waits for
+them. It does not get signals that it has no handler for. And an orphaned SGLang scheduler sends
+SIGQUIT to its new parent. The worker therefore runs as a child of this minimal process.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def under_init(run: Callable[[], int]) -> int:
-    """Call `run` and return its exit status. If this is process 1, call it in a child.
+    """Call `run` and return its exit status. If this is process 1, call it in a child process.
 
-    Call it before there is any thread, event loop or child process.
+    Call this before any thread, event loop or child process exists.
     """
     if os.getpid() != 1:
         return run()
-    # Block them until there are handlers: without one, process 1 loses a signal.
+    # Block the signals until the handlers exist: without a handler, process 1 loses a signal.
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     child = os.fork()
     if child == 0:
@@ -36,7 +35,7 @@ def under_init(run: Callable[[], int]) -> int:
 
 
 def _reap_until(child: int) -> int:
-    """Reap all processes until `child` has ended; return its status as a shell would."""
+    """Reap processes until `child` has ended. Return its exit status as a shell would."""
     while True:
         ended, status = os.wait()
         if ended == child:

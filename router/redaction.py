@@ -1,7 +1,7 @@
-"""The redaction of secrets in texts and log records.
+"""Redacts secrets in texts and log records.
 
-The filter is on every handler, so that it sees the records of all libraries. It is the last
-line of defense: code holds a secret as a `router.secrets.Secret`, which does not print.
+The filter is on every handler, so it sees the records of all libraries. It is the last line of
+defense: code holds a secret as a `router.secrets.Secret`, which does not print.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from router.told import ToldRecord
 
 MASK = "***"
 
-# The output of engines passes through these patterns, and callers can influence it. Repeats
-# that could rescan a long text from every position are therefore bounded.
+# Engine output passes through these patterns, and callers can influence it. Repeats that could
+# rescan a long text from every position are therefore bounded.
 
-# Every text that the patterns below would change contains one of these, or a field of a name
-# that ends in `token`. `12 tokens`, in most lines about requests, is none.
+# A cheap test before the patterns below: each text that they would change contains one of these
+# marks, or a field name that ends in `token`. `12 tokens`, which most request lines contain,
+# does not match.
 _TOKEN_FIELD = re.compile(r"""token[\s\\:='"]""")
 _MARKS = (
     "hf_",
@@ -37,18 +38,18 @@ _MARKS = (
 )
 
 _VALUE = r"""[^\s"'`\\,;&<>()\[\]{}]+"""
-# What separates a field's name from its value: `: v`, `=v`, `": "v"`, `', b'v'`; also with
-# escaped quotes.
+# Separates a field's name from its value: `: v`, `=v`, `": "v"`, `', b'v'`, also with escaped
+# quotes.
 _BETWEEN = r"""(?:\\*["'])?(?:\s*[:=]\s*|(?<=["'])\s*,\s*)(?:b?\\*["'])?"""
 
-# Without \b in front: in a repr, `\nhf_...` has the letter n there.
+# No \b in front: in a repr, `\nhf_...` has the letter n there.
 _SHAPES = re.compile(
     r"(?:hf|rpa)_[A-Za-z0-9]{16,}"  # Hugging Face and RunPod
     r"|api_org_[A-Za-z0-9]{16,}"
     r"|eyJ[\w-]{8,512}\.[\w-]{8,}(?:\.[\w-]*)?"  # JWT: OIDC and xet tokens
 )
 _BEARER = re.compile(rf"""(Bearer(?:\s|%20|\\+[nrt]|["'])+){_VALUE}""", re.IGNORECASE)
-# A bare `token: 12` is a count in SGLang's log; with a quote it is a value.
+# A bare `token: 12` is a count in SGLang's log. A quoted one is a secret.
 _FIELD = re.compile(
     rf"""(authorization{_BETWEEN}(?:(?:Basic|Bearer|Digest|Token)\s+)?"""
     rf"""|(?:access|api|hf|hub|xet)[_-]?(?:token|key){_BETWEEN}"""
@@ -76,14 +77,14 @@ class Redactor:
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[Secret]) -> None:
-        """Replace these from now on as well."""
+        """Redact these secrets from now on, too."""
         self._forms |= {form for secret in secrets for form in _forms(secret.reveal())}
         # Longest first: one secret may begin with another.
         longest = sorted(self._forms, key=lambda form: (-len(form), form))
         self._known = re.compile("|".join(map(re.escape, longest))) if longest else None
 
     def __call__(self, text: str) -> str:
-        """The text without its secrets."""
+        """Return the text with its secrets masked."""
         if self._known is not None:
             text = self._known.sub(MASK, text)
         lowered = text.lower()
@@ -107,13 +108,13 @@ def _without_signature(query: re.Match[str]) -> str:
 
 
 def _forms(secret: str) -> set[str]:
-    """The forms in which a text may contain a secret: plain, in JSON, in a repr, in a URL."""
+    """The spellings of a secret in a text: plain, in JSON, in a repr, in a URL."""
     forms = {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret, safe="")}
     return {form for form in forms if form}
 
 
 def redact(text: str) -> str:
-    """The text without anything that looks like a secret."""
+    """Mask everything in the text that looks like a secret."""
     return _BY_SHAPE(text)
 
 
@@ -123,8 +124,8 @@ _BY_SHAPE = Redactor()
 class RedactionFilter(logging.Filter):
     """Redacts a record in place, before its handler formats it. Never raises.
 
-    A record without secrets keeps its `args` and `exc_info`. In another one, these are
-    replaced by the redacted text.
+    A record without secrets keeps its `args` and `exc_info`. Otherwise the redacted text
+    replaces them.
     """
 
     def __init__(self, redactor: Redactor) -> None:
@@ -134,7 +135,7 @@ class RedactionFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record, ToldRecord):
-            return True  # made of parts that were redacted
+            return True  # its parts contain no secrets
         try:
             self._clean(record)
         except Exception as error:  # noqa: BLE001 - a log call must not fail or leak

@@ -1,4 +1,4 @@
-"""The run of an opened worker: work in the background, preloading, signals, the drain."""
+"""Runs an assembled worker: background work, preloading, signals, and the drain."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Work = Callable[[], Awaitable[None]]
 
 
 def keep_hangups() -> None:
-    """Keep a SIGHUP until a `Run` listens, which takes seconds: it would end the process."""
+    """Block SIGHUP until `Run` handles it: during startup it would end the process."""
     if not _hangup_means_the_end():
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
 def _hangup_means_the_end() -> bool:
-    """As ever, of a terminal that closes."""
+    """Whether SIGHUP keeps its usual meaning: the terminal was closed."""
     return os.isatty(0)
 
 
 class Run:
-    """Takes requests until the worker is to leave."""
+    """Runs the worker until it is told to stop."""
 
     def __init__(self, pool: EnginePool) -> None:
         self._pool = pool
@@ -40,25 +40,26 @@ class Run:
         self.on_hangup: Work | None = None
 
     async def until_leaving(self, service: Service, catalog: Catalog) -> None:
-        """Preload models; return at a signal, or when the machine is at fault."""
+        """Preload models. Return after a signal, or when the machine is at fault."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
         async with asyncio.TaskGroup() as group:
             self._listen_for_hangup(loop, group)
             await self.until_stopped(service, catalog)
-            for task in self._reloads:  # which may wait for the Hub
+            for task in self._reloads:  # they may be waiting for the Hub
                 task.cancel()
 
     async def until_stopped(self, service: Service, catalog: Catalog) -> None:
-        """Preload models; return after `stop` or `leave`, or when the machine is at fault.
+        """Preload models. Return after `stop` or `leave`, or when the machine is at fault.
 
-        Hears no signal: those belong to the main thread, which may be another's.
+        This handles no signals: they belong to the main thread, which may not be this one.
         """
 
         async def warm_up() -> None:
             await preload(catalog, service.preload)
-            # What was imported and read stays: not to be looked through again and again.
+            # Everything loaded so far is permanent. Freezing it spares the garbage collector
+            # from scanning it again.
             gc.collect()
             gc.freeze()
             service.ready = True
@@ -77,7 +78,7 @@ class Run:
     def _listen_for_hangup(
         self, loop: asyncio.AbstractEventLoop, group: asyncio.TaskGroup
     ) -> None:
-        """Do what SIGHUP asks for, as long as the worker does not leave."""
+        """Reload at SIGHUP, unless the worker is stopping."""
         work = self.on_hangup
         if work is None or _hangup_means_the_end():
             return
@@ -92,13 +93,13 @@ class Run:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def stop(self) -> None:
-        """Leave. Called again: cut off the requests that are still in flight."""
+        """Stop the worker. A second call cuts off the requests that are still in flight."""
         if self._stop.is_set():
             self._pool.hurry()
         self._stop.set()
 
     def leave(self) -> None:
-        """Leave. Called again: nothing more."""
+        """Stop the worker. A second call does nothing."""
         self._stop.set()
 
     async def _stop_at_fault(self) -> None:
@@ -107,9 +108,9 @@ class Run:
 
 
 async def drain(pool: EnginePool, grace: float) -> int:
-    """Let requests end for `grace` seconds, then stop every engine.
+    """Give requests `grace` seconds to finish, then stop every engine.
 
-    Returns the process's exit status: 1 if the machine or the router is at fault.
+    Returns the exit status of the process: 1 if the machine or the router is at fault.
     """
     _log.info("leaving: requests in flight get %g s", grace)
     await pool.shut_down(grace)
@@ -118,16 +119,16 @@ async def drain(pool: EnginePool, grace: float) -> int:
 
 
 async def in_background(works: Sequence[Work], at_fault: asyncio.Event) -> None:
-    """Do all of `works` at the same time, until cancelled."""
+    """Run all of `works` concurrently until canceled."""
     async with asyncio.TaskGroup() as group:
         for work in works:
             group.create_task(_or_leave(work, at_fault))
 
 
 async def _or_leave(work: Work, at_fault: asyncio.Event) -> None:
-    """Do the work. If it breaks down, the worker leaves; other work goes on until then."""
+    """Run the work. If it fails, log it and mark the worker at fault, which makes it exit."""
     try:
         await work()
-    except Exception as defect:  # noqa: BLE001 - whatever it is, the worker leaves
+    except Exception as defect:  # noqa: BLE001 - the worker exits after any error
         _log.critical("a task of the worker broke down", exc_info=defect)
         at_fault.set()

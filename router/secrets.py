@@ -1,4 +1,4 @@
-"""Secrets that don't show up in output by accident."""
+"""Secret values that do not show up in output by accident."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import NoReturn
 
 from router.errors import InvalidHfToken
 
-# huggingface_hub repeats a malformed token in its exceptions and its debug log, so it must
-# only get tokens of this shape.
+# huggingface_hub repeats a malformed token in its exceptions and its debug log, so it must only
+# get tokens of this shape.
 _QUOTES = ('"', "'", "`", "\u201c", "\u201d", "\u2018", "\u2019")
 _SHAPE = re.compile(r"[A-Za-z0-9_.-]{8,512}")
-_LONGEST_FILE = 4096  # bytes: of one token, with what may stand around it
+_LONGEST_FILE = 4096  # bytes; a token with some surrounding text
 
 
 def flaw_of(secret: str) -> str | None:
-    """What was likely done wrong with a secret before it came here; None: nothing known.
+    """The likely mistake in a secret, as the end of a sentence about it; None: nothing obvious.
 
-    Never holds any of it. Reads as the end of a sentence about it.
+    The result never contains any part of the secret.
     """
     text = secret.strip()
     if text.startswith(("{{", "${")) or text.endswith("}}"):
@@ -36,19 +36,19 @@ def flaw_of(secret: str) -> str | None:
     return None
 
 
-# Digests get into journals, logs and errors, and a weak API key could be guessed from a plain
-# one. With this key, which ends with the process, they tell equal from unequal and no more.
+# Digests appear in journals, logs and errors, and a weak API key could be guessed from a plain
+# digest. This random key lives as long as the process, so the digests only show equality.
 _KEY = os.urandom(32)
 
 
 def digest_of(secret: str) -> str:
-    """What stands for a secret, in hex: the same for the same secret in this process alone."""
+    """A keyed digest of a secret, in hex. It is stable only within this process."""
     data = secret.encode(errors="surrogateescape")
     return hashlib.blake2b(data, key=_KEY, digest_size=32).hexdigest()
 
 
 class Secret:
-    """A text that can't be printed, formatted, copied or pickled. Only `reveal` shows it."""
+    """A text that can't be printed, formatted, copied or pickled. Only `reveal` returns it."""
 
     __slots__ = ("_digest", "_secret")
 
@@ -58,11 +58,11 @@ class Secret:
 
     @property
     def digest(self) -> str:
-        """See `digest_of`. Used in place of the secret as a key, for example of caches."""
+        """See `digest_of`. Use it in place of the secret, for example as a cache key."""
         return self._digest
 
     def reveal(self) -> str:
-        """The secret itself, to be sent to its destination or to be redacted from a text."""
+        """Return the secret itself, to send it to its destination or to redact it."""
         return self._secret
 
     def __eq__(self, other: object) -> bool:
@@ -90,12 +90,12 @@ class Secret:
 
 
 class Token(Secret):
-    """A Hugging Face token. Revealed only to the Hub, and to engines that may have it."""
+    """A Hugging Face token. It is revealed only to the Hub and to engines that may have it."""
 
     __slots__ = ()
 
     def __init__(self, secret: str) -> None:
-        """Raises `InvalidHfToken`, without the value, if the shape is wrong."""
+        """Raises `InvalidHfToken`, without the value, if the token is malformed."""
         if not _SHAPE.fullmatch(secret):
             flaw = flaw_of(secret) or "this one has other characters, or another length"
             raise InvalidHfToken(
@@ -106,7 +106,6 @@ class Token(Secret):
 
 
 def token_text(path: Path) -> str:
-    """What a file of one token holds, which may be a pipe. Never more than a token can be: the
-    rest is not read. Raises `OSError`."""
+    """Read a token from a file or a pipe: at most 4096 bytes. Raises `OSError`."""
     with path.open("rb") as file:
         return file.read(_LONGEST_FILE).decode(errors="replace").strip()

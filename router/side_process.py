@@ -1,8 +1,8 @@
-"""Runs pure functions in processes beside this one, so that the event loop stays free.
+"""Runs pure functions in separate processes, so that the event loop stays free.
 
-A thread would not do: most of this work is one long call that holds Python's lock. Data go over
-pipes alone, because they may hold a token, and in pieces, because one copy of 32 MiB holds up
-the loop for some 10 ms.
+A thread would not help: most of this work is one long call that holds the GIL. Data go only
+through pipes, because they may contain a token. They go in pieces, because copying 32 MiB at
+once would block the loop for about 10 ms.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 Body = bytes | tuple[bytes, ...]
-"""Bytes, in pieces where they are many."""
+"""A body: bytes, split into pieces if it is large."""
 
-_PIECE = 64 * 1024  # bytes; what a pipe takes
-_HEAD = struct.Struct("<QQ")  # bytes of the pickle, and of the data behind it
-# The child gets no other variable: the rest of the environment holds secrets.
+_PIECE = 64 * 1024  # bytes; the capacity of a pipe
+_HEAD = struct.Struct("<QQ")  # length of the pickle, length of the data after it
+# The child gets only these variables, because the rest of the environment holds secrets.
 _PASSED_ON = ("PATH", "LANG", "LD_LIBRARY_PATH")
 
 
 class SideProcessDied(Exception):
-    """The process ended under its work, or the work itself broke down."""
+    """The process died while it worked, or its function failed unexpectedly."""
 
 
 class Aside(Protocol):
-    """`SideProcesses`, as those see them who have work."""
+    """The interface of `SideProcesses` for code that only submits work."""
 
     async def run(
         self, work: Callable[..., tuple[T, bytes]], *arguments: object, data: Body = b""
@@ -48,24 +48,25 @@ class Aside(Protocol):
 
 
 class SideProcesses:
-    """At most `most` processes, started when there is work for them.
+    """A pool of at most `most` processes, started on demand.
 
-    `patience` bounds one piece of work; a process that had none for `idle` ends. In seconds.
+    One call may take `patience` seconds. A process that was idle for `idle` seconds ends.
     """
 
     def __init__(self, most: int = 2, patience: float = 30.0, idle: float = 60.0) -> None:
         self._patience, self._idle = patience, idle
-        self._places = asyncio.Semaphore(most)  # first come, first served
+        self._places = asyncio.Semaphore(most)  # FIFO
         self._free: list[_SideProcess] = []
 
     async def run(
         self, work: Callable[..., tuple[T, bytes]], *arguments: object, data: Body = b""
     ) -> tuple[T, tuple[bytes, ...]]:
-        """Return what `work(data, *arguments)` returns, its bytes in pieces.
+        """Run `work(data, *arguments)` in a process. Return its result, with its bytes in
+        pieces.
 
-        `work` is a function of a module, and its arguments can be pickled. Raises the
-        `RouterError` that it raises, `SideProcessDied`, and `TimeoutError`. A cancellation
-        ends the process.
+        `work` must be a module-level function, and its arguments must be picklable. Raises the
+        `RouterError` that it raises, `SideProcessDied`, or `TimeoutError`. Cancellation kills
+        the process.
         """
         async with self._places:
             process = self._take() or await _SideProcess.start()
@@ -85,18 +86,18 @@ class SideProcesses:
         while self._free:
             process = self._free.pop()
             process.keep()
-            if not process.gone:  # killed for its memory, say
+            if not process.gone:  # it may have been killed for its memory use
                 return process
         return None
 
     async def close(self) -> None:
-        """End the processes that have no work. The others end with theirs."""
+        """End the idle processes. The cancellation of a call ends a busy one."""
         while self._free:
             await self._free.pop().end()
 
 
 class _SideProcess:
-    """One process, and the pipes to it. See `side_process_child`."""
+    """One process and its pipes. See `side_process_child`."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -106,7 +107,7 @@ class _SideProcess:
 
     @classmethod
     async def start(cls) -> Self:
-        """Raises `SideProcessDied` where the machine has no place for a process."""
+        """Raises `SideProcessDied` if the machine can't start a process."""
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         environment["PYTHONPATH"] = str(Path(__file__).parents[1])
         try:
@@ -126,7 +127,7 @@ class _SideProcess:
         try:
             await self._send(pickle.dumps(order), data)
             return await self._receive()
-        except (OSError, EOFError) as error:  # EOFError: also half an answer
+        except (OSError, EOFError) as error:  # EOFError also covers a truncated answer
             raise SideProcessDied(f"a side process died: {type(error).__name__}") from None
 
     async def _send(self, head: bytes, data: Body) -> None:
@@ -159,11 +160,11 @@ class _SideProcess:
             self._timer.cancel()
 
     def end_after(self, seconds: float, free: list[_SideProcess]) -> None:
-        """End it then, unless it is kept before."""
+        """End the process after that many seconds, unless `keep` is called first."""
 
         def end() -> None:
             free.remove(self)
-            self._stdin.close()  # at end of file it leaves
+            self._stdin.close()  # the child exits at end of file
 
         self._timer = asyncio.get_running_loop().call_later(seconds, end)
 
@@ -180,7 +181,7 @@ def size(body: Body) -> int:
 
 
 def pieces(body: Body) -> Iterator[bytes | memoryview]:
-    """All of it, in pieces of which none takes long to copy."""
+    """All of the body, in pieces that are short enough to copy quickly."""
     for whole in (body,) if isinstance(body, bytes) else body:
         view = memoryview(whole)
         for start in range(0, len(view), _PIECE):

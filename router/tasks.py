@@ -1,4 +1,4 @@
-"""Work that must finish, and tasks that must end, even if their caller is cancelled."""
+"""Finishes work even if the caller is canceled, and cancels tasks completely."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 async def finish(work: Coroutine[Any, Any, None]) -> None:
-    """Await `work` to its end, however often the calling task is cancelled meanwhile.
+    """Await `work` to its end, even if the calling task is canceled meanwhile.
 
     Raises what `work` raises; otherwise `CancelledError`, if there was a cancellation.
     """
@@ -25,7 +25,7 @@ async def finish(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def cancel(task: asyncio.Task[Any]) -> None:
-    """Cancel a task, and wait until it has ended. Its own error is not raised."""
+    """Cancel a task and wait until it has ended. Does not raise the task's error."""
 
     async def end() -> None:
         await asyncio.wait([task])
@@ -34,4 +34,4 @@ async def cancel(task: asyncio.Task[Any]) -> None:
         task.cancel()
         await finish(end())
     if not task.cancelled():
-        task.exception()  # asyncio logs an error that nobody has asked for
+        task.exception()  # asyncio logs an exception that nobody has retrieved

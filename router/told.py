@@ -1,4 +1,4 @@
-"""Log records about a value of ours that holds no secret: cheap ones, for many."""
+"""Cheap log records for values of the router's own that contain no secret."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-# What formats of others may ask for.
+# The attributes that other libraries' formatters may read.
 _BLANK = logging.LogRecord("", 0, "", 0, "", None, None).__dict__
 
 
 class Told(Protocol):
-    """What a record is about. In JSON, its fields replace the text."""
+    """The subject of a record. In JSON, its fields replace the text."""
 
     def fields(self) -> Mapping[str, object]: ...
 
@@ -21,16 +21,16 @@ T = TypeVar("T", bound=Told)
 
 
 class ToldRecord(logging.LogRecord):
-    """A log record about `told`, of which `getMessage` makes the text.
+    """A log record about `told`. `getMessage` returns the text of that value.
 
-    The maker vouches for both, text and fields: nothing in them is a secret or could forge a
-    line. They are shown as they are, and the filter does not look through them again. Nor does
-    a record find out where in the source it was made: no format shows that, and it would cost
+    The code that makes the record guarantees that neither its text nor its fields contain a
+    secret or could forge a line. They are shown as they are, and the filter skips them. The
+    record does not look up its source location: no format shows it, and the lookup would cost
     more than the record.
     """
 
     def __init__(self, name: str, level: int, told: Told) -> None:
-        self.__dict__.update(_BLANK)  # not by the constructor, which costs ten times that
+        self.__dict__.update(_BLANK)  # the constructor would cost ten times as much
         self.name, self.levelno, self.levelname = name, level, logging.getLevelName(level)
         self.told = self.msg = told
         self.created = time.time()
@@ -41,13 +41,13 @@ class ToldRecord(logging.LogRecord):
 
 
 class ToldLines(ToldRecord, Generic[T]):
-    """A log record about several values, which becomes a line for each: one for all costs a
-    third."""
+    """A log record about several values, one line each. This costs a third of separate
+    records."""
 
     def __init__(
         self, name: str, level: int, each: Sequence[tuple[float, T]], text: Callable[[T], str]
     ) -> None:
-        """`each`: the time since 1970, in seconds, and the value. `text` makes the lines."""
+        """`each` holds pairs of a time (seconds since 1970) and a value. `text` formats one."""
         super().__init__(name, level, each[-1][1])
         self.each, self.text = each, text
 
