@@ -32,10 +32,10 @@ class Operations(Protocol):
         """Server-sent events, until the worker ends. Raises `QueueFull` before the first."""
         ...
 
-    # Each of these returns JSON: the engines that it is about. They raise `RouterError`.
+    # Each of these returns JSON about the affected engines, and raises `RouterError`.
 
     async def load(self, name: str, *, wait: bool) -> bytes:
-        """`wait`: until the model is ready."""
+        """With `wait`, return once the model is ready."""
         ...
 
     def unload(self, name: str) -> bytes: ...
@@ -45,16 +45,16 @@ class Operations(Protocol):
     def unpin(self, name: str) -> bytes: ...
 
     async def reload(self) -> bytes:
-        """Read the operator's models anew. Returns JSON; raises `RouterError`."""
+        """Read the operator's models again. Returns JSON. Raises `RouterError`."""
         ...
 
     def known(self, name: str) -> str:
-        """The repository of a model that is up, comes, or has failed, by any of its names; ""
-        for another text."""
+        """The repository of a model that is loaded, is loading, or has failed, by any of its
+        names; "" for other text."""
         ...
 
     def drain(self) -> None:
-        """Let the worker leave after its requests in flight."""
+        """Start draining the worker: it exits after its requests in flight."""
         ...
 
 
@@ -77,7 +77,7 @@ class AdminRoutes:
         return await handler(request)
 
     def _route(self, path: str) -> tuple[Handler, tuple[str, ...]]:
-        """What serves a path, and the methods that it takes. Raises `RouteNotFound`."""
+        """Return the handler of a path and its methods. Raises `RouteNotFound`."""
         match path:
             case "/admin/state":
                 return self._state, READ

@@ -1,11 +1,11 @@
-"""What came on a connection and was not used yet, within a bound."""
+"""Buffers the unread bytes of a connection, up to a limit."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-_MOST_KEPT = 128 * 1024  # bytes, and what comes in one piece with the last of them
-_MOST_PIECES = 64  # each is an object, which can be larger than what it holds
+_MOST_KEPT = 128 * 1024  # bytes; the last piece may go beyond it
+_MOST_PIECES = 64  # each piece is an object, which can be larger than its data
 
 
 class Pausable(Protocol):
@@ -15,19 +15,19 @@ class Pausable(Protocol):
 
 
 class Ahead:
-    """Bytes in the order in which they came. Beyond a bound, no more are read until some of
-    them are used.
+    """A FIFO buffer of bytes. Above the limit, it pauses the transport until some bytes are
+    used.
 
-    What is used is passed over, not cut off: a caller can send thousands of requests ahead,
-    and to copy what follows each of them would take the square of the time.
+    Used bytes are skipped, not cut off: a caller can pipeline thousands of requests, and
+    copying the rest after each of them would take quadratic time.
     """
 
     __slots__ = ("_at", "_data", "_more", "_source", "held_back", "size")
 
     def __init__(self, source: Pausable) -> None:
         self._source = source
-        self._data, self._at = b"", 0  # used up to there
-        self._more: list[bytes] = []  # follows
+        self._data, self._at = b"", 0  # everything before `_at` is used
+        self._more: list[bytes] = []  # pieces that follow `_data`
         self.size = 0
         self.held_back = False
 
@@ -44,7 +44,7 @@ class Ahead:
             self._source.pause_reading()
 
     def look(self) -> tuple[bytes, int]:
-        """Bytes, and where in them those begin that were not used."""
+        """Return a buffer, and the offset of the first unused byte in it."""
         if self._more:
             self._data = b"".join((memoryview(self._data)[self._at :], *self._more))
             self._at, self._more = 0, []

@@ -17,14 +17,14 @@ READ = ("GET", "HEAD")
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An answer in one piece. It goes out with the headers of every answer."""
+    """A complete answer. The server adds the headers that every answer has."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 
 
-# None: the answer was sent already, as it was made.
+# The handler returns None if it has already sent the answer, for example as a stream.
 Handler = Callable[[HttpRequest], Awaitable[HttpAnswer | None]]
 
 
@@ -43,6 +43,6 @@ def method_not_allowed(request: HttpRequest, *allowed: str) -> HttpAnswer:
 
 
 def json_answer(content: object, status: int = 200) -> HttpAnswer:
-    """`content`: bytes of JSON, or what becomes such."""
+    """`content`: JSON as bytes, or a value to serialize."""
     body = content if isinstance(content, bytes) else orjson.dumps(content)
     return HttpAnswer(status, {"Content-Type": "application/json"}, body)

@@ -1,7 +1,7 @@
-"""The chunks that a body comes in (RFC 9112, 7.1), to the letter.
+"""Decodes a body in chunked transfer coding (RFC 9112, 7.1), strictly.
 
-A server before this one may read what is nearly a chunk in another way, and then see another
-end of the body: the rest would be a request that it never checked.
+A proxy in front of this server may parse an almost valid chunk differently and see another end
+of the body. The rest would then be a request that the proxy never checked (request smuggling).
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ import re
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t -~\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#-'*+.^-`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*")
-_LONGEST_LINE = 4096  # bytes: a size and what follows it, or a trailer
+_LONGEST_LINE = 4096  # bytes of a size line with its extensions, or of a trailer
 _MOST_TRAILERS = 32
-_STEPS = 3000  # lines and data in one call, which holds up the loop: about a millisecond
+_STEPS = 3000  # lines and pieces of data per call, which takes about a millisecond
 _LINE, _DATA, _AFTER, _TRAILERS, _END = range(5)  # what comes next
 
 
 class BrokenBody(Exception):
-    """It broke off, or its chunks are malformed."""
+    """The body was cut off, or its chunks are malformed."""
 
 
 class ChunkReader:
-    """Trailers are checked and dropped: nothing here asks for any."""
+    """An incremental decoder. It validates trailers and drops them: no route uses them."""
 
     __slots__ = ("_kept", "_left", "_next", "_trailers")
 
     def __init__(self) -> None:
-        self._kept = b""  # the beginning of a line
+        self._kept = b""  # the beginning of an incomplete line
         self._left = self._trailers = 0
         self._next = _LINE
 
@@ -35,11 +35,11 @@ class ChunkReader:
         return self._next == _END
 
     def feed(self, data: bytes, at: int = 0) -> tuple[bytes, int]:
-        """Return what is data of the body, from `at` on, and where what follows it begins.
-        Raises `BrokenBody`.
+        """Decode `data` from offset `at`. Return the body bytes, and the offset of the unread
+        rest.
 
-        Of very many small chunks, only the first are read: where it is not `complete`, the
-        rest is to be fed next.
+        One call decodes a limited number of chunks: unless `complete`, feed the rest with the
+        next call. Raises `BrokenBody`.
         """
         shift = 0
         if self._kept:

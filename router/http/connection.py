@@ -1,7 +1,7 @@
-"""One connection of a caller: its requests in turn, and their answers.
+"""One connection of a caller: serves its requests one after the other.
 
-Each request has a task, which ends with the connection. What a caller sends ahead waits here up
-to a bound, and is not looked at before the request before it is answered.
+Each request has a task, which ends with the connection. Pipelined requests wait in a bounded
+buffer and are not parsed until the current request is answered.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from router.outbox import Outbox
 
 logger = logging.getLogger("router.http")
 
-_LINGER = 2.0  # seconds to read on after an early refusal, so that it is seen
+_LINGER = 2.0  # seconds to keep reading after an early refusal, so that the caller sees it
 
 
 class ConnectionOwner(Protocol):
-    """What a connection asks of its server.
+    """What a connection needs from its server.
 
-    `read_timeout`: seconds in which a caller has to read some of its answer; `longest`: seconds
-    for a whole request. `leaving`: no further request is taken.
+    * `read_timeout`: seconds within which a caller must read some of its answer.
+    * `longest`: seconds for a whole request.
+    * `leaving`: the server takes no further requests.
     """
 
     handler: Handler
@@ -47,9 +48,10 @@ class ConnectionOwner(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """It ends when what it sends is not read, whatever it waits for meanwhile.
+    """Serves HTTP over one transport.
 
-    Where nothing is under way, the kernel finds out that the other end is gone.
+    The connection ends if its caller does not read the answer. If nothing is being sent, TCP
+    keepalive notices a caller that is gone.
     """
 
     __slots__ = (
@@ -75,14 +77,14 @@ class Connection(asyncio.Protocol):
     def __init__(self, owner: ConnectionOwner) -> None:
         self._owner, self._loop = owner, asyncio.get_running_loop()
         self._outbox = owner.outbox
-        self._seen = 0  # bytes of the next head that were looked at in vain
-        self._request: HttpRequest | None = None  # in progress
-        self._task: asyncio.Task[None] | None = None  # that answers it
-        self._counted = False  # it is one of those that the outbox waits for
-        self._answered = False  # but not all was sent
+        self._seen = 0  # bytes of the next head that were already searched for its end
+        self._request: HttpRequest | None = None  # the request in progress
+        self._task: asyncio.Task[None] | None = None  # the task that answers it
+        self._counted = False  # whether `outbox.to_come` counts that task
+        self._answered = False  # the whole answer is written, but maybe not sent
         self._drained: asyncio.Future[None] | None = None
         self.sent = 0
-        self._lingering: asyncio.TimerHandle | None = None  # ends it
+        self._lingering: asyncio.TimerHandle | None = None  # the timer that closes it
         self.paused = self.gave_up = False
 
     @property
@@ -95,8 +97,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_spare(self) -> bool:
-        """It is in no request, or its caller sent more of them ahead and does not read the
-        answer."""
+        """Whether it is idle, or its caller pipelines requests without reading the answer."""
         if self._transport.is_closing():
             return False
         request = self._request
@@ -111,12 +112,12 @@ class Connection(asyncio.Protocol):
         return self._transport.is_closing()
 
     def leave(self) -> None:
-        """End it as soon as its request is answered."""
+        """Close the connection as soon as its request is answered."""
         if self.is_idle:
             self.close()
 
     def close(self) -> None:
-        """End it, once what was written is sent."""
+        """Close the connection after the written data is sent."""
         self._outbox.flush()
         self._transport.close()
 
@@ -124,7 +125,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def give_way(self) -> None:
-        """End it for another."""
+        """Close the connection to make room for another."""
         if self._task is None:
             self.close()
         else:
@@ -135,7 +136,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._ahead = Ahead(self._transport)
-        self.since = self._loop.time()  # of the request, or that there is none
+        self.since = self._loop.time()  # when the request or the idle time began
         owner = self._owner
         self._watch = Watch(
             self, self._transport, read_timeout=owner.read_timeout, longest=owner.longest
@@ -144,7 +145,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._watch.end()
-        del self._watch  # it refers back
+        del self._watch  # breaks a reference cycle
         if self._lingering is not None:
             self._lingering.cancel()
         self._ahead.clear()
@@ -152,7 +153,7 @@ class Connection(asyncio.Protocol):
         self._owner.forget(self)
 
     def eof_received(self) -> None:
-        """A caller that closes its half has left."""
+        """A caller that closes its sending side counts as gone."""
         self._cancel()
 
     def data_received(self, data: bytes) -> None:
@@ -175,7 +176,7 @@ class Connection(asyncio.Protocol):
     # --- one request after the other -------------------------------------------------
 
     def _begin(self) -> None:
-        """Begin with the next request, if its head is there."""
+        """Start the next request if its head is complete."""
         data, at = self._ahead.look()
         if data[at] < 32 and (breaks := breaks_before(data, at)):
             self._ahead.skip(breaks)
@@ -205,7 +206,7 @@ class Connection(asyncio.Protocol):
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            self._count_off()  # a task that has not begun never will
+            self._count_off()  # a task that has not started will never run
 
     async def _answer(self, request: HttpRequest) -> None:
         self._count_off()
@@ -219,7 +220,8 @@ class Connection(asyncio.Protocol):
                 await self.drained()
             whole = True
         except asyncio.CancelledError as cancelled:
-            # Its frames refer to this task: a circle, which would keep the request.
+            # The exception's frames refer to this task: a cycle that would keep the request
+            # alive.
             cancelled.__context__ = None
             raise cancelled.with_traceback(None) from None
         except ConnectionError:
@@ -246,7 +248,8 @@ class Connection(asyncio.Protocol):
                 self._begin()
 
     def _close_late(self, request: HttpRequest | None) -> None:
-        """Where the caller may send more, take it in: else the kernel drops the answer."""
+        """Read and drop what the caller still sends. If data is unread, the kernel resets the
+        connection and drops the answer."""
         if request is not None and request.body.complete:
             request.body.pass_over()
             if not self._ahead.size:
@@ -268,7 +271,7 @@ class Connection(asyncio.Protocol):
         return not self.paused
 
     async def drained(self) -> None:
-        """Wait until the caller has read most of what it was sent."""
+        """Wait until the caller has read most of what was sent."""
         while self.paused:
             self._drained = self._loop.create_future()
             try:

@@ -1,4 +1,4 @@
-"""All connections of one port: not too many, and ended together."""
+"""All connections of one port: limits their number and closes them together."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from router.outbox import Outbox
 
 
 class Connections:
-    """Makes connections, as the loop's `create_server` asks.
+    """Creates connections; a protocol factory for the loop's `create_server`.
 
-    Beyond `most`, the oldest that make no work are closed. The rest is as
-    `ConnectionOwner` says.
+    Above `most` connections, it closes the oldest one that is spare. See `ConnectionOwner` for
+    the other arguments.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Connections:
         self.read_timeout, self.longest = read_timeout, longest
         self.leaving = False
         self._most = most
-        self._open: dict[Connection, None] = {}  # the oldest first
+        self._open: dict[Connection, None] = {}  # oldest first
         self._none_left = asyncio.Event()
         self._none_left.set()
         self._stamp, self._second = "", -1
@@ -65,13 +65,13 @@ class Connections:
         return self._stamp
 
     def leave(self) -> None:
-        """Take no further request; end each connection after the one that it is in."""
+        """Take no further requests. Close each connection after its current request."""
         self.leaving = True
         for connection in list(self._open):
             connection.leave()
 
     async def close(self, patience: float) -> None:
-        """End all. What was written has `patience` seconds to be sent."""
+        """Close all connections. Written data gets `patience` seconds to be sent."""
         self.leaving = True
         for connection in list(self._open):
             connection.close()
@@ -83,7 +83,7 @@ class Connections:
                 connection.abort()
 
     def _make_room(self) -> None:
-        """End the oldest connection that makes no work: at worst the new one."""
+        """Close the oldest spare connection, which may be the new one."""
         for connection in self._open:
             if connection.is_spare:
                 connection.give_way()

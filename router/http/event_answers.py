@@ -1,4 +1,4 @@
-"""Server-sent events as an answer."""
+"""Answers with server-sent events."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from router.http.writing import AnswerWriter
 _STREAM = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # nginx passes each event on at once
+    "X-Accel-Buffering": "no",  # nginx must not buffer the events
 }
 
 
 async def event_stream(request: HttpRequest, events: AsyncGenerator[bytes]) -> None:
-    """Send events as they come. An error before the first has a response of its own."""
+    """Send events as they come. Raises an error that occurs before the first event."""
     async with aclosing(events):
         first = await anext(events)
         writer = AnswerWriter(request, 200, _STREAM)

@@ -1,4 +1,4 @@
-"""The operator's routes at an ingress of a fleet, below `/admin/`."""
+"""The operator's routes on the ingress of a fleet, below `/admin/`."""
 
 from __future__ import annotations
 

@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 
 
 class Headers:
-    """As they came. A name can be there more than once."""
+    """The headers in the order received. A name can occur several times."""
 
     __slots__ = ("_first", "_more")
 
     def __init__(self, *fields: tuple[str, str]) -> None:
         self._first: dict[str, str] = {}
-        self._more: dict[str, list[str]] | None = None  # all values of what is there twice
+        self._more: dict[str, list[str]] | None = None  # all values of each repeated name
         for name, value in fields:
             self.add(name.lower(), value)
 
     def add(self, name: str, value: str) -> None:
-        """`name`: in lower case."""
+        """`name` must be in lower case."""
         if name not in self._first:
             self._first[name] = value
             return
@@ -26,7 +26,7 @@ class Headers:
         self._more.setdefault(name, [self._first[name]]).append(value)
 
     def get(self, name: str, default: str = "") -> str:
-        """The first value."""
+        """Return the first value."""
         return self._first.get(name, default)
 
     def getall(self, name: str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""One request over HTTP, and what is known of it on its way."""
+"""One HTTP request, and what the router learns about it while it is served."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from router.requests.record import Record
 
 
 class Wire(Protocol):
-    """The connection that a request came on."""
+    """The connection of a request."""
 
     @property
     def ends(self) -> bool:
-        """It takes no further request."""
+        """The connection takes no further requests."""
         ...
 
     @property
     def over(self) -> bool:
-        """The caller left, or nothing more is sent to it."""
+        """The caller left, or the connection is closing."""
         ...
 
     @property
     def gave_up(self) -> bool:
-        """It ended because an answer was not read."""
+        """The connection ended because the caller did not read its answer."""
         ...
 
     def send(self, data: bytes) -> bool:
-        """False: the caller reads slower than it is sent to, so wait until it has `drained`.
-        Raises `ConnectionResetError` where the caller left."""
+        """Return False if the caller reads too slowly: then wait for `drained`. Raises
+        `ConnectionResetError` if the caller left."""
         ...
 
     async def drained(self) -> None: ...
 
     def stamp(self) -> str:
-        """The two headers that say when and by what an answer was made."""
+        """The `Date` and `Server` headers of an answer."""
         ...
 
 
 class HttpRequest:
-    """`status`: of the answer's head, once it was sent; 0 before.
+    """`status` is the status of the answer once its head is sent, and 0 before.
 
-    The server adds `always`, the headers of every answer to it; `record`, `caller` (by its API
-    key) and `usage`, which the request counts against.
+    The server sets the other attributes: `always`, the headers that every answer gets;
+    `record`; `caller`, identified by its API key; and `usage`, which the request is charged to.
     """
 
     __slots__ = (
@@ -78,7 +78,7 @@ class HttpRequest:
 
     @property
     def path(self) -> str:
-        """Decoded, without the query."""
+        """The path, decoded and without the query."""
         return self.head.path
 
     @property
@@ -90,6 +90,6 @@ class HttpRequest:
         return self.head.headers.get("content-type").partition(";")[0].strip().lower()
 
     def ask_for_body(self) -> None:
-        """Have a caller send it that waits for that (RFC 9110, 10.1.1)."""
+        """Send `100 Continue` if the caller waits for it (RFC 9110, 10.1.1)."""
         if self.head.modern and self.headers.get("expect").lower() == "100-continue":
             self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Reads what a request brings: API key, Hub token, request id, and its body within bounds."""
+"""Reads the parts of a request: API keys, Hub token, request id, trace, and a bounded body."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from router.side_process import Body
 
 REQUEST_ID = "X-Request-Id"
 _PLAUSIBLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
-_SMALL = 64 * 1024  # bytes; so much of each body always has a place
+_SMALL = 64 * 1024  # bytes; bodies up to this size do not count against the shared limit
 _PIECE = 64 * 1024  # bytes
-_WHOLE = 1024 * 1024  # bytes; one copy of more would hold up the loop
-_LARGE_AT_ONCE = 32  # of the largest, before others are refused
+_WHOLE = 1024 * 1024  # bytes; joining more in one copy would block the event loop
+_LARGE_AT_ONCE = 32  # the shared limit allows this many bodies of the largest size
 
 
 def offered_keys(headers: Headers) -> Iterator[str]:
-    """The keys of a request: `Authorization: Bearer`, or Anthropic's `x-api-key`."""
+    """Yield the request's API keys, from `Authorization: Bearer` or Anthropic's `x-api-key`."""
     for value in headers.getall("authorization"):
         scheme, _, key = value.partition(" ")
         if scheme.lower() == "bearer":
@@ -39,7 +39,7 @@ def offered_keys(headers: Headers) -> Iterator[str]:
 
 
 def hf_token(headers: Headers) -> str | None:
-    """The caller's Hub token, unchecked. Raises `InvalidRequest` for more than one."""
+    """Return the caller's Hub token, unchecked. Raises `InvalidRequest` for more than one."""
     values = headers.getall("x-hf-token")
     if len(values) > 1:
         raise InvalidRequest("`X-HF-Token` is there more than once.", param="X-HF-Token")
@@ -47,14 +47,14 @@ def hf_token(headers: Headers) -> str | None:
 
 
 def trace_of(headers: Headers) -> Trace | None:
-    """The caller's trace, where it tells a valid one."""
-    if PARENT not in headers:  # as a rule
+    """Return the caller's trace, if it sends a valid one."""
+    if PARENT not in headers:  # the usual case
         return None
     return read_trace(headers.getall(PARENT), headers.getall(STATE))
 
 
 def request_id_of(headers: Headers) -> str:
-    """The caller's own id, if it is a plausible one, else a new one."""
+    """Return the caller's own request id if it is well-formed, else a new one."""
     own = headers.get("x-request-id")
     return own if _PLAUSIBLE_ID.fullmatch(own) else new_request_id()
 
@@ -66,8 +66,8 @@ def new_request_id() -> str:
 class BodyReader:
     """Reads bodies of at most `limit` bytes that arrive within `patience` seconds.
 
-    All bodies that arrive at the same time have a bound together as well, because a caller
-    that may send one large body may open many connections.
+    All bodies that are being read share another limit, because a caller may open many
+    connections and send a large body on each.
     """
 
     def __init__(self, limit: int, patience: float) -> None:
@@ -77,11 +77,11 @@ class BodyReader:
         self._steps: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def read_json(self, request: HttpRequest, caller: str) -> Body:
-        """Return the whole body, in pieces where it is long.
+        """Return the whole body, in pieces if it is long.
 
-        Raises `InvalidRequest`, `UnsupportedEncoding`, `BodyTooLarge`, `UploadTimeout` and
-        `QueueFull`. The content type must be JSON by name: that keeps out web pages, which may
-        post anything else to a loopback port without a preflight request.
+        The content type must be JSON. That keeps out web pages: without a preflight request,
+        they may post only other types to a loopback port. Raises `InvalidRequest`,
+        `UnsupportedEncoding`, `BodyTooLarge`, `UploadTimeout` or `QueueFull`.
         """
         if request.content_type != "application/json":
             raise InvalidRequest(
@@ -93,7 +93,7 @@ class BodyReader:
             raise self._too_large()
         request.ask_for_body()
         body = request.body
-        if body.complete and body.waiting <= self._small:  # it came with its head
+        if body.complete and body.waiting <= self._small:  # it arrived together with its head
             return body.take()
         try:
             async with asyncio.timeout(self._patience):
@@ -107,7 +107,7 @@ class BodyReader:
 
     async def _read(self, request: HttpRequest, step: asyncio.Lock) -> Body:
         body, pieces = request.body, list[bytes]()
-        # A chunk can be one byte: a list of these would take 40 times the space.
+        # A chunk can be one byte, and a list of such chunks would take 40 times the space.
         last = bytearray()
         size = held = 0
         try:
@@ -125,7 +125,8 @@ class BodyReader:
                     pieces.append(bytes(last))
                     last.clear()
                 if size > _WHOLE or (body.waiting and body.in_chunks):
-                    # A caller's large bodies, and tiny chunks: one piece in a turn of the loop.
+                    # Read a caller's large bodies and tiny chunks one piece per turn of the
+                    # event loop.
                     async with step:
                         await asyncio.sleep(0)
             return (*pieces, bytes(last)) if size > _WHOLE else b"".join((*pieces, last))

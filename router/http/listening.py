@@ -1,4 +1,4 @@
-"""Why the server can't listen."""
+"""Explains why the server can't listen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from router.config.settings import Settings
 
 
 def cannot_listen(settings: Settings, error: OSError) -> str:
-    """What the log says of it. `asyncio` repeats the address, in a text of its own."""
+    """Return a message for the log. asyncio's own message repeats the address."""
     known = error.errno is not None and error.errno > 0
     reason = os.strerror(error.errno) if known and error.errno else error.strerror or error
     ports = f":{settings.port}"

@@ -1,4 +1,4 @@
-"""Lets the operator in, and nobody else: to metrics, and to what tells of all models."""
+"""Restricts metrics, state and other data about all models to the operator."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from router.http.request_head import RequestHead
 from router.http.sites import Sites
 from router.secrets import Secret, digest_of
 
-_THIS_MACHINE = Sites()  # no host, page or proxy beyond loopback, whatever the settings allow
-# What proxies add, each its own: some tell of the host or the scheme, and not of the caller.
+_THIS_MACHINE = Sites()  # loopback hosts and own pages only, whatever the settings allow
+# Headers that proxies add. Some proxies add only the host or scheme, not the caller's address.
 _PROXIED = (
     "forwarded",
     "x-real-ip",
@@ -43,55 +43,55 @@ _PROXIED_BEGIN = (
 
 
 class OperatorRoutes(Protocol):
-    """Routes that only the operator may use."""
+    """A set of routes that only the operator may use."""
 
     @property
     def label(self) -> str:
-        """What the access log calls them."""
+        """The name of these routes in the access log."""
         ...
 
     @property
     def shows_data(self) -> bool:
-        """False: what they answer is the same for everybody, and holds nothing of the worker.
-        Where there is a key, they need none."""
+        """Whether the answers contain data of the worker. If not, everybody may use these
+        routes where there is an admin key."""
         ...
 
     def has(self, path: str) -> bool:
-        """Whether a path is theirs."""
+        """Whether a path belongs to these routes."""
         ...
 
     async def serve(self, request: HttpRequest) -> HttpAnswer | None:
-        """Answer the operator. None: it was sent already. Raises `RouterError`."""
+        """Answer the operator; None if the answer is already sent. Raises `RouterError`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorGuard:
-    """Lets the operator in.
+    """Decides whether a request comes from the operator.
 
-    With `admin_key`, a caller that sends it as an API key is the operator. Without one, the
-    operator is on this machine: the server listens `on_loopback` alone, and the request
-    comes neither from a web page elsewhere nor through a proxy.
+    With `admin_key`, the operator is the caller that sends it as an API key. Without it, the
+    operator must be on this machine: the server listens on loopback only (`on_loopback`), and
+    the request comes neither from another site's web page nor through a proxy.
     """
 
     admin_key: Secret | None = None
     on_loopback: bool = False
 
     def check(self, head: RequestHead) -> None:
-        """Raises `InvalidApiKey` for a wrong key, and `RouteNotFound` where there is no
-        key: then the operator's routes do not exist for this caller."""
+        """Raises `InvalidApiKey` for a wrong key. Without an admin key, raises `RouteNotFound`
+        unless the request comes from this machine."""
         if self.admin_key is None:
             if not self._is_local(head):
                 raise RouteNotFound("No such route.")
             return
         known = self.admin_key.digest
-        # Every offered key is compared, so that the time tells nothing.
+        # Compare all offered keys, so that the time does not reveal which one matched.
         offered = map(digest_of, offered_keys(head.headers))
         if not sum(hmac.compare_digest(digest, known) for digest in offered):
             raise InvalidApiKey("This is for the operator: send ADMIN_API_KEY as the API key.")
 
     def admits(self, head: RequestHead, routes: OperatorRoutes) -> bool:
-        """False: to this caller, the operator's routes do not exist. Raises `InvalidApiKey`."""
+        """Return False if these routes do not exist for the caller. Raises `InvalidApiKey`."""
         if self.admin_key is not None and not routes.shows_data:
             return True
         try:
@@ -112,5 +112,5 @@ class OperatorGuard:
 
 
 def _is_proxys(name: str) -> bool:
-    """Whether a header says that a proxy has passed the request on."""
+    """Whether a proxy adds this header."""
     return name in _PROXIED or name.startswith(_PROXIED_BEGIN)

@@ -1,4 +1,4 @@
-"""What a connection answers by itself: to what is not HTTP, and after a defect."""
+"""The answers that a connection gives by itself: to invalid HTTP, and after a defect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger("router.http")
 
 
 def refuse(request: HttpRequest, error: RouterError) -> None:
-    """Answer what is not HTTP, and repeat nothing of it: that can be a token."""
+    """Answer invalid HTTP without repeating any of it, because it may contain a token."""
     logger.info("a request that is not valid HTTP (%s)", error.code)
     _tell(request, error)
 

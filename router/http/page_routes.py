@@ -1,4 +1,4 @@
-"""The operator's page, at `/ui/`: static files, which hold no data."""
+"""The operator's page at `/ui/`: static files that contain no data."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _TYPES = {
     "js": "text/javascript",
     "svg": "image/svg+xml",
 }
-# The page runs its own files alone, and asks this server alone. What it shows was written by
-# strangers: no text can become a script, a style or markup.
+# The page runs only its own scripts and connects only to this server. It shows text from
+# strangers, and none of that text can become a script, a style or markup.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -30,13 +30,13 @@ _HEADERS = {
     "Content-Security-Policy": POLICY,
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-cache",  # kept, and asked for again: a new version shows at once
+    "Cache-Control": "no-cache",  # the browser revalidates, so that a new version shows at once
 }
 
 
 @dataclass(frozen=True, slots=True)
 class PageFile:
-    """`tag`: differs between any two contents."""
+    """`tag` is the ETag, a digest of the content."""
 
     content: bytes
     content_type: str
@@ -44,7 +44,7 @@ class PageFile:
 
 
 def read_page(folder: Traversable) -> dict[str, PageFile]:
-    """The files of a folder that a page is made of, by name. Raises `OSError`."""
+    """Read the files of a page, by name. Raises `OSError`."""
     found = {}
     for file in folder.iterdir():
         content_type = _TYPES.get(file.name.rpartition(".")[2])
@@ -62,7 +62,7 @@ class PageRoutes:
     shows_data = False
 
     def __init__(self, files: Mapping[str, PageFile], *, needs_key: bool = False) -> None:
-        """`needs_key`: what the page shows is told only to one with the operator's key."""
+        """`needs_key`: the data that the page shows require the operator's key."""
         self._files = files
         self._headers = {**_HEADERS, **({"Operator-Key": "needed"} if needs_key else {})}
 
@@ -73,7 +73,7 @@ class PageRoutes:
         if request.method not in READ:
             return method_not_allowed(request, *READ)
         if request.path == ROOT:
-            # Relative, for a proxy that serves this below a path of its own.
+            # A relative location also works behind a proxy that adds a path prefix.
             return HttpAnswer(308, {"Location": "ui/"})
         file = self._files.get(request.path.removeprefix(f"{ROOT}/") or _FIRST)
         if file is None:

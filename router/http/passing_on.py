@@ -1,4 +1,4 @@
-"""Sends a response of the service to its caller as it arrives."""
+"""Sends a response of the service to the caller as it arrives."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from router.requests.interfaces import Response
 
 
 async def pass_on(response: Response, request: HttpRequest) -> None:
-    """Raises `RouterError` where there is no answer yet, and `ConnectionError` where it
-    breaks off."""
+    """Raises `RouterError` before the head is sent, and `ConnectionError` if the answer breaks
+    off after that."""
     writer = AnswerWriter(request, response.status, response.headers)
     if response.streams:
         writer.begin_soon()
@@ -20,7 +20,8 @@ async def pass_on(response: Response, request: HttpRequest) -> None:
         writer.forgo()
         if not (request.status and isinstance(error, RouterError)):
             raise
-        # The head is sent, so the answer can only visibly break off.
+        # The head is already sent, so the only way to show the failure is to cut the answer
+        # off.
         request.record.break_off(error.code)
         raise ConnectionResetError(f"the answer broke off: {error.code}") from None
     writer.end()

@@ -1,4 +1,4 @@
-"""The operator's routes for what has happened, below `/admin/`."""
+"""The operator's routes for past events, below `/admin/`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _MODELS, _LOGS = "/admin/models/", "/logs"
 
 
 class PastEvents(Protocol):
-    """What the operator sees of the past."""
+    """Past events that the operator can read."""
 
     async def journal(self) -> bytes:
-        """What happened in the last hour, as JSON."""
+        """The events of the last hour, as JSON."""
         ...
 
     def activity(self) -> bytes:
-        """The requests in progress and the latest that have ended, as JSON."""
+        """The requests in progress and the most recent finished ones, as JSON."""
         ...
 
     def log(self, name: str) -> bytes:
-        """The last lines that a model's engines have printed, as JSON."""
+        """The last output lines of a model's engines, as JSON."""
         ...
 
     def follow_log(self, name: str) -> AsyncGenerator[bytes]:
-        """The same and each line that follows, as server-sent events. Raises `QueueFull`
-        before the first."""
+        """The same lines and each new one, as server-sent events. Raises `QueueFull` before the
+        first event."""
         ...
 
 
@@ -60,6 +60,6 @@ class PastRoutes:
 
 
 def _model_of(path: str) -> str:
-    """Whose log a path means; empty: it is another path."""
+    """The model in the path of a log; "" for any other path."""
     name, slash, last = path.removeprefix(_MODELS).rpartition("/")
     return name if path.startswith(_MODELS) and slash + last == _LOGS else ""

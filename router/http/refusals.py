@@ -1,8 +1,8 @@
-"""Paces refusals: a caller that is refused all the time may not use up the router's CPU.
+"""Rate-limits refusals, so that a caller that is always refused can't use up the CPU.
 
 A refusal costs the router less than a millisecond and the caller nothing, so one caller without
-a key could have all of that core. The first of them go out at once, so that a client with a
-wrong setting is told right away.
+a key could occupy a whole core. The first refusals go out immediately: a client with a wrong
+setting learns it right away.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import asyncio
 
 from cachetools import LRUCache
 
-RATE, BURST = 50.0, 100.0  # refusals a second of one caller; and how many of them at once
-LONGEST = 5.0  # seconds that one is held back
-MOST_HELD = 256  # of one caller; all others are hung up on
+RATE, BURST = 50.0, 100.0  # refusals per second for one caller; how many of them without delay
+LONGEST = 5.0  # seconds of delay for one refusal
+MOST_HELD = 256  # for one caller; above it, the connection is closed
 _CALLERS = 1024
 
 
@@ -21,20 +21,20 @@ class _Pace:
     __slots__ = ("due", "held")
 
     def __init__(self) -> None:
-        self.due = 0.0  # when all refusals so far would be out, at the rate
+        self.due = 0.0  # when all refusals so far would be sent at that rate
         self.held = 0
 
 
 class Refusals:
-    """One for each server. Callers without a key count as one."""
+    """Keeps one rate limit per caller. All callers without a key share one."""
 
     def __init__(self) -> None:
         self._paces: LRUCache[str, _Pace] = LRUCache(_CALLERS)
 
     async def hold(self, caller: str) -> None:
-        """Return when the next refusal of a caller may go out.
+        """Wait until the caller's next refusal may be sent.
 
-        Raises `ConnectionResetError` where too many of them wait already.
+        Raises `ConnectionResetError` if too many of them are already waiting.
         """
         pace = self._paces.setdefault(caller, _Pace())
         now = asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""The body of a request, as it arrives."""
+"""The body of a request as it arrives."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from router.http.chunks import BrokenBody, ChunkReader
 
 
 class RequestBody:
-    """It begins `ahead`. `length` None: in chunks.
+    """Reads a body from the buffer `ahead`. `length` is in bytes; None: it is chunked.
 
-    Chunks are decoded as they are read, some in each turn of the loop: a request that is
-    refused can have a body of a million chunks, at no cost.
+    Chunks are decoded on reading, a limited number per turn of the event loop. So a refused
+    request costs nothing, even if its body has a million chunks.
     """
 
     __slots__ = ("_ahead", "_broken", "_chunks", "_left", "_waiter")
@@ -20,20 +20,20 @@ class RequestBody:
     def __init__(self, length: int | None, ahead: Ahead) -> None:
         self._ahead = ahead
         self._chunks = ChunkReader() if length is None else None
-        self._left = length or 0  # bytes that were not read
+        self._left = length or 0  # unread bytes
         self._waiter: asyncio.Future[None] | None = None
         self._broken = False
 
     @property
     def complete(self) -> bool:
-        """All of it has come; in chunks: and was read."""
+        """Whether the whole body has arrived; if it is chunked, whether it was also read."""
         if self._chunks is not None:
             return self._chunks.complete
         return self._left <= self._ahead.size
 
     @property
     def waiting(self) -> int:
-        """Bytes that have come and were not read."""
+        """Bytes that have arrived and are unread. Counts the chunk framing, too."""
         if self._chunks is not None:
             return 0 if self._chunks.complete else self._ahead.size
         return min(self._left, self._ahead.size)
@@ -43,24 +43,24 @@ class RequestBody:
         return self._chunks is not None
 
     def has_come(self) -> None:
-        """More is `ahead`."""
+        """Note that `ahead` has more data."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def take(self) -> bytes:
-        """All that has come of a body that is not in chunks."""
+        """Return the arrived part of a body that is not chunked."""
         data = self._ahead.take(self._left)
         self._left -= len(data)
         return data
 
     def pass_over(self) -> None:
-        """What nobody has read of a body that has come."""
+        """Skip the unread part of a body that has fully arrived."""
         if self._left:
             self._ahead.skip(self._left)
             self._left = 0
 
     async def read(self) -> bytes:
-        """What has come, once there is some; empty at the end. Raises `BrokenBody`."""
+        """Wait for data and return it; b"" at the end. Raises `BrokenBody`."""
         if self._chunks is not None:
             return await self._read_chunks(self._chunks)
         while self._left and not self._ahead.size:

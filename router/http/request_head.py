@@ -1,7 +1,7 @@
-"""The head of one request, read by the parser that uvicorn has.
+"""Parses the head of one request with httptools, the parser of uvicorn.
 
-The parser sees each head alone and is dropped with it. The end of a head and the body behind
-it are found here, where their bounds are.
+Each head gets its own parser, which never sees the body. This module finds the end of a head
+itself, because that is where the size limits apply.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from router.http.headers import Headers
 
 _END = b"\r\n\r\n"
 _MOST_HEAD = 64 * 1024  # bytes
-_LONGEST_FIELD = 8190  # bytes of one line
+_LONGEST_FIELD = 8190  # bytes per line
 _MOST_FIELDS = 128
-# What can't become a head any more: a caller that speaks another protocol is told at once.
+# Bytes that can't begin or continue a head. A caller with another protocol is refused at once.
 _HOPELESS = re.compile(rb"\A[^A-Z]|(?<!\r)\n|\0")
 _BREAKS = re.compile(rb"[\r\n]+")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
@@ -26,12 +26,12 @@ _VERSIONS = {b" HTTP/1.1": True, b" HTTP/1.0": False}
 
 
 class RequestHead:
-    """What a head says.
+    """The parsed head of a request.
 
     * `target`: as in the request line; `path`: decoded, without the query.
-    * `modern`: HTTP/1.1, else 1.0.
+    * `modern`: HTTP/1.1, not 1.0.
     * `keeps`: the connection may take another request.
-    * `length`: bytes of the body; None: it comes in chunks.
+    * `length`: bytes of the body; None: chunked.
     """
 
     __slots__ = (
@@ -55,13 +55,13 @@ class RequestHead:
 
     @classmethod
     def read(cls, data: bytes) -> RequestHead:
-        """Read a head, whole and alone. Raises `InvalidRequest` and `HeadersTooLarge`."""
+        """Parse exactly one complete head. Raises `InvalidRequest` or `HeadersTooLarge`."""
         head = cls()
         parser = httptools.HttpRequestParser(head)
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # an offer of another protocol, which is not taken up
+            pass  # an offer to upgrade the protocol, which the server ignores
         except httptools.HttpParserError:
             raise not_http() from None
         end = data.index(b"\r\n")
@@ -73,7 +73,7 @@ class RequestHead:
         return head
 
     def query(self, name: str) -> str:
-        """The first value of that name in the query; "": none."""
+        """The first value of this name in the query; "" if there is none."""
         _, _, query = self.target.partition("#")[0].partition("?")
         return parse_qs(query).get(name, [""])[0]
 
@@ -87,7 +87,7 @@ class RequestHead:
             options = {one.strip() for one in said}
             self.keeps = "close" not in options and (self.modern or "keep-alive" in options)
         if "transfer-encoding" in headers:
-            # Anything else, and another server before this one may see another end of the body.
+            # Refuse everything else: a proxy might see another end of the body.
             if headers.get("transfer-encoding").lower() != "chunked" or not self.modern:
                 raise not_http()
             self.length = None
@@ -110,16 +110,16 @@ class RequestHead:
 
 
 def breaks_before(data: bytes, at: int) -> int:
-    """How many bytes of line breaks come first: old clients send them behind a body."""
+    """Count the line breaks before a head, in bytes: old clients send them after a body."""
     found = _BREAKS.match(data, at)
     return found.end() - at if found else 0
 
 
 def end_of_head(data: bytes, at: int, seen: int) -> int:
-    """Where the head ends that begins `at`; 0: it has not come whole.
+    """Return the end of the head that begins at `at`, or 0 if it is incomplete.
 
-    `seen`: how many of its bytes were looked at before. Raises `HeadersTooLarge`, and
-    `InvalidRequest` where it can't become a head any more.
+    `seen` is the number of its bytes that were searched before. Raises `HeadersTooLarge`, or
+    `InvalidRequest` if the bytes can't be part of a head.
     """
     end = data.find(_END, at + max(0, seen - 3), at + _MOST_HEAD + len(_END))
     if end < 0:

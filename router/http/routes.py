@@ -1,4 +1,4 @@
-"""The routes of the port: each finds its answer, or what the service is to answer."""
+"""Maps a request to an answer, or to a response of the service."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from router.secrets import Secret
 HEALTH = ("/ping", "/health")
 _MODELS = "/v1/models"
 
-# An answer; None: it was sent already; or what the service is to answer.
+# An answer; None if it is already sent; or a response of the service.
 Found = HttpAnswer | AbstractAsyncContextManager[Response] | None
 Route = Callable[[HttpRequest], Awaitable[Found]]
 
 
 class Routes:
-    """`on_loopback`: the server listens there alone; found out when it starts."""
+    """`on_loopback`: the server listens only on loopback. The server sets it when it starts."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class Routes:
         routes = self._operators(path)
         if routes is not None and self._guard.admits(request.head, routes):
             if routes.shows_data or self._admin_key is None:
-                # Refusals of the operator don't wait for those of callers without a key.
+                # The operator's refusals must not wait behind those of callers without a key.
                 request.caller = OPERATOR
                 request.record.is_operators(routes.label)
-            else:  # anybody
+            else:  # everybody may use these
                 request.record.is_for_anybody(routes.label)
             return await routes.serve(request)
         caller = request.caller = self._keys.caller(offered_keys(request.headers))
@@ -72,7 +72,8 @@ class Routes:
             return method_not_allowed(request, "POST")
         token = hf_token(request.headers)
         request.usage = self._keys.begin(caller)
-        # Not named here: a body of 32 MiB would be there twice until the answer ends.
+        # Don't name the request: a variable would keep a second copy of a 32 MiB body until the
+        # answer ends.
         return self._service.open(
             Request(
                 path,
@@ -84,18 +85,18 @@ class Routes:
         )
 
     def _operators(self, path: str) -> OperatorRoutes | None:
-        if path in ROUTES:  # as a rule
+        if path in ROUTES:  # the usual case
             return None
         return next((routes for routes in self._operator if routes.has(path)), None)
 
     @property
     def _guard(self) -> OperatorGuard:
-        # With keys, a caller on this machine may be a proxy that says nothing of itself.
+        # With API keys, a caller on this machine may be a proxy that adds no header.
         here = self.on_loopback and not self._keys.needed
         return OperatorGuard(self._admin_key, on_loopback=here)
 
     async def serve_health(self, request: HttpRequest) -> HttpAnswer:
-        """`/ping` as RunPod reads it: 204 starting, 200 ready, 503 leaving."""
+        """`/ping` as RunPod defines it: 204 starting, 200 ready, 503 leaving."""
         if request.path not in HEALTH:
             raise RouteNotFound("Only /ping and /health are here.")
         if request.method not in READ:

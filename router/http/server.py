@@ -31,28 +31,29 @@ from router.secrets import Secret
 
 logger = logging.getLogger("router.http")
 
-_LAST_MOMENT = 1.0  # seconds for a request that was cut off to clean up
-_SLOW_READER = 10.0  # seconds on top of the service's own deadline
+_LAST_MOMENT = 1.0  # seconds for a canceled request to clean up
+_SLOW_READER = 10.0  # seconds beyond the service's own deadline
 
 
 class HttpServer:
-    """Serves `service`.
+    """Serves `service` over HTTP.
 
-    * `keys`: that callers need; by default none.
+    * `keys`: the API keys; by default, callers need none.
     * `max_body`: bytes of one request's body.
-    * `upload_timeout`: seconds for one request's body to arrive.
-    * `request_timeout`: seconds. The service keeps it by itself; here it bounds callers that
+    * `upload_timeout`: seconds for a body to arrive.
+    * `request_timeout`: seconds. The service enforces it itself; here it limits callers that
       read their answer slowly.
-    * `read_timeout`: seconds in which a caller has to read some of its answer.
-    * `max_connections`: beyond it, the oldest that make no work are closed.
-    * `sites`: the hosts and web pages that the operator allows. Where the server listens on
-      loopback is found out at `start`.
-    * `operator`: routes for the operator alone, who has `admin_key`. Without it, the operator
-      is on this machine, if the server listens there alone and callers need no keys either.
-    * `recorder`: keeps and tells what became of each request.
-    * `worker`: by which RunPod's load balancer knows this one; each answer and lists of models
-      say it.
-    * `outbox`: shared with what writes to the engines.
+    * `read_timeout`: seconds within which a caller must read some of its answer.
+    * `max_connections`: above it, the oldest spare connections are closed.
+    * `sites`: the hosts and web pages that the operator allows. `start` finds out whether the
+      server listens on loopback.
+    * `operator`: routes for the operator alone, who has `admin_key`. Without that key, the
+      operator must be on this machine, the server must listen only on loopback, and callers
+      must need no keys.
+    * `recorder`: records and reports the outcome of each request.
+    * `worker`: the worker's id for RunPod's load balancer, which all answers and model lists
+      contain.
+    * `outbox`: shared with the connections to the engines.
     """
 
     def __init__(
@@ -93,8 +94,10 @@ class HttpServer:
         self._cut_off: set[asyncio.Task[Any]] = set()
 
     async def start(self, host: str, port: int, health_port: int | None = None) -> int:
-        """Listen, with `/ping` and `/health` alone on `health_port`. Returns the port
-        (of use where `port` is 0)."""
+        """Start listening. `health_port` serves only `/ping` and `/health`.
+
+        Returns the port, which matters if `port` is 0. Raises `OSError`.
+        """
         listener = await self._listen(self._routes.serve, host, port)
         if health_port not in (None, port):
             try:
@@ -125,7 +128,7 @@ class HttpServer:
         return listener
 
     async def stop(self, patience: float) -> None:
-        """Accept no more; give running requests `patience` seconds; then cut them off."""
+        """Stop accepting connections, wait `patience` seconds, then cancel the requests."""
         for listener in self._listeners:
             listener.close()
         for server in self._servers:
@@ -139,7 +142,7 @@ class HttpServer:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=_LAST_MOMENT)
-        # Answers that are written may still be on their way to slow callers.
+        # Slow callers may not have received their complete answers yet.
         left = max(_LAST_MOMENT, end - now())
         await asyncio.gather(*(server.close(left) for server in self._servers))
         self._recorder.flush()
@@ -176,7 +179,7 @@ class HttpServer:
         return Outcome.NOT_READ if request.wire.gave_up else Outcome.CALLER_LEFT
 
     def _open_record(self, request: HttpRequest) -> Record:
-        """Of known words only: a path or a method can be anything."""
+        """Open a record with known words only: a caller can send any path or method."""
         path = request.path
         route = path if path == DOCUMENT else known_route(path)
         method = request.method if request.method in (*READ, "POST") else "-"
@@ -190,7 +193,7 @@ class HttpServer:
         )
 
     async def _guarded(self, serve: Route, request: HttpRequest) -> HttpAnswer | None:
-        """Every failure before the head becomes an error in the dialect of its route."""
+        """Turn each error that occurs before the head is sent into an error answer."""
         try:
             found = self._admit(request) or await serve(request)
             if found is None or isinstance(found, HttpAnswer):
@@ -199,13 +202,13 @@ class HttpServer:
                 await pass_on(response, request)
             return None
         except RouterError as error:
-            # Without the frames: they hold what has come of the body, while the refusal waits.
+            # Drop the frames: they would hold the received body while the refusal waits.
             refusal = error.with_traceback(None)
             refusal.__context__ = None
         except Exception as defect:
             begun = request.status or request.wire.over
             if begun and isinstance(defect, ConnectionError):
-                raise  # the caller left, or the answer broke off: nobody is left to tell
+                raise  # the caller left or the answer broke off, so there is nobody to answer
             logger.exception("a defect of the router")
             if begun:
                 request.record.break_off(InternalError.code)
@@ -215,9 +218,9 @@ class HttpServer:
         return refused(request, refusal)
 
     def _admit(self, request: HttpRequest) -> HttpAnswer | None:
-        """Let in what no foreign web page sent, and answer browsers that ask first."""
+        """Refuse requests from foreign web pages, and answer CORS preflight requests."""
         head = request.head
-        # RunPod's probes of /ping choose their host by themselves.
+        # RunPod's /ping probes set a Host of their own.
         if self._sites.on_loopback or head.path not in HEALTH:
             self._sites.check_host(head.target, head.headers)
         self._sites.check_page(head.headers)

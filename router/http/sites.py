@@ -1,10 +1,10 @@
-"""Which hosts this server answers for, and which web pages may call it.
+"""Decides which hosts this server answers for, and which web pages may call it.
 
-A port on loopback is open to every page that a browser on this machine shows. The page can
-use a name of its own that leads here (DNS rebinding), and then is of the server's own origin;
-or it can ask across origins, and learn from what it can't read: whether an image loaded, how
-long it took. Browsers say which host and which page a request is of, and nothing that runs
-in a page can change that. Other clients say nothing about pages, and are not affected.
+Every page in a browser on this machine can reach a loopback port. A page can use a domain name
+that resolves to loopback (DNS rebinding), and then counts as the server's own origin. Or it can
+send cross-origin requests and learn something without reading the answers: whether an image
+loaded, and how long it took. Browsers report the host and the page of a request, and scripts in
+a page can't forge that. Other clients do not send these headers and are not affected.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from router.http.headers import Headers
 
 ANY = "*"
 
-# With every answer: it is no page, script or image to be looked at, by any other site.
+# Sent with every answer: other sites must not load it as a page, script or image.
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# `*` covers all headers but this one (Fetch, 3.3.5). Cookies have no meaning here.
+# `*` covers all headers except Authorization (Fetch, 3.3.5). The server uses no cookies.
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST",
     "Access-Control-Allow-Headers": (
@@ -33,17 +33,17 @@ _PREFLIGHT = {
     "Access-Control-Max-Age": "600",
 }
 _EXPOSED = "X-Request-Id, Retry-After, X-Should-Retry"
-_OWN_PAGES = {"same-origin", "none"}  # "none": the address bar
+_OWN_PAGES = {"same-origin", "none"}  # "none": typed into the address bar
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://([^/?#]*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Sites:
-    """What the operator allows.
+    """The hosts and origins that the operator allows.
 
-    * `hosts`: names and addresses, `*.name` for all names below one, or `*`.
+    * `hosts`: names and addresses, `*.name` for all subdomains, or `*`.
     * `origins`: of pages that may call the server; `*` for all.
-    * `on_loopback`: the server listens there alone, so that no other host is meant.
+    * `on_loopback`: the server listens only there, so other hosts must be listed.
     """
 
     hosts: frozenset[str] = frozenset()
@@ -51,12 +51,12 @@ class Sites:
     on_loopback: bool = True
 
     def check_host(self, target: str, headers: Headers) -> None:
-        """Check the host that a request is for; `target` as in the request line.
+        """Check the host of a request. `target` is as in the request line.
 
-        Beyond loopback every host will do unless ALLOWED_HOSTS is set: RunPod's load
-        balancer has its own, and no model is served there because of the place.
+        Beyond loopback, every host is accepted unless ALLOWED_HOSTS is set: RunPod's load
+        balancer uses its own host name, and there a caller gets no rights from its location.
 
-        Raises `InvalidRequest` and `HostNotAllowed`.
+        Raises `InvalidRequest` or `HostNotAllowed`.
         """
         named = list(headers.getall("host"))
         if len(named) > 1:
@@ -66,7 +66,7 @@ class Sites:
         # The host of an absolute URL wins over the header (RFC 9112, 3.2.2).
         if not target.startswith("/") and (absolute := _ABSOLUTE.match(target)):
             named.append(absolute[1])
-        # HTTP/1.0 has requests without a host. No browser sends them.
+        # HTTP/1.0 allows requests without a host. Browsers do not send them.
         for text in named:
             authority = Authority.read(text)
             if authority is None:
@@ -78,7 +78,7 @@ class Sites:
                 )
 
     def check_page(self, headers: Headers) -> None:
-        """Raises `OriginNotAllowed` for a page of another origin that may not call."""
+        """Raises `OriginNotAllowed` for a page of another origin, unless it is listed."""
         if ANY in self.origins:
             return
         if origins := headers.getall("origin"):
@@ -91,8 +91,7 @@ class Sites:
                 raise _foreign()
 
     def listed_origin(self, headers: Headers) -> str | None:
-        """The origin of the page, as written, where CORS_ORIGINS lists it; `*` where all
-        may call."""
+        """The page's origin as written, if CORS_ORIGINS lists it; `*` if it lists `*`."""
         origins = headers.getall("origin") if self.origins else ()
         if len(origins) != 1:
             return None
@@ -101,7 +100,7 @@ class Sites:
         return origins[0] if Origin.read(origins[0]) in self.origins else None
 
     def response_headers(self, headers: Headers) -> Mapping[str, str]:
-        """What every answer to this request says to browsers."""
+        """The headers that every answer to this request has, for browsers."""
         if not self.origins:
             return ALWAYS
         cors = {"Vary": "Origin"}
@@ -111,7 +110,7 @@ class Sites:
         return {**ALWAYS, **cors}
 
     def preflight(self, method: str, headers: Headers) -> Mapping[str, str] | None:
-        """The answer to a browser that asks what a listed page may send; else None."""
+        """The answer to a preflight request from a listed origin; else None."""
         asks = headers.getall("access-control-request-method")
         if method != "OPTIONS" or not asks or self.listed_origin(headers) is None:
             return None
@@ -131,8 +130,8 @@ class Sites:
 
 
 def _is_own(text: str, hosts: Sequence[str]) -> bool:
-    """Whether an origin is that of the server, as the caller knows it. Where a proxy speaks
-    HTTPS for this server, the scheme is not known here, and the port is that scheme's."""
+    """Whether an origin is the server's own, as the caller sees it. A proxy may add HTTPS, so
+    the scheme is taken from the origin, and the default port is that of the scheme."""
     origin = Origin.read(text)
     host = Authority.read(hosts[0]) if len(hosts) == 1 else None
     if origin is None or host is None or origin.scheme not in {"http", "https"}:

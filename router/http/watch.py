@@ -1,4 +1,4 @@
-"""Looks from time to time whether a caller is still there, and reads what it is sent."""
+"""Checks regularly whether a caller is still there and reads its answer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from router.http.reading import Reading, hang_up, has_left, unread
 
 logger = logging.getLogger("router.http")
 
-_KEEP_ALIVE = 75.0  # seconds; also how long the headers of a request may take
-_LOOKS = 8  # at what the other end has read, in the time that it has
-# Seconds, and a number: a silent other end that is gone is noticed within a minute.
+_KEEP_ALIVE = 75.0  # seconds; also the limit for the headers of a request to arrive
+_LOOKS = 8  # checks per `read_timeout`
+# TCP keepalive, in seconds (and a count): notices a silent caller that is gone within a minute.
 _PROBES = {
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 30,
@@ -23,19 +23,19 @@ _PROBES = {
 
 
 class Watched(Protocol):
-    """A connection. `since`: when its request began, or when it had none any more."""
+    """A connection. `since` is when its request began, or when it became idle."""
 
     since: float
     gave_up: bool
 
     @property
     def sent(self) -> int:
-        """Bytes, of all answers."""
+        """Bytes sent, for all answers."""
         ...
 
     @property
     def busy(self) -> bool:
-        """It is in a request."""
+        """Whether a request is in progress."""
         ...
 
     @property
@@ -43,15 +43,18 @@ class Watched(Protocol):
 
     @property
     def held_back(self) -> bool:
-        """Nothing more is read."""
+        """Whether reading is paused."""
         ...
 
     def close(self) -> None: ...
 
 
 class Watch:
-    """`read_timeout`: seconds in which a caller has to read some of its answer; `longest`:
-    seconds for a whole request."""
+    """Closes a connection that stalls or idles.
+
+    `read_timeout`: seconds within which a caller must read some of its answer. `longest`:
+    seconds for a whole request.
+    """
 
     __slots__ = ("_every", "_longest", "_loop", "_reading", "_timer", "_transport", "_watched")
 
@@ -76,7 +79,7 @@ class Watch:
 
     def _look(self) -> None:
         now, watched = self._loop.time(), self._watched
-        if watched.held_back and has_left(self._transport):  # nothing is read, so not its end
+        if watched.held_back and has_left(self._transport):  # asyncio misses the end
             self._transport.abort()
             return
         stalled = self._reading.has_stalled(now, watched.sent, unread(self._transport))

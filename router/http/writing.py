@@ -1,4 +1,4 @@
-"""Writes answers to a connection: whole ones in one piece, others as they are made."""
+"""Writes answers to a connection: complete ones, or piece by piece."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from router.http.http_request import HttpRequest
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _BODILESS = (204, 304)
-_JOINED = 64 * 1024  # bytes; more is not copied to go out with its head
+_JOINED = 64 * 1024  # bytes; a longer body is not copied to join it with its head
 
 
 def send_whole(
     request: HttpRequest, status: int, headers: Mapping[str, str], body: bytes
 ) -> None:
-    """Raises `ConnectionResetError` where the caller left."""
+    """Raises `ConnectionResetError` if the caller left."""
     if status not in _BODILESS:
         headers = {**headers, "Content-Length": str(len(body))}
     head = _head(request, status, headers)
@@ -31,9 +31,9 @@ def send_whole(
 
 
 class AnswerWriter:
-    """Begins an answer and writes it piece by piece, its head with the first.
+    """Writes an answer piece by piece. The head goes out with the first piece.
 
-    Without a length, it goes out in chunks, or ends with the connection.
+    Without a length, the body is chunked, or for HTTP/1.0 ends with the connection.
     """
 
     __slots__ = ("_chunked", "_head", "_left", "_request", "_send", "_status")
@@ -49,14 +49,15 @@ class AnswerWriter:
         if self._chunked:
             headers = {**headers, "Transfer-Encoding": "chunked"}
         elif length is None:
-            request.keeps = False  # only its end ends this body (RFC 9112, 6.3)
+            request.keeps = False  # closing ends the body (RFC 9112, 6.3)
         self._head: bytes | None = _head(request, status, headers)
 
     async def drained(self) -> None:
         await self._request.wire.drained()
 
     def begin_soon(self) -> None:
-        """Send the head in this turn of the loop, with the first piece if that is there."""
+        """Send the head in this turn of the event loop, together with the first piece if there
+        is one."""
         asyncio.get_running_loop().call_soon(self._begin)
 
     def _begin(self) -> None:
@@ -64,11 +65,14 @@ class AnswerWriter:
             self.write(b"")
 
     def forgo(self) -> None:
-        """Send no head any more: another answer takes its place."""
+        """Don't send the head: another answer takes its place."""
         self._head = None
 
     def write(self, data: bytes) -> bool:
-        """False: wait until it has `drained`. Raises `ConnectionResetError`."""
+        """Return False if the caller must first read more (see `drained`).
+
+        Raises `ConnectionResetError` if the caller left or the answer gets too long.
+        """
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         elif self._left >= 0:
@@ -82,7 +86,7 @@ class AnswerWriter:
         return self._send(data)
 
     def end(self) -> None:
-        """Raises `ConnectionResetError` where the answer is not whole."""
+        """Raises `ConnectionResetError` if the answer is incomplete."""
         if self._left > 0:
             raise ConnectionResetError("the answer is shorter than it said")
         if self._head is not None:
@@ -92,7 +96,7 @@ class AnswerWriter:
 
 
 def _head(request: HttpRequest, status: int, headers: Mapping[str, str]) -> bytes:
-    """Raises `ValueError` for a header that would be more than one."""
+    """Raises `ValueError` if a header contains a line break."""
     request.keeps = request.keeps and request.body.complete and not request.wire.ends
     lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}", request.wire.stamp()]
     for name, value in headers.items():
@@ -104,7 +108,7 @@ def _head(request: HttpRequest, status: int, headers: Mapping[str, str]) -> byte
     elif not request.head.modern:
         lines.append("Connection: keep-alive")
     text = "\r\n".join(lines)
-    breaks = len(lines)  # one of them is in the stamp
+    breaks = len(lines)  # the stamp contains one of them
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         raise ValueError("a header of the answer has a line break")
     return f"{text}\r\n\r\n".encode("utf-8", "surrogateescape")
