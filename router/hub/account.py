@@ -1,4 +1,4 @@
-"""Asks the Hub for a token's account, and for the time. For the operator alone."""
+"""Asks the Hub for a token's account and for the time. For the operator only."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _TIMEOUT = 10.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class HubAnswers:
-    """The Hub can be reached, and this is what it says."""
+    """The answer of a Hub that can be reached."""
 
     status: int
-    date: datetime | None  # its clock
-    account: str = ""  # that the token belongs to; empty: none was sent, or it does not tell
-    may_write: bool = False  # the token
+    date: datetime | None  # the Hub's clock
+    account: str = ""  # the token's account; "": no token was sent, or the Hub does not say
+    may_write: bool = False  # whether the token has write access
 
 
 def ask_account(
     endpoint: str, credential: Token | None, *, ca_file: str | None = None
 ) -> HubAnswers:
-    """One question, without redirects: the token goes nowhere else.
+    """Send one request without redirects, so that the token goes only to the Hub.
 
     Raises `HubUnavailable`, with the reason and without the token.
     """

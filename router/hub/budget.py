@@ -1,10 +1,10 @@
-"""How many questions each caller may have the worker ask the Hub.
+"""Limits how many Hub requests each caller may cause.
 
-The Hub counts requests in windows of five minutes: one for each account, and one for all that
-a machine asks without a token. A caller that uses up a shared window takes the Hub from the
-others. So what no engine runs and the operator did not name may use a part of a window only,
-and of that each caller as much as it leaves to the others: one caller alone a half, two a third
-each. A caller that has not asked yet always finds something left.
+The Hub counts requests in windows of five minutes: one per account, and one per machine for
+anonymous requests. A caller that uses up a shared window would deny the Hub to the others.
+Names that no engine serves and that the operator did not list may therefore use only part of a
+window. Each caller may use as much of that part as it leaves free: one caller alone uses up to
+half of it, two use a third each. A new caller always finds some left.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ from router.clock import Clock
 from router.errors import RateLimited
 
 SPAN = 300.0  # seconds, as the Hub counts
-REQUESTS = 500  # in a window without a token; twice as many with one
-UNKNOWN, KNOWN = 0.5, 0.8  # parts of a window for names that are new, and that were seen before
-AT_ONCE = (
-    96  # questions that wait for an answer, of all callers; the client has 128 connections
-)
+REQUESTS = 500  # per window without a token; twice as many with a token
+UNKNOWN, KNOWN = 0.5, 0.8  # parts of a window for new names, and for known ones
+AT_ONCE = 96  # Hub requests in flight, for all callers; the client has 128 connections
 _MAX_WINDOWS = 1024
 
-Digest = str | None  # of an accepted token; None: the window of the machine
+Digest = str | None  # of an accepted token; None: the machine's window
 
 
 @dataclass(eq=False, slots=True)
@@ -35,7 +33,7 @@ class _Asked:
 
 
 class _Window:
-    """The questions of the last five minutes. No more are kept than the window has."""
+    """The requests of the last five minutes, at most as many as the window allows."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -59,7 +57,7 @@ class _Window:
         return asked
 
     def refund(self, asked: _Asked) -> None:
-        if asked in self._asked:  # otherwise its time is over
+        if asked in self._asked:  # otherwise it has expired
             self._asked.remove(asked)
             self._forget(asked)
 
@@ -69,7 +67,7 @@ class _Window:
             del self._by[asked.caller]
 
     def _opens(self, caller: str) -> float:
-        """When something is given back: of the caller's own, if it has used any."""
+        """When this caller may ask again: its own oldest request expires, or else anyone's."""
         own = self._by[caller] > 0
         due = (one.until for one in self._asked)
         mine = (one.until for one in self._asked if one.caller == caller)
@@ -78,7 +76,7 @@ class _Window:
 
 @dataclass(slots=True)
 class _Flights:
-    """Questions that wait for an answer, shared in the same way."""
+    """Limits the Hub requests in flight, with the same sharing rule."""
 
     limit: int
     of: Counter[str] = field(default_factory=Counter)
@@ -96,7 +94,8 @@ class _Flights:
 
 
 class Question:
-    """One question to the Hub: `begin`, `end`, and `refund` where another window had it."""
+    """One request to the Hub. Call `begin` and `end`. Call `refund` if the Hub did not count it
+    in this window."""
 
     def __init__(
         self, window: _Window, flights: _Flights, clock: Clock, caller: str, part: float
@@ -106,7 +105,7 @@ class Question:
         self._asked: _Asked | None = None
 
     def begin(self) -> None:
-        """Raises `RateLimited`, the same whatever the question is about."""
+        """Raises `RateLimited`, with the same text for all models."""
         self._flights.take(self._caller)
         try:
             self._asked = self._window.take(self._caller, self._part, self._clock())
@@ -123,23 +122,23 @@ class Question:
 
 
 class HubBudget:
-    """The windows, and what is asked at the moment."""
+    """All windows, and the Hub requests in flight."""
 
     def __init__(
         self, clock: Clock, *, requests: int = REQUESTS, at_once: int = AT_ONCE
     ) -> None:
-        """`requests`: of the Hub's window without a token."""
+        """`requests`: the size of the Hub's window without a token."""
         self._clock, self._requests = clock, requests
         self._machine = _Window(requests)
         self._of_tokens: LRUCache[str, _Window] = LRUCache(_MAX_WINDOWS)
         self._flights = _Flights(at_once)
 
     def __len__(self) -> int:
-        """How many questions are remembered."""
+        """The number of remembered requests."""
         return sum(map(len, (self._machine, *self._of_tokens.values())))
 
     def question(self, digest: Digest, caller: str, part: float) -> Question:
-        """One of `caller`, that may use `part` of the window."""
+        """A request on behalf of `caller`, which may use `part` of the window."""
         return Question(self._window(digest), self._flights, self._clock, caller, part)
 
     def _window(self, digest: Digest) -> _Window:

@@ -1,8 +1,8 @@
-"""Caches the Hub's answers within the limits of entitlement.
+"""Caches the Hub's answers as long as the entitlement rules allow.
 
-Only answers to anonymous requests are shared, and only between anonymous callers. For a
-caller with a token the Hub is always asked with that token. What one caller learns therefore
-never depends on another caller's requests.
+Only answers to anonymous requests are shared, and only between anonymous callers. For a caller
+with a token, the Hub is always asked with that token. So a caller never learns anything from
+another caller's requests.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from router.hub.singleflight import ANSWER_TTL, MAX_ENTRIES, SingleFlightCache
 from router.models import Access, ModelRef, ResolvedModel
 from router.secrets import Token
 
-PUBLIC_GRACE = 24 * 3600.0  # seconds; for how long a public model is served without the Hub
+PUBLIC_GRACE = 24 * 3600.0  # seconds for which a public model is served without the Hub
 PUBLIC_PATIENCE = 2.0  # seconds that callers of a public model wait for a Hub that hangs
-ACCEPTED_TTL = 3600.0  # seconds for which a token that the Hub accepted names its caller
+ACCEPTED_TTL = 3600.0  # seconds for which an accepted token identifies its caller
 
-_UNPROVEN = "?"  # all callers with tokens that the Hub has not accepted yet
-_MANY = 1024  # entitlements of one token; with each so many, expired ones are removed
+_UNPROVEN = "?"  # stands for all callers with tokens that the Hub has not accepted yet
+_MANY = 1024  # entitlements of one token; at each multiple of this, expired ones are removed
 
 Digest = str | None  # of the caller's token; None: anonymous
-_Entitlement = tuple[Digest, str, str]  # canonical repository, commit
+_Entitlement = tuple[Digest, str, str]  # token digest, canonical repository, commit
 P = ParamSpec("P")
 V = TypeVar("V")
 
@@ -63,7 +63,7 @@ class CachedHub:
         self._hub, self._clock, self._public_patience = hub, clock, public_patience
         self._budget = HubBudget(clock, requests=requests)
         self.accepted: TTLCache[str, bool] = TTLCache(MAX_ENTRIES, ACCEPTED_TTL, timer=clock)
-        # Names and repositories that a token, or nobody's, was told of.
+        # Names and repositories that the Hub has confirmed, by token digest.
         self._seen: TTLCache[tuple[Digest, str], bool] = TTLCache(
             MAX_ENTRIES, public_grace, timer=clock
         )
@@ -73,11 +73,12 @@ class CachedHub:
         self._entitlements: SingleFlightCache[_Entitlement, None] = SingleFlightCache(
             clock, random
         )
-        # Maps a token's digest to the time until which the Hub asked us not to call.
+        # For each token digest, the time until which the Hub asked us not to call.
         self._limited_until: TLRUCache[Digest, float] = TLRUCache(
             MAX_ENTRIES, ttu=lambda _, until, __: until, timer=clock
         )
-        # The keys in `_entitlements` by token, so that a refusal need not search all of them.
+        # The keys of `_entitlements` by token digest, so that a refusal need not search all of
+        # them.
         self._entitlements_of: TTLCache[Digest, set[_Entitlement]] = TTLCache(
             MAX_ENTRIES, ANSWER_TTL, timer=clock
         )
@@ -95,7 +96,8 @@ class CachedHub:
                 raise
             if not isinstance(error, HubLimited) or credential is None:
                 return HubAnswer(seen)
-            # The Hub is not silent: it limits this token. It still tells what is public.
+            # The Hub does answer, but limits this token. Ask anonymously whether the model is
+            # public.
             with suppress(AccessError, FitError):
                 public = (await self.resolve(ref, None, asker)).value
                 if public.access is Access.PUBLIC:
@@ -121,8 +123,8 @@ class CachedHub:
     def invalidate(self) -> None:
         """Drop all cached answers, and don't cache those of running requests.
 
-        Called when the worker was frozen and thawed. What was last seen public stays: its
-        grace is for the times when the Hub can't be asked.
+        Called after the worker was frozen. What was last seen public stays, because its grace
+        period exists for times when the Hub can't be asked.
         """
         self._resolutions.clear()
         self._entitlements.clear()
@@ -179,8 +181,8 @@ class CachedHub:
         )
 
     def _question(self, digest: Digest, asker: Asker, name: str) -> Question | None:
-        """What a question about this name costs; None: nothing, so that what is in use stays
-        so, however much others ask."""
+        """The charge for a request about this name; None if it is free. Models in use are free,
+        so that other callers can't use up the budget for them."""
         seen = (digest, name) in self._seen
         if asker.reserved or (asker.loaded and seen):
             return None
@@ -196,7 +198,7 @@ class CachedHub:
     async def _within_limits(
         self, digest: Digest, call: Callable[P, Awaitable[V]], *args: P.args, **kwargs: P.kwargs
     ) -> V:
-        """Call the Hub, unless it limits this token. Other tokens are not affected."""
+        """Call the Hub unless it currently limits this token. Other tokens are not affected."""
         until = self._limited_until.get(digest)
         if until is not None:
             raise HubLimited(until - self._clock())
@@ -209,14 +211,15 @@ class CachedHub:
 
     def _note_entitlement(self, key: _Entitlement) -> None:
         keys = self._entitlements_of.pop(key[0], set())
-        if keys and not len(keys) % _MANY:  # not for each: all of them may hold
+        if keys and not len(keys) % _MANY:  # rarely: all may be valid
             keys = {other for other in keys if other in self._entitlements}
         keys.add(key)
-        # Inserted anew, so that the set lives as long as its latest entitlement.
+        # Insert it again, so that the set lives as long as its newest entitlement.
         self._entitlements_of[key[0]] = keys
 
     def _note_acceptance(self, digest: Digest, question: Question | None) -> None:
-        """Only now does a token name its caller. The Hub counted it in that token's window."""
+        """A token identifies its caller only after the Hub accepted it. The Hub counted this
+        first request in the token's own window, so the charge is refunded."""
         if digest is None:
             return
         if digest not in self.accepted and question is not None:
@@ -226,8 +229,8 @@ class CachedHub:
     def _note_refusal(
         self, error: RouterError, digest: Digest, repo_id: str, model: ResolvedModel | None
     ) -> None:
-        """A refusal ends this token's entitlements to the model: all of its entitlements if
-        the token itself was refused. It also ends the grace of a model that is not public."""
+        """Drop this token's entitlements to the model, or all of them if the Hub refused the
+        token itself. Also end the grace period of a model that is no longer public."""
         if not isinstance(error, AccessError):
             return
         names = {repo_id.casefold(), model.repo_id.casefold() if model else ""}
@@ -243,6 +246,6 @@ class CachedHub:
 
 
 def _refund_silence(error: RouterError, question: Question | None) -> None:
-    """What the Hub did not answer, it did not count either."""
+    """The Hub did not count a request that it did not answer."""
     if isinstance(error, HubUnavailable) and question is not None:
         question.refund()

@@ -1,9 +1,9 @@
 """An HTTP client for the Hugging Face Hub: resolves names and checks access.
 
-The client is the router's own, because `huggingface_hub`'s calls for this have no timeout and
-may answer from a cache that another caller filled. Its translation of error responses is
-used (`hf_raise_for_status`); its `build_hf_headers` is not, because that sends a blocking
-request to the Hub to detect agents.
+The router has its own client because `huggingface_hub`'s calls for this have no timeout and may
+answer from a cache that another caller filled. The router does use its translation of error
+responses (`hf_raise_for_status`), but not `build_hf_headers`, which sends a blocking request to
+the Hub to detect agents.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from router.repository.adapters import ADAPTER_CONFIG
 from router.secrets import Token
 from router.side_process import Aside
 
-_PATIENCE = 5.0  # seconds for a file that may tell a model's task
-# Each model has one of these. An adapter has the second, and mostly not the first; why it can't
-# be served is told once its files are known.
+_PATIENCE = 5.0  # seconds to read a file that may determine a model's task
+# Each model has one of these. An adapter has the second and usually not the first; a later
+# check of its files explains why it can't be served.
 _EVERY_MODEL_HAS = ("config.json", ADAPTER_CONFIG)
 
 
@@ -51,12 +51,12 @@ class HuggingFaceHub:
     ) -> None:
         """Arguments:
 
-        endpoint    base URL (`HF_ENDPOINT`)
-        ca_file     certificate authorities in place of the usual ones
-        timeout     seconds for one request with its redirects
-        aside       parses long answers, where there is an event loop to be kept free
+            endpoint    base URL (`HF_ENDPOINT`)
+            ca_file     certificate authorities that replace the default ones
+            timeout     seconds for one request with its redirects
+            aside       parses long answers, so that the event loop stays free
 
-        Proxies are taken from the environment.
+        Proxies come from the environment.
         """
         self._endpoint, self._origin = endpoint.rstrip("/"), HubOrigin(endpoint)
         self._timeout, self._aside = timeout, aside
@@ -74,7 +74,7 @@ class HuggingFaceHub:
         )
 
     async def reconnect(self) -> None:
-        """Replace all connections: a freeze of the worker may have cut them silently."""
+        """Replace all connections: a freeze of the worker may have broken them silently."""
         old, self._client = self._client, self._connect()
         await old.aclose()
 
@@ -82,8 +82,8 @@ class HuggingFaceHub:
         await self._client.aclose()
 
     async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
-        """Implements `Hub.resolve`. Reads metadata, which a gated model shows to all, and up to
-        two small files where the task depends on them."""
+        """Implements `Hub.resolve`. Reads the metadata, which a gated model shows to everyone,
+        and up to two small files that determine the task."""
         path = f"/api/models/{quote(ref.repo_id)}"
         if ref.revision is not None:
             path += f"/revision/{quote(ref.revision, safe='')}"
@@ -99,7 +99,7 @@ class HuggingFaceHub:
         return replace(model, task=task.task_of(signs), branch=ref.branch)
 
     async def entitle(self, model: ResolvedModel, credential: Token | None) -> None:
-        """Implements `Hub.entitle`: asks for auth-check, then for a file at this commit.
+        """Implements `Hub.entitle`: calls auth-check, then requests a file at this commit.
 
         auth-check takes no commit, and a mirror may not have it.
         """
@@ -127,7 +127,7 @@ class HuggingFaceHub:
     async def _read(
         self, model: ResolvedModel, name: str, credential: Token | None
     ) -> object | None:
-        """A small JSON file, parsed; None where it can't be read: the model may do without."""
+        """Read a small JSON file. Returns None if that fails, because it is optional."""
         path = f"/{quote(model.repo_id)}/resolve/{quote(model.commit)}/{name}"
         with suppress(httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, ValueError):
             async with asyncio.timeout(min(_PATIENCE, self._timeout)):
@@ -138,12 +138,12 @@ class HuggingFaceHub:
         return None
 
     async def _ask(self, method: str, path: str, credential: Token | None) -> httpx2.Response:
-        """Send a request; follow redirects (of a renamed model) within the Hub's own origin.
+        """Send a request. Follow redirects (of a renamed model) within the Hub's own origin.
 
-        A redirect to another origin is returned as the response, so that the token does not
-        go there. Raises `HubUnavailable`.
+        Returns a redirect to another origin as the response, so that the token does not go
+        there. Raises `HubUnavailable`.
         """
-        # The error is raised outside of `except`: the client's exceptions hold the token.
+        # Raised outside of `except`: the client's exceptions hold the token.
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._follow(method, self._url(path), _headers(credential))
@@ -173,7 +173,7 @@ class HuggingFaceHub:
     async def _send(
         self, method: str, url: httpx2.URL, headers: dict[str, str]
     ) -> httpx2.Response:
-        # Retry once: the Hub may just have closed the kept connection.
+        # Retry once: the Hub may just have closed an idle connection.
         with suppress(httpx2.NetworkError, httpx2.RemoteProtocolError):
             return await self._client.request(method, url, headers=headers)
         return await self._client.request(method, url, headers=headers)

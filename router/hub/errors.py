@@ -1,8 +1,8 @@
 """Translates the Hub's errors into the router's.
 
-`huggingface_hub` 2.x raises exceptions that hold the request, and with it the token. The
-router's own errors don't: raise them outside of the `except` clause, so that they are not
-chained to the original.
+The exceptions of `huggingface_hub` 2.x hold the request, and with it the token. The router's
+errors don't. Raise them outside of the `except` clause, so that they are not chained to the
+original.
 """
 
 from __future__ import annotations
@@ -37,18 +37,17 @@ DEFAULT_RETRY_AFTER = 5.0  # seconds, if the Hub names none
 
 @dataclass(frozen=True, slots=True)
 class HubRequest:
-    """What the Hub was asked, as far as its errors depend on it."""
+    """The parts of a Hub request that its errors depend on."""
 
     endpoint: str
     repo_id: str  # as the caller wrote it, or canonical if that is known
     revision: str | None
     with_token: bool
-    visible: bool = False  # known to be public or gated, so that its existence is no secret
+    visible: bool = False  # known to be public or gated, so its existence is no secret
 
     @property
     def not_found(self) -> ModelNotFound:
-        """The same error for a model that does not exist, one that is private, and one
-        outside of a token's scope."""
+        """The same error for a missing model, a private one, and one out of a token's scope."""
         advice = (
             "this token may not read it: a fine-grained token needs the permission for it"
             if self.with_token
@@ -79,10 +78,10 @@ def hub_error(error: HfHubHTTPError, request: HubRequest) -> RouterError:
 
 
 def _gated(told: str, request: HubRequest) -> ModelGated:
-    """`told` is the Hub's own sentence, the only place where the state of a request stands."""
+    """`told` is the Hub's own message. Only it contains the state of an access request."""
     name, page = request.repo_id, f"{request.endpoint}/{request.repo_id}"
     if not request.with_token:
-        told = ""  # a request for access is an account's
+        told = ""  # an access request belongs to an account
     if "awaiting a review" in told:
         return ModelGated(
             f"The model {name} is gated, and this token's account is awaiting a review of its "

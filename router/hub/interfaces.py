@@ -1,4 +1,4 @@
-"""What the router needs of the Hugging Face Hub."""
+"""The router's interface to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ V = TypeVar("V")
 
 @dataclass(slots=True, eq=False)
 class HubAnswer(Generic[V]):
-    """What the Hub said, and until when it holds, in seconds of the router's clock.
+    """An answer of the Hub, valid until `until`, in seconds of the router's clock.
 
-    The cache that gives an answer keeps it too, and can end it early: the answer then no
-    longer holds for anybody. An answer that no cache keeps has ended from the start.
+    The cache keeps the same object and can end it early, for all who hold it. An answer that no
+    cache keeps is already expired.
     """
 
     value: V
@@ -30,19 +30,19 @@ class HubAnswer(Generic[V]):
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """On whose account the Hub is asked, and how much that may use of what callers share."""
+    """The caller on whose behalf the Hub is asked, and how its request is charged."""
 
-    caller: str = ""  # whose limits; "": all that have no name
-    reserved: bool = False  # the operator named the model, or the caller waits for it already
-    loaded: bool = False  # an engine runs it
-    fresh: bool = False  # an answer that was cached is none
+    caller: str = ""  # the caller to charge; "": shared by all unnamed callers
+    reserved: bool = False  # the operator named the model, or the caller already waits for it
+    loaded: bool = False  # an engine serves it
+    fresh: bool = False  # ignore cached answers
 
 
 ANYBODY = Asker()
 
 
 class Hub(Protocol):
-    """Resolves names and checks access. A credential of None asks anonymously."""
+    """Resolves names and checks access. A credential of None means an anonymous request."""
 
     async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
         """Find the canonical id and the commit.
@@ -66,14 +66,14 @@ class Hub(Protocol):
 
 
 class CachingHub(Protocol):
-    """A `Hub` that keeps its answers for a while.
+    """A `Hub` that caches its answers for a while.
 
-    Raises what `Hub` raises, and `RateLimited` where `asker` has asked too much.
+    Raises what `Hub` raises, and `RateLimited` if `asker` has caused too many Hub requests.
     """
 
     @property
     def accepted(self) -> Container[str]:
-        """The digests of tokens that the Hub has accepted lately, and not refused since."""
+        """The digests of tokens that the Hub accepted recently and has not refused since."""
         ...
 
     async def resolve(

@@ -1,4 +1,4 @@
-"""What was public when the Hub last said so, for the times when it does not answer."""
+"""Remembers what was public when the Hub last said so, for times when it does not answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_RATE_LIMIT = 300.0  # seconds; the Hub counts requests in windows of five mi
 
 
 class LastPublic:
-    """Names as written, and canonical repositories, for `grace` seconds each."""
+    """Remembers names as written, and canonical repositories, for `grace` seconds each."""
 
     def __init__(self, clock: Clock, grace: float) -> None:
         self._clock = clock
@@ -27,7 +27,7 @@ class LastPublic:
         return repo_id in self._repos
 
     def named(self, ref: ModelRef) -> ResolvedModel | None:
-        """What the name meant; it may be public no more."""
+        """The model that the name meant. It may no longer be public."""
         return self._names.get(ref)
 
     def note(self, ref: ModelRef, model: ResolvedModel) -> None:
@@ -41,10 +41,10 @@ class LastPublic:
         self._repos.pop(repo_id, None)
 
     def has_grace(self, repo_id: str, error: HubUnavailable, credential: Token | None) -> bool:
-        """Whether it was seen public so lately that it is served in spite of this `error`.
+        """Whether the model was seen public recently enough to serve it despite this `error`.
 
-        A Hub that limits this machine is not silent, and anyone at the same address can
-        bring that about: then the grace is one of the Hub's own windows.
+        A Hub that rate-limits this machine is not down, and anyone with the same address can
+        cause that. In that case the grace period is only one of the Hub's windows.
         """
         since = self._repos.get(repo_id)
         if since is None or credential is not None or not isinstance(error, HubLimited):

@@ -1,4 +1,4 @@
-"""A Hub that tells how each question to it went."""
+"""A Hub that reports the outcome of each request to it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from router.hub.watch import HubWatch
 from router.models import ModelRef, ResolvedModel
 from router.secrets import Token
 
-# The question, `ok` or the code of its error, and the seconds that it took.
+# Arguments: the kind of request, `ok` or an error code, and the duration in seconds.
 Observe = Callable[[str, str, float], None]
 
 
 class MeasuredHub:
-    """Implements `Hub` on top of another one."""
+    """Implements `Hub` by wrapping another one."""
 
     def __init__(
         self,

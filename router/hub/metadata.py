@@ -1,4 +1,4 @@
-"""Reads what the Hub says of a repository. It may say anything."""
+"""Parses the Hub's metadata of a repository. Its content is untrusted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from router.repository.chat_template import reranks, template_in
 from router.repository.task import Signs, telling
 from router.side_process import Aside, SideProcessDied
 
-# Parsing that takes a millisecond or two. A repository of 100,000 files has 8 MB.
+# Bytes that parse in a millisecond or two. The metadata of 100,000 files has 8 MB.
 _SMALL = 128 * 1024  # bytes
 
 _MOST_NAMES = 64  # of architectures
@@ -24,9 +24,9 @@ Found = tuple[ResolvedModel, Signs]
 
 
 async def read_info(content: bytes, aside: Aside | None) -> Found:
-    """The model at its commit, and what tells its task. Raises `RouterError`.
+    """Return the model at its commit, and the signs of its task. Raises `RouterError`.
 
-    What is large is parsed by `aside`, so that the event loop stays free.
+    `aside` parses large metadata, so that the event loop stays free.
     """
     if aside is None or len(content) <= _SMALL:
         return parse_info(content)
@@ -90,7 +90,7 @@ def _architectures(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _purpose(info: Mapping[str, Any]) -> str | None:
-    """The pipeline tag of the model's card. The Hub itself chooses another with good reason."""
+    """The pipeline tag from the model card, or else the Hub's own "sentence-similarity"."""
     card = info.get("cardData")
     chosen = card.get("pipeline_tag") if isinstance(card, dict) else None
     if isinstance(chosen, str):

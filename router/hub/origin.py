@@ -1,4 +1,4 @@
-"""The Hub's own origin: where a token may go."""
+"""The Hub's own origin, the only place that tokens may go."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import httpx2
 
 
 class HubOrigin:
-    """Scheme, host and port of `HF_ENDPOINT`, which may have a path of its own besides."""
+    """The scheme, host and port of `HF_ENDPOINT`, which may also have a path."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = httpx2.URL(endpoint.rstrip("/"))
 
     def owns(self, url: httpx2.URL) -> bool:
-        """Whether a token may go there. A URL with a user name in it is nobody's: the client
-        would send that name in the token's place."""
+        """Whether a token may go to this URL. URLs with a user name never qualify: the client
+        would send that name in place of the token."""
         return (
             bool(url.scheme and url.host)
             and not url.userinfo
@@ -21,12 +21,12 @@ class HubOrigin:
         )
 
     def is_question(self, url: httpx2.URL) -> bool:
-        """Whether this is one of the Hub's metadata routes; files may lie elsewhere."""
+        """Whether this is one of the Hub's metadata routes. Files may be on another host."""
         return self.owns(url) and url.path.startswith(self._prefix + "/api/")
 
     def brought_home(self, url: httpx2.URL) -> httpx2.URL:
-        """The same path and query on this origin: a mirror passes on the links of the Hub
-        behind it."""
+        """Move a URL to this origin, with the same path and query: a mirror repeats the links
+        of the Hub behind it."""
         target = url.raw_path.decode("ascii")
         prefix = "" if url.path.startswith(self._prefix + "/") else self._prefix
         scheme, host = self._endpoint.scheme, self._endpoint.netloc.decode("ascii")

@@ -1,4 +1,4 @@
-"""Why the Hub can't be reached, in words for the operator."""
+"""Explains to the operator why the Hub can't be reached."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import httpx2
 
 
 def reason_of(error: Exception, timeout: float) -> str:
-    """The kinds of trouble that an operator can do something about. Holds no token."""
+    """Name the causes that an operator can fix. The result contains no token."""
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
         return f"no answer within {timeout:g} s"
     text = str(error)

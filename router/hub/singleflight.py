@@ -1,4 +1,4 @@
-"""A cache that runs one call per key at a time, for all callers that want the result."""
+"""A cache that runs one call per key at a time and shares its result."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from router.hub.interfaces import HubAnswer
 # Seconds for which a result is cached.
 ANSWER_TTL = 60.0  # a success
 REFUSAL_TTL = 10.0  # an `AccessError` or a `FitError`
-# A failure. Callers then don't queue up for a Hub that hangs. Doubled with each failure in a
-# row, up to the maximum.
+# After other failures, callers don't queue up for a Hub that hangs. The time doubles with each
+# failure in a row, up to the maximum.
 UNAVAILABLE_TTL = 2.0
 MAX_UNAVAILABLE_TTL = 30.0
 MAX_ENTRIES = 16_384  # per cache; the least recently used entry goes first
@@ -29,7 +29,7 @@ V = TypeVar("V")
 
 
 class Charge(Protocol):
-    """What a call costs. `begin` may refuse it."""
+    """The cost of a call. `begin` may refuse the call."""
 
     def begin(self) -> None: ...
 
@@ -37,7 +37,7 @@ class Charge(Protocol):
 
 
 class _Answers(TLRUCache[K, HubAnswer[V]]):
-    """Answers until they expire. One that is removed earlier, for lack of space too, ends."""
+    """Answers until they expire. Removing an answer early, even for lack of space, ends it."""
 
     def popitem(self) -> tuple[K, HubAnswer[V]]:
         key, answer = super().popitem()
@@ -56,22 +56,22 @@ class _Answers(TLRUCache[K, HubAnswer[V]]):
 
 
 class SingleFlightCache(Generic[K, V]):
-    """Results and errors by key.
+    """Caches results and errors by key.
 
-    Each call runs in a task of its own, so that a cancelled caller does not cancel the call
-    for the callers that wait with it.
+    Each call runs in its own task, so a canceled caller does not cancel the call for the others
+    that wait for it.
     """
 
     def __init__(self, clock: Clock, random: Callable[[], float]) -> None:
         """`random` returns numbers from 0 to 1. It spreads the retries of failed calls;
-        otherwise all keys would be retried at the moment when the Hub is back."""
+        otherwise all keys would be retried when the Hub comes back."""
         self._clock, self._random = clock, random
         self._entries: _Answers[K, V | RouterError] = _Answers(
             MAX_ENTRIES, ttu=lambda _, answer, __: answer.until, timer=clock
         )
-        self._failures: LRUCache[K, int] = LRUCache(MAX_ENTRIES)  # in a row
+        self._failures: LRUCache[K, int] = LRUCache(MAX_ENTRIES)  # consecutive failures
         self._running: dict[K, asyncio.Task[HubAnswer[V | RouterError]]] = {}
-        # Also those from before `clear`.
+        # Includes the tasks from before `clear`.
         self._tasks: set[asyncio.Task[HubAnswer[V | RouterError]]] = set()
 
     async def get(
@@ -83,11 +83,12 @@ class SingleFlightCache(Generic[K, V]):
         within: float | None = None,
         fresh: bool = False,
     ) -> HubAnswer[V]:
-        """The cached result, or that of a running or new `call`; not the cached one if `fresh`.
+        """Return the cached result, or join or start a call. `fresh` ignores the cache.
 
-        Raises what `call` raises, also from the cache. If `within` seconds pass without a
-        result, raises `HubUnavailable`, and the call goes on; at once if the last call for
-        this key failed. A new call is charged first: what that raises is this caller's alone.
+        Raises what `call` raises, also from the cache. If there is no result within `within`
+        seconds, raises `HubUnavailable`, and the call continues. If the last call for this key
+        failed, raises it at once. A new call is charged first; only its own caller gets the
+        error of `charge.begin`.
         """
         answer = None if fresh else self._entries.get(key)
         if answer is None:
@@ -105,13 +106,13 @@ class SingleFlightCache(Generic[K, V]):
         return key in self._entries
 
     def clear(self) -> None:
-        """Drop all results. A running call still answers its callers, but is not cached."""
+        """Drop all results. A running call still answers its callers but is not cached."""
         self._entries.clear()
         self._failures.clear()
         self._running.clear()
 
     async def close(self) -> None:
-        """Cancel all running calls and wait for them; callers get `HubUnavailable`."""
+        """Cancel all running calls and wait for them. Their callers get `HubUnavailable`."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -126,7 +127,7 @@ class SingleFlightCache(Generic[K, V]):
         task = self._running.get(key)
         if task is None:
             task = self._begin(key, call, charge)
-        # `wait`, because awaiting the task would cancel it together with this caller.
+        # Use `wait`: awaiting the task would cancel it together with this caller.
         done, _ = await asyncio.wait([task], timeout=within)
         if not done:
             raise HubUnavailable("The Hugging Face Hub is slow to answer: try again later.")
@@ -163,16 +164,16 @@ class SingleFlightCache(Generic[K, V]):
         answer = HubAnswer(result, self._clock() + self._ttl(key, result))
         if current:
             self._keep(key, answer)
-        else:  # there was a `clear` meanwhile
+        else:  # `clear` was called meanwhile
             _end(answer)
         return answer
 
     def _keep(self, key: K, answer: HubAnswer[V | RouterError]) -> None:
         if isinstance(answer.value, RouterError):
-            before = self._entries.get(key)  # only if it was asked for a fresh answer
+            before = self._entries.get(key)  # not None only for `fresh`
             known = before is not None and not isinstance(before.value, RouterError)
             if known and not isinstance(answer.value, AccessError | FitError):
-                return  # silence takes back nothing
+                return  # a Hub that does not answer revokes nothing
             self._entries.end(key)
         self._entries[key] = answer
 
@@ -189,15 +190,15 @@ class SingleFlightCache(Generic[K, V]):
 
 
 def _end(answer: HubAnswer[Any]) -> None:
-    """An error keeps its time: it tells the waiting callers when to try again."""
+    """End a success. An error keeps its time, which tells the waiting callers when to retry."""
     if not isinstance(answer.value, RouterError):
         answer.end()
 
 
 def _fresh(error: RouterError, left: float) -> RouterError:
-    """A copy: the traceback of an instance that is raised repeatedly grows forever.
+    """Copy an error: raising the same instance again and again grows its traceback forever.
 
-    `left` is for how many seconds more the error is cached.
+    `left`: seconds for which the error stays cached.
     """
     error, seconds = copy.copy(error), math.ceil(left)
     if isinstance(error, HubLimited):

@@ -1,4 +1,4 @@
-"""Reads a small file of a repository from the Hub itself, and nothing larger."""
+"""Reads a small file of a repository from the Hub itself."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import httpx2
 from router.hub.origin import HubOrigin
 
 MAX_REDIRECTS = 5
-MAX_BYTES = 1 << 16  # what tells a model's task has 1 kB
+MAX_BYTES = 1 << 16  # the files that determine a model's task have 1 kB
 
 
 async def read_small_file(
     client: httpx2.AsyncClient, origin: HubOrigin, url: httpx2.URL, headers: Mapping[str, str]
 ) -> bytes | None:
-    """None: it is larger, or the Hub itself does not hand it out. The token in `headers` goes
-    nowhere else. Raises `httpx2.HTTPError`."""
-    # What was compressed could be a thousand times as large.
+    """Return None if the file is too large or the Hub itself does not serve it. The token in
+    `headers` goes only to `origin`. Raises `httpx2.HTTPError`."""
+    # Decompressed data could be a thousand times as large.
     plain = {**headers, "Accept-Encoding": "identity"}
     for _ in range(MAX_REDIRECTS + 1):
         async with client.stream("GET", url, headers=plain) as response:

@@ -1,4 +1,4 @@
-"""Tells the log when the Hub can't be asked, and when it can again: once each."""
+"""Logs when the Hub becomes unavailable and when it is back, once each."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _CALM = 5.0
 
 
 class HubWatch:
-    """Hears how each question to the Hub went.
+    """Observes the outcome of each request to the Hub.
 
-    `grace`: seconds for which a model that was public is served without the Hub.
+    `grace`: seconds for which a formerly public model is served without the Hub.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class HubWatch:
         self._unavailable_since: float | None = None
         self._answered_at = self._failed_at = float("-inf")
         self._failures = 0  # since the last answer
-        self.unavailable_since: float | None = None  # in seconds since 1970; None: it answers
+        self.unavailable_since: float | None = None  # seconds since 1970; None: it answers
 
     def note(self, error: BaseException | None) -> None:
-        """`error`: None, the Hub's own answer, or what kept it from answering."""
+        """`error`: None for a success, the Hub's refusal, or why it did not answer."""
         if isinstance(error, HubLimited):
-            return  # it answers, and limits one token
+            return  # the Hub answers, and limits one token
         if isinstance(error, HubUnavailable):
             self._failed(error)
         elif error is None or isinstance(error, RouterError):
@@ -71,7 +71,7 @@ class HubWatch:
             self._failures = 0
 
     def _still_works(self) -> str:
-        """Times by this machine's clock, as the log has them."""
+        """What still works without the Hub, with times in UTC as in the log."""
         now = datetime.fromtimestamp(self._wall(), UTC)
         entitled = now + timedelta(seconds=ANSWER_TTL)
         told = (
