@@ -1,7 +1,7 @@
 """Decides whether a caller may use a model, and at which commit.
 
-Every request passes here first. Before it is admitted, nothing is queued, downloaded or
-evicted for it, and nothing is said about the model.
+Every request passes here first. Until it is admitted, the router queues, downloads and evicts
+nothing for it, and tells the caller nothing about the model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from router.hub.interfaces import Asker, CachingHub, HubAnswer
 from router.models import Access, ModelRef, ResolvedModel
 from router.secrets import Token
 
-_MAX_DECISIONS = 16_384  # that are remembered
+_MAX_DECISIONS = 16_384  # remembered at a time
 
 
 class Admission:
@@ -51,16 +51,17 @@ class Admission:
         self._keys = keys or Keyring()
         self._commits = Commits(hub, running)
         self._grants = Grants(self._commits.ask, clock)
-        # Requests that were admitted by what is remembered, and all others.
+        # Counts of requests: admitted by a remembered decision, and all others.
         self.remembered = self.decided = 0
         # By the name as written and the digest of the caller's token, the latest used last.
         self._decisions: OrderedDict[tuple[str | None, str | None], Decision] = OrderedDict()
 
     def caller(self, key: str, token: Token | None) -> str:
-        """Whose limits a request counts against: those of its API key (`key` names it), else
-        of its token, but only once the Hub has accepted that; "": those of all the others.
+        """The caller whose limits a request counts against.
 
-        Anybody can invent tokens: they must not be as many callers.
+        That is the API key's caller (`key`), else the token's digest, but only once the Hub
+        has accepted the token: anybody can invent tokens, and each would be a new caller.
+        "" stands for all other callers together.
         """
         if key or token is None or token.digest not in self._hub.accepted:
             return key
@@ -70,10 +71,10 @@ class Admission:
         """Admit a request of `caller` for the model `name`, or for the default model.
 
         `key` names the caller's API key. Raises:
-            InvalidRequest, InvalidModelId  there is no such name
-            InvalidApiKey                   its key was revoked meanwhile
+            InvalidRequest, InvalidModelId  the name is missing or malformed
+            InvalidApiKey                   the key was revoked meanwhile
             AccessError                     the caller may not use the model
-            RateLimited                     the caller has had the Hub asked too much
+            RateLimited                     the caller caused too many questions to the Hub
             HubUnavailable                  the Hub can't be asked now
         """
         known = self.recall(name, caller, key)
@@ -82,14 +83,14 @@ class Admission:
         self.decided += 1
         configured = self._credentials
         decision = await self._decide(name, caller, key)
-        if self._credentials is not configured:  # the operator's models are others now
+        if self._credentials is not configured:  # the operator's models have changed
             return await self.admit(name, caller, key)
         if self._holds(decision):
             self._remember(name, caller, decision)
         return self._admitted(decision, name, caller, self._keys.models(key))
 
     def recall(self, name: str | None, caller: Token | None, key: str = "") -> Admitted | None:
-        """As `admit`, for what was decided lately and still holds; None: it was not."""
+        """Like `admit`, but only by a remembered decision that still holds; else None."""
         models = self._keys.models(key)
         if models is not None and not models.allow(*self._look_up(name)):
             raise _not_for_key()
@@ -102,11 +103,11 @@ class Admission:
         return self._admitted(decision, name, caller, models)
 
     async def renew(self, admitted: Admitted, caller: Token | None, key: str = "") -> None:
-        """Check again, for a request that has waited. Raises what `admit` raises.
+        """Check a request again that has waited. Raises what `admit` raises.
 
-        The places in the queue limit how much the Hub is asked for these.
+        The length of the queue limits how often this asks the Hub.
         """
-        self._keys.models(key)  # raises where the key was revoked
+        self._keys.models(key)  # raises if the key was revoked
         operator = admitted.operator
         if operator is not None:
             choice = self._credentials.choose(caller, operator, operator.ref)
@@ -118,7 +119,7 @@ class Admission:
         await self._hub.entitle(admitted.model, admitted.download_credential, asker)
 
     async def entitled(self, model: ResolvedModel, caller: Token | None, key: str = "") -> bool:
-        """Whether the caller may use a loaded model, and so may see it in a list."""
+        """Whether the caller may use a loaded model, and therefore see it in a list."""
         models = self._keys.models(key)
         if models is not None and not models.allow(None, ModelRef(model.repo_id)):
             return False
@@ -133,18 +134,18 @@ class Admission:
         return True
 
     def permits(self, operator: OperatorModel, key: str) -> bool:
-        """Whether a caller's key is for this model of the operator's."""
+        """Whether the caller's API key allows this model of the operator."""
         models = self._keys.models(key)
         return models is None or models.allow(operator, operator.ref)
 
     def configure(self, credentials: Credentials) -> None:
-        """Decide by the catalog as it is now, and by other tokens of the operator's."""
+        """Use the operator's new tokens, and the catalog as it is now, from now on."""
         self._credentials = credentials
         self._decisions.clear()
         self._grants.invalidate()
 
     def invalidate(self) -> None:
-        """Check every grant before its next use. Called after the worker was frozen."""
+        """Check every grant again before its next use. For a worker that was frozen."""
         self._grants.invalidate()
 
     async def close(self) -> None:
@@ -162,9 +163,11 @@ class Admission:
         return operator, ModelRef.parse(name) if operator is None else operator.ref
 
     def _holds(self, decision: Decision) -> bool:
-        """Whether `_decide` would decide the same again, without a question to the Hub."""
+        """Whether `_decide` would decide the same now, without asking the Hub."""
         now = self._clock()
-        for answer in decision.answers:  # no generator: each request asks
+        for answer in (
+            decision.answers
+        ):  # a loop: a generator would be slower, and every request runs this
             if now >= answer.until:
                 return False
         newest = decision.newest
@@ -185,7 +188,7 @@ class Admission:
         return Admitted(decision.model, decision.operator, token)
 
     async def _decide(self, name: str | None, caller: Token | None, key: str) -> Decision:
-        """Apply the operator's rules, and ask the Hub."""
+        """Apply the operator's rules and ask the Hub."""
         operator, ref = self._look_up(name)
         if operator is not None and (local := operator.local()) is not None:
             return Decision(local, operator)
@@ -204,12 +207,12 @@ class Admission:
         canonical = ModelRef(resolution.value.repo_id, ref.revision)
         if operator is None and canonical != ref:
             if self._catalog.match(canonical) is not None:
-                # A former name of an operator's model: its entry says which revision.
+                # A former name of an operator's model, whose entry sets the revision.
                 return await self._decide_anew(canonical, caller, key, resolution)
             if not self._allowed.allow(canonical):
                 raise _not_allowed(ref)
             if self._credentials.choose(caller, None, canonical) != choice:
-                # The name now leads to a repository that this token is not meant for.
+                # The name is a former name of a repository that needs another token.
                 return await self._decide_anew(canonical, caller, key, resolution)
         model, entitlement = await self._commits.entitle(
             ref, resolution.value, choice.token, asker
@@ -230,7 +233,7 @@ class Admission:
         key: str,
         resolution: HubAnswer[ResolvedModel],
     ) -> Decision:
-        """Decide about the repository to which, by `resolution`, a former name leads."""
+        """Decide about the repository that a former name now points to, by `resolution`."""
         decision = await self._decide(str(canonical), caller, key)
         return replace(decision, answers=(resolution, *decision.answers))
 
@@ -252,7 +255,7 @@ def _not_allowed(ref: ModelRef) -> ModelNotAllowed:
 
 
 def _asked(name: str | None, decision: Decision) -> ModelRef:
-    """The repository that was decided about, at the revision that was asked for."""
+    """The repository of the decision, at the revision that the caller asked for."""
     revision = ModelRef.parse(name).revision if name and decision.operator is None else None
     return ModelRef(decision.model.repo_id, revision)
 

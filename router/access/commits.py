@@ -1,4 +1,4 @@
-"""The commit of a model that a caller gets by its name."""
+"""Chooses the commit of a model that a caller gets for a name."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from router.secrets import Token
 
 _MAX_NAMES = 4096  # unpinned names with a remembered commit
 
-# Returns the commits of a repository that engines run now.
+# Returns the commits of a repository that have a running engine.
 Running = Callable[[str], set[str]]
 
 
 class Commits:
-    """An unpinned name stays on the commit of its engine for as long as that engine runs and
-    the caller is entitled to it."""
+    """Keeps an unpinned name on its engine's commit while that engine runs and the caller is
+    entitled to that commit."""
 
     def __init__(self, hub: CachingHub, running: Running) -> None:
         self._hub, self._running = hub, running
-        # The commit to which an unpinned name was last resolved for an engine. A commit that
-        # only pinned requests named is never in here: otherwise a pull request's commit
-        # could become the meaning of the plain name.
+        # By repository: the model to which its unpinned name was last resolved. A commit that
+        # only pinned requests named is never in here: otherwise the plain name could come to
+        # mean the commit of a pull request.
         self._chosen: LRUCache[str, ResolvedModel] = LRUCache(_MAX_NAMES)
 
     async def entitle(
@@ -38,9 +38,10 @@ class Commits:
         credential: Token | None,
         asker: Asker,
     ) -> tuple[ResolvedModel, HubAnswer[None]]:
-        """Entitle the caller at the commit that `ref` stands for, and return that commit.
+        """Choose the commit for `ref`, and entitle the caller to it.
 
-        `model` is what `ref` resolves to now. Raises what the Hub says against it.
+        `model` is what `ref` resolves to now. Returns the model at the chosen commit and the
+        entitlement. Raises the Hub's refusal.
         """
         if ref.revision is not None:
             return model, await self._hub.entitle(model, credential, asker)
@@ -56,13 +57,13 @@ class Commits:
     async def ask(
         self, ref: ModelRef, choice: ChosenToken, asker: Asker
     ) -> HubAnswer[ResolvedModel]:
-        """As `entitle`, for what the Hub is asked about now."""
+        """Resolve `ref` at the Hub, then `entitle`. The answer holds while both answers do."""
         resolution = await self._hub.resolve(ref, choice.token, asker)
         model, entitlement = await self.entitle(ref, resolution.value, choice.token, asker)
         return HubAnswer(model, min(resolution.until, entitlement.until))
 
     def keeps(self, model: ResolvedModel, newest: str) -> bool:
-        """Whether an unpinned name, with `newest` on the Hub, still stands for this commit."""
+        """Whether the unpinned name still means this commit, if the Hub has `newest`."""
         chosen = self._chosen.get(model.repo_id)
         if chosen is None or chosen.commit != model.commit:
             return False

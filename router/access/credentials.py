@@ -1,6 +1,6 @@
-"""Chooses the token with which the Hub is asked on behalf of a request.
+"""Chooses the token with which the router asks the Hub on behalf of a request.
 
-A caller with a token     that token, also for the operator's models, and no other
+A caller with a token     only that token, for the operator's models too
 An operator's model       its own `token_env`, else HF_TOKEN, else none; granted
 Any other model           HF_TOKEN if HF_TOKEN_MODELS covers it, else none
 """
@@ -27,7 +27,7 @@ class ChosenToken:
     """The token to ask the Hub with."""
 
     token: Token | None
-    granted: bool = False  # the model stays served if the Hub does not answer
+    granted: bool = False  # the model is still served if the Hub does not answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,18 @@ class Credentials:
     """The worker's own tokens, and the models that each of them may serve."""
 
     worker: Token | None
-    worker_models: Patterns  # that HF_TOKEN serves, besides the operator's models
-    of_models: Mapping[str, Token]  # by the name of their variable
-    reason: str  # why `worker_models` is what it is, for the log
+    worker_models: Patterns  # served with HF_TOKEN, besides the operator's models
+    of_models: Mapping[str, Token]  # by the names of their variables
+    reason: str  # for the log: what set `worker_models`
 
     @classmethod
     def read(
         cls, settings: Settings, catalog: Catalog, environ: Mapping[str, str]
     ) -> Credentials:
-        """Read the settings, and each `token_env` from the environment.
+        """Read the settings and, from the environment, each `token_env`.
 
-        Raises `SettingsError` if a `token_env` is unset or malformed: HF_TOKEN must not
-        replace a token that was meant to be narrower.
+        Raises `SettingsError` if a `token_env` is unset or malformed. HF_TOKEN must not
+        replace it, because the operator chose a token with fewer rights.
         """
         patterns, reason = _worker_models(settings)
         return cls(
@@ -59,10 +59,10 @@ class Credentials:
     def choose(
         self, caller: Token | None, operator: OperatorModel | None, ref: ModelRef | None
     ) -> ChosenToken:
-        """The token for one request; `ref` is None for the operator's local directory.
+        """The token for one request. `ref` is None for the operator's local directory.
 
-        Call it again with the canonical id once that is known: HF_TOKEN_MODELS may cover
-        only the former or only the new name of a renamed repository.
+        Call it again with the canonical id once that is known: HF_TOKEN_MODELS may cover only
+        the old or only the new name of a renamed repository.
         """
         if ref is None:
             # The Hub is not asked about a local directory.
@@ -106,7 +106,7 @@ def _worker_models(settings: Settings) -> tuple[Patterns, str]:
 
 
 def _listens_on_loopback(host: str) -> bool:
-    """Where that is so, `router.http.sites` keeps foreign web pages out."""
+    """Whether only this machine can call; `router.http.sites` then blocks foreign web pages."""
     address = Authority.read(f"[{host}]" if ":" in host else host)
     return address is not None and is_loopback(address.host)
 

@@ -1,4 +1,4 @@
-"""What `Admission` decides, and what it hands out."""
+"""The decisions that `Admission` makes and remembers."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Admitted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A model that a caller may use until one of the Hub's `answers` ends.
+    """A model that a caller may use until one of the Hub's `answers` expires.
 
-    It holds no caller's token: such a token is in memory no longer than its request.
+    It does not hold the caller's token, which must not stay in memory after its request.
     """
 
     model: ResolvedModel
     operator: OperatorModel | None
     answers: tuple[HubAnswer[ResolvedModel] | HubAnswer[None], ...] = ()
-    newest: str | None = None  # the commit that an unpinned name has on the Hub
+    newest: str | None = None  # the Hub's commit of an unpinned name
     with_callers_token: bool = False
-    own_token: Token | None = None  # the worker's, where the caller has none
+    own_token: Token | None = None  # the worker's token, if the caller has none

@@ -1,7 +1,7 @@
-"""The operator's models, as they are served to callers without a token of their own.
+"""Grants: the operator's models, for callers without a token of their own.
 
-A grant is checked once a minute, before it serves. Only a refusal by the Hub withdraws it: it
-stays if the Hub does not answer in time.
+A grant older than a minute is checked before its next use. Only a refusal by the Hub withdraws
+it; if the Hub does not answer in time, the grant stays.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from router.models import ModelRef, ResolvedModel
 _log = logging.getLogger(__name__)
 
 RECHECK = 60.0  # seconds for which a check holds
-AHEAD = 15.0  # seconds before that, a model in use is checked in the background
-PATIENCE = 2.0  # seconds from the start of a check for which requests wait for the Hub
+AHEAD = 15.0  # seconds; a model in use is checked in the background that long before the end
+PATIENCE = 2.0  # seconds; requests wait for a check at most that long after its start
 
 Ask = Callable[[ModelRef, ChosenToken, Asker], Awaitable[HubAnswer[ResolvedModel]]]
 
@@ -30,17 +30,17 @@ _FIRST, _AGAIN = Asker(reserved=True), Asker(reserved=True, fresh=True)
 
 @dataclass(slots=True)
 class _Grant:
-    answer: HubAnswer[ResolvedModel]  # to be checked again once it has ended
-    holds_until: float  # and then before it serves
+    answer: HubAnswer[ResolvedModel]  # when it ends, the next use starts a check
+    holds_until: float  # after that, requests wait for the check
     check: asyncio.Task[None] | None = None
-    began: float = 0.0  # the check, in the event loop's time
+    began: float = 0.0  # start of the check, in the event loop's time
 
     def renew(self, model: ResolvedModel, due: float, until: float) -> None:
         self.answer, self.holds_until = HubAnswer(model, due), until
 
 
 class Grants:
-    """Grants by the operator's names."""
+    """The grants, one for each of the operator's references."""
 
     def __init__(self, ask: Ask, clock: Clock, patience: float = PATIENCE) -> None:
         self._ask, self._clock, self._patience = ask, clock, patience
@@ -48,7 +48,7 @@ class Grants:
         self._checks: set[asyncio.Task[None]] = set()
 
     async def get(self, ref: ModelRef, choice: ChosenToken) -> HubAnswer[ResolvedModel]:
-        """The model. Raises what the Hub says against it."""
+        """The model, checked if need be. Raises the Hub's refusal."""
         grant = self._grants.get(ref)
         if grant is None:
             grant = self._grants[ref] = await self._first(ref, choice)
@@ -57,12 +57,13 @@ class Grants:
         if self._clock() >= grant.holds_until and grant.check is not None:
             waited = asyncio.get_running_loop().time() - grant.began
             await asyncio.wait([grant.check], timeout=max(0.0, self._patience - waited))
-            if self._grants.get(ref) is not grant:  # withdrawn: the Hub's answer says why
+            if self._grants.get(ref) is not grant:  # withdrawn: ask again for the reason
                 return await self.get(ref, choice)
         return grant.answer
 
     def invalidate(self) -> None:
-        """Check every grant before its next use; a check that runs now counts no more."""
+        """Check every grant again before its next use. The result of a running check is
+        ignored."""
         for grant in self._grants.values():
             grant.answer.end()
             grant.holds_until, grant.check = grant.answer.until, None
@@ -91,7 +92,7 @@ class Grants:
         try:
             model = (await self._ask(ref, choice, _AGAIN)).value
         except HubUnavailable as error:
-            # That the Hub does not answer at all is told once (`HubWatch`).
+            # `HubWatch` logs once that the Hub does not answer at all.
             level = logging.WARNING if isinstance(error, HubLimited) else logging.DEBUG
             _log.log(level, "the Hub can't be asked about %s; it is still served", ref)
             due = self._clock() + AHEAD

@@ -1,4 +1,4 @@
-"""The API keys of the HTTP server's callers, and the caller that each key names."""
+"""The API keys of the HTTP server's callers, and which caller each key belongs to."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from router.errors import InvalidApiKey
 from router.secrets import digest_of, flaw_of
 
 _SHOWN = 12  # characters of a digest
-_WORKERS = 64  # others whose names for keys are known at a time
+_WORKERS = 64  # other workers whose labels for keys are cached
 _REVOKED = "The operator has revoked or disabled this API key."
 
 
 class Keyring:
-    """The operator's keys, as digests. Where there are none, every caller is let in, as the
-    same one.
+    """The operator's keys, as digests. Without keys, every request is admitted, all of them
+    as the same caller.
 
-    `keys`: those of API_KEYS. `named`: those of the file; None: there is no file. An empty
-    file lets nobody in.
+    `keys` are those in API_KEYS, `named` those in the keys file, or None without a file. An
+    empty file admits nobody.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class Keyring:
     ) -> None:
         self._digests = frozenset(map(digest_of, keys))
         self._plain = {caller_of(digest_of(key)): sha256_of(key) for key in keys}
-        self._named: dict[str, CallerKey] = {}  # by the caller that each names
+        self._named: dict[str, CallerKey] = {}  # by caller
         self._named_digests: frozenset[str] = frozenset()
         self._by_shown: dict[str, str] = {}
-        self._by_name: dict[str, str] = {}  # the caller of each
+        self._by_name: dict[str, str] = {}  # the caller of each name
         self._usage: dict[str, Usage] = {}  # by the name of the key
         self._clock, self._salt = clock, secrets.token_hex(8)
         self._by_salt = LRUCache[str, Mapping[str, str]](_WORKERS)
@@ -48,7 +48,7 @@ class Keyring:
         self.become(named or ())
 
     def become(self, named: Sequence[CallerKey]) -> None:
-        """Hold these keys of the file from now on. What a name has used stays used."""
+        """Replace the keys of the file. A key that keeps its name keeps its usage."""
         self._named = {one.caller: one for one in named}
         self._named_digests = frozenset(one.digest for one in named)
         self._by_name = {one.name: one.caller for one in named}
@@ -60,7 +60,7 @@ class Keyring:
             self._usage[one.name].limit(one)
 
     def caller(self, offered: Iterable[str]) -> str:
-        """Name the caller by the first key that is right. Raises `InvalidApiKey`."""
+        """The caller of the first valid key; "" if no key is needed. Raises `InvalidApiKey`."""
         if not self.needed:
             return ""
         wrong: list[str] = []
@@ -82,22 +82,24 @@ class Keyring:
         )
 
     def name(self, caller: str) -> str:
-        """What the operator calls this caller; "": nothing."""
+        """The operator's name for this caller; "" if it has none."""
         key = self._named.get(caller)
         return "" if key is None else key.name
 
     def label(self, caller: str) -> str:
-        """What names this caller's key to another worker that has the same keys, in whatever
-        order; "": no key. For the call of that worker alone: a weak key of API_KEYS could be
-        guessed from it."""
+        """A label for the caller's key that another worker with the same keys understands.
+
+        "" if there is no key. Send it only to that worker: a weak key in API_KEYS could be
+        guessed from its label.
+        """
         if name := self.name(caller):
             return f"name {name}"
         key = self._plain.get(caller)
         return f"key {self._salt} {_salted(self._salt, key)}" if key else ""
 
     def labelled(self, label: str) -> str:
-        """The caller whose key another worker named by `label`. Raises `InvalidApiKey` where
-        there is none here."""
+        """The caller for another worker's `label`. Raises `InvalidApiKey` if this worker has
+        no such key."""
         kind, _, text = label.partition(" ")
         salt, _, salted = text.partition(" ")
         found = (
@@ -110,21 +112,21 @@ class Keyring:
         return ""
 
     def name_of_shown(self, shown: str | None) -> str:
-        """The same, by the first characters of a caller, as states show it."""
+        """Like `name`, for the first characters of a caller, as the state shows them."""
         return self._by_shown.get(shown or "", "")
 
     def models(self, caller: str) -> KeyModels | None:
-        """The models that this caller may use; None: all. Raises `InvalidApiKey` where its
-        key was revoked meanwhile."""
+        """The models that this caller may use; None: all. Raises `InvalidApiKey` if its key
+        was revoked meanwhile."""
         key = self._named.get(caller)
         if key is None and (not self.needed or not caller or caller in self._plain):
-            return None  # a job of RunPod's queue comes without a key
+            return None  # for example, a job of RunPod's queue has no key
         if key is None or key.disabled:
             raise InvalidApiKey(_REVOKED)
         return key.models
 
     def begin(self, caller: str) -> Usage | None:
-        """Count a request of this caller until `Usage.end`; None: its key has no limits.
+        """Count a request of this caller until `Usage.end`; None if its key is not named.
         Raises `RateLimited`."""
         key = self._named.get(caller)
         if key is None:
@@ -134,7 +136,7 @@ class Keyring:
         return usage
 
     def _by_their_name(self, salt: str) -> Mapping[str, str]:
-        """The callers of API_KEYS, by what a worker with this salt calls their keys."""
+        """The callers of API_KEYS, by the labels that a worker with this salt gives them."""
         if salt not in self._by_salt:
             self._by_salt[salt] = {
                 _salted(salt, key): caller for caller, key in self._plain.items()
@@ -142,9 +144,9 @@ class Keyring:
         return self._by_salt[salt]
 
     def _found(self, key: str) -> str:
-        """The caller that a key names; "": none."""
-        # The time tells nothing of a key: nobody outside knows the digest of what they send,
-        # which is keyed by a secret of this process.
+        """The caller of a key; "" if the key is unknown."""
+        # The time of a look-up reveals nothing about a key: the digest depends on a secret of
+        # this process, so a caller does not know the digest of the key it sends.
         if self._named_digests:
             named = digest_of(sha256_of(key))
             if named in self._named_digests:
@@ -158,5 +160,5 @@ class Keyring:
 
 
 def _salted(salt: str, key: str) -> str:
-    """A digest of this digest of a key."""
+    """The salted digest of a key's digest."""
     return blake2b(key.encode(), key=salt.encode(), digest_size=16).hexdigest()

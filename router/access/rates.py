@@ -1,7 +1,7 @@
-"""How much a caller's key may do: requests and tokens a minute, and requests at once.
+"""The limits of an API key: requests and tokens per minute, and concurrent requests.
 
-A bucket of our own, because tokens are known after the answer only: libraries for rates refuse
-a cost that goes beyond the limit, where this one has to be charged all the same.
+We have our own token bucket, because the number of tokens is known only after the answer. Rate
+limit libraries refuse a cost above the limit; here it must be charged anyway.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from router.config.caller_keys import CallerKey
 from router.errors import RateLimited
 
 _SECONDS = 60.0
-_ONE = 1 - 1e-6  # of a unit: what floating point leaves of one
+_ONE = 1 - 1e-6  # units; floating point may leave a little less than one
 _SOON = 1.0  # seconds: nobody knows when a request in flight ends
 
 
 class Bucket:
-    """Fills evenly with `per_minute` units a minute, and holds no more than those."""
+    """A token bucket: it gains `per_minute` units a minute and holds no more than that."""
 
     def __init__(self, per_minute: int, clock: Clock) -> None:
         self._limit, self._clock = per_minute, clock
         self._level, self._at = float(per_minute), clock()
 
     def take(self, units: int) -> None:
-        """Also more than there are: then there is a debt."""
+        """Take units. The level may become negative: a debt."""
         self._fill()
         self._level -= units
 
     def wait(self) -> float:
-        """Seconds until there is a unit; 0.0: there is one."""
+        """Seconds until a unit is available; 0.0 if one is."""
         self._fill()
         if self._level >= _ONE:
             return 0.0
         return (1 - self._level) * _SECONDS / self._limit
 
     def resized(self, per_minute: int) -> None:
-        """Hold for another rate from now on. What was taken stays taken."""
+        """Change the rate. The units taken so far stay taken."""
         self._fill()
         self._level += per_minute - self._limit
         self._limit = per_minute
@@ -47,7 +47,7 @@ class Bucket:
 
 
 class Usage:
-    """What one key uses now."""
+    """The current usage of one key."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -57,13 +57,13 @@ class Usage:
         self._in_flight = 0
 
     def limit(self, key: CallerKey) -> None:
-        """Hold it to these limits from now on."""
+        """Apply the limits of `key` from now on."""
         self._requests = self._bucket(self._requests, key.requests)
         self._tokens = self._bucket(self._tokens, key.tokens)
         self._at_once = key.max_concurrency
 
     def begin(self) -> None:
-        """One more request. Raises `RateLimited`, and then nothing is charged."""
+        """Count one more request. Raises `RateLimited`, and then charges nothing."""
         if self._at_once is not None and self._in_flight >= self._at_once:
             raise RateLimited(
                 f"This API key may have {self._at_once} requests in progress at once "
@@ -82,7 +82,7 @@ class Usage:
         self._in_flight += 1
 
     def end(self, tokens: int) -> None:
-        """A request that began is over, and took so many."""
+        """End a request, and charge its tokens."""
         self._in_flight -= 1
         if self._tokens is not None:
             self._tokens.take(tokens)
