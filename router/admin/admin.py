@@ -1,6 +1,6 @@
-"""What the operator sees of a running worker, and can have done.
+"""The operator's view of a running worker, and the operator's commands.
 
-Everything here is for the operator alone: it names private models of callers.
+Everything here is for the operator only, because it names callers' private models.
 """
 
 from __future__ import annotations
@@ -39,10 +39,12 @@ _KEEP_ALIVE = b": nothing new\n\n"
 
 @dataclass(frozen=True, slots=True)
 class EventPace:
-    """Seconds. `gap`: between two states, at least. `refresh`: between two states while a model
-    loads or a request runs, since seconds and bytes move. `quiet`: without a byte, at most.
-    `share`: of the event loop's time, that all states together take as long as `refresh`
-    allows."""
+    """How often a listener gets the state, in seconds.
+
+    At least `gap` between two states; `refresh` while a model loads or a request runs, because
+    times and sizes change; at most `quiet` without a byte. All states together get the `share`
+    of the event loop's time, as far as `refresh` allows.
+    """
 
     gap: float = 0.25
     refresh: float = 2.0
@@ -50,16 +52,18 @@ class EventPace:
     share: float = 0.1
 
     def pause(self, took: float, listeners: int) -> float:
-        """How long each of so many listeners waits after a state that took so long. Where
-        hundreds of models are waited for, states would else take all of the loop's time."""
+        """Seconds that each listener waits after a state that took `took` seconds to write.
+
+        With hundreds of waiting models, states would otherwise take all of the loop's time.
+        """
         return max(self.gap, min(took * listeners / self.share, self.refresh))
 
 
 class Admin:
     """Implements `router.http.admin_routes.Operations`.
 
-    `facts`: what holds for the whole worker now. `leave`: makes it leave, as a signal does.
-    `reload`: reads the operator's models anew. `wall`: seconds since 1970.
+    `facts` returns facts about the whole worker. `leave` makes the worker leave, as a signal
+    does. `reload` reads the operator's models again. `wall` returns seconds since 1970.
     """
 
     def __init__(
@@ -95,12 +99,14 @@ class Admin:
         return self._writer.state(status, self._facts(), usage, now, rates)
 
     async def standing(self) -> list[Metric]:
-        """The worker's condition and its disk, for a scrape."""
+        """Metrics of the worker's condition and its disk."""
         return list(worker_gauges(self._facts(), await self._disk.look()))
 
     async def events(self) -> AsyncGenerator[bytes]:
-        """Server-sent events: each state that follows, what happens, and requests. Ends with
-        the worker, and for a listener that reads too slowly. Raises `QueueFull`."""
+        """Server-sent events: states, timeline entries, and requests.
+
+        Ends when the worker ends, or if the listener reads too slowly. Raises `QueueFull`.
+        """
         if len(self._listeners) >= MOST_LISTENERS:
             raise QueueFull(f"There are {MOST_LISTENERS} listeners already: close one.")
         listener = StateListener()
@@ -142,38 +148,38 @@ class Admin:
                 yield _KEEP_ALIVE
 
     async def load(self, name: str, *, wait: bool) -> bytes:
-        """Load a model as if it were to be preloaded. `wait`: return when it is ready.
+        """Load a model like a preload. With `wait`, return when it is ready.
 
-        Raises `RouterError`: what a request for it, without a token, would get.
+        Raises the `RouterError` that a request for it without a token would get.
         """
         return self._shown({await self._loads.load(name, wait=wait)})
 
     def unload(self, name: str) -> bytes:
-        """Unload what a name means, and return it. Raises `ModelNotFound`."""
+        """Unload the engines that `name` matches; return them. Raises `ModelNotFound`."""
         return self._each("unload", self._meant(name), self._pool.operated.unload)
 
     def pin(self, name: str) -> bytes:
-        """Raises `ModelNotFound`, and `InvalidRequest` where no engine is up or comes."""
+        """Raises `ModelNotFound`, or `InvalidRequest` if no engine runs or starts."""
         up = [one for one in self._meant(name) if one.state.claims]
         if not up:
             raise InvalidRequest("This model has no engine: load it first.")
         return self._each("pin", up, self._pool.operated.pin)
 
     def unpin(self, name: str) -> bytes:
-        """Raises `ModelNotFound`, and `InvalidRequest` where the models file pins it."""
+        """Raises `ModelNotFound`, or `InvalidRequest` if the models file pins the model."""
         meant = self._meant(name)
         if any(one.spec.pinned for one in meant):
             raise InvalidRequest("MODELS_CONFIG pins this model: it can only be unloaded.")
         return self._each("unpin", meant, self._pool.operated.unpin)
 
     def known(self, name: str) -> str:
-        """The repository of a model that a state shows, by any of its names; else nothing."""
+        """The repository of a model in the state, by any of its names; "" if there is none."""
         shown = self._pool.view.report().report.engines
         meant = self._names.meant(name, (one.spec for one in shown))
         return meant[0].model.repo_id if meant else ""
 
     async def reload(self) -> bytes:
-        """Read the models file anew. Raises `InvalidRequest`, and then nothing has changed."""
+        """Read the models file again. Raises `InvalidRequest`, and then changes nothing."""
         _log.info("the operator says: reload")
         done = await self._reload()
         for model in done.new:
@@ -194,12 +200,12 @@ class Admin:
         )
 
     async def hang_up(self) -> None:
-        """Reload, for a signal. A file that is wrong is told in the log."""
+        """Reload, for a signal. If a file is wrong, the log says so."""
         with suppress(InvalidRequest):
             await self.reload()
 
     def drain(self) -> None:
-        """Let the worker leave after its requests in flight."""
+        """Make the worker leave after its requests in flight."""
         _log.info("the operator says: drain")
         self._leave()
 
@@ -223,7 +229,7 @@ class Admin:
         return self._shown(keys)
 
     def _shown(self, keys: Collection[EngineKey]) -> bytes:
-        """These engines, as a state shows them now."""
+        """These engines as JSON, as the state shows them now."""
         status = self._pool.view.report()
         shift = self._wall() - status.report.now
         engines = [one for one in status.report.engines if one.key in keys]
@@ -231,7 +237,7 @@ class Admin:
         return to_json({"ids": sorted({id_of(key) for key in keys}), "engines": shown})
 
     async def close(self) -> None:
-        """No engine is left: send the last state to all listeners, and no more."""
+        """Send the last state to all listeners and end their streams. No engine is left."""
         self._closed = True
         for listener in self._listeners:
             listener.wake()

@@ -1,4 +1,4 @@
-"""How full the disk is, measured now and then: that reads many small files."""
+"""Measures how full the disk is, and only now and then: each time reads many small files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from router.downloads.disk import DiskUsage
 
 _log = logging.getLogger(__name__)
 
-OLD = 30.0  # seconds until it is measured again
-PATIENCE = 1.0  # seconds for which a state waits for it
+OLD = 30.0  # seconds until the disk is measured again
+PATIENCE = 1.0  # seconds; a state waits that long for a measurement
 
 
 class DiskMeter:
@@ -23,7 +23,7 @@ class DiskMeter:
         self._task: asyncio.Task[None] | None = None
 
     async def look(self) -> DiskUsage | None:
-        """The latest measurement; None where there is none yet, or the disk can't be read."""
+        """The latest measurement; None if there is none yet or the disk can't be read."""
         if self._clock() - self._measured_at >= OLD and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._look())
         if self._task is not None:

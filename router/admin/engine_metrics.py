@@ -26,18 +26,18 @@ class ScrapedEngine:
     key: Secret  # the engine's own
 
 
-# Returns what an engine says at this address, with this key, in at most so many bytes; None if
-# it does not.
+# Takes a URL, the engine's key, and the most bytes to read. Returns the text, or None if there
+# is no usable answer.
 Read = Callable[[str, Secret, int], Awaitable[str | None]]
 
 
 def has_metrics(flags: Iterable[str]) -> bool:
-    """Whether an engine with these flags has metrics. SGLang takes underscores for dashes."""
+    """Whether these flags turn on metrics. SGLang accepts underscores for dashes."""
     return any(flag.replace("_", "-") == _FLAG for flag in flags)
 
 
 class EngineMetrics:
-    """`targets` names the engines to ask, and `read` asks one."""
+    """Reads the metrics of the engines in `targets`, each with `read`."""
 
     def __init__(
         self, targets: Callable[[], Iterable[ScrapedEngine]], read: Read, within: float = WITHIN
@@ -56,7 +56,7 @@ class EngineMetrics:
                 task.cancel()
         texts = [(tasks[task].label, _text_of(task)) for task in done]
         said = [(label, text) for label, text in texts if text]
-        # A megabyte takes most of a second to parse, which requests would wait for.
+        # In a thread: a megabyte takes most of a second to parse, and requests would wait.
         return await asyncio.to_thread(lambda: list(merged(said)))
 
     async def _ask(self, one: ScrapedEngine) -> str | None:
@@ -70,12 +70,12 @@ def _text_of(task: asyncio.Future[str | None]) -> str | None:
 
 
 def merged(texts: Iterable[tuple[str, str]]) -> Iterator[Metric]:
-    """The families of several engines as one of each name. Text that is none is left out."""
+    """Merge the metric families of several engines by name. Skips text that is malformed."""
     families: dict[str, Metric] = {}
     for label, text in texts:
         try:
             found = list(text_string_to_metric_families(text))
-        except (ValueError, LookupError):  # the parser's, where a line breaks off
+        except (ValueError, LookupError):  # the parser raises these for a cut line
             continue
         for family in found:
             known = families.get(family.name)

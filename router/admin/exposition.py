@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 class Exposition:
     """Implements `router.http.metrics_routes.Scraped`.
 
-    `collectors`: their `collect` takes what it tells at once; what it returns may be read in a
-    thread. `versions`: of what runs here. `awaited`: what has to be waited for.
+    `collectors`: `collect` must take its values at once; a thread may read what it returns.
+    `versions`: of the software that runs here. `awaited`: metrics that take time to read.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Exposition:
         """The metrics now."""
         awaited = await asyncio.gather(*(one() for one in self._awaited))
         taken = [*(one.collect() for one in self._collectors), *awaited]
-        # Series of 200 models take a tenth of a second, which requests would wait for.
+        # In a thread: the series of 200 models take a tenth of a second.
         return await asyncio.to_thread(_text, chain(*taken))
 
 

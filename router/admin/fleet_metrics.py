@@ -1,4 +1,4 @@
-"""What an ingress of a fleet counts and knows of its replicas: docs/ray.md lists it."""
+"""The metrics of a fleet's ingress; docs/ray.md lists them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from router.admin.series import Counts
 
 @dataclass(frozen=True, slots=True)
 class ReplicaLoad:
-    """Requests at a replica, of all ingresses."""
+    """The requests of all ingresses at one replica."""
 
     replica: str
     in_flight: int
@@ -21,7 +21,7 @@ class ReplicaLoad:
 
 
 class FleetMetrics:
-    """Implements `prometheus_client`'s `Collector`. `replicas`: those that answer now."""
+    """Implements `prometheus_client`'s `Collector`. `replicas` returns those that answer."""
 
     def __init__(self, replicas: Callable[[], Iterable[ReplicaLoad]]) -> None:
         self._replicas = replicas
@@ -36,7 +36,7 @@ class FleetMetrics:
         self._routed.add((reason,))
 
     def collect(self) -> list[Metric]:
-        """What is known now, also where it is read later, and in a thread."""
+        """A snapshot of the values, which a thread may read later."""
         return [*self._routed.families(), *self._known()]
 
     def _known(self) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""What stands in the pool at the moment of a scrape: engines, memory, queues."""
+"""Gauges of the pool at the moment of a scrape: engines, memory, queues."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from router.scheduler.report import EngineReport
 
 
 class PoolGauges:
-    """Implements `prometheus_client`'s `Collector`. `label` names models."""
+    """Implements `prometheus_client`'s `Collector`. `label` returns a model's label."""
 
     def __init__(
         self,
@@ -21,11 +21,11 @@ class PoolGauges:
         downloaded: Callable[[], int],
         label: Callable[[str], str],
     ) -> None:
-        """`downloaded`: bytes so far."""
+        """`downloaded` returns the bytes downloaded so far."""
         self._status, self._downloaded, self._label = status, downloaded, label
 
     def collect(self) -> list[Metric]:
-        """What stands now, also where it is read later, and in a thread."""
+        """A snapshot of the values, which a thread may read later."""
         return list(self._families())
 
     def _families(self) -> Iterator[Metric]:
@@ -86,7 +86,7 @@ class PoolGauges:
             yield family
 
     def _phases(self, status: PoolStatus) -> dict[tuple[str, str], float]:
-        """Of several engines of a model, those of the slowest."""
+        """Seconds by model and phase; of several engines of a model, the slowest counts."""
         found: dict[tuple[str, str], float] = {}
         for one in status.report.engines:
             for phase, seconds in status.phases.get(one.generation, {}).items():
@@ -95,7 +95,7 @@ class PoolGauges:
         return found
 
     def _failures(self, engines: tuple[EngineReport, ...]) -> dict[str, int]:
-        """Of several engines of a model, those of the worst."""
+        """Failures by model; of several engines of a model, the worst counts."""
         found: dict[str, int] = {}
         for one in engines:
             if one.failures:

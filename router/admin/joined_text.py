@@ -1,4 +1,4 @@
-"""Joins the metrics of several workers to one text, each with a label that says whose it is."""
+"""Joins the metrics of several workers into one text, each with a label for its worker."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ class _Family:
 
 
 def joined_text(label: str, texts: Iterable[tuple[str, str]]) -> str:
-    """`texts`: of Prometheus's format as `Exposition` writes it, each with the label's value,
-    which needs no escapes. Nothing is parsed: that takes a second for each megabyte."""
+    """Join texts in Prometheus's format, as `Exposition` writes it.
+
+    `texts` are pairs of a value for `label`, which needs no escapes, and a text. The texts are
+    not parsed, because that takes a second for each megabyte.
+    """
     families: dict[str, _Family] = {}
     for value, text in texts:
         own = f'{label}="{value}"'

@@ -1,17 +1,17 @@
-"""JSON for the operator, of whatever is to be shown."""
+"""Writes JSON for the operator from untrusted content."""
 
 from __future__ import annotations
 
 import orjson
 
-_LARGEST = 1 << 63  # of a number that `orjson` writes
+_LARGEST = 1 << 63  # limit of the numbers that `orjson` writes
 
 
 def to_json(content: object) -> bytes:
     """`content` as JSON in one line.
 
-    Engines, repositories and the Hub have a say in what is shown. `orjson` refuses halves of
-    characters and numbers of more than 64 bits, and one of them may not hide all else.
+    Parts of it come from engines, repositories and the Hub. `orjson` refuses lone surrogates
+    and numbers of more than 64 bits; a single one of them must not hide everything else.
     """
     try:
         return orjson.dumps(content)

@@ -21,7 +21,7 @@ class LastHour:
         self._kept.extend(happenings(now, event, decided))
 
     def since(self, now: float) -> Sequence[Happening]:
-        """Those of the last hour, the latest last. `now`: by the pool's clock."""
+        """The happenings of the last hour, the latest last. `now` is by the pool's clock."""
         while self._kept and self._kept[0].at < now - KEPT:
             self._kept.popleft()
         return tuple(self._kept)

@@ -1,4 +1,4 @@
-"""What one listener has not been sent yet: whether the state has changed, and what happened."""
+"""Keeps for one listener what it has not been sent yet: happenings, and a state change."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from router.admin.timeline import Happening, happenings
 from router.scheduler import actions, events
 
-MOST = 256  # happenings that may wait to be read
+MOST = 256  # happenings kept for a listener
 
 
 class ListenerTooSlow(Exception):
-    """It has not read what happened, and would miss some of it."""
+    """The listener has missed happenings, because it reads too slowly."""
 
 
 class StateListener:
-    """Hears of the pool's events. What it keeps is bounded."""
+    """Collects the pool's events for one listener, up to `MOST`."""
 
     def __init__(self) -> None:
         self._happened: deque[Happening] = deque()
@@ -35,7 +35,7 @@ class StateListener:
             self._happened.clear()
 
     def wake(self) -> None:
-        """There is something to look at besides the pool's events."""
+        """Note a change besides the pool's events."""
         self._changed.set()
 
     def take(self) -> list[Happening]:
@@ -48,7 +48,7 @@ class StateListener:
         return happened
 
     async def changed(self, within: float) -> bool:
-        """Whether anything happens within so many seconds, or has since the last `take`."""
+        """Whether something changed since the last `take`, or does `within` seconds."""
         try:
             async with asyncio.timeout(within):
                 await self._changed.wait()

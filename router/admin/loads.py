@@ -1,4 +1,4 @@
-"""Models that the operator has loaded without a request."""
+"""Loads models for the operator, without a request."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _log = logging.getLogger(__name__)
 
 
 class Loader(Protocol):
-    """What this needs of the service."""
+    """The part of the request service used here."""
 
     def to_load(self, name: str) -> Awaitable[Loadable]:
-        """Raises `RouterError`."""
+        """Find the model that `name` means. Raises `RouterError`."""
         ...
 
     def load(self, what: Loadable) -> Awaitable[None]:
@@ -28,14 +28,14 @@ class Loader(Protocol):
 
 
 class Loads:
-    """The loads that are under way, one for each engine. They go on though nobody waits."""
+    """The loads in progress, one for each engine. They continue even if nobody waits."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
         self._tasks: dict[EngineKey, asyncio.Task[RouterError | None]] = {}
 
     async def load(self, name: str, *, wait: bool) -> EngineKey:
-        """Load a model; return once that is under way or, to `wait`, done.
+        """Load a model. Returns once the load has begun or, with `wait`, once it is done.
 
         Raises `RouterError`.
         """
@@ -47,7 +47,7 @@ class Loads:
             task = asyncio.get_running_loop().create_task(self._load(what))
             self._tasks[key] = task
             task.add_done_callback(lambda _: self._tasks.pop(key, None))
-        # Where nobody waits: until it is in the queue.
+        # Without `wait`, this still lets the task run until it is in the queue.
         await asyncio.wait({task}, timeout=None if wait else 0)
         if wait and (error := task.result()) is not None:
             raise error

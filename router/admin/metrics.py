@@ -1,7 +1,7 @@
-"""What the worker counts, for the operator's Prometheus: docs/observability.md lists it.
+"""The worker's counters, for the operator's Prometheus; docs/observability.md lists them.
 
-Requests, events of the pool and questions to the Hub are counted as they happen, which costs
-little; what stands at a moment is read when it is asked for (`router/admin/gauges.py`).
+Requests, events of the pool and questions to the Hub are counted as they happen, which is
+cheap. Gauges are read at each scrape (`router/admin/gauges.py`).
 """
 
 from __future__ import annotations
@@ -94,22 +94,22 @@ class Metrics:
         self._times = (self._queue, self._load, self._first, self._total, self._hub_times)
 
     def collect(self) -> Iterator[Metric]:
-        """What is counted now, also where it is read later, and in a thread."""
+        """A snapshot of the values, which a thread may read later."""
         return chain.from_iterable(
             [series.families() for series in (*self._counts, *self._times)]
         )
 
     def name_operators(self, models: Iterable[str]) -> None:
-        """The operator lists these models, from now on."""
+        """Set the operator's models; they keep their own series from now on."""
         self._models.name_operators(models)
 
     def label(self, model: str) -> str:
-        """How a model is called here: by its name, or as one of the others."""
+        """The label of a model: its name, or `other`."""
         return self._models.known(model)
 
     def request(self, record: Record) -> None:
-        """A request has ended."""
-        # What the operator does to a model is no use of it.
+        """Count a request that has ended."""
+        # An operator's command does not count as use of the model.
         model = self._models.of("" if record.caller == OPERATOR else record.model)
         self._requests.add((record.transport, record.route, model, record.outcome))
         if not model:
@@ -132,14 +132,14 @@ class Metrics:
             self._retries.add(only, record.attempts - 1)
 
     def pool(self, _now: float, event: events.Event, done: Sequence[actions.Action]) -> None:
-        """Something happened in the pool."""
+        """Count an event of the pool and the actions that it caused."""
         self._event(event)
         for action in done:
             if type(action) is actions.Stop:
                 self._stop(action)
 
     def hub(self, question: str, outcome: str, seconds: float) -> None:
-        """The Hub was asked. `outcome`: `ok`, or an error's code."""
+        """Count a question to the Hub. `outcome` is `ok` or an error's code."""
         self._hub.add((question, outcome))
         self._hub_times.add((question,), seconds)
 

@@ -1,4 +1,4 @@
-"""What the operator calls models, and which engines a name means."""
+"""The operator's names for models, and the engines that a name matches."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from router.models import EngineKey, EngineSpec, ModelRef
 
 
 def id_of(key: EngineKey) -> str:
-    """Names an engine's model and commit, in states and in routes."""
+    """The id of an engine's model and commit, in states and in routes."""
     return f"{key.repo_id}@{key.commit}"
 
 
 def entry_of(catalog: Catalog, spec: EngineSpec) -> OperatorModel | None:
-    """The operator's entry for which an engine was started; None: there is none any more."""
+    """The operator's entry for an engine's model; None if it is gone."""
     model = spec.model
     if model.path is not None:
         return catalog.lookup(model.repo_id)
@@ -28,7 +28,7 @@ class Names:
         self._catalog = catalog
 
     def listed(self) -> list[dict[str, Any]]:
-        """The operator's models, up or not."""
+        """The operator's models, with or without an engine."""
         return [
             {
                 "name": one.name,
@@ -42,12 +42,12 @@ class Names:
         ]
 
     def of(self, spec: EngineSpec) -> list[str]:
-        """The names that the operator gave a model."""
+        """The operator's names for an engine's model."""
         entry = self._entry(spec) if spec.listed else None
         return list(entry.aliases) if entry else []
 
     def repository(self, name: str) -> str:
-        """What an alias, or `org/name` with a commit or without, is the name of."""
+        """The repository that a name means: an alias, `org/name`, or `org/name@commit`."""
         repo_id = name.partition("@")[0]
         entry = self._catalog.lookup(name) or self._catalog.lookup(repo_id)
         return entry.ref.repo_id if entry is not None and entry.ref is not None else repo_id
@@ -56,8 +56,11 @@ class Names:
         return entry_of(self._catalog, spec)
 
     def meant(self, name: str, specs: Iterable[EngineSpec]) -> list[EngineSpec]:
-        """Those of `specs` that a name means: an alias, `org/name` for all its commits, or
-        `org/name@` with a branch, a tag or a commit, which may be cut short."""
+        """The `specs` that a name matches.
+
+        A name is an alias, `org/name` for all commits, or `org/name@` with a branch, a tag, or
+        a commit or its first characters.
+        """
         entry = self._catalog.lookup(name)
         repo_id, _, revision = name.partition("@")
         return [
@@ -68,7 +71,7 @@ class Names:
         ]
 
 
-_SHORTEST = 7  # characters of a commit that may stand for all of it
+_SHORTEST = 7  # characters of an abbreviated commit
 
 
 def _fits(spec: EngineSpec, revision: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the operator sees of the past: the last hour, the latest requests, engines' output."""
+"""The operator's view of the past: the last hour, the latest requests, engines' output."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from router.clock import Clock
 from router.errors import QueueFull
 from router.pool.engine_log import EngineLog
 
-_QUIET = 10.0  # seconds without a byte, at most
+_QUIET = 10.0  # seconds; the longest silence of a stream
 _KEEP_ALIVE = b": nothing new\n\n"
-MOST_READERS = 32  # that follow logs
+MOST_READERS = 32  # streams that follow logs
 
 
 class Past:
     """Implements `router.http.past_routes.PastEvents`.
 
-    `clock`: the pool's. `wall`: seconds since 1970.
+    `clock` is the pool's. `wall` returns seconds since 1970.
     """
 
     def __init__(
@@ -45,11 +45,10 @@ class Past:
         self._readers = 0
 
     async def journal(self) -> bytes:
-        """What happened in the last hour, the latest last, as JSON."""
+        """The happenings of the last hour, the latest last, as JSON."""
         now = self._clock()
         shift, happened = self._wall() - now, self._journal.since(now)
-        # To look 2000 long texts through for secrets takes half a second, which requests
-        # would wait for.
+        # In a thread: redacting secrets in 2000 long texts takes half a second.
         return await asyncio.to_thread(self._told, happened, shift)
 
     def _told(self, happened: Sequence[Happening], shift: float) -> bytes:
@@ -64,7 +63,7 @@ class Past:
         return to_json({"lines": self._log.lines(self._names.repository(name))})
 
     async def follow_log(self, name: str) -> AsyncGenerator[bytes]:
-        """Server-sent events: the last lines, and then each that follows.
+        """Server-sent events: the last lines, then each new line.
 
         Raises `QueueFull`.
         """

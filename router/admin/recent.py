@@ -1,4 +1,4 @@
-"""The latest requests, and those in progress, as the operator is shown them."""
+"""The latest requests and those in progress, as JSON for the operator."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from router.requests.record import Record
 
 Json = dict[str, Any]
 
-MOST = 250  # requests of a kind in one event: of a busier worker, the latest
-RATED_OVER = 60.0  # seconds, for tokens a second
+MOST = 250  # requests in progress, and ended ones, in one event; only the latest are sent
+RATED_OVER = 60.0  # seconds over which tokens per second are averaged
 
 
 class RecentRequests:
@@ -23,12 +23,15 @@ class RecentRequests:
         self._activity = activity
 
     def everything(self) -> Json:
-        """All that is kept: `running`, and `ended`, the latest first."""
+        """All known requests: `running`, and `ended` with the latest first."""
         return {"running": _fields(self._running()), "ended": _fields(self._activity.ended)}
 
     def tokens_a_second(self, now: float) -> Mapping[str, float]:
-        """By model, what its engines have generated for the requests that ended in the last
-        minute. `now`: since 1970. Where more ended than are kept: in the time of those."""
+        """Generated tokens per second, by model, from the requests that ended within a minute.
+
+        `now` is in seconds since 1970. If more requests ended than are kept, the average is
+        over the time since the oldest kept one ended.
+        """
         tokens: Counter[str] = Counter()
         ended, over = self._activity.ended, RATED_OVER
         for one in ended:
@@ -50,21 +53,23 @@ class RecentRequests:
                 waking.cancel()
 
     def _running(self) -> list[Record]:
-        """The latest last. Those that only look at the worker are left out."""
+        """The requests in progress, the latest last, without those that only watch."""
         return [one for one in self._activity.running if not one.watches]
 
 
 class RequestNews:
-    """What one listener has not been told of yet."""
+    """Finds the requests that one listener has not seen yet."""
 
     def __init__(self, activity: Activity, running: Callable[[], list[Record]]) -> None:
         self._activity, self._running = activity, running
         self._told = activity.total
-        self.runs = False  # some were in progress when it was told last
+        self.runs = False  # whether the last news had requests in progress
 
     def news(self) -> Json | None:
-        """As `everything`, with those alone that have ended since; None if nothing has
-        changed."""
+        """Like `everything`, but with only the requests that ended since the last call.
+
+        None if nothing has changed.
+        """
         fresh = min(self._activity.total - self._told, MOST)
         running = self._running()[-MOST:]
         if not (fresh or running or self.runs):

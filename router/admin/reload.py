@@ -1,4 +1,4 @@
-"""The operator's models and the callers' keys, read anew while the worker runs."""
+"""Reloads the operator's models and the callers' keys while the worker runs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _RESTART = "restart the worker to use it"
 
 
 class ModelsRead(Protocol):
-    """What is read anew."""
+    """The configuration that a reload reads."""
 
     @property
     def catalog(self) -> Catalog: ...
 
     @property
     def gpus(self) -> int:
-        """How many the largest engine spans."""
+        """The number of GPUs that the largest engine spans."""
         ...
 
     @property
@@ -44,24 +44,27 @@ C = TypeVar("C", bound=ModelsRead)
 
 
 class Engines(Protocol):
-    """What this needs of the pool."""
+    """The part of the pool used here."""
 
     def listed(self) -> list[EngineSpec]:
-        """The operator's models that are up, come, or have a process."""
+        """The operator's models whose engine runs, starts, or has a process."""
         ...
 
     def unload(self, key: EngineKey) -> None: ...
 
     def rule(self, ruled: Callable[[EngineSpec], EngineSpec]) -> list[EngineKey]:
-        """Have all engines kept to other rules. Returns those that leave because of these."""
+        """Apply new rules to all engines. Returns those that are unloaded because of them."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """`unloaded`: engines of models that are gone or have changed, or that may no longer be
-    loaded together. `new`: models that are to be preloaded, and were not listed so before.
-    `sources`: what was read."""
+    """The result of a reload.
+
+    * `unloaded`: engines whose models are gone or changed, or may no longer be loaded together.
+    * `new`: models to preload that were not listed like this before.
+    * `sources`: the files that were read.
+    """
 
     unloaded: tuple[EngineKey, ...]
     new: tuple[OperatorModel, ...]
@@ -69,9 +72,10 @@ class Reloaded:
 
 
 class Reload(Generic[C]):
-    """Takes on a new configuration as a whole, or nothing of it.
+    """Applies a new configuration as a whole or not at all.
 
-    `read` may take long, and runs in a thread. `apply` puts what was read in place, at once.
+    `read` may take long and runs in a thread. `apply` puts the new configuration in place
+    without waiting.
     """
 
     def __init__(
@@ -87,7 +91,7 @@ class Reload(Generic[C]):
         self._turn = asyncio.Lock()
 
     async def __call__(self) -> Reloaded:
-        """Raises `InvalidRequest`, with the reason, and then nothing has changed."""
+        """Reload. Raises `InvalidRequest` with the reason, and then changes nothing."""
         async with self._turn:
             try:
                 read = await asyncio.to_thread(self._read)
@@ -97,7 +101,7 @@ class Reload(Generic[C]):
                     _log.error("not reloaded: %s", problem)
                 told = "\n".join(("Nothing has changed.", *error.problems))
                 raise InvalidRequest(told) from None
-            except Exception:  # noqa: BLE001 - no file is a reason for a worker to end
+            except Exception:  # noqa: BLE001 - a bad file must not end the worker
                 _log.exception("not reloaded: the router failed to read the files")
                 told = "Nothing has changed: the files can't be read. The log says why."
                 raise InvalidRequest(told) from None
@@ -117,13 +121,13 @@ class Reload(Generic[C]):
         return Reloaded(leave, new, read.sources)
 
     def _check(self, read: C) -> None:
-        """Raises `SettingsError` for what takes a new process."""
+        """Raise `SettingsError` for a change that needs a restart."""
         if read.gpus > self._gpus:
             raise SettingsMistakes(
                 [f"a model needs {read.gpus} GPUs, more than any did at the start: {_RESTART}"]
             )
         if not self._secrets.issuperset(read.secrets):
-            # Logs and states hide the secrets that were known at the start.
+            # Logs and states redact only the secrets that were known at the start.
             raise SettingsMistakes([f"a `token_env` was not named at the start: {_RESTART}"])
 
     def _stale(self, before: Catalog, after: Catalog) -> Iterator[EngineKey]:
@@ -134,18 +138,18 @@ class Reload(Generic[C]):
 
 
 def _new(before: Catalog, after: Catalog) -> Iterator[OperatorModel]:
-    """The models that are to be preloaded now."""
+    """The models to preload that are new or changed."""
     old = {_settings(one) for one in before.models if one.preload}
     return (one for one in after.models if one.preload and _settings(one) not in old)
 
 
 def _ruled(catalog: Catalog, spec: EngineSpec) -> EngineSpec:
-    """An engine's spec with the rules that the catalog has for it."""
+    """An engine's spec with the catalog's current rules for it."""
     entry = entry_of(catalog, spec) if spec.listed else None
     return spec if entry is None else spec.ruled_as(entry)
 
 
 def _settings(entry: OperatorModel) -> OperatorModel:
-    """What its engine depends on."""
+    """The part of the entry that its engine depends on."""
     aliases = entry.aliases[:1] if entry.ref is None else ()
     return replace(unruled(entry), aliases=aliases, preload=False)

@@ -1,4 +1,4 @@
-"""What is known of all requests at the moment of a scrape, with engines here or elsewhere."""
+"""Metrics of all requests at the moment of a scrape, for a worker or an ingress."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class RequestGauges:
     def __init__(
         self, in_progress: Callable[[], int], admissions: Callable[[], tuple[int, int]]
     ) -> None:
-        """`admissions`: those from memory, and those that had to be decided."""
+        """`admissions` counts those by a remembered decision, and all others."""
         self._in_progress, self._admissions = in_progress, admissions
 
     def collect(self) -> list[Metric]:
-        """What stands now, also where it is read later, and in a thread."""
+        """A snapshot of the values, which a thread may read later."""
         running = GaugeMetricFamily(
             "router_requests_in_progress",
             "Requests that have not ended.",

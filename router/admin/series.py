@@ -1,7 +1,7 @@
-"""Counters and histograms that cost a dictionary's look-up, and forget no count.
+"""Counters and histograms that cost a dictionary lookup and never lose a count.
 
-`prometheus_client` only writes them out: its own take a lock for each increment, and a series
-that is removed takes its count along.
+`prometheus_client` only formats them. Its own counters take a lock for each increment, and lose
+the count of a series that is removed.
 """
 
 from __future__ import annotations
@@ -15,26 +15,28 @@ from operator import add
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
 OTHER = "other"
-MODELS = 200  # that have series of their own
+MODELS = 200  # models with their own series, besides the operator's
 
 Labels = tuple[str, ...]
 
 
 class _ByModel:
-    """Finds the labels of one model without a look at those of all others: a caller that goes
-    from model to model takes a name's series away with each request."""
+    """Finds the labels of one model without a scan of all labels.
+
+    A caller that asks for one new model after another drops a model's series with each request.
+    """
 
     def __init__(self, names: Labels) -> None:
         self._at = names.index("model") if "model" in names else None
         self._known: dict[str, list[Labels]] = {}
 
     def note(self, labels: Labels) -> None:
-        """These are new."""
+        """Add new labels."""
         if self._at is not None:
             self._known.setdefault(labels[self._at], []).append(labels)
 
     def take(self, model: str) -> Iterator[tuple[Labels, Labels]]:
-        """The labels of a model, which are forgotten here, each with those of `OTHER`."""
+        """Remove the labels of a model; yield each with its labels for `OTHER`."""
         if self._at is not None and model != OTHER:
             for labels in self._known.pop(model, ()):
                 yield labels, (*labels[: self._at], OTHER, *labels[self._at + 1 :])
@@ -55,12 +57,12 @@ class Counts:
         self._values[labels] = (value or 0) + amount
 
     def drop(self, model: str) -> None:
-        """Move the counts of a model to `OTHER`, and add up what meets there."""
+        """Add the counts of a model to those of `OTHER`, and remove its series."""
         for labels, other in self._models.take(model):
             self.add(other, self._values.pop(labels))
 
     def families(self) -> Iterator[CounterMetricFamily]:
-        """What is counted now, also where it is read later, and in a thread."""
+        """A snapshot of the values, which a thread may read later."""
         values = tuple(self._values.items())
 
         def written() -> Iterator[CounterMetricFamily]:
@@ -73,14 +75,15 @@ class Counts:
 
 
 class Times:
-    """One histogram of seconds, by labels. `bounds`: of its buckets, without the last one."""
+    """One histogram of seconds, by labels. `bounds` are the buckets' upper bounds, but not the
+    last one, +Inf."""
 
     def __init__(
         self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]
     ) -> None:
         self._name, self._text, self.labels = name, text, tuple(labels)
         self._bounds = tuple(bounds)
-        # By bucket, not added up; and in the last place the sum, so that one look-up finds all.
+        # Counts by bucket, not cumulative; then the sum, so that one lookup finds everything.
         self._values: dict[Labels, list[float]] = {}
         self._models = _ByModel(self.labels)
 
@@ -92,13 +95,13 @@ class Times:
         values[-1] += seconds
 
     def drop(self, model: str) -> None:
-        """As `Counts.drop`."""
+        """Like `Counts.drop`."""
         for labels, other in self._models.take(model):
             known = self._values.get(other) or self._none_yet(other)
             known[:] = map(add, known, self._values.pop(labels))
 
     def families(self) -> Iterator[HistogramMetricFamily]:
-        """As `Counts.families`."""
+        """Like `Counts.families`."""
         kept = [(labels, tuple(values)) for labels, values in self._values.items()]
 
         def written() -> Iterator[HistogramMetricFamily]:
@@ -119,26 +122,31 @@ class Times:
 
 
 class ModelLabels:
-    """The models that have series of their own: the operator's, and the latest others. Their
-    number is bounded, because callers choose them; all others are one, `other`."""
+    """The models with their own series: the operator's, and the most recent others.
+
+    The number of others is bounded, because callers choose them. The rest share the label
+    `other`.
+    """
 
     def __init__(self, dropped: Callable[[str], None], most: int = MODELS) -> None:
         """`dropped` is called with each model that loses its series."""
         self._dropped, self._most = dropped, most
         self._names: OrderedDict[str, None] = OrderedDict()
         self._operators: frozenset[str] = frozenset()  # in lower case
-        self._listed: set[str] = set()  # the labels of those that were used
+        self._listed: set[str] = set()  # labels of the operator's models in use
 
     def name_operators(self, models: Iterable[str]) -> None:
-        """These have series of their own from now on, however many others there are. What was
-        listed before, and is no more, is one of the others."""
+        """Set the operator's models, which always have their own series.
+
+        A model that is no longer listed counts as one of the others.
+        """
         self._operators = frozenset(map(str.lower, models))
         before, self._listed = self._listed, set()
         for model in sorted(before):
             self.of(model)
 
     def of(self, model: str) -> str:
-        """The label of a model that is used now. "" is no model."""
+        """The label of a model, which counts as used now. "" is no model."""
         if not model:
             return model
         if model in self._names:
@@ -155,6 +163,6 @@ class ModelLabels:
         return model
 
     def known(self, model: str) -> str:
-        """The label of a model, without calling it used."""
+        """The label of a model, without counting it as used."""
         known = model in self._names or model.lower() in self._operators
         return model if known else OTHER

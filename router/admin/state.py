@@ -24,15 +24,17 @@ from router.scheduler.track import LastFailure, LastStart
 Json = dict[str, Any]
 Redact = Callable[[str], str]
 
-_LONGEST_TEXT = 2000  # characters of a failure's reason
+_LONGEST_TEXT = 2000  # characters
 _CALLER = re.compile(rf"(?<=\bcaller )[0-9a-f]{{{DIGEST_SHOWN}}}\b")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
-    """What holds for the whole worker. `max_queue`: requests that may wait; `max_loaded`:
-    engines, None for as many as fit; `hub_unavailable_since`, None: the Hub can be asked, as
-    far as is known. Times are seconds since 1970."""
+    """Facts about the whole worker. Times are seconds since 1970.
+
+    At most `max_queue` requests wait and `max_loaded` engines are up (None: as many as fit).
+    `hub_unavailable_since` is None unless the Hub is known to be unavailable.
+    """
 
     started_at: float
     ready: bool
@@ -43,8 +45,8 @@ class WorkerFacts:
 
 
 class StateWriter:
-    """Writes states. `redact` removes what looks like a secret from the texts of engines.
-    `key_name`: what the operator calls a caller's key; "": nothing."""
+    """Writes states. `redact` removes what looks like a secret from the texts of engines;
+    `key_name` returns the operator's name for a caller's key, or ""."""
 
     def __init__(
         self, names: Names, redact: Redact, key_name: Callable[[str | None], str] = lambda _: ""
@@ -59,7 +61,8 @@ class StateWriter:
         now: float,
         rates: Mapping[str, float] = MappingProxyType({}),
     ) -> Json:
-        """`now`: since 1970, when `status` was taken. `rates`: tokens a second, by model."""
+        """The whole state. `now`: when `status` was taken, in seconds since 1970. `rates`:
+        tokens per second, by model."""
         report = status.report
         shift = now - report.now
         engines = [
@@ -87,7 +90,7 @@ class StateWriter:
         }
 
     def happening(self, one: Happening, shift: float) -> Json:
-        """A line of the timeline. `shift`: from the pool's clock to seconds since 1970."""
+        """An entry of the timeline. `shift` turns the pool's time into seconds since 1970."""
         return {
             "at": _Times(shift)(one.at),
             "what": one.what,
@@ -104,7 +107,7 @@ class StateWriter:
         return {"requests": one.requests, "callers": callers, "more_callers": one.more_callers}
 
     def _text(self, text: str) -> str:
-        """The end of a text, where the cause stands. It names callers as a state does."""
+        """The end of a text, because it has the cause, with the names of callers' keys."""
         named = _CALLER.sub(lambda found: self._key_name(found[0]) or found[0], text)
         return self._redact(named)[-_LONGEST_TEXT:]
 
@@ -161,7 +164,7 @@ class StateWriter:
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """From the pool's clock to seconds since 1970."""
+    """Turns the pool's times into seconds since 1970."""
 
     shift: float
 

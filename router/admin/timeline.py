@@ -1,6 +1,6 @@
-"""What happens to engines, as lines of a timeline.
+"""Turns the pool's events and actions into entries of a timeline.
 
-One line says what happened to which model and when. Requests have none: there may be
+An entry says what happened to which model, and when. Requests have no entries: there may be
 thousands a second.
 """
 
@@ -30,8 +30,11 @@ _CAUSES = frozenset(map(str, Cause))
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """`at`: by the pool's clock. `key` is None where it is about the whole worker.
-    `generation` is None for a download. `text`: more, for the operator."""
+    """An entry of the timeline.
+
+    `at` is by the pool's clock. `key` is None if the entry is about the whole worker.
+    `generation` is None for a download. `text` has details for the operator.
+    """
 
     at: float
     what: str
@@ -43,7 +46,7 @@ class Happening:
 def happenings(
     now: float, event: events.Event, decided: Sequence[actions.Action]
 ) -> Iterator[Happening]:
-    """What an event tells, and what is done because of it."""
+    """The entries for an event and for the actions that it caused."""
     if (what := _TOLD.get(type(event))) is not None:
         key, generation = getattr(event, "key", None), getattr(event, "generation", None)
         text = event.error.message if isinstance(event, events.FetchFailed) else ""

@@ -1,4 +1,4 @@
-"""What holds for the whole worker at the moment of a scrape: its condition, its disk."""
+"""Gauges of the whole worker at the moment of a scrape: its condition, its disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.downloads.disk import DiskUsage
 
 
 def worker_gauges(facts: WorkerFacts, disk: DiskUsage | None) -> Iterator[Metric]:
-    """`disk`: None: not known."""
+    """`disk` is None if unknown."""
     yield from condition(
         ready=facts.ready,
         leaving=facts.leaving,
@@ -24,7 +24,7 @@ def worker_gauges(facts: WorkerFacts, disk: DiskUsage | None) -> Iterator[Metric
 
 
 def condition(*, ready: bool, leaving: bool, hub_silent: bool) -> Iterator[Metric]:
-    """Of a worker, or of what stands in front of several."""
+    """The condition of a worker, or of an ingress in front of several workers."""
     for name, text, value in (
         ("router_worker_ready", "1: the models to preload are up.", ready),
         ("router_worker_leaving", "1: no more requests are taken.", leaving),
