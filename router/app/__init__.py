@@ -1,1 +1,1 @@
-"""The composition root: the only room that knows every other, and puts them together."""
+"""The composition root: the only package that imports all others and puts them together."""

@@ -1,4 +1,4 @@
-"""Puts the parts together."""
+"""Builds the parts of a worker and connects them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from router.side_process import SideProcesses
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What `Assembly` builds. `background` runs for as long as the worker is open."""
+    """The parts that `Assembly` builds. `background` is the work to run while it is open."""
 
     pool: EnginePool
     service: Service

@@ -1,4 +1,4 @@
-"""What the operator configured, and what follows for models and engines."""
+"""The operator's configuration, and what it means for models and engines."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from router.repository.spread import spanned
 from router.secrets import Secret
 from router.traces.collector import Collector, configured_collector
 
-_MORE_MODELS = "SGLANG_EXTERNAL_MODEL_PACKAGE"  # SGLang's: architectures from elsewhere
+_MORE_MODELS = "SGLANG_EXTERNAL_MODEL_PACKAGE"  # SGLang's, for other architectures
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the operator configured, read once."""
+    """The operator's configuration, read once."""
 
     environ: Mapping[str, str]
     settings: Settings
@@ -42,17 +42,17 @@ class Configuration:
     engine_user: User | None
     keys: CallerKeys = field(default_factory=CallerKeys)
     collector: Collector | None = None  # of spans
-    knows_sglang: bool = True  # the engines run the release that the tables are about
+    knows_sglang: bool = True  # the engines run the release in our tables
     has_saver: bool = False  # engines can sleep
     has_gate: bool = False  # an engine's process can be started ahead
-    sglang: str = ""  # the engines' version, as far as it is known
+    sglang: str = ""  # the engines' version; empty: unknown
     engines_lack: tuple[str, ...] = ()  # packages that tokenizers may need
 
     @classmethod
     def read(
         cls, environ: Mapping[str, str], platform: Platform | None = None
     ) -> Configuration:
-        """Raises `SettingsError`, with all mistakes."""
+        """Read everything. Raises one `SettingsError` with all mistakes."""
         settings = Settings.from_environ(environ, platform)
         mistakes = MistakesSoFar()
         catalog, keys = Catalog(()), CallerKeys()
@@ -83,7 +83,7 @@ class Configuration:
         return cls(environ, settings, catalog, credentials, common, user, keys, collector)
 
     def with_engines(self, found: Finding) -> Configuration:
-        """With what `ENGINE_PYTHON` has."""
+        """A copy with the facts about `ENGINE_PYTHON`."""
         return replace(
             self,
             knows_sglang=not found.is_warning,
@@ -99,19 +99,19 @@ class Configuration:
 
     @property
     def gpus(self) -> int:
-        """How many GPUs the largest engine needs, as the operator's flags say."""
+        """The number of GPUs that the largest engine needs, by the operator's flags."""
         own = [(), *(model.flags for model in self.catalog.models)]
         return max(spanned((*self.engine_flags, *flags)) for flags in own)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What must never be logged, and can change at a restart alone."""
+        """Values that must never be logged and that only a restart can change."""
         more = () if self.collector is None else self.collector.secrets
         return (*self.settings.secrets, *self.credentials.secrets, *more)
 
     @property
     def secrets_and_keys(self) -> tuple[Secret, ...]:
-        """All that must never be logged."""
+        """All values that must never be logged."""
         return (*self.secrets, *self.keys.secrets)
 
 
@@ -124,14 +124,14 @@ def machine(
     devices: int,
     budget: int,
 ) -> Machine:
-    """What models are judged for. `memory`, `budget`: bytes of each device."""
+    """The machine that models must fit. `memory` and `budget` are in bytes per device."""
     plain = configuration.knows_sglang and not configuration.environ.get(_MORE_MODELS)
     lacks = configuration.engines_lack
     return Machine(memory, cpu, capability, plain, lacks, devices, budget)
 
 
 def history_file(configuration: Configuration, device: str) -> HistoryFile | None:
-    """What was measured of such engines on such a device; None where either has no name."""
+    """The measurements of this SGLang version on this device; None if either is unknown."""
     if not (device and configuration.sglang):
         return None
     platform = f"SGLang {configuration.sglang}, {device}"

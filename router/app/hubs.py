@@ -1,4 +1,4 @@
-"""The Hub, or offline what stands in for it."""
+"""Makes the Hub client, or its offline replacement."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def make_hub(settings: Settings, aside: SideProcesses | None = None) -> HuggingF
 def any_hub(
     configuration: Configuration, public: LastUsed, aside: SideProcesses | None = None
 ) -> HuggingFaceHub | OfflineHub:
-    """The Hub; offline, what stands in for it. `public`: when models were last seen public."""
+    """The Hub client, or with HF_HUB_OFFLINE its replacement.
+
+    `public` records when each model was last seen public.
+    """
     settings = configuration.settings
     if not settings.hf_hub_offline:
         return make_hub(settings, aside)

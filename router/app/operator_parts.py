@@ -1,4 +1,4 @@
-"""Builds what the operator sees of a worker, and steers it by."""
+"""Builds the operator's side of a worker: state, commands, metrics and history."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from router.running import Run
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What all parts stand on. `stack` closes what they hold, in reverse order."""
+    """The parts that all others use. `stack` closes their resources, in reverse order."""
 
     configuration: Configuration
     clock: WorkerClock
@@ -47,7 +47,7 @@ class Basis:
 
 
 class OperatorParts:
-    """Builds them on top of the pool."""
+    """Builds the operator's parts on top of the pool."""
 
     def __init__(self, basis: Basis) -> None:
         self._configuration, self._settings = basis.configuration, basis.configuration.settings
@@ -84,7 +84,7 @@ class OperatorParts:
         hub: HuggingFaceHub | OfflineHub,
         read: Configuration,
     ) -> None:
-        """Take on other models and keys."""
+        """Apply newly read models and keys."""
         self._rights.become(read, admission, hub)
         service.note_directories()
         disk.name_operators([one.ref for one in read.catalog.models if one.ref is not None])
@@ -97,7 +97,7 @@ class OperatorParts:
         disk: Disk,
         reload: Reload[Configuration],
     ) -> tuple[Admin, Past]:
-        """What the operator sees and does, and what has happened."""
+        """The operator's view and commands, and the worker's past."""
         configuration, settings = self._configuration, self._settings
         started_at = time.time()
 

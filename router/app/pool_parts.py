@@ -1,4 +1,4 @@
-"""Builds the pool, and what carries out its decisions: the disk, downloads, engines."""
+"""Builds the pool and the parts that carry out its decisions: disk, downloads, engines."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from router.side_process import SideProcesses
 
 _log = logging.getLogger("router")
 
-# Bytes of a GPU that a process at its gate may hold: a CUDA context. Not measured here.
+# Bytes of a GPU that a process at its gate may hold: a CUDA context. An estimate.
 _AT_THE_GATE = 640 << 20
 
 
 class PoolParts:
-    """Builds them, each once. `stack` closes what they hold."""
+    """Builds each part once. `stack` closes their resources."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class PoolParts:
         )
 
     def _kernels(self) -> KernelCache | None:
-        """Where it is known what kernels are compiled for."""
+        """The kernel cache; None if the GPU or SGLang's version is unknown."""
         kind, sglang = self.memory.kind(), self._configuration.sglang
         if not (kind and sglang):
             return None
@@ -166,7 +166,7 @@ def _limits(
         max_concurrency=settings.max_concurrency,
         patience=settings.swap_patience,
         eviction=Eviction(settings.eviction),
-        # Where the operator names several models, one of them is not alone for long.
+        # If the operator names several models, no model has the device to itself for long.
         whole_device=len(catalog.models) == 1 and (settings.max_loaded_models or 1) == 1,
         standby=settings.standby_engines,
         standby_claim=_AT_THE_GATE if memory.device == Device.CUDA else 0,

@@ -1,4 +1,4 @@
-"""Who may use what, read anew while the process runs."""
+"""Updates callers' rights while the process runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = logging.getLogger("router")
 
 
 class Rights:
-    """Takes on other models and keys, wherever callers are authorized."""
+    """Applies newly read models and keys in every place that authorizes callers."""
 
     def __init__(
         self, configuration: Configuration, keys: Keyring, witnesses: Witnesses
@@ -29,7 +29,7 @@ class Rights:
     def become(
         self, read: Configuration, admission: Admission, hub: HuggingFaceHub | OfflineHub
     ) -> None:
-        """What has begun may need former tokens."""
+        """Apply `read`. Former tokens are kept: work in progress may need them."""
         self._witnesses.redact.learn(read.keys.secrets)
         self._witnesses.recorder.forget_names()
         if read.keys.warning:
@@ -44,5 +44,5 @@ class Rights:
 
 
 def repositories(catalog: Catalog) -> Iterator[str]:
-    """What the operator's models are called where they run."""
+    """The repositories of the operator's models; for a local directory, its name."""
     return (one.ref.repo_id if one.ref else one.name for one in catalog.models)

@@ -1,5 +1,4 @@
-"""What hears of all that happens, and tells the operator: of a worker, or of what stands in
-front of several."""
+"""The observers that inform the operator about a worker or an ingress."""
 
 from __future__ import annotations
 
@@ -17,12 +16,12 @@ from router.requests.activity import Activity
 from router.requests.record import Record
 from router.requests.recorder import Observer, Recorder
 
-if TYPE_CHECKING:  # its packages are there only where it is used
+if TYPE_CHECKING:  # its packages may not be installed
     from router.traces.spans import Spans
 
 
 class Witnesses:
-    """What hears of all that happens, and tells the operator."""
+    """Metrics, spans, the engines' log and the recorder of requests."""
 
     def __init__(self, redact: Redactor, hub: HubWatch, spans: Spans | None) -> None:
         self.redact, self.hub, self.spans = redact, hub, spans
@@ -35,7 +34,7 @@ class Witnesses:
         self.recorder = Recorder(Activity(), observers, new=new, redact=redact)
 
     def request_gauges(self, admission: Admission) -> RequestGauges:
-        """Of the requests that are recorded here."""
+        """The gauges of the requests recorded here."""
         activity = self.recorder.activity
         return RequestGauges(
             lambda: len(activity.running), lambda: (admission.remembered, admission.decided)
@@ -43,7 +42,7 @@ class Witnesses:
 
 
 def spans_of(configuration: Configuration) -> Spans | None:
-    """None where no spans are to be sent."""
+    """The spans' recorder; None if no collector is configured."""
     if configuration.collector is None:
         return None
     from router.traces.spans import Spans  # noqa: PLC0415 - 0.1 s, and packages that may be missing

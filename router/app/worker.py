@@ -1,4 +1,4 @@
-"""What a transport sees of all parts."""
+"""A worker, as a transport sees it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from router.tasks import cancel
 
 
 class Worker:
-    """The service and the pool behind it, from opening to the end of the last engine.
+    """The service and its pool, from opening to the end of the last engine.
 
-    Nothing is opened before a loop runs, and what is opened belongs to that loop. `recorder`
-    is for the transport: it keeps and tells what becomes of each request.
+    Nothing is opened before an event loop runs, and everything belongs to that loop. The
+    transport reports each request to `recorder`.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Worker:
         *,
         redactor: Redactor | None = None,
     ) -> None:
-        """`redactor`: the log's, so that both know the same secrets."""
+        """`redactor` is the log's, so that both know the same secrets."""
         self._configuration, self._clock = configuration, clock or WorkerClock()
         redactor = redactor or Redactor(configuration.secrets_and_keys)
         self._spans = spans_of(configuration)
@@ -64,27 +64,27 @@ class Worker:
 
     @property
     def exposition(self) -> Exposition:
-        """The metrics. Of an open worker."""
+        """The metrics. The worker must be open."""
         return self._opened.exposition
 
     @property
     def outbox(self) -> Outbox:
-        """For a transport that writes to callers. Of an open worker."""
+        """For a transport that writes to callers. The worker must be open."""
         return self._opened.outbox
 
     @property
     def admin(self) -> Admin:
-        """For the operator. Of an open worker."""
+        """The operator's view and commands. The worker must be open."""
         return self._opened.admin
 
     @property
     def past(self) -> Past:
-        """What has happened, for the operator. Of an open worker."""
+        """The worker's past, for the operator. The worker must be open."""
         return self._opened.past
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Service]:
-        """Put everything together; close what it holds when the block ends."""
+        """Build the parts. They are closed when the block ends."""
         async with AsyncExitStack() as stack:
             stack.callback(self.recorder.flush)
             basis = Basis(self._configuration, self._clock, stack, self._witnesses, self.keys)
@@ -93,30 +93,30 @@ class Worker:
                 stack.push_async_callback(self._spans.close)
             parts = Assembly(basis).build()
             self._parts = parts
-            # Until the end: if nothing watches the clock it stands still, and no drain
-            # deadline ever comes.
+            # Closed last: the clock stands still unless something watches it, and then no
+            # drain deadline ever comes.
             background = in_background(parts.background, parts.pool.at_fault)
             stack.push_async_callback(cancel, asyncio.create_task(background))
             yield parts.service
 
     async def until_leaving(self, service: Service) -> None:
-        """Preload models; return at a signal, or when the machine is at fault."""
+        """Preload models. Returns at a signal, or when the machine is at fault."""
         await self._opened.run.until_leaving(service, self._configuration.catalog)
 
     async def until_stopped(self, service: Service) -> None:
-        """The same, but after `leave`: for a process whose signals are another's."""
+        """Like `until_leaving`, but handles no signals: it returns after `leave`."""
         await self._opened.run.until_stopped(service, self._configuration.catalog)
 
     def leave(self) -> None:
-        """Take no more work. Of an open worker."""
+        """Take no more work. The worker must be open."""
         self._opened.run.leave()
 
     def report(self) -> PoolStatus:
-        """The state of every engine. Of an open worker."""
+        """The state of every engine. The worker must be open."""
         return self._opened.pool.view.report()
 
     async def drain(self) -> int:
-        """Let requests end, then stop every engine; return the process's exit status."""
+        """Let requests end, then stop every engine. Returns the process's exit status."""
         opened = self._opened
         status = await drain(opened.pool, self._configuration.settings.drain_timeout)
         await opened.admin.close()  # its listeners have seen the drain

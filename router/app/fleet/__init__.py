@@ -1,1 +1,1 @@
-"""Puts a fleet together: replicas, ingress, and the application of both. Needs Ray."""
+"""Builds a fleet: replicas, ingresses, and the Ray application of both. Needs Ray."""

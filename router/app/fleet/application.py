@@ -1,4 +1,4 @@
-"""The application of Ray Serve: replicas with engines, and an ingress on each node."""
+"""The Ray Serve application: replicas with engines, and an ingress on each node."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from router.app.fleet.replica import EngineReplica
 from router.config.settings import Settings
 
 _REPLICAS, _INGRESS = "engines", "ingress"
-_GRACE = 15.0  # seconds on top of DRAIN_TIMEOUT, in which engines stop
-# A large argument would be put into the object store: a body's pieces must fit the call itself.
+_GRACE = 15.0  # seconds after DRAIN_TIMEOUT, for engines to stop
+# Ray puts large arguments into its object store. A body's chunks must fit into the call itself.
 _INLINED = "RAY_task_rpc_inlined_bytes_limit"
 
 
@@ -25,12 +25,12 @@ _INLINED = "RAY_task_rpc_inlined_bytes_limit"
 class FleetOptions:
     """`args` of the application, in a Serve config.
 
-    * `num_gpus`, `num_cpus`: of each replica.
-    * `min_replicas`, `max_replicas`: of those. Equal: their number is fixed.
-    * `target_requests`: of each replica, in flight and waiting; beyond it there are to be more.
-    * `upscale_delay`, `downscale_delay`: seconds for which that must hold.
-    * `ingresses`: at most one on each node; with `ingress_resource`, on nodes that have this
-      custom resource of Ray's.
+    * `num_gpus`, `num_cpus`: for each replica.
+    * `min_replicas`, `max_replicas`: if they are equal, the number of replicas is fixed.
+    * `target_requests`: in flight and waiting, per replica; Ray adds replicas above that.
+    * `upscale_delay`, `downscale_delay`: seconds before Ray adds or removes replicas.
+    * `ingresses`: their number, at most one on each node. With `ingress_resource`, only on
+      nodes that have this custom Ray resource.
     """
 
     num_gpus: float = 1.0
@@ -42,11 +42,11 @@ class FleetOptions:
     downscale_delay: float = 600.0
     ingresses: int = 1
     ingress_resource: str = ""
-    at_random: bool = False  # to compare with
+    at_random: bool = False  # route at random, for comparisons
 
     @classmethod
     def of(cls, args: Mapping[str, Any]) -> FleetOptions:
-        """Raises `ValueError` for a name that is none of these."""
+        """Read `args`. Raises `ValueError` for an unknown name."""
         known = {field.name for field in fields(cls)}
         if strangers := set(args) - known:
             raise ValueError(f"{sorted(strangers)}: there are {sorted(known)}")
@@ -54,7 +54,7 @@ class FleetOptions:
 
 
 def build(args: Mapping[str, Any]) -> Any:  # noqa: ANN401 - Ray has no types
-    """What a Serve config names as `import_path`."""
+    """The application builder for `import_path` in a Serve config."""
     return application(FleetOptions.of(args), Settings.from_environ(os.environ))
 
 
@@ -67,7 +67,7 @@ def application(options: FleetOptions, settings: Settings) -> Any:  # noqa: ANN4
         "health_check_timeout_s": 30.0,
         "logging_config": LoggingConfig(enable_access_log=False),
     }
-    # The workers bound their queues by themselves, and say so in the dialect of the route.
+    # The workers bound their own queues, and refuse requests in the dialect of the route.
     most = 4 * (settings.max_concurrency + settings.max_queue)
     replicas = serve.deployment(
         EngineReplica,

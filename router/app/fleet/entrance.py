@@ -1,4 +1,4 @@
-"""What takes requests for a fleet: keys, admission, a parser. No pool, and no engine."""
+"""Takes requests for a fleet: keys, admission and parsing, without a pool or engines."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ _log = logging.getLogger("router")
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What an open entrance gives to a server."""
+    """The parts of an open entrance that a server needs."""
 
     service: FleetService
     exposition: Exposition
 
 
 class Entrance:
-    """Its admission, its cache and its questions to the Hub are its own."""
+    """Admits requests at an ingress. It has its own Hub client and cache."""
 
     def __init__(
         self, configuration: Configuration, name: str, redactor: Redactor | None = None
     ) -> None:
-        """`name` tells this ingress from others. `redactor`: the log's."""
+        """`name` is unique to this ingress. `redactor` is the log's."""
         self._configuration, self._name, self._clock = configuration, name, WorkerClock()
         settings, named = configuration.settings, configuration.keys.keys
-        # What was read first is what is watched, from here on.
+        # Made here, right after the files were read, so that no later change is missed.
         self._files = FileWatch(configuration.sources, self._read_anew)
         self._reload: Reload[Configuration] | None = None
         self.hub = HubWatch(settings.hf_endpoint, settings.public_grace, self._clock)
@@ -88,7 +88,7 @@ class Entrance:
         ready: Callable[[], bool],
         overview: Overview,
     ) -> AsyncIterator[Opened]:
-        """Put everything together; close what it holds when the block ends."""
+        """Build the parts. They are closed when the block ends."""
         configuration, settings = self._configuration, self._configuration.settings
         async with AsyncExitStack() as stack:
             if self._spans is not None:
@@ -110,7 +110,7 @@ class Entrance:
                 catalog=configuration.catalog,
                 credentials=configuration.credentials,
                 allowed=settings.allowed_models,
-                running=lambda _: set(),  # which commit runs is the replicas' matter
+                running=lambda _: set(),  # only replicas know which commits run
                 clock=self._clock,
                 keys=self.keys,
             )
@@ -169,14 +169,14 @@ class Entrance:
         )
 
     async def _read_anew(self) -> None:
-        """A file that is wrong is told in the log."""
+        """Reload. If a file is wrong, the log says so."""
         if self._reload is not None:
             with suppress(InvalidRequest):
                 await self._reload()
 
 
 class NoEngines:
-    """Implements `Engines`: they are the replicas' matter."""
+    """Implements `Engines` for an ingress, which has none."""
 
     def listed(self) -> list[EngineSpec]:
         return []

@@ -1,4 +1,4 @@
-"""The parts of an ingress: its server, its visits to replicas, and what stands behind them."""
+"""The parts of an ingress: its entrance, its server, and its visits to replicas."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from router.tasks import cancel
 _log = logging.getLogger("router.ray")
 
 _LOOK = 1.0  # seconds between two visits
-_PORT_PATIENCE = 60.0  # seconds for a former ingress on this node to give the port back
+_PORT_PATIENCE = 60.0  # seconds for a former ingress on this node to release the port
 
 
 class Front:
@@ -42,7 +42,7 @@ class Front:
         *,
         port_patience: float = _PORT_PATIENCE,
     ) -> None:
-        """`redactor`: the log's."""
+        """`redactor` is the log's."""
         self._settings, self._replicas = configuration.settings, replicas
         self._port_patience = port_patience
         self._name = secrets.token_hex(8)
@@ -60,14 +60,14 @@ class Front:
 
     @property
     def is_seen(self) -> bool:
-        """Whether replicas hear of this ingress: else they end its requests."""
+        """Whether this ingress still visits replicas. If not, they end its requests."""
         return self._visiting is not None and not self._visiting.done()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[int]:
-        """Yields the port. Raises `OSError` where it can't listen, and the log says why.
+        """Listen, and yield the port. At the end of the block, drain the requests in flight.
 
-        At the end, requests in flight may end as well.
+        Raises `OSError` if it can't listen; the log says why.
         """
         entrance, settings = self._entrance, self._settings
         async with AsyncExitStack() as stack:
@@ -113,7 +113,7 @@ class Front:
             await asyncio.sleep(1.0)
 
     async def _visit(self) -> None:
-        """Replicas end the requests of an ingress that they don't hear of."""
+        """Visit all replicas again and again: they end the requests of a silent ingress."""
         raylet = Raylet()
         while True:
             raylet.check()

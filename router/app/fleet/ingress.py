@@ -16,12 +16,12 @@ from router.ray.handle import RayReplicas
 
 
 class Ingress:
-    """Ray Serve makes at most one on each node. It listens at HOST and PORT by itself: what
-    its HTTP server promises does not pass another server first."""
+    """Ray Serve makes at most one on each node. It listens at HOST and PORT itself, so that
+    no other server stands in front of its HTTP server."""
 
     async def __init__(self, replicas: Any) -> None:  # type: ignore[misc]  # noqa: ANN401
-        """`replicas`: Ray's handle. Raises `SettingsError`, and `OSError`
-        where it can't listen."""
+        """`replicas` is a Ray handle. Raises `SettingsError`, and `OSError` if it can't
+        listen."""
         self._stack = AsyncExitStack()
         hide_memory()
         configuration = Configuration.read(os.environ, Platform.PLAIN)
@@ -33,10 +33,10 @@ class Ingress:
         await self._stack.enter_async_context(self._front.open())
 
     async def check_health(self) -> None:
-        """Ray replaces an ingress for which this raises."""
+        """If this raises, Ray replaces the ingress."""
         if not self._front.is_seen:
             raise RuntimeError("this ingress no longer says that it lives: its log says why")
 
     async def __del__(self) -> None:
-        """Ray awaits it; also where this ingress could not start."""
+        """Ray awaits this, even if the ingress could not start."""
         await self._stack.aclose()

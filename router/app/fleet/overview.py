@@ -1,4 +1,4 @@
-"""What the operator sees at an ingress: itself, and all replicas that it knows."""
+"""The operator's view at an ingress: the ingress itself, and all replicas that it knows."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from router.requests.interfaces import Health
 
 
 class Overview:
-    """`states`: of the replicas that answer. Implements `FleetShown`, and `Scraped` of the
-    replicas' own metrics, each with a label `replica`."""
+    """Implements `FleetShown` and, with the replicas' own metrics, `Scraped`.
+
+    `states` returns the states of the replicas that answer. Each metric gets a label `replica`.
+    """
 
     def __init__(
         self,

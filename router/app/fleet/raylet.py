@@ -1,5 +1,5 @@
-"""Ends this process with Ray's on its node. Ray does that by itself only where orphans become
-children of process 1."""
+"""Ends this process when the raylet of its node has died. Ray does that itself only if orphans
+become children of process 1."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _log = logging.getLogger("router.ray")
 
 
 class Raylet:
-    """The process that has started this one."""
+    """The process that started this one."""
 
     def __init__(self) -> None:
         self._pid = os.getppid()
 
     def check(self) -> None:
-        """Return where it lives. Engines end with this process."""
+        """End this process if the raylet is dead. Its engines end with it."""
         if os.getppid() != self._pid:
             _log.critical("the raylet of this node is gone, and so is this process")
             _end()

@@ -1,4 +1,4 @@
-"""A replica: one worker, with its pool and its engines, that takes requests from ingresses."""
+"""A replica: one worker with a pool and engines that takes requests from ingresses."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from router.tasks import cancel
 
 _log = logging.getLogger("router.ray")
 
-_LOOK = 1.0  # seconds between two looks for orphans
+_LOOK = 1.0  # seconds between two checks for orphans
 
 
 class EngineReplica:
-    """Ray Serve makes one for each GPU. All of its settings are its node's environment."""
+    """Ray Serve makes one for each GPU. It reads all settings from its node's environment."""
 
     async def __init__(self) -> None:  # type: ignore[misc]  # Ray awaits it
         """Raises `SettingsError`."""
@@ -63,11 +63,11 @@ class EngineReplica:
                 yield item
 
     async def took(self, receipt: Receipt) -> None:
-        """An ingress says how much of an answer it has read."""
+        """Note how much of an answer an ingress has read."""
         self._answers.took(receipt.answer, receipt.taken)
 
     async def visit(self, ingress: str, read: Mapping[str, int]) -> ReplicaState:
-        """An ingress says that it lives and how far it has read, and asks what is loaded."""
+        """Note that an ingress lives and how far it has read. Returns this replica's state."""
         self._answers.visited(ingress, read)
         stats = await self.record_routing_stats()
         return ReplicaState(
@@ -79,7 +79,8 @@ class EngineReplica:
         )
 
     async def shown(self, look: Look) -> AsyncIterator[bytes]:
-        """For the operator. Nothing where another replica is meant, which is gone."""
+        """The state or the metrics, for the operator. Empty if `look` is for another replica,
+        which is then gone."""
         if look.replica != self._name:
             return
         try:
@@ -94,7 +95,7 @@ class EngineReplica:
             yield bytes(piece)
 
     async def record_routing_stats(self) -> Mapping[str, object]:
-        """Ray asks for it, and hands it to the request routers."""
+        """Ray calls this and passes the result to the request routers."""
         return stats_of(
             self._worker.report().report,
             capacity=self._settings.max_concurrency,
@@ -102,12 +103,12 @@ class EngineReplica:
         )
 
     async def check_health(self) -> None:
-        """Ray replaces a replica for which this raises."""
+        """If this raises, Ray replaces the replica."""
         if self._running is None or self._running.done():
             raise RuntimeError("this worker, or its machine, is at fault: its log says why")
 
     async def __del__(self) -> None:
-        """Ray awaits it once no request is left, or their time is over; also where this
+        """Ray awaits this when no request is left or their time is over, and even if the
         replica could not start."""
         if self._running is not None:
             self._worker.leave()
