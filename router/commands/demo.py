@@ -1,4 +1,4 @@
-"""`demo`: the main job, as a transcript."""
+"""`demo`: shows the router's main job as a transcript."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command writes: colored tables on a terminal, plain aligned text elsewhere."""
+"""A command's output: colored tables on a terminal, plain aligned text elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GAP = "  "
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A text of a table. `style` is one of rich's, and is seen on a terminal alone."""
+    """A text in a table. `style` is a style of rich, used only on a terminal."""
 
     text: str
     style: str = ""
@@ -29,7 +29,7 @@ Row = Sequence[Cell | str]
 
 
 class OutputLost(Exception):
-    """What was written can't be kept: the disk is full, say."""
+    """The output can't be written, for example because the disk is full."""
 
 
 class Output:
@@ -38,26 +38,26 @@ class Output:
     def __init__(
         self, stream: TextIO | None = None, environ: Mapping[str, str] | None = None
     ) -> None:
-        # Without a standard output (`>&-`), nobody reads what is written.
+        # Without a standard output (`>&-`), nobody reads the output.
         self._stream = stream or sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
         environ = os.environ if environ is None else environ
         self.is_terminal = self._stream.isatty() and environ.get("TERM") != "dumb"
 
     @property
     def width(self) -> int | None:
-        """Columns of the terminal, as they are now; None without one."""
+        """The current width of the terminal in characters; None without a terminal."""
         return shutil.get_terminal_size().columns if self.is_terminal else None
 
     def json(self, document: object) -> None:
         self._write(json.dumps(document, indent=2) + "\n")
 
     def json_line(self, document: object) -> None:
-        """One of many, on a line of its own, written out at once."""
+        """Write a document as one line, and flush it."""
         self._write(json.dumps(document) + "\n")
         self.flush()
 
     def flush(self) -> None:
-        """Raises `BrokenPipeError` where nobody reads any more, and `OutputLost`."""
+        """Raises `BrokenPipeError` if nobody reads any more, and `OutputLost`."""
         with kept():
             self._stream.flush()
 
@@ -66,10 +66,10 @@ class Output:
             self._stream.write(text)
 
     def check_reader(self) -> None:
-        """Raises `BrokenPipeError` where nobody reads any more, before anything is written."""
+        """Raises `BrokenPipeError` if nobody reads any more, without writing anything."""
         try:
             descriptor = self._stream.fileno()
-        except OSError:  # a text in memory
+        except OSError:  # a stream in memory
             return
         poll = select.poll()
         poll.register(descriptor, 0)
@@ -78,7 +78,7 @@ class Output:
 
     @contextmanager
     def screen(self) -> Iterator[Screen]:
-        """The whole terminal, for the time of a block."""
+        """Take over the whole terminal until the block ends."""
         from rich.console import Console  # noqa: PLC0415 - see `_print`
         from rich.live import Live  # noqa: PLC0415
 
@@ -93,8 +93,8 @@ class Output:
             self._write(printable(text) + "\n")
 
     def table(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        """Nothing is shortened without a terminal: a script may read it. On one, columns in
-        which nothing stands make room."""
+        """Write a table. On a terminal, empty columns are left out. Elsewhere nothing is left
+        out, because a script may read it."""
         cells = [[_cell(one) for one in row] for row in rows]
         if self.is_terminal:
             used = [at for at in range(len(columns)) if any(row[at].text for row in cells)]
@@ -106,7 +106,7 @@ class Output:
             self._write(_aligned(texts))
 
     def fields(self, rows: Sequence[tuple[str, Cell | str]]) -> None:
-        """Names with their values, one a line."""
+        """Write names with their values, one per line."""
         width = max((len(name) for name, _ in rows), default=0)
         for name, value in rows:
             cell = _cell(value)
@@ -115,12 +115,12 @@ class Output:
     def _print(self, shown: Any) -> None:  # noqa: ANN401 - one of rich's
         from rich.console import Console  # noqa: PLC0415 - 50 ms, for a terminal alone
 
-        # It reads NO_COLOR and the terminal's size itself.
+        # `Console` reads NO_COLOR and the terminal's size itself.
         Console(file=self._stream, highlight=False, soft_wrap=True).print(shown)
 
 
 class Screen:
-    """What a terminal shows in place of what it showed before."""
+    """The content of the whole terminal. Each `show` replaces the one before."""
 
     def __init__(self, live: Any) -> None:  # noqa: ANN401 - rich's
         self._live, self._parts = live, list[Any]()
@@ -132,7 +132,7 @@ class Screen:
         self._parts.append(_rich_table(columns, [[_cell(one) for one in row] for row in rows]))
 
     def show(self) -> None:
-        """Show what was given since the last time, and forget it."""
+        """Show the parts added since the last call, and clear them."""
         from rich.console import Group  # noqa: PLC0415 - see `Output._print`
 
         parts, self._parts = self._parts, []
@@ -141,7 +141,7 @@ class Screen:
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Have the errors of what is written in the block be `BrokenPipeError` and `OutputLost`."""
+    """Turn a write error in the block into `OutputLost`; `BrokenPipeError` stays."""
     try:
         yield
     except BrokenPipeError:
@@ -151,12 +151,12 @@ def kept() -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Without characters that could steer a terminal: names of files come from strangers."""
+    """The text without control characters: file names from strangers could contain some."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def size_text(size: int) -> str:
-    """For people: `1.5 GiB`."""
+    """A size for people, such as `1.5 GiB`."""
     for name, unit in _UNITS:
         if size >= unit:
             return f"{size / unit:,.1f} {name}"

@@ -39,7 +39,7 @@ def prefetch_command(
     async def fetch(scratch: str, progress: Callable[[FetchProgress], None]) -> Path:
         downloader = SnapshotDownloader(
             into,
-            {**environ, "HF_HOME": scratch},  # what is left there is not for the image
+            {**environ, "HF_HOME": scratch},  # keeps leftovers out of the image
             max_model_bytes=settings.max_model_bytes,
             allow_unsafe_weights=settings.allow_unsafe_weights,
         )
@@ -64,7 +64,7 @@ def prefetch_command(
 def _progress(
     name: str, environ: Mapping[str, str]
 ) -> AbstractContextManager[Callable[[FetchProgress], None]]:
-    """A bar on a terminal, else lines of the log."""
+    """A bar on a terminal, else log lines."""
     if has_bars(sys.stderr, environ):
         return fetching(name)
     return nullcontext(logged(name))

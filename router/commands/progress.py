@@ -1,4 +1,4 @@
-"""Bars on a terminal, and nothing elsewhere."""
+"""Progress bars on a terminal, and nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def has_bars(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 @contextmanager
 def reading(total: int) -> Iterator[Callable[[int], None]]:
-    """Call it with bytes that were read."""
+    """Yield a function to call with each number of bytes read."""
     if not has_bars(sys.stderr, os.environ):
         yield lambda _: None
         return
@@ -31,7 +31,7 @@ def reading(total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Shows that something goes on."""
+    """Show that a task is running."""
     if not has_bars(sys.stderr, os.environ):
         yield
         return
@@ -43,7 +43,7 @@ def waiting(what: str) -> Iterator[None]:
 
 @contextmanager
 def fetching(name: str) -> Iterator[Callable[[FetchProgress], None]]:
-    """Call it with how far a download is. For a terminal alone."""
+    """Yield a function to call with a download's progress. For a terminal only."""
     with _bars() as bars:
         task = bars.add_task(name, total=None)
 

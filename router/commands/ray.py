@@ -1,4 +1,4 @@
-"""`ray up`: a fleet on this machine, for a try."""
+"""`ray up`: runs a fleet on this machine, to try it out."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from router.http.listening import cannot_listen
 _log = logging.getLogger("router")
 
 _INSTALL = "Ray is not installed here: in a checkout of the router, pip install '.[ray]'"
-_STORE = 100 << 20  # bytes of Ray's object store, in which nothing lies
+_STORE = 100 << 20  # bytes of Ray's object store, which the router does not use
 
 
 def ray_up(replicas: int, gpus: float, environ: MutableMapping[str, str]) -> int:
-    """`gpus`: of each replica."""
+    """Run a fleet until a signal; return the exit status. `gpus`: for each replica."""
     if importlib.util.find_spec("ray") is None:
         print(_INSTALL, file=sys.stderr)  # noqa: T201
         return 2
@@ -56,7 +56,7 @@ def ray_up(replicas: int, gpus: float, environ: MutableMapping[str, str]) -> int
 
 
 def gpus_for(replicas: int, gpus: float) -> int:
-    """A replica's share is of one GPU, and never of two."""
+    """The number of GPUs for all replicas. A share of a GPU never spans two GPUs."""
     if gpus >= 1 or not gpus:
         return replicas * int(gpus)
     return ceil(replicas / int(1 / gpus + 1e-9))
@@ -65,7 +65,10 @@ def gpus_for(replicas: int, gpus: float) -> int:
 def too_few_gpus(
     replicas: int, gpus: float, environ: Mapping[str, str], nvml: ModuleType = pynvml
 ) -> str:
-    """Ray believes any number: a replica without a GPU would run its engines on the CPU."""
+    """What is wrong with the number of GPUs, or "".
+
+    Ray does not check the number, and a replica without a GPU runs its engines on the CPU.
+    """
     need = gpus_for(replicas, gpus)
     if not need:
         return ""
@@ -82,7 +85,10 @@ def too_few_gpus(
 
 
 def taken_port(settings: Settings) -> str:
-    """Ray would start an ingress again and again, for minutes, before it gives up."""
+    """What is wrong with the port, or "".
+
+    Without this check, Ray restarts the ingress for minutes before it gives up.
+    """
     try:
         for family, kind, _, _, address in socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -96,7 +102,7 @@ def taken_port(settings: Settings) -> str:
 
 
 def as_they_are(settings: Settings, *, colors: bool) -> dict[str, str]:
-    """Variables with which Ray passes on each line of the log, and JSON without a prefix."""
+    """Variables that make Ray print each log line unchanged, and JSON without a prefix."""
     return {
         "RAY_DEDUP_LOGS": "0",
         "RAY_COLOR_PREFIX": "1" if colors else "0",
@@ -106,7 +112,10 @@ def as_they_are(settings: Settings, *, colors: bool) -> dict[str, str]:
 
 @contextmanager
 def closed_place() -> Iterator[Path]:
-    """A directory for Ray, which opens its own to everybody, in one for this user alone."""
+    """A directory for Ray inside one that only this user can enter.
+
+    Ray itself lets everybody read its directory.
+    """
     closed = Path(tempfile.mkdtemp(prefix="model-router-ray-"))
     try:
         yield closed / "ray"
@@ -115,8 +124,10 @@ def closed_place() -> Iterator[Path]:
 
 
 def private(environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables with which Ray's ports take no work from strangers, such as an engine that
-    runs a stranger's model, and with which it tells nobody that it is used."""
+    """Variables that close Ray's ports to strangers and turn off its usage statistics.
+
+    Otherwise an engine that runs a stranger's model could submit work to Ray.
+    """
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
@@ -125,7 +136,7 @@ def private(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _serve(configuration: Configuration, replicas: int, gpus: float, place: Path) -> int:
-    # Not before: Ray reads its variables at import.
+    # Imported here, because Ray reads its variables at import.
     import ray  # noqa: PLC0415
     from ray import serve  # noqa: PLC0415
 
@@ -156,7 +167,7 @@ def _serve(configuration: Configuration, replicas: int, gpus: float, place: Path
         app = application(options, configuration.settings)
         try:
             serve.run(app, name="fleet", route_prefix=None)
-        except RuntimeError as error:  # Ray's; a replica or an ingress has told its own above
+        except RuntimeError as error:  # Ray's; the log above has the replica's or ingress's own
             _log.critical("the fleet did not come up: %s", error)
             return 1
         settings = configuration.settings

@@ -1,4 +1,4 @@
-"""`replay`: what the pool did, from POOL_JOURNAL."""
+"""`replay`: shows what the pool did, from POOL_JOURNAL."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Runs the command that the command line names.
+"""Runs the chosen command.
 
-Each command is imported when it is chosen: no command pays for another's packages.
+It imports only the chosen command, because others may need slow packages.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _write_no_more() -> None:
-    """Python would try once more at its end, and fail."""
+    """Discard the rest of the output: at exit, Python would try to write it again and fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -131,19 +131,19 @@ def _takes_jobs(command: str | None, environ: Mapping[str, str]) -> bool:
 
 
 def _leave_no_core() -> None:
-    """Keep crashes, of children too, from writing memory, which holds tokens, into a file.
+    """Turn off core dumps, for children too, because memory holds tokens.
 
-    The hard limit stays: to look into a crash, raise the soft one again.
+    The hard limit stays, so that you can raise the soft limit to debug a crash.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _forget_empty(environ: MutableMapping[str, str]) -> None:
-    """Unset what is empty, for the libraries too.
+    """Unset empty variables, because libraries read them too.
 
-    A deployment from the Hub listing sends every variable, and to OpenSSL an empty
-    SSL_CERT_FILE means no authorities at all.
+    A deployment from the RunPod Hub listing sets every variable, and OpenSSL takes an empty
+    SSL_CERT_FILE to mean no authorities at all.
     """
     for name in (name for one in SETTINGS.values() for name in one.names):
         if environ.get(name) == "":

@@ -1,4 +1,4 @@
-"""`serve` and `runpod`: one worker, until it is told to leave."""
+"""`serve` and `runpod`: run one worker until a signal or a fault of the machine."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from router.scheduler.limits import left_free
 
 _log = logging.getLogger("router")
 
-_LEAVE_LATER = 1.0  # seconds for the last bytes of a drained answer to be sent
+_LEAVE_LATER = 1.0  # seconds to send the last bytes of a drained answer
 
 
 def serve(environ: Mapping[str, str], *, queue: bool) -> int:
-    if not queue:  # there, SIGHUP has no meaning
+    if not queue:  # SIGHUP has no meaning for a queue worker
         keep_hangups()
     try:
         configuration = Configuration.read(environ, _platform(environ, queue=queue))
@@ -52,7 +52,7 @@ def serve(environ: Mapping[str, str], *, queue: bool) -> int:
         return 2
     settings = configuration.settings
     if queue:
-        # It decides at import what it logs, and by default logs all outputs.
+        # RunPod's SDK sets its log level at import, and by default logs all outputs.
         os.environ["RUNPOD_LOG_LEVEL"] = environ.get("RUNPOD_LOG_LEVEL") or "INFO"
         from router.runpod import worker as runpod_worker  # noqa: PLC0415 - 1.5 s, for the queue alone
     redactor = logs.configure(
@@ -82,8 +82,8 @@ def serve(environ: Mapping[str, str], *, queue: bool) -> int:
         _log.info("%s", configuration.credentials.summary())
     worker = Worker(configuration.with_engines(found), redactor=redactor)
     if queue:
-        # A few more than one engine's places: where one caller's jobs hold all that they may,
-        # another caller's still reach the places that are left.
+        # Take a few more jobs than one engine has places. If one caller's jobs hold all that
+        # they may, another caller's jobs still reach the remaining places.
         own = (one.max_concurrency or 0 for one in configuration.catalog.models)
         places = max([settings.max_concurrency, *own])
         return runpod_worker.take_jobs(worker, places + left_free(places))
@@ -92,8 +92,11 @@ def serve(environ: Mapping[str, str], *, queue: bool) -> int:
 
 
 def _check_cache(configuration: Configuration) -> tuple[str, ...]:
-    """Warnings about a cache that can't be written. Raises `SettingsError`, unless the default
-    model needs no download: a worker may serve what a read-only volume holds."""
+    """Warnings about a cache that can't be written.
+
+    Raises `SettingsError`, unless the default model needs no download: a worker may serve from
+    a read-only volume.
+    """
     settings, default = configuration.settings, configuration.catalog.default
     problem = cache_problem(settings.hf_hub_cache)
     if problem is None:
@@ -111,7 +114,7 @@ def _check_cache(configuration: Configuration) -> tuple[str, ...]:
 
 
 def _platform(environ: Mapping[str, str], *, queue: bool) -> Platform:
-    """What stands in front. A server in a queue worker's container has nothing there."""
+    """The platform in front of this worker. A server in a queue worker's container has none."""
     if queue:
         return Platform.QUEUE
     found = detect(environ)
@@ -119,7 +122,7 @@ def _platform(environ: Mapping[str, str], *, queue: bool) -> Platform:
 
 
 async def _serve(worker: Worker, settings: Settings, name: str) -> int:
-    """Serve over HTTP until a signal or a broken machine. `name`: see `worker_id`."""
+    """Serve over HTTP until a signal or a fault of the machine. `name`: see `worker_id`."""
     async with worker.open() as service:
         server = HttpServer(
             service,

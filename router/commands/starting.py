@@ -1,4 +1,4 @@
-"""What a worker says of itself at its start: a few lines, with fields in JSON. No secrets."""
+"""The log lines of a worker's start, as text and as JSON fields. They hold no secrets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_NAMED = 20  # models
 
 @dataclass(frozen=True, slots=True)
 class StartLine:
-    """A line of the log, as text and as fields."""
+    """A log line, as text and as fields."""
 
     text: str
     facts: Mapping[str, object]
@@ -38,7 +38,7 @@ class StartLine:
         return {"message": self.text, **self.facts}
 
     def without(self, redact: Callable[[str], str]) -> StartLine:
-        """The line without secrets: names and paths can be anything."""
+        """The line without secrets: names and paths can contain anything."""
 
         def clean(value: object) -> object:
             if isinstance(value, str):
@@ -62,7 +62,7 @@ def tell_start(
 
 
 def lines(configuration: Configuration, found: Finding) -> Iterator[StartLine]:
-    """`found`: what ENGINE_PYTHON has."""
+    """All lines. `found`: the facts about ENGINE_PYTHON."""
     settings = configuration.settings
     yield versions(found)
     yield hardware(devices(configuration.environ))

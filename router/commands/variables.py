@@ -1,4 +1,4 @@
-"""Variables that are probably meant to be settings."""
+"""Warns about variables that are probably misspelled settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.config.typos import misspelled
 
 
 def misspelled_variables(configuration: Configuration) -> Iterator[str]:
-    """A warning for each variable that is probably meant to be a setting. Shows no values."""
+    """A warning for each variable that is probably a misspelled setting. Shows no values."""
     settings = (*SETTINGS.values(), *flags.SETTINGS.values())
     elsewhere = {*flags.GONE, *(model.token_env for model in configuration.catalog.models)}
     given = [name for name, value in configuration.environ.items() if value]

@@ -1,4 +1,4 @@
-"""`cache`: what lies on the disk, whether it is sound, and how it is removed."""
+"""`cache`: list, verify and remove the snapshots on the disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from router.errors import InvalidModelId
 
 
 def cache_command(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """0: done, and all is well; 1: not all of it; 2: wrong use."""
+    """Return the exit status. 0: done, and all is well; 1: something is not; 2: wrong use."""
     try:
         caches = Settings.from_environ(environ).hub_caches
         kept = list(inventory(caches))
@@ -78,7 +78,7 @@ def _agrees(question: str) -> bool:
 
 
 def _removed(one: KeptSnapshot, caches: Sequence[Path]) -> str:
-    """Why it is still there; empty: it is gone."""
+    """Remove a snapshot. Returns the reason if it stays, or an empty string."""
     try:
         remove_kept(one, caches)
     except RemovalRefused as refused:

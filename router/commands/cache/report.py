@@ -1,4 +1,4 @@
-"""Shows what the `cache` commands found or did."""
+"""Shows the results of the `cache` commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMMIT = 12  # letters of a commit, in tables
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One snapshot, after `verify`. `unread`: why it could not be read to its end."""
+    """One snapshot, after `verify`. `unread`: why it could not be read completely, or ""."""
 
     kept: KeptSnapshot
     findings: tuple[FileFinding, ...]
@@ -36,7 +36,7 @@ class Checked:
 def show_kept(
     output: Output, kept: Sequence[KeptSnapshot], caches: Sequence[Path], *, as_json: bool
 ) -> None:
-    """`caches`: where it was looked for them."""
+    """`caches`: the directories that were searched."""
     if as_json:
         output.json({"bytes": total(kept), "snapshots": [_as_json(one) for one in kept]})
         return

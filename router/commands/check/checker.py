@@ -1,4 +1,4 @@
-"""Takes a model through the steps of a request that starts it, up to its download."""
+"""Checks a model: runs the steps of a request that would start it, up to its download."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from router.secrets import Token
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What engines would run on."""
+    """The device for which models are checked."""
 
     device: Device
     budget: int  # bytes of each device, for all engines
@@ -37,7 +37,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """The parts of a worker that judge a model. Nothing of it starts or keeps anything."""
+    """The parts of a worker that judge a model. It starts nothing and keeps nothing."""
 
     configuration: Configuration
     admission: Admission
@@ -47,7 +47,7 @@ class Checker:
     target: Target
 
     async def check(self, name: str, token: Token | None, asked_with: str) -> ModelVerdict:
-        """Never raises what a caller would be told: that is part of the verdict."""
+        """Check one model. An error that a caller would get is part of the verdict."""
         steps = _Steps(self, ModelVerdict(name, asked_with))
         try:
             await steps.run(name, token)
@@ -56,7 +56,7 @@ class Checker:
         except EngineStartError as error:
             refusal = StorageFailed(f"The model can't be judged: {error}.")
             steps.verdict = replace(steps.verdict, refusal=refusal)
-        except OSError as error:  # no room for the small files, say
+        except OSError as error:  # for example, no room for the small files
             reason = error.strerror or error
             refusal = StorageFailed(f"This machine's disk can't be used: {reason}.")
             steps.verdict = replace(steps.verdict, refusal=refusal)
@@ -173,7 +173,10 @@ class _Steps:
                 self._note("the disk is short: models that were not used lately leave for it")
 
     def _note_other_callers(self, admitted: Admitted, token: Token | None) -> None:
-        """HF_TOKEN stood in for a caller's: it may not serve callers that have none."""
+        """Note if callers without a token can't use the model.
+
+        Here HF_TOKEN stood in for a caller's token.
+        """
         configuration = self._checker.configuration
         if token is None or token != self._settings.hf_token or admitted.operator is not None:
             return
@@ -187,12 +190,12 @@ class _Steps:
 
 
 def _nearest(cache: Path) -> Path:
-    """The folder in which the cache is, or would be made."""
+    """The cache, or the nearest parent directory that exists."""
     return next(place for place in (cache, *cache.parents) if place.exists())
 
 
 def _removable(cache: Path) -> int:
-    """Bytes of all snapshots that the router has brought; those of the operator's stay."""
+    """Bytes of all snapshots that the router has downloaded. Others are never removed."""
     snapshots = Snapshots(cache)
     files = {
         file: size

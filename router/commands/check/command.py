@@ -1,7 +1,7 @@
-"""`check`: may this token use a model, what is downloaded for it, and does it fit?
+"""`check`: may this token use a model, what would be downloaded, and does it fit?
 
-It asks the Hub and reads the small files as the worker would, with the same code. No weights
-are downloaded, nothing is started, and nothing is kept.
+It asks the Hub and reads the small files with the worker's own code. It downloads no weights,
+starts nothing, and keeps nothing.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ from router.repository.conditions import Machine
 from router.secrets import Token, token_text
 
 _NO_GPU = "no GPU here: judged for an engine on the CPU; --gpu-memory SIZE asks about a GPU"
-_AT_ONCE = 4  # models; each has a process that reads its files
+_AT_ONCE = 4  # models checked in parallel; each has a process that reads its files
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the models would run, and what is not known of it."""
+    """The machine where the models would run. `notes` say what is unknown."""
 
     memory: int  # bytes of one device
     free: int
     device: Device
     capability: int | None
-    name: str  # empty: not this machine's
+    name: str  # empty: another machine's GPU
     devices: int = 1
     notes: tuple[str, ...] = ()
 
 
 def check_command(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """0: all models can be served; 1: some can't; 2: wrong use."""
+    """Return the exit status. 0: all models can be served; 1: some can't; 2: wrong use."""
     try:
         token = _token(chosen.token_file)
         about = list(subjects(chosen.models, environ))
@@ -88,7 +88,7 @@ def check_command(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int
 
 
 def _token(file: Path | None) -> Token | None:
-    """Raises `InvalidHfToken`, `OSError`."""
+    """Read the token. Raises `InvalidHfToken`, `OSError`."""
     return None if file is None else Token(token_text(file))
 
 
@@ -115,7 +115,7 @@ def _place(memory: str | None, about: Sequence[Subject], environ: Mapping[str, s
 
 
 def _engines(configuration: Configuration) -> Finding:
-    """What would run the models; the tested SGLang, where none is here."""
+    """The SGLang that would run the models; without one, the tested version."""
     settings = configuration.settings
     try:
         return InterpreterCheck.begin(settings.engine_python, configuration.environ).finish()
@@ -144,7 +144,7 @@ async def _check_all(
 def _asked_with(
     configuration: Configuration, name: str, token: Token | None
 ) -> tuple[Token | None, str]:
-    """The token that stands for a caller's, and where the Hub's answer will be from."""
+    """The token to use as the caller's, and what to report as its source."""
     if token is not None:
         return token, "--token-file"
     operator = configuration.catalog.lookup(name)
@@ -155,7 +155,7 @@ def _asked_with(
     worker = configuration.settings.hf_token
     if worker is None:
         return None, "no token"
-    # Of a model that the operator did not name, the question is what this token may use.
+    # For a model that is not the operator's, check what HF_TOKEN itself may use.
     return (worker if operator is None else None), "HF_TOKEN"
 
 

@@ -1,4 +1,4 @@
-"""Shows what `check` found out."""
+"""Shows the results of `check`."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Report:
 
 
 def _rules(verdict: ModelVerdict) -> Iterator[tuple[str, str]]:
-    """What the operator says of it, which holds without a process."""
+    """The operator's rules for the model."""
     if (group := verdict.group) is not None:
         alone = ", and none beside them" if group.exclusive else ""
         yield "group", f"{group.name}: {group.max_loaded} loaded at a time{alone}"

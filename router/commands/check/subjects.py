@@ -1,4 +1,4 @@
-"""What `check` is about: models by name, a models file, a directory, or the settings' own."""
+"""What to check: models by name, a models file, a directory, or the configured models."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ _OWN_MODELS = ("MODEL_NAME", "MODEL_REVISION", "SERVED_MODEL_NAME", "MODELS_CONF
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Models to check, by name, and the configuration that says more about them."""
+    """Names of models to check, and their configuration."""
 
     configuration: Configuration
     names: tuple[str, ...]
 
 
 def subjects(given: Sequence[str], environ: Mapping[str, str]) -> Iterator[Subject]:
-    """Without a name: the models that the environment configures. Raises `SettingsError`."""
+    """What to check for the command's arguments. Raises `SettingsError`.
+
+    Without arguments, it is the models that the environment configures.
+    """
     if not given:
         configuration = Configuration.read(environ)
         names = _names(configuration)
@@ -39,7 +42,7 @@ def _subject(text: str, environ: Mapping[str, str]) -> Subject:
     path = Path(text)
     bare = {name: value for name, value in environ.items() if name not in _variables()}
     if path.is_file() or text.endswith(_FILES):
-        # As it was typed, where it can be: errors name it so.
+        # As typed if possible, because errors repeat it.
         file = text if text.endswith(_FILES) else str(path.absolute())
         configuration = Configuration.read({**bare, "MODELS_CONFIG": file})
         return Subject(configuration, _names(configuration))
@@ -56,5 +59,5 @@ def _names(configuration: Configuration) -> tuple[str, ...]:
 
 
 def _variables() -> frozenset[str]:
-    """All names of the settings that name the operator's models."""
+    """The names of all variables that set the operator's models."""
     return frozenset(name for one in _OWN_MODELS for name in SETTINGS[one].names)

@@ -1,4 +1,4 @@
-"""What `check` finds out about one model."""
+"""The result of `check` for one model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.models import ModelGroup, ResolvedModel
 
 @dataclass(frozen=True, slots=True)
 class NeededFile:
-    """A file that an engine needs of its model's repository."""
+    """A file of the repository that an engine needs."""
 
     name: str
     size: int  # bytes
@@ -20,11 +20,11 @@ class NeededFile:
 
 @dataclass(frozen=True, slots=True)
 class MemoryNeed:
-    """What the engine takes of each of its GPUs, in bytes.
+    """The memory that the engine needs on each of its GPUs, in bytes.
 
-    * `token`: of the KV cache. `sequence`: of each request's state, where a model has one.
+    * `token`: of the KV cache, per token. `sequence`: of a request's state, if a model has one.
     * `claim`: what the scheduler reserves, with a cache of `tokens` (None: not planned).
-    * `longest`: tokens of the longest request on a GPU that this engine has to itself.
+    * `longest`: tokens of the longest request if the engine has the GPU to itself.
     """
 
     weights: int
@@ -33,26 +33,26 @@ class MemoryNeed:
     sequence: int
     claim: int
     tokens: int | None
-    context: int  # of the model
+    context: int  # the model's context length in tokens
     longest: int
     gpus: int
-    measured: bool  # the claim is by an earlier start
+    measured: bool  # whether the claim is from an earlier start
 
 
 @dataclass(frozen=True, slots=True)
 class ModelVerdict:
-    """Of one model. What was not reached before a refusal is empty."""
+    """The verdict on one model. Steps after a refusal leave their fields empty."""
 
-    name: str  # as it was asked for
+    name: str  # as the command got it
     asked_with: str = ""  # which token, never the token itself
     model: ResolvedModel | None = None
     group: ModelGroup | None = None
-    max_concurrency: int | None = None  # of its own; None: that of all models
+    max_concurrency: int | None = None  # the model's own; None: as for all models
     max_queue: int | None = None
     files: tuple[NeededFile, ...] = ()
     flags: tuple[str, ...] = ()
     memory: MemoryNeed | None = None
-    start_seconds: float | None = None  # None: nothing was measured here
+    start_seconds: float | None = None  # None: never measured here
     refusal: RouterError | None = None
     notes: tuple[str, ...] = ()
 
@@ -65,7 +65,7 @@ class ModelVerdict:
         return sum(file.size for file in self.files if not file.on_disk)
 
     def as_json(self) -> dict[str, Any]:
-        """Its form for `--json`. The names of the fields stay as they are."""
+        """The verdict for `--json`. Scripts use these field names: do not change them."""
         model, refusal = self.model, self.refusal
         return {
             "model": self.name,

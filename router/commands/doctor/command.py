@@ -16,7 +16,7 @@ _STYLES = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "bold red"
 
 
 def doctor(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """0: no problem; 1: there is one."""
+    """Return the exit status: 1 if there is a problem, else 0."""
     lines = list(_examine(environ))
     healthy = all(line.grade is not Grade.PROBLEM for line in lines)
     output = Output()
@@ -45,7 +45,7 @@ def _examine(environ: Mapping[str, str]) -> Iterator[ExamLine]:
 
 
 def _rows(lines: Iterable[ExamLine]) -> Iterator[Row]:
-    """Two rows where there is something to do: side by side they would be too wide."""
+    """The remedy has a row of its own, because one row would be too wide."""
     for line in lines:
         yield line.topic, Cell(line.grade, _STYLES[line.grade]), line.text
         if line.remedy:

@@ -1,4 +1,4 @@
-"""What `doctor` says of the Hub, of the worker's token, and of the clock."""
+"""`doctor`'s lines about the Hub, the worker's token, and the clock."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def answer_lines(endpoint: str, answers: HubAnswers, *, with_token: bool) -> Ite
 
 
 def clock_line(ahead: float) -> ExamLine:
-    """`ahead`: seconds by which this clock differs from the Hub's."""
+    """`ahead`: seconds by which this clock is ahead of the Hub's; may be negative."""
     way = "ahead of" if ahead > 0 else "behind"
     text = f"{abs(ahead):.0f} s {way} the Hub's"
     if abs(ahead) > _SKEW:

@@ -1,4 +1,4 @@
-"""One line of what `doctor` says."""
+"""One line of `doctor`'s output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExamLine:
-    """`remedy`: what to do about it; empty where there is nothing to do."""
+    """`remedy`: what to do about it, or "" if there is nothing to do."""
 
     topic: str
     grade: Grade

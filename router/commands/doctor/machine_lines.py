@@ -1,4 +1,4 @@
-"""What `doctor` says of this machine."""
+"""`doctor`'s lines about this machine."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from router.downloads.space import RESERVE, free_space
 from router.http.open_files import MOST_CONNECTIONS, NEEDED
 
 _TOPIC_SHM = "/dev/shm"  # noqa: S108 - looked at, not written
-_GPUS = 64  # looked at
-_DRIVER = 580  # of CUDA 13, which the image has
-_SHARED = 1 << 30  # bytes of /dev/shm for engines of several GPUs
-_HOST_MEMORY = 8 << 30  # bytes: an engine's processes take 2 GB, and a standby as many
+_GPUS = 64  # at most so many are examined
+_DRIVER = 580  # the oldest for CUDA 13, which the image has
+_SHARED = 1 << 30  # bytes of /dev/shm for an engine on several GPUs
+_HOST_MEMORY = 8 << 30  # bytes; an engine's processes take 2 GB, and so does a standby
 
 
 def gpu_lines(environ: Mapping[str, str], nvml: ModuleType = pynvml) -> Iterator[ExamLine]:
@@ -150,7 +150,7 @@ def open_files_line(soft: int, hard: int) -> ExamLine:
 
 
 def shared_memory_line(size: int | None, gpus: int) -> ExamLine:
-    """`size`: of /dev/shm, in bytes; None: there is none. `gpus`: of the largest engine."""
+    """`size`: of /dev/shm in bytes; None if missing. `gpus`: number for the largest engine."""
     text = "there is none" if size is None else size_text(size)
     if gpus > 1 and (size or 0) < _SHARED:
         return warning(
@@ -170,7 +170,7 @@ def host_memory_line(host: HostGauge) -> ExamLine:
 
 
 def limits() -> tuple[int, int]:
-    """How many files this process may have open: now, and at most."""
+    """The soft and the hard limit of open files of this process."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)
 
 

@@ -1,4 +1,4 @@
-"""What `doctor` says of the settings, and of what is in front of the worker."""
+"""`doctor`'s lines about the settings, and about RunPod."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RUNPOD = ("RUNPOD_POD_ID", "RUNPOD_ENDPOINT_ID", "RUNPOD_WEBHOOK_GET_JOB", "RUN
 
 
 def read_settings(environ: Mapping[str, str]) -> tuple[Configuration | None, list[ExamLine]]:
-    """None where they can't be used."""
+    """The configuration, or None if it can't be used, and lines about it."""
     try:
         configuration = Configuration.read(environ)
     except SettingsError as error:
@@ -55,7 +55,7 @@ def _spans_line(collector: Collector) -> ExamLine:
 
 
 def runpod_lines(environ: Mapping[str, str]) -> Iterator[ExamLine]:
-    """Names of variables alone: their values may be secrets."""
+    """Shows only the names of variables, because their values may be secrets."""
     found = [name for name in _RUNPOD if environ.get(name)]
     platform = detect(environ)
     if not found and platform is Platform.PLAIN:

@@ -1,7 +1,7 @@
 """Talks to the operator's routes of a running worker.
 
-By `http.client`: it follows no redirect and knows no proxy, so the operator's key goes to the
-worker alone.
+It uses `http.client`, which follows no redirects and uses no proxy, so the operator's key goes
+only to the worker.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WITHOUT_KEY = (
     "Without ADMIN_API_KEY, a worker has routes for its operator only as long as it listens on "
     "loopback and its callers need no keys."
 )
-_SHOWN = 500  # characters of an answer that is no JSON
+_SHOWN = 500  # characters of an answer that is not JSON
 
 
 class WrongUse(Exception):
@@ -37,11 +37,11 @@ class WrongUse(Exception):
 
 
 class WorkerUnreached(Exception):
-    """No worker answers, or what answers is none."""
+    """No worker answers, or the server that answers is not a worker."""
 
 
 class RefusedByWorker(Exception):
-    """The worker said no. `answer` is what it sent."""
+    """The worker refused the request. `answer` is the JSON that it sent."""
 
     def __init__(self, message: str, answer: Json) -> None:
         super().__init__(message)
@@ -49,14 +49,16 @@ class RefusedByWorker(Exception):
 
 
 def url_of(given: str | None, environ: Mapping[str, str]) -> str:
-    """Where the worker is: as the command line says, else `MODEL_ROUTER_URL`, else on this
-    machine."""
+    """The worker's URL: from the command line, else `MODEL_ROUTER_URL`, else this machine."""
     port = SETTINGS["PORT"].text(environ, detect(environ))
     return given or environ.get("MODEL_ROUTER_URL") or f"http://127.0.0.1:{port}"
 
 
 class WorkerClient:
-    """`url`: the server's. `key`: `ADMIN_API_KEY`, where it has one. Raises `WrongUse`."""
+    """A client for the server at `url`. `key`: its `ADMIN_API_KEY`, or "" if it has none.
+
+    Raises `WrongUse` if the URL or the key can't be used.
+    """
 
     def __init__(self, url: str, key: str = "") -> None:
         try:
@@ -80,15 +82,18 @@ class WorkerClient:
         return self._ask("GET", path, _PATIENCE)
 
     def post(self, path: str, *, patient: bool = False) -> Json:
-        """As `get`. `patient`: it may take as long as the worker lets it."""
+        """Like `get`. With `patient`, it may take as long as the worker allows."""
         return self._ask("POST", path, None if patient else _PATIENCE)
 
     @contextmanager
     def events(
         self, path: str, quiet: Callable[[], None]
     ) -> Iterator[Iterator[tuple[str, Json]]]:
-        """Server-sent events, by name. As `get`, also while they are read. `quiet` is called
-        at least every 10 s while nothing happens."""
+        """Yield server-sent events, as pairs of a name and its JSON.
+
+        Raises what `get` raises, while they are read too. `quiet` is called at least every
+        10 s while nothing happens.
+        """
         with self._answer("GET", path, _PATIENCE) as answer:
             yield self._read_events(answer, quiet)
 
@@ -179,6 +184,6 @@ class WorkerClient:
 
 
 def path_of(model: str, verb: str) -> str:
-    """The route of something that is done to a model."""
-    name = model.encode(errors="surrogateescape")  # as the shell has passed it on
+    """The path of an operator's action on a model."""
+    name = model.encode(errors="surrogateescape")  # the bytes that the shell passed
     return f"/admin/models/{quote(name, safe='/@')}/{verb}"

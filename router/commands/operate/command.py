@@ -21,7 +21,10 @@ from router.commands.output import Output, printable
 
 
 def operate(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """0: done; 1: the worker refused it, or it failed; 2: wrong use, or no worker reached."""
+    """Return the exit status.
+
+    0: done; 1: the worker refused it, or it failed; 2: wrong use, or no worker answers.
+    """
     output = Output()
     try:
         address = url_of(chosen.url, environ)

@@ -1,4 +1,4 @@
-"""`load`, `unload`, `pin`, `unpin`, `reload` and `drain`: what an operator does to a worker."""
+"""The commands that change a worker: `load`, `unload`, `pin`, `unpin`, `reload`, `drain`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ def deed(
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Do it, and show the engines that it is about, as they are then. `wait`: until a model
-    that is loaded answers."""
+    """Run the command `verb`, and show the affected engines afterwards.
+
+    With `wait`, a `load` returns when the model is ready.
+    """
     query = "?wait=1" if wait else ""
     try:
         done = worker.post(path_of(model, verb) + query, patient=wait)
@@ -66,7 +68,10 @@ def _counted(count: int, thing: str) -> str:
 
 
 def drain(worker: WorkerClient, output: Output, *, wait: bool, as_json: bool) -> None:
-    """`wait`: show what is left, until the worker has ended. It takes no new connections."""
+    """Drain the worker. With `wait`, show what is left until it ends.
+
+    The events are opened first: a worker that drains takes no new connections.
+    """
     if not wait:
         _drain(worker, output, as_json=as_json)
         return

@@ -1,4 +1,4 @@
-"""`logs`: what a model's engines have printed."""
+"""`logs`: shows the output of a model's engines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.commands.output import Output, printable
 def logs(
     worker: WorkerClient, output: Output, model: str, *, follow: bool, as_json: bool
 ) -> None:
-    """`follow`: and what they print from now on, until the worker ends."""
+    """Show the last lines. With `follow`, show new lines too, until the worker ends."""
     path = path_of(model, "logs")
     if not follow:
         answer = worker.get(path)

@@ -1,4 +1,4 @@
-"""`ps`: what is loaded, what waits for what, and what fails."""
+"""`ps`: shows which models are loaded, which wait and for what, and which fail."""
 
 from __future__ import annotations
 

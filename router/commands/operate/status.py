@@ -1,4 +1,4 @@
-"""A worker's state, as lines and a table: `ps` shows it once, `top` again and again.
+"""A worker's state, as lines and a table. `ps` shows it once, `top` continuously.
 
 docs/operations.md describes each field.
 """
@@ -24,15 +24,15 @@ _COLUMNS = (
     "last start",
     "last failure",
 )
-_DISPENSABLE = ("last start", "next out", "pinned", "memory")  # the first go first
+_DISPENSABLE = ("last start", "next out", "pinned", "memory")  # dropped in this order
 _GAP = 3  # between two columns, on a terminal
 _STYLES = {"ready": "green", "cold": "dim", "fetched": "dim", "draining": "yellow"}
-_COMMIT = 7  # letters of a commit; enough to name it by
+_COMMIT = 7  # characters of a commit; enough for a name
 _GOOD, _BAD, _NOTED = "green", "bold red", "yellow"
 
 
 def header(state: Json) -> Iterator[Cell]:
-    """What holds for the whole worker."""
+    """Lines about the whole worker."""
     yield _worker(state)
     yield Cell(_models(state))
     for one in state["devices"]:
@@ -42,8 +42,11 @@ def header(state: Json) -> Iterator[Cell]:
 
 
 def table(state: Json, width: int | None) -> tuple[Sequence[str], Sequence[Row]]:
-    """Columns, and a row for each model. `width`: of a terminal. Columns that nothing stands
-    in, and then some others, make room there. None: all columns."""
+    """Columns, and a row for each model.
+
+    If the table is wider than `width`, the terminal's, empty columns and then some others are
+    left out. None: all columns.
+    """
     rows = [_row(one, state["now"]) for one in state["engines"]]
     shown = list(range(len(_COLUMNS)))
     if width is not None:
@@ -55,13 +58,13 @@ def table(state: Json, width: int | None) -> tuple[Sequence[str], Sequence[Row]]
 
 
 def _width(shown: Sequence[int], rows: Sequence[Sequence[Cell]]) -> int:
-    """Of a table with these columns, on a terminal."""
+    """The width of a table with these columns on a terminal."""
     longest = [max(len(_COLUMNS[at]), *(len(row[at].text) for row in rows)) for at in shown]
     return sum(longest) + _GAP * len(shown) - 1
 
 
 def causes(state: Json) -> Iterator[str]:
-    """Why models fail, what makes room for others, and which caller sends the most."""
+    """Lines that say why models fail, what makes room for them, and who sends the most."""
     for one in state["engines"]:
         if (failure := one["last_failure"]) is not None:
             yield f"{name_of(one)}: {failure['kind']}: {cause_text(failure['text'])}"
@@ -74,7 +77,7 @@ def causes(state: Json) -> Iterator[str]:
 
 
 def one_line(state: Json) -> str:
-    """The same on one line."""
+    """The state on one line."""
     engines = state["engines"]
     flying = sum(one["in_flight"]["requests"] for one in engines)
     devices = ", ".join(
@@ -87,7 +90,7 @@ def one_line(state: Json) -> str:
 
 
 def name_of(engine: Json) -> str:
-    """An alias, else `org/name@` with the beginning of its commit."""
+    """An alias, else `org/name@` with the first characters of its commit."""
     return engine["names"][0] if engine["names"] else _short(engine["id"])
 
 

@@ -1,4 +1,4 @@
-"""Spans, sizes and causes, as tables show them."""
+"""Formats times, sizes and causes for tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LONGEST = 300  # characters of a cause
 
 
 def span_text(seconds: float) -> str:
-    """How long: `3 min`."""
+    """A duration, such as `3 min`."""
     for span, name in _SPANS:
         if seconds >= 2 * span:
             return f"{seconds / span:.0f} {name}"
@@ -23,13 +23,13 @@ def share_text(part: int, whole: int) -> str:
 
 
 def cause_text(text: str) -> str:
-    """The end of a failure's text, on one line: there the cause stands."""
+    """The end of a failure's text on one line, because the cause is at the end."""
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST else f"... {line[-_LONGEST:]}"
 
 
 def waiting_text(waiting: dict[str, Any]) -> str:
-    """How many wait, for what, and how long it still takes."""
+    """How many requests wait, for what, and how much longer."""
     if not waiting["requests"]:
         return ""
     told = [str(waiting["reason"]).replace("_", " ")] if waiting["reason"] else []
@@ -38,7 +38,7 @@ def waiting_text(waiting: dict[str, Any]) -> str:
 
 
 def rest_text(waiting: dict[str, Any]) -> str:
-    """How long it still takes; or, where that is longer than expected, how much longer."""
+    """The remaining time; if it is overdue, the elapsed and the expected time."""
     if waiting.get("overdue"):
         took, expected = waiting["elapsed_seconds"], waiting["expected_seconds"]
         return f"{span_text(took)}, expected {span_text(expected)}"

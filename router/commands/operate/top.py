@@ -1,4 +1,4 @@
-"""`top`: the worker's state as it changes, until Ctrl-C."""
+"""`top`: shows the worker's state as it changes, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from router.commands.output import Output
 
 
 def top(worker: WorkerClient, output: Output, *, as_json: bool) -> None:
-    """Without a terminal: one state a line. Raises `WorkerUnreached` once it has ended."""
+    """Without a terminal, print one state per line. Raises `WorkerUnreached` if the worker
+    is gone."""
     if as_json:
         _follow(worker, output, output.json_line)
     elif output.is_terminal:
@@ -39,7 +40,7 @@ def _as_line(output: Output, state: Json) -> None:
 
 
 def _follow(worker: WorkerClient, output: Output, show: Callable[[Json], None]) -> None:
-    """Until a worker that leaves has ended its events. Others end after an hour."""
+    """Show each state until the worker leaves. Events end after an hour; then reconnect."""
     while True:
         last: Json | None = None
         for last in _states(worker, output):

@@ -1,4 +1,4 @@
-"""`plan`: which models to put together, on how many workers, from a log of requests."""
+"""`plan`: computes from a request log how many workers to use, and which models to group."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from router.simulation.arrivals import Arrival, ArrivalTrace
 from router.simulation.hardware import Hardware, Model
 from router.simulation.planning import busiest, plans
 
-DEVICE = 80 * 10**9  # bytes, where nothing tells of the GPU
-START = 40.0  # seconds, where nothing was measured
-_SHARE = 5  # of a device, which a model of unknown size takes
-_LONGEST = 3600.0  # seconds of a start or an answer: more was a machine that stood still
-_TOKEN = 0.001  # seconds: durations are told in milliseconds
-_DAY = 86400.0  # seconds that another machine's clock may be ahead
+DEVICE = 80 * 10**9  # bytes, if the GPU is unknown
+START = 40.0  # seconds, if no start was measured
+_SHARE = 5  # a model of unknown size takes a fifth of a device
+_LONGEST = 3600.0  # seconds of a start or an answer; if more, the machine stood still
+_TOKEN = 0.001  # seconds; the log has durations in milliseconds
+_DAY = 86400.0  # seconds; another machine's clock may be ahead that much
 
 
 def plan_command(chosen: argparse.Namespace, now: Callable[[], float] = time.time) -> int:
-    """0: a fleet keeps to the wait; 1: none does, of those that were tried; 2: wrong use."""
+    """Return the exit status. 0: a fleet meets the wait; 1: none that was tried does; 2: wrong
+    use."""
     try:
         log = _read(chosen.log, now() + _DAY)
         sizes = read_sizes(chosen.sizes or [])
@@ -63,7 +64,8 @@ def _without_requests(log: RequestLog) -> str:
 
 
 def _read(name: Path, latest: float) -> RequestLog:
-    """`-`: standard input. Raises `OSError`; `ValueError` for what has no requests."""
+    """Read a log; `-` is standard input. Raises `OSError`, or `ValueError` if it has no
+    requests."""
     if str(name) == "-":
         log = read_log(sys.stdin.buffer, latest)
     else:
@@ -77,7 +79,7 @@ def _read(name: Path, latest: float) -> RequestLog:
 def as_trace(
     log: RequestLog, sizes: Sizes, device: int, most: int
 ) -> tuple[ArrivalTrace, Guessed]:
-    """So many requests of a log at most, of its busiest time, as a trace for the simulation."""
+    """A trace for the simulation: at most `most` requests, from the log's busiest time."""
     needs = [sizes.needs.get(name) for name in log.names]
     memories = [need.memory if need else None for need in needs]
     starts = [
@@ -100,14 +102,14 @@ def as_trace(
 
 
 def _usual(loads: list[float]) -> float | None:
-    """Most waits are shorter than a start: requests come while it goes on."""
+    """The upper quartile of the waits: most requests arrive during a start and wait less."""
     if len(loads) < 2:
         return loads[0] if loads else None
     return quantiles(loads, n=4, method="inclusive")[2]
 
 
 def _machine(device: int, shortest: float) -> Hardware:
-    """A start is imports, reading and warming up; the parts as they usually are."""
+    """A machine with the usual shares of a start: imports, reading, and warm-up."""
     return Hardware(
         device=device,
         process_start=0.45 * shortest,

@@ -15,8 +15,8 @@ from router.simulation.hardware import Model
 from router.simulation.planning import FleetPlan, PlannedGroup
 
 _SHOWN = 6  # models of a group; --json has all
-_FEW = 100  # requests, of which 95 are to wait no longer
-_LATE = 0.05  # of all requests, which may wait longer
+_FEW = 100  # requests; the 95th percentile means little for fewer
+_LATE = 0.05  # share of all requests that may wait longer
 _COLUMNS = ("workers", "way", "served", "p50", "p95", "cold starts", "busy hours")
 _WAYS = (
     ("queue", "one queue"),
@@ -27,7 +27,7 @@ _WAYS = (
 
 @dataclass(frozen=True, slots=True)
 class Guessed:
-    """Models of which something is not known, and what was taken for it."""
+    """Default values, and the numbers of models that lack a value of their own."""
 
     memory: int
     start: float
@@ -36,7 +36,7 @@ class Guessed:
 
 
 class PlanReport:
-    """`part`: what was simulated of the log. `wait`: seconds that were asked for."""
+    """`part`: the simulated part of the log. `wait`: the target, in seconds."""
 
     def __init__(
         self,
@@ -119,7 +119,10 @@ class PlanReport:
         )
 
     def _before_a_first_start(self) -> int:
-        """Requests that wait for too long in any fleet: a model starts at its first one."""
+        """The number of requests that wait too long in any fleet.
+
+        A model starts at its first request, and all requests wait for that start.
+        """
         part, ready = self._part, dict[int, float]()
         late = 0
         for one in part.requests:

@@ -1,7 +1,7 @@
-"""Reads a request log: the log's JSON lines, or what `/admin/activity` answers.
+"""Reads a request log: the worker's log in JSON lines, or an answer of `/admin/activity`.
 
-One pass, and memory for three numbers of each request. A line that can't be read is counted and
-named; what is no request's line is passed over.
+It reads once, and keeps three numbers for each request. It counts and names lines that can't be
+read, and skips lines that are not about a request.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from math import inf, isfinite
 from typing import Any, BinaryIO
 
-LONGEST_LINE = 4 << 20  # bytes; longer is no line of the log
+LONGEST_LINE = 4 << 20  # bytes; the log has no longer lines
 LARGEST_EXPORT = 256 << 20  # bytes of an activity export, which is one document
-_NAMED = 5  # bad lines that are named; the rest is counted
+_NAMED = 5  # bad lines to name; the others are only counted
 _LONGEST_NAME = 300
-_MOST = 1e12  # of any number
-_GZIP = b"\x1f\x8b"  # how such a file begins
+_MOST = 1e12  # the largest valid number
+_GZIP = b"\x1f\x8b"  # the magic number of a gzip file
 
 
 @dataclass(slots=True)
 class ModelUse:
-    """What the log tells of one model. `loads`: seconds that cold requests waited for it."""
+    """The use of one model. `loads`: seconds that each cold request waited for it."""
 
     requests: int = 0
     cold: int = 0
@@ -32,9 +32,9 @@ class ModelUse:
 
 @dataclass(slots=True)
 class RequestLog:
-    """Parallel arrays: when each request began, its model, and for how long it was answered.
+    """Parallel arrays: when each request began, its model, and the seconds of its answer.
 
-    `latest`: seconds since 1970; a request that began later has a wrong clock.
+    `latest`: seconds since 1970; a later request comes from a wrong clock.
     """
 
     latest: float = inf
@@ -45,13 +45,13 @@ class RequestLog:
     seconds: array[float] = field(default_factory=lambda: array("d"))
     lines: int = 0
     entries: int | None = None  # of an activity export
-    others: int = 0  # lines of the log that are no request's, or a request without a model
+    others: int = 0  # lines that are not about a request for a model
     bad: int = 0
-    named: list[str] = field(default_factory=list)  # some of the bad ones, and why
+    named: list[str] = field(default_factory=list)  # some of the bad lines, and why
     _numbers: dict[str, int] = field(default_factory=dict)  # by name
 
     def add(self, record: dict[str, Any]) -> None:
-        """Raises `ValueError` for a request's line that is damaged."""
+        """Add a line. Raises `ValueError` if it is about a request but damaged."""
         name = record.get("model")
         if "outcome" not in record or not name:
             self.others += 1
@@ -91,7 +91,7 @@ class RequestLog:
 
 
 def read_log(file: BinaryIO, latest: float = inf) -> RequestLog:
-    """Raises `OSError`; `ValueError` for a compressed file."""
+    """Read a log. Raises `OSError`, or `ValueError` for a compressed file."""
     log = RequestLog(latest)
     for number, line in enumerate(_lines(file), 1):
         log.lines += 1
@@ -129,7 +129,7 @@ def _take(log: RequestLog, record: object, where: str) -> None:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Of a line that is too long, the beginning alone."""
+    """The lines. A line that is too long is cut."""
     while line := file.readline(LONGEST_LINE + 1):
         rest = line
         while len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
@@ -138,7 +138,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _export(first: bytes, file: BinaryIO) -> list[object] | None:
-    """The requests of an activity export, on one line or on many; None: these are lines."""
+    """The requests of an activity export, on one line or many; None for a log in lines."""
     many = first.strip() == b"{"
     try:
         document = json.loads(first + file.read(LARGEST_EXPORT) if many else first)

@@ -1,4 +1,4 @@
-"""What each model takes, as `check --json` or `ps --json` have said."""
+"""Reads the memory and start time of each model from `check --json` or `ps --json`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Bytes of a device and seconds of a start; None: not known."""
+    """Bytes of a device and seconds of a start; None: unknown."""
 
     memory: int | None = None
     start: float | None = None
@@ -20,14 +20,14 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """By model; and the bytes that a worker has for all (None: not known)."""
+    """Needs by model, and the bytes that a worker has for all models (None: unknown)."""
 
     needs: dict[str, Need]
     budget: int | None = None
 
 
 def read_sizes(files: list[Path]) -> Sizes:
-    """Of several files, the later counts. Raises `OSError`, `ValueError`."""
+    """Read the files; later ones win. Raises `OSError`, `ValueError`."""
     needs: dict[str, Need] = {}
     budget: int | None = None
     for file in files:
@@ -52,7 +52,7 @@ def _document(file: Path) -> object:
 
 
 def _workers(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The states of a fleet's replicas, without those that did not answer; else itself."""
+    """The states of a fleet's replicas that answered; for a worker, only its own."""
     if "replicas" not in document:
         return [document]
     return [one["state"] for one in document["replicas"] if one["state"] is not None]
@@ -83,7 +83,7 @@ def _budget(document: dict[str, Any]) -> int | None:
 
 
 def _positive(value: Any) -> Any:  # noqa: ANN401  JSON
-    """The number; None where there is none, or no end to it. Raises `TypeError`."""
+    """The number; None if it is missing, infinite, or not positive. Raises `TypeError`."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
