@@ -1,4 +1,4 @@
-"""Keys of callers that the operator has named, and what each of them may do."""
+"""The operator's named API keys, and what each of them may do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from router.models import ModelRef
 from router.secrets import Secret, digest_of
 
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
-_CALLER = 16  # characters of a digest that name a caller
+_CALLER = 16  # characters of a digest in a caller's name
 
 
 def caller_of(digest: str) -> str:
@@ -22,43 +22,51 @@ def caller_of(digest: str) -> str:
 
 
 def sha256_of(key: str) -> str:
-    """In hex, as `sha256sum` prints it."""
+    """The key's SHA-256 digest in hex, as `sha256sum` prints it."""
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class KeyModels:
-    """The models that a key may use: patterns as in ALLOWED_MODELS, which here hold for the
-    operator's models as well, and names that the operator gave to models."""
+    """The models that a key may use: patterns and the operator's names for models.
+
+    The patterns are those of ALLOWED_MODELS, but apply to the operator's models too.
+    """
 
     patterns: Patterns
     names: frozenset[str] = frozenset()
 
     @classmethod
     def parse(cls, texts: Sequence[str]) -> KeyModels:
-        """Raises `ValueError` that says what is allowed. No text: no model."""
+        """Read the lists. Without any text, the key may use no model.
+
+        Raises a `ValueError` that says what is allowed.
+        """
         parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
         names = [part for part in parts if _NAME.fullmatch(part) and part.lower() != "none"]
         others = [part for part in parts if part not in names]
         return cls(Patterns.parse(",".join(others) or "none"), frozenset(names))
 
     def allow(self, operator: OperatorModel | None, ref: ModelRef | None) -> bool:
-        """Whether they cover a model: the operator's, or `ref` where it is none of those."""
+        """Whether the key may use a model: `operator`, or `ref` if that is None."""
         if operator is None:
             return ref is not None and self.patterns.allow(ref)
         if not self.names.isdisjoint(operator.aliases or (operator.name,)):
             return True
         if operator.ref is None:  # a directory
             return "*" in self.patterns.texts
-        # The operator chose the revision: a pattern without one means it.
+        # The operator chose the revision, so a pattern without one means that revision.
         plain = Patterns(tuple(text for text in self.patterns.texts if "@" not in text))
         return plain.cover(operator.ref.repo_id) or self.patterns.allow(operator.ref)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerKey:
-    """`models`: None for all. Rates are per minute, `max_concurrency` is in flight at once;
-    None: no limit."""
+    """One named key. `models` is None for all models.
+
+    `requests` and `tokens` are per minute, `max_concurrency` is requests at once; None: no
+    limit.
+    """
 
     name: str
     sha256: str  # of the key, in hex
@@ -70,7 +78,7 @@ class CallerKey:
 
     @property
     def digest(self) -> str:
-        """Stands for the key in this process alone."""
+        """A digest that identifies the key within this process only."""
         return digest_of(self.sha256)
 
     @property
@@ -80,8 +88,8 @@ class CallerKey:
 
 @dataclass(frozen=True, slots=True)
 class CallerKeys:
-    """What the file holds. `secrets`: the keys that it shows in full, to be redacted from
-    texts. `warning`: about the file itself; "": none."""
+    """The content of the keys file. `secrets`: keys in plain text, to redact from other texts.
+    `warning`: about the file itself, or ""."""
 
     keys: tuple[CallerKey, ...] = ()
     secrets: tuple[Secret, ...] = ()

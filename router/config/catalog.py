@@ -1,4 +1,4 @@
-"""The operator's models: the default and those of the models file, by every name they have."""
+"""The operator's models, the default one and those in the models file, by all their names."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from router.models import (
     trusts,
 )
 
-# Stands for the commit of a directory, which has none; no Hub commit looks like it.
+# The commit of a directory, which has no real one. No Hub commit looks like this.
 LOCAL_COMMIT = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorModel:
-    """A model that the operator named. All of it holds for `source`'s revision only."""
+    """A model that the operator named. The entry applies only to the revision in `source`."""
 
     source: ModelRef | Path
     aliases: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
-    task: Task | None = None  # None: as the repository suggests
+    task: Task | None = None  # None: from the repository
     pinned: bool = False
     preload: bool = False
     idle_ttl: float | None = None  # seconds; None: never expires
@@ -40,8 +40,8 @@ class OperatorModel:
     trust_remote_code: bool = False
     group: ModelGroup | None = None
     max_concurrency: int | None = None  # requests in flight; None: MAX_CONCURRENCY
-    max_queue: int | None = None  # requests that wait for it; None: as many as MAX_QUEUE
-    # File, line and entry, for errors; of no concern to an engine.
+    max_queue: int | None = None  # requests that may wait for it; None: MAX_QUEUE
+    # File, line and entry, for errors. It makes no difference to an engine.
     where: str = field(default="MODEL_NAME", compare=False)
 
     @property
@@ -53,11 +53,11 @@ class OperatorModel:
 
     @property
     def ref(self) -> ModelRef | None:
-        """What to ask the Hub for; None for a local directory."""
+        """The reference at the Hub; None for a local directory."""
         return self.source if isinstance(self.source, ModelRef) else None
 
     def local(self) -> ResolvedModel | None:
-        """The directory as a model, for which the Hub is not asked; None for a Hub model."""
+        """The directory as a resolved model, without asking the Hub; None for a Hub model."""
         if isinstance(self.source, ModelRef):
             return None
         task = self.task or Task.GENERATE
@@ -65,7 +65,7 @@ class OperatorModel:
 
 
 class Catalog:
-    """Finds an operator's model by name. Raises `SettingsError` where two share one."""
+    """Finds an operator's model by name. Raises `SettingsError` if two share a name."""
 
     def __init__(
         self, models: Iterable[OperatorModel], default: OperatorModel | None = None
@@ -88,12 +88,12 @@ class Catalog:
             _claim(self._aliases, alias, model, alias)
 
     def become(self, other: Catalog) -> None:
-        """Hold another catalog's models from now on, for all that know this one."""
+        """Take over another catalog's models, so that all users of this one see them."""
         self.models, self.default = other.models, other.default
         self._aliases, self._repos = other._aliases, other._repos
 
     def judged(self, judge: Callable[[Path], Task]) -> Catalog:
-        """With the task of each directory for which the operator named none."""
+        """A catalog in which each directory without a task has the one that `judge` returns."""
         tasks = {
             model: judge(model.source)
             for model in self.models
@@ -104,18 +104,18 @@ class Catalog:
         return Catalog((known.get(model, model) for model in self.models), default)
 
     def lookup(self, name: str) -> OperatorModel | None:
-        """Find by the name as a request wrote it, before the Hub is asked anything.
+        """Find a model by the name in a request, without asking the Hub.
 
-        Aliases are compared exactly and come first. Then a repository's id in any letter
+        Aliases come first and must match exactly. Then a repository id matches in any letter
         case, with the configured revision or without one.
         """
         repo_id, at, revision = name.partition("@")
         return self._aliases.get(name) or self._by_id(repo_id, revision if at else None)
 
     def match(self, ref: ModelRef) -> OperatorModel | None:
-        """Find by id alone: the Hub's canonical id, with the revision as it was asked for.
+        """Find a model by the Hub's canonical id and the requested revision, without aliases.
 
-        After resolution, for a request that used a repository's former name.
+        For a request that used a repository's former name, after its resolution.
         """
         return self._by_id(ref.repo_id, ref.revision)
 
@@ -123,12 +123,12 @@ class Catalog:
         revisions = self._repos.get(_folded(repo_id), {})
         if revision is not None:
             return revisions.get(revision)
-        # Without a revision: the entry for the default one, else the first that is listed.
+        # Without a revision: the entry for the default revision, else the first entry.
         return revisions.get(DEFAULT_REVISION) or next(iter(revisions.values()), None)
 
 
 def _folded(repo_id: str) -> str:
-    # Only ASCII may fold: KELVIN SIGN lower-cases to a plain k.
+    # Fold only ASCII: KELVIN SIGN lower-cases to a plain k.
     return repo_id.lower() if repo_id.isascii() else repo_id
 
 
@@ -139,10 +139,10 @@ def _claim(names: dict[str, OperatorModel], name: str, model: OperatorModel, sai
 
 
 def with_default(settings: Settings, listed: Iterable[OperatorModel]) -> Catalog:
-    """The models file's entries, and the model that MODEL_NAME names.
+    """The models file's entries, and the model in MODEL_NAME.
 
-    Where MODEL_NAME names an entry (by alias, id or path), that entry is the default;
-    otherwise it joins the list, first. Raises `SettingsError`.
+    If MODEL_NAME names an entry (by alias, id or path), that entry is the default. Otherwise
+    it becomes the first model in the list. Raises `SettingsError`.
     """
     catalog = Catalog(listed)
     name = settings.model_name
@@ -171,7 +171,7 @@ def _named_by(name: str, revision: str | None, catalog: Catalog) -> OperatorMode
 
 
 def as_source(key: str, text: str, revision: str | None) -> ModelRef | Path:
-    """`org/name[@revision]` or an absolute path. Raises `SettingsError`."""
+    """Read `org/name[@revision]` or an absolute path. Raises `SettingsError` for `key`."""
     if text.startswith("/"):
         return Path(text)
     try:
@@ -190,10 +190,10 @@ def engine_spec(
     settings: Settings,
     flags: tuple[str, ...] = (),
 ) -> EngineSpec:
-    """How to start the engine for `model`, with the `flags` that every engine gets.
+    """How to start the engine for `model`. `flags` are those of every engine.
 
-    A model that the operator did not name never runs its own code, whatever the flags of
-    every engine say: they were written with the operator's models in mind.
+    A model that the operator did not name never runs its own code, even if `flags` allow it:
+    the operator wrote them with the named models in mind.
     """
     if operator is None:
         return EngineSpec(
@@ -210,7 +210,7 @@ def engine_spec(
         hf_token=(
             settings.engine_hf_token
             and settings.hf_token is not None
-            # A model with a token of its own must not get the worker's.
+            # A model with its own token must not get the worker's.
             and operator.token_env is None
             and model.access in {Access.GATED, Access.PRIVATE}
         ),
@@ -220,7 +220,7 @@ def engine_spec(
 
 
 def unruled(operator: OperatorModel) -> OperatorModel:
-    """The entry without its rules: what an engine depends on, from its start on."""
+    """The entry without its rules: the part that an engine's start depends on."""
     return replace(
         operator,
         pinned=False,
@@ -232,13 +232,13 @@ def unruled(operator: OperatorModel) -> OperatorModel:
 
 
 def _isolation(task: Task, settings: Settings) -> tuple[str, ...]:
-    """Flags where SGLang takes no cache salt: for models that embed or classify."""
+    """Flags for models that embed or classify: for them, SGLang takes no cache salt."""
     strict = settings.strict_cache_isolation and task is not Task.GENERATE
     return ("--disable-radix-cache",) if strict else ()
 
 
 def _idle_ttl(model: ResolvedModel, settings: Settings) -> float | None:
-    """Seconds until an engine that only callers asked for expires; None: never."""
+    """Idle seconds until the engine of a caller's model expires; None: never."""
     limits = [settings.model_idle_ttl]
     if model.access is Access.PRIVATE:
         limits.append(settings.private_idle_ttl)

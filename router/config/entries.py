@@ -1,7 +1,7 @@
-"""Files of entries in YAML, strictly: each mistake is named by its file, line, entry and key.
+"""Reads YAML files of entries strictly. Errors name the file, line, entry and key.
 
-A file is a list of entries, or a mapping with one key that holds the list. Beside that key,
-a file may have a section of named entries of another kind.
+A file is a list of entries, or a mapping with one key for the list. Next to that key, it may
+have a section of named entries of another kind.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from router.redaction import MASK, redact
 E = TypeVar("E", bound=BaseModel)
 T = TypeVar("T")
 
-_AT_ONCE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is opened without its writer
-_OF_KNOWN = ("missing", "value_error")  # what pydantic says of keys that a schema has
+_AT_ONCE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # does not wait for a pipe's writer
+_OF_KNOWN = ("missing", "value_error")  # pydantic's error types for keys that a schema has
 _LABEL = re.compile(r"[\w./@:-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
 class EntriesFile:
-    """What kind of file it is. `secret`: nothing that stands in it is shown in an error."""
+    """A kind of file. If `secret`, errors show nothing of its content."""
 
-    setting: str  # that names the file
-    root: str  # the one key that may stand above the list
-    noun: str  # of what it is a list: "models"
+    setting: str  # the setting that names the file
+    root: str  # the key of the list
+    noun: str  # what the entries are, such as "models"
     secret: bool = False
-    beside: str = ""  # the key of the section that may stand beside the root; empty: none
+    beside: str = ""  # the key of the section next to the list; empty: none
 
     def contents(self, path: str) -> str:
-        """Raises `SettingsError`, also for what is no ordinary file: to read a pipe could take
-        for ever, and a worker can't end as long as it reads."""
+        """The text of the file. Raises `SettingsError`, even for a pipe or a device: to read
+        one could take forever, and the worker can't end while it reads."""
         try:
             with open(os.open(path, _AT_ONCE), encoding="utf-8") as file:  # noqa: PTH123
                 if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -62,9 +62,9 @@ class EntriesFile:
     def read(
         self, text: str, one: Callable[[EntryPlace, object], T], path: str | None = None
     ) -> list[T]:
-        """What `one` makes of each entry. `path`: of the file, where the text is of one.
+        """Read each entry with `one`. `path` is the file of the text, if it is from a file.
 
-        Raises `SettingsError`, with all mistakes: those of the entries, as `one` raises them.
+        Raises one `SettingsError` with all mistakes, including those that `one` raises.
         """
         place = path or self.setting
         document, lines, twice = self._parsed(text, place)
@@ -81,8 +81,11 @@ class EntriesFile:
     def named(
         self, text: str, one: Callable[[EntryPlace, str, object], T], path: str | None = None
     ) -> dict[str, T] | None:
-        """What `one` makes of each entry of the section beside the root, by name; None: there
-        is no section, or no YAML, of which `read` tells. Else as `read`."""
+        """Read each entry of the section next to the list with `one`, by name.
+
+        None if there is no section, or if the text is not YAML: then `read` raises. Otherwise
+        like `read`.
+        """
         place = path or self.setting
         try:
             document, node, _ = read_yaml(text, place)
@@ -116,28 +119,28 @@ class EntriesFile:
 
 @dataclass(frozen=True, slots=True)
 class EntryPlace:
-    """An entry of the file, for errors. `secret`: no text of it is shown."""
+    """An entry of the file, for errors. If `secret`, errors show nothing of its text."""
 
     file: str  # or the setting that holds the text
     number: int  # from 1
-    lines: Mapping[str, int]  # of its keys; its own by the empty one
+    lines: Mapping[str, int]  # by key; "" has the line of the entry itself
     secret: bool = False
-    label: str = ""  # what names it, if that is known
-    kind: str = ""  # what it is, where it is none of the list
+    label: str = ""  # a readable name, if known
+    kind: str = ""  # what it is, if it is not in the list
 
     @property
     def name(self) -> str:
         return self.named()
 
     def named(self, key: str = "") -> str:
-        """The place of a key of it, or of the entry itself."""
+        """The place of a key of the entry, or of the entry itself."""
         line = self.lines.get(key, self.lines.get(""))
         at = "" if line is None else f":{line}"
         label = f" ({self.label})" if self.label else ""
         return f"{self.file}{at}: {self.kind or f'entry {self.number}'}{label}"
 
     def refusal(self, key: str, value: object, allowed: str) -> SettingsError:
-        """`key`: that is wrong; empty: the entry itself. `value`: empty where there is none."""
+        """The error for a wrong `value` of `key`, or of the entry itself if `key` is empty."""
         subject = f"`{key}`" if key else "it"
         is_shown = isinstance(value, str | int | float) and value != "" and not self.secret
         what = f"{subject} is {shown(value)}, and must be" if is_shown else f"{subject} must be"
@@ -146,8 +149,11 @@ class EntryPlace:
     def validated(
         self, entry: object, schema: type[E], needs: Mapping[str, str]
     ) -> tuple[EntryPlace, E]:
-        """The entry as `schema` reads it, and its place with a name. `needs`: what keys that
-        must be there may hold; the first names the entry. Raises `SettingsError`."""
+        """The entry as `schema` reads it, and its place with a label.
+
+        `needs` are the required keys, each with a text that says what it may hold; the first
+        one names the entry. Raises `SettingsError`.
+        """
         first = next(iter(needs))
         if not isinstance(entry, dict):
             raise self.refusal("", "", f"a mapping with the key `{first}`, not {_kind(entry)}")
@@ -166,7 +172,7 @@ class EntryPlace:
     def refused(
         self, error: ValidationError, schema: type[BaseModel], needs: Mapping[str, str]
     ) -> SettingsError:
-        """All that is wrong: its keys, what was there, and what is allowed."""
+        """One error with all mistakes: the key, its value, and what is allowed."""
         mistakes = MistakesSoFar()
         wrong = error.errors(include_url=False)
         unknown = [str(e["loc"][0]) for e in wrong if e["type"] not in _OF_KNOWN]
@@ -176,7 +182,7 @@ class EntryPlace:
         for one in wrong:
             key = str(one["loc"][0])
             match one["type"]:
-                # `modl` is why `model` is missing.
+                # If `model` was misspelled `modl`, do not report it as missing as well.
                 case "missing" if key not in meant.values():
                     mistakes.note(f"{self.named()}: `{key}` is missing: {needs[key]}")
                 case "value_error":
@@ -200,7 +206,7 @@ def _meant(key: str, schema: type[BaseModel]) -> str:
 
 
 def _kind(value: object) -> str:
-    """What a document or an entry is, without its content, which may be a secret."""
+    """The type of a document or an entry. Not its content, which may be a secret."""
     match value:
         case None:
             return "nothing"

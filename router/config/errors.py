@@ -1,4 +1,4 @@
-"""The errors of a configuration."""
+"""The errors in a configuration."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from reprlib import Repr
 
 from router.redaction import redact
 
-_MOST_TOLD = 20  # of the mistakes in one configuration
+_MOST_TOLD = 20  # mistakes that one error lists
 
 
 class SettingsError(Exception):
-    """What the operator wrote can't be used.
+    """The operator's configuration can't be used.
 
-    `problems` has a line for each mistake. It names the key, shows the value, and says what may
-    stand there. What looks like a secret is not shown. As text they are one line.
+    `problems` has a line for each mistake: the key, the value, and what is allowed. Values that
+    look like secrets are redacted. The error's text has all problems on one line.
     """
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
@@ -25,7 +25,7 @@ class SettingsError(Exception):
 
 
 class SettingsMistakes(SettingsError):
-    """One mistake or several, each in words of its own."""
+    """One or more mistakes, each with its own text."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.key = self.allowed = ""
@@ -36,7 +36,7 @@ class SettingsMistakes(SettingsError):
 
 
 class MistakesSoFar:
-    """Collects mistakes, to tell all of them at once."""
+    """Collects mistakes, to report all of them at once."""
 
     def __init__(self) -> None:
         self._errors: list[SettingsError] = []
@@ -46,33 +46,33 @@ class MistakesSoFar:
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
-        """Note what is wrong inside, and go on after it."""
+        """Note a `SettingsError` from the block, and continue after the block."""
         try:
             yield
         except SettingsError as error:
             self._errors.append(error)
 
     def raise_any(self) -> None:
-        """Raises `SettingsError` if there are any."""
+        """Raise `SettingsError` if there are any mistakes."""
         if self._errors:
             raise self.error()
 
     def error(self) -> SettingsError:
-        """All of them, of which there is at least one."""
+        """One error for all mistakes. There must be at least one."""
         if len(self._errors) == 1:
             return self._errors[0]
         return SettingsMistakes([text for one in self._errors for text in one.problems])
 
 
 def shown(value: object) -> str:
-    """A value as an error may show it: short, and without secrets."""
+    """A value for an error message: short, and without secrets."""
     brief = Repr()
     brief.maxstring = brief.maxother = 100
     return brief.repr(redact(value) if isinstance(value, str) else value)
 
 
 def told(what: str, error: SettingsError) -> str:
-    """What the mistakes are the reason of, and a line for each, for a terminal."""
+    """A text for a terminal: `what` happened, and a line for each mistake."""
     if len(error.problems) == 1:
         return f"{what}: {error}"
     return "\n  ".join((f"{what}:", *error.problems))

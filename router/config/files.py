@@ -1,4 +1,4 @@
-"""Checks the files that settings name: a wrong path ends the start, not a request."""
+"""Checks the files in settings, so that a wrong path fails at the start, not at a request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from router.config.settings import Settings
 
 
 def check(settings: Settings) -> None:
-    """Raises `SettingsError` for a file that can't be used. Creates none."""
+    """Raise `SettingsError` for a file that can't be used. Creates no file."""
     authorities, journal = settings.ssl_cert_file, settings.pool_journal
     if authorities is not None:
         try:
@@ -28,12 +28,15 @@ def check(settings: Settings) -> None:
 
 
 def append_privately(path: Path) -> TextIO:
-    """Open a file at its end that nobody else may read. Raises `OSError`, also for a link:
-    another user could place one, and so choose which file is changed."""
+    """Open a file to append to it, and make it readable only for this user.
+
+    Raises `OSError`, even for a link: another user could make one and so choose which file
+    the worker changes.
+    """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:
-        os.fchmod(descriptor, 0o600)  # an older one may be open to others
+        os.fchmod(descriptor, 0o600)  # an existing file may be readable for others
         return os.fdopen(descriptor, "a")
     except BaseException:
         os.close(descriptor)
@@ -41,7 +44,7 @@ def append_privately(path: Path) -> TextIO:
 
 
 def _may_be_private(path: Path) -> bool:
-    """Whether it is missing, or an ordinary file of this user's with no other name."""
+    """Whether the file is missing, or is this user's regular file without hard links."""
     try:
         found = path.lstat()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """`API_KEYS_FILE`: keys with names, models and rates, as YAML.
 
-A list of entries (`keys_schema.KeyEntry`), or a mapping with the one key `keys`. Nothing that
-stands in it is repeated in an error: a key may stand in any wrong place.
+A list of entries (`keys_schema.KeyEntry`), or a mapping with the one key `keys`. Errors repeat
+nothing from the file, because an API key may be in the wrong place.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ _SOURCES = ("key", "key_env", "sha256")
 def read(
     path: Path, environ: Mapping[str, str] | None = None, others: Iterable[Secret] = ()
 ) -> CallerKeys:
-    """`others`: keys of other settings, which none of the file may be. Raises
-    `SettingsError`."""
+    """Read the file. `others` are keys in other settings, which the file must not repeat.
+
+    Raises `SettingsError`.
+    """
     found = parse(_FILE.contents(str(path)), environ or {}, others, str(path))
     shown = found.secrets and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
     warning = f"others can read {path} ({KEY}), which holds keys: chmod 600" if shown else ""
@@ -39,7 +41,7 @@ def parse(
     others: Iterable[Secret] = (),
     path: str | None = None,
 ) -> CallerKeys:
-    """Read the YAML. `path`: of its file, for errors. Raises `SettingsError`."""
+    """Read the YAML. `path` is its file, for errors. Raises `SettingsError`."""
     secrets: list[Secret] = []
     taken = {sha256_of(other.reveal()): "another setting" for other in others}
     names: set[str] = set()
@@ -71,7 +73,7 @@ def parse(
 def _source(
     where: EntryPlace, one: KeyEntry, environ: Mapping[str, str]
 ) -> tuple[str, str, Secret | None]:
-    """Which field says the key, its digest, and the key where it is known."""
+    """The name of the field with the key, the key's digest, and the key itself if known."""
     given = [name for name in _SOURCES if getattr(one, name) is not None]
     if len(given) != 1:
         raise where.refusal(

@@ -1,4 +1,4 @@
-"""One entry of the file of keys: its keys, what each may hold, and what it means.
+"""One entry of the keys file: its fields, their values, and their meaning.
 
 docs/keys.schema.json and the table in docs/sharing.md are generated from here.
 """
@@ -20,7 +20,7 @@ T = TypeVar("T")
 _DIGEST = r"^[0-9A-Fa-f]{64}$"
 _NAME = r"^[A-Za-z][A-Za-z0-9._-]{0,39}$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-_TAKEN = "operator"  # how the log calls the operator
+_TAKEN = "operator"  # the operator's name in the log
 
 
 def schema() -> dict[str, Any]:

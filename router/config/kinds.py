@@ -1,4 +1,4 @@
-"""What kinds of value settings have."""
+"""The types of values that settings have."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """A type of value: how text becomes one, and how RunPod Hub's form asks for it."""
+    """A type of value: how text is parsed, and how RunPod Hub's form asks for it."""
 
-    parse: Callable[[str], T]  # raises `ValueError` that says what is allowed
-    noun: str  # with its unit, for the tables
-    hint: str = ""  # a sentence on how to write it, for the form
+    parse: Callable[[str], T]  # raises a `ValueError` that says what is allowed
+    noun: str  # the type and its unit, for the tables
+    hint: str = ""  # a sentence for the form on how to write it
     form: str = "string"  # the form's type: string, number or boolean
     minimum: int | None = None
     maximum: int | None = None

@@ -1,4 +1,4 @@
-"""Settings as documents show them: tables, `--help`, and RunPod Hub's form."""
+"""Formats settings for documents: tables, `--help`, and RunPod Hub's form."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from router.config.options import option
 from router.config.setting import Setting
 
-# The form's type for tokens and keys. RunPod's guide does not list it: `string` would show what
-# is typed.
+# The form's type for tokens and keys. RunPod's guide does not list it, but `string` would show
+# the typed text.
 SECRET_INPUT = "password"  # noqa: S105 - a type
 
 
@@ -35,7 +35,7 @@ def help_text(settings: Iterable[Setting[Any]]) -> str:
 
 
 def option_help(settings: Iterable[Setting[Any]], engine: Iterable[Setting[Any]]) -> str:
-    """Lines for `serve --help`: what is used most, each section, and the engine's settings."""
+    """Lines for `serve --help`: the most used settings, each section, and engine settings."""
     ours = list(settings)
     groups = {"Most used": [one for one in ours if one.most_used], **_by_section(ours)}
     groups["Flags of every engine"] = list(engine)
@@ -49,7 +49,7 @@ def option_help(settings: Iterable[Setting[Any]], engine: Iterable[Setting[Any]]
 
 
 def form(settings: Iterable[Setting[Any]]) -> list[dict[str, Any]]:
-    """The `env` of RunPod Hub's hub.json: the fields that everybody sees come first."""
+    """The `env` of RunPod Hub's hub.json. Fields that everybody sees come first."""
     ordered = sorted(settings, key=lambda one: one.advanced)
     return [{"key": one.name, "input": _input(one)} for one in ordered]
 
@@ -111,7 +111,7 @@ def _input(one: Setting[Any]) -> dict[str, Any]:
     if kind.form == "boolean":
         shown |= {"trueValue": "true", "falseValue": "false"}
     if kind.form == "number" and default != "":
-        # Only beside a default: an empty field has to stay allowed.
+        # Only with a default: without one, an empty field must be allowed.
         bounds = {"min": kind.minimum, "max": kind.maximum}
         shown |= {name: bound for name, bound in bounds.items() if bound is not None}
     if options := kind.choices or one.options:
@@ -127,7 +127,7 @@ def _description(one: Setting[Any]) -> str:
 
 
 def _form_default(one: Setting[Any]) -> object:
-    """As the form's type wants it; a default that depends on the platform is left empty."""
+    """The default in the form's type; empty if it depends on the platform."""
     text = one.form_default or (one.default if isinstance(one.default, str) else "")
     if one.kind.form == "boolean":
         return text == "true"

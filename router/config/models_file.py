@@ -1,7 +1,7 @@
 """`MODELS_CONFIG`: the operator's models as YAML.
 
-A list of entries (`models_schema.ModelEntry`), or a mapping with the key `models`, and perhaps
-`groups`. An unknown or repeated key is an error. examples/models.yaml shows one.
+A list of entries (`models_schema.ModelEntry`), or a mapping with the key `models` and, if
+needed, `groups`. An unknown or repeated key is an error. See examples/models.yaml.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _FILE = EntriesFile(KEY, root="models", noun="models", beside="groups")
 _NEEDS = {"model": "org/name, or an absolute path"}
 _GROUP_NEEDS = {"max_loaded": "a whole number"}
 
-Groups = Mapping[str, ModelGroup] | None  # None: any that a model names
+Groups = Mapping[str, ModelGroup] | None  # None: a model may name any group
 
 
 def read(text: str, idle_ttl: float | None = None) -> list[OperatorModel]:
-    """The models of the file that `text` names, or of the YAML that it is."""
+    """The models in the file at the path `text`, or in `text` itself if it is YAML."""
     if is_path(text):
         return parse(_FILE.contents(text), idle_ttl, text)
     return parse(text, idle_ttl)
@@ -34,8 +34,8 @@ def read(text: str, idle_ttl: float | None = None) -> list[OperatorModel]:
 def parse(
     text: str, idle_ttl: float | None = None, path: str | None = None
 ) -> list[OperatorModel]:
-    """Read the YAML; `idle_ttl` is for entries without one. `path`: of its file, for errors.
-    Raises `SettingsError`."""
+    """Read the YAML. `idle_ttl`, in seconds, is for entries without one. `path` is the YAML's
+    file, for errors. Raises `SettingsError`."""
     mistakes, models = MistakesSoFar(), list[OperatorModel]()
     groups: Groups = None
     with mistakes.collecting():
@@ -61,7 +61,7 @@ def _group(where: EntryPlace, name: str, entry: object) -> ModelGroup:
 
 
 def _kept_out(pinned: OperatorModel, models: list[OperatorModel]) -> str:
-    """Which others a model that is never evicted would keep out for ever, in words."""
+    """Why a pinned model would keep other models out forever; "" if it would not."""
     group = pinned.group
     for other in models:
         if (alone := ModelGroup.between(group, other.group)) is not None:

@@ -1,4 +1,4 @@
-"""One entry of the models file: its keys, what each may hold, and what it means.
+"""One entry of the models file: its keys, their values, and their meaning.
 
 docs/models.schema.json and the table in docs/settings.md are generated from here.
 """
@@ -28,7 +28,7 @@ _SERVED = [task for task in Task if task is not Task.TRANSCRIBE]
 
 _Word = str | int | float
 _NAME = r"^[A-Za-z][A-Za-z0-9._-]{0,39}$"
-_SIZE = r"^[0-9]+(\.[0-9]+)? ?([KMGTkmgt]([Ii]?[Bb])?|[Bb])$"  # what `as_size` takes
+_SIZE = r"^[0-9]+(\.[0-9]+)? ?([KMGTkmgt]([Ii]?[Bb])?|[Bb])$"  # what `as_size` accepts
 
 
 def schema() -> dict[str, Any]:
@@ -41,7 +41,9 @@ def schema() -> dict[str, Any]:
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("text (in quotes, where YAML would read a number or a date)")
-    if not value.isprintable():  # no name of a model, a path or a variable has such
+    if (
+        not value.isprintable()
+    ):  # names of models, paths and variables have no control characters
         raise ValueError("text on one line, without control characters")
     return value.strip()
 
@@ -51,7 +53,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def as_name(value: object) -> str:
-    """A group's name. Raises `ValueError`."""
+    """Check a group's name. Raises `ValueError`."""
     name = _text(value)
     if not re.fullmatch(_NAME, name):
         raise ValueError(
@@ -65,7 +67,7 @@ def _task(value: object) -> Task:
 
 
 def _scalar(parse: Callable[[str], T]) -> Callable[[object], T]:
-    """Have a parser of the environment's read a YAML scalar."""
+    """Make a parser for environment variables read a YAML scalar."""
 
     def read(value: object) -> T:
         if not isinstance(value, str | int | float):
@@ -76,7 +78,7 @@ def _scalar(parse: Callable[[str], T]) -> Callable[[object], T]:
 
 
 def _flags(value: object) -> tuple[str, ...]:
-    """Flags as one line of a shell, as a list of words, or as a mapping."""
+    """Read flags from a shell line, a list of words, or a mapping."""
     match value:
         case str():
             words = as_arguments(value)
@@ -109,7 +111,7 @@ def _flag(key: object, wanted: object) -> list[str]:
 def _json(value: object) -> str:
     try:
         return json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):  # a date, or an anchor that holds itself
+    except (TypeError, ValueError):  # a date, or an anchor that contains itself
         raise ValueError("flags with values that JSON can hold") from None
 
 
@@ -119,7 +121,7 @@ def _word(value: object) -> str:
     return str(value)
 
 
-# Each pairs what reads the value with what an editor should expect there.
+# Each pairs the parser of a value with the type that the JSON schema tells editors.
 _Text = Annotated[str, PlainValidator(_text, json_schema_input_type=str)]
 _Flag = Annotated[bool, PlainValidator(_scalar(as_flag), json_schema_input_type=bool)]
 _Texts = Annotated[
@@ -152,7 +154,7 @@ _Task = Annotated[Task, PlainValidator(_task, json_schema_input_type=Annotated[s
 
 
 class ModelEntry(BaseModel):
-    """One model of the operator's. A key without a value counts as absent."""
+    """One of the operator's models. A key without a value counts as absent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

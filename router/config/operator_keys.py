@@ -9,10 +9,11 @@ from router.config.settings import Settings
 
 
 def keys(settings: Settings, environ: Mapping[str, str]) -> CallerKeys:
-    """Raises `SettingsError`."""
+    """Read the keys. Raises `SettingsError`."""
     if settings.api_keys_file is None:
         return CallerKeys()
-    # Its libraries take a fifth of the worker's start, and most workers have no such file.
+    # Imported here: its libraries take a fifth of the worker's start, and most workers have no
+    # such file.
     from router.config import keys_file  # noqa: PLC0415
 
     others = (*settings.api_keys, *filter(None, [settings.admin_api_key]))

@@ -7,14 +7,15 @@ from router.config.settings import Settings
 
 
 def catalog(settings: Settings) -> Catalog:
-    """Raises `SettingsError`."""
+    """Read the models. Raises `SettingsError`."""
     return with_default(settings, _listed(settings))
 
 
 def _listed(settings: Settings) -> list[OperatorModel]:
     if settings.models_config is None:
         return []
-    # Its libraries take a fifth of the worker's start, and most workers have no such file.
+    # Imported here: its libraries take a fifth of the worker's start, and most workers have no
+    # such file.
     from router.config import models_file  # noqa: PLC0415
 
     return models_file.read(settings.models_config, settings.model_idle_ttl)

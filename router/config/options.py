@@ -1,6 +1,6 @@
 """Settings as options of `serve` and `runpod`: `--max-queue 64` for MAX_QUEUE.
 
-Any user of the machine can read a command line, so tokens and keys are no options.
+Any user of the machine can read a command line, so there are no options for tokens and keys.
 """
 
 from __future__ import annotations
@@ -11,28 +11,31 @@ from typing import Any, NoReturn
 
 from router.config.setting import Setting
 
-_FIELD = "setting_"  # before a setting's name, in what argparse returns
+_FIELD = "setting_"  # prefix of a setting's name in argparse's result
 
 
 def option(one: Setting[Any]) -> str | None:
-    """`--max-queue`; None for a secret."""
+    """The option's name, such as `--max-queue`; None for a secret."""
     return None if one.secret else _spelled(one)
 
 
 def add_options(parser: argparse.ArgumentParser, settings: Iterable[Setting[Any]]) -> None:
-    """One option for each setting that is no secret. What each means, `--help` shows in a text
-    of its own (`listing.option_help`): argparse's list has no order by use."""
+    """Add an option for each setting that is not a secret.
+
+    `--help` explains them in its own text (`listing.option_help`), because argparse can't sort
+    them by use.
+    """
     for one in settings:
         if (name := option(one)) is None:
             parser.add_argument(_spelled(one), action=_Refused, help=argparse.SUPPRESS)
             continue
-        # A flag alone means true: `--hf-hub-offline`.
+        # A flag without a value means true: `--hf-hub-offline`.
         flag: dict[str, Any] = {"nargs": "?", "const": "true"} if one.is_flag else {}
         parser.add_argument(name, dest=_FIELD + one.name, help=argparse.SUPPRESS, **flag)
 
 
 def given(chosen: argparse.Namespace) -> dict[str, str]:
-    """The variables that the options stand for, as text: they are read like any variable."""
+    """The variables for the given options, as text. They are parsed like the environment."""
     return {
         name.removeprefix(_FIELD): value
         for name, value in vars(chosen).items()
@@ -45,7 +48,7 @@ def _spelled(one: Setting[Any]) -> str:
 
 
 class _Refused(argparse.Action):
-    """A secret as an option."""
+    """Refuses a secret as an option."""
 
     def __call__(
         self,

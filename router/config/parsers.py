@@ -1,4 +1,4 @@
-"""Text into values. Each parser raises `ValueError` that says what is allowed."""
+"""Parsers of values. Each raises a `ValueError` that says what is allowed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.config.hosts import Authority, Origin
 from router.errors import InvalidHfToken
 from router.secrets import Secret, Token, flaw_of
 
-# As coreutils have it: GB is 10^9 bytes, G and GiB are 2^30.
+# As in coreutils: GB is 10^9 bytes, G and GiB are 2^30.
 _UNITS = {
     "B": 1,
     **{letter: 1024**power for power, letter in enumerate("KMGT", 1)},
@@ -37,7 +37,7 @@ def as_places(text: str) -> int:
 
 
 def as_number(text: str) -> str:
-    """A number as it is written, for a command line."""
+    """A number, unchanged as text, for a command line."""
     if not re.fullmatch(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?", text):
         raise ValueError("a number")
     return text
@@ -57,14 +57,14 @@ def as_seconds(text: str) -> float:
 
 
 def as_deadline(text: str) -> float:
-    """A time in seconds in which something has to happen, so not 0."""
+    """A deadline in seconds, above 0."""
     if not _NUMBER.fullmatch(text) or float(text) == 0:
         raise ValueError("a number of seconds, above 0")
     return float(text)
 
 
 def as_ttl(text: str) -> float | None:
-    """A time in seconds; None, which means never, for `off` and `0`."""
+    """A time in seconds; None (never) for `off` and `0`."""
     if text.lower() in _NEVER:
         return None
     if not _NUMBER.fullmatch(text):
@@ -89,7 +89,7 @@ def as_size(text: str) -> int:
 
 
 def as_size_or_off(text: str) -> int:
-    """Bytes, as `as_size` reads them; `0` and `off` are none."""
+    """Bytes, as in `as_size`; 0 for `0` and `off`."""
     return 0 if text.lower() in ("0", "off") else as_size(text)
 
 
@@ -121,7 +121,7 @@ def as_keys(text: str) -> tuple[Secret, ...]:
     flaw = next(filter(None, map(flaw_of, keys)), None)
     if flaw is not None:
         raise ValueError(f"comma-separated keys; {flaw}")
-    # Shorter ones could be guessed, and redaction would remove common words from the log.
+    # Shorter keys could be guessed, and redaction would remove common words from the log.
     if not all(re.fullmatch(r"[!-~]{8,512}", key) for key in keys):
         raise ValueError("comma-separated keys of 8 or more ASCII characters, without spaces")
     return tuple(map(Secret, keys))
@@ -142,7 +142,7 @@ def as_hosts(text: str) -> frozenset[str]:
 
 
 def as_own_hosts(text: str) -> frozenset[str]:
-    """Hosts that a server answers for: names, addresses, `*.name`, or `*`."""
+    """Hosts that this server serves: names, addresses, `*.name`, or `*`."""
     patterns = [_host_pattern(name) for name in as_names(text)]
     known = frozenset(pattern for pattern in patterns if pattern is not None)
     if None in patterns:
@@ -180,7 +180,7 @@ def as_origin(text: str) -> str:
 
 
 def as_arguments(text: str) -> tuple[str, ...]:
-    """Words, split as a POSIX shell would."""
+    """Words, split as in a POSIX shell."""
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
@@ -188,7 +188,7 @@ def as_arguments(text: str) -> tuple[str, ...]:
 
 
 def as_one_of(*choices: str) -> Callable[[str], str]:
-    """A parser that takes one of the choices, in any letter case."""
+    """A parser that accepts one of the choices, in any letter case."""
 
     def parse(text: str) -> str:
         for choice in choices:

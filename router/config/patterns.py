@@ -1,4 +1,4 @@
-"""Patterns over model names, as `ALLOWED_MODELS` and `HF_TOKEN_MODELS` list them."""
+"""Patterns for model names, as in `ALLOWED_MODELS` and `HF_TOKEN_MODELS`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _EXPLAINED = "a comma-separated list of `org/name`, `org/*`, `org/name@*` or `*`
 
 @dataclass(frozen=True, slots=True)
 class Patterns:
-    """`*` stands for any characters; letter case does not matter in `org/name`.
+    """A list of patterns. `*` stands for any characters; `org/name` ignores letter case.
 
-    `org/name` means its default revision only, and `org/name@*` all of them: a pull
-    request's revision is a stranger's file under a trusted name. The lone `*` is
+    `org/name` means the default revision only, and `org/name@*` means all revisions, because a
+    pull request's revision has a stranger's files under a trusted name. A lone `*` means
     everything.
     """
 
@@ -24,7 +24,7 @@ class Patterns:
 
     @classmethod
     def parse(cls, text: str) -> Patterns:
-        """Read a comma-separated list; raises `ValueError` that says what is allowed."""
+        """Read a comma-separated list. Raises a `ValueError` that says what is allowed."""
         if text.strip().lower() == "none":
             return cls(())
         texts = tuple(part.strip() for part in text.split(",") if part.strip())
@@ -33,7 +33,7 @@ class Patterns:
         return cls(texts)
 
     def allow(self, ref: ModelRef) -> bool:
-        """True where a pattern covers this repository at this revision."""
+        """Whether a pattern covers this repository at this revision."""
         revision = ref.revision or DEFAULT_REVISION
         return any(
             _covers(wanted, ref.repo_id) and re.fullmatch(_regex(at), revision) is not None
@@ -41,7 +41,7 @@ class Patterns:
         )
 
     def cover(self, repo_id: str) -> bool:
-        """True where a pattern covers this repository at any of its revisions."""
+        """Whether a pattern covers this repository at any of its revisions."""
         return any(_covers(_split(text)[0], repo_id) for text in self.texts)
 
     def __str__(self) -> str:
@@ -60,8 +60,10 @@ def _covers(wanted: str, repo_id: str) -> bool:
 
 
 def _regex(pattern: str) -> str:
-    """Each star but the last takes as little as it can, for good: else the time to refuse a
-    name would grow with the power of the stars."""
+    """A regular expression without backtracking, except for the last star.
+
+    With backtracking, the time to refuse a name would grow exponentially with the stars.
+    """
     first, *parts = map(re.escape, pattern.split("*"))
     between = "".join(f"(?>.*?{part})" for part in parts[:-1])
     return first + between + (f".*{parts[-1]}" if parts else "")

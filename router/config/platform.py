@@ -1,4 +1,4 @@
-"""Where the worker runs, and what RunPod itself sets there."""
+"""Detects where the worker runs, and reads the variables that RunPod sets."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Platform(StrEnum):
 
 
 def detect(environ: Mapping[str, str]) -> Platform:
-    """Tell the platform by its variables.
+    """Detect the platform from its variables.
 
-    RunPod tells a queue worker where to take jobs. It gives a load-balanced worker an
-    endpoint and ports instead. Anything less certain is PLAIN, which trusts nobody: a Pod
-    has a RUNPOD_POD_ID too, and nothing in front of it that knows its callers.
+    RunPod gives a queue worker a URL for its jobs, and a load-balanced worker an endpoint and
+    ports. Anything less certain is PLAIN, which trusts nobody: a Pod has a RUNPOD_POD_ID too,
+    but nothing in front of it authenticates callers.
     """
     if _is_set(environ, "RUNPOD_WEBHOOK_GET_JOB"):
         return Platform.QUEUE
@@ -32,7 +32,7 @@ def detect(environ: Mapping[str, str]) -> Platform:
 
 
 def worker_id(environ: Mapping[str, str]) -> str:
-    """By which RunPod's load balancer knows this worker: `X-Runpod-Worker-Id`; else ""."""
+    """This worker's id at RunPod's load balancer (`X-Runpod-Worker-Id`); elsewhere ""."""
     behind = detect(environ) is Platform.LOAD_BALANCER
     return environ["RUNPOD_POD_ID"].strip() if behind else ""
 

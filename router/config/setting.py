@@ -1,6 +1,6 @@
-"""How a setting is declared: once, for the parser, the documents and RunPod Hub's form."""
+"""Declares a setting once, for the parser, the documents and RunPod Hub's form."""
 
-# ruff: noqa: ANN401 - what `setting` passes on, `Setting` checks when the module is imported
+# ruff: noqa: ANN401 - `Setting` checks the arguments of `setting` when a module is imported
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting(Generic[T]):
-    """One environment variable, and all that is said about it anywhere.
+    """One environment variable, and everything that documents say about it.
 
-    Defaults are text, as it could stand in the environment. Where there is none, `unset`
-    says what holds, and `otherwise` makes the value from those of the settings above.
+    A default is text, as in the environment. Without a default, `unset` describes what
+    applies, and `otherwise` computes the value from the settings above.
     `label`, `advanced`, `form_type`, `form_default` and `options` are for RunPod Hub's form;
     `in_readme` puts it into the README's short table as well.
     """
 
-    name: str = ""  # unless given, the attribute's in capitals
-    attribute: str = ""  # what it fills, where it is a field of a dataclass
+    name: str = ""  # by default, the attribute in capitals
+    attribute: str = ""  # the dataclass field that it sets, if any
     kind: Kind[T]
     meaning: str  # a sentence or two
     label: str
     default: str | Mapping[Platform, str] | None = None
     unset: str = ""
     otherwise: Callable[[Mapping[str, Any]], T] | None = None
-    aliases: tuple[str, ...] = ()  # older names, read where `name` is unset
+    aliases: tuple[str, ...] = ()  # older names, read if `name` is unset
     secret: bool = False
     section: str = ""  # the heading that this setting opens in the documents
     in_readme: bool = False
@@ -52,17 +52,17 @@ class Setting(Generic[T]):
 
     @property
     def most_used(self) -> bool:
-        """Whether a short list shows it."""
+        """Whether short lists include it."""
         return self.in_readme or not self.advanced
 
     def text(self, environ: Mapping[str, str], platform: Platform) -> str | None:
-        """The text that is set, else the default, else None."""
+        """The text in the environment, else the default, else None."""
         if name := self._given(environ):
             return environ[name].strip()
         return self.default[platform] if isinstance(self.default, Mapping) else self.default
 
     def read(self, environ: Mapping[str, str], platform: Platform = Platform.PLAIN) -> T | None:
-        """The value, or None where it is unset. Raises `SettingsError`."""
+        """The value, or None if it is unset. Raises `SettingsError`."""
         text = self.text(environ, platform)
         if text is None:
             return None
@@ -73,7 +73,7 @@ class Setting(Generic[T]):
             raise SettingsError(self._given(environ) or self.name, shown, str(error)) from None
 
     def _given(self, environ: Mapping[str, str]) -> str | None:
-        """The one of its names that is set, if any is. Blank text counts as unset."""
+        """The first of its names that is set; None if none is. Blank text counts as unset."""
         return next((name for name in self.names if environ.get(name, "").strip()), None)
 
 
@@ -94,7 +94,7 @@ def setting(kind: Kind[T], meaning: str, **more: Any) -> T | None: ...
 
 
 def setting(kind: Kind[Any], meaning: str, **more: Any) -> Any:
-    """Declare a field of a dataclass to be a setting, with the parameters of `Setting`."""
+    """Declare a dataclass field as a setting. `more` are parameters of `Setting`."""
     return field(metadata={"setting": Setting(kind=kind, meaning=meaning, **more)})
 
 

@@ -27,7 +27,7 @@ _QUEUE, _BALANCER, _PLAIN = Platform
 
 def _hf_home(above: Mapping[str, Any]) -> Path:
     volume: Path = above["base_path"]
-    # Not one that RunPod mounts for its cached models alone, read-only.
+    # Skip a volume that RunPod mounts read-only, for its cached models.
     writable = os.access(volume, os.W_OK)
     local: Path = above["local_cache"]
     return volume / "huggingface-cache" if writable else local
@@ -198,8 +198,8 @@ class Settings:
         "Seconds for a whole request.",
         section="Deadlines",
         label="Request Timeout",
-        # Below the platform's own limits: the queue stops the whole worker at 600 s, the
-        # load balancer cuts a request off at 330 s.
+        # Below the platform's own limits: the queue stops the whole worker at 600 s, and the
+        # load balancer cuts off a request at 330 s.
         default={_QUEUE: "570", _BALANCER: "320", _PLAIN: "3600"},
     )
     queue_timeout: float = setting(
@@ -462,20 +462,20 @@ class Settings:
         "File of the certificate authorities to trust.",
         label="Certificate Authorities",
         unset="the system's",
-        # A deployment sends every variable. To OpenSSL an empty one means no authorities.
+        # A deployment sets every variable. OpenSSL takes an empty one to mean no authorities.
         form_default="/etc/ssl/certs/ca-certificates.crt",
     )
 
     @property
     def hub_caches(self) -> tuple[Path, ...]:
-        """Where a model may already lie, in this order."""
+        """The caches that may already have a model, in order of preference."""
         volume = self.base_path / "huggingface-cache/hub"
         caches = (self.baked_models, volume, self.hf_hub_cache, self.local_cache / "hub")
         return tuple(dict.fromkeys(caches))
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """All that must never be logged."""
+        """All values that must never be logged."""
         own = (self.hf_token, self.admin_api_key)
         return (*filter(None, own), *self.api_keys, *self.platform_keys)
 
@@ -483,10 +483,10 @@ class Settings:
     def from_environ(
         cls, environ: Mapping[str, str], platform: Platform | None = None
     ) -> Settings:
-        """Read all variables. Raises `SettingsError` with all that can't be used.
+        """Read all variables. Raises one `SettingsError` with all mistakes.
 
-        `platform` overrides what the environment suggests: a command that serves HTTP in
-        a queue worker's container has nothing in front that knows the callers.
+        `platform` overrides the detected one: if a command serves HTTP in a queue worker's
+        container, nothing in front of it authenticates callers.
         """
         platform = platform or detect(environ)
         home = Path(environ.get("HOME") or Path.home())
@@ -508,7 +508,7 @@ class Settings:
 
 
 def _check_together(values: Mapping[str, Any], platform: Platform) -> None:
-    """Raises `SettingsError` for what does not go with each other."""
+    """Raise `SettingsError` for settings that contradict each other."""
     mistakes = MistakesSoFar()
     with mistakes.collecting():
         if values["remove_private_files"] and values["private_idle_ttl"] is None:

@@ -1,4 +1,4 @@
-"""Which files the operator's models and the callers' keys are read from."""
+"""The files with the operator's models and the callers' keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FILES = (".yaml", ".yml", ".json")
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """`models_file`, `keys_file`: paths; None: there is none. `keys`: how many the file has."""
+    """Paths, or None for no file. `keys` is the number of keys in the keys file."""
 
     models_file: str | None = None
     keys_file: str | None = None
@@ -24,12 +24,12 @@ class Sources:
         return cls(file, None if path is None else str(path), keys)
 
     def __str__(self) -> str:
-        """What a reload has read."""
+        """A text for the log of a reload."""
         models = self.models_file or "no models file (MODELS_CONFIG names none)"
         keys = f"{self.keys} keys of {self.keys_file}" if self.keys_file else "no keys file"
         return f"{models}, {keys}"
 
 
 def is_path(text: str) -> bool:
-    """Whether MODELS_CONFIG names a file; else it is the YAML itself."""
+    """Whether MODELS_CONFIG is the path of a file, rather than YAML."""
     return "\n" not in text and (text.startswith("/") or text.endswith(_FILES))

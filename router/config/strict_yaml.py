@@ -1,4 +1,4 @@
-"""YAML, read strictly: plain values, their lines, and errors that show nothing of it."""
+"""Reads YAML strictly: plain values and their lines. Errors show nothing of the content."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Lines: TypeAlias = Mapping[int, Mapping[str, int]]  # by entry and key
 Repeated: TypeAlias = Sequence[tuple[str, int]]  # keys, with their lines
 
 MAX_CHARS = 256 * 1024
-_KINDS = {"timestamp": "date", "int": "number", "float": "number"}  # of values without quotes
+_KINDS = {"timestamp": "date", "int": "number", "float": "number"}  # values without quotes
 
 
 def read_yaml(text: str, place: str) -> tuple[object, yaml.Node | None, Repeated]:
-    """The document, the node that it was made from, and the keys that stand twice in one
-    mapping. Raises `SettingsError`; `place` is the text's, for that.
+    """The document, its node, and the keys that are twice in one mapping.
 
-    The loader is SafeLoader with one more check: it builds plain values and nothing else.
+    Raises `SettingsError`, which names `place`, the source of the text. The loader is
+    SafeLoader with one more check, so it builds only plain values.
     """
     if len(text) > MAX_CHARS:
         raise SettingsMistakes([f"{place}: must have at most {MAX_CHARS} characters"])
@@ -47,7 +47,7 @@ def _read(text: str) -> tuple[object, yaml.Node | None, Repeated]:
 
 
 def lines_by_number(node: yaml.Node | None) -> Lines:
-    """By the number of an entry and a key of it; an entry's own line by the empty key."""
+    """Line numbers, by the number of an entry and its keys; "" has the entry's own line."""
     if not isinstance(node, yaml.SequenceNode):
         return {}
     return {
@@ -70,18 +70,20 @@ def _keys(entry: yaml.Node) -> dict[str, int]:
 
 
 def below(node: yaml.Node | None, name: str) -> yaml.Node | None:
-    """What stands below a key of a mapping."""
+    """The node of a key's value in a mapping."""
     pairs = node.value if isinstance(node, yaml.MappingNode) else ()
     return next((value for key, value in pairs if key.value == name), None)
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Notes repeated keys, which is what a forgotten dash between two entries looks like.
-    Raises nothing but `YAMLError` and `RecursionError`."""
+    """Notes repeated keys: a forgotten dash between two entries causes them.
+
+    Raises only `YAMLError` and `RecursionError`.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.repeated: list[tuple[str, int]] = []  # with the lines of the second
+        self.repeated: list[tuple[str, int]] = []  # with the line of the second one
 
     def construct_object(
         self,
@@ -92,7 +94,7 @@ class _StrictLoader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         except (yaml.YAMLError, RecursionError):
             raise
-        except Exception:  # noqa: BLE001 - PyYAML lets out whatever Python says of a value
+        except Exception:  # noqa: BLE001 - PyYAML lets Python's own errors through
             kind = _KINDS.get(node.tag.rpartition(":")[2], "value of its type")
             problem = f"what looks like a {kind} is none: put it in quotes"
             raise ConstructorError(None, None, problem, node.start_mark) from None
@@ -112,7 +114,7 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# What PyYAML quotes may be anything. Punctuation, and its own words, may be shown.
+# PyYAML quotes content, which may be secret. Punctuation and PyYAML's own words may be shown.
 _QUOTES = re.compile(r"(['`\"])(.*?)\1", re.DOTALL)
 _FROM_FIRST_TO_LAST = re.compile(r"['`\"].*['`\"]", re.DOTALL)
 _HARMLESS = re.compile(r"\W*|<[a-z ]+>")
@@ -125,7 +127,7 @@ def _masked(problem: str) -> str:
 
 
 def _complaint(error: yaml.YAMLError, place: str) -> str:
-    """What is wrong and where, without what stands there."""
+    """The problem and its place, without the content at that place."""
     problem = _masked(getattr(error, "problem", None) or "not readable")
     mark = getattr(error, "problem_mark", None)
     at = "" if mark is None else f":{mark.line + 1}"

@@ -1,16 +1,16 @@
-"""Variables that are probably misspelled: their names are a letter or two from a setting's."""
+"""Finds variables that are probably misspelled: one or two letters away from a setting."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-# Other programs' variables that happen to be that near.
+# Other programs' variables that happen to be close to a setting.
 _NOT_OURS = frozenset({"MODULEPATH"})
-_SHORTEST = 5  # HOST and PORT are too near to too much
+_SHORTEST = 5  # letters; HOST and PORT are close to too many other names
 
 
 def misspelled(given: Iterable[str], known: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of a given name that is not known and the known one that was probably meant."""
+    """Pairs of an unknown given name and the known name that was probably meant."""
     for name in given:
         if name in known or name in _NOT_OURS or name.startswith("RUNPOD_"):
             continue
@@ -22,21 +22,21 @@ def misspelled(given: Iterable[str], known: Collection[str]) -> Iterator[tuple[s
 
 
 def _alike(name: str, other: str) -> bool:
-    """Whether two letters might lead from one to the other: a quick look, for most a no."""
+    """Whether the names may differ in at most two letters: a quick test that excludes most."""
     if len(other) < _SHORTEST or abs(len(name) - len(other)) > 2:
         return False
     return len({*name} ^ {*other}) <= 4  # changing a letter takes one away and adds one
 
 
 def _allowed(name: str, other: str) -> int:
-    """How many letters may differ: fewer in a short name, or where the first one does."""
-    # GH_TOKEN is no HF_TOKEN, and TYPE no DTYPE.
+    """How many letters may differ: fewer in a short name, or if the first letter differs."""
+    # GH_TOKEN is not a misspelled HF_TOKEN, nor TYPE a misspelled DTYPE.
     long, begins_alike = len(other) >= 8, name[:1] == other[:1]
     return long + begins_alike
 
 
 def distance(one: str, other: str) -> int:
-    """Letters to add, drop, change or swap with their neighbor to get from one to the other."""
+    """The number of letters to add, drop, change, or swap with their neighbor."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, a in enumerate(one, 1):
