@@ -24,7 +24,7 @@ _NUMBER = Kind(as_number, "number", form="number")
 ENGINE_ARGS = Setting(
     name="ENGINE_ARGS",
     kind=Kind(as_arguments, "flags, quoted as for a shell"),
-    meaning="Further SGLang flags for every engine, as on its command line.",
+    meaning="More SGLang flags for every engine, as on its command line.",
     label="Engine Arguments",
 )
 
@@ -99,7 +99,7 @@ _TABLE = (
     _value(
         "QUANTIZATION",
         "Quantization",
-        ", for models that do not say it themselves",
+        ", for models that do not set it themselves",
         options="awq awq_marlin gptq gptq_marlin fp8 w8a8_int8 w8a8_fp8 mxfp4 "
         "compressed-tensors bitsandbytes",
     ),
@@ -152,8 +152,8 @@ _TABLE = (
     _switch(
         "TRUST_REMOTE_CODE",
         "Trust Remote Code",
-        ", for your own models: they may run their own code. Better set it per model, in the "
-        "models file",
+        ", for your own models: they may run their own code. Preferably, set it per model, in "
+        "the models file",
     ),
     _switch("LOG_REQUESTS", "Log Requests", ": prompts and answers go into the log"),
     _switch("SHOW_TIME_COST", "Show Time Cost"),

@@ -104,12 +104,13 @@ class KeyEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    name: _Name = Field(description="How you call the caller: the log and states show it.")
+    name: _Name = Field(description="The caller's name in the log and in states.")
     key: _Key | None = Field(
-        None, description="The key itself. Each entry has this, `key_env` or `sha256`."
+        None, description="The key itself. Each entry has one of `key`, `key_env` and `sha256`."
     )
     key_env: _Variable | None = Field(
-        None, description="The environment variable that holds the key, read at the start."
+        None,
+        description="The environment variable that holds the key. It is read at the start.",
     )
     sha256: _Digest | None = Field(
         None,
@@ -118,18 +119,20 @@ class KeyEntry(BaseModel):
     )
     models: _Models | None = Field(
         None,
-        description="The models that it may use, one or a list: patterns as in ALLOWED_MODELS, "
-        "and names of your own models. They hold for your models, too. Absent: all.",
+        description="The models that the key may use, one or a list: patterns as in "
+        "ALLOWED_MODELS, and names of your own models. The list applies to your "
+        "models too. Absent: all.",
     )
     requests_per_minute: _Count | None = Field(
-        None, description="Requests that may begin. All of a minute's may come at once."
+        None, description="Requests that may begin per minute. They may all come at once."
     )
     tokens_per_minute: _Count | None = Field(
         None,
-        description="Tokens of prompts and answers. Charged after each answer, so that one "
-        "answer may go beyond; then requests wait until that is made up for.",
+        description="Tokens of prompts and answers per minute. They are charged after each "
+        "answer, so one answer may exceed the limit; then requests are refused "
+        "until the excess is paid off.",
     )
     max_concurrency: _Count | None = Field(
-        None, description="Requests at once, with those that wait."
+        None, description="Requests at once, including waiting ones."
     )
-    disabled: _Flag = Field(default=False, description="Let nobody in with it.")
+    disabled: _Flag = Field(default=False, description="Refuse this key.")

@@ -163,17 +163,17 @@ class ModelEntry(BaseModel):
         None, description="Branch, tag or commit. @revision in `model` wins."
     )
     aliases: _Texts = Field(
-        (), description="Further names, one or a list. /v1/models shows the first."
+        (), description="More names, one or a list. /v1/models shows the first."
     )
     flags: _Flags = Field(
         (),
         description="SGLang's flags: a mapping ({context-length: 8192}), a list of words, or "
-        "text as for a shell.",
+        "text quoted as for a shell.",
     )
     task: _Task | None = Field(
         None,
-        description="What it does. Absent: what its architecture, its files and its card say; "
-        "of a directory, at the worker's start.",
+        description="The model's task. Absent: read from its architecture, its files and its "
+        "card; for a directory, at the worker's start.",
     )
     pin: _Flag = Field(default=False, description="Never evict it.")
     preload: _Flag = Field(default=False, description="Start it before the first request.")
@@ -184,7 +184,7 @@ class ModelEntry(BaseModel):
     memory: _Size | None = Field(
         None,
         description="Its claim on GPU_MEMORY_BUDGET, with a unit, such as 20GiB: weights, KV "
-        "cache and activations. For an engine of several GPUs: on each.",
+        "cache and activations. For an engine on several GPUs: per GPU.",
     )
     token_env: _Text | None = Field(
         None, description="The environment variable that holds this model's own Hub token."
@@ -194,7 +194,7 @@ class ModelEntry(BaseModel):
     )
     group: _Name | None = Field(
         None,
-        description="Its group. Of the models of a group, one is loaded at a time, or as many "
+        description="Its group. At most one model of a group is loaded at a time, or as many "
         "as `groups` says.",
     )
     max_concurrency: _Count | None = Field(
@@ -202,7 +202,7 @@ class ModelEntry(BaseModel):
     )
     max_queue: _Count | None = Field(
         None,
-        description="Requests that may wait for it, of MAX_QUEUE's. Absent: all of these.",
+        description="Requests that may wait for it, as a part of MAX_QUEUE. Absent: MAX_QUEUE.",
     )
 
 
@@ -212,11 +212,11 @@ class GroupEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_loaded: _Count = Field(
-        1, description="Models of the group that may be loaded at a time. Absent: 1."
+        1, description="Models of the group that may be loaded at the same time. Absent: 1."
     )
     exclusive: _Flag = Field(
         default=False,
-        description="While one of them is loaded, no model outside the group is.",
+        description="While one of its models is loaded, no model outside the group is loaded.",
     )
 
 
@@ -227,5 +227,7 @@ class _ModelsFile(BaseModel):
 
     models: list[ModelEntry]
     groups: dict[_Name, GroupEntry | None] = Field(
-        {}, description="All groups that models name. Absent: each has one model at a time."
+        {},
+        description="All groups that models name. Absent: each group has one loaded model at "
+        "a time.",
     )

@@ -52,7 +52,7 @@ class Settings:
         "no model, and starts before the first job.",
         section="Models and tokens",
         label="Default Model",
-        unset="every request has to name its model",
+        unset="every request must name its model",
         aliases=("MODEL_PATH",),
         advanced=False,
         form_type="huggingface",
@@ -65,7 +65,7 @@ class Settings:
     )
     served_model_names: tuple[str, ...] = setting(
         kinds.NAMES,
-        "Further names for the default model.",
+        "More names for the default model.",
         name="SERVED_MODEL_NAME",
         label="Default Model's Names",
         default="",
@@ -82,10 +82,10 @@ class Settings:
     )
     hf_token_models: Patterns | None = setting(
         kinds.PATTERNS,
-        "Models beyond your own that HF_TOKEN serves to callers without a token of theirs; "
-        "`none`: none.",
+        "Models, besides your own, that HF_TOKEN serves to callers without a token; "
+        "`none` for none.",
         label="Token's Models",
-        unset="all where callers are known (RunPod, API_KEYS, loopback), else none",
+        unset="all if callers are known (RunPod, API_KEYS, loopback), else none",
     )
     engine_hf_token: bool = setting(
         kinds.FLAG,
@@ -116,10 +116,10 @@ class Settings:
     )
     disk_budget: int | None = setting(
         kinds.SIZE,
-        "Disk space for downloaded models. To make room, the least recently used ones that you "
-        "did not name leave.",
+        "Disk space for downloaded models. To make room, the least recently used "
+        "models that you did not name are removed.",
         label="Disk Space",
-        unset="what is free, less a reserve of 1 GiB or 5 %",
+        unset="free space, less a reserve of 1 GiB or 5 %",
     )
     allow_unsafe_weights: bool = setting(
         kinds.FLAG,
@@ -138,7 +138,7 @@ class Settings:
     )
     gpu_memory_budget: int | None = setting(
         kinds.SIZE,
-        "GPU memory for all engines together; of each GPU, where there are several.",
+        "GPU memory for all engines together; with several GPUs, on each of them.",
         label="GPU Memory",
         unset="all",
         in_readme=True,
@@ -151,44 +151,47 @@ class Settings:
     )
     swap_patience: float | None = setting(
         kinds.SECONDS,
-        "Seconds for which a model waits, its own start included, before an engine in use "
-        "makes room for it. More of them: fewer swaps. Idle engines make room at once.",
+        "Seconds that a model waits, including its own start, before an engine in use "
+        "makes room for it. A larger value means fewer swaps. Idle engines make room "
+        "at once.",
         label="Swap Patience",
-        unset="up to 2.75 times what the swap takes",
+        unset="up to 2.75 times the duration of the swap",
     )
     standby_engines: int = setting(
         kinds.PLACES,
-        "Engine processes that may be started ahead, up to where they need GPU memory: those "
-        "of the next models in line, and then of models used lately. Each takes some 2 GB of "
-        "the host's memory.",
+        "Engine processes that may be started ahead of time, up to the point where "
+        "they need GPU memory: for the next models in line, and then for recently "
+        "used models. Each takes about 2 GB of host memory.",
         label="Standby Engines",
         default="1",
     )
     eviction: str = setting(
         kinds.one_of("cost", "lru"),
-        "Which engine makes room first: the one whose loss costs least, by how often it is "
-        "used and how long it takes to come back; or the least recently used.",
+        "Which engine makes room first: `cost`: the one that is cheapest to lose, by "
+        "how often it is used and how long a reload takes; `lru`: the least recently "
+        "used one.",
         label="Eviction",
         default="cost",
     )
     sleep_memory: int | None = setting(
         kinds.SIZE_OR_OFF,
-        "Host memory for evicted engines that sleep: they keep their weights there, and wake "
-        "in seconds. 0: none sleeps.",
+        "Host memory for evicted engines that sleep: they keep their weights there "
+        "and wake in seconds. 0: engines do not sleep.",
         label="Sleep Memory",
-        unset="what is free at the start, less a quarter of the container's memory or 8 GiB",
+        unset="the free memory at the start, less a quarter of the container's memory or 8 GiB",
     )
     engine_python: str = setting(
         kinds.TEXT,
-        "Python interpreter that has SGLang. The log names its version at start.",
+        "Python interpreter that has SGLang installed. The log shows SGLang's version "
+        "at the start.",
         label="Engine's Python",
         default="python3",
         in_readme=True,
     )
     engine_user: str = setting(
         kinds.TEXT,
-        "User that engines run as where the worker is root: a name or a number. `root`: as the "
-        "worker itself.",
+        "If the worker is root, the user that engines run as: a name or a number. "
+        "`root`: the same user as the worker.",
         label="Engine's User",
         default="60800",
     )
@@ -210,7 +213,7 @@ class Settings:
     )
     read_timeout: float = setting(
         kinds.DEADLINE,
-        "Seconds after which an answer ends whose caller does not read it.",
+        "Seconds after which an answer ends if its caller does not read it.",
         label="Read Timeout",
         default="30",
     )
@@ -228,20 +231,20 @@ class Settings:
     )
     drain_timeout: float = setting(
         kinds.SECONDS,
-        "Seconds that requests get to end when the worker leaves.",
+        "Seconds that requests have to finish when the worker shuts down.",
         label="Drain Timeout",
         default="30",
     )
     fetch_linger: float = setting(
         kinds.SECONDS,
-        "Seconds for which a download or a start goes on after its last caller left, unless "
-        "others need its place.",
+        "Seconds that a download or start continues after its last caller has left, "
+        "unless others need its place.",
         label="Download Linger",
         default="60",
     )
     public_grace: float = setting(
         kinds.SECONDS,
-        "Seconds for which a public model is served while the Hub can't be asked.",
+        "Seconds that a public model is served while the Hub can't be reached.",
         label="Public Grace",
         default="86400",
     )
@@ -258,8 +261,7 @@ class Settings:
     )
     max_downloads: int = setting(
         kinds.COUNT,
-        "Downloads at once; the others wait, those of a caller with few before those of one "
-        "with many.",
+        "Downloads at once. Other downloads wait; callers with fewer downloads come first.",
         label="Downloads at Once",
         default="2",
     )
@@ -279,7 +281,7 @@ class Settings:
         "waits for a start.",
         section="Callers that share a worker",
         label="Contested Start Timeout",
-        unset="120, and 1 for each 100 MB of the model",
+        unset="120, plus 1 for each 100 MB of the model",
     )
     max_queue_per_caller: int | None = setting(
         kinds.COUNT,
@@ -295,35 +297,35 @@ class Settings:
     )
     max_starts_per_caller: int | None = setting(
         kinds.COUNT,
-        "Cold starts a minute for one caller.",
+        "Cold starts per minute for one caller.",
         label="Cold Starts per Caller",
         unset="any number",
     )
     max_models_per_caller: int | None = setting(
         kinds.COUNT,
-        "Models that may be loaded for one caller alone. To get one more, the caller loses its "
-        "least recently used idle one.",
+        "Models that may be loaded for one caller alone. For another one, the caller "
+        "loses its least recently used idle model.",
         label="Models per Caller",
         unset="any number",
     )
     max_download_per_caller: int | None = setting(
         kinds.SIZE,
-        "What one caller may have downloaded in an hour.",
+        "Bytes downloaded per hour for one caller.",
         label="Download per Caller",
         unset="any amount",
     )
     hub_requests: int = setting(
         kinds.COUNT,
-        "Requests to the Hub in five minutes that it allows this machine without a token; it "
-        "allows an account twice as many. New names use at most half of them, and one caller a "
-        "half of those.",
+        "Requests that the Hub allows this machine in five minutes without a token; "
+        "it allows an account twice as many. New names use at most half of them, and "
+        "one caller at most half of those.",
         label="Hub Requests",
         default="500",
     )
     private_idle_ttl: float | None = setting(
         kinds.TTL,
-        "Seconds after its last use until a private model that you did not name is unloaded; "
-        "off: as any other model.",
+        "Seconds after its last use until a private model that you did not name is "
+        "unloaded; off: like any other model.",
         label="Private Models' Idle Time",
         default="3600",
     )
@@ -335,8 +337,8 @@ class Settings:
     )
     strict_cache_isolation: bool = setting(
         kinds.FLAG,
-        "Refuse routes, and turn off prefix caches, where callers of one model could time each "
-        "other's prompts.",
+        "Refuse routes, and turn off prefix caches, if callers of one model could "
+        "time each other's prompts.",
         label="Strict Cache Isolation",
         default="false",
     )
@@ -361,42 +363,42 @@ class Settings:
     )
     api_keys: tuple[Secret, ...] = setting(
         kinds.KEYS,
-        "Keys that callers of the HTTP server need.",
+        "Keys for callers of the HTTP server. If set, each caller needs one.",
         label="API Keys",
         default="",
-        unset="callers need none",
+        unset="callers need no key",
         secret=True,
         in_readme=True,
     )
     api_keys_file: Path | None = setting(
         kinds.PATH,
-        "YAML file of further keys, each with a name, models and rates.",
+        "YAML file with more keys, each with a name, models and rates.",
         label="Keys File",
     )
     admin_api_key: Secret | None = setting(
         kinds.KEY,
-        "The operator's own key, for the routes below /admin/: they tell of all models and "
-        "callers, and unload models. No caller may have it.",
+        "The operator's own key, for the routes under /admin/, which show all models "
+        "and callers, and unload models. It must differ from all callers' keys.",
         label="Operator's Key",
-        unset="these routes are for this machine alone, where HOST is loopback and callers "
-        "need no keys; elsewhere there are none",
+        unset="if HOST is loopback and callers need no keys, these routes are only for "
+        "this machine; otherwise they do not exist",
         secret=True,
     )
 
     allowed_hosts: frozenset[str] = setting(
         kinds.OWN_HOSTS,
-        "Hosts that requests may be sent to, besides loopback: names, `*.name`, or `*`: any.",
+        "Hosts that requests may name, besides loopback: names, `*.name`, or `*` for any.",
         label="Allowed Hosts",
         default="",
-        unset="none where the server listens on loopback, elsewhere any",
+        unset="none if the server listens on loopback, otherwise any",
     )
     cors_origins: frozenset[Origin | str] = setting(
         kinds.ORIGINS,
-        "Origins of web pages that may call the server, such as `https://app.example.org`; "
-        "`*`: all, where callers need a key.",
+        "Origins of web pages that may call the server, such as "
+        "`https://app.example.org`, or `*` for all if callers need a key.",
         label="CORS Origins",
         default="",
-        unset="none but the server's own",
+        unset="only the server's own",
     )
 
     log_level: str = setting(
@@ -424,8 +426,8 @@ class Settings:
     )
     hf_hub_offline: bool = setting(
         kinds.FLAG,
-        "Never ask the Hub: serve your models from the disk, and public ones that were seen "
-        "public within PUBLIC_GRACE.",
+        "Never ask the Hub: serve your models from the disk, and models that were "
+        "seen to be public within PUBLIC_GRACE.",
         label="Offline",
         default="false",
         aliases=("TRANSFORMERS_OFFLINE",),
@@ -459,7 +461,7 @@ class Settings:
     )
     ssl_cert_file: Path | None = setting(
         kinds.PATH,
-        "File of the certificate authorities to trust.",
+        "File with the certificate authorities to trust.",
         label="Certificate Authorities",
         unset="the system's",
         # A deployment sets every variable. OpenSSL takes an empty one to mean no authorities.
