@@ -1,4 +1,4 @@
-"""One attempt to download a snapshot, by one child process."""
+"""One attempt to download a snapshot, with one child process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from router.tasks import finish
 _log = logging.getLogger(__name__)
 
 START_TIMEOUT = 60.0  # seconds for a Python process to start on a busy machine
-GLANCE = 1.0  # seconds between two looks at whether another download needs the place
+GLANCE = 1.0  # seconds between two checks whether another download needs the place
 
 Inspected = Callable[[RemoteFile, bool], None]
 
@@ -48,8 +48,8 @@ class DownloadAttempt:
         stall_timeout: float,
         inspected: Inspected | None = None,
     ) -> None:
-        """`stall_timeout` is how many seconds the child may send nothing. `inspected` hears of
-        each file of an inspection, and whether it is on the disk."""
+        """`stall_timeout`: the most seconds of silence from the child. `inspected` is called
+        with each file of an inspection, and whether it is on the disk."""
         self._request = request
         self._child = child
         self._snapshots = snapshots
@@ -59,13 +59,13 @@ class DownloadAttempt:
         self._blobs_before: frozenset[str] | None = None  # None until the child may download
 
     async def run(self, progress: Callable[[FetchProgress], None]) -> bool:
-        """Download. False if it is to be tried again: another worker took the lock, or
+        """Download. False if it must be tried again, because another worker took the lock or
         another download needs the place.
 
-        Raises what the child's error means, `InsufficientDisk`, or `HubUnavailable` if the
-        child stalls or dies. The child has ended and its partial files are gone when this
-        returns or raises. Complete files stay for the next attempt, except after a
-        cancellation, for lack of space, or if the model can't be served anyway.
+        Raises the child's error, `InsufficientDisk`, or `HubUnavailable` if the child stalls
+        or dies. When this returns or raises, the child has ended and its partial files are
+        gone. Complete files stay for the next attempt, except after a cancellation, a lack of
+        space, or if the model can't be served anyway.
         """
         discard = False
         try:
@@ -130,7 +130,7 @@ class DownloadAttempt:
     async def _provide(
         self, reservation: SpaceReservation, size: int, done: int, total: int
     ) -> int:
-        """Get the space for the next bytes, and let the child download them."""
+        """Reserve space for the next bytes, and let the child download them."""
         comes = (self._request.repo_id, self._request.commit)
         provided = await reservation.reserve(comes, size, done, total)
         if self._blobs_before is None:
@@ -160,7 +160,7 @@ class DownloadAttempt:
         partials = await self._child.end()
         try:
             await asyncio.to_thread(self._remove_files, partials, discard=discard)
-        except OSError as error:  # what the download itself met says more
+        except OSError as error:  # only logged: the download's own error says more
             _log.error("an unfinished download could not be removed: %s", error)
 
     def _remove_files(self, partials: Iterable[str], *, discard: bool) -> None:
@@ -168,7 +168,7 @@ class DownloadAttempt:
         self._snapshots.remove_partials(repo_id, partials)
         lock = VolumeLock.held_by(self._request.owner, self._snapshots.lock_folder(repo_id))
         if lock is None:
-            return  # the files are another worker's now
+            return  # the files belong to another worker now
         try:
             with suppress(LockLost):
                 lock.heartbeat()  # other workers wait during the cleanup

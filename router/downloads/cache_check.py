@@ -1,4 +1,4 @@
-"""Finds out at the start whether the cache can be written, by writing to it."""
+"""Checks at the start whether the cache can be written, by writing to it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from router.models import ModelRef
 
 
 def cache_problem(cache: Path) -> OSError | None:
-    """Why nothing can be written below `cache`, which is created; None if all is well.
+    """Create `cache`, and write a file in it. Returns the error; None if all is well.
 
-    By an attempt, and not by its permissions: those say nothing of a read-only mount, of a
-    quota, or of what a file server grants to root.
+    Permissions are not enough: they don't show a read-only mount, a quota, or the rights that
+    a file server gives to root.
     """
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -28,12 +28,12 @@ def cache_problem(cache: Path) -> OSError | None:
 
 
 def is_full(problem: OSError) -> bool:
-    """Whether the models that are on the disk could make room."""
+    """Whether the disk is full, so that removing models would help."""
     return problem.errno in (ENOSPC, EDQUOT)
 
 
 def snapshot_on_disk(ref: ModelRef, caches: Iterable[Path]) -> Path | None:
-    """The directory of a complete snapshot, of the commit that the name last meant."""
+    """The directory of a complete snapshot, at the commit that the branch last pointed to."""
     for snapshots in map(Snapshots, caches):
         commit = ref.revision if ref.branch is None else None
         if ref.branch is not None:
@@ -44,7 +44,7 @@ def snapshot_on_disk(ref: ModelRef, caches: Iterable[Path]) -> Path | None:
 
 
 def is_on_disk(ref: ModelRef, caches: Iterable[Path]) -> bool:
-    """Whether a cache has a complete snapshot; of the commit, if `ref` means one."""
+    """Whether a cache has a complete snapshot, at `ref`'s commit if it has one."""
     return any(
         repo_id == ref.repo_id
         and (not ref.is_commit or commit == ref.revision)

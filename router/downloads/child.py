@@ -1,10 +1,10 @@
 """The process that downloads one snapshot: `python -m router.downloads.child`.
 
 A separate process, because `huggingface_hub` keeps tokens in memory forever, lacks timeouts
-on some paths, and can't be cancelled.
+on some paths, and can't be canceled.
 
 Standard input has one line of JSON, a `DownloadRequest` (so that the token is never in argv
-or in the environment). A second line, `start`, follows when disk space was reserved. End of
+or in the environment). A second line, `start`, follows when disk space is reserved. End of
 file means that the router has ended. See `child_events` for the output.
 """
 
@@ -47,7 +47,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class SnapshotDownload:
-    """Carries out one request. Whichever thread calls `ChildEvents.end` first ends it."""
+    """Carries out one request. The first thread that calls `ChildEvents.end` ends it."""
 
     def __init__(self, request: DownloadRequest, events: ChildEvents) -> None:
         self._request = request
@@ -56,7 +56,7 @@ class SnapshotDownload:
         self._present = PresentFiles(request, self._snapshots)
         self._start = threading.Event()
         self._reporting = False
-        self._files: list[RemoteFile] = []  # what is to be on disk, as far as it is known
+        self._files: list[RemoteFile] = []  # needed on disk, as far as is known
 
     def run(self) -> NoReturn:
         sys.addaudithook(self._events.audit)
@@ -64,7 +64,7 @@ class SnapshotDownload:
         _die_with_parent()
         threading.Thread(target=self._watch_stdin, daemon=True).start()
         set_client_factory(ClientFactory(self._request, self._events).client)
-        # The library buffers 10 MB of each file, which looks like a stall on a slow line.
+        # The library buffers 10 MB of each file, which looks like a stall on a slow network.
         constants.DOWNLOAD_CHUNK_SIZE = CHUNK
         self._events.send("started")
         try:
@@ -86,7 +86,7 @@ class SnapshotDownload:
         if selection.is_adapter_alone and not small:
             raise adapter_refused(None)
         weights = [] if selection.is_adapter_alone else selection.likely_weights()
-        if selection.index is None:  # else these may be more than the index names
+        if selection.index is None:  # with an index, these may be too many
             self._check_size(small + weights)
         lock = self._acquire_lock(small + weights)
         if lock is None:
@@ -101,8 +101,8 @@ class SnapshotDownload:
     def _settle(
         self, selection: Selection, lock: VolumeLock, small: list[RemoteFile]
     ) -> tuple[list[RemoteFile], list[RemoteFile]]:
-        """Download the small files; decide by them, before the weights come, and before others'
-        models leave to make room for them."""
+        """Download the small files, and check them before the weights come and other models
+        are removed to make room. Returns the small files and the weights."""
         snapshot = self._snapshots.path(self._request.repo_id, self._request.commit)
         self._present.clean_up(lock)
         self._present.use(small)
@@ -138,17 +138,17 @@ class SnapshotDownload:
             )
 
     def _tell(self, files: list[RemoteFile]) -> None:
-        """Of an inspection: each file, and whether a cache has it."""
+        """In an inspection, report each file, and whether a cache has it."""
         if not self._request.inspects:
             return
         self._present.link(files)
         for file in files:
-            # What this process has just downloaded itself is no link.
+            # A file that this process has just downloaded is not a link.
             linked = self._snapshots.is_linked(self._request.repo_id, file)
             self._events.send("file", **asdict(file), on_disk=linked)
 
     def _fetch(self, files: list[RemoteFile]) -> None:
-        """Download some of `self._files`, once the router has the space for them."""
+        """Download some of `self._files`, once the router has reserved space for them."""
         request = self._request
         needed = sum(file.size for file in files) - self._present.bytes_done(files)
         self._start.clear()
@@ -171,7 +171,7 @@ class SnapshotDownload:
         )
 
     def _list_files(self) -> Iterator[RemoteFile]:
-        # Always from the Hub: a listing in the cache may be one that another caller could see.
+        # Always from the Hub: a listing in the cache may come from another caller's rights.
         request = self._request
         tree = HfApi(token=request.token or False).list_repo_tree(
             request.repo_id, revision=request.commit, recursive=True
@@ -182,7 +182,7 @@ class SnapshotDownload:
                 yield RemoteFile(file.path, file.size, blob)
 
     def _acquire_lock(self, files: list[RemoteFile]) -> VolumeLock | None:
-        """Wait for the lock. None if another worker completed the snapshot meanwhile."""
+        """Wait for the lock. None if another worker has completed the snapshot."""
         request = self._request
         folder = self._snapshots.lock_folder(request.repo_id)
         total = sum(file.size for file in files)
@@ -212,11 +212,11 @@ class SnapshotDownload:
                 self._events.heartbeat()
             except LockLost:
                 self._events.end("lock_lost")
-            except OSError:  # a faulty volume; if it stays so, others take the lock
+            except OSError:  # a faulty volume; if this continues, other workers take the lock
                 continue
 
     def _watch_stdin(self) -> None:
-        """Start when told to; end at end of file, which means that the router has ended."""
+        """Start at each line; end at end of file, which means that the router has ended."""
         for _ in sys.stdin.buffer:
             self._start.set()
         self._events.end()
@@ -232,14 +232,14 @@ class SnapshotDownload:
 
 
 def _die_with_parent() -> None:
-    """A fallback for when another process holds the other end of stdin open."""
+    """A fallback, in case another process holds the other end of stdin open."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def main() -> NoReturn:
-    hide_memory()  # before the token is in it
+    hide_memory()  # before the token is in memory
     out = os.dup(1)
-    os.dup2(2, 1)  # keep anything that is printed out of the events
+    os.dup2(2, 1)  # printed text must not get into the events
     line = sys.stdin.buffer.readline()
     if not line:
         os._exit(1)

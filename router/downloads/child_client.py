@@ -15,7 +15,7 @@ from router.hub.errors import hub_error, not_a_hub
 
 
 class ClientFactory:
-    """Makes the clients that the library asks for."""
+    """Makes HTTP clients for `huggingface_hub`."""
 
     def __init__(self, request: DownloadRequest, events: ChildEvents) -> None:
         self._request, self._events = request, events
@@ -36,8 +36,11 @@ class ClientFactory:
         )
 
     def _check(self, response: httpx2.Response) -> None:
-        """End at the first refusal. The library would wait for the files in progress, sleep
-        through a rate limit, or hide a 403 behind `LocalEntryNotFoundError`."""
+        """End the process at the first refusal.
+
+        The library would wait for other files first, sleep during a rate limit, or hide a 403
+        behind `LocalEntryNotFoundError`.
+        """
         status = response.status_code
         if status < 400 or status == 408 or status >= 500:  # the library retries these
             return
@@ -48,5 +51,5 @@ class ClientFactory:
             hub = httpx2.URL(constants.ENDPOINT)
             if response.url.host == hub.host and response.url.port == hub.port:
                 self._events.fail(hub_error(error, self._request.on_hub(constants.ENDPOINT)))
-            # A signed CDN address was refused, which says nothing about the caller.
+            # A CDN refused a signed URL, which says nothing about the caller.
             self._events.fail(interrupted())

@@ -1,4 +1,4 @@
-"""What the download process tells the router, and how it ends.
+"""The events that the download process sends to the router, and its end.
 
 The child writes lines of JSON to its original standard output. `event` is one of:
 
@@ -6,17 +6,17 @@ started     the process is up
 waiting     another worker holds the lock; `done` and `total` are its progress, in bytes
 partial     the file `name` is about to be written; announced first, so that the router can
             remove it however the child ends
-plan        of `total` bytes `done` are on disk, and `next` are to be downloaded now; the child
-            waits for `start`. Sent for the small files, what these name, and the weights
-file        of an inspection: `name`, `size` and `blob` of a file that an engine needs;
-            `on_disk`: a source cache has it
+plan        `done` of `total` bytes are on disk, and `next` bytes are next; the child waits for
+            `start`. Sent for the small files, for files that these name, and for the weights
+file        only in an inspection: `name`, `size` and `blob` of a file that an engine needs;
+            `on_disk`: whether a source cache has it
 described   the small files are on disk and have passed the checks; the weights come next.
             `plan` has the fields of a `MemoryPlan`, or is null
 progress    `done` bytes are on disk
 done        the snapshot is complete
 lock_lost   another worker declared this one dead and took the lock
 failed      `code`, `message` and `retry_after` of a `RouterError`; `cause`, for the log, names
-            the place on the disk that is at fault
+            the path on the disk that is at fault
 
 The last three end the process. No event holds a token.
 """
@@ -72,7 +72,7 @@ class ChildEvents:
         os.write(self._out, line)  # atomic: shorter than PIPE_BUF
 
     def fail(self, error: RouterError, cause: str = "") -> NoReturn:
-        """`cause` is for the operator's log."""
+        """End with an error. `cause` is for the operator's log."""
         self.end("failed", **to_fields(error), cause=cause)
 
     def end(self, event: str | None = None, **fields: object) -> NoReturn:
@@ -88,4 +88,4 @@ class ChildEvents:
                 self.send(event, **fields)
             elif self._lock is not None:
                 self._lock.release()
-            os._exit(0)  # without waiting for threads that may hang in the network
+            os._exit(0)  # does not wait for threads that may hang in the network

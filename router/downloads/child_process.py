@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Self, cast
 
 _log = logging.getLogger(__name__)
 
-# The child gets no other variable: the rest of the environment may hold secrets.
+# The child gets only these variables: the rest of the environment may hold secrets.
 _PASSED_ON = (
     "PATH",
     "LANG",
@@ -44,7 +44,7 @@ def child_environment(cache: Path, environment: Mapping[str, str]) -> dict[str, 
         "HF_HOME": str(cache.parent),
         **{name: environment[name] for name in _PASSED_ON if environment.get(name)},
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        # The store of blobs shared between repositories would give a gated file to anybody.
+        # The blob store that repositories share would give a gated file to anybody.
         "HF_HUB_DISABLE_SHARED_BLOBS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_TOKEN_PATH": "/nonexistent/hf-token",
@@ -65,7 +65,7 @@ class ChildProcess:
     @classmethod
     async def start(cls, cache: Path, environment: Mapping[str, str]) -> Self:
         """Start a child; `environment` is the router's. Raises `OSError`."""
-        # A file, not a pipe: a pipe that nobody reads would fill up and block the child.
+        # A file, because a pipe that nobody reads would fill up and block the child.
         stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         try:
             process = await asyncio.create_subprocess_exec(
@@ -104,7 +104,9 @@ class ChildProcess:
         with suppress(ProcessLookupError):
             if self._process.returncode is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
-        while await self.receive() is not None:  # the pipe may still hold a partial's name
+        while (
+            await self.receive() is not None
+        ):  # the pipe may still have names of partial files
             pass
         await self._process.wait()
         self._stdin.close()
@@ -113,7 +115,7 @@ class ChildProcess:
         return frozenset(self._partials)
 
     def _log_crash(self, stderr: BinaryIO) -> None:
-        """Log the last line of a traceback, without URLs: these may be signed."""
+        """Log the last line of a traceback, without URLs, because they may be signed."""
         if self._process.returncode in (0, -signal.SIGKILL):
             return
         stderr.seek(0)

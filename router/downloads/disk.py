@@ -1,4 +1,4 @@
-"""The download directory of a worker, with all that keeps it in order."""
+"""The download directory of a worker, and the parts that manage it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from router.models import ModelRef
 
 @dataclass(frozen=True, slots=True)
 class DiskUsage:
-    """Bytes of the download directory. `used`: by all snapshots; `budget`: for these, if the
-    operator has set one; `free`: on the whole disk; `reserve`: of these stay free."""
+    """The use of the download directory, in bytes.
+
+    `used` by all snapshots; `budget` for them, if the operator has set one; `free` on the whole
+    disk; `reserve` of these must stay free.
+    """
 
     used: int
     budget: int | None
@@ -30,10 +33,10 @@ class DiskUsage:
 
 
 class Disk:
-    """Puts together what belongs to one Hub cache directory.
+    """Connects the parts for one Hub cache directory.
 
-    `budget` is in bytes. `operators`: the models that never leave to make room.
-    `private_ttl`: seconds after which unused private models' files leave; None: never.
+    `budget` is in bytes. `operators`: models that are never removed to make room.
+    `private_ttl`: seconds until an unused private model's files are removed; None: never.
     """
 
     def __init__(
@@ -56,11 +59,11 @@ class Disk:
         )
 
     def name_operators(self, refs: Iterable[ModelRef]) -> None:
-        """These are the models that never leave to make room, from now on."""
+        """Replace the models that are never removed to make room."""
         self._operators.name(refs)
 
     async def usage(self) -> DiskUsage:
-        """Measured now, which reads each snapshot's list of files. Raises `OSError`."""
+        """Measure now, which reads the file list of every snapshot. Raises `OSError`."""
         used = await self._eviction.total() if self._eviction else 0
         free = await asyncio.to_thread(free_space, self._cache)
         reserve = await asyncio.to_thread(reserve_of, self._cache)
@@ -72,7 +75,7 @@ class Disk:
         forget: Callable[[str, str], bool],
         downloads: SnapshotDownloader,
     ) -> Iterator[Callable[[], Awaitable[None]]]:
-        """The work that goes on in the background. `forget`: see `SnapshotRemoval`."""
+        """The background work of this directory. `forget`: see `SnapshotRemoval`."""
         cache = self._cache
         records = (self.private, self.last_used, self.unfinished, self.public)
         removal = SnapshotRemoval(cache, forget=forget, downloads=downloads, records=records)

@@ -33,7 +33,7 @@ from router.side_process import Aside
 
 _log = logging.getLogger(__name__)
 
-MAX_DOWNLOADS = 2  # at once, where no setting says otherwise
+MAX_DOWNLOADS = 2  # at once, by default
 
 
 class SnapshotDownloader:
@@ -63,21 +63,21 @@ class SnapshotDownloader:
         """Arguments:
 
         cache           the Hub cache directory to download to (`HF_HUB_CACHE`)
-        environment     the router's; a child process gets only what it needs of it
+        environment     the router's; a child process gets only the part that it needs
         caches          all caches that may have a snapshot already, in order of preference
         private         records each use of a private model, before its files are written
         last_used       records each use of a snapshot in `cache`
-        unfinished      records each download that has begun and did not end
+        unfinished      records each download that has begun but not ended
         public          records that a model is public, each time it is fetched
-        offline         nothing may be downloaded, and nothing new be recorded as public
-        space           shares the disk among downloads; by default, as much as is free
-        places          how many downloads run at once; by default two
-        stall_timeout   seconds that a download may go without a byte
-        heartbeat       seconds; other workers on a shared volume declare this one dead when
-                        it was silent for 15 times as long
-        free            measures the free bytes of the disk below a directory
-        aside           checks configurations, where there is an event loop to be kept free
-        machine         what engines run on; None: unknown, so any model may be served
+        offline         download nothing, and record nothing new as public
+        space           shares the disk among downloads; by default, all that is free
+        places          limits how many downloads run at once; by default two
+        stall_timeout   the most seconds of a download without a byte
+        heartbeat       seconds; other workers on a shared volume declare this one dead after
+                        a silence of 15 times as long
+        free            measures the free bytes of a directory's disk
+        aside           the side process that checks configurations; None: a thread does
+        machine         the machine that engines run on; None: unknown, so any model fits
         """
         self._terms = DownloadTerms(
             cache, tuple(caches), max_model_bytes, allow_unsafe_weights, heartbeat
@@ -108,8 +108,9 @@ class SnapshotDownloader:
     ) -> Snapshot:
         """Implements `Downloader.fetch`.
 
-        If another call downloads the same snapshot, this one reports its progress and waits
-        for it. If that download fails, for its token say, this one tries with its own.
+        If another call is downloading the same snapshot, this one waits for it and reports its
+        progress. If that download fails, for example because of its token, this call tries
+        with its own.
         """
         on = self._fitness.conditions(flags, claim)
         try:
@@ -164,7 +165,7 @@ class SnapshotDownloader:
     def _note_ref(self, model: ResolvedModel) -> None:
         try:
             self._snapshots.refs.note(model.repo_id, model.commit, model.branch)
-        except OSError as error:  # a read-only cache; or a branch `a` that became `a/b`
+        except OSError as error:  # a read-only cache, or a branch `a` that became `a/b`
             _log.warning("%s gets no ref in the cache: %s", model, error)
 
     @asynccontextmanager
@@ -175,7 +176,7 @@ class SnapshotDownloader:
             yield
 
     def is_busy(self, repo_id: str, commit: str) -> bool:
-        """Whether `fetch` works on this snapshot, or `exclusive` keeps it from it."""
+        """Whether `fetch` or `exclusive` holds this snapshot's lock."""
         shared = self._shared.get((repo_id, commit))
         return shared is not None and shared.lock.locked()
 
@@ -189,14 +190,14 @@ class SnapshotDownloader:
         shared: SharedDownload,
         conditions: Conditions | None,
     ) -> Path | None:
-        """Download, in as many turns as it takes. None if it was damaged."""
+        """Download, in as many turns as it takes. None if the files were damaged."""
         if self._offline:
             raise missing_offline(model.repo_id)
         for turn in itertools.count():
             if self._places.full:
                 shared.report(FetchProgress(0, 0, queued=True))
             async with self._places.place(shared.callers, turn) as place:
-                # Another worker may have brought it meanwhile.
+                # Another worker may have downloaded it meanwhile.
                 found = await asyncio.to_thread(self._local.find, model)
                 request = self._terms.request(model, credential, conditions)
                 report = partial(shared.report, on=conditions)

@@ -1,4 +1,4 @@
-"""Errors of a download: what they mean to the caller, and how they cross the pipe.
+"""Errors of a download: their meaning to the caller, and their form on the pipe.
 
 The child process translates the exceptions of `huggingface_hub` and of the disk, and sends
 the result to the router as an event.
@@ -37,7 +37,7 @@ from router.errors import (
 from router.hub.errors import HubRequest, hub_error
 
 _FULL = frozenset({ENOSPC, EDQUOT})
-# What the network never answers with.
+# Errors that the network never causes.
 _OF_THE_DISK = (
     _FULL
     | {EACCES, EEXIST, EFBIG, EIO, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR}
@@ -60,7 +60,7 @@ def download_error(error: BaseException, request: HubRequest) -> RouterError:
 
 
 def storage_error(error: BaseException, name: str) -> RouterError | None:
-    """What an error of the disk means to the caller of the model `name`; None for others."""
+    """The caller's error for an error of the disk; None for any other. `name`: the model."""
     number = next(filter(None, map(_number, _causes(error))), 0)
     if number in _FULL:
         return InsufficientDisk(
@@ -104,7 +104,7 @@ def from_fields(code: str, message: str, retry_after: float | None) -> RouterErr
 
 
 def _kinds(base: type[RouterError]) -> Iterator[type[RouterError]]:
-    """All classes below `base` that define a code; `HubLimited`, say, inherits its code."""
+    """All subclasses of `base` that define a code. `HubLimited`, for one, inherits its code."""
     for kind in base.__subclasses__():
         yield from _kinds(kind)
         if "code" in vars(kind):
@@ -118,12 +118,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _number(error: BaseException) -> int:
-    """The number of an error of the disk; 0 for any other."""
-    if isinstance(error, HfHubHTTPError):  # an `OSError` by descent
+    """The errno of an error of the disk; 0 for any other error."""
+    if isinstance(error, HfHubHTTPError):  # a subclass of `OSError`
         return 0
     number = error.errno if isinstance(error, OSError) else None
     if number is None:
-        # hf-xet, written in Rust, reports errors of the disk in the text of a RuntimeError.
+        # hf-xet, written in Rust, reports disk errors only in the text of a RuntimeError.
         found = _OS_ERROR.search(text := str(error)[:10_000])
         full = ENOSPC if "No space left on device" in text else 0
         number = int(found[1]) if found else full

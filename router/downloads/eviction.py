@@ -1,9 +1,9 @@
-"""Makes room on the disk: whole snapshots leave, the least recently used first.
+"""Makes room on the disk: removes whole snapshots, the least recently used first.
 
-Only snapshots with the router's own manifest leave, and what its interrupted downloads left
-behind. Never one that an engine or a download needs, one of the operator's, or one that
-another worker on the volume has just used. Nothing leaves unless enough can: a download that
-does not fit in any case costs nobody a model.
+It removes only snapshots with the router's own manifest, and leftovers of its interrupted
+downloads. It never removes a snapshot that an engine or a download needs, that is the
+operator's, or that another worker on the volume has just used. It removes nothing unless it
+can free enough, so that a download that can't fit costs nobody a model.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from router.models import EngineKey
 
 _log = logging.getLogger(__name__)
 
-ABANDONED_AFTER = 3600.0  # seconds after which an unfinished download is nobody's
-INTERVAL = 60.0  # seconds between two records of an engine in use
+ABANDONED_AFTER = 3600.0  # seconds; an older unfinished download counts as abandoned
+INTERVAL = 60.0  # seconds between two records of an engine's use
 JUST_USED = 3 * INTERVAL
 
 
@@ -44,7 +44,7 @@ class Stored:
 
 
 class SnapshotUse(Protocol):
-    """What is needed of the engine pool."""
+    """The part of the engine pool used here."""
 
     def unused_for(self) -> Mapping[EngineKey, float]: ...
 
@@ -64,8 +64,8 @@ class SnapshotEviction:
         removal: SnapshotRemoval,
         operators: OperatorsSnapshots,
     ) -> None:
-        """`last_used` has a record of each snapshot, `unfinished` of each download that has
-        begun and did not end."""
+        """`last_used` has a record for each snapshot, `unfinished` for each download that has
+        begun but not ended."""
         self._snapshots = Snapshots(cache)
         self._last_used, self._unfinished = last_used, unfinished
         self._use, self._removal, self._operators = use, removal, operators
@@ -81,20 +81,20 @@ class SnapshotEviction:
                 _log.error("the use of models could not be recorded: %s", error)
 
     async def total(self) -> int:
-        """Bytes of all the snapshots. Files that several of them share count once."""
+        """Bytes of all snapshots. A file that several of them share counts once."""
         stored = await asyncio.to_thread(self._stored)
         return sum({path: size for one in stored for path, size in one.files.items()}.values())
 
     async def can_free(self, needed: int, comes: Commit, spared: Collection[str]) -> bool:
-        """Whether snapshots of `needed` bytes may leave."""
+        """Whether snapshots of `needed` bytes may be removed."""
         await self._record()
         return bool(await asyncio.to_thread(self._chosen, needed, comes, spared))
 
     async def make_room(self, needed: int, comes: Commit, spared: Collection[str]) -> None:
-        """Remove snapshots of `needed` bytes; none if all that may leave have fewer.
+        """Remove snapshots of `needed` bytes; none if all that may go have fewer.
 
-        `comes`: the repository and commit for which this is. Its download holds the lock on
-        its repository, has linked what it needs of other commits, and waits.
+        `comes`: the repository and commit that need the room. Their download waits. It holds
+        the lock on the repository, and has linked the files that it needs of other commits.
         """
         await self._record()
         for one in await asyncio.to_thread(self._chosen, needed, comes, spared):
@@ -110,19 +110,19 @@ class SnapshotEviction:
     def _update(self, unused: Mapping[EngineKey, float]) -> None:
         for key, seconds in unused.items():
             model = (key.repo_id, key.commit)
-            # To the other workers, an idle engine uses its files as well.
+            # For other workers, an idle engine counts as using its files.
             self._last_used.update(*model, 0.0 if model in self._in_use else seconds)
         self._release()
 
     def _release(self) -> None:
-        """Let `hf cache prune` have what no worker uses now, and no branch leads to."""
+        """Release unused snapshots: `hf cache prune` may then remove those without a branch."""
         for model in self._snapshots.refs.in_use():
             unused = self._last_used.seconds_ago(*model) >= JUST_USED
             if unused and model not in self._in_use and not self._operators.include(*model):
                 self._snapshots.refs.release(*model)
 
     def _chosen(self, needed: int, comes: Commit, spared: Collection[str]) -> list[Stored]:
-        """All that may leave, the least recently used first; none if they free too little."""
+        """All that may be removed, least recently used first; none if they free too little."""
         stored = self._stored()
         uses = Counter(path for one in stored for path in one.files)
         uses.update(self._snapshots.own_files(*comes).keys())
@@ -155,7 +155,7 @@ class SnapshotEviction:
         return Stored(repo_id, commit, files, self._idle(repo_id, commit))
 
     def _idle(self, repo_id: str, commit: str) -> float:
-        """Seconds since the last use, or since it came where no use was recorded."""
+        """Seconds since the last use, or since the download if no use was recorded."""
         manifest = self._snapshots.manifest(repo_id, commit)
         came = (
             manifest,
@@ -168,14 +168,14 @@ class SnapshotEviction:
         model = (one.repo_id, one.commit)
 
         def used_meanwhile() -> bool:
-            # By another worker: this one's requests wait until the removal is over.
+            # Used by another worker. This worker's own requests wait for the removal.
             return self._idle(*model) < one.idle
 
         try:
             gone = await self._removal.remove(
                 *model, used_meanwhile, abandoned_after=ABANDONED_AFTER, locked=locked
             )
-        except OSError as error:  # another one may be removed
+        except OSError as error:  # try the next snapshot
             _log.error("%s could not be removed: %s", one, error)
             return False
         if gone:

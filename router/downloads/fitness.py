@@ -1,4 +1,4 @@
-"""Judges whether an engine can serve a snapshot that is on the disk, and what it takes then."""
+"""Judges whether an engine can serve a snapshot on the disk, and how much memory it needs."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from router.side_process import Aside, SideProcessDied
 
 
 class SnapshotFitness:
-    """`aside` checks configurations, where there is an event loop to be kept free. `machine`:
-    what engines run on; None: unknown, so any model may be served."""
+    """`aside` is the side process that checks configurations; without it, a thread does.
+    `machine` is what engines run on; None: unknown, so any model fits."""
 
     def __init__(self, aside: Aside | None, machine: Machine | None) -> None:
         self._aside, self._machine = aside, machine
 
     def conditions(self, flags: tuple[str, ...], claim: int | None) -> Conditions | None:
-        """Of the start of an engine with these flags, and with so many bytes of each GPU."""
+        """The conditions for an engine with these flags and `claim` bytes of each GPU; None if
+        the machine is unknown."""
         return Conditions.on(self._machine, flags, claim) if self._machine else None
 
     async def plan(
         self, snapshot: Path, conditions: Conditions | None, *, operators: bool = False
     ) -> MemoryPlan | None:
-        """What an engine takes. `operators`: it is a directory of the operator's own.
+        """The memory that an engine needs. `operators`: this is an operator's own directory.
 
-        Raises `FitError` for what no engine could serve here.
+        Raises `FitError` if no engine could serve it here.
         """
         check = judge_operators if operators else judge
         if self._aside is None:
@@ -46,7 +47,7 @@ class SnapshotFitness:
 
 
 def check_exists(directory: Path) -> None:
-    """Of the operator's own directory. Raises `UnsupportedModel`."""
+    """Check the operator's directory. Raises `UnsupportedModel` if it has no config.json."""
     if not (directory / "config.json").is_file():
         raise UnsupportedModel(
             "The operator's directory for this model does not exist, or has no config.json. "

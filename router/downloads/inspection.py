@@ -1,4 +1,4 @@
-"""Looks at a model as a download would, and stops before its weights."""
+"""Inspects a model: runs its download up to the weights, in a temporary cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from router.pool.interfaces import FetchProgress, Snapshot, the_operator
 from router.repository.files import RemoteFile
 from router.secrets import Token
 
-_STALL_TIMEOUT = 60.0  # seconds that a download of small files may go without a byte
+_STALL_TIMEOUT = 60.0  # seconds without a byte
 
 
 class SnapshotInspector:
@@ -38,7 +38,7 @@ class SnapshotInspector:
         *,
         offline: bool,
     ) -> None:
-        """`environment`: the router's. `offline`: nothing may be downloaded."""
+        """`environment` is the router's. If `offline`, nothing may be downloaded."""
         self._terms, self._fitness = terms, fitness
         self._environment, self._offline = environment, offline
         self._local = LocalSnapshots(terms)
@@ -54,10 +54,10 @@ class SnapshotInspector:
         flags: tuple[str, ...] = (),
         claim: int | None = None,
     ) -> AsyncIterator[Snapshot]:
-        """What a download would bring and check, without the weights: the small files, for
-        the block. Writes nothing to any cache. Raises what a download raises.
+        """The small files of the model, for the block, checked as a download checks them.
 
-        `told` hears of each file that an engine needs, also before a refusal.
+        Writes to no real cache. Raises what a download raises. `told` is called with each file
+        that an engine needs, even if the model is then refused.
         """
         on = self._fitness.conditions(flags, claim)
         found = model.path or await asyncio.to_thread(self._local.find, model)
@@ -82,9 +82,9 @@ class SnapshotInspector:
 async def _small_files(
     request: DownloadRequest, environment: Mapping[str, str], told: Inspected
 ) -> AsyncIterator[Snapshot]:
-    """The small files that `request` would download, in a temporary cache, and their plan.
+    """The small files of `request` in a temporary cache, and the model's memory plan.
 
-    Raises what the download would.
+    Raises what a download raises.
     """
     with tempfile.TemporaryDirectory(prefix="router-check-") as scratch:
         cache = Path(scratch) / "hub"
@@ -97,7 +97,7 @@ async def _small_files(
         async with Places(1).place(the_operator) as place:
             attempt = DownloadAttempt(
                 replace(request, cache=str(cache), inspects=True),
-                # What the Hub's client notes there goes with the small files.
+                # The Hub client's own notes are removed with the small files.
                 await ChildProcess.start(cache, {**environment, "HF_HOME": scratch}),
                 Snapshots(cache),
                 DiskSpace(partial(free_space, cache)),
@@ -112,7 +112,7 @@ async def _small_files(
 
 
 def _files_of(snapshot: Path) -> list[RemoteFile]:
-    """What is on the disk of a model that needs no download. Its content has no known name."""
+    """The files of a model that needs no download. Their blob names are unknown."""
     return [
         RemoteFile(file.relative_to(snapshot).as_posix(), file.stat().st_size, "")
         for file in sorted(snapshot.rglob("*"))

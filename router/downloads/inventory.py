@@ -1,4 +1,4 @@
-"""What lies in the Hub caches of a worker, whichever program has put it there."""
+"""Lists the snapshots in a worker's Hub caches, from any program."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from router.downloads.last_used import ALL, PRIVATE, PUBLIC, LastUsed
 from router.downloads.snapshots import WITHDRAWN, Snapshots
 from router.models import ModelRef
 
-_SHORT = re.compile(r"[0-9a-f]{7,40}")  # of a commit, as tables show it
+_SHORT = re.compile(r"[0-9a-f]{7,40}")  # an abbreviated commit, as in tables
 
 
 class Sealed(StrEnum):
-    """What the router's manifest says of a snapshot."""
+    """The state of a snapshot, by the router's manifest."""
 
     WHOLE = "whole"
-    INCOMPLETE = "incomplete"  # a file is missing, or has another size
-    FOREIGN = "not sealed"  # no manifest: another program's, or an unfinished download
+    INCOMPLETE = "incomplete"  # a file is missing or has another size
+    FOREIGN = "not sealed"  # no manifest: from another program, or an unfinished download
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class KeptSnapshot:
     cache: Path
     repo_id: str
     commit: str
-    names: tuple[str, ...]  # branches and tags that lead to it
-    files: Mapping[Path, int]  # bytes of its own; commits of one repository share some
-    idle: float  # seconds since its last use, or since it came
+    names: tuple[str, ...]  # branches and tags that point to it
+    files: Mapping[Path, int]  # bytes; commits of one repository share some files
+    idle: float  # seconds since its last use, or since its download
     sealed: Sealed
     access: str  # "public" or "private" as a worker last saw it, else "unknown"
 
@@ -50,7 +50,7 @@ class KeptSnapshot:
 
 
 def inventory(caches: Iterable[Path]) -> Iterator[KeptSnapshot]:
-    """A cache that is missing or unreadable holds nothing."""
+    """All snapshots. A cache that is missing or unreadable counts as empty."""
     for cache in caches:
         with suppress(OSError):
             for folder in sorted(cache.glob("models--*--*/snapshots/*")):
@@ -60,14 +60,17 @@ def inventory(caches: Iterable[Path]) -> Iterator[KeptSnapshot]:
 
 
 def matching(kept: Iterable[KeptSnapshot], name: str) -> list[KeptSnapshot]:
-    """Those that `org/name`, or `org/name@` and a branch, tag, commit or the beginning of one,
-    means. Raises `InvalidModelId`."""
+    """The snapshots that `name` matches. Raises `InvalidModelId`.
+
+    `name` is `org/name`, optionally with `@` and a branch, a tag, or a commit or its first
+    characters.
+    """
     ref = ModelRef.parse(name)
     return [one for one in kept if _is_meant(one, ref)]
 
 
 def total(kept: Iterable[KeptSnapshot]) -> int:
-    """Bytes. Files that several snapshots share count once."""
+    """Bytes in total. A file that several snapshots share counts once."""
     return sum({path: size for one in kept for path, size in one.files.items()}.values())
 
 

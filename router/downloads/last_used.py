@@ -1,5 +1,5 @@
-"""When models were last used. Stored beside their files, so that all workers on a volume know
-it, and workers that start later."""
+"""Records when models were last used. The records are next to the models' files, so that all
+workers on a volume see them, even those that start later."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PUBLIC = "router-public"
 class LastUsed:
     """One file per snapshot in a folder of a Hub cache.
 
-    The file's modification time is the time of the last use, and it names the worker that
-    wrote it. All workers on a volume must agree on these paths, so their names can't change.
+    The file's modification time is the time of the last use; its content names the worker that
+    wrote it. All workers on a volume must agree on these paths, so the names can't change.
     """
 
     def __init__(
@@ -32,8 +32,8 @@ class LastUsed:
         wall: Callable[[], float] = time.time,
         owner: str = "",
     ) -> None:
-        """`folder`: PRIVATE, ALL, UNFINISHED or PUBLIC. `wall` returns seconds since the epoch.
-        `owner` is a name of this worker alone."""
+        """`folder` is PRIVATE, ALL, UNFINISHED or PUBLIC. `wall` returns seconds since 1970.
+        `owner` is a unique name for this worker."""
         self._folder, self._wall, self._owner = cache / folder, wall, owner
 
     def record(self, repo_id: str, commit: str) -> None:
@@ -42,9 +42,9 @@ class LastUsed:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(self._owner)
-            os.utime(path)  # an empty file that stays empty keeps its time
+            os.utime(path)  # writing nothing to an empty file does not change its time
         except OSError as error:
-            # A cache that can't be written holds no downloads either.
+            # A cache that can't be written has no downloads either.
             _log.warning("can't record the use of a model: %s", error)
 
     def update(self, repo_id: str, commit: str, ago: float) -> None:
@@ -67,8 +67,11 @@ class LastUsed:
             _log.warning("can't forget the use of a model: %s", error)
 
     def seconds_ago(self, repo_id: str, commit: str, or_since: Iterable[Path] = ()) -> float:
-        """Seconds since the last use, else since the first of these files that there is was
-        written; else 0, so that the model stays."""
+        """Seconds since the last use.
+
+        Without a record, seconds since the first existing file in `or_since` was written; with
+        neither, 0, so that the model stays.
+        """
         for path in (self.path(repo_id, commit), *or_since):
             with suppress(FileNotFoundError):
                 return self._wall() - path.stat().st_mtime

@@ -1,4 +1,4 @@
-"""Finds a model that is on the disk already, in whichever cache."""
+"""Finds a model that is already on the disk, in any cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.models import ResolvedModel
 
 
 class LocalSnapshots:
-    """`last_used`: records each use of a snapshot in the cache that downloads go to."""
+    """`last_used` records each use of a snapshot in the cache for downloads."""
 
     def __init__(self, terms: DownloadTerms, last_used: LastUsed | None = None) -> None:
         self._terms, self._last_used = terms, last_used
@@ -19,11 +19,11 @@ class LocalSnapshots:
     def find(self, model: ResolvedModel) -> Path | None:
         for cache in self._terms.in_order:
             found = Snapshots(cache).find(model.repo_id, model.commit)
-            # Weights that were allowed when they were downloaded may not be allowed now.
+            # Unsafe weights may have been allowed at the download, but not now.
             if found and (self._terms.allow_unsafe_weights or has_safe_weights(found)):
                 if cache != self._terms.cache or self._last_used is None:
                     return found
                 self._last_used.record(model.repo_id, model.commit)
-                # Another worker may have begun to remove it before that.
+                # Look again: another worker may have begun to remove it just before.
                 return Snapshots(cache).find(model.repo_id, model.commit)
         return None

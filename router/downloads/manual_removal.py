@@ -15,12 +15,12 @@ from router.downloads.last_used import ALL, PRIVATE, PUBLIC, UNFINISHED, LastUse
 from router.downloads.snapshots import Snapshots
 from router.downloads.volume_lock import DEAD_AFTER_POLLS, LockContender, VolumeLock
 
-_POLL = 1.0  # seconds between two looks at another worker's lock: its heartbeats are rarer
-_POLLS = DEAD_AFTER_POLLS + 5  # after so many a dead worker is known to be dead
+_POLL = 1.0  # seconds between two polls of another worker's lock
+_POLLS = DEAD_AFTER_POLLS + 5  # enough to find out that the holder is dead
 
 
 class RemovalRefused(Exception):
-    """It stays. The message says why, and what to do."""
+    """The snapshot stays. The message says why, and what to do."""
 
 
 def remove_kept(
@@ -28,9 +28,10 @@ def remove_kept(
     caches: Iterable[Path],
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Remove it with its blobs that no other commit uses. Raises `RemovalRefused`, `OSError`.
+    """Remove a snapshot, and its blobs that no other commit uses.
 
-    `caches`: all that the worker uses. Some link to files of others.
+    `caches` are all that the worker uses, because one may link to files of another. Raises
+    `RemovalRefused`, `OSError`.
     """
     used = LastUsed(one.cache, ALL)
     if used.path(one.repo_id, one.commit).exists() and one.idle < JUST_USED:
@@ -53,7 +54,7 @@ def remove_kept(
 
 
 def _unlink_plain_names(one: KeptSnapshot) -> None:
-    """Those that `prefetch` has made."""
+    """Remove the links with plain names that `prefetch` has made."""
     for name in ("", *(f"@{name}" for name in (one.commit, *one.names))):
         link = one.cache / f"{one.repo_id}{name}"
         if link.is_symlink() and not link.exists():
@@ -66,7 +67,7 @@ def _remove(one: KeptSnapshot, used_meanwhile: Callable[[], bool]) -> bool:
         return Snapshots(one.cache).remove(
             one.repo_id, one.commit, unless=lambda: known and used_meanwhile()
         )
-    # The Hub's client may share its blobs between repositories.
+    # Use the Hub's own code, because its client may share blobs between repositories.
     scan_cache_dir(one.cache).delete_revisions(one.commit).execute()
     if one.path.exists():
         raise RemovalRefused("it could not be removed: see who owns its files")

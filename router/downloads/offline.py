@@ -1,11 +1,10 @@
-"""What stands in for the Hub where the operator has it asked nothing (`HF_HUB_OFFLINE`).
+"""Replaces the Hub if the operator has turned it off (`HF_HUB_OFFLINE`).
 
-Nothing can be checked then, so nothing is served that would need a check:
+Nothing can be checked then, so a model that would need a check is not served:
 
-The operator's models    to callers without a token of their own, as they lie on the disk
-Other public models      if the Hub said so no longer than `PUBLIC_GRACE` before they were last
-                         brought to the disk or started
-All else                 to nobody: a private model on the disk looks like a missing one
+The operator's models    to callers without their own token, as they are on the disk
+Other public models      if the worker last saw them public within `PUBLIC_GRACE`
+All others               to nobody: a private model on the disk looks like a missing one
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from router.secrets import Token
 
 
 class OfflineHub:
-    """Implements `router.hub.interfaces.Hub`. Asks nobody."""
+    """Implements `router.hub.interfaces.Hub` without a network."""
 
     def __init__(
         self,
@@ -39,13 +38,13 @@ class OfflineHub:
     ) -> None:
         """Arguments:
 
-        caches          where a snapshot may lie, in order of preference
+        caches          where a snapshot may be, in order of preference
         operators       the models that the operator named
-        own_tokens      the operator's: only these stand for nobody else
+        own_tokens      the operator's tokens; any other token is a caller's, and is refused
         public          records when a model was last seen public
-        grace           seconds for which that holds
-        unsafe_weights  the operator allows pickles
-        task_of         tells what a directory's model is for, by its files and its name
+        grace           seconds for which such a record holds
+        unsafe_weights  whether the operator allows pickles
+        task_of         returns the task of a directory's model, by its files and its name
         """
         self._caches, self._public, self._grace = caches, public, grace
         self._own_tokens, self._task_of = frozenset(own_tokens), task_of
@@ -54,7 +53,7 @@ class OfflineHub:
         self._granted: set[tuple[str, str]] = set()  # repository and commit
 
     def name_operators(self, refs: Iterable[ModelRef]) -> None:
-        """The operator names these models from now on."""
+        """Replace the operator's models."""
         self._operators = {_key(ref): ref for ref in refs}
 
     async def resolve(self, ref: ModelRef, credential: Token | None) -> ResolvedModel:
@@ -89,7 +88,7 @@ class OfflineHub:
             raise _not_on_disk(ref) if operators else _not_served(ref)
         repo_id, snapshot, sealed = found
         if sealed and not (self._unsafe_weights or has_safe_weights(snapshot)):
-            self._is_whole(repo_id, snapshot)  # says why it is not served
+            self._is_whole(repo_id, snapshot)  # raises the reason
         commit = snapshot.name
         if operators:
             self._granted.add((repo_id, commit))
@@ -98,13 +97,13 @@ class OfflineHub:
             commit,
             self._task_of(snapshot, repo_id),
             Access.PUBLIC if self._is_public(repo_id, commit) else Access.PRIVATE,
-            # What has no manifest would be downloaded anew.
+            # With a path, because a snapshot without a manifest would be downloaded again.
             path=None if sealed else snapshot,
             branch=ref.branch,
         )
 
     def _public_one(self, ref: ModelRef) -> tuple[str, Path, bool] | None:
-        """Looks at no snapshot of a model that is not known to be public."""
+        """Find a public model. Reads no snapshot of a model that is not known to be public."""
         for repo_id, commit in self._public.all():
             if repo_id.casefold() != ref.repo_id.casefold():
                 continue
@@ -121,7 +120,7 @@ class OfflineHub:
         return None
 
     def _operators_snapshot(self, ref: ModelRef) -> tuple[str, Path, bool] | None:
-        """Also one that another program of the Hub's client has put there."""
+        """Find an operator's model, even one that another Hub client has downloaded."""
         for cache in self._caches:
             snapshots = Snapshots(cache)
             for repo_id in _spellings(cache, ref.repo_id):
@@ -138,7 +137,8 @@ class OfflineHub:
         return None
 
     def _is_whole(self, repo_id: str, snapshot: Path) -> bool:
-        """Raises `UnsupportedModel` for what would be refused where the Hub is asked."""
+        """Whether the snapshot is complete. Raises `UnsupportedModel` if a download of it would
+        be refused."""
         with suppress(OSError):
             return is_whole(snapshot, repo_id, unsafe_weights=self._unsafe_weights)
         return False
@@ -154,7 +154,7 @@ def _key(ref: ModelRef) -> tuple[str, str | None]:
 
 
 def _spellings(cache: Path, repo_id: str) -> Iterator[str]:
-    """The repository's id as the cache has it: RunPod's may be in lower case."""
+    """The repository's ids in the cache: RunPod's may be in lower case."""
     wanted = f"models--{repo_id.replace('/', '--')}".casefold()
     with suppress(OSError):
         for folder in sorted(cache.iterdir()):
@@ -163,7 +163,7 @@ def _spellings(cache: Path, repo_id: str) -> Iterator[str]:
 
 
 def _not_on_disk(ref: ModelRef) -> ModelNotAllowed:
-    """Of the operator's models alone: of others, nobody learns what the disk holds."""
+    """For the operator's models only: nobody may learn which other models the disk has."""
     return ModelNotAllowed(
         f"This worker is offline (HF_HUB_OFFLINE), and {ref} is not on its disk, or not all of "
         "it. Its operator can bring it there: `hf download`."

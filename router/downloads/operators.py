@@ -1,4 +1,4 @@
-"""Which snapshots are the operator's, and never leave the disk to make room."""
+"""Knows which snapshots are the operator's: these are never removed to make room."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from router.models import EngineKey, ModelRef
 
 
 class OperatorsSnapshots:
-    """Knows them by the catalog, and by what was started for the operator's entries.
+    """Finds them by the catalog, and by the engines of the operator's entries.
 
-    Which commit a branch means is known once it was asked for. Until then all of that
-    repository's commits stay.
+    The commit of a branch is unknown until a request resolves it. Until then, all commits of
+    that repository stay.
     """
 
     def __init__(self, refs: Iterable[ModelRef]) -> None:
@@ -19,13 +19,13 @@ class OperatorsSnapshots:
         self._seen: dict[str, set[str]] = {}  # commits, by repository in lower case
 
     def name(self, refs: Iterable[ModelRef]) -> None:
-        """The catalog has these from now on. What was started for others is theirs no more."""
+        """Replace the catalog's models. Snapshots of models that it no longer lists may go."""
         self._refs = tuple(refs)
         named = {ref.repo_id.casefold() for ref in self._refs}
         self._seen = {repo: seen for repo, seen in self._seen.items() if repo in named}
 
     def note(self, keys: Iterable[EngineKey]) -> None:
-        """Take in the engines that the pool knows now."""
+        """Note the commits of the operator's engines in the pool."""
         for key in keys:
             if key.listed:
                 self._seen.setdefault(key.repo_id.casefold(), set()).add(key.commit)

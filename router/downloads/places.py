@@ -1,8 +1,8 @@
-"""Places for downloads: how many run at once, whose is next, and who makes room.
+"""Places for downloads: how many run at once, which is next, and which makes room.
 
 A download has a place from before its process starts until that process is dead and its
-partial files are gone. Deciding is synchronous: nothing can happen between a decision and its
-effect.
+partial files are gone. Decisions are synchronous, so nothing happens between a decision and
+its effect.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from math import inf
 
 from router.pool.interfaces import Callers
 
-SLOWEST = 1_000_000  # bytes a second; a slower download makes room for another caller's
-PATIENCE = 30.0  # seconds over which this is measured
+SLOWEST = 1_000_000  # bytes per second; a slower download makes room for another caller's
+PATIENCE = 30.0  # seconds over which the speed is measured
 
 
 class Place:
-    """One download that waits for its turn, or has it. `Places` alone writes here."""
+    """One download that waits for a place or has one. Only `Places` writes its attributes."""
 
     def __init__(
         self, places: Places, callers: Callers, patience: float, clock: Callable[[], float]
@@ -28,9 +28,9 @@ class Place:
         self._places, self._patience, self._clock = places, patience, clock
         self.callers = callers
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.charged: str | None = None  # the caller whose download it is; None: the operator
+        self.charged: str | None = None  # the caller it counts against; None: the operator
         self.leaving = False
-        self._since = 0.0  # when the present measurement began ...
+        self._since = 0.0  # when this measurement began ...
         self._before: int | None = None  # ... and the bytes on disk then
         self._done = 0  # bytes on disk
 
@@ -39,12 +39,12 @@ class Place:
         self.granted.set_result(None)
 
     def note(self, done: int) -> None:
-        """So many bytes are on disk. The first call tells what was there before."""
+        """Note the bytes on disk. The first call sets how many were there before."""
         self._before = done if self._before is None else self._before
         self._done = done
 
     def is_over(self) -> bool:
-        """Whether this download must make room for another. Then its place has to be left."""
+        """Whether this download must leave its place to another."""
         self.leaving = self.leaving or self._places.needed(self, slow=self._is_slow())
         return self.leaving
 
@@ -61,10 +61,10 @@ class Place:
 class Places:
     """At most `limit` downloads at once.
 
-    The next is of the caller with the fewest, then the oldest; the operator's go first, and
-    those for which nobody waits any more go last. A download makes room early for a caller
-    that has two fewer, for the operator, and, if it is slow or nobody waits for it, for anyone
-    else.
+    The next download is one of the caller with the fewest, and among these the oldest. The
+    operator's go first, and those without a waiting caller go last. A running download makes
+    room for the operator and for a caller with at least two fewer downloads. If it is slow, or
+    nobody waits for it, it makes room for anyone else.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Places:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limit, self._patience, self._clock = limit, patience, clock
-        self._held: list[Place] = []  # in the order in which they began
+        self._held: list[Place] = []  # in order of their start
         self._waiting: list[Place] = []  # the oldest first
 
     @property
@@ -86,9 +86,9 @@ class Places:
     async def place(self, callers: Callers, turn: int = 0) -> AsyncIterator[Place]:
         """Wait for a place, and hold it during the block.
 
-        `callers` tells who waits for this download at the moment. `turn`: how often it had a
-        place before. Each turn is twice as long as the last, so that two slow downloads that
-        make room for each other both end.
+        `callers` returns the callers that wait for this download now. `turn` is how many
+        places it has had before. Each turn is twice as long as the last, so that two slow
+        downloads that make room for each other both end.
         """
         place = Place(self, callers, self._patience * 2 ** min(turn, 20), self._clock)
         self._waiting.append(place)
@@ -103,7 +103,7 @@ class Places:
     def needed(self, place: Place, *, slow: bool) -> bool:
         """Whether a waiting download should have this place instead."""
         if not self._waiting or any(other.leaving for other in self._held):
-            return False  # one that leaves is enough for now
+            return False  # one download that leaves is enough for now
         waiting = {caller for other in self._waiting for caller in other.callers()}
         if not place.callers():
             return bool(waiting)
@@ -115,7 +115,7 @@ class Places:
         return newest is place and fewest + 1 < self._rank(place.charged)
 
     def _hand_out(self) -> None:
-        # One that was cancelled leaves as soon as its task goes on.
+        # A canceled download leaves the list as soon as its task runs.
         while not self.full and (there := [p for p in self._waiting if not p.granted.done()]):
             place = min(there, key=self._rank_of)
             self._waiting.remove(place)
@@ -126,7 +126,7 @@ class Places:
         return min(map(self._rank, place.callers()), default=inf)
 
     def _rank(self, caller: str | None) -> int:
-        """The number of a caller's downloads; the operator's do not count."""
+        """The number of a caller's downloads. -1 for the operator: these go first."""
         if caller is None:
             return -1
         return sum(other.charged == caller for other in self._held)

@@ -1,10 +1,10 @@
-"""Downloads a model ahead of time, to be part of an image.
+"""Downloads a model ahead of time, as part of an image.
 
 The target directory becomes a Hub cache with the router's manifest; the worker finds it as
-`BAKED_MODELS`. It has the commit that the name refers to at build time. The worker still
-asks the Hub at each request whether the caller may use the model. An operator can instead
-serve the directory to all callers (`MODEL_NAME=/models/org/name`): for this, the snapshot is
-also linked under its plain name.
+`BAKED_MODELS`. It has the commit that the name means at build time. The worker still asks the
+Hub at each request whether the caller may use the model. An operator can instead serve the
+directory to all callers (`MODEL_NAME=/models/org/name`); therefore the snapshot is also linked
+under its plain name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from router.secrets import Token, token_text
 
 _log = logging.getLogger(__name__)
 
-_LOG_EVERY = 0.1  # of the total
+_LOG_EVERY = 0.1  # share of the total
 
 
 async def prefetch(
@@ -35,7 +35,7 @@ async def prefetch(
 ) -> Path:
     """Download the model `name` (`org/name` or `org/name@revision`) into the cache `into`.
 
-    `downloader` downloads to `into`. Returns the snapshot's directory. Raises `RouterError`.
+    `downloader` must use `into`, too. Returns the snapshot's directory. Raises `RouterError`.
     """
     ref = ModelRef.parse(name)
     model = await hub.resolve(ref, token)
@@ -45,7 +45,7 @@ async def prefetch(
 
 
 def logged(name: str) -> Callable[[FetchProgress], None]:
-    """Has a line of the log for each tenth."""
+    """A progress function that logs a line for each tenth of the download."""
     before = -1.0
 
     def log(progress: FetchProgress) -> None:
@@ -67,7 +67,7 @@ def _link(plain: Path, snapshot: Path) -> None:
 def read_token(file: Path | None, fallback: Token | None) -> Token | None:
     """The token in `file`, or `fallback` if there is no file.
 
-    The file is a secret of an image build, and is missing in a build without the secret.
+    The file is a secret of an image build. A build without the secret has no such file.
     Raises `InvalidHfToken`, `OSError`.
     """
     if file is None:

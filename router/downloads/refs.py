@@ -1,12 +1,12 @@
-"""Which names point to a snapshot, as `huggingface_hub` keeps them in `refs/`.
+"""The names that point to a snapshot, as `huggingface_hub` keeps them in `refs/`.
 
 A file's path below `refs` is a branch or a tag, and its content is a commit. `hf cache prune`
-removes each snapshot to which no file points. So the router writes the name that was asked
-for; and for as long as a snapshot is in use, it points to it by a name of its own, because the
-branch may have moved on, or a commit may have been asked for.
+removes every snapshot without such a file. So the router writes a file for the requested name.
+While a snapshot is in use, it also keeps a file with a name of its own, because the branch may
+move on, or a request may name a commit.
 
-`hf cache` takes a repository for damaged if a file names a commit that is not there: the files
-go before their snapshot.
+`hf cache` reports a repository as damaged if a file names a missing commit. So the files are
+removed before their snapshot.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Refs:
         self._cache = cache
 
     def note(self, repo_id: str, commit: str, revision: str | None) -> None:
-        """The snapshot is in use, and `revision`, a branch or a tag, led to it."""
+        """Mark the snapshot as in use. `revision` is the branch or tag that led to it."""
         if revision is not None and not revision.startswith(f"{IN_USE}/"):
             self._point(repo_id, revision, commit)
         self._point(repo_id, f"{IN_USE}/{commit}", commit)
@@ -35,11 +35,11 @@ class Refs:
             self.forget(repo_id, commit)  # another worker has just removed it
 
     def commit(self, repo_id: str, revision: str) -> str | None:
-        """The commit to which a branch or a tag last led; None if that is not known."""
+        """The commit to which a branch or a tag last pointed; None if unknown."""
         return _read(self._folder(repo_id) / revision)
 
     def names(self, repo_id: str, commit: str) -> list[str]:
-        """The branches and tags that last led to this commit."""
+        """The branches and tags that last pointed to this commit."""
         refs = (ref.relative_to(self._folder(repo_id)).as_posix() for ref in self._all(repo_id))
         return sorted(
             name
@@ -48,18 +48,18 @@ class Refs:
         )
 
     def in_use(self) -> Iterator[tuple[str, str]]:
-        """The repository and commit of each snapshot that was noted and not released."""
+        """The repository and commit of each snapshot that is marked as in use."""
         for ref in self._cache.glob(f"models--*--*/refs/{IN_USE}/*"):
             parts = ref.relative_to(self._cache).parts[0].split("--")
             if len(parts) == 3:  # no Hub name has two dashes in a row
                 yield f"{parts[1]}/{parts[2]}", ref.name
 
     def release(self, repo_id: str, commit: str) -> None:
-        """The snapshot is in use no more; a branch or a tag may still lead to it."""
+        """Unmark the snapshot. A branch or a tag may still point to it."""
         self._remove(repo_id, self._folder(repo_id) / IN_USE / commit)
 
     def forget(self, repo_id: str, commit: str) -> None:
-        """Nothing leads to this snapshot any more."""
+        """Remove all names of this snapshot."""
         for ref in self._all(repo_id):
             if _read(ref) == commit:
                 self._remove(repo_id, ref)
@@ -68,7 +68,7 @@ class Refs:
         ref = self._folder(repo_id) / revision
         if _read(ref) == commit:
             return
-        # Not beside the ref, where a reader would take the draft for another one.
+        # Not next to the ref, where a reader would take the draft for a ref.
         draft = self._repo(repo_id) / f".router-ref-{secrets.token_hex(8)}"
         try:
             draft.write_text(commit)

@@ -1,4 +1,4 @@
-"""Removes a snapshot that nothing uses, however many workers share the disk."""
+"""Removes unused snapshots, safely for all workers that share the disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from router.tasks import finish
 
 
 class SnapshotRemoval:
-    """Removes snapshots from one Hub cache directory. Nothing outside it is touched."""
+    """Removes snapshots from one Hub cache directory, and touches nothing outside it."""
 
     def __init__(
         self,
@@ -26,13 +26,13 @@ class SnapshotRemoval:
         downloads: SnapshotDownloader,
         records: Collection[LastUsed],
     ) -> None:
-        """`forget`: has the engine pool forget a snapshot, and says whether it has.
+        """`forget` asks the engine pool to forget a snapshot, and returns whether it has.
 
-        `records`: those that go with a snapshot."""
+        `records` are removed together with a snapshot."""
         self._snapshots, self._records = Snapshots(cache), records
         self._forget, self._downloads = forget, downloads
-        # By repository. Kept between two calls, because a contender needs many polls to
-        # declare a lock's holder dead.
+        # By repository. Kept between calls, because a contender needs many polls to declare
+        # the holder of a lock dead.
         self._contenders: dict[str, LockContender] = {}
 
     async def remove(
@@ -44,14 +44,15 @@ class SnapshotRemoval:
         abandoned_after: float,
         locked: bool = False,
     ) -> bool:
-        """Whether the snapshot is gone. It stays where an engine or a download needs it,
-        where another worker works on the repository, or where `unless` says so.
+        """Remove a snapshot. Returns whether it is gone.
 
-        `unless` is called once no worker finds the snapshot any more. Partial files that are
-        older than `abandoned_after` seconds go as well. `locked`: a waiting download of this
-        worker holds the lock on the repository. Raises `OSError`.
+        It stays if an engine or a download needs it, if another worker works on the
+        repository, or if `unless` returns True. `unless` is called when workers can no longer
+        find the snapshot. Partial files older than `abandoned_after` seconds are removed too.
+        `locked`: a waiting download of this worker holds the lock on the repository. Raises
+        `OSError`.
         """
-        # No await between the three: a request that arrives later waits for the lock.
+        # No await before the lock is taken, so that a later request waits for the lock.
         if self._downloads.is_busy(repo_id, commit):
             return False
         if not self._forget(repo_id, commit):

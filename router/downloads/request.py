@@ -1,4 +1,4 @@
-"""What the router asks of a download process. Sent to it as JSON."""
+"""The router's request to a download process, sent as JSON."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class DownloadRequest:
     visible: bool  # the repository is known to be public or gated
     max_bytes: int | None
     unsafe_weights: bool
-    owner: str  # holds the volume lock under this name
+    owner: str  # the name under which it holds the volume lock
     heartbeat: float  # seconds
-    source_caches: tuple[str, ...]  # Hub caches that may have files already
-    conditions: Conditions | None  # of the start that it is for; None: unknown
-    inspects: bool = False  # ends before the weights, and tells which files there are
+    source_caches: tuple[str, ...]  # Hub caches that may already have files
+    conditions: Conditions | None  # of the engine's start; None: unknown
+    inspects: bool = False  # end before the weights, and report the files
 
     @classmethod
     def parse(cls, line: bytes) -> Self:
-        """Read what `dataclasses.asdict` made, as JSON."""
+        """Read the JSON of `dataclasses.asdict`."""
         fields = json.loads(line)
         if found := fields["conditions"]:
             lists = {name: tuple(found[name]) for name in ("flags", "lacks")}
@@ -35,7 +35,7 @@ class DownloadRequest:
         return cls(**fields)
 
     def on_hub(self, endpoint: str) -> HubRequest:
-        """The same request in the terms of the Hub's errors."""
+        """The same request, for translating the Hub's errors."""
         return HubRequest(
             endpoint,
             self.repo_id,

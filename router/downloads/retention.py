@@ -1,7 +1,7 @@
-"""Removal of private models from the disk when they were not used for a while.
+"""Removes private models from the disk when they have not been used for a while.
 
-Applies to models that only callers named; the operator's models stay. A model is removed
-once no entitled caller has used it for the time to live, and no engine has it loaded.
+It applies only to models that callers named; the operator's models stay. A model is removed
+when no entitled caller has used it for the time to live and no engine has it loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_INTERVAL = 60.0  # seconds between two sweeps; less if the time to live is s
 
 
 class PrivateModelRetention:
-    """Removes private models that nobody has used for a while."""
+    """Removes private models that nobody has used for `ttl` seconds."""
 
     def __init__(
         self,
@@ -31,8 +31,8 @@ class PrivateModelRetention:
         unused_for: Callable[[], Mapping[EngineKey, float]],
         removal: SnapshotRemoval,
     ) -> None:
-        """`last_used`: of private models alone. `ttl` is in seconds. `unused_for`: the seconds
-        for which no request has used each model of the pool."""
+        """`last_used` has records of private models only. `unused_for` returns, for each model
+        of the pool, the seconds since a request last used it."""
         self._last_used, self._ttl = last_used, ttl
         self._unused_for, self._removal = unused_for, removal
 

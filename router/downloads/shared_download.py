@@ -1,4 +1,4 @@
-"""The calls that want the same snapshot: one downloads it, the others wait."""
+"""The calls that need the same snapshot: one downloads it, the others wait."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class _Member:
 
     progress: Callable[[FetchProgress], None]
     callers: Callers
-    conditions: Conditions | None  # of the start that it is for
+    conditions: Conditions | None  # of its engine's start
 
 
 class SharedDownload:
-    """Of one snapshot. `lock` is held while it is looked for, downloaded or removed."""
+    """All calls for one snapshot. Hold `lock` to find, download or remove it."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
@@ -34,7 +34,7 @@ class SharedDownload:
         callers: Callers,
         conditions: Conditions | None,
     ) -> Iterator[None]:
-        """Wait with the others, for the block."""
+        """Count as one of the calls during the block."""
         member = _Member(progress, callers, conditions)
         self._members.append(member)
         try:
@@ -43,11 +43,14 @@ class SharedDownload:
             self._members.remove(member)
 
     def callers(self) -> Collection[str | None]:
-        """All that wait for it: a download that many want is each one's own."""
+        """All callers that wait for it. A shared download belongs to each of them."""
         return {caller for member in self._members for caller in member.callers()}
 
     def report(self, progress: FetchProgress, on: Conditions | None = None) -> None:
-        """`on`: what a plan in it is for. To other starts it says nothing of their memory."""
+        """Report progress to all calls.
+
+        A memory plan in it holds only for the conditions `on`, so other starts don't get it.
+        """
         unplanned = progress
         if (described := progress.described) is not None:
             unplanned = replace(progress, described=Snapshot(described.path))

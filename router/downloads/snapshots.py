@@ -1,4 +1,4 @@
-"""Snapshots in a Hub cache directory: which are complete, and how they are removed.
+"""Snapshots in a Hub cache directory: finds complete ones, and removes them.
 
 The layout is `huggingface_hub`'s: `models--org--name/{blobs,snapshots,trees}`, where a
 snapshot is a directory of links to blobs. The router adds `router-manifests`: one JSON file
@@ -52,8 +52,8 @@ class Snapshots:
         return self._cache / "router-manifests" / self.repo(repo_id).name / f"{commit}.json"
 
     def all(self) -> Iterator[tuple[str, str]]:
-        """The repository and commit of each snapshot that has a manifest, and of each whose
-        removal was interrupted."""
+        """The repository and commit of each snapshot that has a manifest, or whose removal was
+        interrupted."""
         folder = self._cache / "router-manifests"
         for manifest in folder.glob("models--*--*/*"):
             if manifest.suffix not in (".json", WITHDRAWN):
@@ -62,8 +62,10 @@ class Snapshots:
             yield f"{org}/{name}", manifest.stem
 
     def own_files(self, repo_id: str, commit: str) -> dict[Path, int]:
-        """A snapshot's files in this cache, with their bytes: its blobs, and what is no link.
-        Not what lies in another cache."""
+        """A snapshot's files in this cache, with their bytes: its blobs, and regular files.
+
+        Files in other caches are not included.
+        """
         blobs, found = self.repo(repo_id) / "blobs", {}
         for entry in self.path(repo_id, commit).rglob("*"):
             file = blobs / entry.readlink().name if entry.is_symlink() else entry
@@ -77,7 +79,7 @@ class Snapshots:
         """The snapshot's directory if it is complete, else None. Never writes."""
         try:
             sizes = json.loads(self.manifest(repo_id, commit).read_bytes())
-        except (OSError, ValueError):  # missing, or not for this user
+        except (OSError, ValueError):  # missing, or not readable for this user
             return None
         snapshot = self.path(repo_id, commit)
         complete = all(_size(snapshot / name) == size for name, size in sizes.items())
@@ -97,7 +99,7 @@ class Snapshots:
         draft.replace(manifest)
 
     def remove_damaged(self, repo_id: str, commit: str, files: Iterable[RemoteFile]) -> None:
-        """Remove files of the wrong size. The Hub's client would never replace them."""
+        """Remove files of the wrong size, because the Hub's client would never replace them."""
         for file in files:
             for path in self._places(repo_id, commit, file):
                 if _size(path) not in (None, file.size):
@@ -115,8 +117,8 @@ class Snapshots:
         return (self.repo(repo_id) / "blobs" / file.blob).is_symlink()
 
     def link_present(self, repo_id: str, commit: str, files: Iterable[RemoteFile]) -> None:
-        """Link the commit to those of its blobs that other commits have brought, so that they
-        outlive these commits."""
+        """Link the commit to its blobs that other commits have downloaded, so that they outlive
+        those commits."""
         for file in files:
             link, blob = self._places(repo_id, commit, file)
             if _size(blob) == file.size and not link.is_symlink() and not link.exists():
@@ -124,14 +126,14 @@ class Snapshots:
                 link.symlink_to(os.path.relpath(blob, link.parent))
 
     def partials(self, repo_id: str) -> list[Path]:
-        """Partial blobs: being written now, or left behind by a worker that died."""
+        """Partial blobs: still being written, or left by a worker that died."""
         return list((self.repo(repo_id) / "blobs").glob(f"*{PARTIAL_SUFFIX}"))
 
     def remove_client_locks(self, repo_id: str) -> None:
         """Remove the lock files of the Hub's client. Call it only with the `VolumeLock` held.
 
-        On a volume without `flock` these files outlive a killed process, and the next
-        download would wait for them forever.
+        On a volume without `flock`, these files outlive a killed process, and the next download
+        would wait for them forever.
         """
         shutil.rmtree(self._cache / ".locks" / self.repo(repo_id).name, ignore_errors=True)
 
@@ -150,7 +152,7 @@ class Snapshots:
     def discard(self, repo_id: str, commit: str, before: frozenset[str]) -> None:
         """Undo an unfinished download of one commit.
 
-        Keeps the blobs in `before`, and those that other commits link to.
+        It keeps the blobs in `before`, and those that other commits link to.
         """
         repo, snapshot = self.repo(repo_id), self.path(repo_id, commit)
         shared = {
@@ -189,7 +191,7 @@ class Snapshots:
         self.refs.forget(repo_id, commit)
         self.discard(repo_id, commit, frozenset())
         repo, snapshot = self.repo(repo_id), self.path(repo_id, commit)
-        shutil.rmtree(snapshot, ignore_errors=True)  # what is left links to shared blobs
+        shutil.rmtree(snapshot, ignore_errors=True)  # the rest are links to shared blobs
         (repo / "trees" / f"{commit}.json").unlink(missing_ok=True)
         self.refs.forget(repo_id, commit)  # another worker may have written one meanwhile
         withdrawn.unlink(missing_ok=True)
@@ -208,7 +210,7 @@ class Snapshots:
 
 
 def has_safe_weights(snapshot: Path) -> bool:
-    """Whether an engine loads no pickles. It loads them if nothing else lies beside them."""
+    """Whether an engine loads no pickles. It loads pickles if there are no other weights."""
     if any(snapshot.glob(f"*{UNSAFE}")):
         return any(snapshot.glob(f"*{SAFE}"))
     return any(snapshot.rglob(f"*{SAFE}"))

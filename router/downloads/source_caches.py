@@ -1,11 +1,11 @@
-"""Source caches: Hub caches that something else filled, such as RunPod's cached models.
+"""Source caches: Hub caches that another program filled, such as RunPod's cached models.
 
-A source cache is only read, and has no manifest of the router's. A file in it is used if it
-has the size that the Hub lists for this commit and, where it is a link to a blob as
-`huggingface_hub` makes them, the blob is named by the digest that the Hub lists. That is all
-that `huggingface_hub` itself checks: hashing 100 GB would take minutes, and an interrupted
-download leaves files that are short or have another name. Each file is checked by itself.
-What is missing or damaged is downloaded, and the snapshot gets a manifest like any other.
+A source cache is only read, and has no manifest of the router. A file in it is used if it has
+the size that the Hub lists for this commit and, if it is a link to a blob as in
+`huggingface_hub`, the blob's name is the digest that the Hub lists. `huggingface_hub` itself
+checks no more: hashing 100 GB would take minutes, and an interrupted download leaves files that
+are short or have another name. Each file is checked separately. Missing or damaged files are
+downloaded, and the snapshot gets a manifest like any other.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def link_from_caches(
 
 
 def _repos(cache: Path, home: Path) -> Iterator[Path]:
-    """This repository's folders other than `home`. RunPod's may be in lower case."""
+    """This repository's folders, except `home`. RunPod's may be in lower case."""
     try:
         folders = list(cache.iterdir())
-    except OSError:  # missing or unreadable: then this cache has nothing to offer
+    except OSError:  # missing or unreadable: this cache has nothing to use
         return
     for folder in folders:
         if folder.name.casefold() == home.name.casefold() and folder != home:

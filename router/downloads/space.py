@@ -1,4 +1,4 @@
-"""Disk space, reserved so that simultaneous downloads don't count on the same bytes."""
+"""Reserves disk space, so that simultaneous downloads don't count on the same bytes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Protocol
 
 from router.errors import InsufficientDisk
 
-RESERVE = 1 << 30  # bytes that stay free, for logs and what else shares the disk; at most ...
-RESERVED_PART = 20  # ... this part of the disk
+RESERVE = 1 << 30  # bytes that stay free, for logs and other users of the disk; at most ...
+RESERVED_PART = 20  # ... a twentieth of the disk
 
 
 def free_space(cache: Path) -> int:
@@ -26,7 +26,7 @@ def reserve_of(cache: Path) -> int:
 
 
 def _existing(path: Path) -> Path:
-    with suppress(OSError):  # a name that is too long, or a folder that is not for this user
+    with suppress(OSError):  # the name is too long, or the folder is not readable
         if path.exists() or path == path.parent:
             return path
     return _existing(path.parent)
@@ -36,19 +36,21 @@ Commit = tuple[str, str]  # a repository's id, and the commit
 
 
 class RoomMaker(Protocol):
-    """Removes what may go, for a commit that `comes`. Other downloads may need files of the
-    `spared` repositories."""
+    """Removes snapshots to make room for the commit that `comes`.
+
+    It keeps the `spared` repositories, because other downloads may need their files.
+    """
 
     async def total(self) -> int:
         """Bytes of all snapshots."""
         ...
 
     async def can_free(self, needed: int, comes: Commit, spared: Collection[str]) -> bool:
-        """Whether `needed` bytes may go."""
+        """Whether `needed` bytes can be freed."""
         ...
 
     async def make_room(self, needed: int, comes: Commit, spared: Collection[str]) -> None:
-        """Free `needed` bytes; none where so many may not go."""
+        """Free `needed` bytes, or none if that many can't be freed."""
         ...
 
 
@@ -59,15 +61,16 @@ class SpaceReservation:
         self._space = space
         self.repo_id = ""
         self.began = -1  # bytes on disk at the first call of `reserve`
-        self.whole = 0  # bytes that are written since, or may be
-        self.left = 0  # bytes that are still to be written
+        self.whole = 0  # bytes written since then, or still to be written
+        self.left = 0  # bytes still to be written
 
     async def reserve(self, comes: Commit, size: int, done: int, total: int) -> int:
-        """Reserve space for what is left of `total` bytes, if it is free; else for the next
-        `size` of it, for which others leave. Returns how many bytes may be written.
+        """Reserve space for a download. Returns how many bytes it may write.
 
-        `done`: bytes that are on disk. Raises `InsufficientDisk` with the number that is
-        missing, and then nothing has left for it that could be known to be in vain.
+        `done` of `total` bytes are on the disk. If the rest fits, all of it is reserved; if
+        not, other snapshots are removed for the next `size` bytes. Raises `InsufficientDisk`
+        with the number of missing bytes. If it is known in advance that the rest can't fit,
+        nothing is removed.
         """
         self.repo_id = comes[0]
         self.began = done if self.began < 0 else self.began
@@ -83,16 +86,16 @@ class DiskSpace:
         self, free: Callable[[], int], *, reserve: int = 0, budget: int | None = None
     ) -> None:
         """`free` measures the disk's free bytes. `reserve`: bytes that stay free. `budget`:
-        for all snapshots together."""
+        bytes for all snapshots together."""
         self._free, self._reserve, self._budget = free, reserve, budget
         self._reservations: set[SpaceReservation] = set()
-        self._deciding = asyncio.Lock()  # two that make room would both remove too much
+        self._deciding = asyncio.Lock()  # two at once would remove too much
         self.room_maker: RoomMaker | None = None
 
     async def provide(
         self, to: SpaceReservation, comes: Commit, size: int, done: int, total: int
     ) -> int:
-        """See `SpaceReservation.reserve`, which alone calls this."""
+        """See `SpaceReservation.reserve`, the only caller."""
         if self._budget is not None and total > self._budget:
             raise InsufficientDisk(
                 f"The model has {total:,} bytes; this worker keeps models of {self._budget:,} "

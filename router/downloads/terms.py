@@ -1,4 +1,4 @@
-"""What holds for each download of a worker, and what is asked of a download process by it."""
+"""The terms of all downloads of a worker, and the requests to download processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEARTBEAT = 2.0  # seconds
 @dataclass(frozen=True, slots=True)
 class DownloadTerms:
     cache: Path  # the Hub cache directory to download to
-    caches: tuple[Path, ...]  # further ones, which may have a snapshot or its files already
+    caches: tuple[Path, ...]  # other caches, which may already have a snapshot or its files
     max_model_bytes: int | None
     allow_unsafe_weights: bool
     heartbeat: float = HEARTBEAT  # seconds between two signs of life, on a shared volume
@@ -47,7 +47,8 @@ class DownloadTerms:
         )
 
     def _most_bytes(self, conditions: Conditions | None) -> int | None:
-        """Of a model's files. What is certain to be too much, where no setting says less."""
+        """The size limit of a model's files. Without a setting, it is the size above which the
+        model can't fit these conditions."""
         if self.max_model_bytes is not None or conditions is None:
             return self.max_model_bytes
         return most_stored(conditions, widest(conditions))

@@ -1,8 +1,8 @@
-"""Keeps a download's token, and its questions, at the Hub's own origin.
+"""Keeps a download's token and API requests at the Hub's own origin.
 
-`huggingface_hub` follows a listing's `Link: rel=next` with the token wherever that leads; its
-downloads send the token to several hosts that it knows; hf-xet, which is not Python, sends it
-to whatever address a file's headers name.
+Without this, `huggingface_hub` sends the token wherever a listing's `Link: rel=next` points,
+and to several known hosts of downloads. hf-xet, which is not Python, sends it to any address in
+a file's headers.
 """
 
 from __future__ import annotations
@@ -11,28 +11,30 @@ import httpx2
 
 from router.hub.origin import HubOrigin
 
-_FOLLOWED = ("next", "xet-auth")  # relations of links that are followed with the token
-_XET_ROUTE = "X-Xet-Refresh-Route"  # the older form of the latter
+_FOLLOWED = ("next", "xet-auth")  # link relations that the client follows with the token
+_XET_ROUTE = "X-Xet-Refresh-Route"  # the older form of xet-auth
 
 
 class Strayed(Exception):
-    """The Hub sent a question about a repository to another origin."""
+    """The Hub redirected an API request to another origin."""
 
 
 class TokenGuard:
-    """Hooks of an HTTP client. They see each hop of a redirect, as it goes out or came in."""
+    """Hooks for an HTTP client. They see each request and response, and each redirect."""
 
     def __init__(self, endpoint: str) -> None:
         self._origin = HubOrigin(endpoint)
 
     def request(self, request: httpx2.Request) -> None:
-        """Send no token to another origin. Signed addresses of files need none."""
+        """Remove the token from requests to another origin. Signed file URLs need none."""
         if not self._origin.owns(request.url):
             request.headers.pop("Authorization", None)
 
     def response(self, response: httpx2.Response) -> None:
-        """Let no question be redirected to another origin, and have each address that is
-        followed with the token lead to this one. Raises `Strayed`."""
+        """Make every URL that the client follows with the token lead to the Hub's origin.
+
+        Raises `Strayed` if an API request is redirected to another origin.
+        """
         if not self._origin.owns(response.url):
             return
         try:

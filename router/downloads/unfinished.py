@@ -1,4 +1,4 @@
-"""Remembers the downloads that have begun and not ended: what one leaves is the router's."""
+"""Remembers unfinished downloads, because the router must remove what they leave behind."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from router.models import ResolvedModel
 
 
 class UnfinishedDownloads:
-    """`record`: of those; None: they are not remembered."""
+    """`record` has the unfinished downloads; None: they are not remembered."""
 
     def __init__(self, record: LastUsed | None, snapshots: Snapshots) -> None:
         self._record, self._snapshots = record, snapshots
 
     def begin(self, model: ResolvedModel) -> None:
-        """Record that what comes is the router's, unless others have put files there."""
+        """Record the download, unless another program has put files there."""
         repo_id, commit = model.repo_id, model.commit
         if self._record is not None and (
             not self._snapshots.path(repo_id, commit).exists()
@@ -23,7 +23,7 @@ class UnfinishedDownloads:
             self._record.record(repo_id, commit)
 
     def end(self, model: ResolvedModel) -> None:
-        """Forget that it has begun, if it is whole or nothing is left of it."""
+        """Remove the record, if the snapshot is complete or nothing is left of it."""
         repo_id, commit = model.repo_id, model.commit
         left = self._snapshots.path(repo_id, commit).exists()
         if self._record is not None and not (

@@ -1,6 +1,6 @@
-"""Checks the files of a snapshot against what their names say of their content.
+"""Checks the files of a snapshot against the digests in their names.
 
-The Hub's client names a blob by its digest: SHA-256 of an LFS file, git's own of any other.
+The Hub's client names a blob by its digest: SHA-256 for an LFS file, git's own for any other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _CHUNK = 8 << 20  # bytes
 
 @dataclass(frozen=True, slots=True)
 class FileFinding:
-    """One file. `flaw`: what is wrong; empty: nothing. `checked`: its content was compared."""
+    """The result for one file. `flaw`: what is wrong, or "". `checked`: whether its content was
+    compared, and not only its size."""
 
     name: str
     flaw: str
@@ -29,15 +30,15 @@ class FileFinding:
 
 
 class Verification:
-    """Checks snapshots one after the other; blobs that several share, once."""
+    """Checks snapshots one after the other. A shared blob is checked once."""
 
     def __init__(self, read: Callable[[int], None] = lambda _: None) -> None:
-        """`read` hears of bytes that were read."""
+        """`read` is called with each number of bytes read."""
         self._read = read
         self._sound: dict[Path, bool] = {}  # by blob
 
     def findings(self, one: KeptSnapshot) -> Iterator[FileFinding]:
-        """Of each file. Raises `OSError` for one that can't be read."""
+        """The result for each file. Raises `OSError` for a file that can't be read."""
         sizes = _sizes(one)
         for name in sorted(sizes):
             yield self._finding(one.path / name, name, sizes[name])
@@ -70,7 +71,7 @@ class Verification:
 
 
 def _sizes(one: KeptSnapshot) -> dict[str, int | None]:
-    """Of the files that belong to it: by its manifest, else all that there are."""
+    """The snapshot's files, with their sizes from the manifest; without one, all files."""
     try:
         manifest = Snapshots(one.cache).manifest(one.repo_id, one.commit).read_bytes()
         return dict(json.loads(manifest))

@@ -10,8 +10,8 @@ or frozen at any moment. The lock therefore works with numbered files:
   it was unchanged for `DEAD_AFTER_POLLS` polls. Polls are counted, not seconds, so that a
   contender that was frozen itself polls again before it declares the holder dead.
 - The last file is never deleted, so no number is used twice. A holder that was wrongly
-  declared dead finds a higher number than its own, and stops. A contender that was too slow
-  finds its number taken.
+  declared dead finds a higher number than its own, and stops. A slow contender finds that its
+  number is taken.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class LockLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VolumeLock:
-    """The lock on `folder`, as held by `owner`: a unique name without spaces."""
+    """The lock on `folder`, held by `owner`, which is a unique name without spaces."""
 
     folder: Path
     number: int
     owner: str
-    previous_holder_died: bool = False  # it was declared dead; it did not release the lock
+    previous_holder_died: bool = False  # declared dead, without a release
 
     @classmethod
     def held_by(cls, owner: str, folder: Path) -> VolumeLock | None:
@@ -103,10 +103,10 @@ class LockContender:
         lock = VolumeLock(self._folder, number, self._owner, previous_holder_died)
         try:
             lock.heartbeat()
-        except LockLost:  # this worker was held up, and others took higher numbers
+        except LockLost:  # this worker was slow, and others took higher numbers
             path.unlink(missing_ok=True)
             return None
-        except OSError:  # a full disk, say: leave no file that others would wait for
+        except OSError:  # for example a full disk: leave no file for others to wait for
             path.unlink(missing_ok=True)
             raise
         for older in _numbers(self._folder):
@@ -127,7 +127,7 @@ def _latest(folder: Path) -> int:
 
 
 def _read(folder: Path, number: int) -> str:
-    """The state that the holder wrote last; empty if its file is new or gone."""
+    """The state that the holder last wrote; empty if its file is new or gone."""
     try:
         return (folder / str(number)).read_text().rstrip()
     except FileNotFoundError:

@@ -64,7 +64,7 @@ def _width(shown: Sequence[int], rows: Sequence[Sequence[Cell]]) -> int:
 
 
 def causes(state: Json) -> Iterator[str]:
-    """Lines that say why models fail, what makes room for them, and who sends the most."""
+    """Why models fail, which engines make room, and which callers have the most requests."""
     for one in state["engines"]:
         if (failure := one["last_failure"]) is not None:
             yield f"{name_of(one)}: {failure['kind']}: {cause_text(failure['text'])}"
