@@ -1,4 +1,4 @@
-"""What the pool is to do. Plain values that the scheduler returns and the pool performs."""
+"""The actions that the scheduler returns and the pool performs. Plain values."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import NamedTuple
 from router.errors import RouterError
 from router.models import EngineKey, EngineSpec
 
-_LEAST_OF_CACHE = 0.9  # of what is planned later
+_LEAST_OF_CACHE = 0.9  # of the cache that is planned later
 
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
-    """The accelerator memory that one start may count on, in bytes of each of its devices."""
+    """The accelerator memory for one start, in bytes per device."""
 
-    claim: int  # set aside for this engine
-    free: int  # measured free just before the start, where the least is
+    claim: int  # reserved for this engine
+    free: int  # measured free just before the start, on the fullest of its devices
     whole: bool  # the engine has its devices to itself
-    smaller: bool = False  # an earlier start ran out of memory
-    tokens: int | None = None  # of the KV cache, as planned; None: what fits the claim
-    sleeps: bool = False  # the engine is to be one that can fall asleep
-    devices: tuple[int, ...] = (0,)  # that it spans, as the machine counts those it shows
-    tensor: int | None = None  # `--tp-size`; None: as the flags of its spec say
+    smaller: bool = False  # an earlier start ran out of memory, so this one gets less cache
+    tokens: int | None = None  # of the KV cache, as planned; None: as many as fit the claim
+    sleeps: bool = False  # start the engine with the memory saver, so that it can sleep
+    devices: tuple[int, ...] = (0,)  # indices of its devices among the visible ones
+    tensor: int | None = None  # `--tp-size`; None: the flags of its spec decide
 
     def suits(self, later: Allotment) -> bool:
-        """Whether a process that was started with this may go on with what `later` grants.
+        """Whether a process that was started with this allotment may continue with `later`.
 
-        Its flags are fixed. They hold the tokens, so the bytes may differ: the weights' own
-        headers tell less than the sizes of their files, which are known before. A cache
-        that would be larger by then is not worth another start, unless by much.
+        Its flags are fixed and contain the number of tokens. The byte counts may differ: before
+        the download, they come from file sizes, and later from the tensor headers, which say
+        less. A somewhat larger cache is not worth a restart; a much larger one is.
         """
         if self._fixed != later._fixed:
             return False
@@ -40,7 +40,7 @@ class Allotment:
 
     @property
     def _fixed(self) -> tuple[object, ...]:
-        """What its flags say, beside the tokens."""
+        """The values that its flags contain, except for the tokens."""
         return self.whole, self.smaller, self.sleeps, self.devices, self.tensor
 
 
@@ -74,7 +74,7 @@ class CancelFetch:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Measure the free memory of each device and report it: an engine could start."""
+    """Measure and report the free memory of each device, because an engine could start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Prestart:
-    """Start a process that does all that takes no memory of the device, and then waits.
+    """Start a process, and let it do everything that needs no device memory. Then it waits.
 
-    `Start` with the same generation lets it go on; `Stop` ends it. Its flags are fixed: this
-    allotment `suits` the one of `Start`, which has as many tokens. An engine that can't wait
-    does nothing until `Start`, and never reports `Standing`.
+    `Start` with the same generation lets it continue, and `Stop` ends it. Its flags are fixed,
+    so this allotment must suit that of `Start` (see `Allotment.suits`). An engine that can't
+    wait does nothing until `Start` and never reports `Standing`.
     """
 
     spec: EngineSpec
@@ -109,10 +109,11 @@ def _for_whom(room_for: EngineKey | None, group: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Let an idle engine give its memory back, and keep its weights in the host's.
+    """Put an idle engine to sleep: it releases device memory and keeps its weights in host
+    memory.
 
-    `room_for`: the model that waits for its room, for the log. `group`: whose rule it is that
-    the two are not loaded together.
+    `room_for`: the model that waits for the memory, for the log. `group`: the group whose rule
+    forbids to load the two models together.
     """
 
     key: EngineKey
@@ -122,13 +123,13 @@ class Sleep:
 
     @property
     def for_whom(self) -> str:
-        """For the log and the timeline; "": for nobody."""
+        """Text for the log and the timeline; "" if no model waits for the memory."""
         return _for_whom(self.room_for, self.group)
 
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """Let an engine that sleeps take its memory again. It has the claim that it had."""
+    """Wake a sleeping engine. It gets the claim back that it had."""
 
     key: EngineKey
     generation: int
@@ -136,22 +137,23 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the engine, or its start, and report when it is gone.
+    """Stop the engine, or abort its start, and report when it is gone.
 
-    `room_for`: the model that waits for its room, for the log. `group`: whose rule it is that
-    the two are not loaded together; without `room_for`, that it may not stay beside others.
+    `room_for`: the model that waits for the memory, for the log. `group`: the group whose rule
+    forbids to load the two models together. Without `room_for`: the group whose rule forbids
+    this engine beside those that are loaded.
     """
 
     key: EngineKey
     generation: int
     why: str
-    at_once: bool  # without grace: it crashed, or its drain deadline is over
+    at_once: bool  # without a grace period: it crashed, or its drain deadline has passed
     room_for: EngineKey | None = field(default=None, compare=False)
     group: str | None = field(default=None, compare=False)
 
     @property
     def for_whom(self) -> str:
-        """For the log and the timeline; "": for nobody."""
+        """Text for the log and the timeline; "" if no model waits for the memory."""
         return _for_whom(self.room_for, self.group)
 
 
@@ -163,20 +165,20 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Tell the operator, loudly."""
+    """Alert the operator."""
 
     message: str
-    leave: bool = False  # the machine is at fault: take no more work
+    leave: bool = False  # the machine is at fault: stop taking work
 
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Tell the operator, in the log."""
+    """Write a message to the operator's log."""
 
     message: str
 
 
-# What a task carries out for one engine.
+# The actions that a task of one engine carries out.
 Task = CancelFetch | Prestart | Start | Sleep | Wake | Stop | Probe
 
 Action = Grant | Fail | Fetch | Measure | Task | Alarm | Tell

@@ -1,13 +1,14 @@
-"""Which processes are started ahead, up to their gates.
+"""Chooses the processes to prestart, up to their gates.
 
-First those of the models that wait for room, in their order: by the time the memory is free,
-only the weights are left to be loaded. Then those of models whose weights are on their way,
-once their small files are there: no process needs more before it loads. What is left of
-`STANDBY_ENGINES` goes to models that had an engine lately, those first whose return would cost
-most and is most likely.
+* First, models that wait for room, in their order: when the memory is free, they only have to
+  load their weights.
+* Then models whose weights are still downloading but whose small files are on disk. A process
+  needs no more before it loads weights.
+* With the rest of `STANDBY_ENGINES`, models that ran recently, first those whose next start
+  would save the most waiting time.
 
-Beside an engine of an exclusive group, no process of another group stands: it has some memory
-of the device. A group that is full has processes only for models that wait.
+While an engine of an exclusive group is loaded, no process of another group is prestarted,
+because it would hold some device memory. A full group has processes only for waiting models.
 """
 
 from __future__ import annotations
@@ -21,13 +22,12 @@ from router.scheduler.planner import Plan
 from router.scheduler.state import Slot
 from router.scheduler.view import View
 
-# Seconds: a model that was not wanted for longer gets no spare process, nor does one that has
-# expired.
+# Seconds. A model gets no spare process if its last request is older, or if it has expired.
 WANTED_WITHIN = 1800.0
 
 
 def prestarts(view: View, decided: Plan) -> tuple[list[Slot], list[Slot]]:
-    """The models whose processes start now, and those whose processes end to make room."""
+    """Return the models whose processes to start, and those whose processes to end for them."""
     places = view.limits.standby
     if not places:
         return [], []
@@ -47,8 +47,8 @@ def prestarts(view: View, decided: Plan) -> tuple[list[Slot], list[Slot]]:
 
 
 def likely_place(view: View, slot: Slot) -> Devices | None:
-    """Where an engine that is not planned yet is likely to start: where it was last, or where
-    most is left. None: nowhere."""
+    """The devices where an unplanned engine will probably start: its last ones, or those with
+    the most free memory. None: it fits nowhere."""
     places = view.places(slot)
     if len(places) <= 1:
         return next(iter(places), None)
@@ -62,7 +62,7 @@ def _may(slot: Slot) -> bool:
 
 
 def _coming(view: View) -> list[Slot]:
-    """Models that are being downloaded for some request, and whose claims are known."""
+    """Models that are being downloaded for a request and whose claims are known."""
     found = [
         slot
         for slot in view.roster.described.values()
@@ -83,5 +83,5 @@ def _spares(view: View, wanted: list[Slot]) -> list[Slot]:
 
 
 def _use(view: View, slot: Slot) -> float:
-    """How much a process at the gate is expected to save, in seconds of waiting a second."""
+    """The expected benefit of a prestarted process: seconds of waiting saved, per second."""
     return slot.weights / max(slot.demand.interval(view.now), 1e-3)

@@ -1,4 +1,4 @@
-"""Which engines may stop for a model that waits, in the order in which they would."""
+"""Lists the engines that may stop for a waiting model, in eviction order."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from router.scheduler.view import View
 
 
 class Candidates:
-    """Of one plan."""
+    """The candidates for eviction in one plan."""
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._spoken_for: set[Slot] = set()  # engines that make room for a model before
+        self._spoken_for: set[Slot] = set()  # engines that already make room for another model
 
     def speak_for(self, victims: Iterable[Slot]) -> None:
-        """These make room for a model, and for none behind it."""
+        """Reserve these victims: they make room for one model and for no later one."""
         self._spoken_for.update(victims)
 
     def of(self, slot: Slot, *, first: bool, barring: bool = False) -> Iterator[Slot]:
-        """The engines that may stop for `slot`, in the order in which they would. `barring`:
-        also those that other callers hold, if no others can make way by the rules of groups."""
+        """Yield the engines that may stop for `slot`, in eviction order.
+
+        `first`: `slot` is first in line, so busy engines may drain for it. `barring`: include
+        engines that other callers hold, if a group rule forbids them beside `slot`.
+        """
         holdings = self._view.holdings
         for victim in chain(self._unwanted, self._wanted() if first else ()):
             if victim is slot or victim in self._spoken_for:
@@ -38,11 +41,11 @@ class Candidates:
 
     @cached_property
     def _unwanted(self) -> list[Slot]:
-        """The engines that could go at once, those that drain first."""
+        """The engines that nobody needs now, draining ones first."""
         return list(self._in_order(self._evictable[False]))
 
     def _wanted(self) -> Iterator[Slot]:
-        """The engines that answer requests, or are to wake for some."""
+        """The engines with requests in flight, and sleeping ones that requests wait for."""
         return self._in_order(self._evictable[True])
 
     def _in_order(self, slots: list[Slot]) -> Iterator[Slot]:
@@ -51,7 +54,7 @@ class Candidates:
 
     @cached_property
     def _evictable(self) -> dict[bool, list[Slot]]:
-        """By whether they are wanted."""
+        """Engines that may be evicted, keyed by whether they are wanted."""
         found: dict[bool, list[Slot]] = {False: [], True: []}
         for state in (State.READY, State.DRAINING, State.ASLEEP):
             for slot in self._view.roster.in_state(state).values():
@@ -60,8 +63,8 @@ class Candidates:
         return found
 
     def _goes_first(self, victim: Slot, slot: Slot) -> bool:
-        """Whether a request for `victim` goes before those for `slot`, so that it would only
-        start again."""
+        """Whether a request that waits for `victim` has an earlier turn than those for `slot`.
+        Then `victim` would only have to start again."""
         return bool(victim.queue) and self._view.turn(victim) < self._view.turn(slot)
 
 
@@ -70,5 +73,5 @@ def _bars(slot: Slot, victim: Slot) -> bool:
 
 
 def _is_wanted(victim: Slot) -> bool:
-    """Whether it answers requests, or sleeps and is to wake for some."""
+    """Whether it has requests in flight, or sleeps while requests wait for it."""
     return not victim.idle or (victim.state is State.ASLEEP and bool(victim.queue))

@@ -1,7 +1,7 @@
-"""Which models may be loaded together, by the groups that the operator has put them in.
+"""Group rules: which models may be loaded together.
 
-A group holds for the whole worker, however many devices it has, as MAX_LOADED_MODELS does. An
-engine that sleeps is not loaded. One that leaves is loaded until it is gone.
+Like MAX_LOADED_MODELS, a group applies to the whole worker, across all devices. A sleeping
+engine is not loaded. A stopping engine is loaded until it is gone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from router.scheduler.state import Slot
 
 
 class Company:
-    """How many engines of each group are loaded, and of none."""
+    """Counts the loaded engines per group. The key None counts those without a group."""
 
     __slots__ = ("_loaded",)
 
@@ -41,7 +41,7 @@ class Company:
         return Company(self._loaded.copy())
 
     def change(self, group: ModelGroup | None, engines: int) -> None:
-        """Count so many engines more. Of those that leave, it may be fewer than none."""
+        """Add to the count of loaded engines of a group. The number may be negative."""
         if engines:
             self._loaded[group] = self._loaded.get(group, 0) + engines
 
@@ -50,7 +50,7 @@ class Company:
             self.change(group, engines)
 
     def bar(self, group: ModelGroup | None) -> ModelGroup | None:
-        """The group that keeps one more model of `group` from being loaded; None: none does."""
+        """The group whose rule forbids one more model of `group`; None if it may be loaded."""
         if (exclusive := self.excluded(group)) is not None or group is None:
             return exclusive
         own, most = 0, group.max_loaded
@@ -60,14 +60,15 @@ class Company:
         return group if own >= most else None
 
     def excluded(self, group: ModelGroup | None) -> ModelGroup | None:
-        """The same, but for the limits of groups: because one of them is exclusive."""
+        """Like `bar`, but considers only exclusive groups and not the limits of groups."""
         for one, engines in self._loaded.items():
             if engines > 0 and (rule := ModelGroup.between(group, one)) is not None:
                 return rule
         return None
 
     def first_to_leave(self, group: ModelGroup | None, slots: Iterable[Slot]) -> Iterator[Slot]:
-        """The engines in the same order, but those first that have to leave for `group`."""
+        """Yield the engines in the same order, except that those that must stop for `group`
+        come first."""
         left = self.copy()
         others: list[Slot] = []
         for slot in slots:
@@ -80,20 +81,20 @@ class Company:
 
 
 def may_bar(one: ModelGroup | None, other: ModelGroup | None) -> bool:
-    """Whether a model of one group may have to leave for a model of the other."""
+    """Whether a group rule could require a model of one group to stop for one of the other."""
     same = one is not None and other is not None and one.name == other.name
     return same or ModelGroup.between(one, other) is not None
 
 
 def stays(slot: Slot) -> bool:
-    """Whether an engine is loaded, and nothing makes it leave without fail."""
+    """Whether an engine is loaded and nothing has told it to stop or sleep."""
     leaves = slot.unloads or slot.state in (State.STOPPING, State.FALLING_ASLEEP)
     return slot.loaded and not leaves
 
 
 def surplus(slots: Iterable[Slot]) -> list[tuple[Slot, ModelGroup]]:
-    """The engines that may not stay beside those before them, each with the group that forbids
-    it. Pinned ones stay in any case."""
+    """The engines that may not stay beside the earlier ones, each with the group that forbids
+    it. Pinned engines always stay."""
     company = Company()
     found: list[tuple[Slot, ModelGroup]] = []
     for slot in slots:

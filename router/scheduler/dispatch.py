@@ -1,4 +1,4 @@
-"""A request comes, and is served, refused or put in line; or it leaves."""
+"""Handles requests: grants, queues or refuses them, and notes when they end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from router.scheduler.state import Slot
 
 
 class Dispatch:
-    """The part of a pass that takes in requests."""
+    """The part of a pass that handles requests."""
 
     def __init__(self, lives: Lives, quotas: Quotas) -> None:
         self._lives, self._quotas = lives, quotas
@@ -22,7 +22,7 @@ class Dispatch:
     def wanted(
         self, request: events.Wanted, now: float
     ) -> tuple[EngineLife, list[actions.Action]]:
-        """The slot of its model, and what to do."""
+        """Return the slot of the request's model, and the actions."""
         lives, key = self._lives, request.spec.key
         slot = lives.slots.get(key)
         if slot is None:
@@ -35,7 +35,7 @@ class Dispatch:
         if error := slot.refusal(request, now):
             return slot, [actions.Fail(request.waiter, error)]
         made_room: list[actions.Action] = []
-        on_trial = slot.suspicion.active(now)  # then it may have to wait for others to end
+        on_trial = slot.suspicion.active(now)  # then it may have to wait its turn
         served = not on_trial and slot.accepts(request.caller, self._limits)
         if slot.yielded_by_quota or not served:
             lives.configure(slot, request.spec, now)
@@ -48,8 +48,8 @@ class Dispatch:
     def released(
         self, event: events.Released | events.Left, now: float, *, answered: bool | None
     ) -> tuple[EngineLife | None, list[actions.Action]]:
-        """The slot that it held or waited for, if any, and what to do. `answered`: None where
-        its caller has left."""
+        """Return the slot that the request held or waited for, if any, and the actions.
+        `answered` is None if the caller left."""
         lives, waiter = self._lives, event.waiter
         slot = lives.holders.pop(waiter, None)
         if slot is None:
@@ -61,7 +61,7 @@ class Dispatch:
     def _admit(
         self, slot: EngineLife, request: events.Wanted, now: float, *, served: bool
     ) -> RouterError | None:
-        """Refuse a request that is to wait, or let it count against its caller's quotas."""
+        """Refuse a request that must wait, or charge it to its caller's quotas."""
         if error := self._refusal(slot, request, now, served=served):
             return error
         ruling = self._quotas.rule(slot, request, now, served=served)
@@ -85,7 +85,7 @@ class Dispatch:
             return error
         if served or request.retried:
             return None
-        if slot.line_is_full:  # a place that is given up there is one of all places, too
+        if slot.line_is_full:  # a place in this line also counts in the whole queue
             hopeless = slot.queue.given_up_for(request.caller) is None
             refused = rejections.model_queue_full
         else:
@@ -100,11 +100,11 @@ class Dispatch:
     def _make_room(
         self, slot: Slot, request: events.Wanted, now: float
     ) -> list[actions.Action]:
-        """Where all places are taken, free one that another caller has too many of."""
+        """If all places are taken, free one that belongs to a caller with too many."""
         if request.retried or not (self._full or slot.line_is_full):
             return []
         places = slot.queue if slot.line_is_full else self._places
         last = places.given_up_for(request.caller)
-        assert last is not None  # noqa: S101  else `_refusal` has refused the request
+        assert last is not None  # noqa: S101 else `_refusal` has refused the request
         holder = self._lives.change(self._lives.holders[last.waiter])
         return holder.refuse(last.waiter, rejections.place_given_up(), now)

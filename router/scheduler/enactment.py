@@ -1,4 +1,4 @@
-"""What a pass does once its event is taken in: make way, plan, and carry out the plans."""
+"""The second part of a pass: end what must give way, plan, and carry out the plans."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from router.scheduler.state import Slot
 from router.scheduler.survey import Measurement
 
 REMEASURE = 1.0  # seconds until free memory that was not enough is measured again
-ALONE_FOR = 600.0  # seconds without a request for another model, for one that gets the device
-CONTENDERS = 64  # models that wait: as many are looked at, to end a start for one of them
+ALONE_FOR = 600.0  # seconds without requests for other models before a model gets the device
+CONTENDERS = 64  # at most so many waiting models are checked for whether a start must end
 
 
 class Enactment:
-    """The part of a pass that decides about engines, whatever the event was."""
+    """The part of a pass that decides about engines. It runs after each event."""
 
     def __init__(self, lives: Lives) -> None:
         self._lives, self._limits = lives, lives.limits
-        self.measured: Measurement | None = None  # the last
+        self.measured: Measurement | None = None  # the latest one
 
     def enact(self, event: events.Event, now: float) -> tuple[list[actions.Action], float]:
-        """What to do now, and when time alone will change that."""
+        """Return the actions, and the time at which the decisions change without any event."""
         done = self._make_way(now)
         self._lives.file(now)
         carried_out, wake_at = self._carry_out_plans(event, now)
@@ -42,7 +42,7 @@ class Enactment:
     # --- making way ------------------------------------------------------------------
 
     def _make_way(self, now: float) -> list[actions.Action]:
-        """End downloads and the start that others wait for, and that have had their turn."""
+        """End downloads and starts that have used up their time while other models wait."""
         lives = self._lives
         excess = len(lives.roster.in_state(State.FETCHING)) - self._limits.max_downloads
         done = [
@@ -58,7 +58,7 @@ class Enactment:
 
     @property
     def _starting(self) -> list[EngineLife]:
-        """One on a device at most."""
+        """The engines that are starting, at most one per device."""
         return [self._lives.slots[key] for key in self._lives.roster.in_state(State.STARTING)]
 
     def _gives_way_at(self, start: Slot, now: float) -> float:
@@ -72,8 +72,11 @@ class Enactment:
     def _carry_out_plans(
         self, event: events.Event, now: float
     ) -> tuple[list[actions.Action], float]:
-        """What to do now, and when time alone will change the plan. Each device but the first
-        may have a plan of its own: engines start and stop side by side on several."""
+        """Return the actions, and the time at which the plan changes without any event.
+
+        Engines start and stop side by side on different devices, so a pass may carry out one
+        plan per device.
+        """
         free = self._free(event, now)
         done: list[actions.Action] = []
         started = False
@@ -91,7 +94,7 @@ class Enactment:
         return done, wake_at
 
     def _free(self, event: events.Event, now: float) -> Sequence[int] | None:
-        """Bytes of each device, if they were measured for this pass."""
+        """Free bytes of each device, if this event measured them."""
         if not isinstance(event, events.Measured):
             return None
         each = of_each(event.free, event.others, tuple(range(self._limits.devices)))
@@ -100,7 +103,7 @@ class Enactment:
         return free
 
     def _follow(self, decided: Plan, now: float, *, last: bool) -> list[actions.Action]:
-        """`last`: of this pass."""
+        """`last`: this is the last plan of the pass."""
         change = self._lives.change
         done: list[actions.Action] = [actions.Measure()] if decided.measure else []
         for slot, error in decided.reject:
@@ -160,7 +163,7 @@ class Enactment:
         return Placement(devices, self._lives.usable(devices))
 
     def _gets_all(self, slot: Slot, now: float) -> bool:
-        """Whether it may have the whole device: no other model was wanted for some time."""
+        """Whether it may have the whole device: no other model was requested for a while."""
         since = now - ALONE_FOR
         return self._limits.whole_device and not any(
             other is not slot
@@ -170,7 +173,7 @@ class Enactment:
 
 
 def _group_of(decided: Plan) -> str | None:
-    """The group for which a plan's engine is evicted; None: for its room."""
+    """The group for which the plan evicts an engine; None if it does so to free memory."""
     for slot, group in decided.groups.items():
         if decided.evict in decided.rooms.get(slot, ()):
             other = None if decided.evict is None else decided.evict.spec.group

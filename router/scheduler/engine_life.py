@@ -1,10 +1,10 @@
-"""The life of one engine: what happens to it, and what to do because of that.
+"""The life of one engine: its events, and the actions that follow from them.
 
-`EngineLife` is the only class that writes to slots, and only a pass of `Scheduler` calls its
-methods. Each method leaves the slot consistent and returns actions. It is built up in layers,
-one file each: `shared_slot` (its callers), `moving_slot` (its state), `fetching_slot`
-(its files), `serving_slot` (its requests), `starting_slot` (its process). Here: what comes of
-its actions, and what time brings.
+`EngineLife` is the only class that changes slots, and only a pass of `Scheduler` calls its
+methods. Each method leaves the slot consistent and returns actions. The class is built in
+layers, one per file: `shared_slot` (its callers), `moving_slot` (its state), `fetching_slot`
+(its files), `serving_slot` (its requests), `starting_slot` (its process). This file handles the
+reports of actions, and timers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from router.scheduler.track import FailureKind
 from router.scheduler.trials import Trials
 
 _ENDS_AT_ONCE = (State.STARTING, State.FALLING_ASLEEP, State.ASLEEP, State.WAKING)
-SHORT_COOL_DOWN = 1.0  # seconds: requests wait for this long, and are refused if it is longer
+SHORT_COOL_DOWN = 1.0  # seconds; during a longer cool-down, requests are refused
 
 
 class EngineLife(StartingSlot):
@@ -30,8 +30,8 @@ class EngineLife(StartingSlot):
 
     __slots__ = ()
 
-    def report(self, event: events.Report, now: float) -> list[Action]:  # noqa: C901, PLR0911, PLR0912  a flat dispatch
-        """Take in what came of an action, unless a later action has overtaken it."""
+    def report(self, event: events.Report, now: float) -> list[Action]:  # noqa: C901, PLR0911, PLR0912 a flat dispatch
+        """Handle the report of an action, unless a later action has made it obsolete."""
         self.note(event, now)
         match self.state, event:
             case State.FETCHING, events.Described(attempt=self.attempt):
@@ -78,7 +78,7 @@ class EngineLife(StartingSlot):
             self._took(Stage.PRESTART, now - standby.since)
             self.standby = replace(standby, stood_at=now)
             return []
-        self.no_prestart = True  # an ordinary start will tell why
+        self.no_prestart = True  # an ordinary start will show the reason
         return self.dismiss("it ended before it was needed", now)
 
     def _ready(self, event: events.Healthy, now: float) -> list[Action]:
@@ -93,7 +93,7 @@ class EngineLife(StartingSlot):
         return self._up(now)
 
     def _up(self, now: float) -> list[Action]:
-        """The engine takes requests from now on: first those that waited for it."""
+        """The engine takes requests from now on, first those that waited for it."""
         self._end_turn()
         self.linger_until = None
         self.batch = next(reversed(self.queue.values())).age if self.queue else 0
@@ -103,7 +103,7 @@ class EngineLife(StartingSlot):
         return self._grant(now)
 
     def _correct_claim(self, taken: int) -> None:
-        """Hold what the engine has taken, as measured, where it was an estimate."""
+        """Replace an estimated claim by the memory that the engine has actually taken."""
         if self.spec.memory is not None or self.plan is None or self.tokens is None:
             return
         self.excess = max(0, taken - self.claim)
@@ -125,7 +125,7 @@ class EngineLife(StartingSlot):
         return self._up(now)
 
     def _crashed_asleep(self, event: events.Crashed, now: float) -> list[Action]:
-        """It failed to sleep or to wake, which is no caller's doing."""
+        """Handle a failure to sleep or to wake. No caller is to blame for it."""
         self.track.failed(FailureKind.CRASH, event.reason, now)
         self.no_sleep = True
         self._cool_down(now)
@@ -137,7 +137,7 @@ class EngineLife(StartingSlot):
         failed: list[Action] = []
         last = Shrink.HALF_THE_CACHE if self.alone else Shrink.WHOLE_DEVICE
         if event.out_of_memory and self.shrink < last:
-            # The same requests get another start, with less cache or with more room.
+            # Start again for the same requests, with less cache or with the whole device.
             self.shrink, self.shrunk_at = Shrink(self.shrink + 1), now
         else:
             self._cool_down(now, event)
@@ -146,7 +146,7 @@ class EngineLife(StartingSlot):
         return [*failed, self._stop(Cause.START_FAILED, now, event.reason)]
 
     def overrun(self, now: float) -> list[Action]:
-        """End a start that has taken longer than it may while another caller waits."""
+        """End a start that has taken too long while another caller waits."""
         why = "others wait, and it took too long"
         self.track.failed(FailureKind.START, why, now)
         self._cool_down(now)
@@ -156,7 +156,7 @@ class EngineLife(StartingSlot):
     def _crashed(self, event: events.Crashed, now: float) -> list[Action]:
         self.track.failed(FailureKind.CRASH, event.reason, now)
         verdict, told = self._judge_crash(event.reason, now)
-        if verdict.alone or not verdict.suspects:  # a cool-down harms no innocent caller
+        if verdict.alone or not verdict.suspects:  # a cool-down hurts no innocent caller
             self._cool_down(now)
             self.cools_for = verdict.author
         done = [*told, self._stop(Cause.CRASHED, now, event.reason), *self._refuse_barred(now)]
@@ -172,7 +172,8 @@ class EngineLife(StartingSlot):
         return [self._begin_fetch(now)] if verify and self.queue else []
 
     def tick(self, now: float, forecast: Forecast | None) -> list[Action]:
-        """Do what is due by now. `forecast`: for the requests that give up; None: none does."""
+        """Do what is due by now. `forecast` is for requests whose deadline has passed; None if
+        there are none."""
         done = self._refuse_late(forecast, now) if forecast else []
         if self.linger_until is not None and now >= self.linger_until:
             done += self.abandon(now)
@@ -185,7 +186,7 @@ class EngineLife(StartingSlot):
         return done
 
     def _refuse_late(self, forecast: Forecast, now: float) -> list[Action]:
-        """Fail the requests whose deadline has come, all before others get their turn."""
+        """Fail all requests whose deadline has passed, before others get their places."""
         late = self.queue.overdue(now)
         for waiter in late:
             del self.queue[waiter]
@@ -194,7 +195,7 @@ class EngineLife(StartingSlot):
         return failed + self._fewer_wait(now) if late else failed
 
     def shut_down(self, deadline: float, now: float) -> list[Action]:
-        """Fail waiting requests, and end the engine: now if it is idle, else by `deadline`."""
+        """Fail waiting requests and stop the engine: now if it is idle, else by `deadline`."""
         failed = [*self.fail(rejections.shutting_down()), *self.dismiss("shutdown", now)]
         if self.state is State.FETCHING:
             return [*failed, *self._cancel_fetch(Cause.SHUT_DOWN, now)]

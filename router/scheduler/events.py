@@ -1,4 +1,4 @@
-"""What the scheduler is told. Plain values, so that an incident can be replayed."""
+"""The events that the scheduler handles. Plain values, so that an incident can be replayed."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ from router.errors import RouterError
 from router.models import EngineKey, EngineSpec, MemoryPlan
 from router.scheduler.history import Fact
 
-DIGEST_SHOWN = 12  # characters of a digest that tell one from another
+DIGEST_SHOWN = 12  # characters of a digest that logs show; enough to tell digests apart
 
 
-# From callers. Tuples where each request makes one: they are made in a third of the time.
+# Events from callers. Those that each request makes are tuples, which take a third of the time
+# to create.
 class Wanted(NamedTuple):
-    """A request that needs an engine: it waits, and then holds a lease."""
+    """A request needs an engine: it waits, and then holds a lease."""
 
-    waiter: int  # a number that is given once
-    age: int  # orders the queue; a request that is tried again keeps the age it had
+    waiter: int  # a unique number
+    age: int  # orders the queue; a retried request keeps its age
     spec: EngineSpec
-    credential_digest: str  # of the token that may download the model; "" is anonymous
+    credential_digest: str  # of the token that may download the model; "" for anonymous
     deadline: float  # when it stops waiting, by the pool's clock
-    caller: str | None = (
-        None  # it counts against this caller's limits; None: the operator's own
-    )
+    caller: str | None = None  # whose limits it counts against; None: the operator's own
 
     @property
     def retried(self) -> bool:
-        """It had a place before."""
+        """Whether it is a retry, which had a place before."""
         return self.age != self.waiter
 
 
@@ -43,21 +42,24 @@ class Released(NamedTuple):
     """A lease ended."""
 
     waiter: int
-    answered: bool  # with a whole answer from the engine
+    answered: bool  # with a complete answer from the engine
 
 
-# From the operator.
+# Events from the operator.
 @dataclass(frozen=True, slots=True)
 class Unload:
-    """A model's engine is to stop: now if it is idle, else after its requests in flight. It
-    does not come back until a request asks for it. It is no longer pinned by `Pin`."""
+    """The operator unloads a model: its engine stops after its requests in flight.
+
+    It starts again only when a request asks for it. This also cancels `Pin`.
+    """
 
     key: EngineKey
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A model's engine is never to make room, nor to expire, until `Unpin`."""
+    """The operator pins a model: its engine is not evicted and does not expire until
+    `Unpin`."""
 
     key: EngineKey
 
@@ -69,21 +71,24 @@ class Unpin:
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """The operator has changed, for these models, what the router keeps to by itself
-    (`EngineSpec.ruled_as`). All in one event, so that no group is seen half changed."""
+    """The operator has changed the router's own rules for these models (`EngineSpec.ruled_as`).
+
+    One event holds all changes, so that no group is ever half changed.
+    """
 
     specs: tuple[EngineSpec, ...]
 
 
-# From the tasks that carry the actions out.
+# Events from the tasks that carry out actions.
 @dataclass(frozen=True, slots=True)
 class Described:
-    """The small files of a model are on disk (configuration, tokenizer); its weights come."""
+    """The small files of a model are on disk (configuration, tokenizer). Its weights are still
+    being downloaded."""
 
     key: EngineKey
     attempt: int
     snapshot: Path
-    plan: MemoryPlan | None = None  # None: its files do not tell
+    plan: MemoryPlan | None = None  # None: the files do not determine it
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class Fetched:
     attempt: int
     snapshot: Path
     size: int = 0  # bytes of all its files
-    plan: MemoryPlan | None = None  # None: its files do not tell
+    plan: MemoryPlan | None = None  # None: the files do not determine it
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ class FetchFailed:
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """Bytes were downloaded for a caller, whether or not the download succeeded."""
+    """Bytes were downloaded for a caller, even if the download failed."""
 
     caller: str
     size: int
@@ -113,7 +118,7 @@ class Downloaded:
 
 @dataclass(frozen=True, slots=True)
 class ForgetSnapshot:
-    """The files of a model are about to be removed, unless an engine uses or needs them."""
+    """The files of a model will be removed, unless an engine uses or needs them."""
 
     repo_id: str
     commit: str
@@ -121,15 +126,15 @@ class ForgetSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The free memory of each device, measured for the pass that this event makes."""
+    """The free memory of each device. A pass with this event may start an engine."""
 
     free: int  # bytes of the first device
-    others: tuple[int, ...] = ()  # bytes of the others, in order; empty: as much
+    others: tuple[int, ...] = ()  # bytes of the other devices, in order; empty: the same
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A process that was prestarted waits at its gate: it has loaded no weights yet."""
+    """A prestarted process waits at its gate and has loaded no weights yet."""
 
     key: EngineKey
     generation: int
@@ -137,18 +142,18 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Asleep:
-    """An engine has given its memory back, but for `left`; its weights are in the host's."""
+    """An engine has released its device memory, except for `left`, and sleeps."""
 
     key: EngineKey
     generation: int
-    missing: int  # bytes of its device that should be free and are not
+    missing: int  # bytes of its first device that should be free but are not
     left: int = 0  # bytes of each of its devices that it holds while asleep
-    others: tuple[int, ...] = ()  # missing of its other devices, in order; empty: as much
+    others: tuple[int, ...] = ()  # `missing` for its other devices, in order; empty: the same
 
 
 @dataclass(frozen=True, slots=True)
 class Awake:
-    """An engine that slept has its memory again, and answers."""
+    """An engine that slept has its memory back and answers."""
 
     key: EngineKey
     generation: int
@@ -158,7 +163,7 @@ class Awake:
 class Healthy:
     key: EngineKey
     generation: int
-    taken: int | None = None  # bytes of each device, as measured; None: no telling
+    taken: int | None = None  # measured bytes of each device; None: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +172,8 @@ class StartFailed:
     generation: int
     reason: str  # for the operator
     out_of_memory: bool
-    told: str = ""  # what callers may hear of it
-    unsupported: bool = False  # no further start would help
+    told: str = ""  # what callers may read about it
+    unsupported: bool = False  # another start would fail, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +199,8 @@ class Gone:
 
     key: EngineKey
     generation: int
-    missing: int  # bytes of its device that should be free and are not
-    others: tuple[int, ...] = ()  # of its other devices, in order; empty: as much
+    missing: int  # bytes of its first device that should be free but are not
+    others: tuple[int, ...] = ()  # for its other devices, in order; empty: the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,17 +213,17 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class ShutDown:
-    deadline: float  # when requests still in flight are cut off
+    deadline: float  # when the remaining requests are cut off
 
 
 @dataclass(frozen=True, slots=True)
 class Thawed:
-    """The worker was frozen: what is known about the engines is out of date."""
+    """The worker was frozen, so what is known about its engines is out of date."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """Other workers on the volume have measured what this one has not: for estimates alone."""
+    """Measurements by other workers on the same volume, used only for estimates."""
 
     facts: tuple[Fact, ...]
 
@@ -228,7 +233,7 @@ class Tick:
     """Time has passed."""
 
 
-# What came of an action, for one engine.
+# Reports on an action, for one engine.
 Report = (
     Described
     | Fetched
@@ -264,7 +269,7 @@ Event = (
 
 
 def abridged(event: Event) -> Event:
-    """The event as logs and traces may show it: with the first characters of each digest."""
+    """Shorten the digests of an event, for logs and traces."""
     if isinstance(event, Wanted):
         return event._replace(
             credential_digest=event.credential_digest[:DIGEST_SHOWN],

@@ -1,7 +1,6 @@
-"""Whose turn it is, while several callers want the same thing.
+"""Decides whose turn it is when several callers compete.
 
-Nothing here limits a caller that is alone: with no other caller waiting, it may use all. The
-figures, and why they are what they are, are in docs/sharing.md.
+A caller that is alone may use everything. docs/sharing.md explains the constants below.
 """
 
 from __future__ import annotations
@@ -18,27 +17,29 @@ from router.scheduler.limits import Limits
 from router.scheduler.state import Slot
 from router.scheduler.waiting import Caller
 
-# A contested start of a stranger's model: what a slow machine needs to start any engine, and
-# what a slow disk needs to read the weights.
+# The minimum time for a contested start of a model that the operator did not list: enough for a
+# slow machine to start any engine and for a slow disk to read the weights.
 SHORTEST_TURN = 120.0  # seconds
-SLOWEST_DISK = 100e6  # bytes a second
+SLOWEST_DISK = 100e6  # bytes per second
 
-HALF_LIFE = 300.0  # seconds in which half of a caller's start seconds are forgotten
-ALLOWANCE = 60.0  # start seconds that change nothing about a caller's turn
-_FORGOTTEN = 12 * HALF_LIFE  # by then less than a second is left of all that there can be
+HALF_LIFE = 300.0  # half of a caller's charged start time is forgotten after so many seconds
+ALLOWANCE = 60.0  # start seconds that do not affect a caller's turn
+_FORGOTTEN = 12 * HALF_LIFE  # by then, less than a second is left of any charge
 
-RECENT = 300.0  # seconds: an engine that was used since then is one that its caller holds
+RECENT = 300.0  # seconds; an engine that was used within this time counts as held by its caller
 
 
 class StartSeconds:
-    """The seconds that engines spent starting for each caller, ready in the end or not.
+    """The seconds that engines spent starting for each caller, whether or not they became
+    ready.
 
-    One engine at a time starts on a device, so of all callers together no more is remembered
-    for each than `HALF_LIFE / ln 2` seconds and one start: few can be over the allowance.
+    One engine at a time starts on a device. So the charges of all callers together are at most
+    `HALF_LIFE / ln 2` seconds per device plus one start, and few callers can exceed the
+    allowance.
     """
 
     def __init__(self) -> None:
-        # Seconds, and when they were right; the caller charged last is the last.
+        # Seconds, and the time of that value. The caller charged last is the last entry.
         self._charged: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -59,7 +60,7 @@ class StartSeconds:
         return {one for one in self._charged if self._left(one, now) > ALLOWANCE}
 
     def overdraft(self, callers: Iterable[Caller], now: float) -> float:
-        """By how much the least charged of these callers is over the allowance."""
+        """How far the least charged of these callers is over the allowance, in seconds."""
         least = inf
         for caller in callers:
             least = min(least, max(0.0, self._left(caller, now) - ALLOWANCE))
@@ -73,10 +74,10 @@ class StartSeconds:
 
 
 def gives_way_at(start: Slot, waiting: Iterable[Slot], limits: Limits) -> float:
-    """When a start has to end because of the models that wait for their own; `inf`: never.
+    """When a start must end because other models wait for theirs; `inf`: never.
 
-    If no request waits for it, once its last caller has had time to come back. If one does, a
-    model that the operator did not name has a time of its own, which counts while another
+    If no request waits for it, that is when its last caller has had time to come back. If one
+    waits, only models that the operator did not list have a limit, which applies while another
     caller waits.
     """
     if start.pinned:
@@ -93,9 +94,11 @@ def gives_way_at(start: Slot, waiting: Iterable[Slot], limits: Limits) -> float:
 
 
 def _comes_back_by(start: Slot, limits: Limits) -> float:
-    """Until when the last caller of a start may come back: for as long as its model has waited
-    until then. Else callers that wait for less time than a start takes, and ask again, would
-    end each other's starts for ever. A caller that leaves at once keeps no device.
+    """Until when the last caller of a start may come back: for as long as its model had waited
+    before it left, up to `fetch_linger`.
+
+    Without this, callers that give up before a start completes and then retry would end each
+    other's starts forever. A caller that leaves at once does not keep the device.
     """
     if start.linger_until is None:
         return start.started_at
@@ -104,24 +107,24 @@ def _comes_back_by(start: Slot, limits: Limits) -> float:
 
 
 def crowded_out(lingering: Iterable[Slot], excess: int) -> list[Slot]:
-    """Of downloads that no request waits for, those that end. `excess`: by how many more run
-    than may at once."""
+    """Choose the downloads to end, among those that no request waits for. `excess`: how many
+    more run than the limit allows."""
     if excess <= 0:
         return []
     return sorted(lingering, key=lambda slot: (slot.linger_until or 0.0, slot.attempt))[:excess]
 
 
 class Holdings:
-    """How many engines each caller holds or waits for, and which go first to make room."""
+    """How many engines each caller holds or waits for, and the resulting eviction order."""
 
     def __init__(
         self, engines: Iterable[Slot], waited_for: Mapping[str, int], now: float
     ) -> None:
-        """`waited_for`: by caller, the models without an engine that it waits for."""
+        """`waited_for`: by caller, the number of models without an engine it waits for."""
         self._now, self._engines = now, tuple(engines)
         self._held: Counter[Caller] = Counter(waited_for)
-        self._own: Counter[Caller] = Counter()  # engines that it alone uses
-        self._memory: Counter[Caller] = Counter()  # bytes of these
+        self._own: Counter[Caller] = Counter()  # engines that only this caller uses
+        self._memory: Counter[Caller] = Counter()  # bytes of these engines
         self._fewest: dict[Slot, int | None] = {}
         for slot in self._engines:
             if slot.state is State.ASLEEP:
@@ -134,7 +137,7 @@ class Holdings:
 
     @cached_property
     def changes_at(self) -> float:
-        """When time alone makes an engine anyone's to take; `inf`: never."""
+        """When the passing of time lets callers take another engine; `inf`: never."""
         ends = (
             used + RECENT for one in self._engines for used in (one.last_used, one.shared_at)
         )
@@ -143,8 +146,9 @@ class Holdings:
     def may_take(self, slot: Slot, victim: Slot) -> bool:
         """Whether `victim` may make room for `slot`.
 
-        Callers that have room enough in engines of their own take none from a caller with
-        no more than they have, and none that several callers use.
+        If the callers of `slot` have enough memory for it in engines of their own, they may not
+        take an engine from a caller that has no more engines than they have, or one that
+        several callers share.
         """
         if slot not in self._fewest:
             self._fewest[slot] = self._fewest_engines(slot)
@@ -159,15 +163,15 @@ class Holdings:
         return holder in slot.queue.callers or own > fewest
 
     def _fewest_engines(self, slot: Slot) -> int | None:
-        """How many engines that caller of `slot` has which has the fewest. None: one of them
-        has no room for this model in engines of its own."""
+        """The smallest number of own engines among the callers of `slot`. None: one of them
+        lacks the memory for this model in its own engines."""
         callers, claim = slot.queue.callers, slot.claim * slot.span
         if any(caller is None or self._memory[caller] < claim for caller in callers):
             return None
         return min(self._own[caller] for caller in callers)
 
     def _holder(self, slot: Slot) -> Caller:
-        """The one caller that uses an engine now; None if several do, or the operator."""
+        """The only caller that uses an engine now; None for several callers or the operator."""
         shared = self._now - slot.shared_at < RECENT
         return None if shared or self._is_stale(slot) else slot.user
 
@@ -175,8 +179,8 @@ class Holdings:
         return slot.running and slot.idle and self._now - slot.last_used >= RECENT
 
     def rank(self, victim: Slot) -> tuple[bool, int]:
-        """Engines that were yielded by quota come first to make room; then those that have not
-        been used for long; then those of the caller that holds the most."""
+        """The eviction order: first engines yielded by quota, then those unused for long, then
+        those of the caller that holds the most."""
         holder = self._holder(victim)
         count = self._held[holder] if holder is not None else 1
         order = sys.maxsize if self._is_stale(victim) else count

@@ -1,4 +1,4 @@
-"""The download of a model: with which credential, and what a failure does to its requests."""
+"""The download of a model: the choice of the credential, and the effects of a failure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.scheduler.track import FailureKind
 
 
 class FetchingSlot(MovingSlot):
-    """The part of `EngineLife` that brings its files to the disk."""
+    """The part of `EngineLife` that downloads the files."""
 
     __slots__ = ()
 
@@ -64,12 +64,15 @@ class FetchingSlot(MovingSlot):
         return self._cancel_fetch(Cause.ABANDONED, now)
 
     def give_up_fetch(self, error: RouterError, now: float) -> list[Action]:
-        """Do not download what can't be served."""
+        """Cancel the download of a model that can't be served."""
         return [*self.fail(error), *self._cancel_fetch(Cause.ABANDONED, now)]
 
     def forget_snapshot(self, now: float) -> list[Action]:
-        """Forget that the model is on disk, unless a request waits for it. A spare process is
-        no reason to keep files that others need the room of, or that nobody may use."""
+        """Forget that the model is on disk, unless a request waits for it.
+
+        A spare process does not protect the files: others may need the space, or nobody may use
+        the model any more.
+        """
         if self.state is not State.FETCHED or self.queue:
             return []
         done = self.dismiss("its files are removed", now)

@@ -1,7 +1,7 @@
 """Why the requests for a model wait, and how long it takes until the model answers.
 
-`router/scheduler/outlook.py` computes it. No text names another model or caller: it may be
-private.
+`router/scheduler/outlook.py` computes this. No text names another model or caller, because
+these may be private.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
 
-# What lasts longer than expected is expected to last for this share of what it took so far.
-# The rest then grows, and is never nothing while it goes on.
+# An overdue operation is expected to take this share of its elapsed time longer. So the
+# remaining time grows, and is never 0 while the operation goes on.
 OVERDUE = 0.1
-GUESSED = 0.5  # where the expectation was a guess, because nothing of the kind was measured
+GUESSED = 0.5  # the same, if the expectation was a guess because nothing similar was measured
 SHORTEST = 1.0  # seconds
 
 
 class Reason(StrEnum):
     """What the requests for a model wait for."""
 
-    QUEUED = "queued"  # nothing has begun
+    QUEUED = "queued"  # nothing has started
     DOWNLOADS = "waiting for other downloads"
     FETCHING = "fetching"
-    ROOM = "waiting for room"  # other engines leave for it
-    GROUP = "waiting for its group"  # others leave beside which it may not be loaded
-    TURN = "waiting for its turn"  # others are loaded, or make room for others, before
+    ROOM = "waiting for room"  # other engines make room for it
+    GROUP = "waiting for its group"  # engines stop that its group excludes
+    TURN = "waiting for its turn"  # other models are loaded, or get room, before it
     COOLING = "cooling down after a failure"
     STARTING = "starting"
     WAKING = "waking"
-    PLACE = "waiting for a place"  # the engine is up, and busy
+    PLACE = "waiting for a place"  # its engine is up but busy
 
 
 _LOADS = frozenset({Reason.DOWNLOADS, Reason.FETCHING, Reason.STARTING, Reason.WAKING})
@@ -37,13 +37,13 @@ _LOADS = frozenset({Reason.DOWNLOADS, Reason.FETCHING, Reason.STARTING, Reason.W
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """How far a download is: what the scheduler itself does not see."""
+    """The progress of a download, which the scheduler itself does not see."""
 
     done: int = 0  # bytes
     total: int = 0
-    seconds: float | None = None  # until it is complete; None: no telling
-    queued: bool = False  # it waits until others end
-    rate: float | None = None  # bytes a second, so far; None: no telling
+    seconds: float | None = None  # until it is complete; None: unknown
+    queued: bool = False  # it waits until other downloads end
+    rate: float | None = None  # bytes per second so far; None: unknown
 
 
 NO_DOWNLOAD = Download()
@@ -51,27 +51,27 @@ NO_DOWNLOAD = Download()
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Why a model does not answer yet. Times in seconds from now; None: no telling.
+    """Why a model does not answer yet. Times are in seconds from now; None: unknown.
 
-    Of a start or a waking under way: the seconds that it was `expected` to take, and those that
-    have `elapsed`.
+    During a start or a wake-up, `expected` is its expected duration and `elapsed` the time so
+    far.
     """
 
     reason: Reason
     seconds: float | None = None  # until it answers
-    room_in: float | None = None  # until the engines that make room have left
+    room_in: float | None = None  # until the engines that make room are gone
     expected: float | None = None
     elapsed: float | None = None
-    guessed: bool = False  # no start like it was measured here
+    guessed: bool = False  # no similar start was measured on this machine
 
     @property
     def loads(self) -> bool:
-        """The model is being loaded: it would not be any further without other models."""
+        """Whether the model is being loaded. If so, other models do not delay it."""
         return self.reason in _LOADS
 
     @property
     def overdue(self) -> bool:
-        """It takes longer than expected, so that `seconds` is worth little."""
+        """Whether it takes longer than expected, which makes `seconds` unreliable."""
         return self.expected is not None and (self.elapsed or 0.0) > self.expected
 
     def __str__(self) -> str:
@@ -84,6 +84,6 @@ class Forecast:
 
 
 def rest(expected: float, elapsed: float, share: float = OVERDUE) -> float:
-    """Seconds that are left of what was expected to take so long. `share`: of what it took so
-    far, which is the least."""
+    """Remaining seconds of an operation. `share`: the remaining time is at least this share of
+    the elapsed time."""
     return max(expected - elapsed, share * elapsed, SHORTEST)

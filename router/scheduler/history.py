@@ -1,7 +1,7 @@
-"""What earlier starts have taught: how long they take, and how much memory they need.
+"""Measurements of earlier starts: their durations, and the memory that engines took.
 
-The next start of a model is expected to be as the last one. A model that was never started
-here is judged by its size and by what models of other sizes took.
+The next start of a model is expected to be like its last one. For a model that never started
+here, the expectation comes from its size and from the other models.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from router.models import EngineKey
 
 REMEMBERED = 1024  # models
 
-# Guesses, for as long as nothing was measured.
+# Guesses, used until something was measured.
 _FIRST_START = 30.0  # seconds
-_FIRST_RATE = 1e9  # bytes a second, from a disk
-_BUS = 10e9  # bytes a second, between a device and the host's memory
-_IMPORTS = 0.4  # of a start: what comes before the weights
+_FIRST_RATE = 1e9  # bytes per second, from a disk
+_BUS = 10e9  # bytes per second, between a device and host memory
+_IMPORTS = 0.4  # share of a start before the weights are loaded
 _FIRST_STOP = 2.0  # seconds
 
 
 class Stage(StrEnum):
-    """A part of an engine's life that takes time."""
+    """A timed stage of an engine's life."""
 
     START = "start"  # from nothing to ready
     PRESTART = "prestart"  # from nothing to the gate
-    FROM_GATE = "from gate"  # and from there to ready
+    FROM_GATE = "from gate"  # from the gate to ready
     SLEEP = "sleep"
     WAKE = "wake"
     STOP = "stop"
@@ -41,27 +41,27 @@ KINDS = (*DURATIONS, _MEMORY)
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that was measured, to be kept for the next worker."""
+    """One measurement, kept for the next worker."""
 
     kind: str  # one of `KINDS`
-    model: str  # a digest: the name may be private
+    model: str  # a digest, because the name may be private
     size: int  # bytes of the model's files
-    value: float  # seconds of a stage; bytes that an engine took
+    value: float  # seconds that a stage took, or bytes that an engine took
 
 
 class Durations:
-    """Seconds that one kind of stage took, by model, and by size for models that are new."""
+    """The durations of one stage, by model. For new models, estimated from their size."""
 
     def __init__(self) -> None:
         self._latest: dict[Hashable, tuple[float, float]] = {}  # bytes, seconds
-        # Sums over these: of sizes, seconds, squares of sizes, products.
+        # Sums of the sizes, the seconds, the squared sizes, and the products.
         self._sums = (0.0, 0.0, 0.0, 0.0)
 
     def __len__(self) -> int:
         return len(self._latest)
 
     def add(self, key: Hashable, size: float, seconds: float) -> None:
-        """One stage took `seconds`; the model's files have `size` bytes."""
+        """Note that a stage took `seconds`, for a model whose files have `size` bytes."""
         self._forget(key)
         self._latest[key] = size, seconds
         self._count(size, seconds, 1)
@@ -69,18 +69,18 @@ class Durations:
             self._forget(next(iter(self._latest)))
 
     def of(self, key: Hashable, size: float) -> float | None:
-        """Seconds to expect. None: no stage of this kind was seen yet."""
+        """Expected seconds. None: no such stage was measured yet."""
         if known := self._latest.get(key):
             return known[1]
         return self._by_size(size) if self._latest else None
 
     def _by_size(self, size: float) -> float:
-        """The straight line through what was seen; at least a quarter of the mean."""
+        """Linear regression over the measurements; at least a quarter of the mean."""
         count = len(self._latest)
         sizes, seconds, squares, products = self._sums
         mean = seconds / count
         spread = squares - sizes * sizes / count
-        if spread <= 1e-9 * squares:  # one size, but for rounding
+        if spread <= 1e-9 * squares:  # all sizes are equal, except for rounding
             return mean
         slope = max(0.0, (products - sizes * seconds / count) / spread)
         return max(mean + slope * (size - sizes / count), mean / 4)
@@ -95,24 +95,24 @@ class Durations:
 
 
 class History:
-    """What was measured on this machine, of each stage and each model."""
+    """The measurements of this machine, for each stage and model."""
 
     def __init__(self) -> None:
         self._stages = {stage: Durations() for stage in Stage}
-        self._memory: dict[str, int] = {}  # bytes that an engine took, as planned
-        self._news: dict[tuple[str, str], Fact] = {}  # not taken yet
-        self._names: dict[EngineKey, str] = {}  # digests that were computed
+        self._memory: dict[str, int] = {}  # bytes that an engine took with its planned cache
+        self._news: dict[tuple[str, str], Fact] = {}  # not yet returned by `take_news`
+        self._names: dict[EngineKey, str] = {}  # a cache of digests
 
     def took(self, stage: Stage, key: EngineKey, size: int, seconds: float) -> None:
-        """A stage has succeeded."""
+        """Note the duration of a successful stage."""
         self._note(Fact(stage.value, self._name(key), size, seconds))
 
     def measured(self, key: EngineKey, memory: int) -> None:
-        """An engine that had the cache that was planned for it has taken this many bytes."""
+        """Note the bytes that an engine took with its planned cache."""
         self._note(Fact(_MEMORY, self._name(key), 0, memory))
 
     def learn(self, fact: Fact) -> None:
-        """Take in what was measured, here or by an earlier worker."""
+        """Add a measurement, of this worker or an earlier one."""
         if fact.kind != _MEMORY:
             self._stages[Stage(fact.kind)].add(fact.model, fact.size, fact.value)
             return
@@ -122,7 +122,7 @@ class History:
             del self._memory[next(iter(self._memory))]
 
     def take_news(self) -> list[Fact]:
-        """What was measured here since the last call."""
+        """Return the measurements of this worker since the last call."""
         news, self._news = list(self._news.values()), {}
         return news
 
@@ -133,7 +133,7 @@ class History:
     def _note(self, fact: Fact) -> None:
         self.learn(fact)
         self._news[fact.kind, fact.model] = fact
-        if len(self._news) > REMEMBERED:  # nobody takes them
+        if len(self._news) > REMEMBERED:  # nobody calls `take_news`
             del self._news[next(iter(self._news))]
 
     def _name(self, key: EngineKey) -> str:
@@ -146,11 +146,11 @@ class History:
         return name
 
     def known(self, stage: Stage, key: EngineKey, size: int) -> float | None:
-        """Seconds to expect by what was measured. None: no stage of this kind was."""
+        """Expected seconds from measurements. None: no such stage was measured."""
         return self._stages[stage].of(self._name(key), size)
 
     def expected(self, stage: Stage, key: EngineKey, size: int) -> float:
-        """Seconds that a stage will take."""
+        """Expected seconds of a stage, guessed if nothing was measured."""
         seconds = self.known(stage, key, size)
         if seconds is not None:
             return seconds

@@ -1,14 +1,15 @@
-"""What must hold after every event. The numbers are those of the project's design.
+"""Checks that hold after every event. The numbers refer to the list of invariants in the
+design.
 
-* 5: requests are in flight in READY and DRAINING only, so none outlives its engine, and an
-  engine that is ready keeps no request waiting while it can take one, unless it is under
-  suspicion: then a timer or a probe ends the trial that the request waits for.
-* 6: claims never exceed the budget of any device, and one engine at a time starts there.
-* Engines are not loaded together against the rules of groups, unless they are pinned.
-* 7: a model has one slot, and a request has one place.
-* 8: a waiting request has a deadline, and a timer that is due by then.
-* 11: the queue is bounded, for all callers together and for each of them.
-* A shutdown leaves no request waiting and no engine that takes new ones.
+* 5: Requests are in flight only in READY and DRAINING, so none outlives its engine. A ready
+  engine that can take a request keeps none waiting, unless it is under suspicion: then a timer
+  or a probe ends the trial that the request waits for.
+* 6: Claims never exceed the budget of any device, and one engine at a time starts there.
+* Engines are not loaded together against group rules, unless they are pinned.
+* 7: A model has one slot, and a request has one place.
+* 8: A waiting request has a deadline, and a timer is set for it.
+* 11: The queue is bounded, in total and per caller.
+* After a shutdown, no request waits and no engine takes new ones.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ _ENDED_BY_SHUTDOWN = frozenset(State) - {
 
 
 class InvariantViolation(Exception):
-    """A defect of the scheduler. The message names what does not hold, and where."""
+    """A defect of the scheduler. The message names the broken invariant and the engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerView:
-    """All that the scheduler knows, after one event."""
+    """Everything that the scheduler knows, after one event."""
 
     slots: Mapping[EngineKey, Slot]
     roster: Roster
@@ -200,7 +201,7 @@ def _queue(known: SchedulerView) -> Iterator[str]:
     queued = [request for slot in known.slots.values() for request in slot.queue.values()]
     if known.places.taken != len(queued):
         yield "the places in the queue are miscounted"
-    # A request that is tried again keeps its place, whatever the limits are.
+    # A retried request keeps its place, no matter what the limits are.
     callers = Counter(request.caller for request in queued if not request.retried)
     if callers.total() > limits.max_queue:
         yield "more requests wait than MAX_QUEUE"

@@ -1,4 +1,4 @@
-"""What each device has left in one pass, as the models in line take their shares."""
+"""Tracks the room on each device while a plan assigns it to the models in line."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from router.scheduler.view import View
 
 
 class Ledger:
-    """The room of each device: free, being freed, and kept for the models before."""
+    """The room of each device: free, being freed, and reserved for earlier models."""
 
     def __init__(self, view: View) -> None:
         self._view, roster = view, view.roster
         self._loading = roster.loading
         self._available = view.available
-        # By all engines that were told to stop or to sleep so far, less what is kept for models
-        # before: it may be less than nothing.
+        # The memory that stopping engines and those falling asleep will free, minus what is
+        # reserved for earlier models. It can be negative.
         self._being_freed = Room([0] * view.limits.devices, 0)
         for state in (State.STOPPING, State.FALLING_ASLEEP):
             self._being_freed.give_back(roster.in_state(state).values())
         self._closed: set[int] = set()
-        self._promised: dict[int, float] = {}  # by device: from when on
+        self._promised: dict[int, float] = {}  # by device: the time from which it is promised
 
     @property
     def moves_everywhere(self) -> bool:
         return len(self._loading) == self._view.limits.devices
 
     def moves(self, devices: Devices) -> bool:
-        """Whether memory of these changes hands now."""
+        """Whether an engine is taking or freeing memory on these devices."""
         return not self._loading.isdisjoint(devices)
 
     def open_to(self, slot: Slot) -> Sequence[Devices]:
-        """Where the engine may be, but for devices that are closed."""
+        """The placements for the engine that avoid closed and promised devices."""
         places = self._view.places(slot)
         if self._promised:
-            # It is worth its start if it stays for as long as that takes.
+            # A start is worthwhile if the engine can stay for as long as the start takes.
             until = self._view.now + 2 * self._view.pace.return_time(slot)
             soon = {one for one, at in self._promised.items() if at < until}
             places = tuple(one for one in places if soon.isdisjoint(one))
@@ -47,20 +47,24 @@ class Ledger:
         return [one for one in places if self._closed.isdisjoint(one)]
 
     def promise(self, devices: Devices, at: float) -> None:
-        """These are for one model from then on. It needs them all at once, so whatever starts
-        on one of them, and can't leave by then, would keep it from all of them."""
+        """Promise these devices to one model from `at` on.
+
+        It needs all of them at once. An engine that starts on one of them and can't leave by
+        then would block them all.
+        """
         for device in devices:
             self._promised[device] = min(at, self._promised.get(device, at))
 
     def close(self, places: Iterable[Devices]) -> bool:
-        """Keep these devices for a model that can't have them yet. True: all are closed."""
+        """Reserve these devices for a model that can't have them yet. Returns whether all
+        devices are closed."""
         self._closed.update(chain.from_iterable(places))
         return len(self._closed) == self._view.limits.devices
 
     def room_for(self, slot: Slot, *, measured: bool) -> Room:
-        """What is free now, with what the model holds already: asleep, or at the gate.
+        """The free room, including what the model already holds while asleep or at its gate.
 
-        `measured`: no more than was measured free, where the model's size is known.
+        `measured`: use no more than was measured free, if the model's size is known.
         """
         room, free = self._available.copy(), self._view.free
         if measured and free is not None and slot.tells_size:
@@ -77,17 +81,17 @@ class Ledger:
             room.change(slot.standby.devices, self._view.limits.standby_claim)
 
     def later(self, now: Room) -> Room:
-        """The same once all engines that were told to have left, without what is kept."""
+        """The room after all stopping engines are gone, minus the reservations."""
         later = now.copy()
         later.add(self._being_freed)
         return later
 
     def await_company(self, slot: Slot) -> None:
-        """Have no model start that may not be loaded beside `slot`, which comes before."""
+        """Let no later model start that may not be loaded beside `slot`."""
         self._being_freed.company.change(slot.spec.group, 1)
 
     def reserve(self, slot: Slot, devices: Devices, victims: Iterable[Slot]) -> None:
-        """Keep these devices' room for `slot`, once the victims have left."""
+        """Reserve the room on these devices for `slot`, for when the victims are gone."""
         own = Room([0] * self._view.limits.devices, 0)
         self._add_own(slot, own)
         self._being_freed.give_back(victims)

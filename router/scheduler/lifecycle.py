@@ -1,20 +1,21 @@
-"""The life of an engine, as a table.
+"""The states of an engine and their transitions, as a table.
 
-Rules that the table can't say:
+Rules that the table can't express:
 
-* Waiting requests are data, not a state. Requests for an engine that is not READY wait.
-* A claim counts against the memory budget from STARTING until the process group is gone
-  *and* its memory was measured free: DRAINING and STOPPING free nothing. An engine that is
-  ASLEEP holds what it could not give back.
-* Each start has a generation, a number that is never used again. Reports carry it, and a
-  report about an earlier generation is ignored: a late crash report can't kill a successor.
-* An engine with requests in flight stops by one of the causes in `CUTS_OFF`, and by no other.
-* DRAIN to make room ends with EVICTED, once the engine is idle and memory may change hands,
-  or with REVIVED, when the room is no longer needed. DRAIN for a shutdown ends with DRAINED
-  or DRAIN_TIMEOUT.
-* UNLOADED is for an engine that the operator does not want: at once where it starts, wakes or
-  falls asleep, else once it is idle and memory may change hands, after a DRAIN.
-* EXPIRED is for an idle engine: unused for its `idle_ttl`, or yielded by quota.
+* Waiting requests are data, not a state. Requests wait while their engine is not READY.
+* A claim counts against the memory budget from STARTING until the process group is gone *and*
+  its memory was measured free. DRAINING and STOPPING free nothing. An ASLEEP engine holds what
+  it could not release.
+* Each start has a generation, a number that is never used again. Reports carry it, and the
+  scheduler ignores reports about an earlier generation: a late crash report can't stop a
+  successor.
+* An engine with requests in flight stops only by one of the causes in `CUTS_OFF`.
+* A DRAIN to make room ends with EVICTED when the engine is idle and no other memory changes
+  hands, or with REVIVED when the room is no longer needed. A DRAIN for a shutdown ends with
+  DRAINED or DRAIN_TIMEOUT.
+* UNLOADED stops an engine that the operator unloads: at once if it is starting, waking or
+  falling asleep, else after a DRAIN, like EVICTED.
+* EXPIRED stops an idle engine that was unused for its `idle_ttl`, or was yielded by quota.
 * An illegal cause raises `IllegalTransition` and changes nothing.
 """
 
@@ -43,7 +44,7 @@ class State(StrEnum):
 
     @property
     def loading(self) -> bool:
-        """Whether the engine takes or frees memory. Two at once would measure each other."""
+        """Whether the engine takes or frees memory. Two at once would disturb measurements."""
         return self in _LOADING
 
 
@@ -140,9 +141,9 @@ TABLE: Mapping[State, Mapping[Cause, State]] = {
 
 
 class IllegalTransition(Exception):
-    """A defect of the scheduler: this cause has no meaning in this state.
+    """A defect of the scheduler: this cause is illegal in this state.
 
-    `story`: what the engine saw last, one line each, the latest last.
+    `story`: the engine's last events, one per line, oldest first.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class IllegalTransition(Exception):
 
 
 def after(state: State, cause: Cause) -> State:
-    """Return the state that follows; raises `IllegalTransition`."""
+    """Return the next state. Raises `IllegalTransition`."""
     try:
         return TABLE[state][cause]
     except KeyError:

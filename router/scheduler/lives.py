@@ -1,7 +1,7 @@
-"""The slots, and what a pass keeps of them.
+"""All slots, and the state that the parts of a pass share.
 
-`Scheduler` composes a pass of `Dispatch`, `Updates` and `Enactment`. These alone change slots,
-and say so here first: the indices are brought up to date before a plan reads them.
+`Scheduler` builds a pass from `Dispatch`, `Updates` and `Enactment`. Only these change slots.
+They register each change here first, so that the indices are current when a plan reads them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from router.scheduler.roster import Roster
 from router.scheduler.state import Slot
 from router.scheduler.view import View
 
-SNAPSHOTS_REMEMBERED = 1024  # models on disk that have no engine
-FORGOTTEN_AT_ONCE = 64  # of these: as many are looked at in one pass
+SNAPSHOTS_REMEMBERED = 1024  # models on disk without an engine
+FORGOTTEN_AT_ONCE = 64  # how many of these one pass considers
 
 
 class Lives:
-    """All slots of one scheduler. `history`: of earlier runs of the worker."""
+    """All slots of one scheduler. `history` holds measurements of earlier runs."""
 
     def __init__(self, limits: Limits, history: History) -> None:
         self.limits = limits
@@ -34,14 +34,14 @@ class Lives:
         self.shared = Shared(limits, itertools.count(1), history=history)
         self.slots: dict[EngineKey, EngineLife] = {}
         self.roster = Roster(limits)
-        self.holders: dict[int, EngineLife] = {}  # by waiter, until it leaves or fails
-        self.changed: dict[EngineLife, None] = {}  # in this pass
-        self.ending: set[int] = set()  # the generations of processes that never started
-        self.lost = [0] * limits.devices  # bytes that are missing, of each device
+        self.holders: dict[int, EngineLife] = {}  # by waiter, until its request leaves or fails
+        self.changed: dict[EngineLife, None] = {}  # slots changed in this pass
+        self.ending: set[int] = set()  # generations of prestarted processes that are ending
+        self.lost = [0] * limits.devices  # missing bytes of each device
 
     @property
     def empty(self) -> bool:
-        """No process is left or being started, except one that can't be killed."""
+        """Whether no process is left or starting, except one that can't be killed."""
         roster = self.roster
         alive = any(not slot.stuck for slot in roster.engines)
         return not (alive or roster.in_state(State.FETCHING) or self.ending)
@@ -53,13 +53,13 @@ class Lives:
         )
 
     def change(self, slot: Slot) -> EngineLife:
-        """The slot, to be changed in this pass."""
+        """Register a slot as changed in this pass, and return it."""
         life = self.slots[slot.key]
         self.changed[life] = None
         return life
 
     def file(self, now: float) -> None:
-        """Bring the indices up to date, and drop what nothing needs."""
+        """Bring the indices up to date, and drop slots that nothing needs."""
         for slot in self.changed:
             self.roster.file(slot, now)
             if slot.state is State.COLD and slot.forgettable(now):
@@ -76,7 +76,8 @@ class Lives:
         self.roster.forget(slot)
 
     def configure(self, slot: EngineLife, spec: EngineSpec, now: float) -> None:
-        """Take on settings and size, for the roomiest of its places; or for the next engine."""
+        """Apply settings and compute the claim for its roomiest placement. If an engine runs,
+        the settings are for the next one."""
         if slot.state.claims:
             slot.expect(spec)
             return
@@ -85,15 +86,15 @@ class Lives:
         slot.configure(spec, device, now)
 
     def usable(self, devices: Devices) -> int:
-        """Bytes that engines may use of each of these devices."""
+        """Bytes of each of these devices that engines may use."""
         return self.limits.budget - max(self.lost[device] for device in devices)
 
     def shut_down(self) -> None:
-        """Nothing is admitted, planned or started any more."""
+        """Admit, plan and start nothing from now on."""
         self.shutting_down = True
 
     def note(self, done: Iterable[actions.Action]) -> None:
-        """Keep account of what a pass has decided."""
+        """Update the records for the actions of this pass."""
         for action in done:
             if isinstance(action, actions.Fail):
                 self.holders.pop(action.waiter, None)
@@ -101,8 +102,7 @@ class Lives:
                 self._note_ending(action)
 
     def _note_ending(self, action: actions.Stop) -> None:
-        """An engine is STOPPING until it is gone. Of a process that never started, no slot
-        says that it is still there."""
+        """Record a process that ends before its engine started: no slot shows it."""
         slot = self.slots.get(action.key)
         if slot is None or slot.generation != action.generation:
             self.ending.add(action.generation)

@@ -1,9 +1,9 @@
-"""The one synchronous pass: take in an event, plan, return actions.
+"""The scheduler's synchronous pass: handle an event, plan, return actions.
 
-Knows no asyncio, process, network or wall clock. `Scheduler` owns the slots: whatever changes
-one goes through `Scheduler.handle`. A pass takes in a request (`dispatch`) or any other event
-(`updates`), and then carries out its plans (`enactment`). The planner and the quotas read slots
-and return decisions.
+This module uses no asyncio, process, network or wall clock. `Scheduler` owns the slots, and all
+changes go through `Scheduler.handle`. A pass handles a request (`dispatch`) or any other event
+(`updates`), and then makes and carries out plans (`enactment`). The planner and the quotas read
+slots and return decisions.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from router.scheduler.updates import Updates
 
 
 class Scheduler:
-    """All state of the pool, and what each event does to it.
+    """The state of the pool, and the effect of each event on it.
 
-    `history`: of earlier runs of the worker.
+    `history` holds measurements of earlier runs of the worker.
     """
 
     def __init__(self, limits: Limits, history: History | None = None) -> None:
@@ -54,12 +54,12 @@ class Scheduler:
         return self._lives.slots
 
     def in_states(self, *states: State) -> Iterator[Slot]:
-        """The slots in one of these, as the last pass has left them."""
+        """The slots in these states, as of the last pass."""
         return chain.from_iterable(self._roster.in_state(one).values() for one in states)
 
     @property
     def written_off(self) -> int:
-        """Bytes that are missing, on all devices together."""
+        """Missing bytes, on all devices together."""
         return sum(self._lives.lost)
 
     @property
@@ -68,22 +68,27 @@ class Scheduler:
 
     @property
     def empty(self) -> bool:
-        """No process is left or being started, except one that can't be killed."""
+        """Whether no process is left or starting, except one that can't be killed."""
         return self._lives.empty
 
     def forecast(
         self, key: EngineKey, now: float, download: Download = NO_DOWNLOAD
     ) -> Forecast:
-        """Why a model does not answer yet, and how long it takes until it does. Changes
-        nothing. `now`: no earlier than the last pass. `download`: of the model."""
+        """Why a model does not answer yet, and when it will. Changes nothing.
+
+        `now` must not be before the last pass. `download`: of this model.
+        """
         slot = self._lives.slots.get(key)
         if slot is None:
             return Forecast(Reason.QUEUED)
         return self._forecasts.of(slot, self._lives.view(now), download)
 
     def report(self, now: float, downloads: Downloads = lambda _: NO_DOWNLOAD) -> PoolReport:
-        """All that an operator may want to know. Changes nothing. `now`: no earlier than the
-        last pass. `downloads`: how far each is, by its number."""
+        """The state of the pool for the operator. Changes nothing.
+
+        `now` must not be before the last pass. `downloads` returns the progress of a download
+        by its number.
+        """
         view = self._lives.view(now)
         return survey(
             view,
@@ -112,10 +117,10 @@ class Scheduler:
         )
 
     def handle(self, event: events.Event, now: float) -> list[actions.Action]:
-        """Take in one event, and return what to do because of it, in order.
+        """Handle one event, and return the resulting actions in order.
 
-        A stale report, of an earlier generation or download, changes nothing. An exception
-        is a defect: the scheduler must not be used any more.
+        A stale report, of an earlier generation or download, changes nothing. An exception is a
+        defect: do not use the scheduler after it.
         """
         self._now = now
         slot: EngineLife | None
@@ -129,14 +134,15 @@ class Scheduler:
             return self._replan(event, self._updates.take_in(event, now))
         roster = self._roster
         if slot is not None and slot.state is State.READY and not slot.queue and roster.settled:
-            # The usual request: a ready engine takes it, or has answered it. Nothing to plan.
+            # The common case: a ready engine takes a request or has answered one. There is
+            # nothing to plan.
             self._lives.changed.clear()
             self.wake_at = min(self.wake_at, roster.note_use(slot, now))
             return done
         return self._replan(event, done)
 
     def _replan(self, event: events.Event, done: list[actions.Action]) -> list[actions.Action]:
-        """Plan, and add what the plan asks for to what the event has caused."""
+        """Plan, and add the resulting actions to those of the event."""
         lives, replan_at = self._lives, inf
         lives.file(self._now)
         if not lives.shutting_down:

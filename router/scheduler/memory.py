@@ -1,13 +1,13 @@
-"""How much of the device an engine is given: its claim, in bytes, and its cache, in tokens.
+"""Computes an engine's share of the device: its claim in bytes and its cache in tokens.
 
-What the operator declares counts. Else it is what the model's plan says: weights, overhead,
-and a cache for `USUAL` tokens or for one request of the model's whole context, whichever is
-less. A model that has a state for each request gets one for every `SMALLEST` tokens. On a
-device that is too small for that, the cache shrinks, down to `SMALLEST` tokens. All of an
-estimate but the weights counts a fifth more until the engine was measured once. Without a plan,
-engines share the budget equally.
+The operator's declaration comes first. Otherwise the claim comes from the model's plan:
+weights, overhead, and a cache for `USUAL` tokens or for one request with the whole context of
+the model, whichever is less. A model with per-request state gets one state for every `SMALLEST`
+tokens. On a device that is too small, the cache shrinks to no less than `SMALLEST` tokens.
+Until the engine was measured once, everything except the weights counts a fifth more. Without a
+plan, engines share the budget equally.
 
-An engine that ran out of memory at its start is tried with half of the cache, and then with the
+If a start runs out of memory, the next one gets half of the cache, and the one after that the
 whole device.
 """
 
@@ -20,26 +20,27 @@ from router.models import EngineSpec, MemoryPlan
 
 USUAL = 32_768  # tokens
 SMALLEST = 4_096  # tokens
-MARGIN = 0.2  # of all that is estimated; the bytes of the weights are known
+MARGIN = 0.2  # of all estimates; the size of the weights is exact
 
-# What an engine may take on top of what it had when it became ready: kernels that are loaded
-# late, and activations of larger batches than the warm-up's. Chosen figures, not measured ones.
+# Memory that an engine may take after it became ready: for kernels that are loaded late, and
+# for activations of larger batches than those of the warm-up. These values were chosen, not
+# measured.
 SLACK = 1 << 29  # bytes
-LATE = 0.6  # of the overhead
+LATE = 0.6  # share of the overhead
 
 
 class Shrink(IntEnum):
-    """What the starts before have taught: how much less the next one asks for."""
+    """How the next start is reduced after starts that ran out of memory."""
 
     NONE = 0
     HALF_THE_CACHE = 1
-    WHOLE_DEVICE = 2  # the half of the cache, and no other engine beside it
+    WHOLE_DEVICE = 2  # half of the cache, and no other engine on the device
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     memory: int  # bytes
-    tokens: int | None = None  # of the cache; None: what fits
+    tokens: int | None = None  # of the cache; None: as many as fit
 
 
 def claim(
@@ -51,10 +52,10 @@ def claim(
     device: int,
     share: int,
 ) -> Claim:
-    """What an engine is to get.
+    """Compute the claim of an engine.
 
-    `measured`: bytes that it took before, with the cache that is planned. `device`: bytes of
-    the budget. `share`: of one of equal shares, for a model without a plan.
+    `measured`: bytes that it took before, with the planned cache. `device`: bytes of the device
+    that engines may use. `share`: bytes of an equal share, for a model without a plan.
     """
     if shrink is Shrink.WHOLE_DEVICE:
         return Claim(device, _tokens(plan, shrink, device) if plan else None)
@@ -67,7 +68,7 @@ def claim(
         return Claim(measured + slack(plan), tokens)
     estimate = total(plan, tokens)
     margin = int((estimate - plan.weights) * MARGIN)
-    # With the margin it may not fit: then it gets all there is.
+    # If the margin does not fit, it gets the whole device.
     return Claim(max(estimate, min(estimate + margin, device)), tokens)
 
 
@@ -77,12 +78,12 @@ def slack(plan: MemoryPlan) -> int:
 
 
 def total(plan: MemoryPlan, tokens: int) -> int:
-    """Bytes of an engine with a cache of so many tokens."""
+    """Bytes of an engine with a cache of this many tokens."""
     return plan.weights + plan.overhead + _of_a_token(plan) * tokens
 
 
 def _of_a_token(plan: MemoryPlan) -> int:
-    """Bytes, with a token's share of the state that its request has."""
+    """Bytes per token, including the token's share of the request's state."""
     return plan.token + -(-plan.sequence // SMALLEST)
 
 
@@ -96,6 +97,6 @@ def _tokens(plan: MemoryPlan, shrink: Shrink, device: int) -> int:
 
 
 def _fitting(plan: MemoryPlan, memory: int) -> int | None:
-    """The tokens that memory is left for; None: they take none."""
+    """The number of tokens that fit; None if tokens take no memory."""
     token = _of_a_token(plan)
     return max(0, memory - total(plan, 0)) // token if token else None

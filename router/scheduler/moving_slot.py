@@ -1,4 +1,4 @@
-"""How a slot enters its next state, and what that changes: turn, process and cool-down."""
+"""State changes of a slot, and their effects on its turn, its process and its cool-down."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from router.scheduler.shared_slot import SharedSlot
 from router.scheduler.state import LONGEST_BACKOFF, SHRUNK_FOR
 from router.scheduler.waiting import Line, QueuePlaces
 
-FIRST_BACKOFF = 1.0  # seconds after the first failure in a row; doubles up to the longest
+FIRST_BACKOFF = 1.0  # seconds after the first failure in a row; doubles up to `LONGEST_BACKOFF`
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all engines count together."""
+    """State that all engines share."""
 
     limits: Limits
-    numbers: Iterator[int]  # of starts and downloads: none is given twice
+    numbers: Iterator[int]  # unique numbers for starts and downloads
     places: QueuePlaces = field(default_factory=QueuePlaces)
     starts: StartSeconds = field(default_factory=StartSeconds)
     history: History = field(default_factory=History)
@@ -44,16 +44,16 @@ class MovingSlot(SharedSlot):
         self._starts, self._history = shared.starts, shared.history
 
     def note(self, event: events.Event, now: float) -> None:
-        """Remember an event for the report of a defect."""
+        """Record an event, for the report of a defect."""
         self.story.append((now, event))
 
     def _move(self, cause: Cause, now: float) -> None:
-        """Enter the next state. Raises `IllegalTransition`, and then changes nothing."""
+        """Enter the next state. Changes nothing if it raises `IllegalTransition`."""
         try:
             following = after(self.state, cause)
         except IllegalTransition:
             raise self._illegal(cause) from None
-        if self.state is State.STARTING:  # however it ended
+        if self.state is State.STARTING:  # charge the start, even if it failed
             self._starts.charge(self.started_for, now - self.started_at, now)
         self.state, self.moved_at, self.trial_ends_at = following, now, inf
         self.story.append((now, cause))
@@ -63,14 +63,14 @@ class MovingSlot(SharedSlot):
         return IllegalTransition(self.state, cause, f"{self.key}{in_flight}", self.tell_story())
 
     def expect(self, spec: EngineSpec) -> None:
-        """An engine runs; the next one is to have these settings, and the rules in force: the
-        request may have been authorized under former ones."""
+        """Keep these settings for the next engine, with the rules that are in force now: the
+        request may have been authorized under earlier rules."""
         self.latest = spec.ruled_as(self.spec)
 
     def configure(self, spec: EngineSpec, device: int, now: float) -> None:
-        """No engine runs: take on the latest settings and size.
+        """Apply the latest settings and compute the claim. There must be no engine.
 
-        `device`: bytes of one that engines may use.
+        `device`: bytes of a device that engines may use.
         """
         self.spec = self.latest = spec
         if now - self.shrunk_at > SHRUNK_FOR:
@@ -94,7 +94,7 @@ class MovingSlot(SharedSlot):
         self.yielded_by_quota = True
 
     def _begin_turn(self, age: int, now: float) -> None:
-        """From now on the model waits for room. Its turn outlives the request that began it."""
+        """The model begins to wait for room. Its turn outlives the request that began it."""
         if self.state is not State.READY:
             self.turn, self.turn_since = age, now
 
@@ -102,12 +102,12 @@ class MovingSlot(SharedSlot):
         self.turn, self.turn_since = None, inf
 
     def _keep_turn(self, now: float) -> None:
-        """Requests that wait for an engine that leaves wait for room from now on."""
+        """Requests that wait for a stopping engine begin to wait for room."""
         if self.queue and self.turn is None:
             self._begin_turn(self.oldest.age, now)
 
     def fail(self, error: RouterError, *, digest: str | None = None) -> list[Action]:
-        """Fail the waiting requests: all, or those with one credential."""
+        """Fail all waiting requests, or those with one credential."""
         failed = [
             waiter
             for waiter, request in self.queue.items()
@@ -118,8 +118,11 @@ class MovingSlot(SharedSlot):
         return [actions.Fail(waiter, error) for waiter in failed]
 
     def dismiss(self, why: str, now: float) -> list[Action]:
-        """End the process that was prestarted, if there is one. If its caller has left, its
-        time counts as that of a start: a caller must not have processes started for nothing."""
+        """End the prestarted process, if there is one.
+
+        If nobody waits for the model any more, its time is charged like a start: a caller must
+        not be able to have processes started for free.
+        """
         standby, self.standby = self.standby, None
         if standby is None:
             return []
@@ -129,7 +132,7 @@ class MovingSlot(SharedSlot):
         return [actions.Stop(self.key, standby.generation, why, at_once=True)]
 
     def probe(self) -> list[Action]:
-        """Find out whether a running engine still generates."""
+        """Check whether a running engine still generates."""
         if not self.running:
             return []
         self.probing = True
@@ -151,7 +154,7 @@ class MovingSlot(SharedSlot):
     def _cool_down(self, now: float, start: events.StartFailed | None = None) -> None:
         """Count a failed start or a crash, and set when the engine may start again.
 
-        `start`: what is known of the start that failed by itself.
+        `start`: the report of a start that failed by itself.
         """
         self.told = start.told if start else ""
         self.unsupported = start is not None and start.unsupported

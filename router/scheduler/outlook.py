@@ -1,7 +1,7 @@
-"""Expects when each model answers, from the plan.
+"""Predicts from the plan when each model will answer.
 
-What counts: what the engines do now, which engine makes room for which model and when, and the
-models that come before in line, with the durations that were measured here.
+The prediction uses the current state of the engines, the planned evictions and their times, the
+models that are earlier in line, and durations that were measured here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from router.scheduler.planner import plan
 from router.scheduler.state import Slot
 from router.scheduler.view import View
 
-_LASTS = 1.0  # seconds until the line is looked at anew
+_LASTS = 1.0  # seconds until the line is computed again
 
 _STAGES = {
     State.STARTING: Stage.START,
@@ -37,13 +37,14 @@ _STAGES = {
 
 
 class Forecasts:
-    """Of one scheduler. The line is looked at once a second, however many requests ask."""
+    """The forecasts of one scheduler. Recomputes the line at most once a second, no matter how
+    many requests ask."""
 
     def __init__(self) -> None:
         self._line: _Lineup | None = None
 
     def of(self, slot: Slot, view: View, download: Download) -> Forecast:
-        """`download`: of the model, where one runs."""
+        """`download`: the progress of the model's download, if one runs."""
         line = self._line
         new = slot.startable and (line is None or slot not in line.places)
         if line is None or new or view.now - line.made_at >= _LASTS:
@@ -54,8 +55,11 @@ class Forecasts:
 
 
 def place_in(view: View) -> float:
-    """Seconds until a full queue is likely to have places again. Requests for an engine that is
-    up leave all the time; else those for one that is being loaded do when that is done."""
+    """Seconds until a full queue will probably have free places.
+
+    An engine that is up finishes requests all the time. If there is none with waiting requests,
+    places become free when an engine that is starting becomes ready.
+    """
     in_state = view.roster.in_state
     if any(slot.queue for slot in in_state(State.READY).values()):
         return rejections.BACK_OFF
@@ -71,14 +75,14 @@ def place_in(view: View) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """When a model in line is expected to answer, and when there is room for it."""
+    """When a model in line should answer, and when there will be room for it."""
 
     answers_at: float
-    room_at: float | None = None  # None: it need not wait for others to leave
+    room_at: float | None = None  # None: no engine has to leave for it
 
 
 class _Lineup:
-    """The models that wait for room, as expected at one moment."""
+    """The models that wait for room, with their expected times at one moment."""
 
     def __init__(self, view: View) -> None:
         self.made_at = view.now
@@ -86,7 +90,7 @@ class _Lineup:
         self.turns: dict[Slot, _Expected] = {}
         sight, decided = _Sight(view), plan(view)
         self.groups = decided.groups
-        # One engine at a time takes or gives back memory of a device.
+        # On each device, one engine at a time takes or releases memory.
         self._ends_at = [view.now] * view.limits.devices
         frees: set[int] = set()  # devices
         for engine in view.roster.engines:
@@ -108,12 +112,12 @@ class _Lineup:
 
     @property
     def ends_at(self) -> float:
-        """When the models in line are loaded, on the device that is first."""
+        """When the models in line are loaded, on the device that is done first."""
         return min(self._ends_at)
 
 
 class _Sight:
-    """Expectations at the time of a view."""
+    """Computes expected times for one view."""
 
     def __init__(self, view: View) -> None:
         self._view, self._now, self._pace = view, view.now, view.pace
@@ -134,7 +138,7 @@ class _Sight:
         )
 
     def _waiting(self, slot: Slot, line: _Lineup) -> Forecast:
-        """The model is on disk, and its engine is not up, or is about to leave."""
+        """Forecast for a model that is on disk while its engine is down or about to leave."""
         if self._now < slot.retry_at:
             return self._until(Reason.COOLING, slot.retry_at + self._pace.return_time(slot))
         turn, grouped = line.turns.get(slot), slot in line.groups
@@ -148,9 +152,12 @@ class _Sight:
     def turn(
         self, slot: Slot, leaving: tuple[Slot, ...] | None, free_at: float, *, frees: bool
     ) -> _Expected:
-        """`leaving`: the engines that make room for it; None: enough of them leave only once
-        models before it have had their turn. `free_at`: when these are loaded. `frees`: an
-        engine leaves already."""
+        """When the model gets its turn.
+
+        `leaving`: the engines that make room for it; None: enough of them leave only after
+        earlier models had their turn. `free_at`: when those models are loaded. `frees`: an
+        engine is already leaving.
+        """
         takes = self._pace.return_time(slot)
         if leaving is None:
             return _Expected(max(free_at, self._paced(slot)) + takes)
@@ -164,7 +171,7 @@ class _Sight:
         return _Expected(room_at + takes, room_at)
 
     def settles_at(self, slot: Slot) -> float:
-        """When an engine no longer takes or frees memory; now, if it does not do so."""
+        """When an engine stops taking or releasing memory; now, if it does not do that."""
         if slot.state not in _STAGES:
             return self._now
         stage, since = self._stage(slot)
@@ -173,7 +180,7 @@ class _Sight:
         return self._now + rest(expected, self._now - since, share)
 
     def guesses(self, slot: Slot, found: Forecast) -> bool:
-        """Whether the time that it takes to start the engine is a guess."""
+        """Whether the expected start time of the engine is a guess."""
         if found.seconds is None or found.reason in (Reason.WAKING, Reason.PLACE):
             return False
         if slot.state is State.ASLEEP:
@@ -185,7 +192,7 @@ class _Sight:
         return self._view.history.known(stage, slot.key, slot.size) is not None
 
     def _stage(self, slot: Slot) -> tuple[Stage, float]:
-        """What an engine that takes or gives back memory does, and since when."""
+        """The current stage of an engine that takes or frees memory, and when it began."""
         stage = _STAGES[slot.state]
         if stage is not Stage.START:
             return stage, slot.moved_at
@@ -203,32 +210,32 @@ class _Sight:
         return self._until(Reason.FETCHING, begin + start)
 
     def _busy(self, slot: Slot) -> Forecast:
-        """The engine is up. What the requests wait for, if any does, are answers to others."""
+        """Forecast for an engine that is up: its requests wait for answers to others."""
         if not slot.queue or not slot.service:
             return Forecast(Reason.PLACE)
         rounds = ceil(len(slot.queue) / slot.most(self._view.limits))
         return Forecast(Reason.PLACE, max(SHORTEST, rounds * slot.service))
 
     def _after_all(self, slot: Slot, line: _Lineup) -> float:
-        """For a model whose engine leaves, or that is too far behind to be placed yet."""
+        """For a model whose engine is leaving, or that is too far back to be placed yet."""
         gone = self._now
         if slot.state is not State.FETCHED and slot.state is not State.ASLEEP:
             gone += self._drains_for(slot, self._now) + self._leaves_for(slot)
         ends_at = line.ends_at
-        if slot in line.places and line.turns:  # it takes as long for each model before
+        if slot in line.places and line.turns:  # assume the same time for each earlier model
             each = (ends_at - line.made_at) / len(line.turns)
             ends_at = max(ends_at, line.made_at + line.places[slot] * each)
         return max(gone, ends_at, self._paced(slot)) + self._pace.return_time(slot)
 
     def _paced(self, slot: Slot) -> float:
-        """When a model may have the memory of an engine that came just before it."""
+        """When the model may take the memory of an engine that came just before it."""
         back = self._pace.return_time(slot)
         swap = self._expected(Stage.STOP, slot, slot.size) + back
         since = self._now if slot.turn_since == inf else slot.turn_since
         return since + self._pace.patience(swap) - back
 
     def _drains_for(self, victim: Slot, begin: float) -> float:
-        """Seconds until an engine that takes no requests from `begin` on has answered all."""
+        """Seconds from `begin`, when an engine takes no more requests, until it is idle."""
         if begin > self._now or not victim.leases:
             return victim.service if victim.leases else 0.0
         return max(rest(victim.service, self._now - at) for at in victim.since.values())

@@ -1,19 +1,21 @@
-"""When an engine may be made to leave for a model that waits.
+"""Decides when an engine may be made to leave for a waiting model.
 
-An idle engine that is not likely to be wanted back soon leaves at once. Any other leaves at a
-pace, because each swap costs the time of a start: a model waits for so long that all swaps
-together leave time to work. `SWAP_PATIENCE` says how long; by default it is what the swap
-itself takes, and `PACE` times as much again, shared by the engines that could make room: short
-swaps come sooner, and so do those of one engine of many. The swap begins early enough that the
-longest wait ends with it.
+An idle engine that will probably not be needed soon leaves at once. Any other engine leaves
+only after some time, because each swap costs the time of a start: with too many swaps, no time
+is left for work. `SWAP_PATIENCE` sets how long a model waits. By default, that is the time of
+the swap plus `PACE` times the same, divided by the number of engines that could make room. So
+short swaps come sooner, and so do swaps of one engine among many. The swap begins early enough
+that the longest wait ends with it.
 
-Three more things keep an engine. The requests that waited for it while it started are taken
-first. It stays for as long as its own return would take, and for half of the time that its
-drain would, so that two models that are always busy do not load more than they answer. And
-while it gives an answer that is much longer than usual, it goes on answering others, up to
-twice the patience: it could not leave anyway.
+Three more rules keep an engine:
 
-The figures were found with `make bench-swap`; docs/swaps.md has what they lead to.
+* It first takes the requests that waited for it while it started.
+* It stays for as long as its own return would take, plus half of its drain time. Otherwise two
+  models that are always busy would load more than they answer.
+* While it gives an answer that is much longer than usual, it continues to answer others, up to
+  twice the patience: it could not leave anyway.
+
+The constants were found with `make bench-swap`. docs/swaps.md shows their effects.
 """
 
 from __future__ import annotations
@@ -28,16 +30,16 @@ from router.scheduler.state import Slot
 
 PACE = 1.75
 DRAIN_COUNTS = 0.5
-LONG_ANSWER = 3.0  # times the usual one
-MOST_PATIENCE = 2.0  # times the patience: no longer does a model wait for a long answer
-# The requests that waited for an engine keep it for no longer than this, after which it is
-# another's turn even if some of them still wait: their answers may be long.
+LONG_ANSWER = 3.0  # times the usual answer
+MOST_PATIENCE = 2.0  # times the patience: the longest wait for a long answer
+# The requests that waited for an engine keep it for at most this long. After that, it may leave
+# even if some of them still wait, because their answers may be long.
 LONGEST_BATCH = 300.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The pace of one pass."""
+    """The pace during one pass."""
 
     limits: Limits
     history: History
@@ -53,29 +55,29 @@ class Pace:
         return self._until_gate(slot) + self._expected(Stage.FROM_GATE, slot)
 
     def comes_back_in(self, slot: Slot) -> float:
-        """Seconds that an engine which is up now will need to return."""
+        """Seconds that an engine that is up now would need to return."""
         if slot.sleeps and slot.state is not State.ASLEEP:
             return self._expected(Stage.WAKE, slot)
         return self.starts_in(slot)
 
     def starts_in(self, slot: Slot) -> float:
-        """Seconds of a start, with the process ahead where that is possible."""
+        """Seconds of a start, assuming a prestarted process if that is possible."""
         ahead = self.limits.standby and not slot.no_prestart
         return self._expected(Stage.FROM_GATE if ahead else Stage.START, slot)
 
     def swap_time(self, victim: Slot, slot: Slot) -> float:
-        """Seconds that the device works for nobody, if one makes room for the other."""
+        """Seconds during which the device serves nobody, if `victim` makes room for `slot`."""
         stage = Stage.SLEEP if victim.sleeps else Stage.STOP
         return self._expected(stage, victim) + self.return_time(slot)
 
     def patience(self, swap: float) -> float:
-        """Seconds for which a model waits for an engine in use, its own start included."""
+        """Seconds that a model waits for an engine in use, including its own start."""
         if self.limits.patience is not None:
             return self.limits.patience
         return (1.0 + PACE / max(self.engines, 1)) * swap
 
     def leaves_at(self, victim: Slot, slot: Slot) -> float:
-        """When `victim` may begin to make room for `slot`; in the past: at once."""
+        """When `victim` may begin to make room for `slot`. A time in the past means at once."""
         if victim.state is not State.READY or victim.unneeded:
             return -inf
         swap = self.swap_time(victim, slot)
@@ -89,13 +91,13 @@ class Pace:
         if victim.serves_batch:
             at = max(at, victim.ready_at + LONGEST_BATCH)
         elif victim.unused:
-            # By then it has been quiet for as long as a wait would be.
+            # At that time it will have been quiet for as long as a wait would last.
             at = min(at, self._quiet_at(victim, patience))
         return max(at, self.now + self._until_gate(slot))
 
     def _answers_long(self, victim: Slot) -> bool:
-        """Whether an answer is under way that takes much longer than usual. Until it ends, the
-        engine can't leave, so it may as well answer others."""
+        """Whether the oldest answer in progress takes much longer than usual. Until it ends,
+        the engine can't leave, so it may as well answer others."""
         if not (victim.leases and victim.answered):
             return False
         began = next(iter(victim.since.values()))
@@ -105,7 +107,7 @@ class Pace:
         return -inf if victim.demand.gap >= seconds else victim.demand.last + seconds
 
     def _until_gate(self, slot: Slot) -> float:
-        """Seconds until a process that was prestarted can load weights."""
+        """Seconds until a prestarted process can load weights."""
         standby = slot.standby
         if standby is None or standby.standing:
             return 0.0

@@ -1,8 +1,9 @@
-"""Where engines may be: which devices of the machine, and how much room these have.
+"""Placements of engines on devices, and the room there.
 
-An engine spans one device or several that follow each other, `--base-gpu-id` and those after
-it, and takes as many bytes of each. Where the devices divide evenly, an engine of n begins at a
-multiple of n: so they split into groups, and neighbors are often linked.
+An engine spans one device, or several consecutive ones from `--base-gpu-id` on, and takes the
+same number of bytes on each. If the number of devices is a multiple of n, an engine of n
+devices begins at a multiple of n. That divides them into groups, and neighbors often have a
+fast link.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from router.scheduler.company import Company
 from router.scheduler.state import Slot
 
-Devices = tuple[int, ...]  # the indices of those that one engine spans
+Devices = tuple[int, ...]  # indices of the devices that one engine spans
 
 
 def placements(devices: int, span: int, base: int | None = None) -> tuple[Devices, ...]:
-    """The choices for an engine of `span` devices, of so many in all; none: it has no place.
+    """The possible placements of an engine of `span` devices, out of `devices`; () if it fits
+    nowhere.
 
-    `base`: the first of them, where the operator has chosen it.
+    `base`: the first device, if the operator has chosen it.
     """
     if base is not None:
         bases: Iterable[int] = (base,)
@@ -30,21 +32,21 @@ def placements(devices: int, span: int, base: int | None = None) -> tuple[Device
 
 @dataclass(slots=True)
 class Room:
-    """What is left for engines: bytes of each device, and how many more may be loaded."""
+    """The room for engines: bytes of each device, and how many more engines may be loaded."""
 
     memory: list[int]
     engines: int
-    company: Company = field(default_factory=Company)  # of those that are loaded
+    company: Company = field(default_factory=Company)  # of the loaded engines
 
     def copy(self) -> Room:
         return Room(self.memory.copy(), self.engines, self.company.copy())
 
     def for_any(self) -> Room:
-        """The same, as if there were no groups. The memory stays this room's."""
+        """A copy without group rules. It shares the memory list with this room."""
         return replace(self, company=Company())
 
     def give_back(self, slots: Iterable[Slot]) -> None:
-        """Count what these hold as free. An engine that sleeps is not loaded."""
+        """Count the resources of these engines as free. A sleeping engine is not loaded."""
         for slot in slots:
             self.engines += slot.loaded
             self.company.change(slot.spec.group, -slot.loaded)
@@ -52,7 +54,7 @@ class Room:
                 self.memory[device] += slot.held
 
     def hold(self, slots: Iterable[Slot]) -> None:
-        """Count it as taken."""
+        """Count the resources of these engines as taken."""
         for slot in slots:
             self.engines -= slot.loaded
             self.company.change(slot.spec.group, slot.loaded)
@@ -66,13 +68,13 @@ class Room:
             self.memory[device] += size
 
     def change(self, devices: Iterable[int], memory: int, engines: int = 0) -> None:
-        """Count so many bytes more as free, on each of these devices."""
+        """Add free bytes on each of these devices."""
         self.engines += engines
         for device in devices:
             self.memory[device] += memory
 
     def fits(self, slot: Slot, devices: Devices) -> bool:
-        """Whether the engine of `slot` fits on these devices, and may be loaded too."""
+        """Whether the engine of `slot` fits on these devices and may be loaded."""
         for device in devices:
             if slot.claim > self.memory[device]:
                 return False
@@ -82,17 +84,17 @@ class Room:
         return any(self.fits(slot, devices) for devices in places)
 
     def least(self, devices: Devices) -> int:
-        """Bytes of the fullest of these devices."""
+        """Free bytes of the fullest of these devices."""
         return min(self.memory[device] for device in devices)
 
     def left(self, devices: Devices) -> int:
-        """Bytes of all these devices together."""
+        """Free bytes of all these devices together."""
         return sum(self.memory[device] for device in devices)
 
 
 def of_each(first: int, others: Sequence[int], devices: Devices) -> dict[int, int]:
-    """By device, what a report says of its devices: of the first, and of the others in order.
-    A report that names only the first means the same for all."""
+    """Map each device to its value in a report: `first` for the first, then `others` in order.
+    If there are no others, the first value holds for all devices."""
     told = (first, *others) if others else (first,) * len(devices)
     return dict(zip(devices, told, strict=False))
 
@@ -106,14 +108,14 @@ def choose(
     moves: Callable[[Devices], bool],
     candidates: Iterable[Slot],
 ) -> tuple[Devices, list[Slot]] | None:
-    """Devices for the engine of `slot`, and the engines to stop; None: stopping all candidates
-    is not enough.
+    """Choose devices for the engine of `slot`, and the engines to stop for it. Returns None if
+    stopping all candidates is not enough.
 
-    Without a victim: where least is left over, first where memory is free already. Else where
-    the engines are whose loss is least: candidates come in this order.
+    If no victim is needed, it prefers devices with free memory, and then the tightest fit.
+    Otherwise it takes victims in the order of the candidates, which are sorted by loss.
 
-    `later`: once all that were told to have left; it is used up here. `moves`: whether memory
-    of these devices changes hands now.
+    `later`: the room after all stopping engines are gone; this function consumes it. `moves`:
+    whether memory of these devices is being taken or freed now.
     """
     at_gate = slot.standby.devices if slot.standby else None
 
@@ -136,9 +138,9 @@ def choose(
 
 
 def _needed(slot: Slot, devices: Devices, chosen: list[Slot], room: Room) -> list[Slot]:
-    """The engines beside which `slot` does not fit, of those that `room` is without."""
+    """The engines in `chosen` that must stop for `slot`. `room` is without all of them."""
     needed: list[Slot] = []
-    for victim in chosen:  # a large engine, added last, may be enough by itself
+    for victim in chosen:  # a large engine that was added last may be enough by itself
         room.hold((victim,))
         if not room.fits(slot, devices):
             room.give_back((victim,))

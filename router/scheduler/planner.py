@@ -1,18 +1,20 @@
 """Decides which engine starts, stops, sleeps or drains next, and what can't be served.
 
-The planner reads slots and returns a `Plan`; it changes nothing. Models that are on disk and
-have waiting requests are considered in the order of their turns, so that all requests for one
-model are served together; models of callers with many start seconds come last. Only one engine
-at a time takes or frees memory of a device. A plan holds at most one start or one stop; with
-several devices, `Scheduler` asks for the next plan at once.
+The planner reads slots and returns a `Plan`; it changes nothing. It considers the models that
+are on disk and have waiting requests, in the order of their turns, so that all requests for one
+model are served together. Models of callers with many start seconds come last. One engine at a
+time takes or frees memory of a device. A plan holds at most one start or stop; with several
+devices, `Scheduler` asks for the next plan right away.
 
-Memory that is freed for one model is reserved for it: models behind it get only what it can't
-use. Devices that one model needs all at once are promised to it: others start there only if
-they can be gone again by then. While a model waits because of a group, none behind it starts
-that may not be loaded beside it. The engines that make room are those whose loss costs least;
-of these, first those of the caller that holds the most. If idle engines are not enough, busy
-ones drain for the first model in the order, and for no other. `pace` says when. An engine does
-not drain for a request whose turn comes after that of one of its own.
+Memory that is freed for one model is reserved for it, and later models get only what it can't
+use. If one model needs several devices at once, they are promised to it: other engines start
+there only if they can be gone by then. While a model waits because of a group rule, no later
+model starts that may not be loaded beside it.
+
+Engines with the least loss make room first, and among these the engines of the caller that
+holds the most. If idle engines are not enough, busy ones drain, but only for the first model in
+line. `pace` decides when. An engine does not drain for a request whose turn is later than that
+of one of its own requests.
 """
 
 from __future__ import annotations
@@ -32,42 +34,43 @@ from router.scheduler.state import Slot
 from router.scheduler.view import View
 from router.scheduler.worth import worth_asleep
 
-# Models that may be placed in one pass. Those behind them get their chance when one of these
-# has its engine; each pass is short, whatever waits.
+# The number of models that one pass may place. Later models are considered when one of these
+# has its engine, so each pass stays short.
 WINDOW = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now."""
+    """The decisions of one pass."""
 
     start: Slot | None = None  # or wake
-    free: int = 0  # bytes measured free for this start, on the fullest of its devices
+    free: int = 0  # measured bytes for this start, on the fullest of its devices
     devices: Devices = ()  # for this start
     evict: Slot | None = None
-    sleep: bool = False  # it need not stop: there is room for its weights
+    sleep: bool = False  # let `evict` sleep: its weights fit in host memory
     expire: Slot | None = None
-    # Engines that are to drain; all others that drain are revived. None: neither happens, since
-    # free memory is not known in this pass, or something else comes first.
+    # Engines to drain; all other draining engines are revived. None: change nothing, because
+    # free memory is unknown in this pass or something else comes first.
     drain: tuple[Slot, ...] | None = ()
     reject: tuple[tuple[Slot, RouterError], ...] = ()
     next: tuple[Slot, ...] = ()  # the models that wait for room, in order
-    # Which engines leave for these, now or at their time. Not there: not enough can.
+    # The engines that leave for each of these models, now or later. A model is missing if not
+    # enough engines can leave.
     rooms: Mapping[Slot, tuple[Slot, ...]] = field(default_factory=dict)
-    places: Mapping[Slot, Devices] = field(default_factory=dict)  # the devices meant for these
-    # The groups for which these wait, by name: their rules keep them from being loaded now.
+    places: Mapping[Slot, Devices] = field(default_factory=dict)  # planned devices by model
+    # The names of the groups whose rules keep these models from being loaded now.
     groups: Mapping[Slot, str] = field(default_factory=dict)
     measure: bool = False  # an engine could start: measure, then plan again
-    wake_at: float = inf  # when time alone will change this plan
+    wake_at: float = inf  # when this plan changes without any event
 
 
 def plan(view: View) -> Plan:
-    """Decide one pass."""
+    """Make the plan for one pass."""
     return _Planner(view).plan()
 
 
 class _Planner:
-    """The room and the engines that are left, as each model takes its share."""
+    """Builds one plan. Tracks the remaining room and engines as each model takes its share."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -127,7 +130,7 @@ class _Planner:
         )
 
     def _place(self, slot: Slot, *, first: bool) -> Plan | None:
-        """Find memory for `slot`. None: it has to wait, so look at the next model."""
+        """Find memory for `slot`. None: it must wait, so try the next model."""
         view = self._view
         places = self._ledger.open_to(slot)
         if not places:
@@ -146,7 +149,7 @@ class _Planner:
         return self._make_room(slot, devices, victims)
 
     def _let_wait(self, slot: Slot, places: Sequence[Devices], *, first: bool) -> Plan | None:
-        """Not enough engines can leave: keep what `slot` will need."""
+        """Not enough engines can leave, so reserve what `slot` will need."""
         if self._lacks_foreign_memory(slot, places, first=first):
             return None
         self._wake_at = min(self._wake_at, self._view.holdings.changes_at)
@@ -158,7 +161,7 @@ class _Planner:
     def _make_room(self, slot: Slot, devices: Devices, victims: list[Slot]) -> Plan | None:
         view = self._view
         leaves_at = max((view.pace.leaves_at(one, slot) for one in victims), default=-inf)
-        if leaves_at > view.now:  # until then, others may use what is free
+        if leaves_at > view.now:  # until then, others may use the free memory
             self._wake_at = min(self._wake_at, leaves_at)
             if slot in self._groups:
                 self._ledger.await_company(slot)
@@ -180,13 +183,13 @@ class _Planner:
         return None
 
     def _evict(self, victim: Slot) -> Plan:
-        """Let an engine sleep, if the host's memory has room for it or gets some from engines
-        that are worth less; else stop it."""
+        """Let an engine sleep if its weights fit in host memory, or if less valuable sleepers
+        can end for it. Otherwise stop it."""
         if victim.state is State.ASLEEP or not victim.sleeps:
             return self._plan(evict=victim)
         view = self._view
         asleep = view.roster.in_state(State.ASLEEP).values()
-        # Those of other devices may fall asleep or wake meanwhile.
+        # Engines on other devices may be falling asleep or waking at the same time.
         changing = map(view.roster.in_state, (State.FALLING_ASLEEP, State.WAKING))
         held = chain(asleep, *(slots.values() for slots in changing))
         room = view.limits.sleep_memory - sum(one.weights for one in held)
@@ -206,7 +209,7 @@ class _Planner:
     def _lacks_foreign_memory(
         self, slot: Slot, places: Sequence[Devices], *, first: bool
     ) -> bool:
-        """Whether `slot` would fit, if other processes did not hold memory of the device.
+        """Whether `slot` would fit if other processes did not hold memory of the device.
 
         Nothing here can free that memory, so smaller models need not wait behind this one.
         """
@@ -216,8 +219,8 @@ class _Planner:
         return self._choose(slot, places, now, first=first) is not None
 
     def _lacks_company(self, slot: Slot, places: Sequence[Devices], *, first: bool) -> bool:
-        """Whether `slot` would fit, but for an engine that can't leave yet, and beside which it
-        may not be loaded. It needs none of the memory that others can have until then."""
+        """Whether `slot` waits only because a group rule forbids it beside an engine that can't
+        leave yet. Until that engine leaves, other models may use the memory."""
         if slot not in self._groups:
             return False
         now = self._ledger.room_for(slot, measured=True)
@@ -251,8 +254,8 @@ class _Planner:
         return choose(slot, places, now, later, moves=self._ledger.moves, candidates=candidates)
 
     def _unloaded(self) -> Slot | None:
-        """An engine that the operator does not want, and that can stop now. One that sleeps
-        wakes for requests that wait for it."""
+        """An engine that the operator has unloaded and that can stop now. A sleeping engine
+        stays if requests wait for it."""
         draining, asleep = map(self._view.roster.in_state, (State.DRAINING, State.ASLEEP))
         may_go = chain(
             (one for one in draining.values() if one.idle),

@@ -1,8 +1,8 @@
-"""What one caller may take of the worker, so that it costs the others nothing.
+"""Per-caller quotas, so that one caller's use does not cost the others.
 
-A start is charged to the caller that causes it, not to callers that join it; bytes
-are charged to the caller that downloads them. A model counts as a caller's own until
-another caller uses it. Callers are remembered only while something counts against them.
+A start is charged to the caller that causes it, not to callers that join it. Bytes are charged
+to the caller that downloads them. A model counts as a caller's own until another caller uses
+it. Callers are remembered only while something counts against them.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _LOADED = (State.FETCHING, State.STARTING, State.READY, State.DRAINING)  # or be
 
 
 class Window:
-    """A sum for each caller, over the last `span` seconds."""
+    """A sum per caller over the last `span` seconds."""
 
     def __init__(self, span: float) -> None:
         self._span = span
-        # In the order of each caller's last charge: the first are the first to be forgotten.
+        # In the order of each caller's last charge, so the first ones expire first.
         self._charges: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class Window:
         return not charges or charges[-1][0] + self._span <= now
 
     def opens_in(self, caller: str, limit: int | None, now: float) -> float:
-        """Seconds until the sum is below the limit; 0.0 where it is."""
+        """Seconds until the sum is below the limit; 0.0 if it already is."""
         charges = self._charges.get(caller)
         if charges is None or limit is None:
             return 0.0
@@ -66,15 +66,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What the quotas say about one request."""
+    """The decision of the quotas about one request."""
 
-    error: RouterError | None = None  # why it is refused
-    starts: bool = False  # it is the request that causes its model's start
-    yields: tuple[EngineKey, ...] = ()  # engines of its caller that yield to its model
+    error: RouterError | None = None  # why the request is refused
+    starts: bool = False  # whether the request causes its model's start
+    yields: tuple[EngineKey, ...] = ()  # engines of the same caller that yield to its model
 
 
 class Quotas:
-    """Rules on requests. Reads the slots; keeps the sums that it charges to callers."""
+    """The quota rules. Reads the slots, and keeps the sums that are charged to callers."""
 
     def __init__(
         self, limits: Limits, slots: Mapping[EngineKey, Slot], places: QueuePlaces
@@ -83,9 +83,9 @@ class Quotas:
         self._starts, self._bytes = Window(MINUTE), Window(HOUR)
 
     def rule(self, slot: Slot, request: Wanted, now: float, *, served: bool) -> Ruling:
-        """Decide about a request. `served`: it gets an engine at once, and does not wait.
+        """Decide about a request. `served`: it gets an engine at once and does not wait.
 
-        A request that is tried again is not refused, and is not charged again.
+        A retried request is never refused, and is not charged again.
         """
         caller, starts = request.caller, _starts_with(slot) and not request.retried
         if caller is None:
@@ -126,7 +126,7 @@ class Quotas:
         return limit is not None and self._places.of(caller) >= limit
 
     def _yields(self, slot: Slot, caller: str) -> list[Slot] | None:
-        """The caller's engines that yield to this one; None where too few can."""
+        """The caller's engines that yield to this one; None if too few can."""
         limit = self._limits.max_models_per_caller
         if limit is None or not (slot.yielded_by_quota or _starts_with(slot)):
             return []
@@ -139,7 +139,7 @@ class Quotas:
         return idle[:excess] if excess <= len(idle) else None
 
     def _own(self, caller: str) -> Iterator[Slot]:
-        """The models that are loaded, or being loaded, for this caller alone."""
+        """The models that are loaded or being loaded for this caller alone."""
         for slot in self._slots.values():
             loaded = slot.state in _LOADED or slot.queue
             if slot.starter == caller and loaded and not slot.yielded_by_quota:
@@ -147,5 +147,5 @@ class Quotas:
 
 
 def _starts_with(slot: Slot) -> bool:
-    """Whether the next request for this model is the one that causes its start."""
+    """Whether the next request for this model causes its start."""
     return slot.state in _DOWN and not slot.queue

@@ -1,4 +1,4 @@
-"""The errors of requests that get no engine. Each text tells the caller what to do."""
+"""The errors for requests that get no engine. Each text tells the caller what to do."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from router.models import ModelGroup
 from router.scheduler.forecast import Forecast
 from router.scheduler.state import TURN_KEPT, Slot
 
-LATER = 10.0  # seconds: Retry-After while a model is being loaded
-BACK_OFF = 2.0  # seconds: Retry-After where the queue is full
+LATER = 10.0  # seconds; Retry-After while a model is being loaded
+BACK_OFF = 2.0  # seconds; Retry-After when the queue is full
 
 
 def shutting_down() -> RouterError:
@@ -131,8 +131,8 @@ def start_too_long(slot: Slot) -> RouterError:
 
 
 def too_late(forecast: Forecast, linger: float) -> RouterError:
-    """`linger`: seconds for which loading goes on without a request. Told to come back later
-    than that, the caller would find nothing done."""
+    """`linger`: seconds for which loading continues without a waiting request. A caller that
+    came back later than that would find nothing loaded."""
     expected = LATER if forecast.seconds is None else forecast.seconds
     if forecast.loads:
         return ModelLoading(

@@ -1,4 +1,4 @@
-"""What the operator's log says about a crash: its cause, and who may have been it."""
+"""Log messages about a crash: its reason, and the callers that may have caused it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _CALLERS_SHOWN = 5
 
 
 def of_crash(slot: Slot, reason: str, verdict: Verdict, now: float) -> str:
-    """One line."""
+    """Format a crash as one line."""
     return "; ".join((f"{slot.key} crashed: {reason}", *_callers(slot, verdict, now)))
 
 
 def _callers(slot: Slot, verdict: Verdict, now: float) -> Iterator[str]:
-    """Who may have caused it, and what follows; nothing, where no caller can have."""
+    """The callers that may have caused it, and the consequences; nothing without suspects."""
     if verdict.author is not None:
         crashes = slot.suspicion.crashes(verdict.author)
         used = _used_by(slot, f"only {_shown(verdict.author)}")
@@ -36,7 +36,7 @@ def _callers(slot: Slot, verdict: Verdict, now: float) -> Iterator[str]:
 
 
 def _used_by(slot: Slot, callers: str) -> str:
-    """A crash is noticed late: also requests that ended before it may have caused it."""
+    """A crash is noticed late, so requests that ended before it may have caused it, too."""
     if slot.leases:
         return f"{callers} used it"
     return f"no request was in flight, {callers} had just used it"

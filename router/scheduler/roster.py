@@ -1,7 +1,7 @@
-"""The slots of all known models, indexed by what each pass asks for.
+"""The slots of all known models, with an index for each question of a pass.
 
-A pass must look neither at every model that is known nor at every request that waits: there may
-be thousands. Each slot that changed is filed anew, and the indices follow.
+A pass must not scan all known models or all waiting requests, because there may be thousands.
+After each change of a slot, `file` updates the indices.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from router.scheduler.limits import Limits
 from router.scheduler.state import Slot
 from router.scheduler.waiting import Caller
 
-FORMER = 32  # stopped engines that may be prestarted before they are wanted
+FORMER = 32  # stopped engines that may be prestarted before a request needs them
 
 _ENGINES = tuple(state for state in State if state.claims)
 _LOADING = tuple(state for state in State if state.loading)
@@ -29,12 +29,12 @@ _LOADING = tuple(state for state in State if state.loading)
 
 @dataclass(frozen=True, slots=True)
 class _Filed:
-    """Where a slot was filed last."""
+    """The values under which a slot was last indexed."""
 
-    number: int  # tells slots of the same age apart
+    number: int  # distinguishes slots of the same age
     state: State
     place: tuple[int, int] | None = None  # in the line: age and number
-    caller: Caller = None  # of its oldest request, where it holds no memory
+    caller: Caller = None  # of its oldest request, if it holds no memory
     due: float = inf
     held: int = 0  # bytes of each of these devices
     devices: tuple[int, ...] = (0,)
@@ -43,21 +43,21 @@ class _Filed:
 
 
 class Roster:
-    """All slots, and those in some state, in the order in which they entered it."""
+    """All slots, also by state, in the order in which they entered their state."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.slots: dict[EngineKey, Slot] = {}
-        self.queued: dict[EngineKey, Slot] = {}  # requests wait for these
-        self.standby: dict[EngineKey, Slot] = {}  # these have a process that was prestarted
-        self.former: dict[EngineKey, Slot] = {}  # the latest that were stopped; on disk, not up
-        self.pinned: dict[EngineKey, Slot] = {}  # engines that never make room
+        self.queued: dict[EngineKey, Slot] = {}  # slots with waiting requests
+        self.standby: dict[EngineKey, Slot] = {}  # slots with a prestarted process
+        self.former: dict[EngineKey, Slot] = {}  # the last to be stopped; files still on disk
+        self.pinned: dict[EngineKey, Slot] = {}  # engines that are never evicted
         self.lingering: dict[EngineKey, Slot] = {}  # downloads that no request waits for
-        self.described: dict[EngineKey, Slot] = {}  # downloads whose small files are there
-        self.held = [0] * limits.devices  # bytes of each device, by all engines
+        self.described: dict[EngineKey, Slot] = {}  # downloads whose small files are on disk
+        self.held = [0] * limits.devices  # bytes of each device held by engines
         self.loaded = 0  # engines
-        self.company = Company()  # the same, by their groups
-        self.waited_for: Counter[str] = Counter()  # models without an engine, by caller
+        self.company = Company()  # the loaded engines by group
+        self.waited_for: Counter[str] = Counter()  # by caller; models without an engine
         self._by_state: dict[State, dict[EngineKey, Slot]] = {state: {} for state in State}
         self._filed: dict[EngineKey, _Filed] = {}
         self._line: list[tuple[int, int]] = []  # age, and the number of the slot
@@ -73,7 +73,7 @@ class Roster:
         return made
 
     def file(self, slot: Slot, now: float) -> None:
-        """Bring the indices up to date: this slot is new, or has changed."""
+        """Update the indices for a slot that is new or has changed."""
         key, state = slot.key, slot.state
         before = self._filed.get(key)
         number = next(self._numbers) if before is None else before.number
@@ -113,11 +113,11 @@ class Roster:
             self._push(filed.due, number)
 
     def note_use(self, slot: Slot, now: float) -> float:
-        """A ready engine took a request or has answered one, and none waits: this can change
-        nothing here but when something is due, which is returned.
+        """Update the due time after a ready engine took or answered a request while none waits.
 
-        Where that is later now, the slot stays filed for the former time: it is then found not
-        to be due, and filed anew. So a busy engine is filed once in a while.
+        Nothing else in the indices can change. Returns the due time. If it is later now, the
+        slot stays indexed under the earlier time; when that comes, nothing is due and the slot
+        is indexed again. So a busy engine is indexed only once in a while.
         """
         due = slot.due_at(self._limits, now)
         filed = self._filed[slot.key]
@@ -166,7 +166,7 @@ class Roster:
         self.former.pop(slot.key, None)
 
     def differences(self, now: float) -> Iterator[str]:
-        """What the indices say, and is not so."""
+        """Describe each index that differs from the slots."""
         fresh = Roster.of(self.slots.values(), self._limits, now)
         if [slot.key for slot in self.line] != [slot.key for slot in fresh.line]:
             yield "the line of models that wait for room is out of order"
@@ -188,12 +188,12 @@ class Roster:
 
     @property
     def engines(self) -> Iterator[Slot]:
-        """The engines that hold memory of some device."""
+        """The engines that hold memory of a device."""
         return chain.from_iterable(self._by_state[state].values() for state in _ENGINES)
 
     @property
     def loading(self) -> set[int]:
-        """The devices of which an engine takes or frees memory."""
+        """The devices on which an engine takes or frees memory."""
         found: set[int] = set()
         for state in _LOADING:
             for slot in self._by_state[state].values():
@@ -202,12 +202,12 @@ class Roster:
 
     @property
     def line(self) -> Iterator[Slot]:
-        """The models that wait for room, or cool down, the oldest turn first."""
+        """The models that wait for room or cool down, oldest turn first."""
         return (self._numbered[number] for _, number in self._line)
 
     @property
     def settled(self) -> bool:
-        """No request waits, and no engine drains."""
+        """Whether no request waits and no engine drains."""
         return not (self.queued or self._by_state[State.DRAINING])
 
     @property
@@ -217,7 +217,7 @@ class Roster:
     # --- time ------------------------------------------------------------------------
 
     def next_due(self) -> float:
-        """When time alone changes what is to be done with some slot; `inf`: never."""
+        """When something becomes due without any event; `inf`: never."""
         while self._due and not self._counts(*self._due[0]):
             heappop(self._due)
         return self._due[0][0] if self._due else inf
@@ -229,7 +229,7 @@ class Roster:
             at, number = heappop(self._due)
             if self._counts(at, number):
                 slot = found[number] = self._numbered[number]
-                # It is filed again once it was handled.
+                # It is indexed again after it was handled.
                 self._filed[slot.key] = replace(self._filed[slot.key], due=inf)
         return list(found.values())
 

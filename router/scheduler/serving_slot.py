@@ -1,4 +1,4 @@
-"""The requests of one model: they wait, are put in flight in turn, and leave."""
+"""The requests of one model: waiting, in flight, and ended."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from router.scheduler.fetching_slot import FetchingSlot
 from router.scheduler.lifecycle import Cause, State
 from router.scheduler.state import TURN_KEPT
 
-_LATEST = 0.2  # of the mean time of an answer, what the latest makes up
+_LATEST = 0.2  # weight of the latest answer in the mean time of an answer
 
 
 class ServingSlot(FetchingSlot):
-    """The part of `EngineLife` that has requests wait and holds leases."""
+    """The part of `EngineLife` that queues requests and holds leases."""
 
     __slots__ = ()
 
     def serve(self, request: events.Wanted, now: float) -> Action | None:
-        """Put a request in flight at once where nothing is to be weighed, as for most; None:
-        look closer, as `Scheduler` does."""
+        """Grant a request at once in the simple case, which is the most common. None:
+        `Dispatch` must look closer."""
         if self.queue or self.yielded_by_quota or self.cools_for is not None:
             return None
         if request.retried or self.suspicion.active(now):
@@ -34,7 +34,7 @@ class ServingSlot(FetchingSlot):
         return self._lease(request, now)
 
     def enqueue(self, request: events.Wanted, now: float) -> list[Action]:
-        """Take in a request: download its model, put it in flight, or let it wait."""
+        """Accept a request: download its model, put it in flight, or let it wait."""
         suspicious = self.suspicion.active(now)
         self.shared = now - self.shared_at < RECENT
         forgotten = now - self.demand.last > TURN_KEPT
@@ -56,9 +56,10 @@ class ServingSlot(FetchingSlot):
         return [*refused, *self._grant(now)]
 
     def release(self, waiter: int, now: float, *, answered: bool | None) -> list[Action]:
-        """A request stops waiting, or ends its lease. A lease that was cut off is over.
+        """End the wait or the lease of a request. Does nothing if the lease was already cut
+        off.
 
-        `answered`: with a whole answer from the engine; None: the engine never saw it.
+        `answered`: whether the engine gave a complete answer; None: the engine never saw it.
         """
         if waiter in self.queue:
             del self.queue[waiter]
@@ -88,7 +89,7 @@ class ServingSlot(FetchingSlot):
         return self._grant(now) if self.trial_ends_at < inf else []
 
     def _linger(self, now: float) -> None:
-        """Go on for a while with what no request waits for: its caller may come back."""
+        """Continue a download or start that no request waits for: its caller may come back."""
         wanted = self.pinned and self.state is State.STARTING
         if self.state in (State.FETCHING, State.STARTING) and not wanted:
             self.linger_until = now + self._limits.fetch_linger
@@ -114,7 +115,7 @@ class ServingSlot(FetchingSlot):
         return granted
 
     def _try_callers(self, now: float) -> list[Action]:
-        """The same for an engine under suspicion, which one caller uses at a time."""
+        """The same for an engine under suspicion, which only one caller at a time may use."""
         granted: list[Action] = []
         self.turns.forget()
         while len(self.leases) < self.most(self._limits):
@@ -130,7 +131,7 @@ class ServingSlot(FetchingSlot):
         return granted
 
     def _oldest_of_each(self) -> dict[str | None, events.Wanted]:
-        """By caller: the oldest waiting request, if its caller may have one more in flight."""
+        """The oldest waiting request of each caller that may have one more in flight."""
         oldest = {
             caller: self.queue.oldest_of(caller)
             for caller in self.queue.callers
@@ -146,7 +147,7 @@ class ServingSlot(FetchingSlot):
         self.last_used = self.used_at = now
         self.yielded_by_quota = False
         if request.caller != self.starter:
-            self.starter = None  # a model that several callers use belongs to none
+            self.starter = None  # a model that several callers use belongs to none of them
         if request.caller != self.user:
             if self.user is not None:
                 self.shared_at = now

@@ -1,4 +1,4 @@
-"""How an engine comes up and leaves because of a plan, or because the operator says so."""
+"""How an engine starts and stops, by plan or by the operator's command."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from router.scheduler.standby import Standby
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where an engine starts."""
+    """The devices of an engine that starts."""
 
     devices: tuple[int, ...]
-    budget: int  # bytes of each that engines may use
+    budget: int  # bytes of each device that engines may use
 
 
 class StartingSlot(ServingSlot):
@@ -28,7 +28,7 @@ class StartingSlot(ServingSlot):
     __slots__ = ()
 
     def prestart(self, now: float, *, place: Placement, whole: bool) -> Action:
-        """Start the process, up to where it needs memory, with what `start` would give it."""
+        """Start the process up to its gate, with the same allotment that `start` would give."""
         if whole and self._may_have_all:
             allotment = self._allotment(place.budget, place, whole=True, alone=True)
             allotment = replace(allotment, claim=place.budget)
@@ -39,10 +39,10 @@ class StartingSlot(ServingSlot):
         return actions.Prestart(self.spec, self.standby.generation, self.snapshot, allotment)
 
     def start(self, free: int, now: float, *, place: Placement, whole: bool) -> list[Action]:
-        """Start the engine, or wake it, which it does where it sleeps.
+        """Start the engine, or wake it if it sleeps.
 
         `free`: bytes measured just now, on the fullest of its devices. `whole`: no other model
-        is wanted, so it may have all of them.
+        is wanted, so it may have all memory of its devices.
         """
         if self.state is State.ASLEEP:
             return [self._wake(now)]
@@ -76,7 +76,7 @@ class StartingSlot(ServingSlot):
     def _allotment(
         self, free: int, place: Placement, *, whole: bool, alone: bool = False
     ) -> actions.Allotment:
-        """`alone`: no other model is wanted, so nobody gains if this one can sleep."""
+        """`alone`: no other model is wanted, so sleeping would help nobody."""
         sleeps = self._limits.sleep_memory > 0 and self.spec.may_sleep
         sleeps = sleeps and not (alone or self.no_sleep or self.pinned)
         smaller = self.shrink is not Shrink.NONE
@@ -93,7 +93,7 @@ class StartingSlot(ServingSlot):
         return actions.Wake(self.key, self.generation)
 
     def evict(self, now: float, *, sleep: bool = False) -> actions.Stop | actions.Sleep:
-        """Make room. `sleep`: by giving the memory back, with the weights kept elsewhere."""
+        """Make room. `sleep`: keep the weights in host memory instead of stopping."""
         if self.state is State.DRAINING:
             took = now - self.moved_at
             self.drains_in += 0.5 * (took - self.drains_in) if self.drains_in else took
@@ -112,10 +112,12 @@ class StartingSlot(ServingSlot):
         return replace(self._stop(Cause.UNLOADED, now), group=self.parted_by)
 
     def unload(self, now: float, parted_by: str | None = None) -> list[Action]:
-        """Stop because the operator says so: what starts, at once; what is up, once it is idle
-        and memory may change hands. Requests that wait are served by the next start.
+        """Stop on the operator's command.
 
-        `parted_by`: the group that no longer lets it be loaded beside others, for the log."""
+        A starting engine stops at once. One that is up stops when it is idle and no other
+        memory changes hands. Waiting requests are served by the next start. `parted_by`: the
+        group whose rule no longer allows it beside others, for the log.
+        """
         self.pin, self.parted_by = False, parted_by
         if self.state in (State.STARTING, State.FALLING_ASLEEP, State.WAKING):
             return [self._unloaded(now)]
@@ -126,7 +128,7 @@ class StartingSlot(ServingSlot):
         return [] if self.queue else self.dismiss("the operator has unloaded its model", now)
 
     def pin_down(self, now: float) -> list[Action]:
-        """Never make room nor expire, because the operator says so."""
+        """Never evict or expire it, on the operator's command."""
         self.pin, self.unloads = True, False
         if self.state is State.STARTING:
             self.linger_until = None
@@ -138,7 +140,7 @@ class StartingSlot(ServingSlot):
             self._linger(now)
 
     def rule(self, spec: EngineSpec, now: float) -> list[Action]:
-        """Keep to the rules of `spec` from now on. What has begun goes on."""
+        """Apply the rules of `spec` from now on. Requests in flight continue."""
         self.spec, self.latest = self.spec.ruled_as(spec), self.latest.ruled_as(spec)
         self.overbooked = len(self.leases)
         if not self.pinned:

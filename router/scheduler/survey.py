@@ -1,6 +1,6 @@
-"""Makes the report of the pool's state from the slots. Changes nothing.
+"""Creates the report of the pool's state from the slots. Changes nothing.
 
-It looks at each model that is known once, and closely at those that are shown.
+It looks at each known model once, and in detail only at those that it shows.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from router.scheduler.state import Slot
 from router.scheduler.view import View
 from router.scheduler.waiting import Caller
 
-MOST_ENGINES = 200  # that are shown
-MOST_CALLERS = 8  # of one model
+MOST_ENGINES = 200  # in the report
+MOST_CALLERS = 8  # per model
 
-Downloads = Callable[[int], Download]  # how far a download is, by its number
+Downloads = Callable[[int], Download]  # the progress of a download by its number
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """The free memory of each device, when it was last measured."""
+    """The latest measurement of the free memory on each device."""
 
     free: Sequence[int]
     at: float
@@ -52,7 +52,7 @@ def survey(
     waiting: int,
     shutting_down: bool,
 ) -> PoolReport:
-    """`waiting`: requests, for all models."""
+    """`waiting`: the number of waiting requests, for all models."""
     known = _Known(view, forecast, downloads)
     shown = list(_shown(view.roster, view.now))
     return PoolReport(
@@ -67,7 +67,7 @@ def survey(
 
 
 def _shown(roster: Roster, now: float) -> Iterator[Slot]:
-    """What is up, comes, is waited for, stands by or has failed; each once."""
+    """The models that are up, loading, waited for, prestarted or failed, each once."""
     off = chain(roster.in_state(State.COLD).values(), roster.in_state(State.FETCHED).values())
     yield from dict.fromkeys(
         chain(
@@ -81,7 +81,7 @@ def _shown(roster: Roster, now: float) -> Iterator[Slot]:
 
 
 def _crashed(slot: Slot, now: float) -> bool:
-    """Several callers may have crashed it, which no start has followed."""
+    """Whether a crash with several suspects was not followed by a start."""
     return slot.suspicion.active(now) and slot.track.has_failed
 
 
@@ -99,7 +99,7 @@ def _device(view: View, measured: Measurement | None, index: int) -> DeviceRepor
 
 
 class _Known:
-    """What is computed once for all engines."""
+    """Values that are computed once for all engines."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ _UP = (State.READY, State.DRAINING, State.ASLEEP)
 
 
 def _by_eviction(view: View) -> Iterator[Slot]:
-    """The engines in the order in which they would make room: idle ones first."""
+    """The engines in eviction order, idle ones first."""
     up = [
         slot
         for state in _UP

@@ -1,13 +1,13 @@
-"""Who may have crashed a model's engine, and what follows for that caller.
+"""Finds the callers that may have crashed a model's engine, and the consequences.
 
-A crash has an author where only one caller can have caused it. Where several can, each is a
-suspect, and the model is under suspicion for a time: its engine is used by one caller at a
-time (`trials.py`), so that the next crash has an author. A caller that is the author of a
-crash, and of another or a suspect of one, is quarantined from the model, as long as others
-use it.
+If only one caller can have caused a crash, it is the author. If several can, each is a suspect,
+and the model is under suspicion for a while: only one caller at a time uses its engine
+(`trials.py`), so that the next crash has an author. A caller is quarantined from the model if
+it is the author of one crash and the author or a suspect of another, but only while others use
+the model.
 
-A suspect can become no more than that, however often others crash an engine that it uses too:
-a busy caller is in flight at every crash. Nothing that a caller does ends a suspicion early.
+A suspect is never more than that, no matter how often others crash an engine that it also uses:
+a busy caller is in flight at every crash. A caller can't end a suspicion early.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from math import inf
 
 from router.scheduler.events import Wanted
 
-SUSPICION = 600.0  # seconds after a crash; doubles with each further crash ...
-QUARANTINE = 600.0  # seconds; doubles with each further crash of the same author ...
-LONGEST = 3600.0  # ... up to this, both
-# Seconds: a crash is noticed late. SGLang takes 6 s to notice that its scheduler is dead.
+SUSPICION = 600.0  # seconds after a crash; doubles with each further crash
+QUARANTINE = 600.0  # seconds; doubles with each further crash of the same author
+LONGEST = 3600.0  # seconds; the maximum of both
+# Seconds. A crash is noticed late: SGLang takes 6 s to notice that its scheduler is dead.
 RECENT = 10.0
 FIRST_WATCH, LONGEST_WATCH = 3.0, 120.0  # seconds that a caller's requests are on trial
-CALLERS_REMEMBERED = 256  # for each model
-DEATHS_REMEMBERED = 4096  # requests, for each model
+CALLERS_REMEMBERED = 256  # per model
+DEATHS_REMEMBERED = 4096  # requests, per model
 
 
 class Conduct:
@@ -34,8 +34,8 @@ class Conduct:
     __slots__ = ("answers", "barred_until", "crashes", "ended_at", "left_at")
 
     def __init__(self) -> None:
-        self.answers = 0  # whole ones
-        self.ended_at = self.left_at = -inf  # its last request; and one without an answer
+        self.answers = 0  # complete answers
+        self.ended_at = self.left_at = -inf  # end of its last request; of one without an answer
         self.crashes = 0
         self.barred_until = -inf
 
@@ -50,7 +50,7 @@ class Conduct:
         self.crashes = max(self.crashes, 1)
 
     def blame(self, now: float, *, alone: bool) -> None:
-        """`alone`: the crash harmed nobody else, so that it makes no quarantine longer."""
+        """`alone`: the crash harmed nobody else, so it does not prolong a quarantine."""
         self.crashes = min(self.crashes + 1, 2 if alone else 16)
         if self.crashes > 1:
             self.barred_until = now + min(QUARANTINE * 2 ** (self.crashes - 2), LONGEST)
@@ -61,7 +61,7 @@ class Conduct:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """About one crash. `author` is None where none is known."""
+    """The verdict about one crash. `author` is None if it is unknown."""
 
     suspects: tuple[str, ...]  # callers that may have caused it
     author: str | None
@@ -69,15 +69,15 @@ class Verdict:
 
 
 class Suspicion:
-    """What is remembered of a model's callers, for the next crash of its engine."""
+    """What is remembered about a model's callers, to judge the next crash of its engine."""
 
     __slots__ = ("_callers", "_crashes", "_deaths", "_proof", "_trial_began", "until", "watch")
 
     def __init__(self) -> None:
-        self._callers: dict[str, Conduct] = {}  # the last to use the model stands last
+        self._callers: dict[str, Conduct] = {}  # in the order of their last use
         self._crashes = 0  # since the suspicion began
-        self._deaths: dict[int, bool] = {}  # by a request's age: may it be tried again
-        self._proof = self._trial_began = -inf  # when the engine was known to work
+        self._deaths: dict[int, bool] = {}  # by a request's age: whether it may be retried
+        self._proof = self._trial_began = -inf  # when the engine was last known to work
         self.watch = FIRST_WATCH
         self.until = -inf
 
@@ -87,7 +87,7 @@ class Suspicion:
     # --- requests --------------------------------------------------------------------
 
     def end(self, caller: str | None, now: float, *, answered: bool) -> None:
-        """A request that was in flight has ended."""
+        """Note the end of a request that was in flight."""
         if caller is None:
             return
         self._conduct(caller).end(now, answered=answered)
@@ -97,15 +97,15 @@ class Suspicion:
             self._forget_some()
 
     def answers(self, caller: str | None) -> int:
-        """How many whole answers this caller has had from the model."""
+        """How many complete answers this caller has had from the model."""
         conduct = self._callers.get(caller or "")
         return conduct.answers if conduct else 0
 
     def barred_for(self, caller: str | None, present: Iterable[Wanted], now: float) -> float:
-        """Seconds for which a caller is quarantined; 0.0 where it is not.
+        """Seconds for which a caller is quarantined; 0.0 if it is not.
 
-        `present`: the requests that are in flight or wait. A caller that has the model for
-        itself is not quarantined: that would help nobody.
+        `present`: the requests in flight or waiting. A caller that has the model to itself is
+        not quarantined, because that would help nobody.
         """
         if caller is None or not self.active(now):
             return 0.0
@@ -115,7 +115,7 @@ class Suspicion:
         return conduct.barred_until - now if self.shared(caller, present, now) else 0.0
 
     def shared(self, caller: str, present: Iterable[Wanted], now: float) -> bool:
-        """Whether others use this model, who are not quarantined from it themselves."""
+        """Whether other callers use this model that are not quarantined from it."""
         return any(request.caller not in (caller, None) for request in present) or any(
             conduct.ended_at > now - SUSPICION and conduct.barred_until <= now
             for other, conduct in self._callers.items()
@@ -123,17 +123,17 @@ class Suspicion:
         )
 
     def may_retry(self, age: int) -> bool | None:
-        """Whether a request may be tried again; None where no engine crashed under it."""
+        """Whether a request may be retried; None if no engine crashed during it."""
         return self._deaths.get(age)
 
     # --- engines ---------------------------------------------------------------------
 
     def started(self, now: float) -> None:
-        """A new engine is ready: the callers of the former one did nothing to it."""
+        """Note that a new engine is ready. Earlier requests can't have harmed it."""
         self._proof = self._trial_began = now
 
     def trial_ended(self, now: float) -> None:
-        """The engine is known to work, after a trial."""
+        """Note that the engine still works after a trial."""
         self._proof = self._trial_began = now
 
     def judge(
@@ -143,7 +143,7 @@ class Suspicion:
         on_trial: str | None,
         now: float,
     ) -> Verdict:
-        """Take in a crash. `on_trial`: the caller whose trial is being ended by a probe."""
+        """Judge a crash. `on_trial`: the caller whose trial a probe is about to end."""
         suspects = self._suspects(in_flight, on_trial, now)
         author = suspects[0] if len(suspects) == 1 else None
         shared = author is None or self.shared(author, (*in_flight, *waiting), now)
@@ -164,16 +164,16 @@ class Suspicion:
         return verdict
 
     def crashes(self, caller: str) -> int:
-        """Those that the caller is the author or a suspect of, as far as they count."""
+        """The crashes that count against this caller, as author or suspect."""
         return self._callers[caller].crashes
 
     def _suspects(
         self, in_flight: Iterable[Wanted], on_trial: str | None, now: float
     ) -> tuple[str, ...]:
-        """Callers with a request in flight, or with one that ended too short a time ago.
+        """The callers that have a request in flight, or had one that ended recently.
 
-        One that ended without an answer counts until the engine has answered another: a
-        caller that hangs an engine and hangs up is gone when that is noticed.
+        A request that ended without an answer counts until the engine has answered another one:
+        a caller that hangs an engine and disconnects is gone when the hang is noticed.
         """
         callers = {request.caller for request in in_flight} | {on_trial}
         since = max(now - RECENT, self._trial_began)
@@ -184,7 +184,7 @@ class Suspicion:
         return tuple(sorted(caller for caller in callers if caller is not None))
 
     def _open(self, now: float, *, certain: bool) -> None:
-        """Put the model under suspicion, or go on with it."""
+        """Put the model under suspicion, or prolong the suspicion."""
         if not self.active(now):
             self._crashes, self.watch = 0, FIRST_WATCH
             for conduct in self._callers.values():
@@ -196,10 +196,11 @@ class Suspicion:
         self.until = max(self.until, now + lasts)
 
     def _note_death(self, request: Wanted, verdict: Verdict) -> None:
-        """Decide whether a request whose engine has crashed may be tried again, unseen.
+        """Decide whether a request whose engine crashed may be retried without an error.
 
-        Once, and not where it is the likely cause and others would pay for it: a caller
-        that shares the engine must be as well known to it as any other in flight.
+        It may be retried once, unless it is the likely cause and others would suffer: on a
+        shared engine, its caller must have had at least half as many answers as any other
+        suspect.
         """
         again = request.age not in self._deaths and (
             request.caller is None
@@ -221,7 +222,7 @@ class Suspicion:
         return conduct
 
     def _forget_some(self) -> None:
-        """Forget who has not used the model for longest: innocent callers before others."""
+        """Forget the callers that used the model longest ago, innocent ones first."""
         for innocent in (True, False):
             for caller in [*self._callers][:-1]:
                 if len(self._callers) <= CALLERS_REMEMBERED:

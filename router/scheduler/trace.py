@@ -1,9 +1,9 @@
-"""The pool's events on record, to be replayed: an incident becomes a test.
+"""A journal of the pool's events that can be replayed, to turn an incident into a test.
 
-A journal is a text file of JSON lines. Each run of the worker adds its limits, what it knows of
-earlier runs, and then one `[time, event]` a line. The scheduler is deterministic, so the same
-events lead to the same decisions. No secret is in a journal: of the digests of tokens and
-callers, which are keyed, it shows the first characters.
+A journal is a text file of JSON lines. Each run of the worker adds its limits, its knowledge of
+earlier runs, and then one `[time, event]` per line. The scheduler is deterministic, so the same
+events lead to the same decisions. A journal contains no secret: it has only the first
+characters of the keyed digests of tokens and callers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _EARLIER = "earlier"
 
 
 class Journal:
-    """Writes each event, before the scheduler handles it. `earlier`: what its history knew."""
+    """Writes each event before the scheduler handles it. `earlier`: the initial history."""
 
     def __init__(self, stream: TextIO, limits: Limits, earlier: Sequence[Fact] = ()) -> None:
         self._stream = stream
@@ -55,7 +55,7 @@ class Journal:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """One event of a replay, and the actions that it led to."""
+    """One event of a replay, and the resulting actions."""
 
     now: float
     event: events.Event
@@ -63,15 +63,15 @@ class Step:
 
 
 def replay(lines: Iterable[str]) -> Iterator[Step]:
-    """Handle a journal's events with a new scheduler. Raises `ValueError` for other text, and
-    for a journal that another version of the router wrote."""
+    """Replay a journal with a new scheduler. Raises `ValueError` for invalid text, and for a
+    journal of another version of the router."""
     scheduler: Scheduler | None = None
     history = History()
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
         except ValueError:
-            # A worker that was killed leaves half of its last line.
+            # A worker that was killed may leave an incomplete last line.
             raise ValueError(f"line {number} is not a whole line of JSON") from None
         try:
             made = _read(row)
@@ -137,10 +137,10 @@ def _is_built(kind: typing.Any) -> bool:  # noqa: ANN401  any of the fields' typ
 
 
 def _fields(kind: type) -> Sequence[str] | None:
-    """The fields of a class of values; None: it is no such class."""
+    """The names of the fields of a value class; None for any other class."""
     if dataclasses.is_dataclass(kind):
         return [field.name for field in dataclasses.fields(kind) if field.init]
-    named: Sequence[str] | None = getattr(kind, "_fields", None)  # of a tuple
+    named: Sequence[str] | None = getattr(kind, "_fields", None)  # of a NamedTuple
     return named
 
 

@@ -1,7 +1,4 @@
-"""What a slot remembers for the operator alone: its last start, and its last failure.
-
-No decision depends on it.
-"""
+"""A slot's last start and last failure, for the operator. No decision depends on them."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from router.scheduler.history import Stage
 
 
 class FailureKind(StrEnum):
-    """What failed."""
+    """The operation that failed."""
 
     DOWNLOAD = "download"
     START = "start"
@@ -30,10 +27,10 @@ class LastFailure:
 
 @dataclass(frozen=True, slots=True)
 class LastStart:
-    """The latest start that succeeded, or the latest waking.
+    """The latest successful start or wake-up.
 
-    `seconds`: for which requests waited for it. `stages`: what took time, with seconds each; a
-    process that was prestarted reached its gate before anybody had to wait.
+    `seconds`: how long requests waited for it. `stages`: each timed stage with its seconds. A
+    prestarted process may have reached its gate before any request waited.
     """
 
     at: float
@@ -43,26 +40,26 @@ class LastStart:
 
 @dataclass(slots=True)
 class Track:
-    """Of one slot. Times are in seconds, by the pool's clock."""
+    """The record of one slot. Times are in seconds, by the pool's clock."""
 
     starts: int = 0  # since the model was first wanted
     last_start: LastStart | None = None
     last_failure: LastFailure | None = None
-    prestart: float | None = None  # what this start's process took to its gate; None: no wait
+    prestart: float | None = None  # seconds to its gate; None: it did not wait there
 
     def begin(self, prestart: float | None) -> None:
-        """A start begins, of a process that took `prestart` seconds to its gate."""
+        """A start begins. `prestart`: the seconds that its process took to its gate."""
         self.starts, self.prestart = self.starts + 1, prestart
 
     def up(self, stage: Stage, seconds: float, waited: float, now: float) -> None:
-        """The engine is ready. `stage` took `seconds`; requests waited for `waited`."""
+        """The engine is ready. `stage` took `seconds`; requests waited `waited` seconds."""
         ahead = stage is Stage.FROM_GATE and self.prestart is not None
         before = ((Stage.PRESTART, self.prestart or 0.0),) if ahead else ()
         self.last_start = LastStart(now, waited, (*before, (stage, seconds)))
 
     @property
     def has_failed(self) -> bool:
-        """Whether no start has followed its last failure."""
+        """Whether no successful start has followed its last failure."""
         last, start = self.last_failure, self.last_start
         return last is not None and (start is None or start.at <= last.at)
 

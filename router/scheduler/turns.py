@@ -1,7 +1,7 @@
-"""Whose turn it is to get a free place of an engine, while several callers wait for it.
+"""Decides which waiting caller gets the next free place of an engine.
 
-Nothing here looks at every caller that waits: there may be tens of thousands, and a place
-becomes free with each answer.
+Nothing here scans all waiting callers: there may be tens of thousands, and each answer frees a
+place.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from heapq import heapify, heappop, heappush, heapreplace
 from router.scheduler.events import Wanted
 from router.scheduler.waiting import Caller, Line
 
-_SPARE = 64  # entries out of date, beyond one for each caller that waits
-_RECENT = 256  # turns that are remembered of callers that wait no more
+_SPARE = 64  # outdated entries, in addition to one per waiting caller
+_RECENT = 256  # how many turns of callers that no longer wait are remembered
 
-# Requests in flight, number of the last turn, age and number of the oldest request; the caller.
+# Requests in flight, number of the last turn, age and number of the oldest request, caller.
 _Place = tuple[int, int, int, int, Caller]
 
 
 class TurnOrder:
-    """The order in which the requests of a line get the places of their engine.
+    """The order in which waiting requests get the places of their engine.
 
-    The next is the oldest request of the caller with the fewest requests in flight there; of
-    several such callers, of the one that had no turn for longest; of those that had none since
-    requests began to wait, or only long ago, the one whose request is older. Without the turns,
-    callers with as many requests in flight would be told apart by age alone: a caller with a
-    long backlog would have every turn of an engine with one place.
+    The next request is the oldest one of the caller with the fewest requests in flight. If
+    there are several such callers, it is the one whose last turn is longest ago. If they had no
+    turn since requests began to wait, or only long ago, the older request is next. Without the
+    turns, age alone would decide among callers with equally many requests in flight, and a
+    caller with a long backlog would get every turn of an engine with one place.
 
-    It is told of what may bring a caller forward; what puts one back is found out when it is
-    its turn. `leases`: what is in flight, by waiter.
+    It must be notified of changes that move a caller forward. It notices changes that move one
+    back when that caller's turn comes. `leases`: the requests in flight, by waiter.
     """
 
     __slots__ = ("_heap", "_held", "_known", "_last", "_leases", "_line", "_turns")
@@ -42,47 +42,50 @@ class TurnOrder:
         self._line, self._leases = line, leases
         self._last = {} if last is None else last
         self._turns = 0
-        # Where it is not known, the order is made when it is asked for.
+        # If False, the order is computed when it is needed.
         self._known = False
         self._held: Counter[Caller] = Counter()  # requests in flight
-        self._heap: list[_Place] = []  # at least one entry for each caller that waits
+        self._heap: list[_Place] = []  # at least one entry per waiting caller
 
     def begin(self, latest: Caller) -> None:
-        """Requests begin to wait. `latest`: the caller that got a place before that."""
+        """Requests begin to wait. `latest`: the caller that got a place most recently."""
         self.forget()
         self._last.clear()
         self._turns += 1
         self._last[latest] = self._turns
 
     def forget(self) -> None:
-        """Engine or order have changed without a word to this."""
+        """Drop the computed order: the engine or the line has changed without notice."""
         self._known = False
         self._heap.clear()
         self._held.clear()
 
     def comes(self, request: Wanted) -> None:
-        """A request is in the line."""
+        """Note a new request in the line."""
         if self._known and self._line.oldest_of(request.caller) is request:
             self._push(request.caller)
 
     def ended(self, caller: Caller) -> None:
-        """A request of this caller is in flight no more."""
+        """Note that a request of this caller is no longer in flight."""
         if self._known:
             self._held[caller] -= 1
             self._push(caller)
 
     def took(self, caller: Caller) -> None:
-        """The request whose turn it was has left the line, and is in flight."""
+        """Note that the request whose turn it was has left the line and is in flight."""
         self._turns += 1
         self._last[caller] = self._turns
         self._held[caller] += 1
         if len(self._last) > 2 * (len(self._line.callers) + _RECENT):
-            # Some queues never get empty, and each request of theirs may have a new caller.
+            # Some queues never get empty, and each request may come from a new caller.
             self.forget()
 
     def next(self, most: int | None) -> Wanted | None:
-        """The request whose turn it is. `most`: requests that one caller may have in flight;
-        None: as many as there are places. If even the next has as many, so have all others."""
+        """Return the request whose turn it is, or None.
+
+        `most`: how many requests one caller may have in flight; None: as many as there are
+        places. If the next caller already has that many, so do all others.
+        """
         if not self._known:
             self._make()
         heap = self._heap
@@ -94,14 +97,14 @@ class TurnOrder:
                 if most is not None and held >= most:
                     return None
                 return self._line[waiter]
-            if place is None or place < entry:  # it waits no more, or has another entry
+            if place is None or place < entry:  # it no longer waits, or has a better entry
                 heappop(heap)
             else:
                 heapreplace(heap, place)
         return None
 
     def differs(self) -> bool:
-        """Whether it is another request's turn than in an order that is made anew."""
+        """Whether a newly computed order would choose another request."""
         fresh = TurnOrder(self._line, self._leases, self._last)
         return self.next(None) is not fresh.next(None)
 

@@ -1,6 +1,6 @@
-"""All events but requests: what came of an action, what the operator says, and time.
+"""Handles all events except requests: reports of actions, the operator's commands, and timers.
 
-They change slots. What follows for other models is up to the plan.
+They change slots. The plan decides about the consequences for other models.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from router.scheduler.quotas import Quotas
 
 
 class Updates:
-    """The part of a pass that takes in what is no request."""
+    """The part of a pass that handles all events except requests."""
 
     def __init__(self, lives: Lives, quotas: Quotas, forecasts: Forecasts) -> None:
         self._lives, self._quotas, self._forecasts = lives, quotas, forecasts
 
     def take_in(self, event: events.Event, now: float) -> list[actions.Action]:
-        """Change the slots that it concerns, and say what to do."""
+        """Change the affected slots and return the actions."""
         lives = self._lives
         match event:
             case events.Tick():
@@ -46,7 +46,7 @@ class Updates:
     def _tick(self, now: float) -> list[actions.Action]:
         lives = self._lives
         due = lives.roster.due(now)
-        # While they are known: what is done for one changes them for others.
+        # Compute all forecasts first: handling one slot changes those of others.
         waits = {
             slot.key: self._forecasts.of(slot, lives.view(now), NO_DOWNLOAD)
             for slot in due
@@ -57,8 +57,8 @@ class Updates:
         ]
 
     def _part(self, now: float) -> list[actions.Action]:
-        """Have engines leave that may no longer be loaded together: first idle ones, and those
-        that are the least loss. What is in flight ends, what waits gets the next start."""
+        """Unload engines that may no longer be loaded together, idle and least valuable ones
+        first. Requests in flight finish, and waiting requests get the next start."""
         lives = self._lives
         if lives.shutting_down:
             return []
@@ -75,7 +75,7 @@ class Updates:
         ]
 
     def _advance_all(self, event: events.Event, now: float) -> list[actions.Action]:
-        """Take in an event that may concern every model."""
+        """Handle an event that may concern every model."""
         lives = self._lives
         slots = tuple(lives.slots.values())
         match event:
@@ -106,7 +106,7 @@ class Updates:
                     if (slot.key.repo_id, slot.key.commit) == (repo_id, commit)
                     for done in lives.change(slot).forget_snapshot(now)
                 ]
-        return []  # `Measured` is for the plan of this pass
+        return []  # the plan of this pass uses `Measured`
 
     def _reported(self, event: events.Report, now: float) -> list[actions.Action]:
         lives = self._lives
@@ -127,7 +127,7 @@ class Updates:
         return done
 
     def _write_off(self, missing: Mapping[int, int], now: float) -> list[actions.Action]:
-        """Do without memory of these devices that did not come back."""
+        """Stop using device memory that was not freed."""
         lives = self._lives
         alarms: list[actions.Action] = []
         before = lives.lost.copy()
@@ -145,7 +145,7 @@ class Updates:
 
 
 def _operate(slot: EngineLife, event: events.Event, now: float) -> list[actions.Action]:
-    """Do what the operator says."""
+    """Carry out the operator's command."""
     slot.note(event, now)
     match event:
         case events.Unload():

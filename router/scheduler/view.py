@@ -1,7 +1,6 @@
-"""What a plan is made from: the models that wait, the engines, and the room for them.
+"""The input of a plan: the waiting models, the engines, and their room.
 
-A view changes nothing, and holds for one pass. What is dear to compute is computed when it is
-asked for.
+A view changes nothing and is valid for one pass. Expensive values are computed on demand.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from router.scheduler.worth import worth
 
 @dataclass(frozen=True)
 class View:
-    """What a plan is made from.
+    """The input of a plan.
 
-    `written_off`: bytes of the budget that are lost, by device. `free`: bytes of each device,
-    measured in this pass; None where they were not measured.
+    `written_off`: lost bytes of the budget, by device. `free`: bytes of each device, measured
+    in this pass; None if they were not measured.
     """
 
     roster: Roster
@@ -55,7 +54,7 @@ class View:
 
     @cached_property
     def whole(self) -> Room:
-        """All that engines may hold."""
+        """All room that engines may use."""
         memory = [self.limits.budget] * self.limits.devices
         for device, lost in enumerate(self.written_off):
             memory[device] -= lost
@@ -63,14 +62,14 @@ class View:
 
     @cached_property
     def room(self) -> Room:
-        """What pinned engines leave to all others together."""
+        """The room that pinned engines leave to all others."""
         left = self.whole.copy()
         left.hold(self.roster.pinned.values())
         return left
 
     @property
     def available(self) -> Room:
-        """What no engine and no process at its gate holds; less than nothing, where an engine
+        """The room that no engine and no prestarted process holds. It is negative if an engine
         has taken more than its claim."""
         left, roster = self.whole.copy(), self.roster
         for device, size in enumerate(roster.held):
@@ -87,7 +86,7 @@ class View:
         return {}
 
     def places(self, slot: Slot) -> tuple[Devices, ...]:
-        """The devices that its engine may have: one choice, where it is up or asleep."""
+        """The possible placements of its engine: only one if it is up or asleep."""
         if slot.state.claims:
             return (slot.devices,)
         span, base = slot.place
@@ -97,7 +96,7 @@ class View:
         return found
 
     def unfit(self, slot: Slot) -> RouterError | None:
-        """Why an engine of this size can't start, however long it waits; None where it can."""
+        """Why an engine of this size can never start; None if it can."""
         claim, budget, places = slot.claim, self.limits.budget, self.places(slot)
         if claim > budget or not places:
             return rejections.too_large(claim, slot.span, budget, self.limits.devices)
@@ -109,7 +108,7 @@ class View:
         return rejections.no_room() if bar is None else rejections.no_company(bar)
 
     def contends(self, slot: Slot, engine: Slot) -> bool:
-        """Whether an engine that is up stands in the way of one that waits."""
+        """Whether an engine that is up blocks a model that waits."""
         most = self.limits.max_loaded
         if most is not None and self.roster.loaded >= most:
             return True
@@ -118,11 +117,11 @@ class View:
         return any(not set(one).isdisjoint(engine.devices) for one in self.places(slot))
 
     def turn(self, slot: Slot) -> tuple[float, int]:
-        """Models of callers that have had their share of starts come last; then by age."""
+        """The sort key of a model's turn: start seconds over the allowance, then age."""
         return self.starts.overdraft(slot.queue.callers, self.now), slot.age
 
     def in_turn(self) -> Iterator[Slot]:
-        """The models that may start now, in the order in which they do."""
+        """The models that may start now, in the order of their turns."""
         late: list[Slot] = []
         over = self.starts.over_allowance(self.now)
         for slot in self.roster.line:
@@ -136,7 +135,7 @@ class View:
         yield from late
 
     def by_loss(self, slots: Iterable[Slot]) -> Iterator[Slot]:
-        """Engines in the order in which they make room. Mostly the first few are enough."""
+        """Yield engines in eviction order, lazily: usually the first few are enough."""
         pace, eviction = self.pace, self.limits.eviction
         ranks: defaultdict[tuple[bool, int], list[Slot]] = defaultdict(list)
         for slot in slots:

@@ -1,8 +1,8 @@
-"""Waiting requests: one line for each engine, and the queue places that all lines share.
+"""Waiting requests: one line per engine, and the queue places that all lines share.
 
-Both are kept by caller, so that no decision looks at every waiting request: there may be
-tens of thousands. What leaves at its front is an `OrderedDict`: to find the first of a `dict`,
-Python goes over the places of all that have left.
+Both are indexed by caller, so that no decision scans all waiting requests: there may be tens of
+thousands. They use `OrderedDict` where requests leave at the front: to find the first entry of
+a `dict`, Python skips over all deleted entries.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class QueuePlaces:
         self._most = 0
 
     def of(self, caller: Caller) -> int:
-        """How many requests of one caller wait."""
+        """The number of waiting requests of one caller."""
         return len(self._waiting.get(caller, ()))
 
     def add(self, request: Wanted) -> None:
@@ -50,7 +50,7 @@ class QueuePlaces:
 
     def _rank(self, caller: Caller, before: int, after: int) -> None:
         if caller is None:
-            return  # the operator's own requests give no place up
+            return  # the operator's requests never give up their places
         if before:
             rank = self._ranks[before]
             del rank[caller]
@@ -59,13 +59,13 @@ class QueuePlaces:
         if after:
             self._ranks.setdefault(after, OrderedDict())[caller] = None
         if after > self._most or self._most not in self._ranks:
-            self._most = after  # it changes by one at a time
+            self._most = after  # the number changes by one at a time
 
     def given_up_for(self, caller: Caller) -> Wanted | None:
-        """The request that makes room for one of `caller` where all places are taken: the
-        newest of the caller with the most. None where `caller` would have as many.
+        """The request that gives up its place for one of `caller` when all places are taken:
+        the newest of the caller with the most. None if `caller` would then have as many.
 
-        A request that is tried again keeps its place.
+        A retried request keeps its place.
         """
         if self._most < self.of(caller) + 2:
             return None
@@ -75,10 +75,10 @@ class QueuePlaces:
 
 
 class Line(OrderedDict[int, Wanted]):
-    """The requests that wait for one engine, by waiter, the oldest first.
+    """The requests that wait for one engine, by waiter, oldest first.
 
-    A mapping itself, because each request of a loaded model asks whether it is empty. It
-    changes by assignment and `del` alone.
+    It is a mapping itself, because each request to a loaded model tests whether it is empty.
+    Change it only by assignment and `del`.
     """
 
     __slots__ = ("_by_caller", "_deadlines", "_places")
@@ -113,18 +113,18 @@ class Line(OrderedDict[int, Wanted]):
 
     @property
     def next_deadline(self) -> float:
-        """When the next of these requests stops waiting; `inf`: none waits."""
+        """When the next of these requests stops waiting; `inf` if none waits."""
         while self._deadlines and self._deadlines[0][1] not in self:
             heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else inf
 
     def overdue(self, now: float) -> list[int]:
-        """The requests whose deadline has come, the oldest first."""
+        """The requests whose deadline has passed, oldest first."""
         heap, found, look = self._deadlines, set[int](), [0]
         while look:
             at = look.pop()
             if at >= len(heap) or heap[at][0] > now:
-                continue  # and so are all below it in the heap
+                continue  # so are all entries below it in the heap
             look += (2 * at + 1, 2 * at + 2)
             waiter = heap[at][1]
             if waiter in self and self[waiter].deadline <= now:
@@ -136,11 +136,11 @@ class Line(OrderedDict[int, Wanted]):
         return self._by_caller.keys()
 
     def by_caller(self) -> Counter[Caller]:
-        """How many requests of each caller wait."""
+        """The number of waiting requests of each caller."""
         return Counter({caller: len(own) for caller, own in self._by_caller.items()})
 
     def given_up_for(self, caller: Caller) -> Wanted | None:
-        """As `QueuePlaces.given_up_for`, where this line has no more places."""
+        """Like `QueuePlaces.given_up_for`, for when this line is full."""
         others = {one: own for one, own in self._by_caller.items() if one is not None}
         greediest = max(others.values(), key=len, default=OrderedDict[int, Wanted]())
         if len(greediest) < len(self._by_caller.get(caller, ())) + 2:
@@ -153,13 +153,13 @@ class Line(OrderedDict[int, Wanted]):
 
 
 def _insert(line: OrderedDict[int, Wanted], request: Wanted) -> None:
-    """Add a request at the place of its age: the last, unless it had a place before.
+    """Insert a request by its age: at the end, unless it is a retry.
 
-    It is `OrderedDict`'s own assignment: that of `Line` calls this.
+    This calls `OrderedDict.__setitem__`, because `Line.__setitem__` calls this function.
     """
     late = bool(line) and request.age < next(reversed(line.values())).age
     OrderedDict.__setitem__(line, request.waiter, request)
-    if late:  # few are older than one that is tried again
+    if late:  # few requests are older than a retried one
         older = takewhile(lambda one: one.age <= request.age, line.values())
         for waiter in reversed([*(one.waiter for one in older), request.waiter]):
             line.move_to_end(waiter, last=False)

@@ -1,8 +1,9 @@
-"""Which engine is the least loss.
+"""Computes which engine is the least loss.
 
-An engine is worth the time that its return will cost, divided by the time until it is wanted
-back, for each byte that it holds. That is the cost per second of not having it. Compare the
-GreedyDual-Size-Frequency rule of caches (Cherkasova, 1998), which ages by a counter instead.
+The worth of an engine is the time that its return takes, divided by the expected time until it
+is needed again and by the bytes that it holds. That is the cost per second of not having it.
+Compare the GreedyDual-Size-Frequency rule of caches (Cherkasova, 1998), which uses a counter
+for aging instead.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from router.scheduler.state import Slot
 
 
 def worth(slot: Slot, pace: Pace, eviction: Eviction) -> float:
-    """The higher, the later this engine makes room."""
+    """The higher, the later this engine is evicted."""
     if eviction is Eviction.LRU:
         return slot.last_used
     return (
@@ -22,8 +23,8 @@ def worth(slot: Slot, pace: Pace, eviction: Eviction) -> float:
 
 
 def worth_asleep(slot: Slot, pace: Pace, eviction: Eviction) -> float:
-    """The higher, the longer its weights stay in the host's memory: what a start costs, for
-    each byte there."""
+    """The higher, the longer its weights stay in host memory. Uses the cost of a start per byte
+    of host memory."""
     if eviction is Eviction.LRU:
         return slot.last_used
     return pace.starts_in(slot) / _interval(slot, pace) / max(slot.weights, 1)
