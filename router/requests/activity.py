@@ -1,4 +1,4 @@
-"""The requests in progress, and the last ones that have ended."""
+"""The requests in progress, and the most recent finished ones."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from itertools import islice
 from router.feed import Feed, Follower
 from router.requests.record import Record
 
-KEPT = 1000  # records of requests that have ended
+KEPT = 1000  # records of finished requests
 
 
 class Activity:
-    """Followers hear of each record when its request begins, and again when it has ended."""
+    """Tracks request records. Followers get each one at its beginning and at its end."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._running: dict[Record, None] = {}
         self._ended: deque[Record] = deque(maxlen=kept)
         self._feed: Feed[Record] = Feed()
-        self.total = 0  # of all requests that have ended
+        self.total = 0  # number of all finished requests
 
     def begin(self, record: Record) -> None:
         self._running[record] = None
@@ -35,21 +35,21 @@ class Activity:
             self._feed.send(record)
 
     def drop(self, record: Record) -> None:
-        """Say nothing of a request: it is none for a model."""
+        """Remove a record without reporting it, because its request is not for a model."""
         self._running.pop(record, None)
 
     @property
     def running(self) -> Sequence[Record]:
-        """The requests in progress, the oldest first."""
+        """The requests in progress, oldest first."""
         return tuple(self._running)
 
     @property
     def ended(self) -> Sequence[Record]:
-        """The last requests that have ended, the latest first."""
+        """The most recent finished requests, latest first."""
         return tuple(reversed(self._ended))
 
     def latest(self, number: int) -> Sequence[Record]:
-        """So many of `ended`, the latest first."""
+        """The first `number` of `ended`."""
         return tuple(islice(reversed(self._ended), number))
 
     def follow(self) -> AbstractContextManager[Follower[Record]]:

@@ -1,4 +1,4 @@
-"""Counts an answer on its way to its caller, and finds at its end how many tokens it took."""
+"""Measures an answer while it is sent, and finds its token counts at the end."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from router.requests.usage import (
 
 
 class Events(Protocol):
-    """`count`: of the events that were passed on; `tail`: the end of them. `each` is called
-    with those that are passed on next."""
+    """A stream of events. `count`: events sent so far; `tail`: the last of them. `each`, if
+    set, is called with the next events."""
 
     each: Callable[[bytes], None] | None
 
@@ -32,9 +32,10 @@ class Events(Protocol):
 
 
 class AnswerCount:
-    """Of one answer. Where its last bytes tell the tokens, nothing is parsed before its end.
+    """Counts one answer. If its last bytes contain the token counts, it parses nothing until
+    the end.
 
-    `data`: its first bytes. `events`: a stream goes through this, which counts.
+    `data`: the first bytes of the answer. `events`: the stream that sends its events.
     """
 
     __slots__ = (
@@ -53,8 +54,8 @@ class AnswerCount:
     def __init__(self, route: str, data: bytes, events: Events | None, *, stream: bool) -> None:
         self._stream, self._passed = stream, events
         self._bytes = self._events = 0
-        self._results: StreamedResults | None = None  # of a stream
-        # Where the end of the answer does not tell the tokens.
+        self._results: StreamedResults | None = None  # for a stream of several results
+        # Used if the token counts are not at the end of the answer.
         self._told: TokenSums | FirstUsage | None = None
         if events is not None and route == NATIVE:
             self._results = StreamedResults()
@@ -64,13 +65,13 @@ class AnswerCount:
                 self._told = TokenSums()
             elif route == REPEATS_ITS_REQUEST:
                 self._told = FirstUsage()
-        # The beginning, and the last pieces: these tell the tokens.
+        # The token counts are in the beginning or the last pieces.
         self._head = data if len(data) <= TAIL else data[:TAIL]
         self._before = self._last = self._now = b""
         self.saw(data)
 
     def saw(self, data: bytes) -> None:
-        """More of the answer."""
+        """Note more bytes of the answer."""
         self._before, self._last = self._last, self._now
         self._now = data if len(data) <= TAIL else data[-TAIL:]
         self._bytes += len(data)
@@ -80,7 +81,7 @@ class AnswerCount:
             self._told.add(data)
 
     def tokens(self) -> Tokens:
-        """What the engine has told, once the answer has ended."""
+        """The token counts of the engine, after the answer has ended."""
         if self._told is not None:
             return self._told.tokens
         if self._results is not None and (summed := self._results.tokens) != Tokens():
@@ -90,13 +91,13 @@ class AnswerCount:
             tail = read(self._passed.tail)
         else:
             tail = read(self._before + self._last + self._now)
-        if tail.prompt is None:  # Anthropic's streams begin with it
+        if tail.prompt is None:  # Anthropic's streams have it at the beginning
             return Tokens(read(self._head).prompt, tail.completion)
         return tail
 
     @property
     def guess(self) -> int:
-        """An event of a stream is a token, and four bytes of another answer are one."""
+        """Estimated completion tokens: one per event of a stream, else one per four bytes."""
         if not self._stream:
             return self._bytes // 4
         return (self._passed.count if self._passed is not None else 0) or self._events

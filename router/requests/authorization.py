@@ -1,4 +1,4 @@
-"""What a request may have: the model and its engine, and its part of the prefix cache."""
+"""Authorizes a request: determines its model, its engine, and its prefix cache namespace."""
 
 from __future__ import annotations
 
@@ -16,59 +16,65 @@ from router.requests.fitting import check_fits, check_served
 from router.requests.record import Record
 from router.secrets import Token
 
-_MOST_SPECS = 1024  # that are remembered; each is made anew in some microseconds
+_MOST_SPECS = 1024  # each is recreated in a few microseconds
 
 
 class Authorized(NamedTuple):
-    """What the caller may have. The request counts against the limits of `caller`."""
+    """What the caller may use. The request counts against the limits of `caller`."""
 
     spec: EngineSpec
     admitted: Admitted
-    salt: Salt  # names the caller's part of the prefix cache
+    salt: Salt  # the caller's namespace in the prefix cache
     caller: str
 
 
 class Sender(NamedTuple):
-    """Whose request it is: `key` names the caller's API key, `token` is the caller's own."""
+    """Identifies the caller by its API key (`key`), and holds its own Hub token (`token`)."""
 
     key: str
     token: Token | None
 
 
 class Authorizer:
-    """`flags` go to every engine. `salt` is a secret of this process, from which each caller's
-    prefix cache gets a name of its own."""
+    """Authorizes requests.
+
+    `flags` go to every engine. `salt` is a secret of this process; each caller's prefix cache
+    namespace is derived from it.
+    """
 
     def __init__(
         self, settings: Settings, admission: Admission, flags: tuple[str, ...], salt: bytes
     ) -> None:
         self._settings, self._admission = settings, admission
         self._flags, self._salt = flags, salt
-        # By the identity of the model, which lives as long as its entry.
+        # Keyed by the identity of the model, which lives as long as its entry.
         self._specs: dict[int, tuple[ResolvedModel, OperatorModel | None, EngineSpec]] = {}
 
     @staticmethod
     def sender(key: str, hf_token: str | None, call: Call) -> Sender:
-        """`hf_token`: the transport's. Raises `InvalidHfToken`."""
+        """`hf_token` comes from the transport. Raises `InvalidHfToken`."""
         return Sender(key, caller_token(hf_token, call.hf_token))
 
     def recall(self, call: Call, sender: Sender, record: Record) -> Authorized | None:
-        """As `ask`, where the caller was admitted lately, and without waiting; else None."""
+        """Like `ask`, but without waiting: None unless the caller was admitted recently."""
         admitted = self._admission.recall(call.model, sender.token, sender.key)
         return None if admitted is None else self._authorize(admitted, call, sender, record)
 
     async def ask(self, call: Call, sender: Sender, record: Record) -> Authorized:
-        """Nothing has been started, queued or said of the model before this ends. `record`
-        hears which model it is, and who may use it."""
+        """Authorize a request. Raises `RouterError`.
+
+        Nothing is started, queued or revealed about the model before this returns. It writes
+        the model and the caller to `record`.
+        """
         admitted = await self._admission.admit(call.model, sender.token, sender.key)
         return self._authorize(admitted, call, sender, record)
 
     async def renew(self, authorized: Authorized, sender: Sender) -> None:
-        """Check again, for a request that has waited. Raises where its rights have ended."""
+        """Check again after a wait. Raises `RouterError` if the request lost its rights."""
         await self._admission.renew(authorized.admitted, sender.token, sender.key)
 
     def spec(self, admitted: Admitted) -> EngineSpec:
-        """The same object for the same model, as long as the admission remembers that."""
+        """The engine spec: the same object for a model while the admission caches it."""
         known = self._specs.get(id(admitted.model))
         if known is not None and known[0] is admitted.model and known[1] is admitted.operator:
             return known[2]
@@ -93,10 +99,10 @@ class Authorizer:
         return Authorized(spec, admitted, self._salt_of(sender, call.cache_salt), caller)
 
     def _salt_of(self, sender: Sender, own: Salt) -> Salt:
-        """A name for this caller's part of the prefix cache, which tells nothing of the caller.
+        """A prefix cache namespace for this caller that reveals nothing about the caller.
 
-        `own` is the caller's own salt: it divides that part further, so that a service
-        with one key can keep its users apart.
+        `own` is the caller's own salt. It divides the namespace further, so that a service with
+        one key can separate its users.
         """
         if isinstance(own, list):
             return [str(self._salt_of(sender, one)) for one in own]

@@ -1,14 +1,13 @@
-"""Which values the fields of a body may have: one table for each route.
+"""The allowed values of each field of a body: one table per route.
 
-A value out of range does not only fail: many kill or hang SGLang 0.5.23, for everybody. It
-looks at a token id beyond the vocabulary, at more of the likeliest tokens than there are, or
-at a number that is infinite as a float32, only where it computes with it. So every field from
-which SGLang reads a number or a list has a rule here. A test reads SGLang's request classes,
-and fails on a field that has neither a rule nor a reason. Other fields pass, as long as
-they are few and small.
+Many values out of range do more than fail: they kill or hang SGLang 0.5.23 for everybody. For
+example, it checks a token id beyond the vocabulary, a top-k beyond the vocabulary, or a number
+that overflows a float32 only where it computes with it. So every field from which SGLang reads
+a number or a list has a rule here. A test reads SGLang's request classes and fails on a field
+that has neither a rule nor a reason. Other fields pass if they are few and small.
 
-Null is as good as no value. What depends on the model, which is not known
-yet when a body is read, is collected as `Demands` and checked before the request is sent.
+Null counts as absent. Requirements that depend on the model, which is not known yet when a body
+is read, are collected as `Demands` and checked before the request is sent.
 """
 
 from __future__ import annotations
@@ -39,20 +38,20 @@ from router.requests.rules import (
 from router.requests.token_rules import Bias, IdLists, Ids, Prompt, TopTokens
 
 _INT32 = 2**31 - 1
-_MOST_CHOICES = 128  # as at OpenAI
-_MOST_TOP = 128  # of the likeliest tokens at each position; OpenAI tells of 20
-_MOST_IDS = 4096  # in a list that is no prompt
+_MOST_CHOICES = 128  # OpenAI's limit
+_MOST_TOP = 128  # of the top tokens at each position; OpenAI returns up to 20
+_MOST_IDS = 4096  # in a list that is not a prompt
 
 _COUNT = Whole(0, _INT32)
 _SEED = Whole(-(2**63), 2**63 - 1)
-_PATCHES = Whole(0, 128)  # an engine tries all ways to cut a picture into so many
+_PATCHES = Whole(0, 128)  # an engine tries all ways to tile an image into that many patches
 _PROMPT = Prompt(MOST_PROMPTS)
 _PROMPT_TEXTS, _PROMPT_IDS = Prompt(MOST_PROMPTS, ids=False), Prompt(MOST_PROMPTS, texts=False)
 _ID_LISTS = IdLists(MOST_PROMPTS, _MOST_IDS)
 _FLAG = Flag()
-_TEMPERATURE = Real(0, 100)  # 1e39 is infinite to the engine
+_TEMPERATURE = Real(0, 100)  # 1e39 overflows to infinity in the engine
 _HIDDEN_STATES = Flag(also=("last",))
-# An engine looks at each value, while nobody else is served.
+# An engine checks each value, and serves nobody else meanwhile.
 _MESSAGES = Both(Objects(16384), Nested(1 << 18))
 _OTHERS, _MOST_FIELDS = Nested(1 << 14), 256
 _TOOLS = Both(Objects(1024), Nested(MOST_VALUES))
@@ -65,7 +64,7 @@ _CHOOSING: Mapping[str, Rule] = {
     "temperature": _TEMPERATURE,
     "top_p": Real(0, 1),
     "min_p": Real(0, 1),
-    "top_k": Whole(-1, 2**30),  # the greatest is SGLang's own word for all
+    "top_k": Whole(-1, 2**30),  # SGLang uses the maximum to mean all tokens
     "frequency_penalty": Real(-2, 2),
     "presence_penalty": Real(-2, 2),
     "repetition_penalty": Real(0.01, 2),  # logits are divided by it
@@ -199,7 +198,7 @@ BOUNDS: Mapping[str, Mapping[str, Rule]] = {
     "/v1/detokenize": {"tokens": IdLists(MOST_PROMPTS, _INT32)},
 }
 
-# Of a picture or video that stands in a message.
+# Fields of an image or video in a message.
 SOURCE: Mapping[str, Rule] = {
     "min_dynamic_patch": _PATCHES,
     "max_dynamic_patch": _PATCHES,
@@ -212,7 +211,7 @@ SOURCE: Mapping[str, Rule] = {
 
 
 def check_fields(path: str, fields: Mapping[str, object]) -> Demands:
-    """Return what the values ask of the model. Raises `InvalidRequest` for a wrong one."""
+    """Return the values' requirements for the model. Raises `InvalidRequest`."""
     rules = BOUNDS[path]
     demands = _demanded(rules, fields)
     _check_others({name: value for name, value in fields.items() if name not in rules})
@@ -223,7 +222,7 @@ def check_fields(path: str, fields: Mapping[str, object]) -> Demands:
 
 
 def _check_others(fields: Mapping[str, object]) -> None:
-    """Bound what no rule is about: fields that SGLang reads as they are, or does not know."""
+    """Limit the fields without a rule. SGLang reads them as they are, or does not know them."""
     if len(fields) > _MOST_FIELDS:
         raise InvalidRequest(f"The body has too many fields: {_MOST_FIELDS} at most.")
     for name, value in fields.items():
@@ -234,7 +233,7 @@ def _check_others(fields: Mapping[str, object]) -> None:
 
 
 def check_source(source: Mapping[str, object]) -> None:
-    """Raises `InvalidRequest` for a picture or video that would be cut into too much."""
+    """Raises `InvalidRequest` for an image or video that would be split into too many parts."""
     _demanded(SOURCE, source)
 
 

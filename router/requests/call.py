@@ -1,4 +1,4 @@
-"""A call: the first and only look at a request's body."""
+"""A call: a request body, parsed and checked exactly once."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from router.requests.rules import Demands
 from router.secrets import Token
 from router.side_process import Body
 
-# orjson reads 1,024 levels and writes 254. What is read here must be written again.
+# orjson reads 1,024 levels but writes only 254. What is read here must be written again.
 _MOST_LEVELS = 250
-# Each costs memory and time: 32 MiB of `[],` take 1 GB and seconds. As many as the numbers of
-# a prompt of a million tokens, or the commas of any text of 32 MiB.
+# Each value costs memory and time: 32 MiB of `[],` take 1 GB and seconds. The limit allows the
+# numbers of a prompt of a million tokens, and the commas of any text of 32 MiB.
 _MOST_VALUES = 1_500_000
-# Of one request: each is hashed, while nobody else is served.
+# Per request. Each salt is hashed, and nobody else is served meanwhile.
 MOST_SALTS = 1024
 LONGEST_SALT = 256  # characters
 LONGEST_MODEL = 1024  # characters; a Hub id with a revision has 322
-# Bytes that orjson reserves for a text at first, and keeps. A stream holds it to its end.
+# Bytes that orjson allocates for a text at first, and keeps. A stream holds them to its end.
 _ROOMY = 4096
 
 Salt = str | list[str] | None
 
 
 class Call(NamedTuple):
-    """A body that was read, freed of what must not reach an engine.
+    """A parsed body, without the fields that must not reach an engine.
 
-    `model`, `hf_token` and `cache_salt` are as written: None where absent or null. `content`
-    is a JSON object that has none of them. `demands` is what the model must have, and `longest`
-    what its context must hold. `repr` shows neither the token nor the content.
+    `model`, `hf_token` and `cache_salt` are as written: None if absent or null. `content` is a
+    JSON object without them. `demands` and `longest` say what the model's vocabulary and
+    context must hold. `repr` shows neither the token nor the content.
     """
 
     route: Route
     model: str | None
-    stream: bool  # the answer is an event stream
+    stream: bool  # the caller wants an event stream
     hf_token: object
     cache_salt: Salt
     content: Body
@@ -55,7 +55,7 @@ class Call(NamedTuple):
         return f"Call({self.route.path!r}, {self.model!r}, stream={self.stream})"
 
     def upstream_body(self, served_name: str, salt: Salt) -> Body:
-        """The JSON for an engine; `salt` keeps prefix caches apart."""
+        """The JSON for an engine. `salt` separates the callers' prefix caches."""
         own: dict[str, object] = {}
         if self.route.has_model:
             own["model"] = served_name
@@ -64,7 +64,7 @@ class Call(NamedTuple):
         return self._with(own)
 
     def onward_body(self) -> Body:
-        """The JSON for another worker: all that it must know, without the token."""
+        """The JSON for another worker: everything that it needs, without the token."""
         own: dict[str, object] = {}
         if self.model is not None:
             own["model"] = self.model
@@ -81,17 +81,17 @@ class Call(NamedTuple):
 
 
 def parse_aside(body: bytes, path: str, media_domains: frozenset[str]) -> tuple[Call, bytes]:
-    """`parse` in a side process, which hands over the content in pieces."""
+    """Run `parse` in a side process, which returns the content in pieces."""
     call = parse(body, ROUTES[path], media_domains)
     assert isinstance(call.content, bytes)  # noqa: S101 - it was just written
     return call._replace(content=b""), call.content
 
 
 def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()) -> Call:
-    """Read a request's JSON. Raises `InvalidRequest`, naming the field that is wrong.
+    """Parse a request's JSON. Raises `InvalidRequest`, naming the wrong field.
 
-    Duplicate keys are resolved here (the last wins) and so never forwarded.
-    `media_domains` are the hosts that media may be fetched from, besides `data:` URLs.
+    Duplicate keys are resolved here (the last one wins), so they are never forwarded.
+    `media_domains`: hosts from which media may be fetched, in addition to `data:` URLs.
     """
     sent = _read_object(body)
     token = _read_token(sent.pop("hf_token", None))
@@ -105,7 +105,7 @@ def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()
     check_media(fields, media_domains)
     if route.dialect is RESPONSES:
         check_reasoning(fields)
-    if stream is not None and route.streams:  # SGLang's /v1/tokenize refuses it with 501
+    if stream is not None and route.streams:  # SGLang's /v1/tokenize refuses `stream` with 501
         fields["stream"] = stream
     content = orjson.dumps(fields)
     if len(content) < _ROOMY:
@@ -115,7 +115,8 @@ def parse(body: bytes, route: Route, media_domains: frozenset[str] = frozenset()
 
 
 def _merged(first: bytes, second: bytes) -> bytes:
-    """One JSON object of two that have no key in common. The second may go on elsewhere."""
+    """Merge two JSON objects without common keys. The second one may be only the beginning of
+    an object."""
     if first == b"{}":
         return second
     if second == b"{}":
@@ -140,7 +141,7 @@ def _read_model(field: object) -> str | None:
 
 
 def _read_salt(content: Mapping[str, object]) -> Salt:
-    """The caller's own name for a prefix cache, or one for each prompt of a batch."""
+    """The caller's own prefix cache namespace, or one for each prompt of a batch."""
     salt = content.get("cache_salt")
     if salt is None or salt == "":
         return None
@@ -167,13 +168,14 @@ def _read_object(body: bytes) -> dict[str, object]:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        # Its `doc` holds the whole body, a token perhaps; `msg` is a fixed phrase.
+        # `doc` of the error holds the whole body, which may contain a token. `msg` is a fixed
+        # phrase.
         raise InvalidRequest(
             f"The body is not valid JSON: {error.msg} (byte {error.pos})."
         ) from None
     if not isinstance(content, dict):
         raise InvalidRequest("The body must be a JSON object.")
-    if len(body) > 2 * _MOST_LEVELS:  # else it can't be too deep
+    if len(body) > 2 * _MOST_LEVELS:  # a shorter body can't be nested too deeply
         try:
             orjson.dumps(content)
         except orjson.JSONEncodeError:
@@ -184,9 +186,9 @@ def _read_object(body: bytes) -> dict[str, object]:
 
 
 def caller_token(header: str | None, field: object) -> Token | None:
-    """The caller's own Hub token: the header's, else the body's `hf_token`, else None.
+    """The caller's own Hub token: from the header, else from the body's `hf_token`, else None.
 
-    Raises `InvalidHfToken` for one that is not a string or not shaped like a token.
+    Raises `InvalidHfToken` if it is not a string or malformed.
     """
     if header:
         return Token(header)

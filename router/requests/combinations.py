@@ -1,4 +1,4 @@
-"""What is wrong with the fields of a body only together."""
+"""Checks combinations of fields that are only wrong together."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 from router.errors import InvalidRequest
 
-MOST_PROMPTS = 4096  # of one request, `n` times each: the engine makes a request of each
+MOST_PROMPTS = 4096  # per request, times `n`: the engine makes a request of each
 _PROMPTS = ("prompt", "text", "input_ids")
 _MOST_TOLD = (
-    500_000  # logprobs of a prompt: SGLang takes some 3 s for these, and does nothing else
+    500_000  # prompt logprobs; SGLang needs 3 s for these and does nothing else meanwhile
 )
 _GRAMMARS = ("regex", "ebnf", "json_schema", "structural_tag")
 
 
-# Without any of these, no others can be wrong together.
+# If none of these is present, no combination can be wrong.
 _COMBINED = frozenset(
     {
         "echo",
@@ -29,7 +29,7 @@ _COMBINED = frozenset(
 
 
 def check_together(fields: Mapping[str, object]) -> None:
-    """Raises `InvalidRequest`."""
+    """Raises `InvalidRequest` for a wrong combination."""
     if _COMBINED.isdisjoint(fields):
         return
     _check_logprobs(fields)
@@ -43,7 +43,7 @@ def check_together(fields: Mapping[str, object]) -> None:
 
 
 def _check_count(choices: object, fields: Mapping[str, object]) -> None:
-    """Each of `n` answers to each prompt is a request of its own to the engine."""
+    """The engine makes a separate request of each of the `n` answers to each prompt."""
     lists = [fields.get(name) for name in _PROMPTS]
     prompts = max(len(one) if isinstance(one, list) else 1 for one in lists)
     if isinstance(choices, int | float) and choices > 1 and choices * prompts > MOST_PROMPTS:
@@ -53,7 +53,7 @@ def _check_count(choices: object, fields: Mapping[str, object]) -> None:
 
 
 def _check_logprobs(fields: Mapping[str, object]) -> None:
-    """Of each token of a prompt, so many others are told, and each is an object to Python."""
+    """Limit prompt logprobs: SGLang creates a Python object per top token and position."""
     name = "logprobs" if fields.get("echo") else "top_logprobs_num"
     asked = fields.get(name) if fields.get("echo") or fields.get("return_logprob") else None
     told = _most(asked) + _longest(fields.get("token_ids_logprob"))
@@ -76,15 +76,15 @@ def _longest(value: object) -> int:
 
 
 def _size(prompt: object) -> int:
-    """Of text, its characters; of tokens, their number; of several, all together."""
+    """Characters of a text, number of token ids, or the sum over several prompts."""
     if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list):
         return sum(len(one) for one in prompt if isinstance(one, str | list))
     return len(prompt) if isinstance(prompt, str | list) else 0
 
 
 def _check_end(options: Mapping[str, object]) -> None:
-    """Where a grammar has ended, only the end is left, which `min_tokens` forbids: the engine
-    chooses of no token at all, and dies."""
+    """Refuse `min_tokens` together with a grammar. When the grammar has ended, only the end
+    token is allowed, and `min_tokens` forbids it: the engine samples from no token and dies."""
     name = "min_tokens" if options.get("min_tokens") else "min_new_tokens"
     if options.get(name) and _has_grammar(options):
         raise InvalidRequest(
@@ -105,7 +105,7 @@ def _has_grammar(options: Mapping[str, object]) -> bool:
 
 
 def must_call(fields: Mapping[str, object]) -> bool:
-    """Whether the answer must have the form of a call of a tool."""
+    """Whether the answer must be a tool call."""
     if "tool_choice" not in fields and "tools" not in fields:
         return False
     choice, tools = fields.get("tool_choice"), fields.get("tools")

@@ -1,4 +1,4 @@
-"""When a request must have its answer."""
+"""The deadlines of a request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from router.errors import DeadlineExceeded
 
 
 class Deadlines(NamedTuple):
-    """Times of the router's clock, in seconds: for the first byte, and for the last."""
+    """The deadlines of the first byte and the last byte, in seconds of the router's clock."""
 
     first_byte: float
     end: float
@@ -26,7 +26,7 @@ class Deadlines(NamedTuple):
 
 @asynccontextmanager
 async def bound(deadline: float, clock: Clock) -> AsyncIterator[None]:
-    """Bound one step in time. Raises `DeadlineExceeded`."""
+    """Limit the time of one step. Raises `DeadlineExceeded`."""
     try:
         async with asyncio.timeout(max(0.0, deadline - clock())):
             yield

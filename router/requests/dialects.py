@@ -1,12 +1,12 @@
-"""How each API tells an error: before an answer's head, and inside a stream.
+"""The error format of each API: before the head of an answer, and inside a stream.
 
 OPENAI      {"error": {"message", "type", "param", "code"}}; in a stream, that envelope as
-an event, then `[DONE]`
-RESPONSES   OpenAI's envelope; in a stream of /v1/responses, an event of the type `error`
-that continues the stream's sequence numbers, and nothing after it
+    an event, then `[DONE]`
+RESPONSES   OpenAI's envelope; in a stream of /v1/responses, a final event of type `error`
+    that continues the stream's sequence numbers
 ANTHROPIC   {"type": "error", "error": {"type", "message"}}; in a stream of /v1/messages,
-the same as an event of the type `error`, and nothing after it
-NATIVE      SGLang's own /generate: OpenAI's envelope, which holds SGLang's `message`
+    the same as a final event of type `error`
+NATIVE      SGLang's own /generate: OpenAI's envelope, which contains SGLang's `message`
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import orjson
 
 from router.errors import RouterError
 
-# Clients of OpenAI and Anthropic repeat a request by themselves: twice, after 408, 409, 429 and
-# any 5xx. They wait for `Retry-After`, but not for more than a minute: some then come at once.
+# The clients of OpenAI and Anthropic retry twice after 408, 409, 429 and any 5xx. They obey
+# `Retry-After` only up to a minute; above that, some retry at once.
 _LONGEST_WAIT = 60.0  # seconds
-# What their own servers send to stop that.
+# The servers of OpenAI and Anthropic send this to stop retries.
 _NO_REPETITION = {"X-Should-Retry": "false"}
 # Headers that a status requires (RFC 9110, 11.6.1 and 15.5.16).
 _REQUIRED = {401: {"WWW-Authenticate": "Bearer"}, 415: {"Accept-Encoding": "identity"}}
@@ -30,10 +30,10 @@ _REQUIRED = {401: {"WWW-Authenticate": "Bearer"}, 415: {"Accept-Encoding": "iden
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a caller is told of a failure.
+    """A failure as the caller sees it.
 
-    * `retry_after`: in seconds, where waiting helps.
-    * `lasting`: a repetition would meet the same failure, or cause it again.
+    * `retry_after`: in seconds, if waiting helps.
+    * `lasting`: a retry would meet the same failure or cause it again.
     """
 
     status: int
@@ -46,8 +46,8 @@ class Problem:
 
     @classmethod
     def of(cls, error: RouterError) -> Problem:
-        """The router has repeated what a repetition can help: a 5xx of its own is lasting,
-        unless it says when to come back."""
+        """The router has already retried what a retry can help. So its own 5xx errors are
+        lasting, unless they say when to come back."""
         return cls(
             error.status,
             error.message,
@@ -60,8 +60,8 @@ class Problem:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What HTTP wants beside the body, and what clients go by that repeat requests by
-        themselves; `Retry-After` in whole seconds."""
+        """The headers that HTTP requires, and those that control automatic retries.
+        `Retry-After` is in whole seconds."""
         headers = {"Content-Type": "application/json", **_REQUIRED.get(self.status, {})}
         if self.retry_after is not None:
             headers["Retry-After"] = str(whole_seconds(self.retry_after))
@@ -72,10 +72,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One API's way to tell a problem.
+    """The error format of one API.
 
-    `body` makes the JSON of an error answer. `events` makes the last events of a stream;
-    its second argument is the sequence number that the next event would have.
+    `body` creates the JSON of an error answer. `events` creates the last events of a stream.
+    Its second argument is the next event's sequence number.
     """
 
     body: Callable[[Problem], bytes]

@@ -1,4 +1,4 @@
-"""One request on its way to an engine: authorized, leased, sent, read, and undone."""
+"""One request to an engine: authorize it, lease an engine, send, read, and clean up."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ from router.requests.record import Record
 from router.requests.request import Progress, Report
 from router.scheduler.forecast import Reason
 
-# What has begun for a request that waits. All else is "queued", with the reason.
+# Stages with their own name in a progress report. All others are "queued", with the reason.
 _STAGES = {reason: reason.value for reason in (Reason.FETCHING, Reason.STARTING, Reason.WAKING)}
-_GLANCE = 1.0  # seconds that a waiting request may spend on checking its rights again
+_GLANCE = 1.0  # seconds for a waiting request to renew its authorization
 
 
 @dataclass(frozen=True, slots=True)
 class EngineAccess:
-    """What every call needs: the engines, the way to them, and the time.
+    """The shared dependencies of all calls.
 
-    `progress_every` is in seconds; `hide_paths` cleans an engine's error message.
+    `progress_every`: seconds between progress reports. `hide_paths` cleans an engine's error
+    messages.
     """
 
     pool: EnginePool
@@ -69,11 +70,11 @@ class EngineCall:
         self._exchange: AbstractAsyncContextManager[UpstreamResponse] | None = None
         self._answer: UpstreamResponse | None = None
         self.first = b""  # the first bytes of the body
-        self.problem: Problem | None = None  # the engine's own error, instead of a body
+        self.problem: Problem | None = None  # the engine's own error, in place of a body
 
     @property
     def answer(self) -> UpstreamResponse:
-        """The engine's head. Only after `reach`."""
+        """The head of the engine's answer. Call `reach` first."""
         assert self._answer is not None, "reach first"  # noqa: S101
         return self._answer
 
@@ -87,14 +88,14 @@ class EngineCall:
 
     @property
     def streams(self) -> bool:
-        """Whether the engine answers with an event stream. Only after `reach`."""
+        """Whether the engine answers with an event stream. Call `reach` first."""
         kind = self.answer.headers.get("content-type", "")
         return self.problem is None and kind.startswith("text/event-stream")
 
     async def reach(self) -> None:
-        """Return once an engine has said something. Raises `RouterError`.
+        """Return when the engine has sent its first bytes. Raises `RouterError`.
 
-        If the engine dies before that, the request is sent once more, unseen by the caller.
+        If the engine dies before that, the request is retried once, unnoticed by the caller.
         """
         authorizer = self._access.authorizer
         authorized = authorizer.recall(self._call, self._sender, self._record)
@@ -115,9 +116,9 @@ class EngineCall:
             raise self._blame(died_twice(authorized.spec)) from None
 
     async def read(self) -> bytes:
-        """Return more of the body; empty once the answer is complete.
+        """Return more of the body; b"" when the answer is complete.
 
-        Raises `EngineFailed` where it breaks off.
+        Raises `EngineFailed` if the answer breaks off.
         """
         try:
             data = await self.answer.read()
@@ -132,9 +133,9 @@ class EngineCall:
         return data
 
     async def pour(self, sink: Callable[[bytes], bool]) -> bool:
-        """Give more of the body to `sink` as it arrives; False once that takes no more.
+        """Pass the body to `sink` as it arrives. Return False when `sink` takes no more.
 
-        True: `read` tells what is next. Raises what `sink` raises.
+        Returns True if `read` must be called next. Raises what `sink` raises.
         """
         try:
             return await self.answer.pour(sink)
@@ -142,7 +143,7 @@ class EngineCall:
             return True
 
     async def close(self) -> None:
-        """Stop what is still being generated, and give the engine back."""
+        """Stop the generation if it still runs, and release the engine."""
         self._timer.close()
         lease, self._lease = self._lease, None
         try:
@@ -157,7 +158,7 @@ class EngineCall:
             await exchange.__aexit__(None, None, None)
 
     def progress(self) -> Progress:
-        """What the request waits for."""
+        """What the request is waiting for."""
         if self._authorized is None:
             return Progress("authorizing")
         if self._lease is not None and self._lease.is_granted:
@@ -167,7 +168,7 @@ class EngineCall:
         return Progress(stage, download.done, download.total, forecast.seconds, str(forecast))
 
     async def _attempt(self, authorized: Authorized, place: int | None) -> None:
-        """Wait for an engine and send. `place` is an earlier attempt's, in the queue."""
+        """Wait for an engine and send. `place`: the queue place of an earlier attempt."""
         deadlines = self._deadlines
         lease = self._lease = self._access.pool.lease(
             authorized.spec,
@@ -183,7 +184,7 @@ class EngineCall:
             self._record.gave_up(self._access.pool.waited(authorized.spec.key, lease))
             raise
         self._record.granted(lease.waited)
-        # An answer in one piece may take all of the request's time.
+        # An answer in one piece may use all of the request's time.
         due = deadlines.first_byte if self._call.stream else deadlines.end
         left = max(0.0, due - self._access.clock())
         try:
@@ -193,12 +194,12 @@ class EngineCall:
             raise out_of_time() from None
 
     async def _wait(self, lease: Lease, authorized: Authorized) -> None:
-        """Wait, while rights are checked again and progress is reported."""
+        """Wait for the engine. Renew the authorization and report progress meanwhile."""
         waiting = not await lease.granted(within=self._access.progress_every)
         if not waiting:
             return
         while waiting:
-            with suppress(HubUnavailable, DeadlineExceeded):  # asked again in the end
+            with suppress(HubUnavailable, DeadlineExceeded):  # asked again at the end
                 await self._renew(authorized, self._access.clock() + _GLANCE)
             if self._report is not None:
                 self._report(self.progress())
@@ -206,15 +207,15 @@ class EngineCall:
         await self._renew(authorized, self._deadlines.first_byte)
 
     async def _renew(self, authorized: Authorized, until: float) -> None:
-        """Raises where rights have ended, and `DeadlineExceeded`."""
+        """Raises `RouterError` if the caller lost its rights, and `DeadlineExceeded`."""
         async with bound(until, self._access.clock):
             await self._access.authorizer.renew(authorized, self._sender)
 
     async def _send(self, lease: Lease, authorized: Authorized) -> None:
-        """Send, and wait for the engine's first bytes.
+        """Send, and wait for the first bytes of the body.
 
-        SGLang sends the head before it has generated anything: an engine that dies in
-        between has said nothing yet.
+        SGLang sends the head before it generates anything, so an engine that dies after the
+        head has not sent any of the answer.
         """
         call, engine = self._call, lease.engine
         check_engine(call, authorized.spec, engine)
@@ -235,14 +236,14 @@ class EngineCall:
         self._answer = answer
 
     async def _give_back(self, lost: UpstreamLost) -> int | None:
-        """End the lease of an engine that may be dead; return its place in the queue."""
+        """End the lease of an engine that may be dead. Return its place in the queue."""
         lease, self._lease = self._lease, None
         if lease is None:
             return None
         try:
             if not lost.reached:
                 lease.forgo()
-                lease.close()  # so that it is not in flight at the engine's crash
+                lease.close()  # so that it does not count as in flight when the engine crashes
             if self._access.pool.has_cut_off(lease):
                 self._record.cut_off = True
             else:
@@ -253,7 +254,8 @@ class EngineCall:
         return lease.age
 
     def _blame(self, died: EngineFailed) -> EngineFailed:
-        """Why the answer broke off: the engine died, or this worker ended it."""
+        """Choose the error for an answer that broke off: the engine died, or this worker
+        stopped it."""
         if self._record.cut_off:
             return cut_off()
         self._record.died = True

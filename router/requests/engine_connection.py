@@ -1,8 +1,8 @@
-"""One connection to an engine: a request goes out, its answer comes back as it is made.
+"""One connection to an engine: sends a request and reads the answer as it is generated.
 
-Written on the parser that uvicorn has, because a client for all of HTTP costs several times
-that for each request and each event. It speaks to our own engines on loopback only: no
-redirects, no cookies, no proxies, no TLS.
+It uses the parser that uvicorn uses, because a full HTTP client costs several times as much for
+each request and each event. It only connects to our own engines on loopback: no redirects, no
+cookies, no proxies, no TLS.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _SHOWN = {
     name.encode(): name
     for name in ("content-type", "content-length", "content-encoding", "retry-after")
 }
-_FRAMES = (b"content-length", b"transfer-encoding")  # either says where a body ends
+_FRAMES = (b"content-length", b"transfer-encoding")  # headers that say where a body ends
 _MOST_HEAD = 64 * 1024  # bytes of all headers of an answer
-_JOINED = 64 * 1024  # bytes; a longer body is not copied to go out with its head
-# Bytes of an answer that wait for a slow caller here, before the engine is held back.
+_JOINED = 64 * 1024  # bytes; a longer body is not copied to join it with its head
+# Bytes of an answer that are buffered for a slow caller before reading from the engine pauses.
 _MOST_KEPT = 128 * 1024
 
 
 class EngineConnection(asyncio.Protocol):
-    """Call `send`, `head`, then `read` until it is empty, and so on for the next request.
+    """Call `send`, `head`, and `read` until it returns b"". Then the next request may follow.
 
-    `forget` is called once when the connection is gone.
+    `forget` is called once, when the connection is gone.
     """
 
     __slots__ = (
@@ -65,24 +65,24 @@ class EngineConnection(asyncio.Protocol):
         self, peer: str, outbox: Outbox, forget: Callable[[EngineConnection], None]
     ) -> None:
         self.peer, self._outbox, self._forget = peer, outbox, forget
-        self.status = 0  # of the answer; 0: its head is not there
-        self.headers: dict[str, str] = {}  # that may be shown to a caller
-        self.idle_since = 0.0  # of the loop's clock
+        self.status = 0  # of the answer; 0: no head yet
+        self.headers: dict[str, str] = {}  # headers that the caller may see
+        self.idle_since = 0.0  # by the loop's clock
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
-        self._pieces: list[bytes] = []  # of the body, not read yet
-        self.on_body = self._pieces.append  # the parser calls it, for each chunk
+        self._pieces: list[bytes] = []  # unread pieces of the body
+        self.on_body = self._pieces.append  # the parser calls this for each chunk
         self._buffered = self._head_size = 0
-        self._complete = True  # no answer is awaited
+        self._complete = True  # no answer is expected
         self._sent = self._keeps = True
         self._paused = self._held_back = self._framed = False
-        self._lost: str | None = None  # why there is no more
-        self._sink: Callable[[bytes], bool] | None = None  # takes what comes
+        self._lost: str | None = None  # why the connection ended
+        self._sink: Callable[[bytes], bool] | None = None  # receives data as it arrives
         self._full = False  # the sink takes no more, or has failed
-        self._failure: Exception | None = None  # of it
+        self._failure: Exception | None = None  # the sink's error
 
     async def send(self, head: bytes, body: Body) -> None:
-        """Begin an exchange. It goes on early where the answer is there before all is sent."""
+        """Send a request. Returns early if the answer arrives before everything is sent."""
         self.status, self.headers, self._head_size = 0, {}, 0
         self._complete = self._framed = self._sent = False
         if isinstance(body, bytes) and len(body) <= _JOINED:
@@ -98,14 +98,14 @@ class EngineConnection(asyncio.Protocol):
         self._sent = True
 
     async def head(self) -> None:
-        """Wait until `status` and `headers` are there. Raises `UpstreamLost`."""
+        """Wait for `status` and `headers`. Raises `UpstreamLost`."""
         while not self.status:
             if self._lost is not None:
                 raise UpstreamLost(self._lost)
             await self._wait()
 
     async def read(self) -> bytes:
-        """As `UpstreamResponse` says."""
+        """Implements `UpstreamResponse.read`."""
         while not self._pieces:
             if self._complete:
                 return b""
@@ -115,10 +115,10 @@ class EngineConnection(asyncio.Protocol):
         return self._taken()
 
     async def pour(self, sink: Callable[[bytes], bool]) -> bool:
-        """As `UpstreamResponse` says."""
+        """Implements `UpstreamResponse.pour`."""
         if self._pieces and not sink(self._taken()):
             return False
-        self._sink = sink  # until it takes no more
+        self._sink = sink  # used until it takes no more
         try:
             while not self._full:
                 if self._complete:
@@ -143,12 +143,12 @@ class EngineConnection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether the next request may go out here."""
+        """Whether the connection can take another request."""
         done = self._complete and self._sent and not self._pieces
         return done and self._keeps and self._lost is None
 
     def abort(self) -> None:
-        """End it at once: the engine stops what it still generates for it."""
+        """Close the connection at once. The engine then stops generating its answer."""
         self._lose("the connection was closed")
 
     async def _wait(self) -> None:
@@ -191,14 +191,14 @@ class EngineConnection(asyncio.Protocol):
             return
         try:
             more = self._sink(pieces.pop() if len(pieces) == 1 else self._taken())
-        except Exception as failure:  # noqa: BLE001 - it is raised where the sink was given
+        except Exception as failure:  # noqa: BLE001 - `pour` raises it
             self._failure, more = failure, False
         if not more:
             self._sink, self._full = None, True
             self._wake()
 
     def _keep(self, size: int) -> None:
-        """So many more bytes wait to be read."""
+        """Note more unread bytes."""
         self._buffered += size
         if self._buffered > _MOST_KEPT and not self._held_back:
             self._held_back = True
@@ -208,7 +208,7 @@ class EngineConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._parser = None  # it refers to this object
         if self.status and not self._framed and exc is None and self._lost is None:
-            self._complete, self._keeps = True, False  # the end of such a body
+            self._complete, self._keeps = True, False  # closing the connection ends such a body
         if self._lost is None:
             reason = "it was closed" if exc is None else type(exc).__name__
             self._lost = f"the connection to the engine failed: {reason}"
@@ -222,7 +222,7 @@ class EngineConnection(asyncio.Protocol):
         self._paused = False
         self._wake()
 
-    # --- the parser's calls; what they raise, `feed_data` raises ---------------------
+    # --- the parser's calls; `feed_data` raises what they raise ---------------------
 
     def on_message_begin(self) -> None:
         if self._complete:
@@ -236,13 +236,13 @@ class EngineConnection(asyncio.Protocol):
         if name in _FRAMES:
             self._framed = True
         shown = _SHOWN.get(name)
-        if shown is not None and not self.status:  # a trailer is no header
+        if shown is not None and not self.status:  # ignore trailers
             self.headers[shown] = value.decode("utf-8", "surrogateescape")
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None, "it calls"  # noqa: S101
         status = self._parser.get_status_code()
-        if status < 200:  # the answer is still to come
+        if status < 200:  # an interim response
             self.headers, self._framed = {}, False
         elif not self._complete:
             self.status = status

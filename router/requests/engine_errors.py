@@ -1,4 +1,4 @@
-"""An engine's own errors, whatever their form, and what they may not show: local paths."""
+"""Reads an engine's errors in any form, and removes local paths from them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from router.requests.dialects import Problem
 from router.requests.interfaces import UpstreamResponse
 from router.requests.validation import told_by_field
 
-# Bytes that are read. An error can repeat a caller's input, whatever that is.
+# bytes to read. An error can repeat any input of a caller.
 _LONGEST = 1 << 18
 _LONGEST_MESSAGE = 2000  # SGLang repeats the input in its validation errors
 _RETRY_LATER = (429, 503)
-_PATIENCE = 1.0  # seconds, where the engine does not say how long to wait
+_PATIENCE = 1.0  # seconds; the default if the engine sends no `Retry-After`
 
 
 async def hear_engine_error(answer: UpstreamResponse, hide: Callable[[str], str]) -> Problem:
-    """Read the error that an engine answers with. Raises `UpstreamLost`."""
+    """Read the body of an engine's error answer. Raises `UpstreamLost`."""
     content = bytearray()
     while len(content) < _LONGEST and (data := await answer.read()):
         content += data
@@ -33,10 +33,10 @@ async def hear_engine_error(answer: UpstreamResponse, hide: Callable[[str], str]
 def read_engine_error(
     status: int, body: bytes, *, retry_after: str | None, hide: Callable[[str], str]
 ) -> Problem:
-    """An engine's own error: its status and message, without local paths.
+    """Convert an engine's error, with its status and message but without local paths.
 
-    `retry_after` is the engine's own header. A 429 or 503 without one gets a default, so that
-    every answer that asks for patience says how much.
+    `retry_after` is the engine's header. A 429 or 503 without one gets a default, so that each
+    answer that asks the caller to wait says how long.
     """
     found = _find(body)
     message = _text(found.get("message")) or f"The engine answered with status {status}."
@@ -60,7 +60,7 @@ def _seconds(retry_after: str | None) -> float:
 
 
 def _find(body: bytes) -> dict[str, object]:
-    """The error inside of any of the forms that SGLang's routes use."""
+    """Find the error in any of the forms that SGLang's routes use."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -78,5 +78,5 @@ def _text(value: object) -> str | None:
         return value
     try:
         return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # a validation error around a body of many levels
+    except orjson.JSONEncodeError:  # a validation error around a deeply nested body
         return None

@@ -1,7 +1,7 @@
-"""The renderer of event streams: bytes in, whole events out. No I/O.
+"""Renders event streams: bytes in, whole events out. No I/O.
 
-An engine's chunks end anywhere, also inside a character. Clients raise on half an event, so
-only whole events are passed on, and an error or a comment never lands inside of one.
+An engine's chunks end anywhere, even inside a character. Clients fail on half an event, so only
+whole events are passed on, and an error or a comment never lands inside one.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _BLANK_LINES = (b"\n\n", b"\r\n\r\n")
 _LONGEST_BLANK = 4  # bytes
 _ERROR = b'"error"'
 _NO_ERROR = (b'"error":null', b'"error": null')  # in long events of /v1/responses
-_LONGEST_EVENT = 16 << 20  # bytes; half an event waits here for its end
-_LONGEST_ERROR = 1 << 20  # bytes of one that is read while nobody else is served
-_MAX_NUMBER = 1 << 53  # what every JSON reader can count to
+_LONGEST_EVENT = 16 << 20  # bytes; an incomplete event is buffered
+_LONGEST_ERROR = 1 << 20  # bytes of an event that is parsed while nobody else is served
+_MAX_NUMBER = 1 << 53  # the largest number that every JSON reader can represent
 
 
 class EventStream:
-    """Passes on an engine's events and tells failures in `dialect`.
+    """Passes on an engine's events, and reports failures in `dialect`.
 
-    `hide_paths` removes this machine's paths from the message of an engine's own error, and
-    `heard_error` is told that there is one. `count`: of the events that were passed on.
+    `hide_paths` removes this machine's paths from the engine's error messages. `heard_error` is
+    called when there is such an error. `count`: the number of events passed on.
     """
 
     __slots__ = (
@@ -49,14 +49,14 @@ class EventStream:
     ) -> None:
         self._dialect, self._hide_paths, self._heard_error = dialect, hide_paths, heard_error
         self._partial = bytearray()  # the beginning of an event
-        self._before = self._last = b""  # the events that were passed on last, in two parts
+        self._before = self._last = b""  # the last events passed on, in two parts
         self.count = 0
-        self.each: Callable[[bytes], None] | None = None  # is told the events, as they come
+        self.each: Callable[[bytes], None] | None = None  # called with the events
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return the events that `chunk` completes; empty where it completes none.
+        """Return the events that `chunk` completes; b"" if there are none.
 
-        Raises `EngineFailed` for an event without an end.
+        Raises `EngineFailed` for an event that is too long.
         """
         if not self._partial and chunk.endswith(_BLANK_LINES):
             whole = chunk
@@ -64,7 +64,7 @@ class EventStream:
             whole = self._cut(chunk)
             if not whole:
                 return b""
-        # The first line break is quick to find, and most chunks are one event of one line.
+        # The first line break is found quickly, and most chunks are one event of one line.
         one = whole.find(b"\n") >= len(whole) - 2
         self.count += 1 if one else whole.count(b"\n\n") + whole.count(b"\n\r\n")
         if self.each is not None:
@@ -76,22 +76,22 @@ class EventStream:
 
     @property
     def tail(self) -> bytes:
-        """The last events that were passed on, which tell the tokens."""
+        """The last events passed on, which contain the token counts."""
         return self._before[-LONGEST_EVENT:] + self._last[-LONGEST_EVENT:]
 
     def end(self) -> bytes:
-        """Return what is left once the engine's answer is complete."""
+        """Return the rest when the engine's answer is complete."""
         rest, self._partial = bytes(self._partial), bytearray()
         if rest:
             self._before, self._last = self._last, rest
         return self._without_paths(rest) if _ERROR in rest else rest
 
     def fail(self, problem: Problem) -> bytes:
-        """Return the last events of a stream that failed. Half an event is dropped."""
+        """Return the final events of a failed stream. An incomplete event is dropped."""
         return self._dialect.events(problem, self._next_sequence_number())
 
     def _cut(self, chunk: bytes) -> bytes:
-        # Look only at what is new: an event may arrive in thousands of chunks.
+        # Search only the new part: an event may arrive in thousands of chunks.
         start = max(0, len(self._partial) - _LONGEST_BLANK + 1)
         self._partial += chunk
         if len(self._partial) > _LONGEST_EVENT:
@@ -107,7 +107,7 @@ class EventStream:
         return b"\n".join(self._clean(line) if _tells_error(line) else line for line in lines)
 
     def _clean(self, line: bytes) -> bytes:
-        """Remove paths from an engine's error, if this line holds one."""
+        """Remove paths from an engine's error, if this line contains one."""
         if len(line) > _LONGEST_ERROR:
             raise _too_long()
         field, colon, data = line.partition(b":")
@@ -121,8 +121,8 @@ class EventStream:
         return field + colon + b" " + orjson.dumps(content)
 
     def _hide_in(self, content: dict[str, object]) -> bool:
-        """Whether `content` tells an error: {"error": ...}, {"response": {"error": ...}} or
-        SGLang's flat {"object": "error", "message": ...}."""
+        """Whether `content` is an error: {"error": ...}, {"response": {"error": ...}} or
+        SGLang's flat {"object": "error", "message": ...}. Removes paths from its message."""
         found = False
         if content.get("object") == "error" and isinstance(content.get("message"), str):
             content["message"] = self._hide_paths(str(content["message"]))
@@ -138,7 +138,7 @@ class EventStream:
         return (isinstance(response, dict) and self._hide_in(response)) or found
 
     def _next_sequence_number(self) -> int:
-        """One more than the last event's `sequence_number`; 0 where there is none."""
+        """One more than the last event's `sequence_number`; 0 if it has none."""
         for line in reversed(self._last.split(b"\n")):
             if line.startswith(b"data:"):
                 try:
@@ -161,12 +161,12 @@ def _too_long() -> EngineFailed:
 
 
 def comment(text: str) -> bytes:
-    """A comment: it keeps a connection alive and means nothing to a client."""
+    """An SSE comment. It keeps the connection alive, and clients ignore it."""
     return f": {text}\n\n".encode()
 
 
 def split_events(buffer: bytes) -> tuple[bytes, bytes]:
-    """Cut after the last blank line: whole events, and the beginning of the next one."""
+    """Split after the last blank line: whole events, and the beginning of the next one."""
     ends = (buffer.rfind(blank) + len(blank) for blank in _BLANK_LINES if blank in buffer)
     end = max(ends, default=0)
     return buffer[:end], buffer[end:]

@@ -1,7 +1,7 @@
-"""Reads regexes, and grammars in EBNF, into the parts that `patterns` judges.
+"""Parses regexes and EBNF grammars into the parts that `patterns` checks.
 
-Only what xgrammar knows. What can't be read here is refused: a caller can write most of it
-in another way.
+It supports only the syntax of xgrammar and refuses the rest: a caller can write most of that in
+another way.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from router.requests.patterns import (
     sequence,
 )
 
-_MOST_DEPTH = 50  # groups in groups
+_MOST_DEPTH = 50  # nested groups
 _DIGITS = sum(1 << code for code in b"0123456789")
 _WORD = _DIGITS | sum(1 << c for c in range(128) if chr(c).isalnum() or c == 95) | OTHERS
 _SPACE = sum(1 << code for code in b" \t\n\r\f\v") | OTHERS
@@ -36,7 +36,7 @@ _HEX = re.compile(r"x([0-9a-fA-F]{2})|[uU]([0-9a-fA-F]{4,8})|u\{([0-9a-fA-F]{1,6
 _BRACES = re.compile(r"\{\s*(\d{1,10})\s*(?:(,)\s*(\d{1,10})?\s*)?\}")
 _BLANK = re.compile(r"(?:\s|#[^\n]*)*+")
 _NAME = re.compile(r"[A-Za-z_][\w.-]*+")
-# Without groups in it, so that there is no doubt about its end.
+# Contains no groups, so that its end is unambiguous.
 _LOOK_AHEAD = re.compile(r"\(\?[=!](?:[^()\[\]\\]|\\[^()\[\]]|\[[^()\[\]\\]*\])*+\)")
 _GROUP = re.compile(r"\(\?(?::|P?<[A-Za-z_]\w*>)")
 
@@ -47,7 +47,7 @@ def check_regex(text: str) -> None:
 
 
 def check_pattern(text: str) -> None:
-    """Of a JSON schema. Raises `TooHard`."""
+    """Check a pattern in a JSON schema. Raises `TooHard`."""
     check(_Pattern(text).read())
 
 
@@ -57,7 +57,7 @@ def check_ebnf(text: str) -> None:
 
 
 class _Reader(ABC):
-    """A place in a text, and what both notations share."""
+    """A position in a text, and the syntax that both notations share."""
 
     blank = re.compile(r"")
 
@@ -105,10 +105,10 @@ class _Reader(ABC):
 
     @abstractmethod
     def item(self) -> Part:
-        """What a quantifier can stand behind."""
+        """Read the next item, which a quantifier may follow."""
 
     def counted(self, part: Part) -> Part:
-        """With the quantifier that comes next, if one does."""
+        """Apply the next quantifier, if there is one."""
         self.skip()
         if self.take("*"):
             return repeat(part, 0, math.inf)
@@ -130,7 +130,7 @@ class _Reader(ABC):
         return part
 
     def escaped(self) -> Characters:
-        """After a backslash."""
+        """Read the rest of an escape, after the backslash."""
         if found := _HEX.match(self.text, self.at):
             self.at = found.end()
             return _bit(int(found[1] or found[2] or found[3], 16))
@@ -140,12 +140,12 @@ class _Reader(ABC):
             return _KINDS[letter]
         if letter in _CONTROLS:
             return _bit(ord(_CONTROLS[letter]))
-        if not letter or letter.isalnum():  # of a group, a boundary, a property
+        if not letter or letter.isalnum():  # a backreference, a boundary or a property
             raise self.unreadable()
         return _bit(ord(letter))
 
     def char_class(self) -> Part:
-        """After the opening bracket."""
+        """Read the rest of a character class, after the opening bracket."""
         negated, found, last = self.take("^"), 0, -1
         while not self.take("]"):
             if self.at >= len(self.text):
@@ -157,7 +157,7 @@ class _Reader(ABC):
                 continue
             characters, last = self._member()
             found |= characters
-        if not found and not negated:  # no character: nothing could follow
+        if not found and not negated:  # an empty class matches nothing
             raise self.unreadable()
         return one((ANY & ~(found & ~OTHERS)) if negated else found)
 
@@ -200,12 +200,13 @@ class _Regex(_Reader):
     def counted(self, part: Part) -> Part:
         found = super().counted(part)
         if found is not part:
-            self.take("?")  # lazily: the same text
+            self.take("?")  # lazy: it matches the same texts
         return found
 
 
 class _Pattern(_Regex):
-    """In a schema xgrammar skips what looks ahead. Pydantic writes a `Decimal` so."""
+    """A pattern in a schema. xgrammar ignores lookaheads there, and Pydantic writes them for a
+    `Decimal`."""
 
     def item(self) -> Part:
         if found := _LOOK_AHEAD.match(self.text, self.at):
@@ -223,7 +224,7 @@ class _Ebnf(_Reader):
         self._read: dict[str, Part | None] = {}  # None: it is being read
 
     def read(self) -> Part:
-        """From the rule that is named root."""
+        """Read the grammar from the rule named root."""
         for found in re.finditer(r"(?:^|\n)[ \t]*([A-Za-z_][\w.-]*+)\s*::=", self.text):
             self._bodies[found[1]] = found.end()
         return self._rule("root")
@@ -283,7 +284,8 @@ def _bit(code: int) -> Characters:
 
 
 def _span(low: int, high: int) -> Characters:
-    """From one code to another; 128 is any beyond ASCII, -1 is no single character."""
+    """A range of codes; 128 stands for any code beyond ASCII, and -1 for no single
+    character."""
     if high < low:
         raise TooHard("has a range that runs backwards")
     return sum(1 << code for code in range(low, min(high, 127) + 1)) | (

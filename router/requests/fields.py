@@ -1,12 +1,12 @@
-"""Which fields of a body an engine gets to see, and which media in them.
+"""Decides which fields of a body, and which media in them, an engine may see.
 
-By SGLang 0.5.23's own request classes (`entrypoints/openai/protocol.py`,
-`managers/io_struct.py`). A test reads those classes and fails on a field that nobody has
-judged, so that a new SGLang can't open a door unseen.
+It follows SGLang 0.5.23's own request classes (`entrypoints/openai/protocol.py`,
+`managers/io_struct.py`). A test reads those classes and fails on a field without a decision
+here, so that a new SGLang can't open a hole unnoticed.
 
 | field | what it is | here |
 |---|---|---|
-| `rid`, `request_id` | the engine's id of a request: collides with another's | dropped |
+| `rid`, `request_id` | the engine's id of a request: can collide with another's | dropped |
 | `session_id`, `conversation_id`, `routing_key` | names for routing | dropped |
 | `custom_labels` | labels of the engine's metrics | dropped |
 | `priority` | jumps the engine's queue | dropped |
@@ -22,16 +22,16 @@ judged, so that a new SGLang can't open a door unseen.
 | `background` | generates on after the answer, unseen by the pool | refused |
 | `previous_response_id` | reads a stored answer of any caller | refused |
 | `chat_template_kwargs.chat_template` | runs the caller's template | refused |
-| `stop_regex` | takes exponential time where repeats are nested | refused |
-| `*embed_override*` | vectors for the model's inside | refused |
-| `/generate`: all but the list below | much of the engine's inside | refused |
+| `stop_regex` | takes exponential time for nested repeats | refused |
+| `*embed_override*` | replaces embedding vectors in the model | refused |
+| `/generate`: all but the list below | much of the engine's internals | refused |
 
-Which values the others may have is in `router/requests/bounds.py`.
+`router/requests/bounds.py` has the allowed values of the other fields.
 
 Images, audio and video come with the request, or from hosts that the operator lists. SGLang
 would read `file://`, local paths and any URL, and tries anything else as a path, then as
-base64. So each becomes a `data:` URL that holds media, an `https` URL of a listed host, or an
-error. Redirects are the engine's to check (`--allowed-media-domains`).
+base64. So each of them must be a `data:` URL that contains media, or an `https` URL of a listed
+host; anything else is an error. The engine checks redirects (`--allowed-media-domains`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from router.errors import InvalidRequest
 from router.requests.bounds import BOUNDS, check_source
 from router.requests.manifests import holds_media
 
-# The answer is the same without them.
+# The answer does not depend on these.
 DROPPED = frozenset(
     {
         "rid",
@@ -63,7 +63,7 @@ DROPPED = frozenset(
     }
 )
 
-# The answer would be another one, so the caller is told.
+# The answer would be different without these, so the caller gets an error.
 REFUSED = {
     "session_params": "send the whole conversation instead",
     "bootstrap_host": "this worker does not split prefill from decode",
@@ -103,33 +103,34 @@ GENERATE = frozenset(
     }
 )
 
-_DATA = re.compile(r"data:[A-Za-z0-9.+/;=_-]*;base64,")  # lower case, as SGLang reads it
-# Possessive: line breaks are in both parts, and a body of them would be tried in each split.
+_DATA = re.compile(r"data:[A-Za-z0-9.+/;=_-]*;base64,")  # lower case, as in SGLang
+# Possessive quantifiers: both parts match line breaks, and a body of line breaks would be tried
+# at each split.
 _BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]++={0,2}\s*")
-# Strict: two URL parsers that disagree about a backslash or an `@` are a way around.
+# Strict, because two URL parsers that disagree about a backslash or an `@` allow a bypass.
 _HTTPS = re.compile(r"https://([a-z0-9.-]+)(?::443)?(?:/[!-\[\]-~]*)?")
 
 _PARTS_IN = ("messages", "system", "input", "query", "documents")
 _MEDIA_KEYS = ("image_url", "video_url", "audio_url", "file_url", "image", "video", "audio")
-_NATIVE = ("image_data", "video_data", "audio_data")  # of /generate
+_NATIVE = ("image_data", "video_data", "audio_data")  # in /generate
 # A part with none of these has no media of its own.
 _HOLDS_MEDIA = frozenset((*_MEDIA_KEYS, "input_audio", "source"))
 
-# Of one request, so that nobody works through a list of a million tiny ones, here or in an
-# engine. Other APIs take 100 images. A video is hundreds of them.
+# Per request, so that neither the router nor an engine works through a list of a million tiny
+# images. Other APIs take 100 images. A video is hundreds of them.
 MOST_MEDIA, MOST_VIDEOS = 128, 8
 
 
 @dataclass(slots=True)
 class _Allowed:
-    """Where a request's media may come from, and how many more it may have."""
+    """The allowed sources of a request's media, and how many more media it may have."""
 
     hosts: frozenset[str]
     media: int = MOST_MEDIA
     videos: int = MOST_VIDEOS
 
     def take(self, kind: str) -> None:
-        """Count one; `kind` is the name of its field. Raises `InvalidRequest`."""
+        """Count one medium. `kind` is the name of its field. Raises `InvalidRequest`."""
         self.media -= 1
         self.videos -= "video" in kind
         if min(self.media, self.videos) < 0:
@@ -140,11 +141,11 @@ class _Allowed:
 
 
 def admit_fields(path: str, content: dict[str, object]) -> dict[str, object]:
-    """What of `content` goes upstream on this route. Raises `InvalidRequest`.
+    """Return the fields of `content` that go upstream on this route. Raises `InvalidRequest`.
 
-    A refused field that asks for nothing (null, false, empty) is dropped: clients send
-    their defaults. So is null where the router knows the field: it is how clients leave
-    one out, and SGLang takes it for few of them.
+    A refused field without effect (null, false, empty) is dropped, because clients send their
+    defaults. Null is dropped from known fields, too: clients use it to omit a field, and SGLang
+    accepts it for only a few of them.
     """
     rules = BOUNDS[path]
     fields = {
@@ -163,7 +164,7 @@ def admit_fields(path: str, content: dict[str, object]) -> dict[str, object]:
                 )
         _drop_custom_params(fields.get("sampling_params"))
     if path == "/v1/responses":
-        fields["store"] = False  # left out, it means true to SGLang
+        fields["store"] = False  # SGLang's default is true
     kwargs = fields.get("chat_template_kwargs")
     if isinstance(kwargs, dict) and kwargs.pop("chat_template", None):
         raise InvalidRequest(
@@ -186,16 +187,16 @@ def _drop_custom_params(sampling: object) -> None:
 
 
 def _shown(name: str) -> str | None:
-    """The name of a field, where it is one: a caller's key can be anything."""
+    """The name of a field if it is safe to show: a caller's key can be anything."""
     return name if name.isidentifier() and len(name) <= 64 else None
 
 
 def check_media(fields: dict[str, object], domains: frozenset[str]) -> None:
-    """Raise `InvalidRequest` for media from elsewhere, naming the field they stand in.
+    """Raise `InvalidRequest` for media from other sources, naming their field.
 
-    In place: bare base64 on /generate becomes a `data:` URL, as `/9j/4AAQ...`, the start
-    of every JPEG, is also a path; and `content_hash` goes, a caller's unchecked claim
-    that could name another caller's image.
+    Changes the fields in place: bare base64 on /generate becomes a `data:` URL, because
+    `/9j/4AAQ...`, the start of every JPEG, is also a path. It removes `content_hash`, an
+    unchecked claim of the caller that could name another caller's image.
     """
     name, allowed = "", _Allowed(domains)
     try:
@@ -221,13 +222,13 @@ def _check_parts(value: object, allowed: _Allowed) -> None:
 def _check_part(part: dict[str, object], allowed: _Allowed) -> None:
     if not _HOLDS_MEDIA.isdisjoint(part):
         _check_own(part, allowed)
-    for key in ("content", "output"):  # of a message, and of a tool's result
+    for key in ("content", "output"):  # of a message; of a tool result
         if key in part:
             _check_parts(part[key], allowed)
 
 
 def _check_own(part: dict[str, object], allowed: _Allowed) -> None:
-    """The media of a part, without those of the parts in it."""
+    """Check the media of a part, except for those in nested parts."""
     for key in _MEDIA_KEYS:
         if part.get(key) is not None:
             _check_source(part[key], key, allowed)
@@ -248,14 +249,14 @@ def _check_source(value: object, kind: str, allowed: _Allowed) -> None:
 
 
 def _check_anthropics(source: object, allowed: _Allowed) -> None:
-    if isinstance(source, dict) and source.get("type") == "base64":  # its `url` is not read
+    if isinstance(source, dict) and source.get("type") == "base64":  # SGLang ignores its `url`
         _check_base64(source, allowed)
     else:
         _check_source(source, "image", allowed)
 
 
 def _check_base64(value: object, allowed: _Allowed) -> None:
-    """Of what SGLang writes `data:` before."""
+    """Check base64 data that SGLang prefixes with `data:`."""
     allowed.take("base64")
     data = value.get("data") if isinstance(value, dict) else None
     if not isinstance(data, str) or not holds_media(data):

@@ -1,4 +1,4 @@
-"""Refuses a request that the model's engine would answer wrongly, or die of."""
+"""Refuses requests that the model's engine would answer wrongly, or that would kill it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_served(model: ResolvedModel) -> None:
 
 
 def check_fits(route: Route, spec: EngineSpec) -> None:
-    """Before anything is started. Raises `WrongEndpoint`."""
+    """Check the route before anything is started. Raises `WrongEndpoint`."""
     model = spec.model
     if model.task not in route.tasks:
         raise WrongEndpoint(
@@ -31,7 +31,7 @@ def check_fits(route: Route, spec: EngineSpec) -> None:
 
 
 def check_engine(call: Call, spec: EngineSpec, engine: Engine) -> None:
-    """Before it is sent, by what the engine tells of itself. Raises `WrongEndpoint` and
+    """Check the call against the running engine, before it is sent. Raises `WrongEndpoint` or
     `InvalidRequest`."""
     _check_pairs(call.route, spec.model, scores_pairs=engine.scores_pairs)
     call.demands.check(engine.vocabulary)
@@ -40,9 +40,10 @@ def check_engine(call: Call, spec: EngineSpec, engine: Engine) -> None:
 
 
 def _check_pairs(route: Route, model: ResolvedModel, *, scores_pairs: bool | None) -> None:
-    """Raises `WrongEndpoint` where a reranker would have to classify, or the reverse.
+    """Raises `WrongEndpoint` if a reranker would have to classify, or the reverse.
 
-    `scores_pairs`: whether the model takes pairs of texts alone, or no pairs; None: both.
+    `scores_pairs`: True if the model takes only pairs of texts, False if it takes only single
+    texts; None: both.
     """
     if None in (route.pairs, scores_pairs) or route.pairs is scores_pairs:
         return
@@ -64,12 +65,12 @@ def _check_pairs(route: Route, model: ResolvedModel, *, scores_pairs: bool | Non
 
 
 def _truncates(flag: str) -> bool:
-    """Whether the operator has SGLang cut prompts that are too long."""
+    """Whether the flag lets SGLang truncate prompts that are too long."""
     return flag.replace("_", "-").startswith("--allow-auto")
 
 
 def _paths(task: Task, *, pairs: bool | None) -> str:
-    """Where a model can be asked. `pairs`: whether it reranks; None: not known."""
+    """The paths that serve a model. `pairs`: whether it reranks; None: unknown."""
     fitting = (
         route.path
         for route in ROUTES.values()

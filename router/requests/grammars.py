@@ -1,9 +1,9 @@
-"""Which grammars an engine is given to follow: regexes, EBNF, JSON schemas, structural tags.
+"""Checks grammars before an engine gets them: regexes, EBNF, JSON schemas, structural tags.
 
-An engine compiles a grammar beside its work, and follows it, token by token, instead of it.
-xgrammar 0.2.7 takes counts of a million in its stride. Not so expressions with many ways to
-read a text (`patterns`), very large schemas, and schemas that lead in a circle: there no token
-is left to choose, and the engine dies.
+Compiling a grammar takes time from an engine's other work, and so does following it, token by
+token. xgrammar 0.2.7 handles counts of a million well. It does not handle expressions that can
+be read in many ways (`patterns`), very large schemas, and schemas with circular references:
+those leave no token to choose, and the engine dies.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from router.requests.patterns import TooHard
 from router.requests.rules import Unfit
 
 MOST_VALUES = 20_000  # of a schema, or of all tools together
-_MOST_PROPERTIES = 64  # of an object with a least or greatest number of properties
+_MOST_PROPERTIES = 64  # of an object with `minProperties` or `maxProperties`
 _MOST_CHOICES = 2000  # in one list of alternatives
-# Where a schema is that others in it can refer to.
+# The keys of schemas that a `$ref` inside them can refer to.
 _ROOTS = frozenset({"schema", "parameters", "input_schema", "json_schema", "function"})
 _ALTERNATIVES = ("anyOf", "oneOf", "allOf")
 
@@ -29,7 +29,7 @@ Json = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A regex, or a grammar in EBNF, in a string."""
+    """A string with a regex or an EBNF grammar."""
 
     check: Callable[[str], None]
 
@@ -45,7 +45,7 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Schemas:
-    """JSON that holds schemas, itself or somewhere inside; `written`: as a string."""
+    """JSON that is a schema or contains schemas. `written`: it is serialized in a string."""
 
     written: bool = False
 
@@ -66,7 +66,7 @@ EBNF = Expression(check_ebnf)
 def _read(value: object) -> object:
     if not isinstance(value, str):
         raise Unfit("a string")
-    if value in ("", "$$ANY$$"):  # SGLang's word for any JSON
+    if value in ("", "$$ANY$$"):  # "$$ANY$$" is SGLang's notation for any JSON
         return {}
     try:
         return orjson.loads(value)
@@ -76,7 +76,7 @@ def _read(value: object) -> object:
 
 def check_schemas(value: object) -> None:
     """Raises `TooHard`."""
-    leads: dict[int, list[Json]] = {}  # by a schema's id: those in its place
+    leads: dict[int, list[Json]] = {}  # by a schema's id: those that can replace it
     for number, (schema, roots) in enumerate(_objects(value)):
         if number >= MOST_VALUES:
             raise TooHard(f"has more than {MOST_VALUES} values")
@@ -88,7 +88,8 @@ def check_schemas(value: object) -> None:
 
 
 def _objects(value: object) -> Iterator[tuple[Json, tuple[object, ...]]]:
-    """Each object, with the schemas that it is in. Every other value counts as one, too."""
+    """Yield each object with its surrounding root schemas. Other values yield an empty object,
+    so that they are counted, too."""
     left: list[tuple[object, tuple[object, ...]]] = [(value, (value,))]
     while left:
         one, roots = left.pop()
@@ -131,7 +132,7 @@ def _alternatives(schema: Json) -> Iterator[Json]:
 
 
 def _referred(schema: Json, roots: tuple[object, ...]) -> Iterator[Json]:
-    """What `$ref` may mean, by each of the schemas around it."""
+    """The possible targets of `$ref`, one for each surrounding root schema."""
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference.startswith("#") and len(reference) < 1024:
         path = [part.replace("~1", "/").replace("~0", "~") for part in reference.split("/")[1:]]
@@ -152,7 +153,7 @@ def _at(place: object, path: list[str]) -> object:
 
 
 def _check_circles(leads: dict[int, list[Json]]) -> None:
-    """A schema that is another one's place, which is its own, describes nothing."""
+    """Raise `TooHard` for a schema that refers only to itself: it describes nothing."""
     done: set[int] = set()
     for start in leads:
         above: set[int] = set()

@@ -1,4 +1,4 @@
-"""What the request path asks of the way to an engine, and what it offers to a transport."""
+"""The interfaces between the request path, the engines and the transports."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from router.side_process import Body
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """What is posted to an engine. No header of the caller's goes with it, but its trace."""
+    """A request to an engine. It carries no header of the caller, except for the trace."""
 
     url: str
-    key: Secret  # the engine's own
+    key: Secret  # the engine's own key
     body: Body  # JSON
     trace: Trace | None = None
 
 
 class UpstreamLost(Exception):
-    """The connection to the engine failed or broke off; the engine may be dead.
+    """The connection to the engine failed or broke off. The engine may be dead.
 
     `reached`: whether the engine may have seen the request.
     """
@@ -37,55 +37,56 @@ class UpstreamLost(Exception):
 
 
 class UpstreamResponse(Protocol):
-    """An engine's answer: the head is here, the body arrives as it is generated."""
+    """An engine's answer. The head has arrived, and the body arrives as it is generated."""
 
     @property
     def status(self) -> int: ...
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Those that may be shown to the caller, by their lower-case names."""
+        """The headers that the caller may see, by their lower-case names."""
         ...
 
     async def read(self) -> bytes:
-        """Return the bytes that have arrived; empty at the end. Raises `UpstreamLost`.
+        """Return the bytes that have arrived; b"" at the end. Raises `UpstreamLost`.
 
-        A call that is cancelled loses no byte.
+        A canceled call loses no bytes.
         """
         ...
 
     async def pour(self, sink: Callable[[bytes], bool]) -> bool:
-        """Give bytes to `sink` as they arrive, in no task: that is the cheapest.
+        """Call `sink` with bytes as they arrive. That is cheap, because it needs no task.
 
-        Returns False once `sink` has said by False that it takes no more, and True at the
-        end. Raises `UpstreamLost`, and what `sink` raises. Loses no byte either.
+        Returns False after `sink` has returned False, which means that it takes no more, and
+        True at the end. Raises `UpstreamLost`, and what `sink` raises. A canceled call loses no
+        bytes.
         """
         ...
 
 
 class Upstream(Protocol):
-    """The way to an engine."""
+    """The connection to an engine."""
 
     def open(self, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamResponse]:
-        """Send, and give the answer's head. Leaving the block ends the exchange: what
-        is still being generated is cancelled upstream. Raises `UpstreamLost`."""
+        """Send a request, and return the answer when its head has arrived. Leaving the block
+        ends the exchange and cancels a running generation. Raises `UpstreamLost`."""
         ...
 
 
 class Source(Protocol):
-    """Where a response comes from: an engine, or another worker that has one.
+    """The source of a response: an engine, or another worker that has one.
 
-    Call `reach` once, then `read` until it is empty, and `close` in any case.
+    Call `reach` once, then `read` until it returns b"", and always `close`.
     """
 
     @property
     def first(self) -> bytes:
-        """The first bytes of the body. Only after `reach`."""
+        """The first bytes of the body. Call `reach` first."""
         ...
 
     @property
     def problem(self) -> Problem | None:
-        """A refusal in place of a body. Only after `reach`."""
+        """A refusal in place of a body. Call `reach` first."""
         ...
 
     @property
@@ -96,48 +97,48 @@ class Source(Protocol):
 
     @property
     def streams(self) -> bool:
-        """Whether the answer is an event stream. Only after `reach`."""
+        """Whether the answer is an event stream. Call `reach` first."""
         ...
 
     async def reach(self) -> None:
-        """Return once there are first bytes, or a problem. Raises `RouterError`."""
+        """Return when there are first bytes or a problem. Raises `RouterError`."""
         ...
 
     async def read(self) -> bytes:
-        """More of the body; empty at its end. Raises `RouterError` where it breaks off."""
+        """Return more of the body; b"" at its end. Raises `RouterError` if it breaks off."""
         ...
 
     async def pour(self, sink: Callable[[bytes], bool]) -> bool:
-        """Give more of the body to `sink` as it arrives; False once that takes no more.
+        """Pass the body to `sink` as it arrives. Return False when `sink` takes no more.
 
-        True: `read` tells what is next. Raises what `sink` raises.
+        Returns True if `read` must be called next. Raises what `sink` raises.
         """
         ...
 
     async def close(self) -> None: ...
 
     def progress(self) -> Progress:
-        """What the request waits for."""
+        """What the request is waiting for."""
         ...
 
 
 class Sink(Protocol):
-    """Where an answer goes."""
+    """The destination of an answer."""
 
     def write(self, data: bytes) -> bool:
-        """False: it has enough, wait until it has `drained`. Raises `ConnectionError` where
-        the caller left."""
+        """Return False if the caller must first read more (see `drained`). Raises
+        `ConnectionError` if the caller left."""
         ...
 
     async def drained(self) -> None: ...
 
 
 class Response(Protocol):
-    """An answer. It is valid inside of `async with service.open(...)`, which cleans up.
+    """An answer. Use it inside of `async with service.open(...)`, which cleans up.
 
-    Iterating gives the body as it arrives. An event stream (`streams`) comes in whole
-    events; a failure is its last event, and then stands in `failure`. Any other body
-    raises `RouterError` where it breaks off.
+    Iterating returns the body as it arrives. An event stream (`streams`) consists of whole
+    events; a failure is its last event, and is then in `failure`. Any other body raises
+    `RouterError` if it breaks off.
     """
 
     @property
@@ -155,14 +156,14 @@ class Response(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
     async def send(self, sink: Sink) -> None:
-        """Give all of the body to `sink`: what iterating does, for less."""
+        """Send the whole body to `sink`. This is cheaper than iterating."""
         ...
 
 
 async def pour_read(
     read: Callable[[], Awaitable[bytes]], sink: Callable[[bytes], bool]
 ) -> bool:
-    """How a source is poured that can only be read."""
+    """Implement `pour` for a source that can only be read."""
     while data := await read():
         if not sink(data):
             return False
@@ -170,7 +171,7 @@ async def pour_read(
 
 
 async def send_pieces(pieces: AsyncIterator[bytes], sink: Sink) -> None:
-    """How a response that is iterated is sent."""
+    """Implement `send` for a response that is iterated."""
     async for data in pieces:
         if not sink.write(data):
             await sink.drained()
@@ -178,31 +179,31 @@ async def send_pieces(pieces: AsyncIterator[bytes], sink: Sink) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`ready`: the default model is up, or has failed for good. `leaving`: draining."""
+    """`ready`: the default model is up, or failed for good. `leaving`: the worker drains."""
 
     ready: bool
     leaving: bool
 
 
 class Backend(Protocol):
-    """What a transport needs of the service."""
+    """The interface of the service for transports."""
 
     def open(
         self, request: Request, report: Report | None = None
     ) -> AbstractAsyncContextManager[Response]:
         """Answer one request. Leaving the block ends it and frees what it held.
 
-        `report` hears of progress every few seconds while an answer that is no stream
-        waits for its engine. Raises `RouterError` before there is a response.
+        While an answer that is not a stream waits for its engine, `report` is called every few
+        seconds. Raises `RouterError` before there is a response.
         """
         ...
 
     async def models(self, hf_token: str | None, caller: str = "") -> Sequence[ModelCard]:
-        """The models that this caller may use. `caller`: as in `Request`."""
+        """The models that this caller may use. `caller` is as in `Request`."""
         ...
 
     async def model(self, name: str, hf_token: str | None, caller: str = "") -> ModelCard:
-        """Raises `AccessError`, the same for a private model and for a missing one."""
+        """Raises `AccessError`, the same one for a private model and for a missing one."""
         ...
 
     def health(self) -> Health: ...

@@ -1,4 +1,4 @@
-"""The one line of a request that has ended."""
+"""Writes one log line per finished request."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 from router.requests.record import Record
 from router.told import ToldLines
 
-WITHIN = 0.01  # seconds until a line is written, together with those of the time between
+WITHIN = 0.01  # seconds for which a line waits to be written together with others
 
 
 class LineWriter:
-    """Tells of requests that have ended. Lines that come soon after one another are one record
-    of the log, and one write."""
+    """Logs finished requests. Lines that follow each other closely share one log record and one
+    write."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
@@ -28,24 +28,24 @@ class LineWriter:
             return
         try:
             asyncio.get_running_loop().call_later(WITHIN, self.flush)
-        except RuntimeError:  # no loop runs, so none calls
+        except RuntimeError:  # without a running loop, no timer fires
             self.flush()
 
     def flush(self) -> None:
-        """Write what is not written yet."""
+        """Write the pending lines."""
         ended, self._ended = self._ended, []
         if ended:
             self._log.handle(ToldLines(self._log.name, logging.INFO, ended, line))
 
     def whisper(self, record: Record) -> None:
-        """Tell at DEBUG, and at once: of a request that few want to hear of."""
+        """Log the request at DEBUG and immediately, because few operators need it."""
         if self._log.isEnabledFor(logging.DEBUG):
             ended = [(time.time(), record)]
             self._log.handle(ToldLines(self._log.name, logging.DEBUG, ended, line))
 
 
 def line(record: Record) -> str:
-    """The request as text. Written out: it is made for each request."""
+    """Format the request as text. Optimized, because this runs for each request."""
     end = f"total {record.seconds * 1000:.0f} ms{_more(record)}, id {record.id}"
     if record.first is not None:
         end = f"first {record.first * 1000:.0f} ms, {end}"

@@ -1,4 +1,4 @@
-"""The models that a caller is shown: the operator's, and those that are loaded."""
+"""The model list for a caller: the operator's models, and loaded ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from router.requests.model_list import ModelCard, Status
 from router.scheduler.lifecycle import State
 
 _LOADING = (State.FETCHING, State.STARTING, State.WAKING)
-_AT_ONCE = 256  # cards that are made before others have their turn
+_AT_ONCE = 256  # cards that are made before other tasks get a turn
 _SLEEPING = (State.FALLING_ASLEEP, State.ASLEEP)
 
 
@@ -30,10 +30,10 @@ class LoadedModel:
 
 
 class ModelListing:
-    """Makes the cards. What is loaded is given to each call: here, or in a whole fleet.
+    """Creates the cards. Each call gets the loaded models, of this worker or of a whole fleet.
 
-    `known`: the operator's models that were asked for here. A caller's are told of while they
-    are loaded, and no sooner.
+    `known` returns the operator's models that have been requested here. Other models are listed
+    only while they are loaded.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ModelListing:
         hf_token: str | None,
         caller: str = "",
     ) -> ModelCard:
-        """One model, under the name that was asked for; refused as a request for it is."""
+        """One model, under the requested name. Raises the same errors as a request for it."""
         token = caller_token(hf_token, None)
         try:
             admitted = await self._admission.admit(name, token, caller)
@@ -89,7 +89,7 @@ def _operators_card(
     up: Mapping[str, LoadedModel],
     seen: Mapping[str, Sequence[Known]],
 ) -> ModelCard:
-    """`up` and `seen`: those of the operator, by repository."""
+    """`up` and `seen`: the operator's models, by repository."""
     repo_id = model.ref.repo_id if model.ref else model.name
     owner = repo_id.partition("/")[0] if model.ref else "operator"
     card = _card(model.name, owner, repo_id, up.get(repo_id))
@@ -101,7 +101,7 @@ def _operators_card(
 
 
 def _by_repository(loaded: Iterable[LoadedModel]) -> Mapping[str, LoadedModel]:
-    """The operator's, the first of each."""
+    """The operator's loaded models; for each repository, the first one."""
     found: dict[str, LoadedModel] = {}
     for one in loaded:
         if one.spec.listed:
@@ -117,7 +117,7 @@ def _seen(known: Iterable[Known]) -> Mapping[str, Sequence[Known]]:
 
 
 def _status(known: Sequence[Known]) -> Status:
-    """Of a model that is not loaded."""
+    """The status of a model that is not loaded."""
     if any(one.wanted or one.state in _LOADING for one in known):
         return Status.LOADING
     sleeps = any(one.state in _SLEEPING for one in known)

@@ -1,4 +1,4 @@
-"""What a caller is told whose engine is gone."""
+"""The errors for a caller whose engine is gone."""
 
 from __future__ import annotations
 

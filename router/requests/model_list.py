@@ -1,4 +1,4 @@
-"""`/v1/models` in OpenAI's form, with the fields that SGLang adds."""
+"""`/v1/models` in OpenAI's format, with the fields that SGLang adds."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from enum import StrEnum
 class Status(StrEnum):
     LOADED = "loaded"
     LOADING = "loading"  # it waits for room, downloads, starts or wakes
-    SLEEPING = "sleeping"  # it wakes for a request
+    SLEEPING = "sleeping"  # a request wakes it
     UNLOADED = "unloaded"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """A line of `/v1/models`.
+    """An entry of `/v1/models`.
 
-    `root` is the repository behind an alias. `created` is in seconds since 1970, 0 where it
-    is not known. `max_model_len` is in tokens, known while the model is loaded. `status` says
-    what is to be expected of a request: "loaded" answers at once.
+    `root` is the repository behind an alias. `created` is in seconds since 1970; 0: unknown.
+    `max_model_len` is in tokens, and is known while the model is loaded. `status` tells what a
+    request must expect: only a "loaded" model answers at once.
     """
 
     id: str
@@ -33,7 +33,7 @@ class ModelCard:
 
 
 def model_object(card: ModelCard, worker: str = "") -> dict[str, object]:
-    """`worker`: the id by which a load balancer knows this worker; "": there is none."""
+    """`worker`: this worker's id for a load balancer; "": none."""
     return {
         **({"worker": worker} if worker else {}),
         "id": card.id,
@@ -41,9 +41,9 @@ def model_object(card: ModelCard, worker: str = "") -> dict[str, object]:
         "created": card.created,
         "owned_by": card.owned_by,
         "root": card.root,
-        "parent": None,  # no model here is an adapter of another
+        "parent": None,  # no model here is an adapter of another one
         "max_model_len": card.max_model_len,
-        "context_length": card.max_model_len,  # the name that other clients know it by
+        "context_length": card.max_model_len,  # the name that other clients use
         "status": card.status.value,
         "loaded": card.loaded,
     }

@@ -1,6 +1,7 @@
-"""The blocks in which a request is answered: they end it, however far it is.
+"""The context managers that answer a request and always clean up after it.
 
-Written out, because each generator around a request costs time, and memory of each open stream.
+They are classes, because each generator-based context manager costs time per request and memory
+per open stream.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from router.requests.whole_response import answered
 
 
 class Opening:
-    """One request: `async with` gives its response, and ends it."""
+    """One request. `async with` returns its response, and ends it."""
 
     __slots__ = ("_respond", "_responding")
 
@@ -33,7 +34,7 @@ class Opening:
 
     async def __aenter__(self) -> Response:
         reading = self._respond()
-        del self._respond  # it holds the body, which would be there twice
+        del self._respond  # it holds the body, which would be in memory twice
         self._responding = await reading
         del reading
         return await self._responding.__aenter__()
@@ -49,10 +50,10 @@ class Opening:
 
 
 class Responding:
-    """`async with` gives the response as soon as its head is known, and ends the call.
+    """`async with` returns the response when its head is known, and ends the call.
 
-    `events` renders the stream that the caller asked for; None: it asked for none. `end` is a
-    time of the loop's clock, `silence` is in seconds. Raises `RouterError` before there is a
+    `events` renders the stream; None if the caller did not ask for a stream. `end` is a time of
+    the loop's clock, and `silence` is in seconds. Raises `RouterError` before there is a
     response.
     """
 

@@ -1,4 +1,4 @@
-"""How long a body takes to parse, before it is parsed."""
+"""Estimates how long a body takes to parse, before it is parsed."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import math
 
 from router.side_process import Body
 
-# What `parse` takes at most on a slow machine, for any shape of body. In seconds: for a
-# byte (escapes, which are the slowest text), and for a comma or bracket (a key of its own).
+# The longest time of `parse` on a slow machine, for any shape of body. In seconds: per byte
+# (escapes are the slowest text), and per comma or bracket (each with its own key).
 _PER_BYTE, _PER_VALUE = 10e-9, 1.5e-6
-# For a byte of a regex or a grammar, which are read in Python, and of a schema's reference.
+# Per byte of a regex or a grammar, which are parsed in Python, and of a schema's reference.
 _PER_EXPRESSION, _PER_REFERENCE = 7e-6, 0.3e-6
-_FEW = 512  # bytes, which take a moment whatever they hold
+_FEW = 512  # bytes; a body this short is always fast
 _EXPRESSIONS = (b"regex", b"ebnf", b"grammar", b"pattern", b"patternProperties")
-_COUNTED = 1 << 20  # bytes; longer bodies are long in any case
+_COUNTED = 1 << 20  # bytes; longer bodies always take long
 
 
 def parse_time(body: Body) -> float:
-    """About how many seconds `parse` takes for it, at most."""
+    """An upper estimate of the seconds that `parse` takes."""
     if not isinstance(body, bytes) or len(body) > _COUNTED:
         return math.inf
     return len(body) * _per_byte(body) + count_values(body) * _PER_VALUE
@@ -32,14 +32,14 @@ def _per_byte(body: bytes) -> float:
 
 
 def _may_name(body: bytes, key: bytes) -> bool:
-    """Whether this may be the end of a key, also in JSON that is in a string."""
+    """Whether this may be the end of a key, also in JSON inside a string."""
     return key in body and (key + b'"' in body or key + b"\\" in body)
 
 
 def _may_escape(body: bytes) -> bool:
-    r"""Whether a letter may be written as `\u0070`, or so in JSON that is in a string.
+    r"""Whether a letter may be written as `\u0070`, also in JSON inside a string.
 
-    The backtick is no letter: .NET's clients write it `\u0060`, in every piece of code.
+    The backtick is not a letter: .NET's clients write it as `\u0060` in every piece of code.
     """
     if b"\\\\u" in body:
         return True
@@ -51,5 +51,5 @@ def _may_escape(body: bytes) -> bool:
 
 
 def count_values(body: bytes) -> int:
-    """Its commas and brackets: it holds no more values than these."""
+    """Count the commas and brackets. A body has at most that many values."""
     return len(body) - len(body.translate(None, b",[{"))

@@ -1,7 +1,7 @@
-"""Parses the bodies that take longer than a moment, so that nobody else waits for them.
+"""Parses bodies so that a slow one delays nobody else.
 
-Such a body waits for its caller's turn: one of each caller at a time. Then it is parsed between
-two steps of the event loop or, if that would hold up the loop, in a side process.
+A slow body waits until its caller's earlier ones are parsed. Then it is parsed between two
+steps of the event loop or, if that would block the loop, in a side process.
 """
 
 from __future__ import annotations
@@ -22,27 +22,26 @@ from router.side_process import Aside, Body, SideProcessDied, size
 
 _log = logging.getLogger(__name__)
 
-# No more than a request costs in any case. A body of so few bytes needs no look.
+# Not more than the fixed cost of a request. A body this small is parsed without an estimate.
 _MOMENT = 0.0005  # seconds
 _SMALL = 4096  # bytes
-_LONG = 0.02  # seconds that one body may hold up the loop
-_ALL = 32  # bodies of the largest size that wait, or are parsed, in all
-_ONES = 16  # of one caller
+_LONG = 0.02  # seconds that one body may block the event loop
+_ALL = 32  # bodies of the largest size that may wait or be parsed, in total
+_ONES = 16  # the same for one caller
 
 
 class Parser:
-    """`largest` is the bytes that one body may have."""
+    """`largest`: the maximum size of a body in bytes."""
 
     def __init__(self, aside: Aside, media_domains: frozenset[str], largest: int) -> None:
         self._aside, self._domains = aside, media_domains
         self._turns = Turns(most=_ALL * largest, most_each=_ONES * largest)
 
     async def read(self, request: Request, within: float) -> Call:
-        """`parse`, at once for a body that takes a moment. Raises what `parse` raises,
-        and `RouteNotFound`."""
+        """`parse`, at once for a fast body. Raises what `parse` raises, and `RouteNotFound`."""
         route = ROUTES.get(request.route)
         if route is None:
-            # Not repeated: a job's route can be megabytes, or no valid text.
+            # Don't repeat the route: a job's route can be megabytes, or invalid text.
             raise RouteNotFound(f"No such route. There are: {', '.join(ROUTES)}.")
         body = request.body
         if isinstance(body, bytes) and (len(body) <= _SMALL or parse_time(body) < _MOMENT):
@@ -50,9 +49,9 @@ class Parser:
         return await self.parse(request, route, within)
 
     async def parse(self, request: Request, route: Route, within: float) -> Call:
-        """`parse`, in `within` seconds.
+        """`parse` a slow body within `within` seconds.
 
-        Raises `InvalidRequest`, `QueueFull`, `DeadlineExceeded` and `InternalError`.
+        Raises `InvalidRequest`, `QueueFull`, `DeadlineExceeded` or `InternalError`.
         """
         body = request.body
         try:
@@ -61,7 +60,7 @@ class Parser:
                 self._turns.take(request.caller, size(body)),
             ):
                 if isinstance(body, bytes) and parse_time(body) < _LONG:
-                    await asyncio.sleep(0)  # others first: many such bodies come at once
+                    await asyncio.sleep(0)  # others first: many such bodies may come
                     return parse(body, route, self._domains)
                 return await self._parse_aside(body, route)
         except TimeoutError:
@@ -87,14 +86,15 @@ class Parser:
 
 @dataclass(slots=True)
 class _Line:
-    """One caller's bodies: the one whose turn it is, and those that wait."""
+    """One caller's bodies: the one that is parsed now, and those that wait."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     bytes: int = 0
 
 
 class Turns:
-    """One body of each caller at a time. All may hold `most` bytes, a caller's `most_each`."""
+    """One body of each caller at a time. All bodies together may have `most` bytes, and those
+    of one caller `most_each`."""
 
     def __init__(self, most: int, most_each: int) -> None:
         self._left, self._most_each = most, most_each
@@ -102,7 +102,7 @@ class Turns:
 
     @asynccontextmanager
     async def take(self, caller: str, size: int) -> AsyncIterator[None]:
-        """Wait for this caller's turn, which lasts as long as the block. Raises `QueueFull`."""
+        """Wait for this caller's turn, which lasts for the block. Raises `QueueFull`."""
         line = self._lines.get(caller) or _Line()
         if line.bytes + size > self._most_each or size > self._left:
             raise QueueFull("Too many large bodies at once: try again.")

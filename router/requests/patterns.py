@@ -1,13 +1,13 @@
-r"""Whether an engine can follow a regex or a grammar in EBNF, token by token, without trouble.
+r"""Decides whether an engine can follow a regex or an EBNF grammar quickly, token by token.
 
-xgrammar 0.2.7 keeps every way in which the text so far can be read. Where a repeat holds parts
-of no fixed length that run into each other, as in `(.*)*` or `(\w+ ?)+`, the ways grow with
-each token, squared or worse, and the scheduler of the engine computes nothing else: three
-nested stars take a minute within 400 tokens. In `(\w+ )+` there is one way at a time.
+xgrammar 0.2.7 keeps every way to read the text so far. If a repeat contains parts of variable
+length that run into each other, as in `(.*)*` or `(\w+ ?)+`, the number of ways grows with each
+token, quadratically or worse, and the engine's scheduler computes nothing else: three nested
+stars take a minute within 400 tokens. In `(\w+ )+` there is only one way at a time.
 
-So an expression is read into parts, each with the characters that it can begin with. A
-repeat is *open* if what it repeats can begin with a character that can also follow it.
-Within another repeat an open one may only be short.
+So an expression is parsed into parts, each with the characters that it can begin with. A repeat
+is *open* if the repeated part can begin with a character that can also follow the repeat.
+Inside another repeat, an open one must be short.
 """
 
 from __future__ import annotations
@@ -19,27 +19,26 @@ from operator import or_
 
 MOST_CHARACTERS = 16384
 _MOST_REPEATS = 256
-_MOST_PARTS = 20_000  # looked at, a rule of EBNF as often as it is named
+_MOST_PARTS = 20_000  # parts visited; a rule of EBNF counts each time it is named
 _SHORT = 64  # characters
-_MOST_COUNTED = 256  # of open repeats in a row
+_MOST_COUNTED = 256  # of consecutive open repeats
 
-Characters = int  # a bit for each of ASCII, and one for all others
+Characters = int  # a bit for each ASCII character, and one for all others
 OTHERS: Characters = 1 << 128
 ANY: Characters = (1 << 129) - 1
 
 
 class TooHard(Exception):
-    """The message says why, and goes to the caller."""
+    """The message says why. The caller gets it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of an expression: some characters, or parts one after another, or one of several,
-    or one repeated."""
+    """A part of an expression: characters, a sequence of parts, alternatives, or a repeat."""
 
-    first: Characters  # that it can begin with
-    every: Characters  # that are in it
-    shortest: float  # characters
+    first: Characters  # characters that it can begin with
+    every: Characters  # all characters in it
+    shortest: float  # in characters
     longest: float
     parts: tuple[Part, ...] = ()
     one_of: bool = False
@@ -91,7 +90,7 @@ def _every(parts: list[Part]) -> Characters:
 
 
 class _Check:
-    """Looks at each part with what can follow it."""
+    """Checks each part together with the characters that can follow it."""
 
     def __init__(self) -> None:
         self._left, self._repeats = _MOST_PARTS, 0
@@ -149,5 +148,5 @@ def _overlap(parts: tuple[Part, ...]) -> bool:
 
 
 def check(part: Part) -> None:
-    """Raise `TooHard` for an expression that could keep an engine busy for ever."""
+    """Raise `TooHard` for an expression that could keep an engine busy forever."""
     _Check().whole(part)

@@ -1,4 +1,4 @@
-"""The operator's models that are to be up before anybody asks for them."""
+"""Loads the operator's preloaded models before the first request."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from router.errors import AccessError, FitError, RequestError, RouterError
 
 _log = logging.getLogger(__name__)
 
-_TRIES = 3  # starts of an engine that fails, before its model is left alone
-_PAUSE = 2.0  # seconds between tries, where the error names no other time
+_TRIES = 3  # failed starts before a model is left alone
+_PAUSE = 2.0  # seconds between attempts, unless the error says otherwise
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -22,11 +22,11 @@ async def preload(
     start: Callable[[OperatorModel], Awaitable[None]],
     sleep: Sleep = asyncio.sleep,
 ) -> None:
-    """Start the models that are to be preloaded, the default first, one by one.
+    """Start the models with `preload` one by one, the default model first.
 
-    Returns when each is up, or has failed for a reason that waiting does not mend. That is
-    no reason to end the worker, which would be started again and bill: requests for the
-    model get the same error, and other models work.
+    Returns when each is up or has failed for good. A failure does not end the worker: the
+    platform would restart it, and bill for that. Requests for that model get the same error,
+    and other models work.
     """
     wanted = [model for model in catalog.models if model.preload]
     for model in sorted(wanted, key=lambda model: model is not catalog.default):

@@ -1,8 +1,8 @@
-"""How long a prompt is at least, before any tokenizer has seen it.
+"""A lower bound of a prompt's length, computed without a tokenizer.
 
 An engine parses and tokenizes a prompt between two steps of all other answers, and only then
-refuses it: one of megabytes holds everybody's streams for a second. What can't fit in the
-model's context never gets there.
+refuses it: a prompt of megabytes blocks everybody's streams for a second. So a prompt that
+can't fit in the model's context is refused here.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from typing import NamedTuple
 
 from router.errors import InvalidRequest
 
-# No tokenizer in use has longer tokens: 128 spaces (Llama 3), 128 characters (o200k).
+# Longer than any token of the tokenizers in use: 128 spaces (Llama 3), 128 characters (o200k).
 _LONGEST_TOKEN = 256  # characters
 _PROMPTS = ("prompt", "text", "input_ids", "input", "query", "items", "documents")
 
 
 class PromptLength(NamedTuple):
-    """Of the longest prompt in a request."""
+    """The length of the longest prompt in a request."""
 
-    tokens: int = 0  # where it is written as token ids
-    characters: int = 0  # where it is text
+    tokens: int = 0  # if it consists of token ids
+    characters: int = 0  # if it is text
 
     @property
     def guess(self) -> int:
-        """How many tokens it likely has: of English text, one in four characters."""
+        """A guess at its number of tokens: one per four characters, as in English text."""
         return max(self.tokens, self.characters // 4)
 
     def check(self, context_length: int | None) -> None:
-        """Raise `InvalidRequest` where it can't fit in the context; None: nobody knows."""
+        """Raise `InvalidRequest` if it can't fit in the context. None: it is unknown."""
         if context_length is None:
             return
         if self.tokens > context_length:
@@ -45,7 +45,7 @@ class PromptLength(NamedTuple):
 
 
 def longest_prompt(fields: Mapping[str, object]) -> PromptLength:
-    """The longest of a body's prompts. A conversation is one."""
+    """The longest prompt of a body. A conversation counts as one prompt."""
     tokens = characters = 0
     for name in _PROMPTS:
         for prompt in _prompts(fields[name]) if name in fields else ():
@@ -57,13 +57,13 @@ def longest_prompt(fields: Mapping[str, object]) -> PromptLength:
         if name not in fields:
             continue
         messages = _items(fields.get(name))
-        if messages and isinstance(messages[0], dict):  # else it is a prompt of a million ids
+        if messages and isinstance(messages[0], dict):  # else one prompt of token ids
             characters = max(characters, sum(map(_characters, messages)))
     return PromptLength(tokens, characters)
 
 
 def _prompts(value: object) -> Iterable[object]:
-    """One prompt, or each of a list: a list of numbers is one prompt of token ids."""
+    """Yield one prompt, or those in a list. A list of numbers is one prompt of token ids."""
     if isinstance(value, list) and value and isinstance(value[0], str | list):
         return value
     return (value,)
@@ -74,7 +74,7 @@ def _items(value: object) -> list[object]:
 
 
 def _characters(message: object) -> int:
-    """Of the text in a message; media do not count."""
+    """The length of a message's text. Media do not count."""
     content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, str):
         return len(content)

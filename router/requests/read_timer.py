@@ -1,4 +1,4 @@
-"""A timer for what a request waits for, one after another."""
+"""A reusable timeout for a series of reads."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class ReadTimer:
-    """Interrupts the read in progress when its time is over.
+    """Cancels the current read when its time is over.
 
-    `asyncio.timeout` makes a timer for each use: for a stream, one for each event. This one
-    stays armed while reads come and go, and is moved only when it fires.
+    `asyncio.timeout` creates a timer per use: one for each event of a stream. This timer stays
+    armed across reads, and is only moved when it fires.
     """
 
     __slots__ = ("_due", "_handle", "_loop", "_struck", "_task", "_when")
@@ -22,8 +22,8 @@ class ReadTimer:
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.TimerHandle | None = None
         self._when = 0.0  # when `_handle` fires
-        self._due: Callable[[], float] = float  # when the read in progress is over
-        self._task: asyncio.Task[object] | None = None  # that reads now
+        self._due: Callable[[], float] = float  # the deadline of the current read
+        self._task: asyncio.Task[object] | None = None  # the task that reads now
         self._struck = False
 
     def now(self) -> float:
@@ -33,7 +33,7 @@ class ReadTimer:
     async def read(self, source: Awaitable[T], due: Callable[[], float]) -> T:
         """Await `source` until `due()`, a time of the loop's clock. Raises `TimeoutError`.
 
-        `due` is asked again when that time has come: the read may have been put off.
+        When that time has come, `due` is called again: the deadline may have been extended.
         """
         task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 - a coroutine runs in a task

@@ -1,7 +1,7 @@
-"""What a model thought, which callers of /v1/responses send back packed by SGLang.
+"""Limits the packed reasoning that callers of /v1/responses send back.
 
-SGLang 0.5.23 unpacks it without a bound (`decode_reasoning_state`): 32 MiB could become
-32 GB of its memory.
+SGLang 0.5.23 unpacks it without a limit (`decode_reasoning_state`): 32 MiB could become 32 GB
+in its memory.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import zlib
 
 from router.errors import InvalidRequest
 
-MOST_BYTES = 16 << 20  # unpacked, of one request: some million tokens
+MOST_BYTES = 16 << 20  # unpacked, per request: a few million tokens
 _HIGHEST_RATIO = 1032  # of zlib
 _PREFIX = "sglang-reasoning-v1."
 
 
 def check_reasoning(fields: dict[str, object]) -> None:
-    """Raise `InvalidRequest` where it would take too much memory."""
+    """Raise `InvalidRequest` if it would take too much memory."""
     items, left = fields.get("input"), MOST_BYTES
     for item in items if isinstance(items, list) else ():
         packed = item.get("encrypted_content") if isinstance(item, dict) else None
@@ -32,8 +32,8 @@ def check_reasoning(fields: dict[str, object]) -> None:
 
 
 def _unpacked(packed: str, most: int) -> int:
-    """Bytes, counted no further than `most`. SGLang passes over what is damaged, but has
-    unpacked it by then, so that it counts as the most that it could have been."""
+    """Unpacked bytes, counted up to `most`. SGLang skips damaged data only after it has
+    unpacked it, so damaged data count with the maximum possible size."""
     try:
         content = base64.urlsafe_b64decode(packed)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What is known of one request: filled on its way, and then told once."""
+"""The record of one request: filled while it is served, and then reported once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from router.requests.outcomes import Outcome, known_code
 from router.requests.trace_context import Trace
 
 OPERATOR = "operator"
-CALLER_SHOWN = 12  # characters of a digest that tell one caller from another
+CALLER_SHOWN = 12  # characters of a digest that are shown; enough to tell callers apart
 
 
 class Transport(StrEnum):
@@ -22,19 +22,19 @@ class Transport(StrEnum):
 
 
 class Record:
-    """One request. Times are in seconds, tokens are those that the engine counts.
+    """One request. Times are in seconds. Token counts are the engine's.
 
-    * `model`: canonical, once the caller is authorized; "" before: it may be anything, or
-      private.
-    * `caller`: what the operator calls its API key, else the first characters of the digest of
-      that or of its token; "": it has none.
-    * `queue`, `load`: see `Waited`; `first`: until the engine's first bytes; `total`: all.
-      None where it did not come to that.
-    * `prompt_guess`: tokens of the prompt, for an engine that does not tell them.
-    * `trace`: what its engine is told of the trace that it is part of.
+    * `model`: the canonical name once the caller is authorized, and "" before: a name may be
+      private or arbitrary text.
+    * `caller`: the operator's name for the API key, else the beginning of the digest of the key
+      or the token; "": neither was sent.
+    * `queue`, `load`: see `Waited`; `first`: until the engine's first bytes; `total`: the whole
+      request. None if that point was not reached.
+    * `prompt_guess`: estimated prompt tokens, for an engine that does not report them.
+    * `trace`: the trace context for the engine.
     * `attempts`: how often it was sent to an engine.
-    * `status`: of the HTTP answer; 0 where none was complete.
-    * `outcome`: see `Outcome`; "" while it is in progress. `error`: the code, where one is.
+    * `status`: of the HTTP answer; 0 if none was complete.
+    * `outcome`: see `Outcome`; "" while it is in progress. `error`: the error code, if any.
     """
 
     __slots__ = (
@@ -83,7 +83,7 @@ class Record:
         clock: Callable[[], float] = time.perf_counter,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` and `wall` tell seconds: since some moment, and since 1970."""
+        """`clock` and `wall` return seconds: monotonic, and since 1970."""
         self._clock = clock
         self.began, self.at = clock(), wall()
         self.id, self.route, self.transport, self.method = request_id, route, transport, method
@@ -97,37 +97,37 @@ class Record:
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
         self.attempts = self.status = 0
-        self.watches = False  # it only looks at the worker, and is told of at DEBUG alone
-        self.cut_off = False  # its engine was stopped under it, because the worker leaves
-        self.died = False  # the engine did, and the request with it
+        self.watches = False  # it only reads the worker's state, so it is logged at DEBUG only
+        self.cut_off = False  # its engine was stopped because the worker shuts down
+        self.died = False  # the engine died during the request
         self.prompt_guess = 0
-        self._name = ""  # of its API key
-        self._events: Events | None = None  # what its caller gets of a stream
-        self._count: AnswerCount | None = None  # of its answer, until that has ended
-        self._guess = 0  # tokens of the answer, if the engine does not tell them
-        self.erred = False  # the engine told an error in its stream
+        self._name = ""  # the name of its API key
+        self._events: Events | None = None  # the event stream to its caller
+        self._count: AnswerCount | None = None  # counts its answer until that has ended
+        self._guess = 0  # estimated tokens of the answer, if the engine does not report them
+        self.erred = False  # the engine sent an error in its stream
 
     def parsed(self, *, stream: bool, prompt_guess: int) -> None:
-        """What it asks for is known. Its caller is authorized next."""
+        """Note the parsed parameters. Authorization comes next."""
         self.stream, self.prompt_guess = stream, prompt_guess
 
     def authorized(self, model: str, caller: str) -> None:
         self.model, self.caller = model, self._name or caller[:CALLER_SHOWN]
 
     def is_from(self, caller: str, name: str) -> None:
-        """`caller`: a digest of its API key. `name`: the operator's for that; "": none."""
+        """`caller`: a digest of the API key. `name`: the operator's name for it; "": none."""
         self._name, self.caller = name, name or caller[:CALLER_SHOWN]
 
     def is_operators(self, route: str) -> None:
-        """The operator looks at this worker."""
+        """Note that the operator sent it."""
         self.route, self.caller, self.watches = route, OPERATOR, self.method != "POST"
 
     def is_for_anybody(self, route: str) -> None:
-        """Somebody asks for what needs no key and holds nothing of the worker."""
+        """Note a request that needs no key and shows no data of the worker."""
         self.route, self.watches = route, True
 
     def granted(self, waited: Waited) -> None:
-        """It has an engine, and is sent now. A request that is sent again has waited twice."""
+        """Note that it got an engine and is sent now. A retried request has waited twice."""
         self.attempts += 1
         if self.attempts == 1:
             self.queue, self.load = waited.queue, waited.load
@@ -136,7 +136,7 @@ class Record:
             self._waits_more(waited)
 
     def gave_up(self, waited: Waited) -> None:
-        """It has waited, and gets no engine."""
+        """Note that it waited but got no engine."""
         self._waits_more(waited)
 
     def _waits_more(self, waited: Waited) -> None:
@@ -144,25 +144,26 @@ class Record:
         self.load = (self.load or 0.0) + waited.load
 
     def follows(self, events: Events) -> None:
-        """Its answer goes through this, which counts: `saw` need not see it."""
+        """Note the stream that carries its answer. It counts the events, so `saw` is not
+        needed."""
         self._events = events
 
     def begins(self, data: bytes) -> None:
-        """The engine has said something."""
+        """Note the engine's first bytes."""
         self.first = self._clock() - self.began
         self._count = AnswerCount(self.route, data, self._events, stream=self.stream)
 
     def saw(self, data: bytes) -> None:
-        """More of the answer."""
+        """Note more bytes of the answer."""
         if self._count is not None:
             self._count.saw(data)
 
     def errs(self) -> None:
-        """The engine has told an error of its own in the middle of its stream."""
+        """Note that the engine reported an error during its stream."""
         self.erred = True
 
     def end(self, outcome: str, *, status: int = 0, error: str = "") -> None:
-        """The request is over. Only the first end counts."""
+        """Note the end of the request. Only the first call has an effect."""
         if self.outcome:
             return
         if self.died and outcome != Outcome.CALLER_LEFT:
@@ -180,7 +181,7 @@ class Record:
             self._guess = count.guess
 
     def answer(self, status: int, failure: Problem | None, *, streams: bool) -> None:
-        """An answer has ended, as a `Response` tells it."""
+        """Note the end of an answer, as in `Response`."""
         if failure is None:
             self.end(Outcome.OK, status=status)
         elif streams:
@@ -189,25 +190,25 @@ class Record:
             self.refuse(failure.code or Outcome.ENGINE, status)
 
     def refuse(self, code: str, status: int) -> None:
-        """The caller got an error in place of an answer."""
+        """Note that the caller got an error in place of an answer."""
         known = known_code(code)
         self.end(known, status=status, error=known)
 
     def break_off(self, code: str) -> None:
-        """An error, after the head of the answer was sent."""
+        """Note an error that occurred after the head was sent."""
         known = known_code(code)
         self.end(known if self.first is None else Outcome.BROKE_OFF, error=known)
 
     @property
     def tokens(self) -> int:
-        """What the request took, once it is over: as the engine counts, which tells it at the
-        end of an answer and in a stream only if asked to. Else a guess."""
+        """The tokens that a finished request used. The engine reports them at the end of an
+        answer, and in a stream only on request. Otherwise this is a guess."""
         if self.first is None:
             return 0
         guess, prompt, completion = self._guess, self.prompt_tokens, self.completion_tokens
         if prompt is None:
             return self.prompt_guess + (guess if completion is None else completion)
-        if completion is None:  # an embedding has none; in a stream it was not told yet
+        if completion is None:  # an embedding has none; a stream has not reported it yet
             return prompt + (guess if self.stream else 0)
         return prompt + completion
 
@@ -217,11 +218,11 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """How long it took, or takes until now."""
+        """How long it took, or has taken so far."""
         return self._clock() - self.began if self.total is None else self.total
 
     def fields(self) -> dict[str, object]:
-        """What a log or a page shows of it. Times in milliseconds."""
+        """The fields for logs and pages. Times are in milliseconds."""
         return {
             "id": self.id,
             "transport": self.transport.value,

@@ -1,4 +1,4 @@
-"""Opens and closes the record of each request, and tells of it: the log, and all observers."""
+"""Opens and closes the record of each request, and reports it to the log and the observers."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ _log = logging.getLogger("router.requests")
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 
-NO_ROUTE = "-"  # of a request for a path that the router does not have
+NO_ROUTE = "-"  # for a path that the router does not serve
 _MODELS = "/v1/models"
 
-_NAMES = 1000  # of models and callers, that are known to hold no secret
+_NAMES = 1000  # cached names of models and callers, without secrets
 
 Observer = Callable[[Record], None]
 
 
 def known_route(path: str) -> str:
-    """The route as logs and metrics show it. A path can be anything."""
+    """The route for logs and metrics. A path can be any text."""
     if path in ROUTES:
         return path
     return _MODELS if path == _MODELS or path.startswith(_MODELS + "/") else NO_ROUTE
 
 
 class Recorder:
-    """`observers` are called with each record that is complete. `new` makes a record, with
-    the parameters of `Record`. `redact` takes secrets out of
-    what is not a known word or a number: the ids that callers choose, and names of models and
-    callers."""
+    """Creates and reports records.
+
+    `observers` are called with each complete record. `new` creates a record; it has the
+    parameters of `Record`. `redact` removes secrets from all texts that are neither known words
+    nor numbers: the ids that callers choose, and the names of models and callers.
+    """
 
     def __init__(
         self,
@@ -54,7 +56,7 @@ class Recorder:
         self.activity = activity or Activity()
         self._observers, self._redact, self._new = observers, redact, new
         self._clock, self._wall = clock, wall
-        self._names = {"": ""}  # of models and callers, as they are told
+        self._names = {"": ""}  # names of models and callers, and how they are shown
         self._log = LineWriter(_log)
 
     def open(
@@ -67,8 +69,8 @@ class Recorder:
         chosen: bool = True,
         trace: Trace | None = None,
     ) -> Record:
-        """`route` and `method`: known words only. `chosen`: the caller chose the id. `trace`:
-        the caller's."""
+        """`route` and `method` must be known words. `chosen`: the caller chose the id. `trace`:
+        the caller's trace."""
         record = self._new(
             route,
             transport=transport,
@@ -82,19 +84,19 @@ class Recorder:
         return record
 
     def _plain(self, request_id: str) -> str:
-        """A caller can send anything as an id, also its token."""
+        """Redact an id. A caller can send anything as an id, even its token."""
         return self._redact(request_id) if _ID.fullmatch(request_id) else "-"
 
     def _plain_trace(self, trace: Trace) -> Trace:
-        """So is the state of a trace anything, which goes to engines and to a collector."""
+        """Drop a trace's state if it contains a secret: engines and a collector get it."""
         return trace if self._redact(trace.state) == trace.state else Trace(trace.parent)
 
     def forget_names(self) -> None:
-        """Look through all names anew: `redact` knows more secrets now."""
+        """Clear the cache of names, because `redact` knows more secrets now."""
         self._names = {"": ""}
 
     def _told(self, name: str) -> str:
-        """A name without secrets, and in one line."""
+        """The name without secrets, on one line."""
         told = self._names.get(name)
         if told is None:
             if len(self._names) >= _NAMES:
@@ -103,7 +105,7 @@ class Recorder:
         return told
 
     def close(self, record: Record) -> None:
-        """Tell of a request that has ended. One without an outcome was left by its caller."""
+        """Report a finished request. One without an outcome was left by its caller."""
         record.end(Outcome.CALLER_LEFT)
         record.model, record.caller = self._told(record.model), self._told(record.caller)
         if record.watches:
@@ -116,5 +118,5 @@ class Recorder:
         self._log.tell(record)
 
     def flush(self) -> None:
-        """Write the lines that are not written yet."""
+        """Write the pending log lines."""
         self._log.flush()

@@ -1,4 +1,4 @@
-"""What a transport hands to the service: one request, freed of its transport."""
+"""The input of the service: one request, independent of the transport."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from router.side_process import Body, size
 class Request:
     """One call. `repr` shows neither the token nor the content."""
 
-    route: str  # as the router knows it: "/v1/chat/completions"
-    body: Body  # JSON, as it came
-    hf_token: str | None = None  # from the transport's own place for it, unchecked
-    caller: str = ""  # tells callers apart (a digest of the API key); never a secret
-    record: Record = field(default_factory=Record, compare=False)  # filled on the way
+    route: str  # the router's path, such as "/v1/chat/completions"
+    body: Body  # JSON, as received
+    hf_token: str | None = None  # from the header or the job, unchecked
+    caller: str = ""  # identifies the caller (a digest of the API key); never a secret
+    record: Record = field(default_factory=Record, compare=False)  # filled while it is served
 
     def __repr__(self) -> str:
         return f"Request({self.route!r}, {size(self.body)} bytes, caller={self.caller!r})"
@@ -26,17 +26,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a request is that has no answer yet. Sizes in bytes, time in seconds."""
+    """The progress of a request without an answer. Sizes are in bytes, times in seconds."""
 
     # "authorizing", "queued", "fetching", "starting", "waking", "generating"
     stage: str
     done: int = 0  # bytes on disk, while fetching
     total: int = 0
-    seconds: float | None = None  # left until the engine answers; None: unknown
-    why: str = ""  # what it waits for, in words
+    seconds: float | None = None  # until the engine answers; None: unknown
+    why: str = ""  # what it waits for, as text
 
     def __str__(self) -> str:
-        """The progress, as text for a waiting person."""
+        """The progress as text for a person."""
         share = f" {self.done / self.total:.0%} of {self.total} bytes" if self.total else ""
         eta = "" if self.seconds is None else f", about {ceil(self.seconds)} s left"
         return f"{self.why or self.stage}{share}{eta}"

@@ -1,8 +1,8 @@
-"""The response to one request, above all the response that streams.
+"""The streamed response to a request.
 
-A caller of a stream hears something at least every `SILENCE` seconds, from the arrival of the
-request to its last byte. If the engine has not answered by then, the stream begins without
-it, with a comment. From then on an error can only be an event of the stream.
+From the arrival of the request to the last byte, the caller of a stream gets something at least
+every `SILENCE` seconds. If the engine has not answered by then, the stream begins with a
+comment. After that, an error can only be an event of the stream.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from router.requests.read_timer import ReadTimer
 
 _log = logging.getLogger(__name__)
 
-# Proxies and clients give up on a silent connection after 15 to 60 s.
+# Proxies and clients close a silent connection after 15 to 60 s.
 SILENCE = 10.0  # seconds
 
 _EVENT_STREAM = "text/event-stream"
-# nginx holds a response back until it has some kilobytes, unless it is told not to.
+# nginx buffers some kilobytes of a response, unless it is told not to.
 _UNBUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class StreamedResponse:
     """An event stream: whole events, comments while there are none, and errors as events.
 
-    Iterating raises nothing but `CancelledError`. A failure is told by the last events, and
-    then stands in `failure`.
+    Iterating raises only `CancelledError`. A failure becomes the last events, and is then in
+    `failure`.
     """
 
     __slots__ = (
@@ -68,15 +68,15 @@ class StreamedResponse:
         self._end, self._silence = end, silence
         loop = asyncio.get_running_loop()
         self._now = loop.time
-        self._last_said = loop.time()  # when the caller last heard something
+        self._last_said = loop.time()  # when the caller last got something
         self._reaching: asyncio.Task[None] | None = loop.create_task(engine.reach())
         self._write: Callable[[bytes], bool]
         self._begun = self._over = False
 
     async def reached(self) -> bool:
-        """Wait for the engine, but not in silence: False where a comment is due first.
+        """Wait for the engine. Returns False if a comment is due first.
 
-        Raises `RouterError` where the engine can't be reached.
+        Raises `RouterError` if the engine can't be reached.
         """
         reaching = self._reaching
         assert reaching is not None, "not closed"  # noqa: S101
@@ -90,10 +90,10 @@ class StreamedResponse:
 
     async def close(self) -> None:
         self._timer.close()
-        # Let go of the task: its error's traceback holds this response, a circle that would
-        # keep the request's token until it is collected.
+        # Drop the task: its error's traceback refers to this response, a cycle that would keep
+        # the request's token in memory until the garbage collector runs.
         reaching, self._reaching = self._reaching, None
-        if reaching is not None and not self._begun:  # else its result was seen
+        if reaching is not None and not self._begun:  # otherwise its result was used
             await tasks.cancel(reaching)
 
     def __aiter__(self) -> StreamedResponse:
@@ -104,7 +104,7 @@ class StreamedResponse:
             raise StopAsyncIteration
         try:
             data = await self._next()
-        except Exception as error:  # noqa: BLE001 - the head is sent: only the stream can tell it
+        except Exception as error:  # noqa: BLE001 - the head is sent, so the stream must report it
             data = self._tell(error)
         if not data:
             self._over = True
@@ -127,7 +127,7 @@ class StreamedResponse:
 
     async def _pour(self, sink: Sink) -> None:
         """Pass events on as they arrive, until something else is next."""
-        with suppress(TimeoutError):  # a comment, or the end
+        with suppress(TimeoutError):  # a comment is due, or the end
             while not await self._timer.read(self._engine.pour(self._pass), self._due):
                 await sink.drained()
 
@@ -139,11 +139,11 @@ class StreamedResponse:
         return self._write(whole)
 
     def _due(self) -> float:
-        """When a comment is, or the end."""
+        """When a comment is due, or the end."""
         return min(self._last_said + self._silence, self._end)
 
     async def _next(self) -> bytes:
-        """The next events, or a comment; empty at the end."""
+        """Return the next events, or a comment; b"" at the end."""
         if not self._begun:
             if not await self.reached():
                 return self._comment()
@@ -164,7 +164,7 @@ class StreamedResponse:
                 return events
 
     def _first(self) -> bytes:
-        """What the engine said first. If the stream began without it, that can be anything."""
+        """The engine's first output. If the stream began without it, that can be anything."""
         if self._engine.problem is not None:
             return self._fail(self._engine.problem)
         if not self._engine.streams:
@@ -175,7 +175,7 @@ class StreamedResponse:
         return comment(str(self._engine.progress()))
 
     def _tell(self, error: Exception) -> bytes:
-        """The last events of a stream that failed."""
+        """Return the last events of a failed stream."""
         if not isinstance(error, RouterError):
             _log.error("a defect of the router", exc_info=error)
             error = InternalError("The router failed on this request. Its log says why.")

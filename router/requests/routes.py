@@ -1,4 +1,4 @@
-"""The routes that exist, and which models each may be asked of."""
+"""The routes, and the tasks that each of them serves."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _ANY = frozenset({Task.GENERATE, Task.EMBED, Task.CLASSIFY})
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path of SGLang's that callers may use, by POST, and what it may be asked of.
+    """A path of SGLang's that callers may POST to.
 
-    A generation request kills an engine that embeds, so `tasks` is a matter of safety.
+    A generation request kills an embedding engine, so `tasks` protects the engines.
 
-    * `dialect`: how this API tells an error.
-    * `streams`: `"stream": true` means something here.
+    * `dialect`: the error format.
+    * `streams`: it supports `"stream": true`.
     * `has_model`: SGLang reads `model` here.
     * `salted`: SGLang takes `cache_salt` here.
-    * `shares`: it does not, and a generation engine's prefix cache is used, so that its
-      callers could time each other's prompts.
-    * `pairs`: a model is asked about pairs of texts (True) or about single ones (False).
+    * `shares`: SGLang takes no `cache_salt` here but uses the prefix cache of a generation
+      engine, so callers could time each other's prompts.
+    * `pairs`: it takes pairs of texts (True) or single texts (False); None: no check.
     """
 
     path: str
@@ -43,17 +43,17 @@ class Route:
         return self.shares and task is Task.GENERATE
 
     def __reduce__(self) -> tuple[Callable[[str], Route], tuple[str]]:
-        """In another process, a route is that process's own."""
+        """Unpickle to the route object of the receiving process."""
         return _route, (self.path,)
 
 
-# `/v1/rerank` and `/v1/score` ask generation models (Qwen3-Reranker) and cross-encoders.
-# SGLang looks at the model before it chooses the kind of request to make of either, so both
-# tasks are safe. A plain embedder can do neither.
+# `/v1/rerank` and `/v1/score` serve generation models (Qwen3-Reranker) and cross-encoders.
+# SGLang looks at the model before it decides which kind of request to create, so both tasks are
+# safe. A plain embedding model can do neither.
 _RERANK = Route("/v1/rerank", _JUDGES, has_model=False, shares=True, pairs=True)
 _TOKENIZE = Route("/v1/tokenize", _ANY)
 _DETOKENIZE = Route("/v1/detokenize", _ANY)
-# As clients of Jina, Cohere and SGLang name them.
+# The names that clients of Jina, Cohere and SGLang use.
 _ALIASES = {
     "/rerank": _RERANK,
     "/v2/rerank": _RERANK,
@@ -85,6 +85,6 @@ def _route(path: str) -> Route:
 
 
 def dialect_of(path: str) -> Dialect:
-    """How an error is told on a path, also on one that is no route."""
+    """The error format of a path, even if it is not a route."""
     route = ROUTES.get(path)
     return route.dialect if route is not None else OPENAI

@@ -1,4 +1,4 @@
-"""The kinds of values that a field can hold. Those that name tokens are in `token_rules`."""
+"""Rules for the values of fields. Rules for values with tokens are in `token_rules`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from router.errors import InvalidRequest
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What a request needs of the model that is to answer it."""
+    """The requirements of a request for its model."""
 
-    vocabulary: int = 0  # tokens
-    field: str = ""  # which one needs that many
+    vocabulary: int = 0  # minimum number of tokens
+    field: str = ""  # the field that needs that many
 
     def check(self, vocabulary: int | None) -> None:
-        """Raise `InvalidRequest` where the model has fewer tokens; None: nobody knows."""
+        """Raise `InvalidRequest` if the model's vocabulary is too small. None: unknown."""
         if vocabulary is not None and self.vocabulary > vocabulary:
             raise InvalidRequest(
                 f"`{self.field}` goes beyond this model's vocabulary, which has {vocabulary} "
@@ -28,11 +28,11 @@ class Demands:
 
 
 _NONE = Demands()
-_NUMBER = (int, float)  # made once: `int | float` is made anew each time
+_NUMBER = (int, float)  # a constant, because `int | float` would create a new object each time
 
 
 class Unfit(Exception):
-    """A value breaks its rule. The message says what it must be; `field` is its name."""
+    """A value breaks its rule. The message says what it must be. `field` is its name."""
 
     def __init__(self, expected: str, field: str = "") -> None:
         super().__init__(expected)
@@ -40,16 +40,16 @@ class Unfit(Exception):
 
 
 class Rule(Protocol):
-    """What a field may hold."""
+    """A rule for the value of a field."""
 
     def needs(self, value: object) -> int:
-        """The least size of a vocabulary for this value; mostly 0. Raises `Unfit`."""
+        """The minimum vocabulary size for this value, usually 0. Raises `Unfit`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A whole number. `5.0` is one, because pydantic says so."""
+    """An integer. `5.0` is one, as in pydantic."""
 
     low: int
     high: int
@@ -62,7 +62,7 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """A number, whole or not."""
+    """A number, integer or not."""
 
     low: float
     high: float
@@ -75,12 +75,12 @@ class Real:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """True or false; `also` are other values that SGLang knows."""
+    """True or false. `also`: other values that SGLang accepts."""
 
     also: Collection[str] = ()
 
     def needs(self, value: object) -> int:
-        if isinstance(value, int) and value in (0, 1):  # pydantic reads numbers so
+        if isinstance(value, int) and value in (0, 1):  # as in pydantic
             return 0
         if isinstance(value, str) and value in self.also:
             return 0
@@ -99,7 +99,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """A string, or a list of so many."""
+    """A string, or a list of at most `most` strings."""
 
     most: int
     longest: int  # characters
@@ -120,7 +120,7 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class OneOrMore:
-    """As `rule` says, or a list of so many. Null is no value in a list either."""
+    """A value of `rule`, or a list of at most `most` of them. The list may contain null."""
 
     rule: Rule
     most: int
@@ -135,7 +135,7 @@ class OneOrMore:
 
 @dataclass(frozen=True, slots=True)
 class Either:
-    """As the first rule says, or the second."""
+    """A value that satisfies the first rule or the second."""
 
     first: Rule
     second: Rule
@@ -152,7 +152,7 @@ class Either:
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """As both rules say."""
+    """A value that satisfies both rules."""
 
     first: Rule
     second: Rule
@@ -163,7 +163,7 @@ class Both:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """A list of so many at most, of whatever SGLang takes here."""
+    """A list of at most `most` items of any kind. SGLang checks the items."""
 
     most: int
 
@@ -175,7 +175,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """An object, or a list of so many."""
+    """An object, or a list of at most `most` objects."""
 
     most: int
 
@@ -189,7 +189,7 @@ class Objects:
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """Any JSON, of so many values in all, with no number beyond `numbers`."""
+    """Any JSON with at most `values` values in total and no number beyond `numbers`."""
 
     values: int
     numbers: float = math.inf
@@ -199,7 +199,7 @@ class Nested:
         while todo and left >= 0:
             one = todo.pop()
             left -= 1
-            if isinstance(one, str):  # most are
+            if isinstance(one, str):  # the most common case
                 continue
             if isinstance(one, dict):
                 todo.extend(one.values())
@@ -214,10 +214,10 @@ class Nested:
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """An object whose fields have rules of their own."""
+    """An object with a rule for each field."""
 
     fields: Mapping[str, Rule]
-    closed: bool = False  # no field beside these may ask for anything
+    closed: bool = False  # other fields must be empty
 
     def needs(self, value: object) -> int:
         if not isinstance(value, dict):
@@ -230,7 +230,7 @@ class Object:
 
 
 def demanded(rules: Mapping[str, Rule], fields: Mapping[str, object]) -> Demands:
-    """What all fields need together. Raises `Unfit`, with the field's name."""
+    """The combined requirements of all fields. Raises `Unfit` with the field's name."""
     most, where = 0, ""
     for name, value in fields.items():
         if value is None or (rule := rules.get(name)) is None:

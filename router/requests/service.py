@@ -1,4 +1,7 @@
-"""One request, from body to response: read, authorize, call an engine. Knows no transport."""
+"""Serves one request, from body to response: read, authorize, call an engine.
+
+It does not depend on a transport.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +36,14 @@ from router.side_process import Aside
 
 @dataclass(frozen=True, slots=True)
 class Loadable:
-    """An engine that may be started for the operator. `credential`: for the download."""
+    """An engine that the operator may start. `credential`: for the download."""
 
     spec: EngineSpec
     credential: Token | None
 
 
 class Service:
-    """Implements `Backend`, on top of an admission and a pool."""
+    """Implements `Backend` with an admission and a pool."""
 
     def __init__(
         self,
@@ -57,10 +60,14 @@ class Service:
         silence: float = SILENCE,
         progress_every: float = 5.0,
     ) -> None:
-        """`aside` parses large bodies. `flags` go to every engine. `salt` is a secret of this
-        process, from which each caller's prefix cache gets a name of its own. `silence` is the
-        longest that a stream says nothing, and `progress_every` the time between two reports,
-        in seconds."""
+        """Arguments:
+
+        * `aside`: parses large bodies.
+        * `flags`: go to every engine.
+        * `salt`: a secret of this process; prefix cache namespaces are derived from it.
+        * `silence`: maximum seconds without data in a stream.
+        * `progress_every`: seconds between progress reports.
+        """
         self._settings, self._catalog, self._admission = settings, catalog, admission
         self._pool, self._clock = pool, clock
         self._authorizer = Authorizer(settings, admission, flags, salt)
@@ -81,12 +88,12 @@ class Service:
     def open(self, request: Request, report: Report | None = None) -> Opening:
         """Answer one request. Raises `RouterError` before there is a response.
 
-        Leaving the block ends the request and frees what it held, however far it is.
+        Leaving the block ends the request at any time and frees what it held.
         """
         return Opening(self.respond, request, report)
 
     async def respond(self, request: Request, report: Report | None) -> Responding:
-        """Read a request; what it returns answers it."""
+        """Read a request. The result answers it."""
         now = self._clock()
         deadlines = Deadlines.of(self._settings, now)
         call = await self._parser.read(request, deadlines.first_byte - now)
@@ -112,7 +119,7 @@ class Service:
         return Responding(engine, dialect, events, end=end, silence=self._silence)
 
     def loaded(self) -> Sequence[LoadedModel]:
-        """The models that answer at once, the latest started last."""
+        """The models that answer at once, in the order of their start."""
         view = self._pool.view
         return [LoadedModel(one, view.context_length(one.key)) for one in view.loaded()]
 
@@ -121,15 +128,15 @@ class Service:
         return await self._listing.all(self.loaded(), hf_token, caller)
 
     async def model(self, name: str, hf_token: str | None, caller: str = "") -> ModelCard:
-        """One model, under the name that was asked for; refused as a request for it is."""
+        """One model, under the requested name. Raises the same errors as a request for it."""
         return await self._listing.one(name, self.loaded(), hf_token, caller)
 
     def health(self) -> Health:
         return Health(self.ready, self.leaving)
 
     def note_directories(self) -> None:
-        """Hide the operator's directories from callers, as the catalog has them now. Those of
-        before stay hidden: their engines may still run."""
+        """Hide the catalog's current directories from callers. Earlier ones stay hidden,
+        because their engines may still run."""
         sources = (model.source for model in self._catalog.models)
         self._local_paths.update(str(one) for one in sources if isinstance(one, Path))
 
@@ -138,15 +145,15 @@ class Service:
         await self.load(await self.to_load(model.name))
 
     async def to_load(self, name: str) -> Loadable:
-        """What to load for a name, without a request and a caller's token: the operator's
-        models, and what the worker's token may serve. Raises `RouterError`."""
+        """Resolve a name without a request or a caller's token: an operator's model, or a model
+        that the worker's token may serve. Raises `RouterError`."""
         admitted = await self._admission.admit(name, None)
         spec = self._authorizer.spec(admitted)
         check_served(spec.model)
         return Loadable(spec, admitted.download_credential)
 
     async def load(self, what: Loadable) -> None:
-        """Start its engine, and return when it is ready. Raises `RouterError`."""
+        """Start the engine, and return when it is ready. Raises `RouterError`."""
         deadline = self._clock() + self._settings.queue_timeout
         with self._pool.lease(what.spec, what.credential, deadline=deadline) as lease:
             await lease.granted()

@@ -1,6 +1,6 @@
-"""The kinds of values that name tokens, and so need a vocabulary that has them.
+"""Rules for values that contain tokens, and so need a large enough vocabulary.
 
-Of a prompt of a million ids, `set` sees each, and nothing slower does.
+For a prompt of a million ids, only `set` visits each id; anything slower would take too long.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from router.requests.rules import Unfit, Whole, is_number, types
 
-HIGHEST = 2**31 - 1  # id that the token of any model could have
+HIGHEST = 2**31 - 1  # the highest possible token id of any model
 
 
 @dataclass(frozen=True, slots=True)
 class TopTokens:
-    """How many of the likeliest tokens to tell of, or whether: `true` is 1 to pydantic."""
+    """The number of top tokens to return, or a boolean: `true` is 1, as in pydantic."""
 
     most: int
 
@@ -28,7 +28,7 @@ class TopTokens:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """Token ids: a list, of so many at most."""
+    """A list of at most `most` token ids."""
 
     most: int
 
@@ -43,7 +43,7 @@ class IdLists:
     """Token ids, or a list of lists of them."""
 
     lists: int
-    most: int  # ids of each
+    most: int  # ids per list
 
     def needs(self, value: object) -> int:
         ids = Ids(self.most)
@@ -54,8 +54,11 @@ class IdLists:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Text, token ids, or a list of so many of either. None may be empty: the engine dies of
-    a prompt without a token. Some fields take only one of both."""
+    """A text, token ids, or a list of at most `most` of either.
+
+    None of them may be empty, because a prompt without tokens kills the engine. Some fields
+    accept only texts or only ids.
+    """
 
     most: int
     texts: bool = True
@@ -80,7 +83,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Bias:
-    """An object from token ids to numbers."""
+    """An object that maps token ids to numbers."""
 
     low: float
     high: float
@@ -94,7 +97,7 @@ class Bias:
 
 
 def _above(ids: list[int]) -> int:
-    """One more than the highest. Raises `Unfit`."""
+    """One more than the highest id. Raises `Unfit`."""
     different = set(ids)
     if min(different, default=0) >= 0 and (most := max(different, default=-1)) <= HIGHEST:
         return most + 1
@@ -102,7 +105,8 @@ def _above(ids: list[int]) -> int:
 
 
 def _is_id(key: str) -> bool:
-    """As JSON writes it: Python would also read `1_0`, ` 1` and other scripts' digits."""
+    """Whether it is an id in JSON's notation. Python's `int` also accepts `1_0`, ` 1`, and
+    digits of other scripts."""
     digits = key.isascii() and key.isdecimal() and len(key) <= len(str(HIGHEST))
     return digits and int(key) <= HIGHEST
 

@@ -1,6 +1,6 @@
-"""The caller's trace, as W3C's Trace Context names it: passed on to the engine, or dropped.
+"""The caller's trace (W3C Trace Context), which is passed on to the engine or dropped.
 
-What is passed on is checked to the letter. It becomes a part of a request of ours.
+It becomes part of the router's own request, so it is validated strictly.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 PARENT, STATE = "traceparent", "tracestate"
 
 _PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
-_LONGEST_STATE = 512  # characters that each system has to pass on
+_LONGEST_STATE = 512  # characters that each system must pass on
 _MOST_MEMBERS = 32
 _KEY = r"(?:[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
 # Printable ASCII without comma and equals sign, not ending in a space.
@@ -29,9 +29,9 @@ class Trace:
 
 
 def read_trace(parents: Sequence[str], states: Sequence[str]) -> Trace | None:
-    """The values of both headers as they came; None where there is no valid parent.
+    """Parse both headers. Returns None if there is no valid parent.
 
-    A state that is not valid, or too long, is dropped alone, as the standard has it.
+    As the standard says, an invalid or overlong state is dropped alone.
     """
     if len(parents) != 1 or not _is_parent(parents[0]):
         return None
@@ -39,7 +39,7 @@ def read_trace(parents: Sequence[str], states: Sequence[str]) -> Trace | None:
 
 
 def _is_parent(text: str) -> bool:
-    """Version 00, and later ones without what they may add."""
+    """Accepts version 00, and later versions without additional fields."""
     found = _PARENT.fullmatch(text)
     return found is not None and not text.startswith("ff") and all(map(_counts, found.groups()))
 

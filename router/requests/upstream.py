@@ -1,4 +1,4 @@
-"""The way to an engine: one request out, its answer back byte for byte as it is made."""
+"""The connections to engines: sends requests, and returns the answers byte for byte."""
 
 from __future__ import annotations
 
@@ -13,42 +13,43 @@ from router.requests.trace_context import PARENT, STATE
 from router.secrets import Secret
 from router.side_process import size
 
-# SGLang's uvicorn closes an idle connection after 5 s. Reusing one at that very moment
-# would look like a dead engine, so ours are gone before.
+# Seconds. SGLang's uvicorn closes an idle connection after 5 s. A request sent at that moment
+# would look like a dead engine, so connections are closed earlier here.
 _KEEP_ALIVE = 4.0
-_CONNECT_TIMEOUT = 10.0  # loopback: an engine that does not accept by then is stuck
+_CONNECT_TIMEOUT = 10.0  # seconds; on loopback, an engine that takes longer is stuck
 
 
 class HttpUpstream:
-    """Implements `Upstream`. Make it inside the running loop; `close` it there.
+    """Implements `Upstream`. Create and close it in the running loop.
 
-    `outbox`: shared with what writes to the callers.
+    `outbox` is shared with the connections to the callers.
     """
 
     def __init__(self, outbox: Outbox | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._outbox = outbox or Outbox()
         self._open: set[EngineConnection] = set()
-        self._idle: dict[str, list[EngineConnection]] = {}  # by host and port, the latest last
-        self._sweep_timer: asyncio.TimerHandle | None = None  # while there are idle ones
+        self._idle: dict[str, list[EngineConnection]] = {}  # by host and port, latest last
+        self._sweep_timer: asyncio.TimerHandle | None = None  # set while some are idle
 
     async def close(self) -> None:
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
         for connection in tuple(self._open):
             connection.abort()
-        await asyncio.sleep(0)  # so that their sockets are closed
+        await asyncio.sleep(0)  # so that the sockets are closed
 
     def open(self, request: UpstreamRequest) -> Exchange:
-        """Send, and give the answer's head. Raises `UpstreamLost`.
+        """Send a request, and return the answer when its head has arrived. Raises
+        `UpstreamLost`.
 
-        Leaving the block gives the connection back where the answer is complete, and
-        closes it where it is not: SGLang aborts a generation when its caller is gone.
+        Leaving the block returns the connection to the pool if the answer is complete, and
+        closes it otherwise: SGLang aborts a generation when its caller is gone.
         """
         return Exchange(self, request)
 
     async def get(self, url: str, key: Secret, most: int) -> str | None:
-        """What an engine says at `url`, in at most `most` bytes; None if it does not."""
+        """GET `url` from an engine. None: it failed, or the answer exceeds `most` bytes."""
         _, _, peer, path = url.split("/", 3)
         head = (
             f"GET /{path} HTTP/1.1\r\nHost: {peer}\r\nAuthorization: Bearer {key.reveal()}\r\n"
@@ -69,7 +70,7 @@ class HttpUpstream:
         return content.decode(errors="replace") if whole else None
 
     async def take(self, peer: str) -> EngineConnection:
-        """An idle connection to `peer`, or a new one. Raises `UpstreamLost`."""
+        """Return an idle connection to `peer`, or a new one. Raises `UpstreamLost`."""
         idle = self._idle.get(peer)
         while idle:
             connection = idle.pop()
@@ -92,7 +93,7 @@ class HttpUpstream:
         return connection
 
     def give_back(self, connection: EngineConnection) -> None:
-        """End an exchange, however far it is."""
+        """End an exchange at any stage."""
         if connection.reusable:
             connection.idle_since = self._loop.time()
             self._idle.setdefault(connection.peer, []).append(connection)
@@ -102,7 +103,7 @@ class HttpUpstream:
             connection.abort()
 
     def _sweep(self) -> None:
-        """Close what was idle for long; look again as long as there are idle ones."""
+        """Close connections that were idle for too long. Repeats while some are idle."""
         since = self._loop.time() - _KEEP_ALIVE
         old = [one for idle in self._idle.values() for one in idle if one.idle_since <= since]
         for connection in old:
@@ -113,7 +114,7 @@ class HttpUpstream:
         )
 
     def _forget(self, connection: EngineConnection) -> None:
-        """It is gone: the engine closed it, or we did."""
+        """Forget a connection that is gone, no matter which side closed it."""
         self._open.discard(connection)
         idle = self._idle.get(connection.peer)
         if idle is not None and connection in idle:
@@ -123,7 +124,7 @@ class HttpUpstream:
 
 
 class Exchange:
-    """One request and its answer: `async with` gives the answer, once its head is there."""
+    """One request and its answer. `async with` returns the answer when its head has arrived."""
 
     __slots__ = ("_connection", "_request", "_upstream")
 
@@ -133,7 +134,7 @@ class Exchange:
 
     async def __aenter__(self) -> UpstreamResponse:
         request = self._request
-        del self._request  # its body, which would be in memory until the answer ends
+        del self._request  # drop the body, which would be in memory until the answer ends
         _, _, peer, path = request.url.split("/", 3)
         connection = self._connection = await self._upstream.take(peer)
         try:
@@ -156,7 +157,7 @@ class Exchange:
 
 
 def _head(request: UpstreamRequest, peer: str, path: str) -> bytes:
-    """No header of the caller's is in it but its trace, which is valid."""
+    """The head of a request. Of the caller's headers, it has only the validated trace."""
     trace = request.trace
     more = "" if trace is None else f"{PARENT}: {trace.parent}\r\n"
     if trace is not None and trace.state:

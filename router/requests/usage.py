@@ -1,7 +1,7 @@
-"""Finds how many tokens an answer took.
+"""Finds the token counts of an answer.
 
-An answer can repeat what its caller sent, and that can look like a `usage`. So each kind of
-answer is read where the engine alone writes.
+An answer can repeat text from its caller that looks like a `usage`. So for each kind of answer,
+only the part that the engine itself writes is read.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from typing import NamedTuple
 
 import orjson
 
-TAIL = 2048  # bytes of one piece that are looked at
+TAIL = 2048  # bytes of a piece to search
 _USAGE = (b'"usage":{', b'"usage": {')
-_META = (b'"meta_info":{', b'"meta_info": {')  # SGLang's own, of /generate
-_LONGEST = 600  # bytes of a `usage` that are read
-_LONGEST_COUNT = 40  # bytes: one number with its name
-# No text inside of a JSON string matches: its quotes are escaped.
+_META = (b'"meta_info":{', b'"meta_info": {')  # SGLang's own, in /generate
+_LONGEST = 600  # bytes of a `usage` to read
+_LONGEST_COUNT = 40  # bytes of one number with its name
+# Never matches inside a JSON string, because quotes are escaped there.
 _PROMPT = re.compile(rb'"(?:prompt|input)_tokens":\s?([0-9]{1,9})(?![0-9])')
 _COMPLETION = re.compile(rb'"(?:completion|output)_tokens":\s?([0-9]{1,9})(?![0-9])')
 
 
 class Tokens(NamedTuple):
-    """None where the engine does not say."""
+    """The counts; None if the engine does not report them."""
 
     prompt: int | None = None
     completion: int | None = None
 
 
 def read_tokens(text: bytes) -> Tokens:
-    """The latest `usage` or `meta_info` in the end of an answer in one piece."""
+    """The last `usage` or `meta_info` at the end of an answer in one piece."""
     at = max(map(text.rfind, _USAGE))
     if at >= 0:
         usage = text[at : at + _LONGEST]
     elif (at := max(map(text.rfind, _META))) >= 0:
-        usage = text[at:]  # long where it holds log probabilities
+        usage = text[at:]  # long if it contains logprobs
     else:
         return Tokens()
     return Tokens(_number(_PROMPT, usage), _number(_COMPLETION, usage))
 
 
-LONGEST_EVENT = 1 << 20  # bytes of one that is read while nobody else is served
-_LAST_EVENTS = 8  # that are looked at
+LONGEST_EVENT = 1 << 20  # bytes of an event that is parsed while nobody else is served
+_LAST_EVENTS = 8  # to search
 _TOO_MANY = 10**9  # tokens
 
 
 def read_events(text: bytes) -> Tokens:
-    """What the latest of these events tells in its own `usage` or `meta_info`, or in that of
-    the answer that it is about."""
+    """The token counts in the `usage` or `meta_info` of the last event that has one, either its
+    own or that of its `response` or `message`."""
     for data in _latest_first(text):
         if len(data) > LONGEST_EVENT or not (b'"usage"' in data or b'"meta_info"' in data):
             continue
@@ -67,7 +67,7 @@ def read_events(text: bytes) -> Tokens:
 
 
 def _latest_first(text: bytes) -> Iterator[bytes]:
-    """The data of the last events."""
+    """Yield the data of the last events, latest first."""
     text = b"\n" + text
     end = len(text)
     for _ in range(_LAST_EVENTS):
@@ -100,7 +100,7 @@ _FIRST_USAGE = b'"usage":'
 
 
 class FirstUsage:
-    """Reads the first `usage` of an answer in one piece that then repeats its request."""
+    """Reads the first `usage` of an answer in one piece that repeats its request afterwards."""
 
     __slots__ = ("_rest", "_usage")
 
@@ -119,23 +119,23 @@ class FirstUsage:
 
     @property
     def tokens(self) -> Tokens:
-        """None where the engine says null there."""
+        """Empty if the engine sends null there."""
         if not self._usage.startswith(_USAGE):
             return Tokens()
         return Tokens(_number(_PROMPT, self._usage), _number(_COMPLETION, self._usage))
 
 
 NATIVE = "/generate"
-_RESULT = re.compile(rb'"index":\s?([0-9]{1,6})\}\r?$')  # of several: SGLang adds it last
+_RESULT = re.compile(rb'"index":\s?([0-9]{1,6})\}\r?$')  # of several; SGLang adds it last
 
 
 class StreamedResults:
-    """Adds up what each result of a stream told last, where events of several take turns."""
+    """Adds up the last counts of each result, for streams that mix several results."""
 
     __slots__ = ("_results",)
 
     def __init__(self) -> None:
-        self._results: dict[bytes, Tokens] = {}  # by their number
+        self._results: dict[bytes, Tokens] = {}  # by index
 
     def add(self, events: bytes) -> None:
         for event in events.split(b"\n\n"):
@@ -144,7 +144,7 @@ class StreamedResults:
 
     @property
     def tokens(self) -> Tokens:
-        """None where there is one result, which has no number."""
+        """Empty if there is only one result, which has no index."""
         if not self._results:
             return Tokens()
         prompts, completions = zip(*self._results.values(), strict=True)
@@ -156,26 +156,26 @@ def _sum(counts: Iterable[int | None]) -> int | None:
     return sum(told) if told else None
 
 
-# As `_PROMPT` and `_COMPLETION`, but quick to find in a long text.
+# Like `_PROMPT` and `_COMPLETION`, but fast to find in a long text.
 _COUNT = re.compile(rb'_tokens":\s?([0-9]{1,9})(?![0-9])')
 _OF_PROMPT, _OF_COMPLETION = (b'"prompt', b'"input'), (b'"completion', b'"output')
 
 
 class TokenSums:
-    """Adds up what an answer tells that is a list: each of its results has a `meta_info`."""
+    """Adds up the counts in an answer that is a list: each result has a `meta_info`."""
 
     __slots__ = ("_completion", "_prompt", "_rest")
 
     def __init__(self) -> None:
         self._prompt: int | None = None
         self._completion: int | None = None
-        self._rest = b""  # the end of the last piece, with what may go on in the next one
+        self._rest = b""  # the end of the last piece, which may continue in the next one
 
     def add(self, piece: bytes) -> None:
         text, begin = self._rest + piece, 0
         for found in _COUNT.finditer(text):
             if found.end() == len(text):
-                break  # there may be more digits
+                break  # more digits may follow
             begin = found.end()
             self._note(text[max(0, found.start() - 16) : found.start()], int(found[1]))
         self._rest = text[max(begin, len(text) - _LONGEST_COUNT) :]

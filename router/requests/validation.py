@@ -1,4 +1,4 @@
-"""What SGLang says of a body that its classes do not take: the fields, without the input."""
+"""Reads SGLang's validation errors: the fields at fault, without the input."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 _BEGINS = re.compile(r"[0-9]{1,4} validation errors?:\n")
-# It prints pydantic's findings as Python does, one a line, and then all of them once more.
+# It prints pydantic's errors as Python literals, one per line, and then repeats all of them.
 _FINDING = re.compile(
     r"^  \{'type': '[a-z_]{1,40}', 'loc': \('body'(?:, (.{1,400}?))?,?\), "
     r"'msg': (?:'([^']{1,400})'|\"([^\"]{1,400})\")",
@@ -18,14 +18,14 @@ _MOST_TOLD = 3
 
 @dataclass(frozen=True, slots=True)
 class FieldsAtFault:
-    """`field`: the first one at fault; None: the body as a whole."""
+    """`field`: the first field at fault; None: the body as a whole."""
 
     message: str
     field: str | None
 
 
 def told_by_field(message: str) -> FieldsAtFault | None:
-    """None: it is no list of validation errors in SGLang's form."""
+    """Returns None if this is not a list of validation errors in SGLang's form."""
     if not _BEGINS.match(message):
         return None
     found = [
@@ -39,7 +39,7 @@ def told_by_field(message: str) -> FieldsAtFault | None:
 
 
 def _path(place: str) -> str:
-    """`messages[0].role`. The rest is pydantic's own, of a choice between classes."""
+    """A path such as `messages[0].role`, without pydantic's names of alternative classes."""
     path = ""
     for name, index in _STEP.findall(place):
         if index:

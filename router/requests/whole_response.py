@@ -1,4 +1,4 @@
-"""The responses that are no event stream: an answer in one piece, and an engine's refusal."""
+"""The responses that are not event streams: a complete answer, and an engine's error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def answered(engine: Source, dialect: Dialect, end: float) -> Response:
 
 
 class RefusedResponse:
-    """An engine's own error, as the route's dialect tells it."""
+    """An engine's own error, in the route's dialect."""
 
     streams = False
 
@@ -39,9 +39,9 @@ class RefusedResponse:
 
 
 class WholeResponse:
-    """An answer that is no event stream, passed on byte for byte.
+    """An answer that is not an event stream, passed on byte for byte.
 
-    Iterating raises `RouterError` where the answer breaks off or takes too long.
+    Iterating raises `RouterError` if the answer breaks off or takes too long.
     """
 
     streams = False
@@ -51,7 +51,7 @@ class WholeResponse:
         self.status, self.headers = engine.status, engine.headers
         self._engine, self._end = engine, end
         self._first = engine.first
-        # Bytes that are still to come, which the way to the engine counts; < 0: unknown.
+        # Remaining bytes; < 0: unknown. The engine's connection checks the length.
         self._left = int(self.headers.get("content-length", -1))
 
     def __aiter__(self) -> WholeResponse:
@@ -61,7 +61,7 @@ class WholeResponse:
         await send_pieces(self, sink)
 
     async def _more(self) -> bytes:
-        if self._left == 0:  # it has ended, so nothing is waited for
+        if self._left == 0:  # it has ended, so this does not wait
             return await self._engine.read()
         try:
             async with asyncio.timeout_at(self._end):
