@@ -80,7 +80,7 @@ class InterpreterCheck:
                 status = self._process.wait(patience)
             except subprocess.TimeoutExpired:
                 return Finding(
-                    f"ENGINE_PYTHON did not tell its SGLang within {patience:g} s",
+                    f"ENGINE_PYTHON did not report its SGLang version within {patience:g} s",
                     is_warning=True,
                 )
             finally:  # also at Ctrl-C
@@ -127,7 +127,7 @@ class InterpreterCheck:
                     has_gate=has_gate,
                 )
         return Finding(
-            f"ENGINE_PYTHON does not tell its SGLang (status {status}): {last[:200]}",
+            f"ENGINE_PYTHON does not report its SGLang version (status {status}): {last[:200]}",
             is_warning=True,
         )
 

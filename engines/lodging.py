@@ -97,9 +97,9 @@ class Lodgings:
         self._has_told = True
         _log.log(
             level,
-            "engines run as root, without capabilities, where the user %s (ENGINE_USER) can't "
-            "use their files, such as %s: let it read them (chmod o+rX, also of the folders "
-            "above), or set ENGINE_USER=root to keep it so",
+            "the user %s (ENGINE_USER) can't use an engine's files, such as %s: such an engine "
+            "runs as root, without capabilities. Let the user read them (chmod o+rX, also on "
+            "the folders above), or set ENGINE_USER=root to keep it so",
             *(user, unreadable),
         )
 

@@ -231,13 +231,13 @@ def _add_operating(commands: _Commands) -> None:
     """Add the commands that talk to a running worker."""
     for name, purpose in (
         ("ps", "what a running worker has loaded, what waits, and what fails"),
-        ("top", "the same as it changes, until Ctrl-C"),
+        ("top", "the same, updated live, until Ctrl-C"),
         ("load", "have a running worker start a model"),
         ("unload", "have it stop a model, after the requests in flight"),
         ("pin", "keep a loaded model on the GPU"),
-        ("unpin", "let it make room again"),
+        ("unpin", "let it be evicted again"),
         ("logs", "what a model's engines have printed"),
-        ("reload", "have a running worker read MODELS_CONFIG anew"),
+        ("reload", "have a running worker reload MODELS_CONFIG"),
         ("drain", "have a running worker end after its requests in flight"),
     ):
         command = commands.add_parser(name, help=purpose, epilog=_KEY)
@@ -256,4 +256,4 @@ def _add_operating(commands: _Commands) -> None:
 
 
 def _add_json(command: _Parser) -> None:
-    command.add_argument("--json", action="store_true", help="one document, for programs")
+    command.add_argument("--json", action="store_true", help="one JSON document, for programs")

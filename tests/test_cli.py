@@ -189,7 +189,7 @@ def test_a_workers_help_lists_each_setting_once_the_most_used_first(
         (
             "MODELS_CONFIG",
             "[{model: a/b, size: 1}]",
-            "entry 1 (a/b): no key is called 'size': keys",
+            "entry 1 (a/b): unknown key 'size': keys",
         ),
     ],
 )
@@ -211,7 +211,7 @@ def test_a_misspelled_variable_is_told_of_without_its_value() -> None:
     environ = {"HF_TOKN": token, "MAX_QUEUES": "", "API_KEY": token, "HF_TOKEN_B": token}
     environ["MODELS_CONFIG"] = "[{model: org/name, token_env: HF_TOKEN_B}]"
     warnings = list(misspelled_variables(Configuration.read(environ)))
-    assert warnings == ["HF_TOKN is not a setting, and is ignored: was HF_TOKEN meant?"]
+    assert warnings == ["HF_TOKN is not a setting, and is ignored: did you mean HF_TOKEN?"]
 
 
 def test_an_option_overrides_its_variable_and_is_read_like_it(
@@ -273,7 +273,7 @@ def test_the_log_tells_of_a_misspelled_variable_at_start(tmp_path: Path) -> None
             timeout=30,
         )
     assert ended.returncode == 1  # it can't listen
-    assert "HF_TOKN is not a setting, and is ignored: was HF_TOKEN meant?" in ended.stderr
+    assert "HF_TOKN is not a setting, and is ignored: did you mean HF_TOKEN?" in ended.stderr
     assert token not in ended.stderr
 
 

@@ -180,7 +180,7 @@ class Admin:
 
     async def reload(self) -> bytes:
         """Read the models file again. Raises `InvalidRequest`, and then changes nothing."""
-        _log.info("the operator says: reload")
+        _log.info("operator: reload")
         done = await self._reload()
         for model in done.new:
             try:
@@ -206,7 +206,7 @@ class Admin:
 
     def drain(self) -> None:
         """Make the worker leave after its requests in flight."""
-        _log.info("the operator says: drain")
+        _log.info("operator: drain")
         self._leave()
 
     def _meant(self, name: str) -> list[EngineReport]:
@@ -214,7 +214,7 @@ class Admin:
         meant = self._names.meant(name, (one.spec for one in shown))
         if not meant:
             raise ModelNotFound(
-                "No model of this name is up, starts, or has failed: `model-router ps` lists "
+                "No model of this name is loaded, starting or failed: `model-router ps` lists "
                 "those, and `model-router load` starts one."
             )
         return [one for one in shown if one.spec in meant]
@@ -224,7 +224,7 @@ class Admin:
     ) -> bytes:
         keys = {one.key for one in engines}
         for key in keys:
-            _log.info("the operator says: %s %s", word, key)
+            _log.info("operator: %s %s", word, key)
             do(key)
         return self._shown(keys)
 

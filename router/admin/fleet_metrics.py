@@ -27,7 +27,7 @@ class FleetMetrics:
         self._replicas = replicas
         self._routed = Counts(
             "router_fleet_routed",
-            "Attempts to have a replica answer, by why it was chosen.",
+            "Attempts to route a request to a replica, by reason.",
             ("reason",),
         )
 

@@ -62,7 +62,7 @@ class PoolGauges:
         yield memory
         phases = GaugeMetricFamily(
             "router_engine_start_phase_seconds",
-            "What parts of the start of the engine that is up took, as it tells them.",
+            "Duration of each phase of the running engine's start, as the engine reports it.",
             labels=("model", "phase"),
         )
         for (model, phase), seconds in self._phases(status).items():
@@ -70,7 +70,7 @@ class PoolGauges:
         yield phases
         failures = GaugeMetricFamily(
             "router_model_failures",
-            "Downloads, starts and crashes that failed in a row.",
+            "Consecutive failures of downloads, starts and engines.",
             labels=("model",),
         )
         for model, value in self._failures(engines).items():

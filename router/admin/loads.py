@@ -43,7 +43,7 @@ class Loads:
         key = what.spec.key
         task = self._tasks.get(key)
         if task is None:
-            _log.info("the operator says: load %s", key)
+            _log.info("operator: load %s", key)
             task = asyncio.get_running_loop().create_task(self._load(what))
             self._tasks[key] = task
             task.add_done_callback(lambda _: self._tasks.pop(key, None))

@@ -57,7 +57,11 @@ class Metrics:
         self._tokens = Counts(
             "router_tokens", "Tokens, as engines count them.", ("model", "kind")
         )
-        self._retries = Counts("router_retries", "Requests sent again unseen.", ("model",))
+        self._retries = Counts(
+            "router_retries",
+            "Requests that the router retried; the caller noticed nothing.",
+            ("model",),
+        )
         self._starts = Counts(
             "router_engine_starts", "Starts that have ended.", ("model", "outcome")
         )
@@ -67,17 +71,17 @@ class Metrics:
             ("model", "change"),
         )
         self._evictions = Counts(
-            "router_evictions", "Engines that left, by reason.", ("model", "reason")
+            "router_evictions", "Engines that stopped, by reason.", ("model", "reason")
         )
         self._crashes = Counts("router_engine_crashes", "Engines that died.", ("model",))
         self._fetches = Counts(
             "router_downloads", "Downloads that have ended.", ("model", "outcome")
         )
         self._hub = Counts(
-            "router_hub_requests", "Questions to the Hub.", ("question", "outcome")
+            "router_hub_requests", "Requests to the Hub.", ("question", "outcome")
         )
         self._hub_times = Times(
-            "router_hub_request_seconds", "Questions to the Hub.", ("question",), _MOMENTS
+            "router_hub_request_seconds", "Requests to the Hub.", ("question",), _MOMENTS
         )
         self._counts = (
             self._requests,

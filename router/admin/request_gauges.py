@@ -25,7 +25,7 @@ class RequestGauges:
         )
         admissions = CounterMetricFamily(
             "router_admissions",
-            "Requests that were authorized by remembered answers, or had to be decided.",
+            "Authorized requests, by whether a cached decision was used.",
             labels=("by",),
         )
         for by, count in zip(("memory", "decision"), self._admissions(), strict=True):

@@ -108,7 +108,7 @@ class PoolParts:
         )
         if limits.standby and not self._configuration.has_gate:
             limits = replace(limits, standby=0)
-            _log.info("no engine's process is started ahead: this SGLang knows no gate")
+            _log.info("engine processes don't start ahead: this SGLang has no gate")
         for level, text in described(memory, limits.budget):
             _log.log(level, "%s", text)
         _log.info("%s", asleep.text)

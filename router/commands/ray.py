@@ -144,8 +144,8 @@ def _serve(configuration: Configuration, replicas: int, gpus: float, place: Path
 
     if os.geteuid():
         _log.warning(
-            "without root, engines run as this user, and could read Ray's environment: give "
-            "this fleet no tokens that models from strangers must not see"
+            "without root, engines run as this user and could read Ray's environment: give "
+            "this fleet no token that an untrusted model must not see"
         )
     ray.init(
         address="local",

@@ -17,4 +17,4 @@ def misspelled_variables(configuration: Configuration) -> Iterator[str]:
     given = [name for name, value in configuration.environ.items() if value]
     known = {name for one in settings for name in one.names}
     for name, likely in misspelled(sorted({*given} - elsewhere), known):
-        yield f"{name} is not a setting, and is ignored: was {likely} meant?"
+        yield f"{name} is not a setting, and is ignored: did you mean {likely}?"

@@ -53,7 +53,7 @@ class EntriesFile:
             with open(os.open(path, _AT_ONCE), encoding="utf-8") as file:  # noqa: PTH123
                 if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     return file.read(MAX_CHARS + 1)
-                reason = "it is no ordinary file"
+                reason = "it is not a regular file"
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or _flaw(error)
         problem = f"{path}: this file can't be read ({self.setting}): {reason}"
@@ -71,7 +71,7 @@ class EntriesFile:
         mistakes, read = MistakesSoFar(), list[T]()
         for key, line in twice:
             said = MASK if self.secret else shown(key)
-            mistakes.note(f"{place}:{line}: the key {said} stands twice in one entry")
+            mistakes.note(f"{place}:{line}: the key {said} appears twice in one entry")
         for n, entry in enumerate(document):
             with mistakes.collecting():
                 read.append(one(EntryPlace(place, n + 1, lines.get(n, {}), self.secret), entry))
@@ -198,7 +198,7 @@ class EntryPlace:
             if meant
             else f"keys are {', '.join(schema.model_fields)}"
         )
-        return f"{self.named(key)}: no key is called {said}: {hint}"
+        return f"{self.named(key)}: unknown key {said}: {hint}"
 
 
 def _meant(key: str, schema: type[BaseModel]) -> str:

@@ -24,7 +24,9 @@ def check(settings: Settings) -> None:
     if journal is not None:
         place = journal if journal.exists() else journal.parent
         if not place.exists() or not os.access(place, os.W_OK) or not _may_be_private(journal):
-            raise SettingsError("POOL_JOURNAL", str(journal), "a file of yours to write to")
+            raise SettingsError(
+                "POOL_JOURNAL", str(journal), "a file that this user can write to"
+            )
 
 
 def append_privately(path: Path) -> TextIO:

@@ -102,7 +102,7 @@ def _group_of(where: EntryPlace, read: ModelEntry, groups: Groups) -> ModelGroup
     if groups is None:
         return ModelGroup(read.group)
     if read.group not in groups:
-        raise where.refusal("group", read.group, f"one that stands in `{_FILE.beside}`")
+        raise where.refusal("group", read.group, f"one that is listed in `{_FILE.beside}`")
     return groups[read.group]
 
 

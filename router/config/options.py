@@ -59,7 +59,7 @@ class _Refused(argparse.Action):
     ) -> NoReturn:
         variable = str(option_string).removeprefix("--").replace("-", "_").upper()
         parser.error(
-            f"{option_string} is no option, because anybody on this machine can read a command "
-            f"line: set the variable {variable}. Take a secret that was typed here for known, "
-            "and replace it"
+            f"{option_string} is not an option, because anyone on this machine can read a "
+            f"command line: set the variable {variable}. If you typed a secret here, consider "
+            "it exposed and replace it"
         )

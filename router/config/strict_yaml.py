@@ -96,7 +96,7 @@ class _StrictLoader(yaml.SafeLoader):
             raise
         except Exception:  # noqa: BLE001 - PyYAML lets Python's own errors through
             kind = _KINDS.get(node.tag.rpartition(":")[2], "value of its type")
-            problem = f"what looks like a {kind} is none: put it in quotes"
+            problem = f"this looks like a {kind}, but is not one: put it in quotes"
             raise ConstructorError(None, None, problem, node.start_mark) from None
 
     def construct_mapping(
@@ -131,4 +131,4 @@ def _complaint(error: yaml.YAMLError, place: str) -> str:
     problem = _masked(getattr(error, "problem", None) or "not readable")
     mark = getattr(error, "problem_mark", None)
     at = "" if mark is None else f":{mark.line + 1}"
-    return f"{place}{at}: this is no YAML: {problem}"
+    return f"{place}{at}: this is not YAML: {problem}"

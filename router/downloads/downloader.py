@@ -165,8 +165,8 @@ class SnapshotDownloader:
     def _note_ref(self, model: ResolvedModel) -> None:
         try:
             self._snapshots.refs.note(model.repo_id, model.commit, model.branch)
-        except OSError as error:  # a read-only cache, or a branch `a` that became `a/b`
-            _log.warning("%s gets no ref in the cache: %s", model, error)
+        except OSError as error:  # a read-only cache; or a branch `a` that became `a/b`
+            _log.warning("no ref for %s was written to the cache: %s", model, error)
 
     @asynccontextmanager
     async def exclusive(self, repo_id: str, commit: str) -> AsyncIterator[None]:

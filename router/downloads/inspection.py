@@ -107,7 +107,7 @@ async def _small_files(
             )
             await attempt.run(note)
         if described is None:
-            raise HubUnavailable("The model's files could not be looked at: try again.")
+            raise HubUnavailable("The model's files could not be inspected: try again.")
         yield described
 
 

@@ -86,7 +86,9 @@ class Watch:
         if stalled or (watched.busy and now - watched.since >= self._longest):
             watched.gave_up = True
             name = "READ_TIMEOUT" if stalled else "REQUEST_TIMEOUT"
-            logger.info("an answer is not read: %s is over, the connection ends", name)
+            logger.info(
+                "a caller does not read its answer: %s is over, so the connection ends", name
+            )
             hang_up(self._transport)
             return
         if watched.is_idle and now - watched.since >= _KEEP_ALIVE:

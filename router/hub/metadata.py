@@ -34,7 +34,7 @@ async def read_info(content: bytes, aside: Aside | None) -> Found:
         return (await aside.run(parse_aside, data=content))[0]
     except (TimeoutError, SideProcessDied):
         raise HubUnavailable(
-            "What the Hugging Face Hub says of the model could not be read: try again.",
+            "The Hugging Face Hub's description of the model could not be read: try again.",
             retry_after=DEFAULT_RETRY_AFTER,
         ) from None
 

@@ -100,5 +100,5 @@ ANSWERS: Mapping[str, Json] = {
 # OpenAPI 3.1 has no schema for single events, so words have to do.
 EVENTS = (
     " With `stream`: server-sent events in the form of this API, and comments while nothing "
-    "else is sent. A failure is told by the last event."
+    "else is sent. The last event reports a failure."
 )

@@ -47,12 +47,12 @@ WORDINGS: Mapping[str, Wording] = {
         "ChatCompletion", "Answer a chat", {"messages": _HI}, ("messages",)
     ),
     "/v1/completions": Wording(
-        "Completion", "Go on with a text", {"prompt": "Once upon"}, ("prompt",)
+        "Completion", "Complete a text", {"prompt": "Once upon"}, ("prompt",)
     ),
     "/v1/responses": Wording("Response", "Answer an input", {"input": "Hello"}, ("input",)),
     "/v1/messages": Wording(
         "Message",
-        "Answer a chat, by Anthropic's API",
+        "Answer a chat (Anthropic's API)",
         {"messages": _HI, "max_tokens": 64},
         ("messages", "max_tokens"),
     ),
@@ -61,23 +61,23 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "/generate": Wording(
         "Generation",
-        "Go on with a text, by SGLang's own API",
+        "Complete a text, by SGLang's own API",
         {"text": "Once upon", "sampling_params": {"max_new_tokens": 16}},
         one_of=("text", "input_ids"),
     ),
     "/v1/embeddings": Wording(
-        "Embedding", "Turn texts into vectors", {"input": ["one", "another"]}, ("input",)
+        "Embedding", "Create embeddings", {"input": ["one", "another"]}, ("input",)
     ),
     "/v1/classify": Wording("Classification", "Label texts", {"input": "good"}, ("input",)),
     "/v1/rerank": Wording(
         "Ranking",
-        "Order documents by a query",
+        "Rerank documents by relevance to a query",
         {"query": "fruit", "documents": ["apple", "stone"]},
         ("query", "documents"),
     ),
     "/v1/score": Wording(
         "Score",
-        "Compare how likely tokens are after texts",
+        "Score how likely tokens are to follow texts",
         {"query": "Is it fruit?", "items": ["apple"], "label_token_ids": [1, 2]},
         ("query", "items"),
     ),
@@ -179,7 +179,7 @@ def _own(route: Route) -> Json:
         },
         "stream": {
             "type": ["boolean", "null"],
-            "description": "Answer by server-sent events."
+            "description": "Stream the answer as server-sent events."
             if route.streams
             else "Means nothing here.",
         },

@@ -69,7 +69,7 @@ class HistoryFile:
         except FileNotFoundError:
             return {}
         except (OSError, Damaged) as error:
-            _log.warning("what earlier starts took is not known: %s: %s", self.path, error)
+            _log.warning("saved start times can't be read: %s: %s", self.path, error)
             return {}
 
     def merge(self, facts: Mapping[tuple[str, str], tuple[float, Fact]]) -> None:
@@ -179,7 +179,7 @@ class HistoryKeeper:
             await asyncio.to_thread(file.merge, dict(self._own))
         except OSError as error:
             if not self._failing:
-                _log.warning("what starts take is not remembered: %s", error)
+                _log.warning("start times can't be saved: %s", error)
             self._failing = True
         else:
             self._failing = False

@@ -72,7 +72,7 @@ class Answers:
     def end_orphans(self) -> None:
         """Look for ingresses that are gone. Call it every second."""
         if ended := self._orphans.look():
-            _log.warning("an ingress is gone: ended %d requests of it", ended)
+            _log.warning("an ingress is gone: ended its %d requests", ended)
 
     async def _answer(
         self, errand: Errand, body: Sequence[bytes], record: Record, window: SendWindow

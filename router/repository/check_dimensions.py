@@ -130,8 +130,8 @@ def check_dimensions(name: str, content: object, weight_bytes: int) -> None:
 
 
 def least_bytes(content: object) -> int:
-    """A low estimate of the bytes of the weights that a configuration describes; 0 where it
-    holds what is no number of a model's."""
+    """A low estimate of the bytes of the weights that a configuration describes; 0 if its
+    numbers can't be those of a model."""
     with suppress(OverflowError, ValueError):  # infinite, or none at all
         return max(map(_least_bytes, _objects(content)), default=0)
     return 0

@@ -102,7 +102,7 @@ def _check_model_type(config: Json, on: Conditions) -> None:
             "its owner to correct it."
         )
     raise UnsupportedModel(
-        f"SGLang {sglang.version()} knows no model of the type {shown(kind)}, which the "
+        f"SGLang {sglang.version()} does not support the model type {shown(kind)}, which the "
         "model's config.json names. Use another model, or a worker with a newer SGLang."
     )
 
@@ -164,8 +164,8 @@ def _check_encoder(config: Json, on: Conditions) -> None:
     kind = config.get("position_embedding_type", _POSITIONS)
     if kind != _POSITIONS:
         raise UnsupportedModel(
-            f"The model tells positions by {shown(kind)}, and SGLang {sglang.version()} "
-            f"supports only {shown(_POSITIONS)} of the architecture {shown(names[0])}. Use "
+            f"The model uses {shown(kind)} position embeddings. SGLang {sglang.version()} "
+            f"supports only {shown(_POSITIONS)} with the architecture {shown(names[0])}. Use "
             "another model."
         )
     if any(code_for(config, role) for role in _MODEL_CODE):

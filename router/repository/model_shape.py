@@ -227,7 +227,7 @@ def whole(value: object, most: int = _MOST) -> int:
     """The number that a value of JSON is, between 1 and `most`; 0 for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    # Neither infinity nor what is no number lies between these.
+    # Neither infinity nor NaN lies between these.
     return int(value) if 1 <= value <= most and value == int(value) else 0
 
 

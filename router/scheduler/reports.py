@@ -31,7 +31,8 @@ def _callers(slot: Slot, verdict: Verdict, now: float) -> Iterator[str]:
         seconds = slot.suspicion.until - now
         yield used
         yield (
-            f"for {seconds:.0f} s one uses it at a time, so that the next crash has one author"
+            f"for {seconds:.0f} s one uses it at a time, so that the next crash can be traced "
+            "to one caller"
         )
 
 

@@ -44,7 +44,7 @@ class CollectorExporter(SpanExporter):
     def _tell_once(self, _: logging.LogRecord) -> bool:
         if not (self._fails or self._told_of_losses):
             self._told_of_losses = True
-            _log.warning("spans get lost: there are more than %s takes", self._address)
+            _log.warning("spans are dropped: %s can't keep up", self._address)
         return False
 
     def shutdown(self) -> None:

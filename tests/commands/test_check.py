@@ -91,7 +91,7 @@ REFUSED = {
     "acme/missing": ("model_not_found", "does not exist, or it is private"),
     "acme/gguf": ("unsupported_model", "only as .gguf"),
     "acme/adapter": ("unsupported_model", "acme/base"),
-    "acme/unknown": ("unsupported_model", "knows no model of the type `nope`"),
+    "acme/unknown": ("unsupported_model", "does not support the model type `nope`"),
     "acme/../chat": ("invalid_model_id", "must be a Hugging Face id"),
 }
 

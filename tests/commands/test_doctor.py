@@ -63,7 +63,7 @@ def test_what_is_wrong_is_told_with_what_to_do(operator: Operator) -> None:
             line.startswith(topic) and " problem " in line and says in line
             for line in done.out.splitlines()
         ), done.out
-    assert "HF_TOKN is not a setting, and is ignored: was HF_TOKEN meant?" in done.out
+    assert "HF_TOKN is not a setting, and is ignored: did you mean HF_TOKEN?" in done.out
     assert token not in done.all
 
 

@@ -99,7 +99,7 @@ def test_ps_shows_memory_and_each_model_on_a_line(
     assert "2: room, 41 s to go" in second
     assert "start 60 s ago, 2 in a row, again in 8 s" in second
     assert "acme/b@ccccccc: start: Traceback lines ValueError: no kernel" in lines
-    said = "2 of the 2 requests that wait are of caller 3f2a9c01d7e4"
+    said = "2 of the 2 requests in line are from caller 3f2a9c01d7e4"
     assert f"acme/b@ccccccc: {said}" in lines
     assert "acme/b@ccccccc gets the room of acme/a@ddddddd" in lines
 
@@ -133,7 +133,7 @@ def test_a_caller_without_a_key_is_not_taken_for_the_operator(
 ) -> None:
     waiting = {"requests": 2, "callers": [{"caller": caller, "requests": 2}], "leaving": []}
     told = list(causes(state(engine(waiting=waiting))))
-    assert told[-1].endswith(f"2 of the 2 requests that wait are of {says}")
+    assert told[-1].endswith(f"2 of the 2 requests in line are from {says}")
 
 
 def test_a_model_that_has_printed_nothing_is_told_of_as_such(
@@ -328,7 +328,7 @@ def test_the_key_follows_no_redirect(
         worker.answers[STATE] = (302, f"{elsewhere.url}{STATE}")
         assert main(["ps"]) == 2
         assert elsewhere.asked == []
-    assert "is no worker" in capsys.readouterr().err
+    assert "is not a worker" in capsys.readouterr().err
 
 
 def test_a_worker_that_is_not_there_exits_with_2(
@@ -376,7 +376,7 @@ def test_a_name_in_another_encoding_is_no_model(worker: StubWorker) -> None:
         (["load", "a"], "/admin/models/a/load", {}),
         (["reload"], "/admin/reload", {}),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:40],
 )
 def test_what_another_version_of_a_worker_answers_is_told_as_such(
     worker: StubWorker,
@@ -387,7 +387,7 @@ def test_what_another_version_of_a_worker_answers_is_told_as_such(
 ) -> None:
     worker.answers[path] = (200, answer)
     assert main(typed) == 2
-    assert capsys.readouterr().err.startswith(f"what answers at {worker.url} is no worker")
+    assert capsys.readouterr().err.startswith(f"the server at {worker.url} is not a worker")
 
 
 def test_a_drain_that_is_not_seen_to_its_end_is_no_success(
@@ -442,7 +442,7 @@ def test_what_is_no_worker_is_told(
 ) -> None:
     worker.answers[STATE] = (200, "<html>a proxy</html>")
     assert main(["ps"]) == 2
-    assert "is no worker: <html>a proxy" in capsys.readouterr().err
+    assert "is not a worker: <html>a proxy" in capsys.readouterr().err
 
 
 def test_top_without_a_terminal_writes_a_line_for_each_state_until_the_worker_has_left(

@@ -160,7 +160,7 @@ def test_bad_lines_are_counted_and_named_and_change_nothing_else(
     log.write_bytes(b"".join([*bad, other, b"\n", log.read_bytes()]))
     found = planned(capsys, log)
     assert (found["bad_lines"], len(found["bad"])) == (4, 4)
-    assert found["bad"][2] == "line 3: began is no number"
+    assert found["bad"][2] == "line 3: began is not a number"
     assert found["plans"] == good["plans"]
 
 
@@ -222,7 +222,7 @@ def test_what_can_not_be_read_is_wrong_use(
     capsys.readouterr()
     assert plan(damaged) == 2
     told = capsys.readouterr().err
-    assert "the worker must have run with LOG_FORMAT=json; line 1: no JSON" in told
+    assert "the worker must have run with LOG_FORMAT=json; line 1: not JSON" in told
 
 
 def test_each_wrong_file_is_told_in_words(
@@ -286,7 +286,7 @@ def test_a_name_that_is_no_text_is_a_bad_line(
     log = tmp_path / "log"
     log.write_text(json.dumps({**entry(1), "model": "org/\ud800"}))
     assert plan(log) == 2
-    assert "line 1: model is no text" in capsys.readouterr().err
+    assert "line 1: model is not text" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("told", ['{"budget_bytes": Infinity}', "[" * 100_000, "\x00"])

@@ -119,8 +119,8 @@ def test_the_config_may_be_text_or_the_path_of_a_file(tmp_path: Path) -> None:
     ("text", "at", "says"),
     [
         ("just words", ":", "list of models, not text"),
-        ("[", ":1", "this is no YAML"),
-        ("!!python/object/apply:os.system ['true']", ":1", "no YAML"),
+        ("[", ":1", "this is not YAML"),
+        ("!!python/object/apply:os.system ['true']", ":1", "not YAML"),
         ("[org/name]", ":1: entry 1", "a mapping with the key `model`, not text"),
         ("[{aliases: [x]}]", ":1: entry 1", "`model` is missing: org/name"),
         (
@@ -137,14 +137,14 @@ def test_the_config_may_be_text_or_the_path_of_a_file(tmp_path: Path) -> None:
         ("[{model: org/name, memory: much}]", "`memory` is 'much'", "20GiB"),
         ("[{model: org/name, memory: 40}]", "`memory` is 40", "unit: add one, such as 40GiB"),
         ("[{model: org/name, memory: 0}]", "`memory` is 0", "above 0"),
-        ("[{model: org/name, 7: x}]", "entry 1 (org/name)", "called '7': keys are model,"),
-        ("[{modl: org/name}]", ":1: entry 1: no key is called 'modl'", "did you mean `model`?"),
+        ("[{model: org/name, 7: x}]", "entry 1 (org/name)", "unknown key '7': keys are model,"),
+        ("[{modl: org/name}]", ":1: entry 1: unknown key 'modl'", "did you mean `model`?"),
         ("[{model: a/b}, {model: c/d, alais: x}]", "entry 2 (c/d)", "did you mean `aliases`?"),
         ("[{model: org/name, memory: [1]}]", "`memory` must be", "single value"),
         ("[{model: org/name, pin: perhaps}]", "`pin` is 'perhaps'", "true or false"),
         ("[{model: org/name, flags: [dtype]}]", "`flags` must be", "--flag"),
         ("[{model: org/name, flags: {a: 2024-01-01}}]", "`flags` must be", "numbers"),
-        ("- model: a/b\n  pin: true\n  model: c/d", ":3", "the key 'model' stands twice"),
+        ("- model: a/b\n  pin: true\n  model: c/d", ":3", "the key 'model' appears twice"),
         (
             "- {model: a/b, aliases: x}\n- {model: c/d, aliases: x}",
             ":2: entry 2 (c/d)",
@@ -152,8 +152,12 @@ def test_the_config_may_be_text_or_the_path_of_a_file(tmp_path: Path) -> None:
         ),
         ("[{model: a/b}, {model: A/B}]", "entry 2 (A/B)", "the name A/B is already that of"),
         ("- {model: a/b}\n" + "#" * 300_000, ":", "at most"),
-        ("- model: a/b\n  revision: 2024-02-30", ":2", "looks like a date is none"),
-        ("- model: a/b\n  max_queue: " + "9" * 5000, ":2", "looks like a number is none"),
+        ("- model: a/b\n  revision: 2024-02-30", ":2", "looks like a date, but is not one"),
+        (
+            "- model: a/b\n  max_queue: " + "9" * 5000,
+            ":2",
+            "looks like a number, but is not one",
+        ),
         ("[{model: a/b, pin: !!bool perhaps}]", ":1", "put it in quotes"),
         ("[{model: a/b, flags: {json: {on: 2024-01-01}}}]", "`flags` must be", "JSON"),
         ("[&a {model: a/b, flags: *a}]", "`flags` must be", "JSON"),
@@ -190,7 +194,7 @@ def test_a_file_that_is_not_in_utf_8_is_named(tmp_path: Path) -> None:
 def test_a_pipe_that_nobody_writes_to_is_refused_at_once(tmp_path: Path) -> None:
     pipe = tmp_path / "models.yaml"
     os.mkfifo(pipe)
-    with pytest.raises(SettingsError, match="it is no ordinary file"):
+    with pytest.raises(SettingsError, match="it is not a regular file"):
         read(str(pipe))
 
 

@@ -54,7 +54,7 @@ def test_a_key_stands_in_the_file_in_a_variable_or_as_a_digest(source: str) -> N
         (
             f"name: b\n  ky: {KEY}",
             ": entry 2: ",
-            "API_KEYS_FILE:3: entry 2: no key is called ***: did you mean `key`?",
+            "API_KEYS_FILE:3: entry 2: unknown key ***: did you mean `key`?",
         ),
         ("name: b", ": entry 2: ", "one of `key`, `key_env` and `sha256`"),
         (f"name: b\n  key: {KEY}\n  key_env: A", ": entry 2: `key_env`", "API_KEYS_FILE:4: "),

@@ -133,7 +133,7 @@ async def test_a_drained_worker_answers_what_is_in_flight_and_leaves(harness: Ha
             assert await operator.post("drain") == (202, {"leaving": True})
             assert await stream.text()
         assert await asyncio.to_thread(worker.wait, 60) == 0
-        assert "the operator says: drain" in worker.log
+        assert "operator: drain" in worker.log
 
 
 async def test_where_callers_need_keys_and_the_operator_has_none_there_is_nothing(

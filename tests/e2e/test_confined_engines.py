@@ -163,7 +163,7 @@ def test_engines_whose_user_could_not_read_a_model_lose_the_powers_of_root(
     assert found["uid"] == 0
     assert is_alone(found)
     assert not any(of_the_router(found).values())
-    assert "engines run as root, without capabilities, where the user 60800:60800" in log
+    assert "the user 60800:60800 (ENGINE_USER) can't use an engine's files" in log
     assert log.count("without capabilities") == 1
 
 

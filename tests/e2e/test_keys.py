@@ -148,7 +148,7 @@ async def test_a_mistake_in_the_file_changes_nothing_and_is_named_by_entry_and_l
     async with operating(worker.url, keys.operators) as operator:
         status, answer = await reload(operator)
     assert status == 400
-    assert f"{file}:5: entry 4: no key is called ***" in answer
+    assert f"{file}:5: entry 4: unknown key ***" in answer
     assert keys.extra not in answer
     assert (await chat(caller, keys.leaving)).status == 200
     write(file, keys.with_leaving)

@@ -104,7 +104,9 @@ async def test_an_interpreter_that_hangs_holds_up_the_start_for_a_bounded_time(
     found = await asyncio.to_thread(
         check, script(f"echo $$ > {tmp_path}/pid; sleep 600 & wait"), patience=0.5
     )
-    assert found == Finding("ENGINE_PYTHON did not tell its SGLang within 0.5 s", True)
+    assert found == Finding(
+        "ENGINE_PYTHON did not report its SGLang version within 0.5 s", True
+    )
     group = int((tmp_path / "pid").read_text())
     # What was killed is gone a moment later.
     await eventually(lambda: not [p for p in psutil.process_iter() if _is_alive_in(group, p)])

@@ -51,7 +51,7 @@ GUARDS = (
         _WRONG,
     ),
     Guard(
-        "True is no number",
+        "True is not a number",
         "router.requests.rules:is_number",
         without("bool"),
         _WRONG,

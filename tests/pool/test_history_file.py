@@ -193,7 +193,7 @@ async def test_of_a_damaged_file_nothing_is_used_and_it_is_replaced(
     volume.file.path.parent.mkdir()
     volume.file.path.write_bytes(content)
     history, keeper = volume.worker()
-    assert "what earlier starts took is not known" in caplog.text
+    assert "saved start times can't be read" in caplog.text
     assert history.expected(Stage.STOP, A, GIB) == History().expected(Stage.STOP, A, GIB)
     history.took(Stage.START, A, GIB, 50.0)
     await volume.save(keeper)
@@ -213,7 +213,7 @@ async def test_a_file_that_another_user_may_have_written_is_not_used(
     else:
         volume.file.path.chmod(0o666)
     assert expects(volume) != 50.0
-    assert "what earlier starts took is not known" in caplog.text
+    assert "saved start times can't be read" in caplog.text
 
 
 async def test_the_file_names_no_model_and_others_can_not_read_it(volume: Volume) -> None:
@@ -236,10 +236,10 @@ async def test_a_volume_that_can_not_be_written_is_told_once_and_stops_nothing(
     caplog.set_level(logging.WARNING)
     running = asyncio.create_task(keeper.run())
     history.took(Stage.START, A, GIB, 50.0)
-    await eventually(lambda: "is not remembered" in caplog.text)
+    await eventually(lambda: "start times can't be saved" in caplog.text)
     history.took(Stage.START, A, GIB, 50.0)
     await cancel(running)
-    assert caplog.text.count("is not remembered") == 1
+    assert caplog.text.count("start times can't be saved") == 1
 
 
 def test_the_file_keeps_the_latest_models_alone(volume: Volume) -> None:

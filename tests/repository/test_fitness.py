@@ -93,7 +93,7 @@ def test_a_configuration_without_a_type_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["x", 5, [["llama"]]])
 def test_a_type_that_nothing_knows_is_refused(kind: object) -> None:
-    assert "knows no model of the type" in refusal(llama(model_type=kind))
+    assert "does not support the model type" in refusal(llama(model_type=kind))
 
 
 def test_a_repository_without_a_configuration_is_refused() -> None:
@@ -246,7 +246,7 @@ def test_an_encoder_whose_positions_sglang_can_not_compute_is_refused(
     name: str, positions: str
 ) -> None:
     said = refusal(encoder(name, position_embedding_type=positions))
-    assert f"tells positions by `{positions}`" in said
+    assert f"uses `{positions}` position embeddings" in said
     assert refusal(encoder(name, position_embedding_type="absolute")) == ""
     assert refusal(encoder(name)) == ""
 

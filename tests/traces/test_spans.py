@@ -312,7 +312,7 @@ async def test_more_spans_than_a_collector_takes_are_told_once(
             end(t)
         collector.answers.set()
     address = f"{collector.url}/v1/traces"
-    assert told(caplog) == [f"spans get lost: there are more than {address} takes"]
+    assert told(caplog) == [f"spans are dropped: {address} can't keep up"]
 
 
 async def test_a_collector_that_hangs_holds_up_the_end_for_a_moment_only(

@@ -120,7 +120,7 @@ class Front:
             try:
                 self._states = await self._replicas.visit(self._name)
             except ReplicaLost as lost:
-                _log.debug("no replica could be asked how it is: %s", lost)
+                _log.debug("no replica reported its state: %s", lost)
             except Exception:
                 _log.exception("a defect of the router")
                 raise

@@ -35,7 +35,7 @@ class Ingress:
     async def check_health(self) -> None:
         """If this raises, Ray replaces the ingress."""
         if not self._front.is_seen:
-            raise RuntimeError("this ingress no longer says that it lives: its log says why")
+            raise RuntimeError("this ingress no longer visits the replicas: its log says why")
 
     async def __del__(self) -> None:
         """Ray awaits this, even if the ingress could not start."""

@@ -19,7 +19,7 @@ class Raylet:
     def check(self) -> None:
         """End this process if the raylet is dead. Its engines end with it."""
         if os.getppid() != self._pid:
-            _log.critical("the raylet of this node is gone, and so is this process")
+            _log.critical("this node's raylet is gone, so this process ends")
             _end()
 
 

@@ -59,7 +59,7 @@ def _remove(
 ) -> int:
     if not sure:
         if as_json or not sys.stdin.isatty():
-            print("Nothing was done: say --yes to remove without a question", file=sys.stderr)  # noqa: T201
+            print("Nothing was done: pass --yes to remove them", file=sys.stderr)  # noqa: T201
             return 2
         report.show_kept(output, kept, caches, as_json=False)
         if not _agrees(f"Remove these, {size_text(total(kept))} in all? [y/N] "):

@@ -93,7 +93,8 @@ def show_checked(output: Output, checked: Sequence[Checked], *, as_json: bool) -
             output.line(f"{one.kept}: {flaw.name}: {flaw.flaw}", _BAD)
     if not all(one.sound for one in checked):
         output.line(
-            "Remove what is damaged (`model-router cache rm`): a request brings it anew."
+            "Remove what is damaged (`model-router cache rm`): the next request downloads it "
+            "again."
         )
 
 

@@ -170,7 +170,9 @@ class _Steps:
             except InsufficientDisk:
                 if missing > _removable(cache):
                     raise
-                self._note("the disk is short: models that were not used lately leave for it")
+                self._note(
+                    "the disk is short: models that were not used lately are removed for it"
+                )
 
     def _note_other_callers(self, admitted: Admitted, token: Token | None) -> None:
         """Note if callers without a token can't use the model.

@@ -51,7 +51,7 @@ def answer_lines(endpoint: str, answers: HubAnswers, *, with_token: bool) -> Ite
     elif not answers.account:
         yield warning(
             "HF_TOKEN",
-            f"the Hub does not say whose it is (status {answers.status})",
+            f"the Hub does not say whose token it is (status {answers.status})",
             "ask again later",
         )
     elif answers.may_write:

@@ -59,10 +59,10 @@ def runpod_lines(environ: Mapping[str, str]) -> Iterator[ExamLine]:
     found = [name for name in _RUNPOD if environ.get(name)]
     platform = detect(environ)
     if not found and platform is Platform.PLAIN:
-        yield ok("RunPod", "not here: this is a server of its own")
+        yield ok("RunPod", "not detected: this is a standalone server")
         return
     named = ", ".join(found) or "RunPod's variables"
-    yield ok("RunPod", f"here: {platform}, as {named} tell{'s' * (len(found) == 1)}")
+    yield ok("RunPod", f"detected: {platform}, from {named}")
     if platform is Platform.QUEUE and not environ.get("RUNPOD_API_KEY"):
         yield warning(
             "RunPod",

@@ -163,7 +163,7 @@ class WorkerClient:
         return document
 
     def _no_worker(self, said: str) -> WorkerUnreached:
-        return WorkerUnreached(f"what answers at {self.address} is no worker: {said}")
+        return WorkerUnreached(f"the server at {self.address} is not a worker: {said}")
 
     def _read_events(
         self, answer: http.client.HTTPResponse, quiet: Callable[[], None]

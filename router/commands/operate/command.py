@@ -44,7 +44,7 @@ def operate(chosen: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if chosen.command not in ("top", "logs"):
             raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as flaw:
-        said = f"what answers at {address} is no worker of this version: {flaw!r}"
+        said = f"the server at {address} is not a worker of this version: {flaw!r}"
         print(printable(said), file=sys.stderr)  # noqa: T201
         return 2
     return 0

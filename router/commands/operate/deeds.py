@@ -89,7 +89,7 @@ def drain(worker: WorkerClient, output: Output, *, wait: bool, as_json: bool) ->
             last = line
             output.flush()
     if not leaves:
-        raise WorkerUnreached(f"{worker.address} tells no more, and may not have ended")
+        raise WorkerUnreached(f"{worker.address} no longer answers, and may not have ended")
     if not as_json:
         output.line("The worker has stopped its engines, and ends.")
 

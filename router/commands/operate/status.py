@@ -161,7 +161,7 @@ def _crowd(one: Json) -> Iterator[str]:
         most = max(waiting["callers"], key=lambda each: each["requests"])
         caller = _caller(most["caller"])
         count = f"{most['requests']} of the {waiting['requests']} requests"
-        yield f"{name_of(one)}: {count} that wait are of {caller}"
+        yield f"{name_of(one)}: {count} in line are from {caller}"
 
 
 def _caller(caller: str | None) -> str:

@@ -76,7 +76,7 @@ class PlanReport:
         )
         yield from log.named
         if len(log.at) < _FEW:
-            yield f"fewer than {_FEW} requests: what follows says little"
+            yield f"fewer than {_FEW} requests: these results mean little"
         if len(part.requests) < len(log.at):
             yield f"simulated: the {len(part.requests):,} requests that came closest together"
         yield (

@@ -57,9 +57,9 @@ class RequestLog:
             self.others += 1
             return
         if not isinstance(name, str) or len(name) > _LONGEST_NAME:
-            raise ValueError("model is no name")
+            raise ValueError("model is not a name")
         if any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise ValueError("model is no text")
+            raise ValueError("model is not text")
         at = _number(record, "began")
         if at > self.latest:
             raise ValueError("began is in the future")
@@ -112,7 +112,7 @@ def read_log(file: BinaryIO, latest: float = inf) -> RequestLog:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
-            log.refuse(f"line {number}: no JSON")
+            log.refuse(f"line {number}: not JSON")
             continue
         _take(log, record, f"line {number}")
     return log
@@ -120,7 +120,7 @@ def read_log(file: BinaryIO, latest: float = inf) -> RequestLog:
 
 def _take(log: RequestLog, record: object, where: str) -> None:
     if not isinstance(record, dict):
-        log.refuse(f"{where}: no JSON object")
+        log.refuse(f"{where}: not a JSON object")
         return
     try:
         log.add(record)
@@ -153,7 +153,7 @@ def _number(record: dict[str, Any], name: str) -> float:
     if value is None and name != "began":
         return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name} is no number")  # noqa: TRY004  as for any damaged line
+        raise ValueError(f"{name} is not a number")  # noqa: TRY004  as for any damaged line
     if not (isfinite(value) and 0 <= value <= _MOST):
         raise ValueError(f"{name} is out of range")
     return float(value)

@@ -33,7 +33,7 @@ def read_sizes(files: list[Path]) -> Sizes:
     for file in files:
         document = _document(file)
         if not isinstance(document, dict):
-            told = f"{file} is neither of `check --json` nor of `ps --json`"
+            told = f"{file} is not the output of `check --json` or `ps --json`"
             raise ValueError(told)  # noqa: TRY004  as for any damaged file
         try:
             for one in _workers(document):
@@ -48,7 +48,7 @@ def _document(file: Path) -> object:
     try:
         return json.loads(file.read_bytes())
     except (ValueError, RecursionError):
-        raise ValueError(f"{file} is no JSON") from None
+        raise ValueError(f"{file} is not JSON") from None
 
 
 def _workers(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -87,5 +87,5 @@ def _positive(value: Any) -> Any:  # noqa: ANN401  JSON
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     return value if 0 < value < inf else None
