@@ -51,7 +51,7 @@ def _scales(results: Results) -> Iterator[str]:
 
 
 def _sweeps(results: Results) -> Iterator[str]:
-    yield "### The same load on ever more workers\n"
+    yield "### The same load on more and more workers\n"
     for kind, rows in results.items():
         yield f"**{_TITLES[kind]}**\n"
         yield f"![cold starts by workers](fleet/{kind}.svg)\n"
@@ -60,7 +60,7 @@ def _sweeps(results: Results) -> Iterator[str]:
             yield from _row(row)
         yield ""
         yield f"The smallest of these fleets with a p95 of {TARGET:.0f} s or less:\n"
-        yield "| | workers, and so GPU hours in an hour |"
+        yield "| | workers (GPU hours per hour) |"
         yield "|---|---|"
         for way, title in WAYS.items():
             fits = [row.size.workers for row in rows if row.ways[way].p95 <= TARGET]
@@ -77,14 +77,14 @@ def _row(row: Row) -> Iterator[str]:
         yield f"| {head} | {title} | {_figures(row.ways[way])} |"
         head = " | | "
     least = row.bounds
-    yield f"| {head} | *fewest in the requests' order* | | | | {least.in_order:,} | |"
+    yield f"| {head} | *fewest, in request order* | | | | {least.in_order:,} | |"
     p95, busy = _seconds(least.p95), f"{least.busy:.1f}"
-    yield f"| {head} | *none is below* | | | {p95} | {least.cold_starts:,} | {busy} |"
+    yield f"| {head} | *lower bound* | | | {p95} | {least.cold_starts:,} | {busy} |"
 
 
 def _aims(*all_results: Results) -> Iterator[str]:
     yield f"### At least {AIM} times fewer cold starts than a queue\n"
-    yield "How many times more cold starts a queue has than each:\n"
+    yield "Cold starts of a queue, as a multiple of each:\n"
     yield ("| | workers | models | bounded load | fewest in order | fewest of any | aim |")
     yield "|---|---|---|---|---|---|---|"
     for kind in _TITLES:
@@ -121,7 +121,7 @@ def _seconds(value: float) -> str:
 
 def _decisions(times: Sequence[DecisionTimes]) -> Iterator[str]:
     yield f"### A decision among {WORKERS:,} workers and {MODELS:,} models\n"
-    yield "Microseconds of one core; the aim is 50.\n"
+    yield "Microseconds of one core; the goal is 50.\n"
     yield "| the model is | median | p99 |"
     yield "|---|---|---|"
     for one in times:

@@ -25,7 +25,7 @@ WAYS: Mapping[str, str] = {
     "least": "least loaded",
     "affinity": "affinity (by hash)",
     "bounded": "affinity, bounded load",
-    "split": "split, knowing all",
+    "split": "split (offline plan)",
 }
 
 

@@ -14,38 +14,38 @@ from tests.bench.swap.traces import LASTS, TRACES
 _TEXT = """# Many models in turns
 
 `make bench-swap` writes this page. It runs the decision code of this checkout
-(`router/scheduler`: events in, actions out) in virtual time, and rivals beside it, on the same
-traces and the same simulated machine. Times are seconds. No GPU takes part: the figures compare
-ways of deciding, and say nothing of a real device.
+(`router/scheduler`: events in, actions out) and the rules of other products, in virtual time,
+on the same traces and the same simulated machine. Times are in seconds. No GPU is involved: the
+figures compare policies, and say nothing about a real device.
 
-The machine: a cold start of a model of 8 billion parameters takes 40 s (18 s until its process
-has done its imports, 18 s to read the weights, 4 s to warm up), a stop 2 s, a token 20 ms for
-each of up to 64 requests at once. Engines that read weights at the same time share the rate. A
-sleeping engine's weights move at 20 GB/s, and each sleep or wake takes half a second more. A
-request waits for at most {timeout:.0f} s, and then counts as failed. Each trace lasts
-{hours:g} hours.
+The machine: a cold start of a model of 8 billion parameters takes 40 s (18 s for the imports of
+its process, 18 s to read the weights, 4 s to warm up), a stop 2 s, and a token 20 ms, for each
+of up to 64 requests at once. Engines that read weights at the same time share the bandwidth. A
+sleeping engine's weights move at 20 GB/s, plus half a second for each sleep or wake. A request
+waits for at most {timeout:.0f} s, and then counts as failed. Each trace lasts {hours:g} hours.
 
-Rivals follow their published rules, in their best light: all know every model's memory, and
+The rivals follow their published rules, with two advantages: all know every model's memory, and
 none cuts off or refuses a request that could wait (`tests/bench/swap/rivals.py`).
 
-* **served**: the share of requests that got an engine. **p50**, **p95**: the wait for it; one
-  that failed has waited longer than any other ("never").
+* **served**: the share of requests that got an engine. **p50**, **p95**: the wait for the
+  engine; a failed request counts as the longest wait ("never").
 * **longest**: the longest wait, until an engine or a failure.
-* **idle**: the share of the time in which requests waited and none was being answered.
-* **worst model**: the longest time for which one model's requests waited, or failed, without
-  one of them being served.
+* **idle**: the share of the time in which requests waited and none was answered.
+* **worst model**: the longest time in which one model's requests waited or failed and none of
+  them was served.
 
-{seeds} seeds: shares and counts are means, p50 and p95 medians; the longest wait and the worst
-model are the worst of all.
+There are {seeds} seeds: shares and counts are means, p50 and p95 are medians, and the longest
+wait and the worst model are the worst of all seeds.
 """
 
 _BOUNDS = """## How few cold starts there can be
 
-No schedule that serves every request within the patience has fewer cold starts than **proven**,
-whatever it knows of what comes (`tests/bench/swap/bounds.py`, without sleep), or **with
-prestart**, where a process may wait at its gate. **Known** is the best schedule that a search
-with such knowledge found, and carried out on the same machine
-(`tests/bench/swap/offline.py`); "none": it found none that serves all. Seed 1.
+**Proven** is a lower bound: no schedule that serves every request within the given wait has
+fewer cold starts, even with full knowledge of the future (`tests/bench/swap/bounds.py`, without
+sleep). **With prestart** is the same bound if a process may wait at its gate. **Known** is the
+best schedule that a search with full knowledge found and carried out on the same machine
+(`tests/bench/swap/offline.py`); "none" means that it found no schedule that serves all
+requests. Seed 1.
 """
 
 
