@@ -49,12 +49,12 @@ class Played:
 
 
 ROWS = (
-    "right answers",
+    "correct answers",
     "starts, from the gate",
     "swaps",
-    "a swap, from the eviction until the next engine answers",
+    "a swap, from the eviction to the next engine's first answer",
     "a start that was not prestarted",
-    "the rest of one that stood at its gate",
+    "the rest of a start from the gate",
     "an answer: median, p95, longest",
     "all requests",
 )
