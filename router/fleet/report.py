@@ -1,4 +1,4 @@
-"""What a worker tells of itself, and what deciding about it costs. Values alone."""
+"""A worker's report about itself, and the costs for routing. Only values."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from enum import StrEnum
 
 
 class Warmth(StrEnum):
-    """How near a model is to answering. One that a worker does not tell of is cold there."""
+    """How close a model is to answering. A model that is not in a report is cold."""
 
     LOADED = "loaded"
     SLEEPING = "sleeping"  # its weights are in the host's memory
-    LOADING = "loading"  # downloaded or started now
+    LOADING = "loading"  # being downloaded or started
 
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """One model on one worker."""
+    """One warm model on one worker."""
 
     state: Warmth
-    load: int = 0  # its requests there, in flight and waiting
+    load: int = 0  # its requests on that worker, in flight and waiting
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
     """The state of one worker.
 
-    * `models`: those that are not cold, by any name that requests are routed by.
-    * `in_flight`, `waiting`: requests of all models.
+    * `models`: the models that are not cold, by the names that requests are routed by.
+    * `in_flight`, `waiting`: requests for all models.
     * `capacity`: requests that one model answers at once.
-    * `room`: it can load another model and stop none that is in use or was used just now.
+    * `room`: whether it can load another model without stopping one that is or was just in use.
     """
 
     models: Mapping[str, Warm] = field(default_factory=dict)
@@ -42,10 +42,10 @@ class WorkerReport:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """In seconds, as far as known; `slack` is a factor.
+    """Estimated seconds; `slack` is a factor.
 
-    A request waits at a warm worker until that costs more than a cold start elsewhere. No
-    worker gets a cold model, or keeps a session, while it has more than `slack` times the mean.
+    A request waits at a warm worker unless that takes longer than a cold start elsewhere. A
+    worker with more than `slack` times the mean load gets no cold model, and its sessions move.
     """
 
     start: float = 40.0

@@ -1,4 +1,4 @@
-"""Consistent hashing: where a name belongs, whatever else comes and goes."""
+"""Consistent hashing: assigns names to members, and moves few when members change."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from hashlib import blake2b
 
-_POINTS = 64  # of each member: shares differ by an eighth or so
+_POINTS = 64  # per member; shares then differ by about an eighth
 
 
 def hashed(text: str) -> int:
-    """64 bits, the same in every process."""
+    """A hash of 64 bits, the same in every process."""
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big")
 
 
 class Ring:
-    """Members on a circle. A member that joins or leaves moves only its own share of names."""
+    """Members on a ring. A member that joins or leaves moves only its own share of names."""
 
     def __init__(self) -> None:
         self._points: list[tuple[int, str]] = []
@@ -29,7 +29,7 @@ class Ring:
         self._points = [point for point in self._points if point[1] != member]
 
     def walk(self, place: int) -> Iterator[str]:
-        """Each member once, from this hash on."""
+        """Each member once, starting at the hash `place`."""
         points = self._points
         count = len(points)
         first = bisect_left(points, (place, ""))

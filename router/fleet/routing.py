@@ -1,12 +1,12 @@
-"""Which worker of a fleet gets a request: affinity first, load second.
+"""Chooses the worker of a fleet for a request: affinity first, load second.
 
     fleet = Fleet()
     fleet.report("worker-1", WorkerReport(models={"org/name": Warm(Warmth.LOADED)}))
     route = fleet.choose("org/name", session_key(body))
     fleet.sent(route.worker, "org/name")  # and `ended` afterwards
 
-Pure: no clock, no I/O, no tasks; the caller serializes calls. A decision looks at the workers
-that have the model warm, or at the model's next few on a ring, never at all of them.
+Pure: no clock, no I/O, no tasks; the caller serializes calls. A decision looks only at the
+workers that have the model warm, or at the model's next few workers on a ring.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from router.fleet.report import Costs, Warmth, WorkerReport
 from router.fleet.ring import Ring, hashed
 from router.fleet.warm_index import Group, Member, WarmIndex, WarmPlace
 
-_SAMPLE = 8  # of many warm places, before a request spills
-_RANKED = 16  # of so many places, each is ranked for a session; of more, the ring is walked
-_STEPS = 32  # members of the ring that are looked at for a cold model ...
-_TRIED = 8  # ... of which so many may be without room
-_FAR = 256  # members of the ring that are looked at for a session
-_LIGHT = 4  # a worker below this part of its capacity is not loaded
+_SAMPLE = 8  # warm places to compare before a request spills to a cold worker
+_RANKED = 16  # for a session, rank all places up to this number; with more, walk the ring
+_STEPS = 32  # members of the ring to look at for a cold model ...
+_TRIED = 8  # ... until so many without room were found
+_FAR = 256  # members of the ring to look at for a session
+_LIGHT = 4  # a worker below a fourth of its capacity does not count as loaded
 _BITS = (1 << 64) - 1
 
 
 class Why(StrEnum):
     WARM = "warm"
-    STICKY = "sticky"  # warm, and where this session was before
+    STICKY = "sticky"  # warm, and the session's own worker
     COLD = "cold"  # warm nowhere
-    SPILLED = "spilled"  # warm where a request would wait for longer than a start takes
+    SPILLED = "spilled"  # warm, but the wait there would be longer than a start
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`others`: workers to try next, the better first, if this one can't take the request."""
+    """`others`: workers to try, the best first, if this one can't take the request."""
 
     worker: str
     reason: Why
@@ -48,7 +48,7 @@ class Choice:
 
 
 class Fleet:
-    """What is known of the workers, and the decision. `rng` breaks ties between warm ones."""
+    """Keeps the workers' states and decides. `rng` samples warm workers if there are many."""
 
     def __init__(self, costs: Costs | None = None, rng: random.Random | None = None) -> None:
         self._costs = costs or Costs()
@@ -63,7 +63,7 @@ class Fleet:
     # --- what is known ---------------------------------------------------------------
 
     def report(self, name: str, report: WorkerReport) -> None:
-        """A worker's state, in place of all that was known of it. A new name joins."""
+        """Replace a worker's state. A worker with a new name joins the fleet."""
         worker = self._workers.get(name)
         if worker is None:
             worker = self._workers[name] = Member(name, hashed(name))
@@ -76,7 +76,7 @@ class Fleet:
         self._starting += worker.starting
 
     def forget(self, name: str) -> None:
-        """A worker has left. Without effect for one that is not known."""
+        """Remove a worker. Does nothing if it is unknown."""
         worker = self._workers.pop(name, None)
         if worker is not None:
             self._load -= worker.load
@@ -85,7 +85,7 @@ class Fleet:
             self._ring.remove(name)
 
     def sent(self, name: str, model: str) -> None:
-        """A request goes to this worker: counts until its next report, or until `ended`."""
+        """Count a request for this worker, until the worker's next report or `ended`."""
         worker = self._workers.get(name)
         if worker is not None:
             starting = worker.starting
@@ -107,10 +107,10 @@ class Fleet:
     # --- the decision ----------------------------------------------------------------
 
     def choose(self, model: str, session: str = "") -> Choice | None:
-        """The worker for a request; None: there is none at all.
+        """The worker for a request; None if there are no workers.
 
-        `session`: the same text for requests that share a prefix ("": none). Where several
-        workers have the model, a session stays with one of them while that is not overloaded.
+        `session` is the same text for all requests that share a prefix, or "". If several
+        workers have the model, a session stays with one of them unless it is overloaded.
         """
         group = self._warm.group(model)
         if group is None:
@@ -130,7 +130,7 @@ class Fleet:
         return Choice(best.worker.name, reason, tuple(names))
 
     def _best(self, group: Group, sticky: WarmPlace | None) -> list[WarmPlace]:
-        """Some of the group's places, the best first."""
+        """A few of the group's places, the best first."""
         places = sorted(group.some(self._rng), key=self._rank)
         if self._queue(places[0]) > self._costs.start and len(places) < len(group.places):
             places = sorted(group.some(self._rng, _SAMPLE), key=self._rank)
@@ -147,7 +147,7 @@ class Fleet:
         )
 
     def _wait(self, place: WarmPlace) -> float:
-        """Seconds until a request would begin there."""
+        """Seconds until a request would begin at this place."""
         costs, until = self._costs, 0.0
         if place.state is Warmth.SLEEPING:
             until = costs.wake
@@ -156,14 +156,20 @@ class Fleet:
         return until + self._queue(place)
 
     def _queue(self, place: WarmPlace) -> float:
-        """The part of that which another engine of the model would shorten. Where it loads, its
-        turn to load is none: it takes the memory anyway, and a second engine twice as much."""
+        """The seconds of `_wait` that another engine of the model would save.
+
+        The wait for a model that is loading does not count: it takes the memory anyway, and a
+        second engine would take as much again.
+        """
         over = place.load + 1 - place.worker.capacity
         return max(0, over) * self._costs.answer / place.worker.capacity
 
     def _sticky(self, model: str, group: Group, session: str) -> WarmPlace | None:
-        """The session's own place, or the next one after it that is not overloaded. With few
-        requests, a share is one or two, and every second session would leave its prefix."""
+        """The session's own place, or the next one that is not overloaded.
+
+        A place below a fourth of its capacity is never overloaded: with few requests, the mean
+        is one or two, and every second session would lose its prefix.
+        """
         bound = ceil(self._costs.slack * (group.load + 1) / len(group.places))
         own = hashed(session)
         order: Iterable[WarmPlace]
@@ -176,14 +182,16 @@ class Fleet:
         )
 
     def _along_the_ring(self, model: str, own: int) -> Iterator[WarmPlace]:
-        """A few of many places, from this hash on. Few members are skipped: many have it."""
+        """A few of many places, starting at the hash `own`."""
         walked = (self._workers[name] for name in islice(self._ring.walk(own), _FAR))
         places = (one.models[model] for one in walked if model in one.models)
         return islice(places, _SAMPLE)
 
     def _cold(self, model: str, reason: Why) -> Choice | None:
-        """The model's own worker by the ring, or the next that is not overloaded; of these,
-        one with room if there is one."""
+        """A worker for a cold model: its own on the ring, or the next that is not overloaded.
+
+        A worker with room is preferred.
+        """
         members = len(self._workers)
         if not members:
             return None
@@ -216,6 +224,6 @@ class Fleet:
 
 
 def _mixed(number: int) -> int:
-    """Spreads 64 bits: the rank of a place for a session."""
+    """Mix 64 bits: the rank of a place for a session."""
     number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _BITS
     return ((number ^ (number >> 27)) * 0x94D049BB133111EB) & _BITS

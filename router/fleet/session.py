@@ -1,4 +1,4 @@
-"""What makes two requests one session: they begin alike, so one prefix cache serves both."""
+"""Session keys: two requests with the same beginning share one, and a prefix cache."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from hashlib import blake2b
 
-_MOST = 4096  # characters of a prompt that has no messages
+_MOST = 4096  # characters of a prompt without messages
 
 
 def session_key(body: Mapping[str, object], caller: str = "") -> str:
-    """A digest of the first messages, up to the first one of the user; "" without any.
+    """A digest of the messages up to the user's first one, or of a prompt; "" without any.
 
-    `caller`: a digest of the caller's key or token. Engines keep callers' prefixes apart, so
-    two callers have nothing in common. The text itself can't be read from the key.
+    `caller` is a digest of the caller's key or token. Engines keep callers' prefixes apart, so
+    two callers share nothing. The text can't be recovered from the digest.
     """
     begins = _beginning(body)
     if not begins:

@@ -1,4 +1,4 @@
-"""Which workers have a model warm, by model: a decision looks at these alone."""
+"""An index of the workers that have a model warm. A decision looks only at these."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from router.fleet.report import Warmth, WorkerReport
 
-_ALL = 4  # so many are compared; of more, a sample is
-_SAMPLE = 2  # the better of two at random is nearly as good as the best
+_ALL = 4  # compare all places up to this number; with more, a sample
+_SAMPLE = 2  # the better of two random places is nearly as good as the best
 
 
 class Member:
-    """One worker, as last reported and as counted since."""
+    """One worker: its last report, and the counts since then."""
 
     __slots__ = ("capacity", "load", "models", "name", "number", "room", "starting")
 
@@ -36,7 +36,9 @@ class WarmPlace:
     def __init__(self, worker: Member, state: Warmth, load: int, position: int) -> None:
         self.worker, self.state, self.load = worker, state, load
         self.position = position  # in its group
-        self.guessed = False  # by a request that was sent there, and not reported yet
+        self.guessed = (
+            False  # a request was sent there, but the worker has not reported the model
+        )
 
 
 class Group:
@@ -46,10 +48,10 @@ class Group:
 
     def __init__(self) -> None:
         self.places: list[WarmPlace] = []
-        self.load = 0  # requests at all of them
+        self.load = 0  # requests at all places
 
     def some(self, rng: random.Random, count: int = _SAMPLE) -> Sequence[WarmPlace]:
-        """All if they are few, else a random sample."""
+        """All places if they are few, else a random sample of `count`."""
         if len(self.places) <= _ALL:
             return self.places
         return rng.sample(self.places, min(count, len(self.places)))
@@ -65,7 +67,7 @@ class WarmIndex:
         return self._groups.get(model)
 
     def take(self, worker: Member, report: WorkerReport) -> None:
-        """Only what has changed is touched."""
+        """Apply a report. Changes only what differs."""
         for model in [model for model in worker.models if model not in report.models]:
             self._remove(worker, model)
         for model, warm in report.models.items():
@@ -77,8 +79,11 @@ class WarmIndex:
                 place.state, place.load, place.guessed = warm.state, warm.load, False
 
     def sent(self, worker: Member, model: str) -> None:
-        """A request comes. If its model is cold there, it loads from now on: else a burst
-        would see a cold model until the next report, and go to several workers."""
+        """Count a request. A cold model counts as loading from now on.
+
+        Otherwise the requests of a burst would see a cold model until the next report, and go
+        to several workers.
+        """
         place = worker.models.get(model)
         if place is None:
             place = self._add(worker, model, Warmth.LOADING, 0)
@@ -110,7 +115,7 @@ class WarmIndex:
         return place
 
     def _remove(self, worker: Member, model: str) -> None:
-        """The last place of the group takes the free position."""
+        """Remove a place. The group's last place takes its position."""
         place, group = worker.models.pop(model), self._groups[model]
         last = group.places.pop()
         if last is not place:
