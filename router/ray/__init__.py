@@ -1,1 +1,1 @@
-"""A fleet of workers on a Ray cluster. Nothing of a single worker imports this room."""
+"""A fleet of workers on a Ray cluster. A single worker imports nothing from this package."""

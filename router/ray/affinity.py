@@ -1,4 +1,4 @@
-"""Ray Serve's way to choose a replica, by the fleet's policy: affinity first, load second."""
+"""A request router for Ray Serve that uses the fleet's policy: affinity first, load second."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from router.fleet.routing import Fleet
 from router.ray.messages import Look, Receipt, RoutePlan
 from router.ray.warm_models import report_of
 
-_PATIENCE = 3.0  # seconds in which the best replica has to say how many requests it has
+_PATIENCE = 3.0  # seconds for the best replica to say how many requests it has
 
-# Reasons that are none of the policy's:
-_ANY = "any"  # of no model, or nothing is known of any replica
-_ELSEWHERE = "elsewhere"  # the best replica was full, silent, or lost the request before
+# Reasons besides the policy's:
+_ANY = "any"  # the request has no model, or no replica is known
+_ELSEWHERE = "elsewhere"  # the best replica was full, silent, or had lost the request
 
 
 class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
-    """One in each ingress. Ray calls all of it in one event loop."""
+    """The router of one ingress. Ray calls all its methods in one event loop."""
 
     def initialize_state(self, *, at_random: bool = False) -> None:
-        """`at_random`: by chance, to compare with."""
+        """`at_random`: choose at random, for comparisons."""
         self._fleet, self._at_random = Fleet(), at_random
         self._published: dict[str, object] = {}
 
@@ -46,15 +46,15 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
         if pending_request is not None:
-            # Else Ray asks again without a pause where all replicas are full.
+            # Without this, Ray asks again without a pause if all replicas are full.
             pending_request.routing_context.should_backoff = True
         plan = pending_request.args[0] if pending_request and pending_request.args else None
         by_name = {one.replica_id.unique_id: one for one in candidate_replicas}
         if isinstance(plan, Receipt | Look) and plan.replica in by_name:
             return [[by_name[plan.replica]]]
         if not isinstance(plan, RoutePlan):
-            # A receipt of a replica that is gone is one of these: it does nothing elsewhere,
-            # and nor does a look.
+            # For example, a receipt or a look for a replica that is gone. Other replicas
+            # ignore it.
             return [candidate_replicas]
         usable = {name: one for name, one in by_name.items() if name not in plan.avoid}
         usable = usable or by_name
@@ -66,7 +66,7 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
             return [[*usable.values()]]
         plan.meant, plan.why = choice.worker, choice.reason.value
         if choice.worker in usable and self._waited(pending_request) < _PATIENCE:
-            # A replica that is busy for a moment is worth more than a cold start elsewhere.
+            # Waiting for a busy replica is better than a cold start elsewhere.
             return [[usable[choice.worker]]]
         best = [name for name in (choice.worker, *choice.others) if name in usable]
         rest = [one for name, one in usable.items() if name not in best]
@@ -89,12 +89,13 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]  # Ray has no types
             if plan.meant not in ("", name):
                 plan.why = _ELSEWHERE
             self._fleet.sent(name, plan.model)
-            # Not by `on_request_completed`: Ray can call it before this, for a short answer.
+            # `on_request_completed` would not do: for a short answer, Ray can call it before
+            # this method.
             soon = asyncio.get_running_loop().call_soon_threadsafe
             result.add_done_callback(lambda _: soon(self._fleet.ended, name, plan.model))
 
     def _take(self, name: str, stats: dict[str, object]) -> None:
-        """Only what is new: between two reports, this router counts by itself."""
+        """Apply new statistics. Old ones would undo this router's own counts since then."""
         if name in self._published and self._published[name] == stats:
             return
         self._published[name] = stats

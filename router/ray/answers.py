@@ -1,4 +1,4 @@
-"""What a replica says to the requests that ingresses send, and how far it runs ahead."""
+"""A replica's answers to the requests of ingresses, with flow control."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ _log = logging.getLogger("router.ray")
 
 
 class Answers:
-    """`service` authorizes each request by itself: an ingress's word is no entitlement."""
+    """Answers requests with `service`, which authorizes each request again: a replica does not
+    rely on the ingress for that."""
 
     def __init__(self, service: Backend, keys: Keyring, recorder: Recorder) -> None:
         self._service, self._keys, self._recorder = service, keys, recorder
         self._orphans, self._windows = Orphans(), SendWindows()
 
     async def to(self, errand: Errand, body: Sequence[bytes]) -> AsyncGenerator[Item]:
-        """Answer one request. It raises nothing: Ray would log the traceback."""
+        """Answer one request. Never raises, because Ray would log the traceback."""
         record = self._recorder.open(
             errand.route, request_id=errand.request_id, trace=errand.trace
         )
@@ -51,7 +52,7 @@ class Answers:
             problem = Problem.of(error)
             record.refuse(error.code, problem.status)
             yield self._refused(problem)
-        except Exception:  # noqa: BLE001 - whatever it is, the ingress hears of it
+        except Exception:  # noqa: BLE001 - the ingress gets an error for any defect
             _log.exception("a defect of the router")
             told = InternalError("The router failed on this request. Its log says why.")
             record.refuse(told.code, told.status)
@@ -60,17 +61,17 @@ class Answers:
             self._recorder.close(record)
 
     def visited(self, ingress: str, read: Mapping[str, int]) -> None:
-        """An ingress lives, and says how far answers were read, of this replica or others."""
+        """Note that an ingress lives, and how far it has read answers of any replica."""
         self._orphans.hear(ingress)
         for answer, taken in read.items():
             self._windows.took(answer, taken)
 
     def took(self, answer: str, taken: int) -> None:
-        """So much of it was read: as much more may be sent."""
+        """Note how much of an answer was read, so that more may be sent."""
         self._windows.took(answer, taken)
 
     def end_orphans(self) -> None:
-        """Look for ingresses that are gone. Call it every second."""
+        """End the requests of ingresses that are gone. Call it every second."""
         if ended := self._orphans.look():
             _log.warning("an ingress is gone: ended its %d requests", ended)
 
@@ -86,7 +87,7 @@ class Answers:
             refusal, begun = None, False
             async for data in response:
                 if response.failure is not None and not begun:
-                    # The ingress can tell it better, or try another replica.
+                    # The ingress can report it in its dialect, or try another replica.
                     refusal = response.failure
                     break
                 begun = begun or not is_comment(data)

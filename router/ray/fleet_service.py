@@ -1,4 +1,4 @@
-"""One request, from body to response, where other workers have the engines."""
+"""Serves requests at an ingress, from body to response; other workers have the engines."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ from router.requests.request import Report, Request
 from router.requests.response import SILENCE
 from router.side_process import Aside
 
-_LONGEST_LOOK = 64 * 1024  # bytes of a body in which a session's beginning is looked for
+_LONGEST_LOOK = 64 * 1024  # bytes; a larger body is not parsed for its session
 
 
 class FleetService:
-    """Implements `Backend`, in front of replicas. Each of them authorizes by itself once more.
+    """Implements `Backend` in front of replicas. Each replica authorizes the request again.
 
-    `loaded`: what any replica has loaded, as far as is known here. `ready`: whether one is.
+    `loaded` returns the models that any replica has loaded, as far as is known here. `ready`
+    returns whether a replica is ready.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class FleetService:
         routed: Callable[[RoutePlan], None] = lambda _: None,
         silence: float = SILENCE,
     ) -> None:
-        """`name` tells this ingress from others. `label_of`: see `Keyring.label`. `routed`: see
+        """`name` is unique to this ingress. `label_of`: see `Keyring.label`. `routed`: see
         `ReplicaCall`. `silence` is in seconds."""
         self._settings, self._admission, self._replicas = settings, admission, replicas
         self._name, self._label_of = name, label_of
@@ -110,7 +111,7 @@ class FleetService:
         return Health(self._ready(), self.leaving)
 
     async def _plan(self, request: Request, call: Call) -> RoutePlan:
-        """Nothing is said of the model, and nothing is sent, before the caller may use it."""
+        """Authorize the request first: before that, nothing is sent or said about the model."""
         token = caller_token(request.hf_token, call.hf_token)
         admitted = await self._admission.admit(call.model, token, request.caller)
         caller = self._admission.caller(request.caller, token)

@@ -1,4 +1,4 @@
-"""The replicas, by way of Ray Serve's handle."""
+"""Access to the replicas through Ray Serve's handle."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from router.side_process import Body, pieces
 _log = logging.getLogger("router.ray")
 
 _LOOK_PATIENCE = 5.0  # seconds
-_LARGEST = 4 << 20  # bytes of what a replica shows
-_COPIED = 16  # pieces of a body at a time: 1.5 ms of CPU, where all 512 at once took 30
+_LARGEST = 4 << 20  # bytes of a replica's state or metrics
+_COPIED = 16  # chunks of a body copied at a time: 1.5 ms of CPU; all 512 at once took 30 ms
 _TELLS = 5  # attempts to tell a replica how far its answer was read
-_PAUSE = 0.2  # seconds between two of them
+_PAUSE = 0.2  # seconds between two attempts
 
 
 class RayReplicas:
-    """Implements `VisitedReplicas`. `handle`: of the deployment of replicas."""
+    """Implements `VisitedReplicas`. `handle` is that of the replicas' deployment."""
 
     def __init__(self, handle: Any) -> None:  # noqa: ANN401 - Ray has no types
         self._handle, self._stream = handle, handle.options(stream=True)
         self._count = count()
         self._answers = WeakValueDictionary[str, RayAnswering]()
         self._heard: set[str] = set()  # replicas that have answered a visit
-        self._silent: tuple[str, ...] = ()  # of those, the ones that did not answer the last
+        self._silent: tuple[str, ...] = ()  # those of them that did not answer the last visit
 
     async def send(self, plan: RoutePlan, errand: Errand, body: Body) -> RayAnswering:
         parts: list[bytes] = []
         for piece in pieces(body):
             parts.append(bytes(piece))
             if len(parts) % _COPIED == 0:
-                await asyncio.sleep(0)  # other requests go on
+                await asyncio.sleep(0)  # let other requests run
         errand = replace(errand, answer=f"{errand.ingress}-{next(self._count)}")
-        # One that hangs would keep the request until Ray replaces it, which takes minutes.
+        # A replica that hangs would hold the request until Ray replaces it, in minutes.
         plan.avoid = tuple(dict.fromkeys((*plan.avoid, *self._silent)))
         response = self._stream.respond.remote(plan, errand, *parts)
 
@@ -57,15 +57,17 @@ class RayReplicas:
         return made
 
     async def visit(self, ingress: str) -> Sequence[ReplicaState]:
-        """They also hear how far answers were read. By itself, such word could wait behind the
-        very requests that wait for it: Ray lets only so many at once into a replica.
+        """A visit also says how far answers were read.
+
+        A separate receipt could wait behind the very requests that need it, because Ray limits
+        the calls in progress at a replica.
         """
         read = {name: one.taken for name, one in self._answers.items() if one.owes}
         visits = self._handle.broadcast("visit", ingress, read)
         try:
             found, all_said = await _said(visits)
         except DeploymentUnavailableError:
-            found, all_said = [], True  # there is none
+            found, all_said = [], True  # there is no replica
         except (RayError, RayServeException, TimeoutError) as error:
             raise ReplicaLost(type(error).__name__) from None
         states = [one for one in found if isinstance(one, ReplicaState)]
@@ -94,24 +96,24 @@ class RayReplicas:
 
 
 async def _said(visits: Any) -> tuple[Sequence[object], bool]:  # noqa: ANN401 - Ray's
-    """What replicas said in time, and whether all of them did. Raises what Ray does."""
+    """The replies that came in time, and whether all did. Raises Ray's errors."""
     try:
         said = visits.results_async(timeout_s=_LOOK_PATIENCE, return_exceptions=True)
         return await said, True
-    except TimeoutError:  # all that others said is lost where one is silent
+    except TimeoutError:  # if one replica is silent, Ray drops all replies
         return await asyncio.to_thread(_said_by_now, visits), False
 
 
 def _said_by_now(visits: Any) -> Sequence[object]:  # noqa: ANN401 - Ray's
-    """Ray has no such call for an event loop."""
+    """The replies so far. In a thread, because Ray has no such call for an event loop."""
     try:
         return cast("list[object]", visits.results(timeout_s=0.0, return_exceptions=True))
-    except (RuntimeError, CancelledError):  # of a call that had not even found the replicas
+    except (RuntimeError, CancelledError):  # the call had not yet found the replicas
         raise TimeoutError from None
 
 
 class RayAnswering:
-    """Implements `Answering`. `tell`: says to the replica how much of its answer was taken."""
+    """Implements `Answering`. `tell` tells the replica how much of its answer was taken."""
 
     def __init__(
         self,
@@ -130,26 +132,26 @@ class RayAnswering:
 
     @property
     def owes(self) -> bool:
-        """Whether the replica has yet to hear of it."""
+        """Whether the replica must still be told."""
         return self._read.due and not self._is_left
 
     async def next(self) -> Item:
-        """A call that is cancelled loses nothing: the next one goes on with it."""
+        """The next item. A canceled call loses nothing: the next call continues it."""
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._response.__anext__())
             self._reading.add_done_callback(_heard)
         await asyncio.wait({self._reading})
         reading, self._reading = self._reading, None
-        if reading.cancelled() and not self._is_left:  # by Ray, and not the one that waits here
+        if reading.cancelled() and not self._is_left:  # canceled by Ray, not by our caller
             raise ReplicaLost("it was cancelled")
         try:
             item = cast("Item", reading.result())
         except StopAsyncIteration:
             raise ReplicaLost("it ended in the middle") from None
         except (RayError, RayServeException) as error:
-            # Ray's text can hold anything; its kind tells enough.
+            # Ray's text can contain anything, so log only the type.
             _log.warning("a replica was lost under a request: %s", type(error).__name__)
-            # Ray Serve's own: no replica could be given the request.
+            # For an error of Ray Serve itself, no replica got the request.
             taken = isinstance(error, RayError)
             raise ReplicaLost(type(error).__name__, taken=taken) from None
         if isinstance(item, bytes):
@@ -159,14 +161,14 @@ class RayAnswering:
         return item
 
     async def _tell_on(self) -> None:
-        """Until all is told that was taken meanwhile. Nobody waits for it."""
+        """Tell the replica until it knows everything that was taken. Nobody waits for this."""
         failed = 0
         while self._read.due and failed < _TELLS:
             taken = self._read.taken
             try:
                 await self._tell(taken)
             except (RayError, RayServeException) as error:
-                # A replica that is lost is seen as such by `next`.
+                # If the replica is lost, `next` reports it.
                 _log.debug("a replica could not be told: %s", type(error).__name__)
                 failed += 1
                 await asyncio.sleep(_PAUSE)
@@ -179,11 +181,11 @@ class RayAnswering:
             self._reading.cancel()
         if self._telling is not None:
             self._telling.cancel()
-        with suppress(RayError, RayServeException):  # why the call failed, if it has
+        with suppress(RayError, RayServeException):  # the call may have failed
             self._response.cancel()
 
 
 def _heard(reading: asyncio.Future[Any]) -> None:
-    """Else asyncio logs an error that nobody waited for. Ray's text can hold anything."""
+    """Take the error, so that asyncio does not log it: Ray's text can contain anything."""
     if not reading.cancelled():
         reading.exception()

@@ -1,7 +1,7 @@
-"""What passes between an ingress and a replica, as arguments and items of actor calls alone.
+"""The messages between an ingress and a replica: arguments and items of actor calls.
 
-A small argument travels inside of the call itself. A large one would be put into Ray's object
-store, which other processes map and which can be written to disk: so everything goes in pieces.
+A small argument is part of the call itself. Ray would put a large one into its object store,
+which other processes map and which may be written to disk. So everything is sent in chunks.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from router.requests.listing import LoadedModel
 from router.requests.trace_context import Trace
 from router.side_process import Body
 
-_WHOLE = 1024 * 1024  # bytes; one copy of more would hold up the loop
+_WHOLE = 1024 * 1024  # bytes; a larger copy would block the event loop
 
 
 @dataclass(slots=True)
 class RoutePlan:
-    """Where a request may go: all of it that Ray's request router goes by.
+    """The routing information of a request, for Ray's request router.
 
     * `model`: see `warm_models.label`; "": any replica will do.
     * `session`: see `session_key`.
-    * `avoid`: replicas under which an earlier attempt was lost.
-    * `replica`, `why`: the request router writes here where it went, and for what reason;
-      `meant`: where it should have gone.
+    * `avoid`: replicas that lost an earlier attempt.
+    * `replica`, `why`, `meant`: written by the request router: the chosen replica, the reason,
+      and the best replica.
     """
 
     model: str = ""
@@ -39,15 +39,16 @@ class RoutePlan:
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A request on its way to a replica, without its body. `repr` shows nothing of it.
+    """A request for a replica, without its body. Its `repr` shows only the route.
 
-    `ingress` names the one that waits for the answer, `answer` the answer: see `Receipt`.
+    `ingress` names the ingress that waits for the answer; `answer` names the answer, for
+    `Receipt`.
     """
 
     ingress: str
     route: str
     request_id: str
-    caller: str  # as `Keyring.label` names its API key
+    caller: str  # the label of its API key, from `Keyring.label`
     hf_token: str | None = None
     trace: Trace | None = None
     answer: str = ""
@@ -58,7 +59,7 @@ class Errand:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """How much of an answer was read, since it began (see `window.weight`). For one replica."""
+    """How much of an answer was read since it began, in `window.weight`. For one replica."""
 
     replica: str
     answer: str
@@ -66,7 +67,7 @@ class Receipt:
 
 
 class Shown(StrEnum):
-    """What the operator may see of a replica."""
+    """What an operator can ask a replica for."""
 
     STATE = "state"
     METRICS = "metrics"
@@ -74,7 +75,7 @@ class Shown(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The operator looks at one replica."""
+    """An operator's question to one replica."""
 
     replica: str
     at: Shown
@@ -89,7 +90,7 @@ class AnswerHead:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """There is no answer, or no more of it. `leaving`: because this replica is going."""
+    """No answer, or no more of it. `leaving`: whether this replica is shutting down."""
 
     problem: Problem
     leaving: bool = False
@@ -97,17 +98,18 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class AnswerEnd:
-    """The answer is whole. Without this, it is not."""
+    """The answer is complete. Without this item, it is not."""
 
 
-# A replica answers: comments, a head, pieces of the body, an end; or somewhere a refusal.
+# A replica answers with comments, a head, chunks of the body, and an end. A refusal may come at
+# any point and ends the answer.
 Item = AnswerHead | bytes | AnswerEnd | Refused
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaState:
-    """What a replica tells an ingress that looks in. `loaded`: models that answer at once.
-    `in_flight`, `waiting`: requests, of all ingresses."""
+    """A replica's reply to a visit. `loaded`: models that are ready. `in_flight`, `waiting`:
+    requests of all ingresses."""
 
     ready: bool
     loaded: Sequence[LoadedModel] = ()
@@ -117,10 +119,10 @@ class ReplicaState:
 
 
 def is_comment(piece: bytes) -> bool:
-    """Whether this is one comment of an event stream, and nothing with it."""
+    """Whether this is a single comment of an event stream and nothing else."""
     return piece.startswith(b":") and piece.partition(b"\n\n")[1:] == (b"\n\n", b"")
 
 
 def joined(pieces: Sequence[bytes]) -> Body:
-    """A body as it came in pieces; a long one stays in these."""
+    """The body from its chunks. A large body stays in chunks."""
     return tuple(pieces) if sum(map(len, pieces)) > _WHOLE else b"".join(pieces)

@@ -1,4 +1,4 @@
-"""Ends the requests of an ingress that is gone: Ray lets them run on."""
+"""Ends the requests of an ingress that is gone, because Ray does not."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Looks, a second apart, as an ingress's visits are. Counted, not timed: a replica that stood
-# still for a while has not heard of anybody, and takes nobody for gone.
+# Checks without a visit before an ingress counts as gone. Checks and visits come every second.
+# Checks are counted, not seconds: a replica that was frozen has heard from no ingress, and must
+# not take all of them for gone.
 SILENT_LOOKS = 15
 
 
 class Orphans:
-    """Knows in how many looks each ingress was not heard of, and the tasks that work for it."""
+    """Counts the silent checks of each ingress, and knows the tasks that work for it."""
 
     def __init__(self) -> None:
         self._silent: dict[str, int] = {}
@@ -23,7 +24,7 @@ class Orphans:
 
     @contextmanager
     def working_for(self, ingress: str) -> Iterator[None]:
-        """The current task works for it, until the block ends or it is gone."""
+        """Cancel the current task if the ingress is gone before the block ends."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._silent.setdefault(ingress, 0)
@@ -35,7 +36,7 @@ class Orphans:
             tasks.discard(task)
 
     def look(self) -> int:
-        """End what works for those that were silent for too long; return how many."""
+        """Cancel the tasks of ingresses that were silent too long. Returns how many."""
         ended = 0
         for ingress in tuple(self._silent):
             self._silent[ingress] += 1

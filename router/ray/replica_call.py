@@ -1,4 +1,4 @@
-"""One request on its way to a replica: authorized, sent, read, and undone."""
+"""One request to a replica: authorizes it, sends it, reads the answer, and cancels it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from router.requests.record import Record
 from router.requests.request import Progress
 from router.side_process import Body
 
-_ATTEMPTS = 3  # a replica that dies takes its requests along, but so does a request that kills
+_ATTEMPTS = 3  # not more: the request itself may be what kills the replicas
 
 
 class ReplicaLost(Exception):
-    """The replica died, or can't be reached. `taken`: it may have seen the request."""
+    """The replica died or can't be reached. `taken`: whether it may have seen the request."""
 
     def __init__(self, message: str, *, taken: bool = True) -> None:
         super().__init__(message)
@@ -39,14 +39,14 @@ class ReplicaLost(Exception):
 
 
 class Answering(Protocol):
-    """What a replica says to one request."""
+    """A replica's answer to one request."""
 
     async def next(self) -> Item:
-        """Raises `ReplicaLost`, also where it ends without an end."""
+        """The next item. Raises `ReplicaLost`, even if the stream ends without `AnswerEnd`."""
         ...
 
     def cancel(self) -> None:
-        """Nobody waits for it any more. Can be called again, and at any time."""
+        """Cancel the answer. Safe to call again, and at any time."""
         ...
 
 
@@ -57,23 +57,25 @@ class Replicas(Protocol):
 
 
 class VisitedReplicas(Replicas, Protocol):
-    """With what an ingress asks of them besides."""
+    """Replicas with the questions of an ingress."""
 
     async def visit(self, ingress: str) -> Sequence[ReplicaState]:
-        """Tell each that this ingress lives, and hear how they are. Those that do not answer
-        are left out. Raises `ReplicaLost` where it can't be said how they are."""
+        """Tell each replica that this ingress lives. Returns the states of those that answer.
+
+        Raises `ReplicaLost` if the visit fails as a whole.
+        """
         ...
 
     async def shown(self, look: Look) -> bytes | None:
-        """None where the replica shows nothing, not in time, or too much."""
+        """A replica's state or metrics; None if it sends nothing, too late, or too much."""
         ...
 
 
 class ReplicaCall:
     """The `Source` of a response from a worker of the fleet.
 
-    A replica that is lost before it has answered costs nothing but time: the request goes to
-    another one. What it says while it waits for its engine is no part of the answer.
+    If a replica is lost before its answer begins, the request goes to another one. Comments
+    that it sends while it waits for an engine are not part of the answer.
     """
 
     def __init__(
@@ -89,8 +91,8 @@ class ReplicaCall:
         clock: Clock,
         routed: Callable[[RoutePlan], None] = lambda _: None,
     ) -> None:
-        """`authorize` decides where the request may go; nothing is sent before. `routed` hears
-        of each attempt."""
+        """`authorize` returns the plan; nothing is sent before that. `routed` is called after
+        each attempt."""
         self._replicas, self._authorize = replicas, authorize
         self._errand, self._body, self._stream = errand, body, stream
         self._deadlines, self._record, self._clock = deadlines, record, clock
@@ -116,7 +118,7 @@ class ReplicaCall:
         return self._head is not None and self._head.streams and self.problem is None
 
     async def reach(self) -> None:
-        """Return once a replica has said something. Raises `RouterError`."""
+        """Return once an answer has begun or was refused. Raises `RouterError`."""
         due = self._deadlines.first_byte if self._stream else self._deadlines.end
         try:
             async with asyncio.timeout(max(0.0, due - self._clock())):
@@ -171,7 +173,7 @@ class ReplicaCall:
                 avoid = dict.fromkeys(filter(None, (*plan.avoid, plan.replica)))
                 plan = RoutePlan(plan.model, plan.session, tuple(avoid))
                 if not failure.taken:
-                    await asyncio.sleep(0.2)  # nothing was there to take it
+                    await asyncio.sleep(0.2)  # no replica was there to take it
             else:
                 return
 
@@ -182,7 +184,7 @@ class ReplicaCall:
             self._routed(plan)
 
     async def _send(self, plan: RoutePlan) -> None:
-        self._head, self._told, self._left = None, "", -1  # nothing of a lost attempt
+        self._head, self._told, self._left = None, "", -1  # forget a lost attempt
         self._answering = await self._replicas.send(plan, self._errand, self._body())
         self._record.attempts += 1
         while True:
@@ -198,7 +200,7 @@ class ReplicaCall:
             elif isinstance(item, AnswerEnd):
                 self._over = True
                 return
-            elif self.streams and is_comment(item):  # the engine has said nothing yet
+            elif self.streams and is_comment(item):  # the engine has not answered yet
                 with suppress(UnicodeDecodeError):
                     self._told = item.decode().strip(": \n")
             else:
@@ -208,7 +210,7 @@ class ReplicaCall:
                 return
 
     def _count(self, data: bytes) -> None:
-        """Where the head tells the length, its last byte is the end: nothing is waited for."""
+        """Count bytes. If the length is known, the last byte ends the answer at once."""
         self._left -= len(data)
         self._over = self._left == 0
 

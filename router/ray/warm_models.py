@@ -1,5 +1,7 @@
-"""What a replica publishes of its models, by labels that tell nothing to those who don't know
-the models' names: Ray shows such statistics in its own logs and tools."""
+"""The statistics that a replica publishes about its models.
+
+Ray shows them in its logs and tools, so the models have labels that don't reveal their names.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +22,20 @@ _WARMTH = {
     State.WAKING: Warmth.LOADING,
 }
 _ORDER = (Warmth.LOADED, Warmth.SLEEPING, Warmth.LOADING)
-_JUST_NOW = 60.0  # seconds; an engine that was used since then is not counted as room
+_JUST_NOW = 60.0  # seconds; an engine used within that time does not count as room
 
 Stats = dict[str, object]
 
 
 def label(repo_id: str) -> str:
-    """By which requests are routed, for whatever revision: a replica that has another one is
-    as good as any."""
+    """The label by which requests are routed. It ignores the revision: a replica with another
+    revision is no better than any other."""
     return blake2b(repo_id.encode(), digest_size=12).hexdigest()
 
 
 def stats_of(report: PoolReport, *, capacity: int, most: int | None) -> Stats:
-    """As Ray wants it, of plain values. `capacity`: requests that an engine answers at once;
-    `most`: engines at a time; None: as many as fit."""
+    """The statistics for Ray, as plain values. `capacity`: requests that an engine answers at
+    once. `most`: the most engines at a time; None: as many as fit."""
     models: dict[str, tuple[str, int]] = {}
     in_flight = 0
     for engine in report.engines:
@@ -56,8 +58,8 @@ def stats_of(report: PoolReport, *, capacity: int, most: int | None) -> Stats:
 
 
 def report_of(stats: Mapping[str, object]) -> WorkerReport | None:
-    """What a replica published; None where it has not yet, or can't be read: in a rolling
-    update, another version may have published it."""
+    """A replica's published report. None if there is none, or if it can't be read: in a rolling
+    update, another version of the router may have published it."""
     models = stats.get("models")
     if not isinstance(models, dict):
         return None
@@ -80,13 +82,13 @@ def number(stats: Mapping[str, object], name: str) -> int:
 
 
 def _warmth(engine: EngineReport) -> Warmth | None:
-    """A model that waits for room is on its way; one that makes room is as good as gone."""
+    """A model that waits for room counts as loading. One that makes room counts as gone."""
     found = _WARMTH.get(engine.state)
     return Warmth.LOADING if found is None and engine.waiting.requests else found
 
 
 def _has_room(report: PoolReport, most: int | None) -> bool:
-    """Whether one more model of the usual size would push out none that is in use."""
+    """Whether another model of average size fits without evicting one that is in use."""
     claims = [one.claim for one in report.engines if one.state.claims]
     usual = sum(claims) // len(claims) if claims else 0
     if most is None or report.loaded < most:
