@@ -1,4 +1,4 @@
-"""An answer that is taken in while the last piece of it is still being posted."""
+"""Reads an answer while its previous chunk is still being posted."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Self
 from router import tasks
 from router.requests.interfaces import Response
 
-_AHEAD = 64  # pieces, of 64 KiB at most, that wait for a slow post
+_AHEAD = 64  # chunks of at most 64 KiB that wait for a slow post
 
 
 class Answer:
-    """Reads the response that `opening` gives, in a task of its own.
+    """Reads the response of `opening` in a task of its own.
 
-    Iterate once. Iterating raises what the request raised, after it is over.
+    Iterate only once. If the request raises, the iteration raises the same error at its end.
     """
 
     def __init__(self, opening: AbstractAsyncContextManager[Response]) -> None:
@@ -25,18 +25,18 @@ class Answer:
 
     @property
     def response(self) -> Response:
-        """The head. Only once there was a piece, or the end."""
+        """The response. Available after the first chunk or the end."""
         assert self._response is not None, "iterate first"  # noqa: S101
         return self._response
 
     @property
     def has_more(self) -> bool:
-        """Whether more has arrived already."""
+        """Whether the next chunk has already arrived."""
         return not self._pieces.empty()
 
     @property
     def fails(self) -> bool:
-        """Whether the response has told of a failure. It is over soon."""
+        """Whether the response has failed. It ends soon."""
         return self.response.failure is not None
 
     async def __aenter__(self) -> Self:
@@ -57,7 +57,7 @@ class Answer:
             try:
                 raise piece
             finally:
-                del piece  # a circle: its traceback holds this frame, and a token with it
+                del piece  # its traceback holds this frame: a cycle, which would keep a token
         return piece
 
     async def _read(self) -> None:

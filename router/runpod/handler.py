@@ -1,4 +1,4 @@
-"""Jobs in, outputs out: what the SDK is given to call."""
+"""The job handler that the SDK calls."""
 
 from __future__ import annotations
 
@@ -33,8 +33,11 @@ PostProgress = Callable[[Job, dict[str, object]], Awaitable[None]]
 
 
 class Jobs:
-    """Handles jobs with `service`. `post` posts a job's progress; an answer waits for the
-    last post for `patience` seconds. `recorder` keeps and tells what became of each job."""
+    """Handles jobs with `service`.
+
+    `post` posts a job's progress. An answer waits at most `patience` seconds for the last post.
+    `recorder` records each job.
+    """
 
     def __init__(
         self,
@@ -46,14 +49,14 @@ class Jobs:
         self._service, self._post, self._patience = service, post, patience
         self._recorder = recorder or Recorder()
         self._closing: set[asyncio.Task[None]] = set()
-        self._whole: set[object] = set()  # ids of jobs whose answer is no stream
+        self._whole: set[object] = set()  # ids of jobs whose answer is not a stream
 
     def handle(self, job: Job) -> AsyncGenerator[Output, None]:
-        """The handler: yields what the SDK is to post. Never raises but `CancelledError`.
+        """The handler: yields the outputs for the SDK to post. Raises only `CancelledError`.
 
         The generator is closed when the current task, the SDK's for this job, ends. A stop
-        signal mostly comes while a chunk is being posted: the SDK then leaves the generator
-        suspended at a `yield`. Closing it at once ends the generation and the lease.
+        signal usually comes while a chunk is being posted. The SDK then leaves the generator
+        suspended at a `yield`; closing it ends the generation and the lease at once.
         """
         outputs = self._handle(job)
         task = asyncio.current_task()
@@ -63,17 +66,17 @@ class Jobs:
         return outputs
 
     def streams(self, job: Job) -> bool:
-        """Whether what this job yields is a part of a stream; else it is the whole answer."""
+        """Whether the job's outputs are parts of a stream, and not the whole answer."""
         return job.get("id") not in self._whole
 
     async def closed(self) -> None:
-        """Wait until jobs that the SDK is done with have let go of everything."""
+        """Wait until all jobs that have ended for the SDK have released their resources."""
         if self._closing:
             await asyncio.wait(self._closing)
 
     def _close(self, ended: asyncio.Task[Any], outputs: AsyncGenerator[Output, None]) -> None:
-        # The SDK keeps its last task. A cancelled task holds each frame that the error went
-        # through, and a token in some, until somebody asks for its exception.
+        # The SDK keeps its last task. Until its exception is read, a canceled task holds all
+        # frames that the error went through, and some of them hold a token.
         with suppress(asyncio.CancelledError):
             ended.exception()
 
@@ -89,7 +92,7 @@ class Jobs:
         try:
             route = route_of(job.get("input"))
             record.route = known_route(route)
-            # Taken out, because the SDK keeps its last jobs until others come.
+            # Removed from the job, because the SDK keeps its last jobs until others come.
             order = read(job.pop("input", None))
             if isinstance(order, ListModels):
                 models = await self._models(order)
@@ -97,7 +100,7 @@ class Jobs:
                 record.end(Outcome.OK, status=200)
                 yield models
                 return
-            route = order.route  # a bare body names none
+            route = order.route  # a bare body does not name a route
             record.route = known_route(route)
             async with aclosing(self._outputs(job, replace(order, record=record))) as outputs:
                 async for output in outputs:
@@ -129,8 +132,7 @@ class Jobs:
         return model_list(await self._service.models(order.hf_token))
 
     async def _outputs(self, job: Job, request: Request) -> AsyncGenerator[Output, None]:
-        """Raises `RouterError` where the request is over, and nothing was yielded but what
-        RunPod does not take as a result."""
+        """The outputs of one request. Raises `RouterError` if it fails before a result."""
         limit = result_limit(job.get("id"))
         async with (
             ProgressPosts(partial(self._post, job), self._patience) as progress,
@@ -143,7 +145,7 @@ class Jobs:
                     whole.add(piece)
                     continue
                 events += piece
-                # Each yield is a post of its own: hand over all that has arrived.
+                # Each yield is a separate post, so yield everything that has arrived.
                 if not (answer.has_more or answer.fails):
                     for chunk in streamed(bytes(events)):
                         stream.add(chunk)

@@ -1,4 +1,4 @@
-"""The forms in which a RunPod job can ask for something.
+"""Reads the `input` of a RunPod job, which can have these forms:
 
     {"openai_route": "/v1/chat/completions", "openai_input": {...}}   RunPod's /openai/v1
     {"openai_route": "/v1/models"}
@@ -7,8 +7,8 @@
     {"prompt": ..., "sampling_params": {...}}                         as RunPod's docs show them
     {"text": ..., "sampling_params": {...}}, {"input_ids": ...}       SGLang's own
 
-each with `model` or without, with `hf_token` or without. Those of the former SGLang worker
-are among them.
+each with or without `model` and `hf_token`. They include the forms of RunPod's former SGLang
+worker.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from router.requests.routes import ROUTES
 
 _MODELS = "/v1/models"
 _GENERATE = "/generate"
-_BESIDE = ("model", "hf_token")  # fields that count where the body has none
-_LONGEST_ROUTE = 2048  # characters; the job has megabytes
+_BESIDE = ("model", "hf_token")  # also read next to the body, if the body has none
+_LONGEST_ROUTE = 2048  # characters; a job could send megabytes
 
-# The first of these fields that a bare body has decides its route.
+# The first of these fields in a bare body decides its route.
 _BARE = {
     "messages": "/v1/chat/completions",
     "prompt": "/v1/completions",
@@ -39,7 +39,7 @@ _BARE = {
 
 @dataclass(frozen=True, slots=True)
 class ListModels:
-    """The models that this caller may use; with a name, that one."""
+    """A request for the models that this caller may use, or for the one called `name`."""
 
     name: str
     hf_token: str | None
@@ -47,7 +47,7 @@ class ListModels:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """The fields of a job that names its route. `method`: None where it has no such field."""
+    """The names of the fields of a job that names its route. `method`: None if it has none."""
 
     route: str
     body: str
@@ -59,8 +59,7 @@ _ANY = _Form("route", "body", "method")
 
 
 def read(content: object) -> Request | ListModels:
-    """Understand a job's `input`. Raises `InvalidRequest`, `InvalidHfToken`, and
-    `MethodNotAllowed`."""
+    """Read a job's `input`. Raises `InvalidRequest`, `InvalidHfToken`, `MethodNotAllowed`."""
     if not isinstance(content, dict):
         raise InvalidRequest("The job's `input` must be an object.", param="input")
     form = _form_of(content)
@@ -72,7 +71,7 @@ def read(content: object) -> Request | ListModels:
 
 
 def route_of(content: object) -> str:
-    """The route that a job names, or "": its errors are told in that route's dialect."""
+    """The route that a job names, or "". Its errors are in that route's dialect."""
     form = _form_of(content) if isinstance(content, dict) else None
     route = content[form.route] if form is not None and isinstance(content, dict) else None
     return _path(route) if isinstance(route, str) else ""
@@ -103,7 +102,7 @@ def _routed(content: dict[str, object], form: _Form) -> Request | ListModels:
 
 
 def _body(content: dict[str, object], form: _Form) -> dict[str, object]:
-    """The body, with what stands beside it where it has none of its own."""
+    """The body. Fields in `_BESIDE` are taken from next to it if it has none."""
     body = content.get(form.body) or {}
     if not isinstance(body, dict):
         raise InvalidRequest(f"`{form.body}` must be an object.", param=form.body)
@@ -121,9 +120,9 @@ def _check_method(method: object, allowed: str) -> None:
 
 
 def _path(route: str) -> str:
-    """The path as HTTP would have it: decoded, and without a query string."""
+    """The path as in HTTP: decoded, and without a query string."""
     if len(route) > _LONGEST_ROUTE:
-        return ""  # no route
+        return ""  # not a route
     path, _, _query = route.partition("?")
     path = "/" + unquote(path).strip("/").removeprefix("openai/")
     versioned = "/v1" + path
@@ -142,7 +141,7 @@ def _bare(content: dict[str, object]) -> Request:
 
 
 def _merged(content: dict[str, object]) -> dict[str, object]:
-    """An OpenAI body with its `sampling_params` merged in. A field beside them wins."""
+    """An OpenAI body with its `sampling_params` merged in. Fields of the body itself win."""
     sampling = content.get("sampling_params")
     rest = {name: value for name, value in content.items() if name != "sampling_params"}
     if sampling is None:
@@ -158,7 +157,7 @@ def _merged(content: dict[str, object]) -> dict[str, object]:
 def _request(route: str, body: dict[str, object]) -> Request:
     try:
         return Request(route, orjson.dumps(body))
-    except TypeError:  # orjson raises it for each of these
+    except TypeError:  # orjson raises it for all of these
         raise InvalidRequest(
             "The job's `input` holds a number over 64 bits, too many levels, or half of a "
             "surrogate pair."

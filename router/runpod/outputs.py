@@ -1,8 +1,8 @@
-"""What a job yields to the SDK for a response. No I/O.
+"""Turns responses into the outputs that a job yields to the SDK. No I/O.
 
-A job that fails before it yielded anything fails as a whole: `{"error": "<the error's JSON>"}`.
-The error is a string, because RunPod shows its caller Python's repr of an object. After the
-first yield, an error can only be an event of the stream.
+A job that fails before its first output fails as a whole: `{"error": "<the error's JSON>"}`.
+The error is a string, because RunPod would show Python's repr of an object to the caller. After
+the first output, an error can only be an event of the stream.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import orjson
 
 from router.requests.event_stream import split_events
 
-# A post of a stream may have `limits.MOST_STREAMED` as JSON, in which a quote takes two bytes
-# and nothing of an event takes more.
+# A post of a stream may have `limits.MOST_STREAMED` bytes of JSON. There, each byte of an event
+# takes at most two bytes, as a quote does.
 MOST = 480_000  # bytes
 _LONGEST_CHARACTER = 4  # bytes
 
@@ -22,27 +22,30 @@ Output = str | dict[str, object] | list[object]
 
 
 class AnswerObject(dict[str, object]):
-    """An answer. The SDK formats all outputs for its log, twice, also where nothing is logged:
-    for a large answer that would hold up the loop as long as posting it."""
+    """An answer with a short `repr`.
+
+    The SDK formats all outputs for its log, twice, even if it logs nothing. For a large answer,
+    that would block the event loop as long as posting it.
+    """
 
     def __repr__(self) -> str:
         return "<an answer>"
 
 
 class AnswerArray(list[object]):
-    """The same for an answer that is a list."""
+    """Like `AnswerObject`, for a list."""
 
     def __repr__(self) -> str:
         return "<an answer>"
 
 
 def failed(error: bytes) -> Output:
-    """A job that fails as a whole."""
+    """The output of a job that fails as a whole."""
     return {"error": error.decode(errors="replace")}
 
 
 def answered(content: bytes) -> Output:
-    """The whole answer to a job that asked for no stream."""
+    """The output with the whole answer, for a job without a stream."""
     try:
         answer: Output = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -53,7 +56,7 @@ def answered(content: bytes) -> Output:
 
 
 def streamed(events: bytes) -> Iterator[str]:
-    """Whole events, in chunks that RunPod takes."""
+    """The events in chunks that RunPod accepts."""
     start = 0
     while start < len(events):
         end = _cut(events, start)
@@ -62,7 +65,7 @@ def streamed(events: bytes) -> Iterator[str]:
 
 
 def _cut(events: bytes, start: int) -> int:
-    """Where a chunk ends: between events, or else between characters."""
+    """The end of a chunk: between events if possible, else between characters."""
     most = start + MOST
     if len(events) <= most:
         return len(events)
@@ -72,4 +75,4 @@ def _cut(events: bytes, start: int) -> int:
     for end in range(most, most - _LONGEST_CHARACTER, -1):
         if events[end] & 0b1100_0000 != 0b1000_0000:  # not inside a character
             return end
-    return most  # this is no text: any place is as good
+    return most  # not valid UTF-8: cut anywhere

@@ -1,4 +1,4 @@
-"""Posts how far a job is, one post at a time, and none once its answer has begun."""
+"""Posts a job's progress, one post at a time, and none after its answer has begun."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Post = Callable[[dict[str, object]], Awaitable[None]]
 
 
 class ProgressPosts:
-    """Leave the block to end a post that still hangs.
+    """A context manager. Its exit cancels a post that still hangs.
 
-    `patience` is how long an answer waits for the last post, in seconds.
+    An answer waits at most `patience` seconds for the last post.
     """
 
     def __init__(self, post: Post, patience: float) -> None:
@@ -27,14 +27,14 @@ class ProgressPosts:
         self._posting: asyncio.Task[None] | None = None
 
     def report(self, progress: Progress) -> None:
-        """Post it, unless the last post is still on its way: this one would come late."""
+        """Post progress, unless the last post is still in progress: this one would be late."""
         if self._posting is None or self._posting.done():
             self._posting = asyncio.get_running_loop().create_task(self._send(progress))
 
     async def settled(self) -> None:
-        """End the last post, which must not arrive after the job's result.
+        """Finish the last post, which must not arrive after the job's result.
 
-        One that hangs is given up: the SDK's session would wait half an hour for it.
+        A post that hangs is canceled: the SDK's session would wait half an hour for it.
         """
         if self._posting is not None:
             await asyncio.wait({self._posting}, timeout=self._patience)
@@ -50,12 +50,12 @@ class ProgressPosts:
     async def _send(self, progress: Progress) -> None:
         try:
             await self._post(as_output(progress))
-        except Exception as error:  # noqa: BLE001 - the job itself is well
+        except Exception as error:  # noqa: BLE001 - the job itself has not failed
             _log.warning("progress could not be posted: %s", type(error).__name__)
 
 
 def as_output(progress: Progress) -> dict[str, object]:
-    """What the status of a job shows. Sizes in bytes, time in seconds."""
+    """Progress for the job's status. Sizes are in bytes, the time in seconds."""
     output: dict[str, object] = {"stage": progress.stage}
     if progress.why not in ("", progress.stage):
         output["why"] = progress.why

@@ -1,4 +1,4 @@
-"""A job's result while it comes together: counted, so that RunPod is posted none too large."""
+"""Collects a job's result and counts its bytes, so that it is never too large for RunPod."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _EMBEDDINGS = "/v1/embeddings"
 
 
 class WholeResult:
-    """The answer to a job that asked for no stream. `limit` is in bytes of JSON."""
+    """The answer to a job without a stream. `limit` is in bytes of JSON."""
 
     def __init__(self, limit: int, route: str) -> None:
         self._limit, self._route = limit, route
         self._content, self._count = bytearray(), Count()
 
     def add(self, piece: bytes) -> None:
-        """What is too large already is counted, but no longer kept."""
+        """Add a chunk. Once the answer is too large, only its size is kept."""
         self._count.add(piece)
         if self._count.sent > self._limit:
             self._content = bytearray()
@@ -26,13 +26,13 @@ class WholeResult:
             self._content += piece
 
     def refusal(self) -> Output:
-        """The engine's own error. Raises `AnswerTooLarge`."""
+        """The output with the engine's own error. Raises `AnswerTooLarge`."""
         return failed(bytes(self._kept()))
 
     async def output(self) -> Output:
-        """What the SDK is to post. Raises `AnswerTooLarge`."""
+        """The output for the SDK to post. Raises `AnswerTooLarge`."""
         output = answered(bytes(self._kept()))
-        # Text that is no JSON may double: its quotes get a backslash.
+        # Text that is not JSON may double in size: its quotes get a backslash.
         if isinstance(output, str) or result_size([self._count.at_most]) > self._limit:
             self._check(result_size([await size(output)]))
         return output
@@ -50,7 +50,7 @@ class WholeResult:
 
 
 class StreamedResult:
-    """All that a job has streamed, which the SDK posts once more as its result."""
+    """Everything that a job has streamed. The SDK posts all of it again as the result."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -64,7 +64,7 @@ class StreamedResult:
         self._sizes.append(text_size(chunk))
 
     def check(self) -> None:
-        """Once the stream has ended. Raises `AnswerTooLarge`."""
+        """Check the size after the stream has ended. Raises `AnswerTooLarge`."""
         found = result_size(self._sizes)
         if found > self._limit:
             raise AnswerTooLarge(

@@ -1,6 +1,6 @@
-"""The worker inside the RunPod SDK's loop: when it opens, how it reports, how it leaves.
+"""Runs the worker inside the RunPod SDK's event loop: opens it, reports, and shuts it down.
 
-Imported for the queue alone: the SDK takes 1.5 s and reads its environment at import.
+Imported only for the queue: the SDK takes 1.5 s to import and reads its environment then.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from router.runpod.outputs import Output
 
 _log = logging.getLogger("router.runpod")
 
-_POSTING = 10.0  # seconds for the last results to be posted
+_POSTING = 10.0  # seconds to post the last results
 
 
 class OpenableWorker(Protocol):
-    """What this transport needs of `router.app`."""
+    """The part of `router.app.worker.Worker` used here."""
 
     @property
     def recorder(self) -> Recorder: ...
@@ -42,15 +42,15 @@ class OpenableWorker(Protocol):
 
 
 def take_jobs(worker: OpenableWorker, concurrency: int) -> int:
-    """Work until told to leave, and return the exit status."""
+    """Serve jobs until a stop signal; return the exit status. `concurrency`: jobs at once."""
     intake = Intake(worker, concurrency)
 
     async def handler(job: Job) -> AsyncGenerator[Output, None]:
-        # A plain function with a `yield`: the SDK knows generators by looking at it.
+        # The SDK inspects the handler: only a plain function with a `yield` is a generator.
         async for output in intake.handle(job):
             yield output
 
-    sys.argv = sys.argv[:1]  # the SDK parses it, for options of its own
+    sys.argv = sys.argv[:1]  # the SDK parses it for its own options
     post_whole_answers_once(intake)
     try:
         runpod.serverless.start(
@@ -66,10 +66,10 @@ def take_jobs(worker: OpenableWorker, concurrency: int) -> int:
 
 
 def post_whole_answers_once(intake: Intake) -> None:
-    """Keep the SDK from posting an answer that is no stream as a part of one.
+    """Keep the SDK from posting an answer without a stream as part of a stream.
 
-    It posts all that a generator yields at once, and again as the result. Of a large answer
-    RunPod would refuse the first post.
+    The SDK posts each output of a generator immediately, and all of them again as the result.
+    If the answer is large, RunPod refuses the first post.
     """
     post = rp_job.stream_result
 
@@ -81,27 +81,27 @@ def post_whole_answers_once(intake: Intake) -> None:
 
 
 class Intake:
-    """How many jobs the SDK may take, and the worker's life behind that."""
+    """Tells the SDK how many jobs to take, and runs the worker."""
 
     def __init__(self, worker: OpenableWorker, concurrency: int) -> None:
-        self.status = 1  # until it is known better
+        self.status = 1  # until the drain returns the real one
         self._worker, self._concurrency = worker, concurrency
         self._jobs: Jobs | None = None
         self._service: Service | None = None
         self._life: asyncio.Task[None] | None = None
 
     def concurrency(self, _current: int) -> int:
-        """0 until the default model is settled, and from then on a constant.
+        """0 until the default model is ready or has failed for good, then a constant.
 
-        The SDK calls it in its loop before it takes its first job; any earlier, and what
-        is opened would belong to another loop and to the forked heartbeat as well.
+        The SDK calls this in its loop before it takes its first job. The worker must not open
+        earlier: its resources would belong to another loop and to the forked heartbeat, too.
         """
         if self._life is None:
             self._life = asyncio.get_running_loop().create_task(self._live())
         if self._service is None or not self._service.health().ready:
             return 0
         if self._service.health().leaving:
-            # No more than there are. A plain 0 would strand a job that was just taken.
+            # Take no new jobs. A plain 0 would strand a job that was just taken.
             return int(JobsProgress().get_job_count())
         return self._concurrency
 
@@ -118,8 +118,8 @@ class Intake:
                 session = await stack.enter_async_context(AsyncClientSession())
 
                 async def report(job: Job, progress: dict[str, object]) -> None:
-                    # Awaited, unlike the SDK's own, which posts from threads and may come
-                    # after the result.
+                    # Awaited, because the SDK's own progress function posts from threads, and
+                    # its post may come after the result.
                     told = {"status": "IN_PROGRESS", "output": progress}
                     await send_result(session, told, job)
 
@@ -131,14 +131,15 @@ class Intake:
                 await _posted()
                 await self._jobs.closed()
         finally:
-            # The SDK's own way out waits up to 90 s for its long polls.
+            # The SDK's own exit waits up to 90 s for its long polls.
             asyncio.get_running_loop().call_soon(sys.exit, self.status)
 
 
 async def _posted() -> None:
-    """Wait until the SDK has posted all results, also those of jobs that it has not begun.
+    """Wait until the SDK has posted all results, including those of jobs not yet begun.
 
-    It counts a job from when it is taken, begins it within 0.1 s, and tells nobody.
+    The SDK counts a job from the moment it takes it, and begins it within 0.1 s. It has no
+    event for this, so the count is polled.
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(_POSTING):
