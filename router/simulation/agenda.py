@@ -1,4 +1,4 @@
-"""What happens when, in virtual time."""
+"""A queue of callbacks in virtual time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import inf
 
 
 class Agenda:
-    """`now`: the time. It is never set past something that is due."""
+    """`now` is the time in seconds. It never passes a callback that is due."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -17,15 +17,15 @@ class Agenda:
 
     @property
     def next_at(self) -> float:
-        """When something is due next; `inf`: nothing is."""
+        """The time of the next callback; `inf` if there is none."""
         return self._due[0][0] if self._due else inf
 
     def at(self, seconds: float, what: Callable[[], None]) -> None:
-        """Do something so many seconds from now."""
+        """Call `what` in `seconds` from now."""
         self._order += 1
         heapq.heappush(self._due, (self.now + seconds, self._order, what))
 
     def go_on(self) -> None:
-        """Do what is due next, at its time."""
+        """Advance to the next callback, and call it."""
         self.now, _, what = heapq.heappop(self._due)
         what()

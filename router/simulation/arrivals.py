@@ -1,4 +1,4 @@
-"""Who asks for what, when, and for how many tokens."""
+"""Traces of requests: their times, models, callers and tokens."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class ArrivalTrace:
     title: str
     machine: Hardware
     models: tuple[Model, ...]
-    requests: tuple[Arrival, ...] = field(repr=False)  # in the order of their times
+    requests: tuple[Arrival, ...] = field(repr=False)  # sorted by time
     lasts: float

@@ -1,4 +1,4 @@
-"""The memory of the simulated device: what engines really hold."""
+"""The memory of a simulated device, as engines really use it."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from router.simulation.hardware import Model
 
 class Card(Protocol):
     def free(self, now: float) -> int:
-        """Bytes, as a measurement finds them."""
+        """The free bytes that a measurement finds."""
 
     def load(self, generation: int, model: Model, allotment: Allotment, now: float) -> bool:
-        """An engine takes its memory. False: it did not find enough."""
+        """An engine takes its memory. Returns False if there is not enough."""
 
     def taken(self, generation: int) -> int | None:
-        """Bytes that it holds, as measured when it is ready; None: not measured."""
+        """Bytes that a ready engine holds, as measured; None if not measured."""
 
     def work(self, generation: int) -> None:
-        """It begins to answer."""
+        """The engine begins to answer a request."""
 
     def sleep(self, generation: int, left: int) -> None:
-        """It gives back all but `left` bytes."""
+        """The engine releases all but `left` bytes."""
 
     def wake(self, generation: int) -> None:
-        """It takes its memory again."""
+        """The engine takes its memory back."""
 
     def end(self, generation: int, now: float) -> int:
-        """It is gone. Returns the bytes that should be free and are not."""
+        """The engine is gone. Returns the bytes that should be free but are not."""
 
 
 @dataclass(slots=True)
 class ExactCard:
-    """Each engine holds what it was allotted, until it is gone."""
+    """A device where each engine holds exactly its allotment until it is gone."""
 
     size: int
     _held: dict[int, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Many simulated workers under one clock, and what sends each request to one of them."""
+"""Simulates many workers under one clock, with a routing that sends each request to one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from router.simulation.arrivals import ArrivalTrace
 from router.simulation.model_specs import ModelSpecs
 from router.simulation.world import QUEUE_TIMEOUT, Decider, World
 
-TOLD_AFTER = 0.5  # seconds until whatever routes knows what a worker has done
-QUIET = 60.0  # an engine that was not used for so long is no loss
+TOLD_AFTER = 0.5  # seconds until the routing learns of a worker's change
+QUIET = 60.0  # seconds; an engine unused for that long counts as room
 _CAPACITY = 64
 
 
 class Routing(Protocol):
-    """Chooses a worker, by number. What it does not need of the rest, it ignores."""
+    """Chooses a worker, by number. It may ignore `sent` and `report`."""
 
     def choose(self, model: str) -> int: ...
 
@@ -30,21 +30,24 @@ class Routing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FleetFigures:
-    """Waits are until an engine, in seconds; `inf` for a request that failed. `busy`: worker
-    hours with a request."""
+    """The results of a simulation.
+
+    `p50`, `p95`, `mean`: seconds that requests waited for an engine; `inf` for a request that
+    failed. `busy`: worker hours with at least one request.
+    """
 
     workers: int
     requests: int
     served: float
     p50: float
     p95: float
-    mean: float  # of those that were served
+    mean: float  # of the requests that were served
     cold_starts: int
     busy: float
 
 
 class FleetWorld:
-    """Runs one trace. `worlds` hold what happened."""
+    """Runs one trace. `worlds` hold the results."""
 
     def __init__(
         self,
@@ -65,11 +68,11 @@ class FleetWorld:
         self._usual = sum(model.bytes for model in trace.models) // len(trace.models)
         self._dues = [inf] * workers
         self._untold = [False] * workers
-        # When something is due, of which worker, and whether that is to tell of it.
+        # Entries: the time, the worker, and whether it is due to report (or to act).
         self._agenda: list[tuple[float, int, bool]] = []
 
     def run(self) -> None:
-        """Until every request has ended."""
+        """Run until every request has ended."""
         for worker in range(len(self.worlds)):
             self._routing.report(worker, self._report(worker, 0.0))
         for arrival in self._trace.requests:
@@ -83,7 +86,7 @@ class FleetWorld:
             self._go_on(self._agenda[0][0])
 
     def _go_on(self, until: float) -> None:
-        """What is due by then happens."""
+        """Do everything that is due by `until`."""
         while self._agenda and self._agenda[0][0] <= until:
             at, worker, tells = heapq.heappop(self._agenda)
             if tells:
@@ -124,7 +127,7 @@ class FleetWorld:
         return _figures(self.worlds)
 
     def figures_of_each(self) -> list[FleetFigures]:
-        """Of each worker alone."""
+        """The figures of each worker separately."""
         return [_figures([world]) for world in self.worlds]
 
 

@@ -1,7 +1,8 @@
-"""Which models to put together: groups, each for a worker of its own.
+"""Divides the models of a trace into groups, each for a worker of its own.
 
-Models that are asked for at the same time compete for memory, so they go apart; those that are
-asked for at different times share. Linear in requests times groups.
+Models that are requested at the same time compete for memory, so they get different groups.
+Models that are requested at different times can share one. Takes time linear in requests times
+groups.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from collections.abc import Sequence
 
 from router.simulation.arrivals import ArrivalTrace
 
-WINDOW = 120.0  # seconds for which a model stays wanted after a request
-_FEW = 2000  # windows; of a longer trace, each is longer
+WINDOW = 120.0  # seconds; a model counts as wanted in a window with a request
+_FEW = 2000  # windows at most; a longer trace has longer windows
 
 
 def groups(trace: ArrivalTrace, count: int) -> list[list[int]]:
-    """Numbers of the trace's models, the most wanted first. Some groups may be empty."""
+    """Indexes of the models in `count` groups, most wanted first. A group may be empty."""
     window = max(WINDOW, trace.lasts / _FEW)
     wanted: list[dict[int, int]] = [{} for _ in trace.models]  # requests by window
     for one in trace.requests:
@@ -40,8 +41,8 @@ class _Group:
         self.models: list[int] = []
 
     def cost(self, when: dict[int, int], size: int) -> tuple[int, int, int]:
-        """Bytes over the device that this model would add, over all windows; then what is
-        there already."""
+        """The cost of adding a model: the bytes above the device's size that it would add, over
+        all windows; then the group's total bytes and requests, to break ties."""
         over = 0
         for window in when:
             left = self._device - self._taken.get(window, 0)
@@ -57,5 +58,5 @@ class _Group:
 
 
 def places(trace: ArrivalTrace, made: Sequence[Sequence[int]]) -> dict[str, int]:
-    """The group of each model, by its name."""
+    """The number of each model's group, by the model's name."""
     return {trace.models[number].name: group for group, of in enumerate(made) for number in of}

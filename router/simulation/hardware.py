@@ -1,4 +1,4 @@
-"""The machine and the models of a trace, as values. Bytes, seconds, bytes a second."""
+"""The machine and the models of a trace, as values in bytes, seconds and bytes per second."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ BYTES_8B = 16 * GB  # the weights of a model of 8 billion parameters, two bytes 
 class Hardware:
     """One device and its host.
 
-    A cold start of an 8B model takes 40 s: 18 s until the process has done its imports, 18 s to
-    read the weights, 4 s to warm up. Weights of other sizes take time in proportion.
+    A cold start of an 8B model takes 40 s: 18 s for the process's imports, 18 s to read the
+    weights, 4 s to warm up. The time to read is proportional to the size of the weights.
     """
 
     device: int = 80 * GB
     process_start: float = 18.0
-    load_rate: float = BYTES_8B / 18.0  # shared by all that load at once
+    load_rate: float = BYTES_8B / 18.0  # shared by all engines that load at once
     warm_up: float = 4.0
     stop: float = 2.0
-    token: float = 0.020  # for each request, however many are in flight
+    token: float = 0.020  # per request, however many are in flight
     host_rate: float = 20.0 * GB  # between the device and the host's memory
-    host_pause: float = 0.5  # of each sleep and each wake, beside the copy
-    asleep_holds: int = 400 * MB  # of the device, by an engine that sleeps
-    download: float = 0.0  # every model is on the disk
+    host_pause: float = 0.5  # for each sleep and each wake, besides the copy
+    asleep_holds: int = 400 * MB  # that a sleeping engine holds of the device
+    download: float = 0.0  # 0: every model is on the disk
 
     def load(self, weights: int) -> float:
-        """From the gate on: what a prestarted process still has to do."""
+        """The seconds that an engine needs after its gate: reading and warm-up."""
         return weights / self.load_rate + self.warm_up
 
     def cold_start(self, weights: int) -> float:
@@ -47,7 +47,7 @@ class Hardware:
 class Model:
     name: str
     weights: int = BYTES_8B  # on each of its devices
-    beside: int = 2 * GB  # what an engine needs beside its weights: context, activations, KV
+    beside: int = 2 * GB  # bytes besides the weights: context, activations, KV cache
     devices: int = 1
     reads: int | None = None  # bytes that its start reads; None: its weights
     group: ModelGroup | None = None
@@ -62,7 +62,7 @@ class Model:
 
     @property
     def plan(self) -> MemoryPlan:
-        """What its repository tells. The overhead and the cache of one context are `beside`."""
+        """The repository's plan. `beside` is its overhead and the cache of one context."""
         overhead = self.beside // 2
         context = 8192
         token = (self.beside - overhead) // context

@@ -1,4 +1,4 @@
-"""A machine in virtual time: what its engines do when they are told to."""
+"""A machine in virtual time: its engines carry out the scheduler's actions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from router.simulation.records import SimulatedEngine, Totals
 
 
 class SimulatedMachine:
-    """`tell` takes what comes of an action to whatever decides."""
+    """Carries out actions. `tell` gets the events that result."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class SimulatedMachine:
                 self._agenda.at(0.1, partial(self._responded, key, generation))
 
     def begin(self, generation: int) -> SimulatedEngine:
-        """An engine takes a request."""
+        """An engine begins a request."""
         engine = self.engines[generation]
         must(engine.answers, "granted without an engine")
         engine.in_flight, engine.used = engine.in_flight + 1, self._agenda.now
@@ -67,7 +67,7 @@ class SimulatedMachine:
         return engine
 
     def end(self, engine: SimulatedEngine) -> None:
-        """It has answered the request."""
+        """The engine has answered the request."""
         engine.in_flight, engine.used = engine.in_flight - 1, self._agenda.now
 
     def _prestart(self, key: EngineKey, generation: int) -> None:
@@ -109,7 +109,7 @@ class SimulatedMachine:
             self._watch_loads()
 
     def _watch_loads(self) -> None:
-        """Come back when the next load is done, unless others begin or end before."""
+        """Check again when the next load should be done, if no other begins or ends before."""
         due = self._reads.next_done(self._agenda.now)
         if due < inf:
             self._agenda.at(due - self._agenda.now, self._loaded)

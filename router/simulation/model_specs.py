@@ -1,4 +1,4 @@
-"""The models of a trace, as the scheduler knows them. Made once, and when first asked for."""
+"""The models of a trace, as the scheduler knows them. Each is made once, at its first use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from router.simulation.hardware import Model
 
 
 class ModelSpecs:
-    """`declared`: the operator says how much memory each model takes."""
+    """`declared`: whether the operator declares the memory of each model."""
 
     def __init__(self, models: Sequence[Model], *, declared: bool) -> None:
         self._models, self._declared = models, declared

@@ -1,4 +1,4 @@
-"""How many workers a trace needs, and which models to put together: found by simulation."""
+"""Finds by simulation how many workers a trace needs, and which models to group."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from router.simulation.fleet_world import FleetFigures, FleetWorld, Routing
 from router.simulation.grouping import groups, places
 from router.simulation.routings import AlwaysThere, AtRandom, Bounded
 
-STANDBY = 1  # engines that start ahead: the setting's default
+STANDBY = 1  # engines started ahead: the setting's default
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedGroup:
-    """Models for a worker of their own; `models`: numbers of the trace's, most wanted first."""
+    """Models for one worker. `models`: indexes in the trace, most wanted first."""
 
     models: Sequence[int]
     requests: int
@@ -27,11 +27,11 @@ class PlannedGroup:
 
 @dataclass(frozen=True, slots=True)
 class FleetPlan:
-    """What so many workers come to, in three ways.
+    """The figures of a number of workers, used in three ways.
 
-    * `queue`: one endpoint, whose workers take any request.
+    * `queue`: one endpoint; any worker takes any request.
     * `split`: an endpoint with one worker for each of `groups`.
-    * `affinity`: one endpoint, whose callers or router send a model where it is warm.
+    * `affinity`: one endpoint; requests for a model go to a worker that has it warm.
     """
 
     workers: int
@@ -45,10 +45,10 @@ class FleetPlan:
 
 
 def plans(trace: ArrivalTrace, most: int, wait: float) -> Iterator[FleetPlan]:
-    """For ever more workers, up to `most`.
+    """Plans for more and more workers, up to `most`.
 
-    `wait`: seconds that 95 of 100 requests may wait at most. The first plan that keeps to it,
-    split or with affinity, is the last.
+    `wait`: the most seconds that 95 of 100 requests may wait. The first plan that meets it,
+    split or with affinity, is the last one.
     """
     workers = 1
     while True:
@@ -84,8 +84,8 @@ def _run(trace: ArrivalTrace, workers: int, routing: Routing) -> FleetWorld:
 
 
 def busiest(times: Sequence[float], most: int) -> range:
-    """Of times in their order, the places of so many in a row that are closest together; of
-    all, where there are fewer."""
+    """The indexes of the `most` consecutive times that are closest together; all if there are
+    fewer. `times` must be sorted."""
     if len(times) <= most:
         return range(len(times))
     first = min(range(len(times) - most + 1), key=lambda n: times[n + most - 1] - times[n])

@@ -1,4 +1,4 @@
-"""What a simulated world keeps of its requests and its engines."""
+"""The records of a simulated world about its requests and engines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.simulation.hardware import Model
 
 @dataclass(slots=True, eq=False)
 class RequestOutcome:
-    """What became of one request."""
+    """The outcome of one request. Times are in seconds."""
 
     at: float
     model: int
@@ -29,7 +29,7 @@ class RequestOutcome:
 class SimulatedEngine:
     key: EngineKey
     model: Model
-    standing_at: float = inf  # when the process is, or was, at its gate
+    standing_at: float = inf  # when the process reaches its gate
     started: bool = False  # past its gate
     healthy: bool = False
     stopping: bool = False
@@ -52,7 +52,7 @@ class Totals:
 
 
 class OpenRequests:
-    """Requests that wait or are in flight, by model; and for how long there were any."""
+    """Counts requests that wait or are in flight, by model, and the time with at least one."""
 
     def __init__(self) -> None:
         self.by_model: dict[int, int] = {}

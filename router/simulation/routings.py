@@ -1,4 +1,4 @@
-"""The ways of choosing a worker that are compared."""
+"""The routings that are compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.fleet.routing import Fleet
 
 
 class AtRandom:
-    """As a queue that any worker takes from."""
+    """A random worker, like a queue that any worker takes from."""
 
     def __init__(self, workers: int, seed: int = 1) -> None:
         self._workers, self._rng = workers, random.Random(seed)  # noqa: S311
@@ -27,7 +27,7 @@ class AtRandom:
 
 
 class LeastLoaded:
-    """The worker with the fewest requests; of several, one at random."""
+    """The worker with the fewest requests; a random one of several."""
 
     def __init__(self, workers: int, seed: int = 1) -> None:
         self._loads, self._rng = [0] * workers, random.Random(seed)  # noqa: S311
@@ -44,7 +44,7 @@ class LeastLoaded:
 
 
 class AlwaysThere:
-    """Each model has a worker of its own, by a table or else by its hash, whatever the load."""
+    """A fixed worker for each model, by a table or else by its hash, regardless of load."""
 
     def __init__(self, workers: int, places: Mapping[str, int] | None = None) -> None:
         self._places, self._ring = places or {}, Ring()
@@ -63,7 +63,7 @@ class AlwaysThere:
 
 
 class Bounded:
-    """Affinity with bounded load: what `router.fleet` decides."""
+    """Affinity with bounded load, as in `router.fleet`."""
 
     def __init__(self, seed: int = 1, costs: Costs | None = None) -> None:
         self._fleet = Fleet(costs, random.Random(seed))  # noqa: S311

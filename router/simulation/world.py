@@ -1,7 +1,7 @@
-"""A machine and its callers in virtual time, around anything that decides.
+"""Simulates a machine and its callers in virtual time, with any scheduler.
 
-What decides takes the scheduler's own events and returns its own actions; `Scheduler` itself
-fits, and so do the rivals of `rivals.py`.
+The scheduler takes the events of `router.scheduler` and returns its actions. `Scheduler` itself
+fits, and so do those in `rivals.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from router.simulation.model_specs import ModelSpecs
 from router.simulation.records import OpenRequests, RequestOutcome, SimulatedEngine
 
 QUEUE_TIMEOUT = 480.0  # the setting's default for RunPod's queue
-_TICKS_AT_ONCE = 1000  # more without time passing: what decides is caught in a loop
+_TICKS_AT_ONCE = 1000  # with more at the same time, the scheduler is in an endless loop
 
 
 class Decider(Protocol):
@@ -32,10 +32,10 @@ class Decider(Protocol):
 
 
 class World:
-    """Runs one trace. `outcomes` and the machine's `totals` hold what happened.
+    """Runs one trace. `outcomes` and the machine's `totals` hold the results.
 
-    `card`: the machine's device; the first of them, where it has `further` ones. `specs`: of
-    the trace's models, where many worlds share them.
+    `card` is the machine's first device, `further` are the others. `specs` are those of the
+    trace's models, if many worlds share them.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class World:
         self._ticks = 0  # since time has passed
 
     def run(self) -> None:
-        """Until every request has ended, and all that was begun is done."""
+        """Run until every request has ended and nothing is due."""
         ahead = iter(self.trace.requests)
         request = next(ahead, None)
         open_until = self.trace.lasts + self._patience
@@ -80,7 +80,7 @@ class World:
 
     @property
     def due(self) -> float:
-        """When something happens next, unless a request comes before; `inf`: nothing does."""
+        """When something happens next, unless a request comes before; `inf` if nothing does."""
         return min(self._agenda.next_at, self._wake)
 
     @property
@@ -92,7 +92,7 @@ class World:
         return max(self.decider.wake_at, self.now)
 
     def step(self) -> None:
-        """What happens next."""
+        """Do the next thing that is due."""
         wake = self._wake
         self._ticks = self._ticks + 1 if wake == self.now else 0
         if self._ticks > _TICKS_AT_ONCE:
@@ -111,7 +111,7 @@ class World:
             self._perform(action)
 
     def ask(self, arrival: Arrival) -> None:
-        """A request comes, now: nothing that is due happens before."""
+        """Add a request. Nothing may be due before its time."""
         self._agenda.now, self._ticks = arrival.at, 0
         number = len(self.outcomes)
         self.outcomes.append(RequestOutcome(self.now, arrival.model, arrival.tokens))
