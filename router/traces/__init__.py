@@ -1,4 +1,4 @@
-"""Tells the operator's collector of requests, as spans of OpenTelemetry.
+"""Sends requests as OpenTelemetry spans to the operator's collector.
 
-Nothing here but `collector.py` is imported where no collector is configured.
+Without a configured collector, only `collector.py` is imported.
 """

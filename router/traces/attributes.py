@@ -1,6 +1,6 @@
-"""What spans say, in the words of OpenTelemetry's semantic conventions (1.45).
+"""The attributes of spans, by OpenTelemetry's semantic conventions (1.45).
 
-Nothing of what callers send or get is among it, but the id of the request.
+They contain nothing that callers send or get, except the request's id.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from router.requests.recorder import NO_ROUTE
 
 Attributes = Mapping[str, str | int | float | bool]
 
-_NO_METHOD = "-"  # as a record has it, of a method that HTTP does not know
-# Other routes have their last word as the name of what they do.
+_NO_METHOD = "-"  # a record's method, if HTTP does not know it
+# Other routes use their last path segment as the operation's name.
 _OPERATIONS = {
     "/v1/chat/completions": "chat",
     "/v1/responses": "chat",
@@ -26,7 +26,7 @@ _OPERATIONS = {
 
 
 def name(method: str, route: str) -> str:
-    """Of the span of a request."""
+    """The name of a request's span."""
     known = "HTTP" if method == _NO_METHOD else method
     return known if route == NO_ROUTE else f"{known} {route}"
 
@@ -36,7 +36,7 @@ def operation(route: str) -> str:
 
 
 def at_the_beginning(transport: Transport, method: str, route: str) -> Attributes:
-    """What a sampler may decide by."""
+    """The attributes that a sampler can use."""
     if transport is Transport.JOB:
         return {"faas.trigger": "pubsub"}
     known = "_OTHER" if method == _NO_METHOD else method
@@ -62,7 +62,7 @@ def of_request(record: Record) -> Attributes:
 
 
 def of_call(record: Record) -> Attributes:
-    """Of a call of an engine."""
+    """The attributes of a call to an engine."""
     return {
         "gen_ai.operation.name": operation(record.route),
         "gen_ai.provider.name": "sglang",
@@ -72,7 +72,7 @@ def of_call(record: Record) -> Attributes:
 
 
 def of_answer(record: Record, first: float | None) -> Attributes:
-    """Of the call that was answered. `first`: seconds from the call to the first bytes."""
+    """The attributes of an answered call. `first`: seconds from the call to the first bytes."""
     found: dict[str, str | int | float | bool] = {"gen_ai.response.model": record.model}
     if record.prompt_tokens is not None:
         found["gen_ai.usage.input_tokens"] = record.prompt_tokens
@@ -84,14 +84,14 @@ def of_answer(record: Record, first: float | None) -> Attributes:
 
 
 def of_failure(record: Record) -> dict[str, str]:
-    """Known words: a code of the router's, or how it ended."""
+    """The error's type: the router's error code, or the outcome."""
     if record.outcome == Outcome.OK:
         return {}
     return {"error.type": record.error or record.outcome}
 
 
 def is_servers_fault(record: Record) -> bool:
-    """A caller's mistake, or a caller that leaves, is no error of a server."""
+    """Whether a span counts as an error. A caller's mistake or disconnect does not."""
     if record.outcome in {Outcome.OK, Outcome.CALLER_LEFT, Outcome.NOT_READ}:
         return False
     return record.status >= 500 or not record.status

@@ -1,4 +1,4 @@
-"""Where spans go to, if anywhere: OpenTelemetry's own variables say it."""
+"""Reads from OpenTelemetry's own variables where to send spans, if anywhere."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ _OTLP = "OTEL_EXPORTER_OTLP_"
 _DEFAULT = "http://localhost:4318"
 _ROUTE = "v1/traces"
 _PROTOCOL = "http/protobuf"
-_SHORTEST_SECRET = 8  # characters; to hide shorter ones would make logs unreadable
+_SHORTEST_SECRET = 8  # characters; redacting shorter ones would make logs unreadable
 _PACKAGE = "opentelemetry.exporter.otlp.proto.http"
 _INSTALL = "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http requests"
 
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """`variable`: that names it. `address`: without what may be a secret."""
+    """The collector for spans. `variable`: the variable that names it. `address`: its URL
+    without possible secrets."""
 
     variable: str
     address: str
     secrets: tuple[Secret, ...] = ()
 
     def check_installed(self) -> None:
-        """Raises `SettingsError` where the packages are missing that send spans."""
+        """Raise `SettingsError` if the packages that send spans are not installed."""
         if not _is_installed():
             allowed = f"unset, as long as OpenTelemetry is not installed here: {_INSTALL}"
             raise SettingsError(self.variable, self.address, allowed)
 
 
 def configured_collector(environ: Mapping[str, str]) -> Collector | None:
-    """None where no spans are to be sent. Raises `SettingsError`.
+    """The collector; None if no spans are sent. Raises `SettingsError`.
 
-    What else OpenTelemetry's variables say is read by its SDK.
+    OpenTelemetry's SDK reads its other variables itself.
     """
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
@@ -82,7 +83,7 @@ def _url(variable: str, endpoint: str) -> SplitResult:
 
 
 def _values(headers: str) -> Iterator[str]:
-    """Of `name=value,name=value`, with escapes as in URLs. `Bearer x`: also `x` alone."""
+    """The values of `name=value,name=value`, unescaped as in URLs. For `Bearer x`, `x` too."""
     for pair in headers.split(","):
         text = unquote(pair.partition("=")[2]).strip()
         yield text
@@ -100,5 +101,5 @@ def _in_url(url: SplitResult) -> Iterator[str]:
 def _is_installed() -> bool:
     try:
         return find_spec(_PACKAGE) is not None
-    except ModuleNotFoundError:  # not even a package around it
+    except ModuleNotFoundError:  # a parent package is missing
         return False

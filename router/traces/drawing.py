@@ -1,5 +1,5 @@
-"""Draws one request as spans: authorize, queue and load; then the call of the engine, with the
-time to its first bytes and the stream of all others in it."""
+"""Makes the spans of one request: authorize, queue and load, then the call to the engine, which
+contains the time to its first bytes and the rest of the stream."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from router.traces import attributes
 from router.traces.attributes import Attributes
 from router.traces.record import TracedRecord, Turn
 
-_MOMENT = 0.0005  # seconds; to wait for less is not to wait
+_MOMENT = 0.0005  # seconds; a shorter wait gets no span
 _ENGINE_DIED: Attributes = {"error.type": Outcome.ENGINE_DIED}
 
 
 class Drawing:
-    """Of a request that has ended. Times by the record's clock, in seconds."""
+    """The spans of a request that has ended. Times are by the record's clock, in seconds."""
 
     def __init__(self, tracer: Tracer, record: TracedRecord) -> None:
         self._tracer, self._record = tracer, record
@@ -41,7 +41,7 @@ class Drawing:
         span.end(self._nanoseconds(self._end))
 
     def _turns(self) -> Iterator[tuple[Turn, float]]:
-        """Each, and when it was over."""
+        """Each turn, and the time of its end."""
         turns = self._record.turns
         ends = (*(turn.since for turn in turns[1:]), self._end)
         return zip(turns, ends, strict=False)

@@ -1,4 +1,4 @@
-"""The way to the collector: spans are sent by a thread, and a failure is told once."""
+"""Exports spans to the collector, in a thread. A failure is logged once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_EACH_LOST_SPAN = "opentelemetry.sdk._shared_internal"
 
 
 class CollectorExporter(SpanExporter):
-    """Sends spans to `address`, as OpenTelemetry's variables say."""
+    """Sends spans to `address`, by OpenTelemetry's variables."""
 
     def __init__(self, address: str) -> None:
         self._address, self._session = address, _Session()
@@ -28,7 +28,7 @@ class CollectorExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._inner.export(spans)
-        # OpenTelemetry takes a redirect, which it does not follow, for a success.
+        # OpenTelemetry does not follow a redirect, but counts it as a success.
         fails = result is not SpanExportResult.SUCCESS or bool(self._session.failure)
         if fails and not self._fails:
             _log.warning(
@@ -48,7 +48,7 @@ class CollectorExporter(SpanExporter):
         return False
 
     def shutdown(self) -> None:
-        """Try no more. Called again: nothing more."""
+        """Stop retrying. A second call does nothing."""
         logging.getLogger(_OF_EACH_LOST_SPAN).removeFilter(self._tell_once)
         self._inner.shutdown()  # type: ignore[no-untyped-call]
 
@@ -57,7 +57,7 @@ class CollectorExporter(SpanExporter):
 
 
 class _Session(requests.Session):
-    """Remembers why the last request failed; "": it did not."""
+    """A session with the reason why the last request failed, or ""."""
 
     failure = ""
 
@@ -73,7 +73,7 @@ class _Session(requests.Session):
 
 
 def _cause(error: BaseException) -> str:
-    """The error of the operating system behind it, where there is one. Repeats no address."""
+    """The operating system's error behind `error`, if there is one. It repeats no address."""
     at: BaseException | None = error
     while at is not None:
         if isinstance(at, OSError) and at.strerror:

@@ -1,4 +1,4 @@
-"""The record of a request that is part of a trace: it keeps the moments that spans tell."""
+"""The record of a traced request: it keeps the times for its spans."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ StartCall = Callable[[], tuple[Span, Trace]]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The request waited for an engine, until `at`, and was sent to it; `call` is None: it got
-    none."""
+    """The request waited for an engine until `at`, and was then sent to it. `call` is None if
+    it got no engine."""
 
     at: float
     waited: Waited
@@ -30,10 +30,10 @@ class Turn:
 
 
 class TracedRecord(Record):
-    """Times by the record's clock; None where it did not come to that.
+    """Keeps times by the record's clock; None for a step that the request did not reach.
 
-    `span`: of the whole request. `start_call` starts that of a call of an engine, which is
-    told of it: the engine's own spans belong there.
+    `span` is that of the whole request. `start_call` starts the span of a call to an engine.
+    The engine gets its id, so that the engine's own spans are its children.
     """
 
     __slots__ = ("_start_call", "authorized_at", "parsed_at", "span", "turns")

@@ -1,4 +1,4 @@
-"""Makes the spans of each request, once it has ended, from the moments that its record kept."""
+"""Makes the spans of each request when it has ended, from the times in its record."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ from router.traces.drawing import Drawing
 from router.traces.exporter import CollectorExporter
 from router.traces.record import TracedRecord
 
-_SERVICE = "model-router"  # unless OTEL_SERVICE_NAME says another
-_LAST_MOMENT = 2.0  # seconds for the last spans to be sent
+_SERVICE = "model-router"  # unless OTEL_SERVICE_NAME is set
+_LAST_MOMENT = 2.0  # seconds to send the last spans
 _KINDS = {Transport.HTTP: SpanKind.SERVER, Transport.JOB: SpanKind.CONSUMER}
 
 
 class Spans:
-    """Opens the records of requests, and tells of those that are traced.
+    """Opens the records of requests, and makes spans of those that are traced.
 
-    Whether one is, the sampler decides at its beginning (OTEL_TRACES_SAMPLER); by default its
-    caller, and without one all are. Nothing is sent before `start`.
+    The sampler decides at the start of a request whether it is traced (OTEL_TRACES_SAMPLER).
+    By default, the caller's trace decides; without one, all requests are traced. Nothing is
+    sent before `start`.
     """
 
     def __init__(self, collector: Collector) -> None:
@@ -52,27 +53,27 @@ class Spans:
         self._exporter: CollectorExporter | None = None
 
     def start(self) -> None:
-        """Begin to send spans. Not before a fork: the child would send as well."""
+        """Begin to send spans. Call it after any fork: a child would send spans, too."""
         self._exporter = CollectorExporter(self._address)
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
 
     async def close(self) -> None:
-        """Send what is left, for a moment at most."""
+        """Send the remaining spans, for at most `_LAST_MOMENT` seconds."""
         closed, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def close() -> None:
             self._provider.shutdown()
-            with suppress(RuntimeError):  # the loop is closed: that was too late
+            with suppress(RuntimeError):  # the loop is closed: too late
                 loop.call_soon_threadsafe(closed.set)
 
-        # A daemon, unlike the loop's own threads: the process does not wait for it.
+        # A daemon thread, because the process would wait for the loop's own threads.
         threading.Thread(target=close, name="last spans", daemon=True).start()
         try:
             async with asyncio.timeout(_LAST_MOMENT):
                 await closed.wait()
         except TimeoutError:
             if self._exporter is not None:
-                self._exporter.shutdown()  # it tries no more
+                self._exporter.shutdown()  # stop retrying
 
     def open(
         self,
@@ -83,7 +84,7 @@ class Spans:
         trace: Trace | None,
         **known: Any,  # noqa: ANN401 - as `Record` has it
     ) -> Record:
-        """The record of a request that begins. `trace`: its caller's."""
+        """The record of a new request. `trace` is its caller's."""
         span = self._tracer.start_span(
             attributes.name(method, route),
             context=_context_of(trace),
@@ -102,13 +103,13 @@ class Spans:
         return span, _trace_of(span)
 
     def tell(self, record: Record) -> None:
-        """A request has ended."""
+        """Make the spans of a request that has ended."""
         if isinstance(record, TracedRecord):
             Drawing(self._tracer, record).draw()
 
 
 def _context_of(trace: Trace | None) -> Context:
-    """The caller's span is the parent."""
+    """A context in which the caller's span is the parent."""
     if trace is None:
         return Context()
     _, trace_id, span_id, flags = trace.parent.split("-")
@@ -124,7 +125,7 @@ def _context_of(trace: Trace | None) -> Context:
 
 
 def _trace_of(span: Span) -> Trace:
-    """What names the span as the parent."""
+    """The trace context that names `span` as the parent."""
     own = span.get_span_context()
     parent = f"00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags:02x}"
     return Trace(parent, own.trace_state.to_header())
