@@ -1,6 +1,6 @@
-"""What engines answer, as SGLang 0.5.23 writes it. The router passes it on byte for byte.
+"""The answers of SGLang 0.5.23's engines, which the router passes on byte for byte.
 
-Every answer may have further fields: a schema names those that are always there.
+Every answer may have further fields: a schema names those that are always present.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ ANSWERS: Mapping[str, Json] = {
     ),
     "/v1/detokenize": _object({"text": either(_TEXT, _list(_TEXT))}),
 }
-# OpenAPI 3.1 has no schema for single events, so words have to do.
+# OpenAPI 3.1 has no schema for single events, so a description must do.
 EVENTS = (
     " With `stream`: server-sent events in the form of this API, and comments while nothing "
     "else is sent. The last event reports a failure."

@@ -1,4 +1,4 @@
-"""The operations that ask a model: one for each route, and its request."""
+"""The operations that call a model: one per route, with its request schema."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _HI = [{"role": "user", "content": "Hello"}]
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What the tables of routes and fields do not say of a route.
+    """The description of a route, beyond what the tables of routes and fields say.
 
-    `name` is that of its schemas. `required` are the fields that an engine wants; of the
-    fields in `one_of` it wants exactly one.
+    `name`: of its schemas. `required`: fields that an engine requires. `one_of`: fields of
+    which the engine requires exactly one.
     """
 
     name: str
@@ -94,12 +94,12 @@ WORDINGS: Mapping[str, Wording] = {
 
 
 def operations() -> Json:
-    """The path items of all routes, by their paths."""
+    """The path items of all routes, by path."""
     return {path: {"post": _operation(path, route)} for path, route in ROUTES.items()}
 
 
 def schemas() -> Json:
-    """The components for requests and answers."""
+    """The component schemas of requests and answers."""
     found: Json = {
         "Ignored": {"description": "The answer is the same without it."},
         "NotOffered": {"description": "Refused, unless it asks for nothing.", "enum": NOTHING},
@@ -164,7 +164,7 @@ def _not_offered(advice: str) -> Json:
 
 
 def _own(route: Route) -> Json:
-    """The fields that the router reads by itself."""
+    """The fields that the router itself reads."""
     model = {"type": "string", "maxLength": LONGEST_MODEL}
     words = (
         "A Hugging Face model, as org/name or org/name@revision, or an alias. Left out: the "

@@ -1,6 +1,6 @@
-"""What stands in messages, tools and documents, as SGLang 0.5.23 reads it.
+"""The contents of messages, tools and documents, as SGLang 0.5.23 reads them.
 
-The router looks only at the media in them. An engine judges the rest.
+The router only checks the media in them. An engine checks the rest.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _tool_call() -> Json:
 
 
 def schemas() -> Json:
-    """The components that `item` leads to."""
+    """The component schemas that `item` refers to."""
     bounds = {name: or_null(admitted(rule)) for name, rule in SOURCE.items()}
     source, url = reference("MediaSource"), or_null(_URL)
     audio = _object({"data": _TEXT, "format": {"enum": ["wav", "mp3"]}}, "data", "format")
@@ -102,6 +102,6 @@ _ITEMS: Mapping[str, Mapping[str, str]] = {
 
 
 def item(path: str, field: str) -> Json | None:
-    """What each entry of a field's list is; None: the rules say all there is to say."""
+    """The schema of the entries of a field's list; None: the rules describe them completely."""
     name = _ITEMS[path].get(field) if path in _ITEMS else None
     return None if name is None else reference(name)

@@ -1,6 +1,6 @@
-"""The OpenAPI document: made from the tables that the router itself works by.
+"""The OpenAPI document, generated from the tables that the router itself uses.
 
-It names no model, and says the same to every caller.
+It names no model and is the same for every caller.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ model's context or vocabulary, for fields that do not go together, or by the eng
 
 
 def document() -> Json:
-    """The whole document, as JSON would hold it."""
+    """The whole document, as an object to serialize."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -54,7 +54,7 @@ def document() -> Json:
 
 
 class Document:
-    """The document as it is sent, written at the first request for it."""
+    """The serialized document, created at the first request for it."""
 
     def __init__(self) -> None:
         self._written: bytes | None = None

@@ -1,7 +1,7 @@
 """The fields of SGLang 0.5.23 that the router passes on without a rule of its own.
 
-An engine judges their values. A test reads SGLang's request classes, and fails where a field
-is missing here, or is no longer there.
+An engine checks their values. A test reads SGLang's request classes and fails if a field is
+missing here or no longer exists.
 """
 
 from __future__ import annotations

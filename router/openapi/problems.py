@@ -1,4 +1,4 @@
-"""How errors stand in the document: by the tree of `router.errors`, in a route's dialect."""
+"""The errors in the document: the tree of `router.errors`, in the dialect of each route."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Errors = tuple[type[RouterError], ...]
 
 
 def every(root: type[RouterError] = RouterError) -> Iterator[type[RouterError]]:
-    """All errors of the tree below `root`, and itself, that have a code of their own."""
+    """Yield `root` and its subclasses that have a code of their own."""
     if "code" in vars(root) and root.__module__ == errors.__name__:
         yield root
     for below in root.__subclasses__():
         yield from every(below)
 
 
-# Before a route is looked for. `InvalidRequest`: a `Host` header that is none.
+# Errors before the route is known. `InvalidRequest` is for an invalid `Host` header.
 AT_ALL: Errors = (
     errors.InvalidRequest,
     errors.OriginNotAllowed,
@@ -36,7 +36,7 @@ AT_ALL: Errors = (
     errors.InternalError,
 )
 WITH_KEY: Errors = (*AT_ALL, errors.InvalidApiKey)
-# What the Hub or its questioner says of a token and a model.
+# Errors about a token or a model, from the Hub or the request to it.
 OF_TOKENS: Errors = (*WITH_KEY, errors.InvalidHfToken)
 OF_MODELS: Errors = (
     *WITH_KEY,
@@ -45,20 +45,21 @@ OF_MODELS: Errors = (
     errors.RateLimited,
     errors.HubUnavailable,
 )
-# No operation of the document has another method; only RunPod's queue has a largest answer.
+# The documented operations have no other methods, and only RunPod's queue limits answers.
 ELSEWHERE: Errors = (errors.MethodNotAllowed, errors.AnswerTooLarge)
 OF_REQUESTS: Errors = tuple(one for one in every() if one not in ELSEWHERE)
-# An engine's own refusals keep their status, and have its own code or none.
+# An engine's own errors keep their status, and have the engine's code or none.
 ENGINES = (400, 404, 422, 500, 503)
 
 
 def responses(found: Collection[type[RouterError]]) -> Json:
-    """By status, of an operation that asks no engine."""
+    """The responses of an operation that does not call an engine, by status."""
     return {str(status): _response(found, status, OPENAI) for status in _statuses(found)}
 
 
 def of_requests(dialect: Dialect) -> Json:
-    """By status, of an operation that asks an engine: references to `components`."""
+    """The responses of an operation that calls an engine, by status: references to
+    `components`."""
     name = _name(dialect)
     return {
         str(status): {"$ref": f"#/components/responses/{name}{status}"}
@@ -67,7 +68,7 @@ def of_requests(dialect: Dialect) -> Json:
 
 
 def components() -> Json:
-    """What `of_requests` leads to."""
+    """The component responses that `of_requests` refers to."""
     return {
         f"{_name(dialect)}{status}": _response(OF_REQUESTS, status, dialect, ENGINES)
         for dialect in (OPENAI, ANTHROPIC)
@@ -119,7 +120,7 @@ def header_references(names: Collection[str]) -> Json:
 
 
 def headers() -> Json:
-    """The components that `header_references` leads to."""
+    """The component headers that `header_references` refers to."""
     text: Json = {"type": "string"}
     whole: Json = {"type": "integer", "minimum": 1}
     return {
@@ -139,7 +140,7 @@ def headers() -> Json:
 
 
 def schemas() -> Json:
-    """The bodies of errors."""
+    """The schemas of error bodies."""
     text: Json = {"type": "string"}
     maybe: Json = {"type": ["string", "null"]}
     codes = sorted({one.code for one in every()})

@@ -1,4 +1,4 @@
-"""The operations that ask no engine: models, health, and the document itself."""
+"""The operations that call no engine: models, health, and the document itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PING = {"200": "Ready.", "204": "Starting.", "503": "Leaving."}
 
 
 def operations() -> Json:
-    """The path items of these, by their paths."""
+    """The path items of these operations, by path."""
     name: Json = {
         "name": "model",
         "in": "path",
@@ -48,7 +48,7 @@ def _get(
     *,
     free: bool = False,
 ) -> Json:
-    """`free`: no API key is looked at."""
+    """`free`: no API key is required."""
     found: Json = {"operationId": name, "summary": summary, "responses": responses}
     if parameters:
         found["parameters"] = parameters
@@ -73,7 +73,7 @@ def _states(states: Mapping[str, str], schema: str | None) -> Json:
 
 
 def parameters() -> Json:
-    """The components for headers of a request."""
+    """The component parameters for request headers."""
     return {
         "HfToken": {
             "name": "X-HF-Token",

@@ -1,7 +1,7 @@
-"""The JSON schema of a value that a rule admits.
+"""The JSON schema of the values that a rule admits.
 
-What a schema can't say (how hard a grammar is, how many values an object holds in all, how
-large a model's vocabulary is) stands in its description.
+The description says what a schema can't express: how complex a grammar may be, how many values
+an object may contain in total, and how large a model's vocabulary is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from router.requests.token_rules import HIGHEST, Bias, IdLists, Ids, Prompt, Top
 
 Json = dict[str, object]
 
-# A refused field that asks for nothing is dropped, because clients send their defaults.
+# A refused field with one of these values is dropped, because clients send their defaults.
 NOTHING: list[object] = [None, False, 0, "", [], {}]
 _TOKEN: Json = {"type": "integer", "minimum": 0, "maximum": HIGHEST}
 _FOLLOWED = "What an engine could not follow is refused."
@@ -35,7 +35,7 @@ def listed(items: Json, most: int) -> Json:
 
 
 def filled(schema: Json) -> Json:
-    """The same without an empty list: an engine wants something."""
+    """The same schema without an empty list: an engine requires an entry."""
     choices = schema.get("anyOf")
     if isinstance(choices, list):
         return {**schema, "anyOf": [filled(one) for one in choices]}
@@ -43,7 +43,7 @@ def filled(schema: Json) -> Json:
 
 
 def or_null(schema: Json) -> Json:
-    """Null is how clients leave a field out."""
+    """The same schema or null, because clients use null to omit a field."""
     kind, choices = schema.get("type"), schema.get("anyOf")
     if isinstance(kind, str) and "enum" not in schema:
         return {**schema, "type": [kind, "null"]}
@@ -53,9 +53,9 @@ def or_null(schema: Json) -> Json:
 
 
 def admitted(rule: Rule, item: Json | None = None) -> Json:
-    """The schema for `rule`. `item` says more of what its list holds than the rule does.
+    """The schema for `rule`. `item` describes the entries of its list in more detail.
 
-    Raises `TypeError` for a kind of rule that has no schema here.
+    Raises `TypeError` for a kind of rule without a schema here.
     """
     for kind in (_composed, _many, _number_or_text, _grammar, _of_tokens):
         if (schema := kind(rule, item)) is not None:
@@ -146,7 +146,7 @@ def _of_tokens(rule: Rule, _: Json | None) -> Json | None:
 
 
 def _decimals(highest: int) -> str:
-    """The pattern of whole numbers from 0 to `highest`, of no more digits than it has."""
+    """A pattern for integers from 0 to `highest`, with no more digits than `highest`."""
     text = str(highest)
     fewer = f"[0-9]{{1,{len(text) - 1}}}"
     lower = (
@@ -158,7 +158,7 @@ def _decimals(highest: int) -> str:
 
 
 def _joined(first: Json, second: Json) -> Json:
-    """Either of them, as one list of choices."""
+    """Either of them, as one flat list of choices."""
     choices: list[Json] = []
     for schema in (first, second):
         inner = schema.get("anyOf")
