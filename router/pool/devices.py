@@ -1,4 +1,4 @@
-"""The memory of all devices: what is free, and what each engine holds of its own."""
+"""The memory of all devices: what is free, and what each engine holds."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Free = Sequence[int]  # bytes of each device
 
 
 class Devices:
-    """Each device has its own gauge and its own footprints.
+    """Combines the gauges and the footprints of all devices.
 
-    A method about a generation concerns the devices that it spans. `free`: bytes of each
-    device, measured just now; None where they can't be.
+    Methods with a generation apply to the devices that it spans. `free`: bytes of each device,
+    measured just now; None if the measurement failed.
     """
 
     def __init__(self, gauges: Sequence[MemoryGauge]) -> None:
@@ -26,12 +26,12 @@ class Devices:
         self._placed: dict[int, tuple[int, ...]] = {}  # by generation, until it is gone
 
     def free(self) -> tuple[int, ...]:
-        """Raises whatever the driver raises."""
+        """Measure the free bytes of each device. Raises any error of the driver."""
         return tuple(gauge.free() for gauge in self._gauges)
 
     def held(self) -> dict[int, int]:
-        """Bytes that each engine holds of each device, at most, by generation: measured, and no
-        more than its claim."""
+        """The measured bytes of each engine, by generation: the maximum over its devices, and
+        at most its claim."""
         found: dict[int, int] = {}
         for footprints in self._footprints:
             for generation, size in footprints.held().items():
@@ -42,7 +42,7 @@ class Devices:
         return self._placed.get(generation, (0,))
 
     def shares(self, generation: int, devices: Sequence[int]) -> bool:
-        """Whether it spans one of these."""
+        """Whether the engine spans one of these devices."""
         return not set(self.of(generation)).isdisjoint(devices)
 
     def _each(self, generation: int) -> Iterator[tuple[int, Footprints]]:
@@ -69,7 +69,7 @@ class Devices:
             footprints.loads(generation, replace(allotment, free=own))
 
     def started(self, generation: int, free: Free | None) -> int | None:
-        """The bytes that it has taken of each device, at most; None: that can't be told."""
+        """The bytes that the engine has taken: the maximum over its devices; None: unknown."""
         taken = [
             footprints.started(generation, _on(device, free))
             for device, footprints in self._each(generation)
@@ -81,7 +81,7 @@ class Devices:
         return [footprints.now() for _, footprints in self._each(generation)]
 
     async def asleep(self, generation: int, before: Sequence[Before]) -> int:
-        """The bytes that it still holds of each device, at most. Raises `SleepError`."""
+        """The bytes that the engine still holds, at most on any device. Raises `SleepError`."""
         left = [
             await footprints.asleep(generation, then)
             for (_, footprints), then in zip(self._each(generation), before, strict=True)
@@ -102,7 +102,7 @@ class Devices:
         self._placed.pop(generation, None)
 
     async def missing(self, devices: Sequence[int]) -> tuple[int, ...]:
-        """Bytes of each of these that should be free, and are not."""
+        """For each of these devices, the bytes that should be free but are not."""
         async with asyncio.TaskGroup() as group:
             each = [group.create_task(self._footprints[one].missing()) for one in devices]
         return tuple(one.result() for one in each)

@@ -1,4 +1,4 @@
-"""The last lines that each model's engines have printed, for the operator."""
+"""The last output lines of each model's engines, for the operator."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from router.feed import Feed, Follower
 
-LINES = 500  # of one model
-SIZE = 64 * 1024  # characters of one model
-MODELS = 32  # the latest
+LINES = 500  # per model
+SIZE = 64 * 1024  # characters per model
+MODELS = 32  # the models whose engines printed last
 
 
 @dataclass(slots=True)
@@ -27,15 +27,15 @@ class _Lines:
 
 
 class EngineLog:
-    """`redact` takes the secrets out of each line. Models are named by their repository."""
+    """Keeps engine output, by repository. `redact` removes secrets."""
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         self._redact = redact
-        self._models: dict[str, _Lines] = {}  # the latest to print last
+        self._models: dict[str, _Lines] = {}  # the last to print comes last
         self._feeds: dict[str, Feed[str]] = {}
 
     def add(self, model: str, line: str) -> None:
-        """Keep a line that an engine has printed, in one line, without its secrets."""
+        """Keep a line of an engine's output, without its secrets."""
         text = self._redact(line)
         kept = self._models.pop(model, None) or _Lines()
         self._models[model] = kept
@@ -46,13 +46,13 @@ class EngineLog:
             feed.send(text)
 
     def lines(self, model: str) -> Sequence[str]:
-        """The last lines, the latest last; none where nothing is known of the model."""
+        """The last lines, latest last; empty for an unknown model."""
         kept = self._models.get(model)
         return tuple(kept.lines) if kept else ()
 
     @contextmanager
     def follow(self, model: str) -> Iterator[Follower[str]]:
-        """Hear of the lines that this model's engines print from now on."""
+        """Receive the lines that this model's engines print from now on."""
         feed = self._feeds.setdefault(model, Feed())
         try:
             with feed.follow() as follower:

@@ -1,4 +1,4 @@
-"""The tasks that perform the scheduler's actions and report what came of them."""
+"""The tasks that perform the scheduler's actions and report the results."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ from router.secrets import Token
 
 _log = logging.getLogger(__name__)
 
-# Seconds: a process that is being killed closes its connections before it has exited.
+# Seconds. A process that is being killed closes its connections before it exits.
 EXITS_WITHIN = 1.0
 
 
 class Executor:
-    """One task for each action. A task reports once, unless it was cancelled.
+    """Runs one task per action. A task reports once, unless it was canceled.
 
-    `broke` is called with a defect in one. `gauges`: one for each device.
-    `exits_within`: seconds that a lost engine's process has to exit, so that the log says how.
+    * `broke`: called with a defect in a task.
+    * `gauges`: one per device.
+    * `exits_within`: seconds to wait for a lost engine's process to exit, to log the reason.
     """
 
     def __init__(
@@ -56,17 +57,17 @@ class Executor:
         self.tasks = PoolTasks(broke)
         self._fetches: TasksByNumber = {}  # by attempt
         self._starts: TasksByNumber = {}  # by generation
-        self._gates: dict[int, StartGate] = {}  # closed ones, by generation
-        self._started_at: dict[int, float] = {}  # of those not yet ready, by generation
+        self._gates: dict[int, StartGate] = {}  # the closed ones, by generation
+        self._started_at: dict[int, float] = {}  # of those not ready, by generation
         self._watches: TasksByNumber = {}  # by generation
-        self._told: dict[int, str] = {}  # causes of failed starts in the log, by generation
+        self._told: dict[int, str] = {}  # logged reasons of failed starts, by generation
         self._changes: TasksByNumber = {}  # engines that fall asleep or wake, by generation
         self.engines: dict[int, Engine] = {}  # by generation
-        self.cut_off: set[int] = set()  # engines that were stopped under their requests
+        self.cut_off: set[int] = set()  # engines that were stopped while they had requests
         self.devices = Devices(gauges)
         self.progress = ProgressTracker(clock)
         self._fetcher = Fetcher(downloader, self.progress, report, clock)
-        self.at_fault = asyncio.Event()  # the machine, or the router, is broken
+        self.at_fault = asyncio.Event()  # the machine or the router is broken
         self._sleeper = Sleeper(
             self.engines,
             self.devices,
@@ -100,21 +101,21 @@ class Executor:
                 self.tasks.spawn(self._probe(action))
 
     def free(self) -> tuple[int, ...] | None:
-        """Bytes of each device measured free; None where one can't be asked: it is at fault."""
+        """The free bytes of each device; None if measuring fails: the machine is at fault."""
         try:
             return self.devices.free()
-        except Exception as fault:  # noqa: BLE001 - whatever the driver raises
+        except Exception as fault:  # noqa: BLE001 - the driver may raise anything
             _log.critical("free memory can't be measured", exc_info=fault)
             self.at_fault.set()
             return None
 
     async def abort(self) -> None:
-        """End all downloads, starts and engines, whatever the scheduler knows of them."""
+        """End all downloads, starts and engines, even those unknown to the scheduler."""
         self.cut_off.update(self.engines)
         for tasks in (self._fetches, self._starts, self._changes, self._watches):
             for task in tasks.values():
                 task.cancel()
-        await self.tasks.finish()  # also of stops that are in progress
+        await self.tasks.finish()  # this includes stops in progress
         while self.engines:
             _, engine = self.engines.popitem()
             self.tasks.spawn(engine.stop(at_once=True))
@@ -125,7 +126,7 @@ class Executor:
 
         def reached() -> None:
             self.devices.stands(generation, self.free())
-            if generation in self._gates:  # else it goes on at once
+            if generation in self._gates:  # otherwise it continues at once
                 _log.info("%s stands by", key)
                 self._report(events.Standing(key, generation))
 
@@ -143,7 +144,7 @@ class Executor:
         else:
             gate.open(action.allotment)
         self._started_at[generation] = self._clock()
-        # What was measured for the start is of the fullest of its devices.
+        # The measurement for the start is that of the fullest of its devices.
         free = self.free() if len(action.allotment.devices) > 1 else None
         self.devices.loads(generation, action.allotment, free)
 
@@ -162,7 +163,8 @@ class Executor:
             self._report(failed(key, generation, failure))
             return
         except Exception as defect:  # noqa: BLE001
-            # Unkillable, or a defect: either way this machine should not go on.
+            # It can't be killed, or there is a defect: either way, this machine should not go
+            # on.
             _log.critical("the start of %s broke down", key, exc_info=defect)
             self.at_fault.set()
             self._report(events.StartFailed(key, generation, "defect", out_of_memory=False))
@@ -181,8 +183,8 @@ class Executor:
         self._report(events.Crashed(action.spec.key, action.generation, how))
 
     async def lost(self, key: EngineKey, generation: int) -> None:
-        """Report an engine that does not answer as crashed. Where its process exits in this
-        moment, its watch does so, and knows how it ended."""
+        """Report an engine that does not answer as crashed. If its process exits within a
+        moment, its watch reports the crash instead, and knows the reason."""
         watch = self._watches.get(generation)
         if watch is not None:
             await asyncio.wait({watch}, timeout=self._exits_within)
@@ -192,7 +194,7 @@ class Executor:
     async def _probe(self, action: actions.Probe) -> None:
         engine = self.engines.get(action.generation)
         if engine is None:
-            return  # it is being stopped already
+            return  # it is already being stopped
         if await engine.probe():
             self._report(events.Responded(action.key, action.generation))
         else:
@@ -225,16 +227,16 @@ class Executor:
         self._report(events.Gone(key, generation, missing, tuple(others)))
 
     def _level(self, action: actions.Stop) -> int:
-        """Of what is said of a stop: the log has told already of an engine that failed."""
+        """The log level for a stop: DEBUG if the log already has the failure of this engine."""
         told = self._told.pop(action.generation, None)
         cause, _, detail = action.why.partition(": ")
         is_told = cause == Cause.CRASHED or (told is not None and detail == told)
         return logging.DEBUG if is_told else logging.INFO
 
     async def _missing(self, devices: tuple[int, ...]) -> tuple[int, ...]:
-        """Bytes of each of these that should be free, by the footprints of the engines left,
-        and are not."""
-        # Memory that a start takes meanwhile is not missing. At a gate it takes none.
+        """For each of these devices, the bytes that should be free but are not, judging by the
+        footprints of the remaining engines."""
+        # Memory that a start takes meanwhile is not missing. At its gate, a process takes none.
         while loads := [
             one
             for n, one in self._starts.items()

@@ -1,4 +1,4 @@
-"""Downloads, as the executor performs them: followed, charged and reported."""
+"""Performs downloads for the executor: tracks, charges and reports them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from router.secrets import Token
 
 _log = logging.getLogger(__name__)
 
-_LOG_EVERY = 10.0  # seconds between two lines about a download
+_LOG_EVERY = 10.0  # seconds between log lines about a download
 
 
 class Fetcher:
@@ -40,7 +40,7 @@ class Fetcher:
     async def fetch(
         self, action: actions.Fetch, credential: Token | None, callers: Callers
     ) -> None:
-        """Reports once, unless it is cancelled."""
+        """Download a model. Reports once, unless it is canceled."""
         spec, attempt = action.spec, action.attempt
         model, key = spec.model, spec.key
         _log.info("fetching %s", model)
@@ -50,12 +50,12 @@ class Fetcher:
                 model, credential, meter.note, callers, flags=spec.flags, claim=spec.memory
             )
         except RouterError as error:
-            if isinstance(error, (InsufficientDisk, HubUnavailable)):  # the operator's to mend
+            if isinstance(error, (InsufficientDisk, HubUnavailable)):  # for the operator
                 _log.warning("%s was not downloaded: %s", model, error.message)
             refused = isinstance(error, AccessError)
             # A copy has no traceback, whose frames would keep the token in memory.
             report: events.Event = events.FetchFailed(key, attempt, copy(error), refused)
-        except Exception:  # noqa: BLE001  a defect fails this model, not the worker
+        except Exception:  # noqa: BLE001 a defect fails this model, not the worker
             _log.exception("the download of %s broke down", model)
             defect = InternalError("The download failed inside the router: tell the operator.")
             report = events.FetchFailed(key, attempt, defect, blames_credential=False)
@@ -68,9 +68,9 @@ class Fetcher:
 
 
 class FetchMeter:
-    """Follows one download: logs how far it is, and charges its bytes to its caller.
+    """Tracks one download: logs its progress, and charges its bytes to its caller.
 
-    Tells the scheduler once that the small files are there.
+    Tells the scheduler once when the small files are on disk.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class FetchMeter:
         self._described = False
 
     def note(self, progress: FetchProgress) -> None:
-        """The download is this far. The first call tells what was on disk before."""
+        """Note the progress. The first call says what was on disk before."""
         self._tracker.note(self._action.attempt, progress)
         if progress.queued:
             return
@@ -115,7 +115,7 @@ class FetchMeter:
         return self._latest.total if self._latest else 0
 
     def charge(self) -> None:
-        """Charge what has been downloaded since the last time."""
+        """Charge the bytes downloaded since the last call."""
         if self._uncharged and self._action.caller is not None:
             self._report(events.Downloaded(self._action.caller, self._uncharged))
         self._uncharged = 0

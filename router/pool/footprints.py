@@ -1,4 +1,4 @@
-"""What each engine holds of the device's memory, as far as that can be measured."""
+"""The memory that each engine holds on one device, as far as that can be measured."""
 
 from __future__ import annotations
 
@@ -8,51 +8,54 @@ from dataclasses import dataclass
 from router.pool.interfaces import MemoryGauge, SleepError
 from router.scheduler.actions import Allotment
 
-# What an engine may take on top of what it had when it became ready (kernels that are
-# loaded late), before its memory counts as missing. A chosen figure, not a measured one.
+# Memory that an engine may take after it became ready (for kernels that are loaded late) before
+# it counts as missing. This value was chosen, not measured.
 SLACK = 1 << 30  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """A measurement, to be compared with a later one."""
+    """A measurement to compare with a later one."""
 
     free: int  # bytes
-    given_back: int  # how often an engine had given memory back until then
+    given_back: int  # how often engines had released memory by then
 
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """What could be told when an engine began to load."""
+    """What was known when an engine began to load."""
 
     allotment: Allotment
     given_back: int
     standing: frozenset[int]  # the processes at their gates
-    context: int  # bytes that it held already, because it was one of them
-    changes: int | None  # how often memory had changed hands; None: it can't be measured
+    context: int  # bytes that it already held, if it was at its gate
+    changes: int | None  # how often memory had changed hands; None: can't be measured
 
 
 class Footprints:
-    """Bytes, by generation. Only the gauge's own figures are measured: the driver tells what
-    is free, not whose the rest is.
+    """The bytes that engines hold, by generation.
 
-    A process at its gate holds a context of the driver's, which is no engine's footprint yet.
-    About as much for each, it is measured when one comes to its gate while nothing else
-    changes. Until that happened, it counts as nothing, which `SLACK` covers.
+    The driver says how much is free, but not who holds the rest. So an engine's memory is the
+    difference of two measurements, if nothing else changed in between.
+
+    A process at its gate holds a driver context, which is not part of any footprint. Its size
+    is about the same for all processes. It is measured when a process reaches its gate while
+    nothing else changes. Before the first such measurement it counts as 0, and `SLACK` covers
+    it.
     """
 
     def __init__(self, gauge: MemoryGauge) -> None:
         self._gauge = gauge
         self._baseline = gauge.free()  # without any engine
         self._held: dict[int, int] = {}
-        self._awake: dict[int, int] = {}  # of those that sleep: what they held before
+        self._awake: dict[int, int] = {}  # by sleeping engine: what it held while awake
         self._loads: dict[int, _Load] = {}
         self._given_back = 0
-        self._changes = 0  # how often anything began to take memory, or gave it back
-        self._waiting: set[int] = set()  # have a gate, and are not ready
-        self._standing: set[int] = set()  # those that have come to it
-        self._rising: set[int] = set()  # load or wake
-        self._alone: dict[int, int] = {}  # what was free before, if nothing else has changed
+        self._changes = 0  # how often something began to take memory or released it
+        self._waiting: set[int] = set()  # prestarted processes that are not ready
+        self._standing: set[int] = set()  # those that have reached their gates
+        self._rising: set[int] = set()  # engines that load or wake
+        self._alone: dict[int, int] = {}  # free before it started, while nothing else changes
         self._context = 0  # bytes that a process at its gate holds
 
     def held(self) -> Mapping[int, int]:
@@ -63,19 +66,19 @@ class Footprints:
         return Before(self._gauge.free(), self._given_back)
 
     def note_given_back(self) -> None:
-        """An engine ended: what is free now is no measure of what another has taken."""
+        """Note that an engine ended. Free memory no longer shows what another one has taken."""
         self._given_back += 1
         self._disturb()
 
     def prestarted(self, generation: int, free: int | None) -> None:
-        """A process starts that is to wait at its gate. `free`: now."""
+        """Note the start of a process that will wait at its gate. `free`: measured now."""
         self._disturb()
         if free is not None and not self._rising and self._waiting == self._standing:
             self._alone[generation] = free
         self._waiting.add(generation)
 
     def stands(self, generation: int, free: int | None) -> None:
-        """It has come to its gate. `free`: now."""
+        """Note that a process reached its gate. `free`: measured now."""
         self._changes += 1
         self._standing.add(generation)
         before = self._alone.pop(generation, None)
@@ -83,7 +86,7 @@ class Footprints:
             self._context = max(0, min(before - free, SLACK))
 
     def loads(self, generation: int, allotment: Allotment) -> None:
-        """An engine takes memory from now on."""
+        """Note that an engine takes memory from now on."""
         self._disturb()
         own = self._context if generation in self._standing else 0
         known = own > 0 or generation not in self._standing
@@ -94,12 +97,14 @@ class Footprints:
         self._loads[generation] = _Load(allotment, self._given_back, standing, own, changes)
 
     def started(self, generation: int, free: int | None) -> int | None:
-        """An engine is ready. `free`: now. Returns the bytes that it has taken; None where
-        anything else can have changed what is free meanwhile."""
+        """Note that an engine is ready. `free`: measured now.
+
+        Returns the bytes it has taken; None if something else may have changed the free memory.
+        """
         load = self._loads.pop(generation)
         claim = load.allotment.claim
         if free is None or load.given_back != self._given_back:
-            held = claim  # another engine freed memory during the start
+            held = claim  # another engine released memory during the start
         else:
             came = self._context * len(self._standing - load.standing - {generation})
             held = max(0, min(load.allotment.free - free - came + load.context, claim))
@@ -117,15 +122,16 @@ class Footprints:
         self._awake.pop(generation, None)
 
     async def asleep(self, generation: int, before: Before) -> int:
-        """Wait until what the engine gave back is free. Returns the bytes that it still holds.
+        """Wait until the memory that the engine released is free. Returns the bytes it still
+        holds.
 
-        Raises `SleepError` if it has given nothing back, as without SGLang's memory saver.
+        Raises `SleepError` if it has released nothing, as without SGLang's memory saver.
         """
         held = self._held[generation]
         others = self._in_use - held
         now = await self._gauge.settled(self._baseline - others)
         free = before.free
-        if before.given_back != self._given_back:  # not all that came free was this engine's
+        if before.given_back != self._given_back:  # another engine released memory, too
             free = max(0, self._baseline - others - held)
         left = min(held, max(0, held - (now - free)))
         if held and left == held:
@@ -135,17 +141,17 @@ class Footprints:
         return left
 
     def waking(self, generation: int) -> None:
-        """From now on the engine takes what it held before."""
+        """Note that the engine takes its former memory again."""
         self._disturb()
         self._rising.add(generation)
         self._held[generation] = self._awake.pop(generation)
 
     def woke(self, generation: int) -> None:
-        """It has taken that."""
+        """Note that the engine has taken it."""
         self._rising.discard(generation)
 
     async def missing(self) -> int:
-        """Bytes that should be free, by what the engines hold, and are not."""
+        """Bytes that should be free, judging by what the engines hold, but are not."""
         expected = self._baseline - self._in_use
         target = max(0, expected - SLACK * (len(self._held) + len(self._waiting) + 1))
         return max(0, target - await self._gauge.recovered(target))
@@ -155,7 +161,7 @@ class Footprints:
         return sum(self._held.values()) + self._context * len(self._standing)
 
     def _disturb(self) -> None:
-        """What is free changes by more than what was measured alone until now."""
+        """Note a change of the free memory that invalidates the undisturbed measurements."""
         self._changes += 1
         self._alone.clear()
 

@@ -1,9 +1,9 @@
-"""Keeps what was measured of engines on the volume, for the next worker with such a GPU.
+"""Keeps the measurements of engines on the volume, for later workers with the same GPU.
 
-Several workers may share a file. Each reads it before it writes, and of two measurements the
-later counts; what another overwrote at the same moment, a worker writes again the next time. A
-worker looks once a minute whether others have measured what it has not. No name of a model is
-in the file, only digests.
+Several workers may share a file. Each reads it before it writes, and the later of two
+measurements wins. If another worker overwrites a measurement at the same moment, it is written
+again the next time. Once a minute, a worker reads the measurements of the others. The file
+contains no model names, only digests.
 """
 
 from __future__ import annotations
@@ -28,34 +28,35 @@ from router.scheduler.history import DURATIONS, KINDS, REMEMBERED, Fact, History
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_FILE = 2 << 20  # bytes: all kinds of facts, for as many models as are remembered
-_HIGHEST = 1e15  # bytes or seconds: more is no measurement
+_LONGEST_FILE = 2 << 20  # bytes; enough for all kinds of facts about `REMEMBERED` models
+_HIGHEST = 1e15  # bytes or seconds; more can't be a measurement
 _FOREIGN = stat.S_IWGRP | stat.S_IWOTH
-_LAST_SAVE = 5.0  # seconds that the end of the worker may take for it
-_LOOKS = 12  # one look at what others have measured for so many times of saving
+_LAST_SAVE = 5.0  # seconds; limits the last save when the worker ends
+_LOOKS = 12  # saves per look at the measurements of other workers
 
-_Dated = dict[tuple[str, str], tuple[float, Fact]]  # by kind and model: when, and what
+_Dated = dict[tuple[str, str], tuple[float, Fact]]  # by kind and model: time, fact
 
 
 class Damaged(Exception):
-    """The file is not what a worker wrote. Why, for the log."""
+    """The file is not in the format that a worker writes. The message is for the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryFile:
-    """Of one platform. Its methods block. `now`: seconds since 1970, as all workers count."""
+    """The file of one platform. Its methods block. `now` returns seconds since 1970, the common
+    time of all workers."""
 
     path: Path
     now: Callable[[], float] = time.time
 
     @classmethod
     def of(cls, volume: Path, platform: str) -> HistoryFile:
-        """`platform` names whatever the durations depend on beside the model."""
+        """`platform` names everything that the durations depend on, except for the model."""
         digest = hashlib.sha256(platform.encode()).hexdigest()[:32]
         return cls(volume / "router-history" / f"{digest}.json")
 
     def version(self) -> object:
-        """Another one after each change; None without a file."""
+        """A value that differs after each change of the file; None if there is no file."""
         try:
             found = self.path.lstat()
         except OSError:
@@ -63,7 +64,7 @@ class HistoryFile:
         return found.st_mtime_ns, found.st_size, found.st_ino
 
     def read(self) -> _Dated:
-        """What workers have measured; nothing, if the file is missing or can't be used."""
+        """The measurements of all workers; empty if the file is missing or unusable."""
         try:
             return self._read()
         except FileNotFoundError:
@@ -109,9 +110,9 @@ class HistoryFile:
 
 
 class HistoryKeeper:
-    """Writes what a history learns to its file, aside, every few seconds at most.
+    """Writes new facts of a history to its file, in a thread, at most every few seconds.
 
-    `file`: None where nothing is to be kept.
+    `file`: None to keep nothing.
     """
 
     def __init__(
@@ -119,13 +120,14 @@ class HistoryKeeper:
     ) -> None:
         self.history = History()
         self._file, self._every, self._looks = file, every, looks
-        self._own: _Dated = {}  # all that this worker measured: others may overwrite it
-        self._known: dict[tuple[str, str], float] = {}  # when that was measured, which it read
+        self._own: _Dated = {}  # all own measurements: others may overwrite them
+        self._known: dict[tuple[str, str], float] = {}  # times in the file that was read last
         self._version: object = None  # of the file that was read last
         self._failing = False
 
     def load(self) -> list[Fact]:
-        """Learn what earlier workers have measured. Returns it. Before the history is used."""
+        """Read the measurements of earlier workers into the history, and return them. Call this
+        before the history is used."""
         if self._file is None:
             return []
         self._version, dated = self._file.version(), self._file.read()
@@ -136,9 +138,9 @@ class HistoryKeeper:
         return facts
 
     async def run(self, tell: Callable[[Sequence[Fact]], None] = lambda _: None) -> None:
-        """Until it is cancelled, and then once more.
+        """Save until canceled, and then once more.
 
-        `tell` gets what other workers have measured meanwhile, and this one has not.
+        `tell` gets new measurements of other workers that this one does not have.
         """
         if self._file is None:
             return
@@ -153,7 +155,7 @@ class HistoryKeeper:
                 await asyncio.wait_for(self._save(self._file), _LAST_SAVE)
 
     async def _look(self, file: HistoryFile) -> list[Fact]:
-        """Durations alone: the memory of engines that run is not judged anew."""
+        """Returns only durations: the memory of running engines is not judged again."""
         version = await asyncio.to_thread(file.version)
         if version in (None, self._version):
             return []
@@ -186,7 +188,7 @@ class HistoryKeeper:
 
 
 def _facts(content: Any, now: float) -> Iterable[tuple[tuple[str, str], tuple[float, Fact]]]:  # noqa: ANN401  JSON
-    """Raises `ValueError`, `TypeError` and `AttributeError` for anything else than facts."""
+    """Parse facts. Raises `ValueError`, `TypeError` or `AttributeError` for anything else."""
     for kind, models in content.items():
         if kind not in KINDS:
             raise ValueError(kind)
@@ -206,7 +208,7 @@ def _as_json(dated: _Dated) -> str:
 
 
 def _latest(dated: _Dated) -> _Dated:
-    """As many models of each kind as a history remembers."""
+    """Keep as many models of each kind as a history remembers."""
     kept: _Dated = {}
     for kind in KINDS:
         own = [(name, one) for name, one in dated.items() if name[0] == kind]

@@ -1,4 +1,4 @@
-"""What the pool needs from other rooms. Adapters implement these; tests fake them."""
+"""The pool's interfaces to other packages. Adapters implement them, and tests fake them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from router.secrets import Secret, Token
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A model's files on the disk, and what they tell of an engine's memory."""
+    """A model's files on disk, and the memory plan of its engine."""
 
     path: Path
-    plan: MemoryPlan | None = None  # None: they do not tell
+    plan: MemoryPlan | None = None  # None: the files do not determine it
 
 
 @dataclass(frozen=True, slots=True)
 class FetchProgress:
-    """How far a download is, in bytes of the snapshot.
+    """The progress of a download, in bytes of the snapshot.
 
-    `described`: the snapshot's directory, once the small files are there under their final
-    names (configuration, tokenizer) and have passed the checks: the weights may be missing.
+    `described`: the snapshot, once the small files (configuration, tokenizer) have their final
+    names and have passed the checks. Its weights may be missing.
     """
 
     done: int  # on disk
@@ -39,12 +39,12 @@ Callers = Callable[[], Collection[str | None]]
 
 
 def the_operator() -> Collection[None]:
-    """`Callers` of what no caller asked for."""
+    """The `Callers` of work that no caller asked for."""
     return (None,)
 
 
 class Downloader(Protocol):
-    """Downloads a repository's files, once for all callers."""
+    """Downloads a repository's files once for all callers."""
 
     async def fetch(
         self,
@@ -56,17 +56,19 @@ class Downloader(Protocol):
         flags: tuple[str, ...] = (),
         claim: int | None = None,
     ) -> Snapshot:
-        """Return the verified snapshot; at once if it is on disk already.
+        """Return the verified snapshot, at once if it is already on disk.
 
-        `progress` is called at least once, with the size of the snapshot, before this
-        returns. `callers`: the callers that wait for it now; downloads take turns by them.
-        `flags`: of the engine that it is for, which decide whether it can be served.
-        `claim`: bytes of each GPU that the operator grants that engine; None: unsaid.
+        * `progress` is called at least once, with the size of the snapshot, before this
+          returns.
+        * `callers`: the callers that wait for it now. Downloads are scheduled fairly among
+          callers.
+        * `flags`: of the engine that it is for; they decide whether it can be served.
+        * `claim`: bytes of each GPU that the operator grants that engine; None: not set.
 
-        Raises `AccessError` where the Hub refuses the credential; `HubUnavailable`,
-        `InsufficientDisk`, `ModelTooLarge` or `UnsupportedModel` where another credential
-        would not help. Once cancelled, it raises `CancelledError` only after its child
-        process is dead and its partial files are removed.
+        Raises `AccessError` if the Hub refuses the credential, and `HubUnavailable`,
+        `InsufficientDisk`, `ModelTooLarge` or `UnsupportedModel` if another credential would
+        not help. When canceled, it raises `CancelledError` only after its child process is dead
+        and its partial files are removed.
         """
         ...
 
@@ -74,8 +76,8 @@ class Downloader(Protocol):
 class EngineStartError(Exception):
     """An engine did not become ready.
 
-    * `reason` is for the operator's log, and `told` for callers; empty: nothing.
-    * `unsupported`: no further start would help.
+    * `reason` is for the operator's log, and `told` for callers; "": nothing.
+    * `unsupported`: another start would fail, too.
     """
 
     def __init__(
@@ -92,15 +94,15 @@ class EngineStartError(Exception):
 
 
 class SleepError(Exception):
-    """An engine could not fall asleep or wake, and is of no more use. Why, for the log."""
+    """An engine could not fall asleep or wake, and is unusable. The message is for the log."""
 
 
 class Unkillable(Exception):
-    """A process group survived SIGKILL: the machine is at fault."""
+    """A process group survived SIGKILL. The machine is at fault."""
 
 
 class Engine(Protocol):
-    """One running engine: the process group behind one generation."""
+    """One running engine: the process group of one generation."""
 
     @property
     def url(self) -> str:
@@ -109,7 +111,7 @@ class Engine(Protocol):
 
     @property
     def door_key(self) -> Secret:
-        """Goes with every request, as `Authorization: Bearer`: without it nobody is served."""
+        """Must be sent with every request as `Authorization: Bearer`."""
         ...
 
     @property
@@ -119,73 +121,74 @@ class Engine(Protocol):
 
     @property
     def context_length(self) -> int | None:
-        """How many tokens a request may have in all; None if the engine does not say."""
+        """The maximum number of tokens of a request; None if the engine does not say."""
         ...
 
     @property
     def phases(self) -> Mapping[str, float]:
-        """What parts of its start took, in seconds, by the engine's own names for them; empty
+        """The seconds that parts of its start took, by the engine's own names for them; empty
         if it does not say."""
         ...
 
     @property
     def vocabulary(self) -> int | None:
-        """How many tokens the model knows, 0 being the first; None if nothing tells."""
+        """The number of token ids, which begin at 0; None if unknown."""
         ...
 
     @property
     def scores_pairs(self) -> bool | None:
-        """Whether a classifier takes pairs of texts alone, or no pairs; None: it takes both."""
+        """Whether a classifier takes only pairs of texts (True) or only single texts (False);
+        None: it takes both."""
         ...
 
     async def exited(self) -> str:
-        """Wait until the process has ended by itself. Returns how, for the log."""
+        """Wait until the process has ended by itself. Returns the reason, for the log."""
         ...
 
     async def probe(self) -> bool:
         """Whether the engine still generates. False: it is dead or stalled.
 
-        One that sleeps, or is about to, is not asked.
+        Do not call this for an engine that sleeps or is about to.
         """
         ...
 
     async def sleep(self) -> None:
-        """Give the device's memory back, but keep what is needed to wake.
+        """Release the device's memory, but keep what is needed to wake.
 
-        Only where no request is in flight; none may come before `wake` has returned.
-        Raises `SleepError` if the engine can't, or takes too long. It must then be stopped.
+        No request may be in flight, and none may arrive before `wake` has returned. Raises
+        `SleepError` if the engine can't or takes too long. It must then be stopped.
         """
         ...
 
     async def wake(self) -> None:
-        """Take the device's memory again; the engine answers when this returns.
+        """Take the device's memory again. The engine answers when this returns.
 
-        Only an engine that sleeps. Raises `SleepError`; the engine must then be stopped.
+        Only for a sleeping engine. Raises `SleepError`; the engine must then be stopped.
         """
         ...
 
     async def stop(self, *, at_once: bool = False) -> None:
-        """End the whole process group: by a signal that it can handle first, or `at_once`.
+        """End the whole process group: first by a signal that it can handle, unless `at_once`.
 
-        Raises `Unkillable`. Can be called again.
+        Raises `Unkillable`. May be called again.
         """
         ...
 
 
 class Gate(Protocol):
-    """Where an engine waits before it takes memory of the device, if it can."""
+    """The point where an engine waits before it takes device memory, if it can."""
 
     def standing(self) -> None:
-        """The engine waits now. Called once, or never: not every engine can wait."""
+        """Note that the engine waits now. Called at most once: not every engine can wait."""
         ...
 
     async def opened(self) -> Allotment:
-        """Wait until it may take memory. Returns what it may count on by then."""
+        """Wait until it may take memory. Returns its allotment."""
         ...
 
 
 class EngineLauncher(Protocol):
-    """Turns a spec and a snapshot into an engine that answers."""
+    """Starts an engine from a spec and a snapshot."""
 
     async def start(
         self,
@@ -196,35 +199,35 @@ class EngineLauncher(Protocol):
     ) -> Engine:
         """Start the process and wait until it is healthy.
 
-        With a `gate`, do at once whatever takes no memory of the device, and the rest once it
-        is open. The time in between does not count for the deadline. An engine that can't
+        With a `gate`, do everything that needs no device memory at once, and the rest when the
+        gate is open. The time in between does not count for the deadline. An engine that can't
         wait there is started when the gate is open.
 
-        Raises `EngineStartError` after an early exit, for a wrong model, or at the deadline.
-        If it raises, `CancelledError` included, none of its processes is left. If one can't
-        be killed, it raises `Unkillable`.
+        Raises `EngineStartError` after an early exit, for a wrong model, or at the deadline. If
+        it raises, even `CancelledError`, none of its processes is left. If one can't be killed,
+        it raises `Unkillable`.
         """
         ...
 
 
 class MemoryGauge(Protocol):
-    """The memory of one device that engines share: a GPU's, or the host's without a GPU."""
+    """The memory of one device that engines share: a GPU, or the host if there is no GPU."""
 
     @property
     def engines_only(self) -> bool:
-        """What is free changes by the engines alone. On a host, any program changes it."""
+        """Whether only engines change the free memory. On a host, any program can."""
         ...
 
     def total(self) -> int:
-        """Bytes that the device has."""
+        """Bytes of the device."""
         ...
 
     def free(self) -> int:
-        """Bytes that are free now, as measured."""
+        """Measured bytes that are free now."""
         ...
 
     async def recovered(self, target: int) -> int:
-        """Wait until `target` bytes are free, or for long enough. Returns the free bytes."""
+        """Wait until `target` bytes are free, or until a time limit. Returns the free bytes."""
         ...
 
     async def settled(self, target: int) -> int:

@@ -1,4 +1,4 @@
-"""A place in the queue for an engine, and then the use of it."""
+"""A lease: a request's place in the queue for an engine, and then the use of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from router.secrets import Token
 
 
 class Granted(NamedTuple):
-    """An engine that is not stopped to make room while the lease lasts."""
+    """A granted engine, which is not stopped to make room while the lease lasts."""
 
     engine: Engine
     key: EngineKey
@@ -23,9 +23,9 @@ class Granted(NamedTuple):
 
 
 class Lease:
-    """Made by `EnginePool.lease`. A `with` block begins and closes it: it is valid inside.
+    """Created by `EnginePool.lease`. A `with` block begins and closes it.
 
-    `begin` and `finish` are the pool's.
+    `begin` and `finish` belong to the pool.
     """
 
     __slots__ = (
@@ -53,12 +53,12 @@ class Lease:
         self._begin, self._finish = begin, finish
         self.waited = AT_ONCE
         self.asked_at: float | None = None  # by the pool's clock; None: granted at once
-        self.answered = False  # to be set once the engine's whole answer has arrived
+        self.answered = False  # set this when the engine's complete answer has arrived
         self._closed = False
         self._taken = False  # the engine may see the request
         self._outcome: Granted | RouterError | None = None
         self._arrival: asyncio.Future[None] | None = (
-            None  # of the outcome, for a request that waits
+            None  # of the outcome, for a waiting request
         )
 
     def begin(self) -> Self:
@@ -66,7 +66,7 @@ class Lease:
         return self
 
     def close(self) -> None:
-        """Give up the place in the queue or the engine. A second time changes nothing."""
+        """Give up the place in the queue or the engine. A second call does nothing."""
         if not self._closed:
             self._closed = True
             self._finish(self)
@@ -78,13 +78,13 @@ class Lease:
 
     @property
     def age(self) -> int:
-        """Of the place in the queue."""
+        """Orders the queue."""
         return self.wanted.age
 
     def take(self) -> bool:
         """Take the engine; False if it is not there yet.
 
-        Raises the `RouterError` that says why there will be none.
+        Raises a `RouterError` if the request gets no engine.
         """
         outcome = self._outcome
         if outcome is None:
@@ -95,11 +95,11 @@ class Lease:
         return True
 
     async def granted(self, within: float | None = None) -> bool:
-        """As `take`, but wait for the engine, at most `within` seconds."""
+        """Like `take`, but wait up to `within` seconds for the engine."""
         if self._outcome is None:
             if self._arrival is None:
                 self._arrival = asyncio.get_running_loop().create_future()
-            # Not awaited itself: a cancelled caller must not cancel the arrival.
+            # Don't await the future itself: a canceled caller must not cancel it.
             await asyncio.wait({self._arrival}, timeout=within)
         return self.take()
 
@@ -109,7 +109,7 @@ class Lease:
 
     @property
     def grant(self) -> Granted:
-        """What was granted. Only after `take` or `granted` has returned True."""
+        """The granted engine. Call this only after `take` or `granted` has returned True."""
         assert isinstance(self._outcome, Granted)  # noqa: S101
         return self._outcome
 
@@ -122,7 +122,7 @@ class Lease:
         return self._outcome is None
 
     def waits_from(self, now: float) -> None:
-        """It was not granted at once."""
+        """Note that it was not granted at once."""
         self.asked_at = now
 
     def has_waited(self, waited: Waited) -> None:
@@ -135,12 +135,12 @@ class Lease:
             self._arrival.set_result(None)
 
     def forgo(self) -> None:
-        """Record that the engine has not seen the request: it can't have done any harm."""
+        """Note that the engine has not seen the request, so it can't have been harmed."""
         self._taken = False
 
     def end(self) -> events.Event:
-        """The event that ends this lease. A grant that was never taken ends like a place in
-        the queue."""
+        """The event that ends this lease. A grant that was never taken ends like a queue
+        place."""
         if self._taken:
             return events.Released(self.wanted.waiter, self.answered)
         return events.Left(self.wanted.waiter)

@@ -1,6 +1,6 @@
-"""Tells what a request waited for: room, or the work of loading its model.
+"""Measures what a request waited for: room, or the loading of its model.
 
-Reads the events and the actions of the pool, and decides nothing.
+It reads the pool's events and actions, and decides nothing.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from router.models import EngineKey
 from router.scheduler import actions, events
 
-_STEPS = 32  # of one model that are remembered; a request waits through a few
-_MODELS = 1024  # that are remembered
+_STEPS = 32  # per model; a request waits through only a few
+_MODELS = 1024  # remembered models
 _FETCH, _START, _WAKE = "fetch", "start", "wake"
 
 
 class Temperature:
-    """How far a model had to come for a request."""
+    """Whether a request found its model loaded, asleep, or neither."""
 
     HIT = "hit"  # its engine was up
     WAKE = "wake"  # its engine slept
@@ -27,8 +27,7 @@ class Temperature:
 
 @dataclass(frozen=True, slots=True)
 class LoadStep:
-    """A download, a start or a waking: from so many seconds before the end of the waiting, to
-    so many before it."""
+    """A download, a start or a wake-up. Times are in seconds before the end of the wait."""
 
     name: str  # "fetch", "start" or "wake"
     began: float
@@ -40,8 +39,8 @@ class Waited:
     """How long a request waited for its engine, in seconds.
 
     * `queue`: for room, or for a place among the requests in flight.
-    * `load`: while the model was fetched, started, or woken.
-    * `steps`: what it waited for while it loaded, the first one first.
+    * `load`: while the model was downloaded, started or woken.
+    * `steps`: the steps of `load`, first one first.
     """
 
     queue: float
@@ -55,7 +54,7 @@ AT_ONCE = Waited(0.0, 0.0, Temperature.HIT)
 
 @dataclass(slots=True)
 class _Step:
-    name: str  # of a `LoadStep`
+    name: str  # as in `LoadStep`
     began: float
     ended: float | None = None
 
@@ -64,13 +63,13 @@ class _Step:
 
 
 class LoadTimes:
-    """When each model was fetched, started, or woken. Times by the pool's clock."""
+    """When each model was downloaded, started or woken. Times are by the pool's clock."""
 
     def __init__(self) -> None:
         self._steps: dict[EngineKey, deque[_Step]] = {}
 
     def note(self, now: float, event: events.Event, done: Sequence[actions.Action]) -> None:
-        """Take in an event and the actions that it has led to, before these are performed."""
+        """Note an event and the resulting actions, before they are performed."""
         if isinstance(
             event,
             events.Fetched
@@ -95,7 +94,7 @@ class LoadTimes:
                     pass
 
     def waited(self, key: EngineKey, since: float, now: float) -> Waited:
-        """What a request for `key` has waited for, from `since` to `now`."""
+        """What a request for `key` waited for, from `since` to `now`."""
         steps = tuple(
             LoadStep(
                 step.name,
@@ -124,7 +123,7 @@ class LoadTimes:
         self._end(key, now)
         steps = self._steps.pop(key, None) or deque(maxlen=_STEPS)
         steps.append(_Step(name, now))
-        self._steps[key] = steps  # the latest last
+        self._steps[key] = steps  # latest last
         if len(self._steps) > _MODELS:
             del self._steps[next(iter(self._steps))]
 

@@ -1,4 +1,4 @@
-"""What the operator does with engines: unloads, pins, and rules them."""
+"""The operator's actions on engines: unload, pin, and change the rules."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from router.scheduler.machine import Scheduler
 
 
 class OperatedEngines:
-    """Made by `EnginePool`, whose `feed` takes events to the scheduler."""
+    """Created by `EnginePool`. `feed` passes events to the scheduler."""
 
     def __init__(self, scheduler: Scheduler, feed: Callable[[events.Event], None]) -> None:
         self._scheduler, self._feed = scheduler, feed
-        self._ruled: Callable[[EngineSpec], EngineSpec] | None = None  # as `rule` was told last
+        self._ruled: Callable[[EngineSpec], EngineSpec] | None = None  # as `rule` got it last
 
     def listed(self) -> list[EngineSpec]:
-        """The operator's models that are up, come, or have a process."""
+        """The operator's models that are loaded, loading or prestarted."""
         return [
             slot.spec
             for slot in self._scheduler.slots.values()
@@ -32,16 +32,18 @@ class OperatedEngines:
         self._feed(events.Unload(key))
 
     def pin(self, key: EngineKey) -> None:
-        """Let an engine neither make room nor expire, until it is unpinned or unloaded."""
+        """Never evict or expire an engine, until it is unpinned or unloaded."""
         self._feed(events.Pin(key))
 
     def unpin(self, key: EngineKey) -> None:
         self._feed(events.Unpin(key))
 
     def rule(self, ruled: Callable[[EngineSpec], EngineSpec]) -> list[EngineKey]:
-        """Have all engines kept to other rules, those of the specs that `ruled` returns. No
-        process depends on them. They hold until the next call, also for engines to come.
-        Returns the engines that leave because of these rules."""
+        """Change the rules of all engines to those of the specs that `ruled` returns.
+
+        No process depends on these rules. They stay in force until the next call, also for new
+        engines. Returns the engines that stop because of them.
+        """
         self._ruled = ruled
         slots = tuple(self._scheduler.slots.values())
         changed = tuple(new for slot in slots if (new := ruled(slot.spec)) != slot.spec)
@@ -51,8 +53,8 @@ class OperatedEngines:
         return [slot.key for slot in stayed if not stays(slot)]
 
     def kept_to_rules(self, spec: EngineSpec) -> EngineSpec:
-        """With the rules in force: the request may have been authorized under former ones. An
-        engine that is up has been told of them."""
+        """The spec with the rules in force, because the request may have been authorized under
+        earlier ones. An engine that is up already has the current rules."""
         if self._ruled is None:
             return spec
         slot = self._scheduler.slots.get(spec.key)

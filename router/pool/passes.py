@@ -1,7 +1,7 @@
-"""Takes each event to the scheduler in one synchronous pass, and has performed what it decides.
+"""Passes each event to the scheduler, and performs the resulting actions.
 
-Events come from requests, from the executor's tasks and from a timer. One that is reported
-while a decision is performed waits for the next pass.
+Events come from requests, from the executor's tasks and from a timer. An event that is reported
+while an action is performed waits for the next pass.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from router.scheduler import actions, events
 from router.scheduler.machine import Scheduler
 
 Record = Callable[[float, events.Event], None]
-# Is told the time, an event, and what the scheduler has decided because of it. Must not raise.
+# Called with the time, an event, and the resulting actions. Must not raise.
 Watcher = Callable[[float, events.Event, Sequence[actions.Action]], None]
 
 
 class Passes:
-    """`perform` carries out what is decided; `broke` is called with a defect in a pass.
+    """Runs the scheduler's passes.
 
-    `record` is called with each event before it is handled. `validate`: check every invariant
-    after each event, which takes time.
+    * `perform` performs one action.
+    * `broke` is called with a defect in a pass.
+    * `record` is called with each event before it is handled.
+    * `validate`: check all invariants after each event, which is slow.
     """
 
     def __init__(
@@ -43,29 +45,29 @@ class Passes:
         self._inbox: deque[events.Event] = deque()
         self._feeding = False
         self._watchers: list[Watcher] = []
-        self._patient: list[Watcher] = []  # those that usual events do not concern
+        self._patient: list[Watcher] = []  # watchers that skip usual events
         self._timer = Timer(self.tick, clock)
         self._emptied = asyncio.Event()  # no engine is left, or there is a defect
-        self.broken = False  # by a defect: nothing more is handled
+        self.broken = False  # there is a defect: no further events are handled
 
     def feed(self, event: events.Event) -> None:
-        """Handle an event and perform the actions that it leads to. Never raises."""
+        """Handle an event and perform the resulting actions. Never raises."""
         if self.broken:
             return
         self._inbox.append(event)
         if self._feeding:
-            return  # reported while an action is performed: handled right after
+            return  # reported while an action is performed, so it is handled right after
         self._feeding = True
         try:
             while self._inbox:
                 self._handle(self._inbox.popleft())
             if self._scheduler.shutting_down and self._scheduler.empty:
                 self._emptied.set()
-            # The scheduler computes `wake_at` from the time of the pass: from a later one, it
-            # would miss what has become due since. A timer that fires early does no harm.
+            # Compute `wake_at` at the time of the pass. At a later time it would miss what has
+            # become due since. A timer that fires early is harmless.
             if self._scheduler.wake_at < self._timer.armed_for:
                 self._timer.arm(self._scheduler.wake_at)
-        except Exception as defect:  # noqa: BLE001 - whatever it is, nothing can be relied on
+        except Exception as defect:  # noqa: BLE001 - after any error, nothing can be relied on
             self._broke(defect)
         finally:
             self._feeding = False
@@ -76,25 +78,25 @@ class Passes:
         self.feed(events.Tick())
 
     def break_off(self) -> None:
-        """Handle nothing more: there is a defect."""
+        """Handle no more events, because there is a defect."""
         self.broken = True
         self._inbox.clear()
         self._timer.cancel()
         self._emptied.set()
 
     async def emptied(self) -> None:
-        """Wait until a shutdown has left no engine, or a defect is found."""
+        """Wait until a shutdown has left no engine, or a defect was found."""
         await self._emptied.wait()
         self._timer.cancel()
 
     def keep_telling(self, watcher: Watcher) -> None:
-        """Tell `watcher` of each event but usual ones, to the end."""
+        """Report each event to `watcher` forever, except for usual ones."""
         self._patient.append(watcher)
 
     @contextmanager
     def watch(self, watcher: Watcher, *, usual: bool) -> Iterator[None]:
-        """Tell `watcher` of each event from now on, until the block ends. `usual`: also that a
-        ready engine takes a request, or has answered it, as most events are."""
+        """Report each event to `watcher` until the block ends. `usual`: include the most common
+        events, in which a ready engine takes or has answered a request."""
         watchers = self._watchers if usual else self._patient
         watchers.append(watcher)
         try:
@@ -119,7 +121,7 @@ class Passes:
 
 
 def _is_usual(event: events.Event, done: Sequence[actions.Action]) -> bool:
-    """A request that a ready engine takes, or has answered: most events are such."""
+    """Whether a ready engine takes or has answered a request, as in most events."""
     if type(event) is not events.Wanted and type(event) is not events.Released:
         return False
     return not done or (len(done) == 1 and type(done[0]) is actions.Grant)

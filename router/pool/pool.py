@@ -1,10 +1,11 @@
 """The pool of engines: leases for requests, and the tasks behind them.
 
-The scheduler decides, in one synchronous pass for each event; the executor's tasks perform its
-actions and report back. There are no locks: nothing is decided across an `await`.
+The scheduler decides in one synchronous pass per event. The executor's tasks perform its
+actions and report back. There are no locks, because no decision spans an `await`.
 
 The pool fails hard. A defect in a pass is logged, all waiting requests fail, later ones are
-refused, and the worker is told to leave. What is in flight may end; then every engine stops.
+refused, and the worker is told to exit. Requests in flight may finish, and then every engine
+stops.
 """
 
 from __future__ import annotations
@@ -37,9 +38,12 @@ _log = logging.getLogger(__name__)
 
 
 class EnginePool:
-    """`gauges`: one for each device. `record` is called with each event before it is handled.
-    `validate`: check every invariant after each event, which takes time.
-    `exits_within`: seconds for the process of a lost engine to exit, so that the log says how.
+    """Gives leases on engines.
+
+    * `gauges`: one per device.
+    * `record`: called with each event before it is handled.
+    * `validate`: check all invariants after each event, which is slow.
+    * `exits_within`: seconds to wait for a lost engine's process to exit, to log the reason.
     """
 
     def __init__(
@@ -79,11 +83,11 @@ class EnginePool:
         self._passes.keep_telling(self._loads.note)
         self._numbers = itertools.count(1)
         self._leases: dict[int, Lease] = {}
-        self._unused = asyncio.Event()  # broken, and no request is in flight or may stay so
+        self._unused = asyncio.Event()  # the pool is broken and no request may continue
 
     @property
     def at_fault(self) -> asyncio.Event:
-        """Set when this machine should take no more work: drain, and leave."""
+        """Set when this machine should take no more work: drain and exit."""
         return self._executor.at_fault
 
     def lease(
@@ -95,15 +99,16 @@ class EnginePool:
         caller: str | None = None,
         age: int | None = None,
     ) -> Lease:
-        """Wait for an engine that runs `spec`, which is started if necessary, and hold it.
+        """Return a lease of an engine that runs `spec`. The engine is started if necessary.
 
         Enter it with `with`, and call `await lease.granted()` inside the block. Leaving the
         block gives up the place in the queue or the engine, without waiting. The caller must
-        be entitled to the model already.
+        already be entitled to the model.
 
-        `credential` is used for a download. `deadline`: when the request stops waiting, by
-        the pool's clock. `caller`: this counts against its limits; None: the operator's
-        own request. `age`: of an earlier lease, to keep its place in the queue.
+        * `credential`: for a download.
+        * `deadline`: when the request stops waiting, by the pool's clock.
+        * `caller`: whose limits the request counts against; None: the operator's own request.
+        * `age`: of an earlier lease, to keep its place in the queue.
         """
         number = next(self._numbers)
         place = number if age is None else age
@@ -129,8 +134,8 @@ class EnginePool:
     async def suspect(self, lease: Lease) -> None:
         """Probe an engine after a lease's connection to it broke.
 
-        If it is dead, it has been recorded as crashed when this returns. A caller that is
-        cancelled leaves the probe to end by itself: a dead engine would get the next request.
+        If it is dead, it is recorded as crashed when this returns. If the caller is canceled,
+        the probe continues: otherwise a dead engine would get the next request.
         """
         grant = lease.grant
 
@@ -141,12 +146,12 @@ class EnginePool:
         await asyncio.wait({self._executor.tasks.spawn(probe())})
 
     def has_cut_off(self, lease: Lease) -> bool:
-        """Whether a lease's engine was stopped under it, because this worker leaves."""
+        """Whether a lease's engine was stopped while in use, because this worker shuts down."""
         return lease.grant.generation in self._executor.cut_off
 
     def forget_snapshot(self, repo_id: str, commit: str) -> bool:
-        """Whether a model's files may be removed: no engine runs, starts or is wanted with
-        them. If so, the next request for the model downloads them again."""
+        """Whether a model's files may be removed, because no engine runs, starts or is wanted
+        with them. If so, the next request for the model downloads them again."""
         self._feed(events.ForgetSnapshot(repo_id, commit))
         return all(
             slot.state is State.COLD
@@ -161,13 +166,12 @@ class EnginePool:
         return self._loads.waited(key, lease.asked_at, self._clock())
 
     def watch(self, watcher: Watcher, *, usual: bool = True) -> AbstractContextManager[None]:
-        """Tell `watcher` of each event from now on, until the block ends. `usual`: also that a
-        ready engine takes a request, or has answered it, as most events are."""
+        """Report each event to `watcher` until the block ends. `usual`: include the most common
+        events, in which a ready engine takes or has answered a request."""
         return self._passes.watch(watcher, usual=usual)
 
     async def shut_down(self, grace: float) -> None:
-        """Refuse waiting requests, let those in flight end for `grace` seconds, and stop
-        every engine."""
+        """Refuse waiting requests, give the others `grace` seconds, and stop every engine."""
         deadline = self._clock() + grace
         self._feed(events.ShutDown(deadline))
         await self._passes.emptied()
@@ -179,24 +183,24 @@ class EnginePool:
         await self._executor.tasks.finish()
 
     def hurry(self) -> None:
-        """End the grace of a shutdown: cut off the requests that are still in flight."""
+        """End the grace period of a shutdown: cut off the requests that are still in flight."""
         if self._passes.broken:
             self._unused.set()
         self._feed(events.ShutDown(self._clock()))
 
     def thawed(self) -> None:
-        """The worker was frozen: find out which engines still work."""
+        """Check which engines still work, because the worker was frozen."""
         self._feed(events.Thawed())
 
     def learned(self, facts: Sequence[Fact]) -> None:
-        """Other workers have measured something."""
+        """Note measurements of other workers."""
         self._feed(events.Learned(tuple(facts)))
 
     def tick(self) -> None:
         """Do what is due by now."""
         self._passes.tick()
 
-    # --- what the scheduler decides ------------------------------------------------
+    # --- performing the scheduler's decisions ---------------------------------------
 
     def _callers(self, key: EngineKey) -> Collection[str | None]:
         """The callers whose requests wait for this engine now."""
@@ -204,7 +208,7 @@ class EnginePool:
         return tuple(slot.queue.callers) if slot else ()
 
     def _fail_hard(self, defect: BaseException) -> None:
-        """Leave no pool behind that looks alive and serves no request."""
+        """Stop the pool after a defect, so that it does not look alive and serve nothing."""
         _log.critical("the pool is broken; this worker leaves", exc_info=defect)
         self._passes.break_off()
         for lease in self._leases.values():
@@ -215,12 +219,12 @@ class EnginePool:
         self._executor.at_fault.set()
 
     def _perform(self, action: actions.Action) -> None:
-        if isinstance(action, actions.Grant):  # before all others: most actions are such
+        if isinstance(action, actions.Grant):  # first, because most actions are grants
             self._grant(action)
             return
         match action:
             case actions.Fail(waiter, error):
-                # A copy for each request: an error that is raised gets a traceback.
+                # Copy the error for each request, because raising it adds a traceback.
                 self._leases[waiter].deliver(copy(error))
             case actions.Measure():
                 free = self._executor.free()

@@ -1,4 +1,4 @@
-"""How far downloads are, and how long they may still take."""
+"""The progress of downloads, and estimates of their remaining time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.scheduler.forecast import NO_DOWNLOAD, Download
 
 @dataclass(frozen=True, slots=True)
 class _Fetching:
-    """One download: what it began with, and when; and how far it is."""
+    """One download: its start, its first progress, and its latest progress."""
 
     began: float
     first: FetchProgress
@@ -21,17 +21,17 @@ class _Fetching:
 class ProgressTracker:
     """Estimates the rest of each download from its rate so far.
 
-    By the number of the download, not by model: an abandoned one may still be ending when the
-    next for the same model has begun.
+    Keyed by the number of the download, not by model: an abandoned download may still be ending
+    when the next one for the same model begins.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.downloaded = 0  # bytes, of all downloads so far
+        self.downloaded = 0  # bytes of all downloads so far
         self._runs: dict[int, _Fetching] = {}
 
     def note(self, number: int, progress: FetchProgress) -> None:
-        """A download is this far. The first call tells what was on disk before."""
+        """Note the progress of a download. The first call says what was on disk before."""
         run = self._runs.get(number)
         if run is None or run.latest.queued:
             run = _Fetching(self._clock(), progress, progress)
@@ -39,7 +39,7 @@ class ProgressTracker:
         self._runs[number] = replace(run, latest=progress)
 
     def end(self, number: int) -> None:
-        """It ended, whether or not it succeeded."""
+        """Note that a download ended, even if it failed."""
         self._runs.pop(number, None)
 
     def of(self, number: int) -> Download:

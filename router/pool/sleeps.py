@@ -1,4 +1,4 @@
-"""Puts engines to sleep and wakes them, as the scheduler's actions say."""
+"""Puts engines to sleep and wakes them, for the scheduler's actions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ _log = logging.getLogger(__name__)
 
 
 class Sleeper:
-    """`engines`: by generation. `missing`: bytes of each of these devices that should be free,
-    and are not. `at_fault` is set where memory can't be measured."""
+    """Performs `Sleep` and `Wake`.
+
+    `engines`: by generation. `missing` returns the bytes of each of these devices that should
+    be free but are not. `at_fault` is set if memory can't be measured.
+    """
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class Sleeper:
         key, generation = action.key, action.generation
         began, engine = self._clock(), self._engines.get(generation)
         if engine is None:
-            return  # it is being stopped already
+            return  # it is already being stopped
         try:
             before = self._devices.now(generation)
             await engine.sleep()
@@ -54,7 +57,7 @@ class Sleeper:
         key, generation = action.key, action.generation
         began, engine = self._clock(), self._engines.get(generation)
         if engine is None:
-            return  # it is being stopped already
+            return  # it is already being stopped
         self._devices.waking(generation)
         try:
             await engine.wake()
@@ -68,7 +71,7 @@ class Sleeper:
     def _could_not(
         self, what: str, action: actions.Sleep | actions.Wake, failure: Exception
     ) -> None:
-        """The scheduler ends the engine, as one that crashed."""
+        """Report the engine as crashed, so that the scheduler ends it."""
         if not isinstance(failure, SleepError):
             _log.critical("memory can't be measured", exc_info=failure)
             self._at_fault.set()
@@ -77,6 +80,6 @@ class Sleeper:
 
 
 def room_for(action: actions.Stop | actions.Sleep) -> str:
-    """Which model an engine makes room for, for the log."""
+    """The model that an engine makes room for, for the log."""
     text = action.for_whom
     return f", {text}" if action.room_for else text and f" ({text})"

@@ -1,4 +1,4 @@
-"""What a start is to the executor: a gate that the scheduler opens, and how it failed."""
+"""Parts of a start in the executor: the scheduler's gate, and the failure report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StartGate:
 
     def __init__(self, reached: Callable[[], None]) -> None:
         self._reached = reached
-        self.stood = False  # the engine has come here, whether or not it had to wait
+        self.stood = False  # the engine has reached the gate, even if it did not have to wait
         self._opened: asyncio.Future[Allotment] = asyncio.get_running_loop().create_future()
 
     def standing(self) -> None:

@@ -1,4 +1,4 @@
-"""The pool's state: what the scheduler knows, and what only the pool can tell."""
+"""The pool's state: what the scheduler knows, and what only the pool knows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from router.scheduler.report import PoolReport
 
 
 class Known(NamedTuple):
-    """A model that was asked for. `wanted`: requests wait for it."""
+    """A model that was requested. `wanted`: requests wait for it."""
 
     spec: EngineSpec
     state: State
@@ -21,9 +21,12 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """By generation: `measured`, the bytes of the device that an engine holds, at most its
-    claim; `context_lengths`, the tokens that it takes, None where it does not say; and
-    `phases`, the seconds that parts of its start took."""
+    """The pool's state. The mappings are by generation.
+
+    * `measured`: bytes of the device that an engine holds, at most its claim.
+    * `context_lengths`: tokens; None if the engine does not say.
+    * `phases`: seconds that parts of its start took.
+    """
 
     report: PoolReport
     measured: Mapping[int, int]

@@ -1,4 +1,4 @@
-"""The tasks of a pool, which it waits for at its end."""
+"""The tasks of a pool, which waits for them when it ends."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ TasksByNumber: TypeAlias = MutableMapping[int, asyncio.Task[None]]
 
 
 class PoolTasks:
-    """No task group: a defect in one must not cancel another that stops an engine. `broke` is
-    called with the defect."""
+    """A set of tasks. This is not a task group, because a defect in one task must not cancel
+    another that stops an engine. `broke` is called with the defect."""
 
     def __init__(self, broke: Callable[[BaseException], None]) -> None:
         self._broke = broke
@@ -23,13 +23,13 @@ class PoolTasks:
         register: TasksByNumber | None = None,
         number: int = 0,
     ) -> asyncio.Task[None]:
-        """Begin `work`, which `finish` waits for; its defect breaks the pool."""
+        """Start `work`, which `finish` waits for. A defect in it breaks the pool."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         if register is not None:
-            # Not in the task's own `finally`: a task that is cancelled before its first
-            # step never gets there.
+            # Not in the task's own `finally`: a task that is canceled before its first step
+            # never gets there.
             register[number] = task
             task.add_done_callback(lambda _: register.pop(number, None))
         return task

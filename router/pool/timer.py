@@ -1,4 +1,4 @@
-"""The timer behind the pool's deadlines."""
+"""The timer for the pool's deadlines."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from router.clock import Clock
 
 
 class Timer:
-    """Calls `fire` once, at a time of the pool's clock, or a little earlier or later."""
+    """Calls `fire` once, at about a given time of the pool's clock."""
 
     def __init__(self, fire: Callable[[], None], clock: Clock) -> None:
         self._fire, self._clock = fire, clock
         self._handle: asyncio.TimerHandle | None = None
-        self.armed_for = inf  # `inf`: not at all
+        self.armed_for = inf  # `inf`: not armed
 
     def arm(self, at: float) -> None:
-        """Fire at `at`, instead of at any other time."""
+        """Fire at `at`. Replaces any earlier time."""
         self.cancel()
         loop = asyncio.get_running_loop()
         self._handle = loop.call_at(loop.time() + max(0.0, at - self._clock()), self._fire)

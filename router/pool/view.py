@@ -1,4 +1,4 @@
-"""What can be asked of the pool's engines at any time. Asking changes nothing."""
+"""Read-only queries about the pool's engines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from router.scheduler.machine import Scheduler
 
 
 class PoolView:
-    """Made by `EnginePool`. Puts together what the scheduler and the executor know."""
+    """Created by `EnginePool`. Combines what the scheduler and the executor know."""
 
     def __init__(self, scheduler: Scheduler, executor: Executor, clock: Clock) -> None:
         self._scheduler, self._executor, self._clock = scheduler, executor, clock
@@ -27,8 +27,8 @@ class PoolView:
         }
 
     def unused_for(self) -> dict[EngineKey, float]:
-        """For each known model, the seconds for which no request has held it or waited for
-        it; 0 where one does now."""
+        """For each known model, the seconds since a request held it or waited for it; 0 if one
+        does now."""
         now = self._clock()
         return {
             slot.key: 0.0 if slot.leases or slot.queue else now - slot.last_used
@@ -44,18 +44,18 @@ class PoolView:
         }
 
     def loaded(self) -> list[EngineSpec]:
-        """The models that are ready, the latest started last."""
+        """The ready models, in the order of their first requests."""
         return [s.spec for s in self._scheduler.slots.values() if s.state is State.READY]
 
     def context_length(self, key: EngineKey) -> int | None:
-        """How many tokens the engine for `key` takes; None if it is not ready or unknown."""
+        """The maximum tokens of a request to the engine; None if it is not ready or unknown."""
         slot = self._scheduler.slots.get(key)
         engine = self._executor.engines.get(slot.generation) if slot else None
         return engine.context_length if engine else None
 
     def forecast(self, key: EngineKey) -> tuple[Forecast, Download]:
-        """What the requests for this engine wait for, and for how much longer; and how far its
-        download is, where one runs."""
+        """What the requests for this engine wait for and how long, and its download's
+        progress."""
         slot = self._scheduler.slots.get(key)
         fetches = slot is not None and slot.state is State.FETCHING
         download = self._executor.progress.of(slot.attempt) if slot and fetches else NO_DOWNLOAD
@@ -88,7 +88,7 @@ class PoolView:
         ]
 
     def known(self) -> list[Known]:
-        """The operator's models that were asked for, up or not."""
+        """The operator's models that were requested, loaded or not."""
         return [
             Known(slot.spec, slot.state, bool(slot.queue))
             for slot in self._scheduler.slots.values()

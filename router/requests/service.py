@@ -119,7 +119,7 @@ class Service:
         return Responding(engine, dialect, events, end=end, silence=self._silence)
 
     def loaded(self) -> Sequence[LoadedModel]:
-        """The models that answer at once, in the order of their start."""
+        """The models that answer at once, in the order of their first requests."""
         view = self._pool.view
         return [LoadedModel(one, view.context_length(one.key)) for one in view.loaded()]
 
