@@ -1,4 +1,5 @@
-"""What a repository holds: the files that an engine needs, its task, whether it can be served.
+"""Examines a repository: the files that an engine needs, its task, and whether it can be
+served.
 
-Decided from its list of files and its small configuration files alone.
+It uses only the list of files and the small configuration files.
 """

@@ -1,7 +1,8 @@
-"""Adapters (LoRA and the like): weights that change another model, and are none by themselves.
+"""Detects adapters (LoRA and the like): weights that change another model and are none
+themselves.
 
-An engine would start on the adapter's `config.json` and answer with nothing, because no weight
-of the model itself is there.
+An engine would start on the adapter's `config.json`, but without any weights of the model, so
+its answers would be empty.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from router.repository.weight_names import SAFE, UNSAFE, is_of_adapter, weights_
 
 ADAPTER_CONFIG = "adapter_config.json"
 
-# How a whole model's weights usually begin.
+# Usual prefixes of a whole model's weight files.
 _MODEL = ("model", "pytorch_model", "consolidated")
 _REPOSITORY = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/(?!.*(?:--|\.\.))[A-Za-z0-9][A-Za-z0-9_.-]{0,95}",
@@ -29,7 +30,7 @@ def holds_adapter(listing: Listing) -> bool:
 
 
 def is_adapter_alone(listing: Listing) -> bool:
-    """Whether the repository holds an adapter and certainly no whole model."""
+    """Whether the repository has an adapter and certainly no whole model."""
     others = [name for name in _weights(listing) if not is_of_adapter(name)]
     whole = any(name.startswith(_MODEL) for name in others)
     return holds_adapter(listing) and not whole and not (others and "config.json" in listing)
@@ -38,7 +39,7 @@ def is_adapter_alone(listing: Listing) -> bool:
 def is_part(listing: Listing, weights: Iterable[RemoteFile], least: int) -> bool:
     """Whether an adapter's `weights` under other names are too few for a whole model.
 
-    `least`: the bytes that the configuration describes at least; 0: it does not tell.
+    `least`: the minimum bytes that the configuration describes; 0: unknown.
     """
     chosen = list(weights)
     if not holds_adapter(listing) or any(file.name.startswith(_MODEL) for file in chosen):

@@ -1,6 +1,6 @@
-"""What SGLang makes of a model's architecture, of its configuration and of its quantization.
+"""How SGLang treats a model's architecture, its configuration type and its quantization.
 
-`architectures.json` holds what the pinned SGLang says (`make registry` writes it).
+`architectures.json` has the answers of the pinned SGLang. `make registry` writes it.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from router.models import Task
 
 _TABLE = Path(__file__).with_name("architectures.json")
 
-# What SGLang itself calls a `Gemma3TextModel` whose attention sees ahead.
+# SGLang's name for a `Gemma3TextModel` with bidirectional attention.
 _EMBEDDING_GEMMA = "EmbeddingGemmaModel"
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What SGLang makes of a model."""
+    """How SGLang treats an architecture."""
 
-    task: Task  # what SGLang makes of it if nothing else tells
-    bidirectional: bool = False  # a token attends to those after it
-    transcribes: bool = False  # speech to text, and nothing else
+    task: Task  # its default task
+    bidirectional: bool = False  # tokens attend to later ones
+    transcribes: bool = False  # speech to text only
 
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """A method that SGLang knows."""
+    """A quantization method that SGLang supports."""
 
     cpu: bool  # it runs on a CPU
-    # The least CUDA compute capability: 75 is 7.5. None: no GPU runs it under this name
-    # (`gptq` becomes `gptq_marlin` there).
+    # The minimum CUDA compute capability: 75 is 7.5. None: no GPU runs it under this name
+    # (there, `gptq` becomes `gptq_marlin`).
     capability: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TypeShape:
-    """What the configurations of one type mean by what they leave out.
+    """How to read configurations of one `model_type`.
 
-    * `text`: the type of the part about the language; "" where the whole is about it.
-    * `names`: their own names for dimensions.
-    * `defaults`: of dimensions that they do not state.
+    * `text`: the type of the language model's part; "" if the whole configuration is about it.
+    * `names`: this type's own names for dimensions.
+    * `defaults`: of dimensions that the configuration omits.
     """
 
     text: str = ""
@@ -55,7 +55,7 @@ class TypeShape:
 
 
 def named(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The `architectures` of a model's `config.json`, as far as they are names."""
+    """The valid names in the `architectures` of a model's `config.json`."""
     listed = config.get("architectures")
     return tuple(n for n in listed if isinstance(n, str)) if isinstance(listed, list) else ()
 
@@ -66,15 +66,13 @@ def lookup(name: str) -> Architecture | None:
 
 
 def names() -> Iterable[str]:
-    """Of all architectures that SGLang has, sorted."""
+    """The names of all architectures of SGLang, sorted."""
     return sorted(_architectures("architectures"))
 
 
 def identify(names: Sequence[str], config: Mapping[str, Any]) -> Architecture | None:
-    """The first of `names` that SGLang has, with a model's whole `config.json` in mind.
-
-    Else the first encoder that SGLang loads with transformers' code.
-    """
+    """The architecture of the first of `names` that SGLang has, or the first encoder that
+    SGLang loads with transformers' code. `config`: the whole `config.json`."""
     text = config.get("text_config", config)
     if (
         isinstance(text, dict)
@@ -88,22 +86,22 @@ def identify(names: Sequence[str], config: Mapping[str, Any]) -> Architecture | 
 
 
 def knows_model_type(name: str) -> bool:
-    """Whether a configuration of this `model_type` needs no code of its repository."""
+    """Whether a configuration of this `model_type` needs no code from its repository."""
     return name in _names("model_types")
 
 
 def falls_back(name: str) -> bool:
-    """Whether SGLang, which has no code for this architecture, loads it with transformers'."""
+    """Whether SGLang loads this architecture with transformers' code, having none itself."""
     return name in _names("fallback")
 
 
 def is_renamed(model_type: str) -> bool:
-    """Whether SGLang may put architectures of its own in the place of the configuration's."""
+    """Whether SGLang may replace the architectures in a configuration of this type."""
     return model_type in _names("named_by_sglang")
 
 
 def has_tokenizer_code(model_type: object, tokenizer_class: object) -> bool:
-    """Whether transformers has code for the tokenizer, by what the two configurations name."""
+    """Whether transformers has code for the tokenizer that these two configurations name."""
     if isinstance(model_type, str) and model_type in _names("tokenizer_types"):
         return True
     name = tokenizer_class if isinstance(tokenizer_class, str) else ""
@@ -112,18 +110,18 @@ def has_tokenizer_code(model_type: object, tokenizer_class: object) -> bool:
 
 
 def shape_of_type(model_type: str) -> TypeShape:
-    """Empty for a type that SGLang does not know."""
+    """Returns an empty shape for an unknown type."""
     return TypeShape(**_table()["shapes"].get(model_type, {}))
 
 
 def version() -> str:
-    """The release of SGLang that all this is about."""
+    """The SGLang release that the table describes."""
     release: str = _table()["sglang"]
     return release
 
 
 def quantization(method: str) -> Quantization | None:
-    """By the `quant_method` of a configuration; None: SGLang has no such method."""
+    """The method with this `quant_method`; None: SGLang does not support it."""
     return _quantization().get(method)
 
 

@@ -1,8 +1,9 @@
-"""Bytes that an engine's cache takes for a token, and for a request.
+"""Bytes of an engine's cache per token and per request, on each GPU.
 
-As SGLang 0.5.23 sizes its pools: srt/model_executor/pool_configurator.py (`_compute_cell_size`,
-`HybridSWAPoolConfigurator`), srt/configs/model_config.py (`_derive_model_shapes`,
-`get_num_kv_heads`), srt/configs/mamba_utils.py (`mamba_cache_per_req`). For each GPU.
+This follows how SGLang 0.5.23 sizes its pools: srt/model_executor/pool_configurator.py
+(`_compute_cell_size`, `HybridSWAPoolConfigurator`), srt/configs/model_config.py
+(`_derive_model_shapes`, `get_num_kv_heads`), srt/configs/mamba_utils.py
+(`mamba_cache_per_req`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from router.repository.state_size import state_bytes
 
 Json = Mapping[str, Any]
 
-# These keep one compressed vector for all heads (MLA), if they say how wide it is.
+# These store one compressed vector for all heads (MLA), if the configuration has its width.
 LATENT = frozenset(
     {
         *("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "DeepseekV32ForCausalLM"),
@@ -32,7 +33,7 @@ LATENT = frozenset(
         *("BailingMoeV3VLForConditionalGeneration", "PixtralForConditionalGeneration"),
     }
 )
-# These also keep an index of tokens to look at (DSA), if they say `index_topk`.
+# These also store an index of the tokens to attend to (DSA), if they have `index_topk`.
 _INDEXED = frozenset(
     {
         *("DeepseekV3ForCausalLM", "DeepseekV32ForCausalLM", "Dots3NoteForCausalLM"),
@@ -41,8 +42,8 @@ _INDEXED = frozenset(
         "LongcatFlashForCausalLM",
     }
 )
-_BLOCK = 128  # values with one scale of 4 bytes
-_BLACKWELL = 100  # compute capability from which the cache of `_INDEXED` is fp8 by itself
+_BLOCK = 128  # values that share a scale of 4 bytes
+_BLACKWELL = 100  # compute capability from which the cache of `_INDEXED` is fp8 by default
 
 GEMMA4 = frozenset(
     {
@@ -51,20 +52,20 @@ GEMMA4 = frozenset(
     }
 )
 _COMPRESSED = "DeepseekV4ForCausalLM"
-# Tokens of layers with a window, for each token of the others.
+# Tokens of sliding-window layers, per token of the other layers.
 _WINDOW_SHARE = 0.8
 _SMALL_WINDOW_SHARE = 0.1  # of `_COMPRESSED` and of Inkling
 _INKLING = "InklingForConditionalGeneration"
 
 UNKNOWN_TOKEN = 512 << 10
-"""Bytes of a token where the configuration does not tell: as much as Llama 2 7B takes, whose
-heads share nothing. Most models take a quarter of it."""
+"""Bytes per token if the configuration does not tell: as many as Llama 2 7B takes, whose heads
+share nothing. Most models take a quarter of it."""
 
-MAX_BYTES = 1 << 40  # of a token, and of a request; no model comes near
+MAX_BYTES = 1 << 40  # of a token, or of a request; no model comes near
 
 
 def token_bytes(shape: Shape, options: EngineOptions, quantization: Json) -> int:
-    """Of one token, in all layers. `quantization`: what the model's files say of it."""
+    """Bytes per token, in all layers. `quantization`: the model's quantization settings."""
     layers = layers_of(shape, windows=options.windows)
     if not shape.layers or not (shape.heads or layers.states):
         size: float = UNKNOWN_TOKEN
@@ -78,7 +79,7 @@ def token_bytes(shape: Shape, options: EngineOptions, quantization: Json) -> int
 
 
 def sequence_bytes(shape: Shape, options: EngineOptions) -> int:
-    """Of one request, however long it is: the states of layers that have no cache."""
+    """Bytes per request, no matter how long it is: the states of layers without a cache."""
     count = layers_of(shape, windows=options.windows).states
     if not count:
         return 0
@@ -104,7 +105,7 @@ def kv_element(options: EngineOptions, quantization: Json) -> float:
 
 
 def _stated_fp8(quantization: Json) -> bool:
-    """Whether NVIDIA's ModelOpt has made the model for a cache of 8 bits."""
+    """Whether NVIDIA's ModelOpt has prepared the model for an 8-bit cache."""
     inner = quantization.get("quantization")
     about = inner if isinstance(inner, dict) else quantization
     if "quant_algo" not in about:
@@ -116,7 +117,7 @@ def _stated_fp8(quantization: Json) -> bool:
 
 
 def heads_on_gpu(heads: int, options: EngineOptions) -> int:
-    """Where there are more GPUs than heads, each GPU has one."""
+    """Heads per GPU. With more GPUs than heads, each GPU has one."""
     return max(1, heads // options.attention)
 
 
@@ -134,17 +135,17 @@ def _share(shape: Shape) -> float:
 
 
 def _full_width(shape: Shape, options: EngineOptions) -> int:
-    """Numbers of one token in one layer: keys and values of all heads."""
+    """Numbers per token in one layer: the keys and values of all heads."""
     heads, head, value = shape.kv_heads, shape.head, shape.value_head
     if not GEMMA4.isdisjoint(shape.names):
-        # Its other numbers are those of layers with a window.
+        # The other dimensions are those of its sliding-window layers.
         heads = shape.number("num_global_key_value_heads") or heads
         head = value = shape.number("global_head_dim") or head
     return heads_on_gpu(heads, options) * (head + value)
 
 
 def _windowed_width(shape: Shape, options: EngineOptions) -> int:
-    """The same in a layer with a window, where such layers may have heads of their own."""
+    """The same for a sliding-window layer, which may have its own head dimensions."""
     text, head, value = shape.text, shape.head, shape.value_head
     other = text.get("attention_other_setting")
     heads = whole(text.get("swa_num_key_value_heads"))
@@ -175,7 +176,7 @@ def _latent(shape: Shape, options: EngineOptions, layers: Layers, quantization: 
 
 
 def _compressed(shape: Shape) -> float:
-    """DeepSeek V4: a layer keeps one vector for several tokens, and a window of its own."""
+    """DeepSeek V4: a layer stores one vector for several tokens, and a window of its own."""
     rope = shape.number("qk_rope_head_dim", most=1 << 16)
     head = shape.number("head_dim", most=1 << 16)
     vector = max(0, head - rope) + 2 * rope + 8
@@ -185,6 +186,6 @@ def _compressed(shape: Shape) -> float:
     ratios = (
         [whole(each) for each in listed[: shape.layers]] if isinstance(listed, list) else []
     )
-    # The index is kept where few tokens share a vector.
+    # Only layers with few tokens per vector have the index.
     paged = sum((vector + (index if each <= 4 else 0)) / each for each in ratios if each)
     return paged + _SMALL_WINDOW_SHARE * vector * shape.layers

@@ -1,4 +1,4 @@
-"""Tells from its chat template whether SGLang would rerank with a generation model."""
+"""Decides from its chat template whether SGLang would rerank with a generation model."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from router.repository.model_config import readable
 
 _FILE = "chat_template.jinja"
 _CONFIG = "tokenizer_config.json"
-_MAX_BYTES = 1 << 20  # of a template; the longest known have 30 kB
+_MAX_BYTES = 1 << 20  # of a template; the longest known ones have 30 kB
 
 # SGLang looks for these in the template (entrypoints/openai/serving_rerank.py).
 _ASKS = ("answer can only be", '"yes"', '"no"')
-# Templates of sentence-transformers find query and document by the roles of messages. SGLang
-# gives both of its messages the role of a user: it would score pairs of nothing.
+# Templates of sentence-transformers find the query and the document by message roles. SGLang
+# sends both as user messages, so such a template would score empty pairs.
 _BY_ROLE = re.compile(r"""['"](query|document)['"]""")
 
 
 def reranks(template: object) -> bool:
-    """Whether SGLang asks the model for yes or no, about a query and a document."""
+    """Whether SGLang asks the model for yes or no about a query and a document."""
     if not isinstance(template, str):
         return False
     text = template.lower()
@@ -29,7 +29,7 @@ def reranks(template: object) -> bool:
 
 
 def template_of(snapshot: Path) -> object:
-    """The template as the tokenizer has it; None where there is none. Raises nothing."""
+    """The tokenizer's chat template; None if there is none. Never raises."""
     file = snapshot / _FILE
     try:
         if file.is_file():
@@ -41,7 +41,7 @@ def template_of(snapshot: Path) -> object:
 
 
 def template_in(config: Mapping[str, Any]) -> object:
-    """The template in what the Hub says of a model; None: it does not say."""
+    """The chat template in the Hub's metadata; None if it has none."""
     if (own := config.get("chat_template_jinja")) is not None:
         return own
     tokenizer = config.get("tokenizer_config")

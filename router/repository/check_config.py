@@ -1,8 +1,8 @@
 """Checks a repository's configuration files before an engine starts on them.
 
-An engine opens the files that its model's configuration names, and it can read other
-callers' snapshots. A value that leads out of the repository is therefore refused, even for
-models that the operator trusts. Whether the model may run code is decided elsewhere
+An engine opens the files that its model's configuration names, and it can read other callers'
+snapshots. Values that lead out of the repository are therefore refused, even for models that
+the operator trusts. Whether the model may run code is decided elsewhere
 (`engines.command.environment`).
 """
 
@@ -19,10 +19,10 @@ from router.repository.small_files import MODULES, is_configuration
 from router.repository.weight_index import check_index
 from router.repository.weight_names import SAFE, UNSAFE
 
-# Each megabyte takes the checking process some milliseconds.
+# The checking process needs some milliseconds per megabyte.
 MAX_TOTAL_BYTES = 16 << 20
 
-# transformers and SGLang take the values of such keys for files or for further models.
+# transformers and SGLang read the values of such keys as files or as further models.
 _NAMES_A_PATH = re.compile(
     r"(?i)(file|path|dir|tower|checkpoint|tokenizer|encoder|processor|adapter|spm|weights"
     r"|model|config|backbone)s?(_name)?$"
@@ -32,11 +32,12 @@ _NAMES_A_REPOSITORY = frozenset(
     {"mm_vision_tower", "vision_tower", "audio_tokenizer_name_or_path", "backbone"}
 )
 _REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
-# Where the model was when it was saved. transformers writes these keys and never reads them.
+# The place where the model was when it was saved. transformers writes these keys and never
+# reads them.
 _NEVER_READ = frozenset(
     {"_name_or_path", "name_or_path", "special_tokens_map_file", "tokenizer_file"}
 )
-# AutoGPTQ's notes on where it found the model; SGLang reads only the numbers beside them.
+# AutoGPTQ's notes on where it found the model. SGLang reads only the numbers beside them.
 _NEVER_READ_IN = {
     "quantize_config.json": frozenset({"model_name_or_path", "model_file_base_name"}),
 }
@@ -51,7 +52,7 @@ _LEADS_OUT = re.compile(
 def check_config(snapshot: Path, weight_bytes: int | None = None) -> None:
     """Raises `UnsupportedModel`, which names the file and the key.
 
-    `weight_bytes`: of the weights, where they are not downloaded yet.
+    `weight_bytes`: total size of the weights, if they are not downloaded yet.
     """
     for index in sorted(snapshot.rglob("*.index.json")):
         check_index(index, str(index.relative_to(snapshot)))
@@ -93,7 +94,8 @@ def _read(file: Path, name: str) -> object:
 
 
 def _strings(content: object) -> Iterator[tuple[str, str]]:
-    """Each string, with the nearest key above it. Not recursive: the model sets the depth."""
+    """Yield each string with the nearest key above it. Not recursive: the model sets the
+    depth."""
     left = [("", content)]
     while left:
         key, value = left.pop()

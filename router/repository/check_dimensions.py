@@ -1,9 +1,9 @@
-"""Checks that a model's dimensions are such as models have, and fit its weights.
+"""Checks that a model's dimensions are plausible and match the size of its weights.
 
-An engine builds what a configuration describes before it reads a weight, so a few hundred
-bytes could take its start, and the memory of the whole machine. The bounds leave room of four
-times or more above the largest models known: 126 layers (Llama 3.1 405B; merges have 235), a
-width of 20,480, 901,629 words (XLM-V), 10,485,760 positions (Llama 4 Scout), 16,384 experts
+An engine builds what a configuration describes before it reads the weights. So a few hundred
+bytes could block its start and take all memory of the machine. The bounds are four or more
+times above the largest known models: 126 layers (Llama 3.1 405B; merges have 235), a width of
+20,480, a vocabulary of 901,629 (XLM-V), 10,485,760 positions (Llama 4 Scout), 16,384 experts
 (Doge).
 """
 
@@ -19,25 +19,25 @@ from router.repository.read_json import printable
 
 MAX_LAYERS = 512
 MAX_POSITIONS = 4 * 10_485_760
-MAX_ITEMS = 4096  # of a list of dimensions; one for each layer, or for each frequency
+MAX_ITEMS = 4096  # of a list of dimensions; one per layer, or per frequency
 _LIST_AS_TEXT = re.compile(r"\d{1,9}([-,]\d{1,9}){0,255}")
-MAX_KEY = 64  # characters; no longer key is a dimension
+MAX_KEY = 64  # characters; longer keys are not dimensions
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """What keys of one meaning may say, as whole numbers.
+    """The range of a dimension that goes by several keys. The value must be an integer.
 
-    `*_size` stands for `size` and for any key that ends with `_size`; `#_heads` for one that
-    counts as well (`num_heads`, `vision_n_attention_heads`). A list may hold one number for
-    each layer, side or stage.
+    `*_size` means `size` and any key that ends with `_size`. `#_heads` means a key that also
+    has a count in its name (`num_heads`, `vision_n_attention_heads`). A list may have one
+    number for each layer, side or stage.
     """
 
     keys: str
     least: int
     most: int
-    fraction: bool = False  # may lie between whole numbers
-    single: bool = False  # may not be a list
+    fraction: bool = False  # need not be an integer
+    single: bool = False  # must not be a list
 
 
 _DIMENSIONS = (
@@ -48,7 +48,7 @@ _DIMENSIONS = (
     Dimension("hidden_size d_model n_embd", 1, 1 << 17, single=True),
     Dimension("*_hidden_size *_embed_dim *_embedding_size *_d_model n_embed", 0, 1 << 17),
     Dimension("model_dim word_embed_proj_dim *_hidden_sizes *_lora_rank", 0, 1 << 17),
-    Dimension("dim", -1, 1 << 17),  # in some places the number of an axis
+    Dimension("dim", -1, 1 << 17),  # in some places the index of an axis
     Dimension("*_intermediate_size *_ffn_dim *_ffn_hidden_size *_hidden_dim", 0, 1 << 19),
     Dimension("d_ff n_inner *_mlp_dim d_inner mlp_hidden_size", 0, 1 << 19),
     Dimension("num_attention_heads num_key_value_heads n_head n_heads num_heads", 1, 2048),
@@ -77,7 +77,7 @@ _ONE_PER_LAYER = ("layer_types", "layers_block_type", "block_types", "layers_typ
 
 
 def _table() -> dict[str, Dimension]:
-    """By key; by `*_key` and `#_key` for the ends of keys."""
+    """Maps keys to dimensions, and `*_key` and `#_key` for the ends of keys."""
     table: dict[str, Dimension] = {}
     for dimension in _DIMENSIONS:
         for key in dimension.keys.split():
@@ -91,7 +91,7 @@ _TABLE = _table()
 
 
 def _dimension(key: str) -> Dimension | None:
-    """What the table has for the whole key, else for its longest end."""
+    """The dimension of the whole key, else that of its longest known ending."""
     if found := _TABLE.get(key):
         return found
     counts = key.startswith(("num_", "n_")) or "_num_" in key or "_n_" in key
@@ -104,7 +104,7 @@ def _dimension(key: str) -> Dimension | None:
     return None
 
 
-# What the estimate below reads, under each family's own name.
+# The keys that the estimate below reads, in the names of each model family.
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "depth", "encoder_layers")
 _WIDTH = ("hidden_size", "d_model", "n_embd", "dim", "embed_dim")
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
@@ -115,7 +115,7 @@ _EXPERTS = ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_exp
 def check_dimensions(name: str, content: object, weight_bytes: int) -> None:
     """Check one configuration file. Raises `UnsupportedModel`, with the key and the bounds.
 
-    `name`: of the file. `weight_bytes`: of all the model's weights together.
+    `name`: of the file. `weight_bytes`: total size of the model's weights.
     """
     for part in _objects(content):
         for key, value in part.items():
@@ -130,15 +130,15 @@ def check_dimensions(name: str, content: object, weight_bytes: int) -> None:
 
 
 def least_bytes(content: object) -> int:
-    """A low estimate of the bytes of the weights that a configuration describes; 0 if its
-    numbers can't be those of a model."""
-    with suppress(OverflowError, ValueError):  # infinite, or none at all
+    """A low estimate of the bytes of the weights that a configuration describes; 0 if it
+    contains implausible numbers."""
+    with suppress(OverflowError, ValueError):  # infinite, or not a number
         return max(map(_least_bytes, _objects(content)), default=0)
     return 0
 
 
 def _objects(content: object) -> Iterator[Mapping[str, object]]:
-    """Each JSON object in `content`. Not recursive: the model sets the depth."""
+    """Yield each JSON object in `content`. Not recursive: the model sets the depth."""
     left = [content]
     while left:
         value = left.pop()
@@ -169,7 +169,7 @@ def _check(name: str, key: str, value: object) -> None:
 
 
 def _items(value: object) -> list[object] | None:
-    """The items of a list, also of one as text (`1025-1025-129`), or the sides in
+    """The items of a list, of a list written as text (`1025-1025-129`), or of an object such as
     `{"height": 1, "width": 2}`; None for a scalar."""
     if isinstance(value, str) and _LIST_AS_TEXT.fullmatch(value):
         return [int(item) for item in re.split("[-,]", value)]
@@ -180,7 +180,7 @@ def _items(value: object) -> list[object] | None:
 
 def _check_one(name: str, key: str, value: object, dimension: Dimension) -> None:
     if value is None or isinstance(value, list | dict):
-        return  # nested ones are checked by themselves, or are no dimension
+        return  # nested ones are checked separately, or are not dimensions
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _refused(name, key, "is not a number")
     least, most = dimension.least, dimension.most
@@ -191,7 +191,7 @@ def _check_one(name: str, key: str, value: object, dimension: Dimension) -> None
 
 
 def _check_positions(name: str, part: Mapping[str, object]) -> None:
-    """An engine computes a table of all positions, stretched by the factor, at its start."""
+    """At its start, an engine computes a table of all positions, extended by the factor."""
     for key in ("rope_scaling", "rope_parameters"):
         scaling = part.get(key)
         if not isinstance(scaling, dict):
@@ -205,10 +205,10 @@ def _check_positions(name: str, part: Mapping[str, object]) -> None:
 
 
 def _least_bytes(part: Mapping[str, object]) -> int:
-    """A low estimate of the bytes of the weights that an object describes; 0 for no model.
+    """A low estimate of the bytes of the weights that an object describes; 0 if it is no model.
 
-    It counts the embedding, and of each layer only the widest matrix, at one bit a weight.
-    Real models have eight times as much or more, quantized ones as well.
+    It counts the embedding and, of each layer, only the widest matrix, at one bit per weight.
+    Real models have at least eight times as much, even quantized ones.
     """
     layers, width = _first(part, _LAYERS), _first(part, _WIDTH)
     if not layers or not width:
@@ -218,14 +218,15 @@ def _least_bytes(part: Mapping[str, object]) -> int:
     experts = _first(part, _EXPERTS) * _first(part, ("moe_intermediate_size",))
     if not experts:
         experts = _first(part, ("num_local_experts",)) * _first(part, ("intermediate_size",))
-    # In some models only each fourth layer or so has experts.
+    # In some models only about every fourth layer has experts.
     widest = max(width, heads, _first(part, _FEED_FORWARD), experts / 8)
     embedding = _first(part, ("embedding_size", "word_embed_proj_dim")) or width
     return int(layers * width * widest + _first(part, ("vocab_size",)) * embedding) // 8
 
 
 def _first(part: Mapping[str, object], keys: Iterable[str]) -> float:
-    """The first of these that is a number, or the least of a list; 0 where none is."""
+    """The value of the first key that has a number, or the smallest number in its list; 0 if
+    there is none."""
     for key in keys:
         value = part.get(key)
         values = value if isinstance(value, list) else [value]

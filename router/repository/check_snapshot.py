@@ -1,4 +1,4 @@
-"""Checks the small files of a snapshot, before its weights come and before an engine starts."""
+"""Checks the small files of a snapshot, before its weights are loaded and an engine starts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def check_snapshot(
 ) -> None:
     """Raises `UnsupportedModel`.
 
-    `conditions`: of the start that it is for; None: unknown, so anything may be served.
-    `weight_bytes`: of the weights, where they are not downloaded yet.
+    `conditions`: of the planned start; None: unknown, so anything may be served.
+    `weight_bytes`: total size of the weights, if they are not downloaded yet.
     """
     check_config(snapshot, weight_bytes)
     if conditions is not None:
@@ -35,10 +35,9 @@ def check_snapshot(
 def planned(
     snapshot: Path, conditions: Conditions | None, weight_bytes: int | None = None
 ) -> MemoryPlan | None:
-    """What an engine takes of its GPUs; None: the start is unknown.
+    """The memory plan of an engine; None: the start is unknown.
 
-    Raises `ModelTooLarge` for what they can't hold. The arguments are those of
-    `check_snapshot`.
+    Raises `ModelTooLarge` if the GPUs can't hold it. Takes the arguments of `check_snapshot`.
     """
     if conditions is None:
         return None
@@ -50,7 +49,7 @@ def planned(
 def judge(
     _data: bytes, snapshot: Path, conditions: Conditions | None
 ) -> tuple[MemoryPlan | None, bytes]:
-    """Check and plan in a side process: 64 MiB of JSON hold Python's lock for seconds."""
+    """Check and plan in a side process: parsing 64 MiB of JSON holds the GIL for seconds."""
     check_snapshot(snapshot, conditions)
     return planned(snapshot, conditions), b""
 
@@ -58,14 +57,14 @@ def judge(
 def judge_operators(
     _data: bytes, directory: Path, conditions: Conditions | None
 ) -> tuple[MemoryPlan | None, bytes]:
-    """The same for a directory of the operator's, whose configuration may say anything."""
+    """The same for a directory of the operator's, which may have any configuration."""
     if conditions is not None:
         check_fitness(read_layout(directory), conditions)
     return planned(directory, conditions), b""
 
 
 def read_layout(snapshot: Path) -> Layout:
-    """Raises `UnsupportedModel` for a file that no engine could read either."""
+    """Raises `UnsupportedModel` for a file that no engine could read, either."""
     return Layout(
         str(snapshot),
         frozenset(file.name for file in snapshot.iterdir()),

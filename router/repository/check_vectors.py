@@ -1,8 +1,8 @@
-"""Refuses a model whose vectors or scores SGLang would compute otherwise than they are meant.
+"""Refuses a model whose embeddings or scores SGLang would compute incorrectly.
 
-SGLang 0.5.23 reads none of the files in which sentence-transformers says how the vectors of a
-text's tokens become that of the text. It always does the same for one architecture, except that
-`engines/pooling` teaches it to take the mean.
+SGLang 0.5.23 ignores the files in which sentence-transformers describes how to pool the vectors
+of a text's tokens. Its pooling depends only on the architecture, except that `engines/pooling`
+adds mean pooling to it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from router.repository.model_config import model_config, readable
 from router.repository.read_json import printable
 
 _FIRST, _MEAN, _LAST = "cls_token", "mean_tokens", "lasttoken"
-_SHORT = {"cls": _FIRST, "mean": _MEAN}  # as sentence-transformers 5 may write it
+_SHORT = {"cls": _FIRST, "mean": _MEAN}  # abbreviations of sentence-transformers 5
 _IN_WORDS = {
     _FIRST: "the first token",
     _MEAN: "the mean of all tokens",
@@ -55,7 +55,7 @@ def check_vectors(snapshot: Path) -> None:
 
 
 def pools_mean(snapshot: Path) -> bool:
-    """Whether the model needs `engines/pooling`: SGLang itself would take the first token."""
+    """Whether the model needs `engines/pooling`, because SGLang would use the first token."""
     name = _architecture(model_config(snapshot))
     if not _POOLS.get(name, set()) & {_FIRST, _MEAN} or name in _MEANS_BY_ITSELF:
         return False
@@ -79,10 +79,10 @@ def _pooling(snapshot: Path, modules: list[Json]) -> list[object]:
 
 
 def why_wrong(config: Json, modules: Iterable[str], pooling: Iterable[object]) -> str | None:
-    """What SGLang would do wrong; None: nothing that is known.
+    """Describe what SGLang would compute incorrectly; None: nothing is known.
 
-    `modules` are the kinds of modules that sentence-transformers would make a chain of, and
-    `pooling` is what the configurations of those for pooling hold.
+    `modules`: the kinds of modules that sentence-transformers would chain. `pooling`: the
+    configurations of the pooling modules.
     """
     modules = [*modules]
     name = _architecture(config)
@@ -94,7 +94,7 @@ def why_wrong(config: Json, modules: Iterable[str], pooling: Iterable[object]) -
     if found.task is Task.CLASSIFY or name == "CLIPModel":
         return None
     if "Pooling" not in modules:
-        # A vector for each token (ColBERT), or one for each word of the vocabulary (SPLADE).
+        # It gives a vector per token (ColBERT), or one per word of the vocabulary (SPLADE).
         steps = any(kind == "Dense" or kind.endswith("Pooling") for kind in modules)
         return _why_chained(name, modules) if steps else None
     if config.get("is_causal") is False and not found.bidirectional:
@@ -110,7 +110,7 @@ def _why_chained(name: str, modules: list[str]) -> str | None:
 
 
 def _why_unknown(name: str, modules: list[str], pooling: Iterable[object]) -> str | None:
-    """SGLang takes transformers' code. It leaves out its head, and pools the last token."""
+    """SGLang uses transformers' code without the model's head, and pools the last token."""
     if _CLASSIFIES.fullmatch(name):
         return f"SGLang does not support the architecture {_shown(name)}."
     if _EMBEDS.fullmatch(name) or (name and "Pooling" in modules):
@@ -156,7 +156,7 @@ def _kind(module: Json) -> str:
 
 
 def _architecture(config: Json) -> str:
-    """The first that SGLang has, else the first."""
+    """The first architecture that SGLang has, else the first one."""
     names = named(config)
     if config.get("model_type") == "gemma3_text" and config.get("use_bidirectional_attention"):
         return "EmbeddingGemmaModel"

@@ -1,4 +1,4 @@
-"""What an engine would be started with: the machine, and the operator's flags."""
+"""The conditions of an engine's start: the machine, and the operator's flags."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from router.models import trusts
 from router.repository.flag_values import number_of, spelled
 
-_MOST = 9999  # GPUs, or stages
+_MOST = 9999  # GPUs, or pipeline stages
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where engines run, so far as it decides what they can serve."""
+    """The machine where engines run, as far as it determines what they can serve."""
 
-    memory: int  # bytes of one device; of the smallest, where there are several
+    memory: int  # bytes of one device, the smallest if there are several
     cpu: bool = False
-    capability: int | None = None  # of the GPUs, as CUDA counts: 89 is 8.9; None: unknown
-    # Its SGLang is the one of `router.repository.architectures`, with no models added.
+    capability: int | None = None  # CUDA compute capability: 89 is 8.9; None: unknown
+    # Whether its SGLang is the one in `router.repository.architectures`, with no models added.
     plain: bool = True
-    # Packages that the engines' Python does not have, of those that tokenizers need.
+    # Packages for tokenizers that the engines' Python does not have.
     lacks: tuple[str, ...] = ()
     devices: int = 1
     budget: int | None = None  # bytes of each that engines may use; None: all
@@ -28,16 +28,16 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """One model's start on one machine."""
+    """The start of one model on one machine."""
 
     cpu: bool = False
     capability: int | None = None
     plain: bool = True
     flags: tuple[str, ...] = ()
     memory: int | None = None  # bytes of each device that the engine spans; None: unknown
-    claim: int | None = None  # bytes of each that the operator grants it; None: unsaid
+    claim: int | None = None  # bytes of each that the operator grants it; None: not set
     lacks: tuple[str, ...] = ()
-    devices: int = 1  # that the machine has
+    devices: int = 1  # of the machine
     budget: int | None = None  # bytes of each that engines may use; None: unknown
 
     @classmethod
@@ -62,12 +62,12 @@ class Conditions:
         return any(map(trusts, self.flags))
 
     def sets(self, *names: str) -> bool:
-        """Whether the flags hold one of these, or what may be an abbreviation of it."""
+        """Whether one of these flags is set, or a flag that may be an abbreviation of it."""
         return any(name.startswith(flag) for flag in spelled(self.flags) for name in names)
 
 
 def gpus(flags: Sequence[str]) -> int:
-    """How many GPUs hold one copy of the weights: tensor parallel times pipeline parallel."""
+    """GPUs per copy of the weights: tensor parallelism times pipeline parallelism."""
     return tensor_parallel(flags) * pipeline_parallel(flags)
 
 

@@ -1,7 +1,7 @@
-"""Of weights that a repository holds several times, chooses one copy.
+"""Chooses one copy of weights that a repository has several times.
 
-Without an index SGLang loads all files of a format, so that what is there twice would be loaded
-twice. A copy is told by what its name adds to another's: a precision, the number of shards.
+Without an index, SGLang loads all files of a format, so it would load duplicates twice. A copy
+is recognized by additional words in its name: a precision, or the number of shards.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ from router.repository.files import RemoteFile
 
 _SHARD = re.compile(r"(.*?)[-_.]?(\d+)[-_]of[-_](\d+)")
 _WORDS = re.compile(r"[-_.]+")
-# In order of preference. Of the numbers after these, SGLang would need a configuration.
+# In order of preference. SGLang would need a configuration for all other number formats.
 _PRECISIONS = ("bf16", "bfloat16", "fp16", "float16", "f16", "half", "fp32", "float32", "f32")
 _PRECISION = re.compile(
     "|".join(_PRECISIONS) + r"|full|fp8|fp4|nf4|int8|int4|[2-8]bit|\d+g|q[2-8]|gptq|awq|bnb"
 )
-_SAME = frozenset({"pytorch", "safetensors", "hf"})  # words that make no other weights
+_SAME = frozenset({"pytorch", "safetensors", "hf"})  # words that do not mean other weights
 _WHOLE = ("model",)  # the words of a name that means the whole model
-# A copy in four bits has an eighth of one in 32. What has less is another part of the model.
+# A copy in 4 bits has an eighth of the size of one in 32. A smaller file is another part of the
+# model.
 LEAST_SHARE = 8
-_ALIKE = 100  # copies of the same weights differ in their headers alone
-_LARGE = 1 << 20  # bytes; of small files nothing is told by their sizes
+_ALIKE = 100  # the sizes of identical weights differ only by their headers
+_LARGE = 1 << 20  # bytes; the sizes of smaller files prove nothing
 _MAX_NAMED = 3  # files in a message
 
 
 class MissingWeights(UnsupportedModel):
-    """Files of weights are not where others say that they are, or there are none at all."""
+    """An index or a shard name refers to missing weight files, or there are no weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A file, or all shards of one number of them."""
+    """A file, or a set of shards."""
 
     files: tuple[RemoteFile, ...]
     precision: str
@@ -52,7 +53,8 @@ class _Copy:
 
     @property
     def rank(self) -> tuple[object, ...]:
-        """The least is chosen: what has no precision in its name, in one file, is the usual."""
+        """The sort key; the smallest is chosen. The usual copy is one file without a precision
+        in its name."""
         known = self.precision in _PRECISIONS
         order = _PRECISIONS.index(self.precision) if known else len(_PRECISIONS)
         first = self.files[0].name
@@ -65,10 +67,10 @@ class _Copy:
 def one_copy(
     files: Iterable[RemoteFile], suffix: str, indexed: Collection[str] = ()
 ) -> list[str]:
-    """The names of those files that hold each weight once.
+    """The names of the files that contain each weight once.
 
-    `indexed`: how those begin that have an index of their own, so that each such set is a whole
-    model. Raises `MissingWeights` where shards are missing, and no other copy is there.
+    `indexed`: the prefixes of file sets that have their own index, so that each set is a whole
+    model. Raises `MissingWeights` if shards are missing and there is no other copy.
     """
     families = _families(files, suffix)
     models = {_words(stem) for stem in indexed}
@@ -90,7 +92,7 @@ def one_copy(
 def _families(
     files: Iterable[RemoteFile], suffix: str
 ) -> Mapping[tuple[str, ...], list[_Copy]]:
-    """The copies of the same weights, by the words of their names that tell them."""
+    """Group the copies of the same weights, by the words in their names."""
     groups: dict[tuple[str, int], list[RemoteFile]] = defaultdict(list)
     for file in files:
         stem = file.name.removesuffix(suffix)
@@ -104,7 +106,7 @@ def _families(
 
 
 def _words(stem: str) -> tuple[str, ...]:
-    """What a name tells of the part of a model that is in the file."""
+    """The words in a file name that describe a part of the model."""
     words = (word for word in _WORDS.split(stem.lower()) if word and word not in _SAME)
     return tuple(word for word in words if not _PRECISION.fullmatch(word)) or _WHOLE
 
@@ -122,8 +124,8 @@ def _choose(copies: list[_Copy]) -> _Copy:
 def _repeats(words: tuple[str, ...], copy: _Copy, whole: _Copy) -> bool:
     """Whether a file is the whole model under another name (`model_ema`, `open_clip_model`).
 
-    A part may have `model` in its name as well, and is smaller. What has nearly the size of the
-    whole is the same weights, whatever it is called.
+    A part may also have `model` in its name, but it is smaller. A file with nearly the same
+    size as the whole has the same weights, no matter what its name is.
     """
     if _WHOLE[0] in words and copy.size * LEAST_SHARE >= whole.size:
         return True
@@ -131,6 +133,6 @@ def _repeats(words: tuple[str, ...], copy: _Copy, whole: _Copy) -> bool:
 
 
 def some(names: list[str]) -> str:
-    """The first of them, for a message."""
+    """The first few names, for a message."""
     more = len(names) - _MAX_NAMED
     return ", ".join(names[:_MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")

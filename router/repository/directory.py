@@ -1,4 +1,4 @@
-"""Judges a directory that the operator put a model in."""
+"""Determines the task of a model in a directory of the operator's."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _MAX_NAMES = 10_000
 
 
 def task_of_directory(directory: Path, name: str | None = None) -> Task:
-    """By the same signs as a repository's. One that can't be read generates.
+    """The task, by the same signs as for a repository. `GENERATE` if the directory can't be
+    read.
 
-    `name`: of the repository, where the directory has another.
+    `name`: of the repository, if the directory has another name.
     """
     config = _parsed(directory / "config.json")
     signs = Signs(
@@ -35,7 +36,7 @@ def task_of_directory(directory: Path, name: str | None = None) -> Task:
 
 
 def _names(directory: Path) -> Iterator[str]:
-    """A folder's name ends in a slash, which begins the names of the files in it."""
+    """Yield the entries' names. A folder's name ends with a slash."""
     with suppress(OSError):
         for entry in directory.iterdir():
             yield f"{entry.name}/" if entry.is_dir() else entry.name

@@ -1,7 +1,7 @@
-"""The flags without which SGLang gives wrong numbers for a model, or dies of its requests.
+"""Flags without which SGLang computes wrong numbers for a model, or dies from its requests.
 
-SGLang 0.5.23 has flags for its own embedding models (EmbeddingGemma). To the other encoders it
-applies what suits a model that reads from left to right.
+SGLang 0.5.23 sets such flags for its own embedding models (EmbeddingGemma). It treats the other
+encoders like causal models.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from router.models import Task
 from router.repository.architectures import identify, named
 
 PREFILL = 2048  # tokens
-"""What an encoder's engine computes at once: as many texts as fit, or one longer text."""
+"""Tokens that an encoder's engine computes at once: several texts, or one longer text."""
 
-# Where SGLang looks for the length of the context, the first that exists.
+# The keys for the context length in SGLang's order. The first that exists counts.
 _CONTEXT = (
     *("max_sequence_length", "seq_length", "max_seq_len", "model_max_length"),
     "max_position_embeddings",
 )
-# Their classes read `position_embedding_type`, which transformers 5 no longer supplies. The
-# values say whether positions begin after that of the padding.
+# The classes of these read `position_embedding_type`, which transformers 5 no longer supplies.
+# The value says whether positions begin after the position of the padding token.
 _ENCODERS = {
     "BertModel": False,
     "Contriever": False,
@@ -38,10 +38,10 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ModelFlags:
-    """Flags of one model.
+    """Flags for one model.
 
-    * `usual`: come before the operator's, which may say otherwise.
-    * `needed`: come after them. Other values would make the model's numbers wrong.
+    * `usual`: before the operator's flags, which may override them.
+    * `needed`: after the operator's flags. Other values would make the model's numbers wrong.
     """
 
     usual: tuple[str, ...] = ()
@@ -49,10 +49,10 @@ class ModelFlags:
 
 
 def engine_flags(config: Json, task: Task, *, cache: int | None = None) -> ModelFlags:
-    """What the model needs, by its whole `config.json`.
+    """The flags that a model needs. `config`: the whole `config.json`.
 
-    `cache` is the size of the KV cache in tokens where it is fixed. Raises nothing for a
-    configuration that is not as it should be: SGLang says more about it.
+    `cache`: the size of the KV cache in tokens, if it is fixed. Never raises for an invalid
+    configuration: SGLang reports it in more detail.
     """
     names = named(config)
     architecture = identify(names, config)
@@ -61,14 +61,14 @@ def engine_flags(config: Json, task: Task, *, cache: int | None = None) -> Model
         return ModelFlags(usual=context)
     return ModelFlags(
         usual=(
-            # Without chunks SGLang keeps this much memory free, by default for 16,384 tokens.
+            # Without chunks, SGLang reserves memory for this many tokens, by default 16,384.
             *("--max-prefill-tokens", str(PREFILL)),
             *context,
             *_overrides(config, names),
         ),
-        # Each token looks at those after it. What the cache holds of a text's beginning was
-        # computed with another end. A chunk ends in the middle of a text, however large it is:
-        # SGLang fills it with one text after the other, and splits the last.
+        # Tokens attend to later ones, so a cached prefix was computed with another
+        # continuation. A chunk may end in the middle of a text, no matter how large it is:
+        # SGLang fills it with texts and splits the last one.
         needed=("--disable-radix-cache", "--chunked-prefill-size", "-1"),
     )
 
@@ -88,7 +88,7 @@ def _context_flags(config: Json, names: tuple[str, ...], cache: int | None) -> t
         if positions is not None:
             limits.append(positions - (1 if padding is None else padding))
     if cache is not None:
-        # SGLang lets a longer text wait forever, and all others behind it.
+        # SGLang would let a longer text wait forever, and all others behind it.
         limits.append(cache - 1)
     least = min(limits)
     return ("--context-length", str(least)) if 0 < least < derived else ()

@@ -1,4 +1,4 @@
-"""What an engine's flags say of its memory."""
+"""Reads from an engine's flags what determines its memory use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """One engine's start, as far as it decides how much memory the engine takes."""
+    """The memory-related options of one engine."""
 
     on: Conditions
 
@@ -31,7 +31,7 @@ class EngineOptions:
 
     @cached_property
     def pipeline(self) -> int:
-        """Groups of GPUs that have some of the layers each."""
+        """Pipeline stages: groups of GPUs with some of the layers each."""
         return pipeline_parallel(self._flags)
 
     @cached_property
@@ -57,7 +57,7 @@ class EngineOptions:
 
     @cached_property
     def kv_dtype(self) -> str:
-        """The number format of the cache; empty: as the model says."""
+        """The data type of the cache; "": the model's."""
         found = (value_of(self._flags, "--kv-cache-dtype") or "auto").lower()
         return "" if found == "auto" else found
 
@@ -72,12 +72,12 @@ class EngineOptions:
 
     @cached_property
     def requests(self) -> int | None:
-        """In flight at once, at most."""
+        """Maximum number of requests in flight."""
         return number_of(self._flags, "--max-running-requests", most=1 << 16)
 
     @cached_property
     def window_share(self) -> float | None:
-        """Tokens of layers with a window, for each token of the others."""
+        """Tokens of sliding-window layers, per token of the other layers."""
         try:
             share = float(value_of(self._flags, "--swa-full-tokens-ratio") or "")
         except ValueError:
@@ -86,7 +86,7 @@ class EngineOptions:
 
     @cached_property
     def windows(self) -> bool:
-        """Whether layers with a window have a cache of their own, where SGLang has one."""
+        """Whether sliding-window layers have a cache of their own, if SGLang supports that."""
         return not is_set(self._flags, "--disable-hybrid-swa-memory")
 
     @cached_property
@@ -95,7 +95,7 @@ class EngineOptions:
 
     @cached_property
     def drafts(self) -> bool:
-        """Whether it guesses several tokens at once, with layers that it else leaves out."""
+        """Whether it decodes speculatively, with layers that it otherwise leaves out."""
         return value_of(self._flags, "--speculative-algorithm") is not None
 
     @cached_property
@@ -113,10 +113,10 @@ class EngineOptions:
 
     @cached_property
     def offloaded(self) -> int:
-        """Bytes of each GPU's weights that stay in the host's memory."""
+        """Bytes of each GPU's weights that stay in host memory."""
         return (number_of(self._flags, "--cpu-offload-gb", most=_MOST_GIB) or 0) * GIB
 
     @cached_property
     def offloads_more(self) -> bool:
-        """Whether further weights may stay in the host's memory: nobody knows how many."""
+        """Whether an unknown number of further weights may stay in host memory."""
         return self.on.sets("--offload-group-size", "--ple-offload-embedding")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """One file as the Hub lists it."""
+    """A file in the Hub's listing."""
 
     name: str  # path in the repository
     size: int  # bytes

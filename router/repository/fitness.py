@@ -1,7 +1,7 @@
-"""Reasons why no engine could serve a model, told before its weights are downloaded.
+"""Finds reasons why no engine could serve a model, before its weights are downloaded.
 
-Only what is certain to fail is refused: SGLang's source says when. Where a flag of the operator
-changes what SGLang reads, the checks of that are left out.
+It refuses only what is certain to fail according to SGLang's source. If a flag of the operator
+changes what SGLang reads, the related checks are skipped.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _LONGCAT = frozenset(
     {"LongcatCausalLM", "LongcatFlashForCausalLM", "LongcatFlashNgramForCausalLM"}
 )
 _RAW_MAMBA = frozenset({"d_model", "ssm_cfg"})
-# Of these SGLang makes other architectures, by further files (configs/model_config.py).
+# SGLang replaces these architectures, depending on further files (configs/model_config.py).
 _RENAMED = frozenset({"Qwen3_5Model", "Qwen3_5TextModel"})
-# By such names SGLang knows models whose configuration is in `params.json`
+# SGLang recognizes models with a `params.json` configuration by these names
 # (utils/hf_transformers/mistral_utils.py).
 _MISTRAL = re.compile(
     r"mistral-large-3|mistral-small-4|leanstral|eagle.*mistral|mistral.*eagle"
 )
 
-# Of these SGLang has code of its own that reads `position_embedding_type`
-# (models/bert.py, models/roberta.py).
+# For these, SGLang has its own code that reads `position_embedding_type` (models/bert.py,
+# models/roberta.py).
 _ENCODERS = frozenset(
     {"BertModel", "BertForSequenceClassification", "Contriever"}
     | {"XLMRobertaModel", "XLMRobertaForSequenceClassification"}
@@ -46,10 +46,10 @@ _MODEL_CODE = ("AutoModel", "AutoModelForMaskedLM", "AutoModelForSequenceClassif
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What is known of a repository before its weights come."""
+    """What is known about a repository before its weights are downloaded."""
 
-    path: str  # of the snapshot: SGLang knows some models by it
-    files: Collection[str]  # names of those in no folder
+    path: str  # of the snapshot; SGLang recognizes some models by it
+    files: Collection[str]  # names of top-level files
     config: Json | None  # of config.json; None: there is none
     tokenizer: Json = field(default_factory=dict)  # of tokenizer_config.json
     quantization: Mapping[str, Json] = field(
@@ -91,7 +91,7 @@ def _check_model_type(config: Json, on: Conditions) -> None:
         return
     if code_for(config, "AutoConfig"):
         if not on.trusted:
-            _check_runs(config, on)  # where nothing does, the permission is of no use
+            _check_runs(config, on)  # if nothing does, the permission is of no use
             raise UnsupportedModel(
                 f"The model needs code of its own to be loaded. {ASK_FOR_TRUST}"
             )
@@ -129,8 +129,8 @@ def _check_architectures(config: Json, names: tuple[str, ...], on: Conditions) -
 
 
 def _check_runs(config: Json, on: Conditions) -> None:
-    """SGLang asks a repository's own code for `AutoModel`. What that has for `AutoConfig`, or
-    for `AutoModelForCausalLM`, makes no model run."""
+    """Check that some code can run the architecture. From a repository, SGLang only uses code
+    for `AutoModel`: code for `AutoConfig` or `AutoModelForCausalLM` does not help."""
     if on.sets("--json-model-override-args", "--model-impl") or code_for(config, "AutoModel"):
         return
     if (name := _unsupported(config)) is not None:
@@ -143,7 +143,7 @@ def _check_runs(config: Json, on: Conditions) -> None:
 def _unsupported(config: Json) -> str | None:
     """The architecture that neither SGLang nor transformers has code for; None: there is code.
 
-    SGLang takes transformers' code where it has none of its own for any of them.
+    SGLang uses transformers' code if it has no code of its own for any of the architectures.
     """
     names = sglang.named(config)
     if sglang.identify(names, config) is not None:
@@ -155,7 +155,7 @@ def _unsupported(config: Json) -> str | None:
 
 
 def _check_encoder(config: Json, on: Conditions) -> None:
-    """SGLang's own encoders compute what the first of their kind did, and nothing else."""
+    """SGLang's own encoders implement only the original variant of their architecture."""
     names = sglang.named(config)
     if on.sets("--json-model-override-args", "--model-impl") or not on.plain:
         return

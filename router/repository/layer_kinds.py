@@ -1,8 +1,8 @@
-"""Which layers of a model keep something of each token, and which keep a state.
+"""Counts the layers of a model that cache tokens, and those that keep a state.
 
 The architectures are SGLang 0.5.23's: srt/configs/model_config.py (`is_hybrid_swa_model`,
-`get_hybrid_layer_ids`) and srt/configs/hybrid_arch.py (`mambaish_config`). To all others, a
-window of attention makes no difference: their cache has every token in every layer.
+`get_hybrid_layer_ids`) and srt/configs/hybrid_arch.py (`mambaish_config`). For all other
+architectures, attention windows make no difference: every layer caches every token.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from router.repository.model_shape import Shape, whole
 
-# Layers with a window have a smaller cache of their own.
+# Sliding-window layers have a smaller cache of their own.
 WINDOWED = frozenset(
     {
         *("BeamForCausalLM", "EmbeddingGemma2Model", "Gemma4ForCausalLM"),
@@ -44,20 +44,20 @@ _BOTH = frozenset({"FalconH1ForCausalLM"})  # in each layer
 
 _CACHED_KINDS = frozenset({"full_attention", "attention", "attn", "swa"})
 _STATE_KINDS = frozenset({"linear_attention", "mamba", "conv", "short_conv", "jet"})
-_INTERVAL = 4  # of Qwen3-Next, where nothing tells
+_INTERVAL = 4  # the default for Qwen3-Next
 
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """How many layers do what."""
+    """Numbers of layers by kind."""
 
-    full: int  # keep each token
-    windowed: int = 0  # keep the tokens within a window, in a cache of their own
-    states: int = 0  # keep a state of each request
+    full: int  # cache every token
+    windowed: int = 0  # cache the tokens within a window, separately
+    states: int = 0  # keep one state per request
 
 
 def layers_of(shape: Shape, *, windows: bool) -> Layers:
-    """`windows`: whether SGLang may give layers with a window a cache of their own."""
+    """`windows`: whether SGLang may give sliding-window layers a cache of their own."""
     if not STATEFUL.isdisjoint(shape.names):
         return _stateful(shape)
     opted_in = shape.text.get("is_hybrid_swa") is True
@@ -102,7 +102,7 @@ def _stateful(shape: Shape) -> Layers:
 
 
 def _states(shape: Shape, count: int) -> int:
-    """Layers with a state, where no list has the kind of each layer."""
+    """Layers with a state, if no list says the kind of each layer."""
     kda, size = shape.text.get("linear_attn_config"), shape.text.get("layer_group_size")
     if isinstance(kda, dict) and isinstance(kda.get("kda_layers"), list):
         return len(kda["kda_layers"])

@@ -1,4 +1,4 @@
-"""A repository's list of files, bounded and safe to write to disk."""
+"""A repository's list of files, with a size limit and safe names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.errors import UnsupportedModel
 from router.repository.files import RemoteFile
 
 MAX_FILES = 10_000
-# Halves of characters are in no name on a disk, and no answer could repeat them.
+# Lone surrogates can't be in a file name, and no answer could repeat them.
 _SAFE_NAME = re.compile(r"[^\x00-\x1f\\\x7f\ud800-\udfff]{1,512}")
 
 
@@ -23,8 +23,7 @@ class Listing:
 
     @classmethod
     def of(cls, files: Iterable[RemoteFile]) -> Listing:
-        """Raises `UnsupportedModel` if there are too many files, or if a file's name leads
-        out of the repository."""
+        """Raises `UnsupportedModel` if there are too many files or a file's name is unsafe."""
         listed = list(itertools.islice(files, MAX_FILES + 1))  # the listing may be endless
         if len(listed) > MAX_FILES:
             raise UnsupportedModel(f"The repository has more than {MAX_FILES} files.")
@@ -38,7 +37,7 @@ class Listing:
         return name in self.files
 
     def top(self, start: str = "", end: str | tuple[str, ...] = "") -> list[str]:
-        """The names in no folder that start and end so, in order."""
+        """The names of top-level files with this start and end, sorted."""
         return sorted(
             name
             for name in self.files

@@ -1,7 +1,8 @@
-"""What an engine takes of each GPU, by the small files of its model. See docs/memory.md.
+"""Estimates the memory of an engine on each GPU from its model's small files. See
+docs/memory.md.
 
-Formulas of SGLang 0.5.23, as the modules beside this one cite them. No number here was measured
-on a GPU.
+The formulas are SGLang 0.5.23's, as cited in the other modules of this package. No number here
+was measured on a GPU.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ from router.repository.weight_size import weights_of
 Json = Mapping[str, Any]
 
 USEFUL_CACHE = 4096
-"""Tokens of the smallest cache that is of use, where the context is not shorter."""
+"""Tokens of the smallest useful cache, unless the context is shorter."""
 
-_MOST = 1 << 56  # bytes; no plan says more
+_MOST = 1 << 56  # bytes; an upper limit for any plan
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What is known of a model's files."""
+    """What is known about a model's files."""
 
-    config: Json  # of config.json; empty: there is none
-    weight_bytes: int  # of the files of weights that are loaded
+    config: Json  # of config.json; empty if there is none
+    weight_bytes: int  # of the weight files that are loaded
     quantization: Mapping[str, Json] = field(default_factory=dict)  # of files beside it
-    tensors: tuple[Tensor, ...] | None = None  # None: not known, before they are on disk
+    tensors: tuple[Tensor, ...] | None = None  # None: unknown until they are on disk
 
 
 def plan_of(files: Files, on: Conditions) -> MemoryPlan:
-    """Never raises: of a configuration that tells nothing, the plan is of its weights."""
+    """Never raises: for an uninformative configuration, the plan relies on the weights."""
     shape, options = Shape(files.config), EngineOptions(on)
     stated = stated_quantization(files.config) or files.quantization.get(MODELOPT)
     about = stated if isinstance(stated, dict) else {}
@@ -52,7 +53,7 @@ def plan_of(files: Files, on: Conditions) -> MemoryPlan:
     return MemoryPlan(
         weights=min(weights.loaded, _MOST),
         token=token,
-        # Before the weights are as small as they become, nothing else is there.
+        # Before the weights reach their final size, nothing else is in memory.
         overhead=min(max(overhead, weights.peak - weights.loaded), _MOST),
         context=context,
         sequence=sequence_bytes(shape, options),
@@ -60,9 +61,10 @@ def plan_of(files: Files, on: Conditions) -> MemoryPlan:
 
 
 def most_stored(on: Conditions, devices: int) -> int | None:
-    """Bytes of files that no engine could hold, whatever is in them; None: any may fit.
+    """Maximum bytes of files that an engine could hold, no matter what is in them; None: no
+    limit.
 
-    `devices`: that the weights may be split between.
+    `devices`: how many devices may share the weights.
     """
     options = EngineOptions(on)
     if on.memory is None or options.offloads_more:
@@ -73,7 +75,7 @@ def most_stored(on: Conditions, devices: int) -> int | None:
 
 
 def smallest(plan: MemoryPlan) -> int:
-    """Bytes of each GPU for an engine that is of use."""
+    """Bytes of each GPU for an engine with the smallest useful cache."""
     return plan.weights + plan.overhead + cache_of(plan)
 
 

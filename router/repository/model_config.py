@@ -1,4 +1,4 @@
-"""Reads the small JSON files of a repository, where what can't be read decides nothing."""
+"""Reads the small JSON files of a repository and ignores unreadable ones."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from router.repository.read_json import read_json
 
 
 def model_config(snapshot: Path) -> Mapping[str, Any]:
-    """The whole `config.json`; empty where there is none. Never raises for what it holds."""
+    """The whole `config.json`; empty if there is none. Never raises for its content."""
     content = readable(snapshot / "config.json")
     return content if isinstance(content, dict) else {}
 
 
 def readable(file: Path) -> object:
-    """What a file holds; None where it can't be read. Never raises for what it holds."""
+    """The content of a file; None if it can't be read. Never raises for its content."""
     try:
         return read_json(file, file.name)
     except (OSError, UnsupportedModel):

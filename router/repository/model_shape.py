@@ -1,7 +1,7 @@
 """The dimensions of a language model, as SGLang 0.5.23 reads them from `config.json`.
 
-A configuration can lie, or leave things out. What it leaves out is what its type means by that
-(`architectures.json`); a value that can't be one counts as left out. Nothing here raises.
+A configuration can lie or omit values. Omitted values get the default of the configuration's
+type (`architectures.json`). An implausible value counts as omitted. Nothing here raises.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from router.repository.architectures import TypeShape, named, shape_of_type
 
 Json = Mapping[str, Any]
 
-MAX_LAYERS = 4096  # also items of a list with one for each layer
+MAX_LAYERS = 4096  # also the maximum items of a list with one entry per layer
 _MOST = 1 << 31
 
-# Where SGLang looks for the part about the language model, the first that exists
+# The keys for the part about the language model, in SGLang's order
 # (utils/hf_transformers/common.py, `get_hf_text_config`).
 _PARTS = ("thinker_config", "llm_config", "language_config", "text_config")
-# Where the length of the context is (the same file, `get_context_length`).
+# The keys for the context length (the same file, `get_context_length`).
 _CONTEXT = (
     *("max_sequence_length", "seq_length", "max_seq_len", "model_max_length"),
     "max_position_embeddings",
@@ -32,10 +32,11 @@ _KV_HEADS = (
     *("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num"),
     "num_attention_groups",
 )
-# What other parts of a model than the language are configured by.
+# The keys for the configurations of other parts than the language model.
 _FURTHER = ("vision_config", "audio_config", "vit_config", "visual", "speech_config")
 
-# To these types a factor belongs to some of the layers, and SGLang sees none for the context.
+# For these types, a factor applies only to some layers, and SGLang does not apply it to the
+# context.
 _STRETCHED_BY_LAYER = frozenset(
     {
         *("gemma3_text", "gemma3n_text", "gemma4_text", "gemma4_unified_text", "laguna"),
@@ -44,12 +45,12 @@ _STRETCHED_BY_LAYER = frozenset(
         *("t5gemma2_decoder", "t5gemma2_text", "deepseek_v4"),
     }
 )
-_VISION_WIDTH = 1024  # of the usual ones (ViT-L), where nothing tells
+_VISION_WIDTH = 1024  # of the usual vision towers (ViT-L), if the configuration does not say
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Reads one configuration. A number is 0 where nothing tells it."""
+    """Reads one configuration. Unknown numbers are 0."""
 
     config: Json  # the whole config.json
 
@@ -59,7 +60,7 @@ class Shape:
 
     @cached_property
     def text(self) -> Json:
-        """The part about the language model; the whole where there is no such part."""
+        """The part about the language model; the whole if there is no such part."""
         if self.names and self.names[0].startswith("Llava"):
             return self.config
         for name in _PARTS:
@@ -74,7 +75,7 @@ class Shape:
         return not any(isinstance(self.config.get(name), dict) for name in _FURTHER)
 
     def number(self, *names: str, most: int = _MOST) -> int:
-        """The first of these that is a number, as the file or its type has it."""
+        """The number of the first of these keys that has one, in the file or by its type."""
         for name in names:
             for key in (name, self._type.names.get(name, "")):
                 if (found := whole(self.text.get(key), most)) > 0:
@@ -84,19 +85,19 @@ class Shape:
 
     @cached_property
     def own_layers(self) -> int:
-        """As they are numbered in the files."""
+        """The number of layers, as numbered in the files."""
         if self.pattern:
             return len(self.pattern)
         return self.number("num_hidden_layers", "num_layers", most=MAX_LAYERS)
 
     @cached_property
     def next_token_layers(self) -> int:
-        """After these: a draft's, which guesses further tokens."""
+        """Additional layers of a draft model, for speculative decoding."""
         return self.number("num_nextn_predict_layers", most=MAX_LAYERS)
 
     @cached_property
     def layers(self) -> int:
-        """Of attention, or of what stands in its place; one that runs twice counts twice."""
+        """Attention layers or their replacements. A layer that runs twice counts twice."""
         layers = self.own_layers
         if "LongcatFlashForCausalLM" in self.names:
             return 2 * layers
@@ -106,7 +107,7 @@ class Shape:
 
     @cached_property
     def pattern(self) -> str:
-        """Nemotron-H: a letter for each layer. `*` has attention, `M` a state."""
+        """Nemotron-H: one letter per layer. `*` has attention, `M` a state."""
         found = self.text.get("hybrid_override_pattern")
         return found[:MAX_LAYERS] if isinstance(found, str) else ""
 
@@ -159,7 +160,7 @@ class Shape:
 
     @property
     def _group_sizes(self) -> Iterator[int]:
-        """Query heads that share one of keys and values, where each layer has its own."""
+        """Query heads per key-value head, for models in which each layer has its own number."""
         blocks = self.text.get("block_configs")
         for block in blocks[:MAX_LAYERS] if isinstance(blocks, list) else ():
             attention = _object(block, "attention") if isinstance(block, dict) else {}
@@ -168,7 +169,7 @@ class Shape:
 
     @cached_property
     def vision(self) -> tuple[int, int]:
-        """The widths of a layer that sees images: of its residual, and within."""
+        """The widths of a vision layer: residual stream, and feed-forward part."""
         part = next((found for name in _FURTHER if (found := _object(self.config, name))), {})
         width = whole(part.get("hidden_size"), 1 << 20) or whole(part.get("embed_dim"), 1 << 20)
         width = width or whole(part.get("width"), 1 << 20) or _VISION_WIDTH
@@ -181,13 +182,13 @@ class Shape:
 
     @cached_property
     def tied(self) -> bool:
-        """Whether the words' vectors serve at the end as well, as the file says."""
+        """Whether the file says that the input embeddings are also the output weights."""
         stated = (part.get("tie_word_embeddings") for part in (self.config, self.text))
         return any(value is True for value in stated)
 
     @cached_property
     def dtype(self) -> str:
-        """The number format that the configuration names; "" where it names none."""
+        """The data type that the configuration names; "" if it names none."""
         for part in (self.text, self.config):
             for name in ("dtype", "torch_dtype"):
                 if isinstance(found := part.get(name), str):
@@ -224,10 +225,10 @@ class Shape:
 
 
 def whole(value: object, most: int = _MOST) -> int:
-    """The number that a value of JSON is, between 1 and `most`; 0 for anything else."""
+    """The value as an integer from 1 to `most`; 0 for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    # Neither infinity nor NaN lies between these.
+    # Excludes infinity and NaN, too.
     return int(value) if 1 <= value <= most and value == int(value) else 0
 
 

@@ -1,4 +1,4 @@
-"""Judges a snapshot that another program has put on the disk, as a download would be judged."""
+"""Checks a snapshot that another program has put on disk, like a download."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from router.repository.select_files import Selection
 
 
 def is_whole(snapshot: Path, repo_id: str, *, unsafe_weights: bool) -> bool:
-    """Whether it has its configuration and all of its weights.
+    """Whether the snapshot has its configuration and all of its weights.
 
-    Raises `UnsupportedModel` where the repository itself can't be served.
+    Raises `UnsupportedModel` if the repository itself can't be served.
     """
     selection = Selection(
         Listing.of(islice(_files(snapshot), MAX_FILES)), repo_id, unsafe_weights
@@ -37,7 +37,7 @@ def is_whole(snapshot: Path, repo_id: str, *, unsafe_weights: bool) -> bool:
 
 
 def _files(snapshot: Path) -> Iterator[RemoteFile]:
-    """What is there. A link that leads nowhere is not."""
+    """Yield the files that exist. Skips broken links."""
     for file in snapshot.rglob("*"):
         if file.is_file():
             blob = file.resolve().name if file.is_symlink() else str(file)

@@ -1,9 +1,9 @@
-"""Bytes that an engine takes beside its weights and its cache, on each GPU.
+"""Bytes that an engine takes in addition to its weights and its cache, on each GPU.
 
-SGLang 0.5.23's own estimate (srt/arg_groups/memory_hook.py, `handle_gpu_memory_settings`) knows
-nothing of the model: 512 MiB, 1.5 MiB for each token that it computes at once, 2 MiB for each
-request in a decode graph, 8 MiB for each prefill graph, 1 GiB for 8 GPUs. This one takes what
-the working set of the model's own layers is for the second of these, and never more.
+SGLang 0.5.23's own estimate (srt/arg_groups/memory_hook.py, `handle_gpu_memory_settings`)
+ignores the model: 512 MiB, 1.5 MiB for each token that it computes at once, 2 MiB for each
+request in a decode graph, 8 MiB for each prefill graph, 1 GiB for 8 GPUs. This estimate
+replaces the second term by the working set of the model's own layers, if that is less.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ from router.repository.model_shape import Shape
 
 _MIB = 1 << 20
 
-# A process of PyTorch that has computed something, with its kernels. A chosen figure.
+# A PyTorch process that has computed something, with its kernels. Chosen, not measured.
 _CONTEXT = GIB // 2
-# SGLang's "constant meta data": of it, FlashInfer's workspace alone has 384 MiB.
+# SGLang's "constant meta data". FlashInfer's workspace alone takes 384 MiB of it.
 _CONSTANT = GIB // 2
-# Measured on a CPU: the processes of an engine of SGLang, without weights.
+# Measured on a CPU: the processes of an SGLang engine, without weights.
 _CPU_PROCESSES = 1_640_000_000
 
 CHUNK = 2048
-"""Tokens that an engine computes at once, where no flag says otherwise: `engines/command.py`
-sets this chunk for engines that share a GPU."""
+"""Tokens that an engine computes at once by default. `engines/command.py` sets this chunk size
+for engines that share a GPU."""
 
-_MOST_PER_TOKEN = 3 * _MIB // 2  # SGLang's own, for any model
-# The allocator keeps blocks that the next layer can't use. A chosen figure.
+_MOST_PER_TOKEN = 3 * _MIB // 2  # SGLang's own estimate, for any model
+# The allocator keeps blocks that the next layer can't use. Chosen, not measured.
 _FRAGMENTS = 2
 _PER_DECODE = 2 * _MIB
 _PER_PREFILL_GRAPH = 8 * _MIB
 _PREFILL_OF_LATENT = 3 * GIB // 2
-_PER_GPU = GIB // 8  # of several: buffers of NCCL and of all-reduce
-# Bytes of each word's score in a batch: bf16, fp32, probabilities and what sorting them takes.
+_PER_GPU = GIB // 8  # for several GPUs: buffers of NCCL and of all-reduce
+# Bytes per logit in a batch: bf16, fp32, probabilities, and the memory to sort them.
 _PER_SCORE = 10
 
 # SGLang's table: the largest batch in a decode graph, by GiB of the GPU.
 _BATCHES = ((20, 8), (35, 48), (60, 32), (160, 256))
 _LARGEST_BATCH = 512
 _UNKNOWN_BATCH = 160
-# The lengths for which SGLang records a prefill: from, to, and the step.
+# The lengths for which SGLang records a prefill graph: from, to, step.
 _PREFILL_STEPS = ((4, 32, 4), (48, 256, 16), (288, 512, 32), (576, 1024, 64), (1280, 4096, 256))
 _PREFILL_STEP = 512  # above these
 
-# SGLang takes a fifth of all memory for the largest vision towers, and one twentieth for usual
-# ones. Its caches for images have 100 MiB. A chosen figure, for 4,096 patches at once.
+# SGLang reserves a fifth of all memory for the largest vision towers, and a twentieth for usual
+# ones. Its image caches take 100 MiB. Chosen for 4,096 patches at once, not measured.
 _PATCHES = 4096
 _IMAGES = 100 * _MIB
 
@@ -67,7 +67,7 @@ def _fixed(options: EngineOptions) -> int:
 
 
 def per_token(shape: Shape, options: EngineOptions) -> int:
-    """Bytes of what a layer computes of one token."""
+    """Bytes that a layer computes per token."""
     attention = 2 * shape.head * (shape.heads + shape.kv_heads) // options.attention
     dense = 3 * shape.feed_forward // options.tensor
     chosen = shape.number("num_experts_per_tok", "num_experts_per_token", most=1 << 10)
@@ -100,7 +100,7 @@ def _graphs(shape: Shape, options: EngineOptions, chunk: int, batch: int) -> int
 
 
 def prefills(chunk: int) -> int:
-    """How many lengths SGLang records, up to a whole chunk."""
+    """The number of lengths that SGLang records, up to a whole chunk."""
     count = sum(
         max(0, (min(chunk, last) - first) // step + 1) for first, last, step in _PREFILL_STEPS
     )

@@ -1,4 +1,4 @@
-"""What a repository says of code of its own."""
+"""Detects code in a repository."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ASK_FOR_TRUST = (
 
 
 def code_for(config: Mapping[str, Any], role: str) -> bool:
-    """Whether the repository has code of its own for `AutoModel`, say."""
+    """Whether the repository has its own code for a role such as `AutoModel`."""
     named = config.get("auto_map")
     if role == "AutoTokenizer" and isinstance(named, list):
         return True

@@ -1,4 +1,4 @@
-"""Tells a reranker from a classifier where both have the same architecture."""
+"""Distinguishes rerankers from classifiers with the same architecture."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from router.models import Task
 from router.repository.architectures import identify, named
 
-_LABELS = 2  # of a configuration that says nothing: transformers' default
+_LABELS = 2  # transformers' default
 
 
 def scores_pairs(config: Mapping[str, Any]) -> bool | None:
-    """Whether an encoder scores pairs of texts (True), or classifies texts (False), by its
-    `config.json`. None: its architecture is no encoder's, and it can be asked either way.
+    """Whether an encoder scores pairs of texts (True) or classifies texts (False), by its
+    `config.json`. None: it is not an encoder, and it can do both.
 
-    One label is a score. SGLang 0.5.23 dies of a batch that holds both, because only pairs
-    have token types; and it has no answer to the wrong question.
+    One label means a score. A batch with both kinds kills SGLang 0.5.23, because only pairs
+    have token types. It also has no answer to the wrong kind of request.
     """
     found = identify(named(config), config)
     if found is None or not found.bidirectional or found.task is not Task.CLASSIFY:

@@ -1,4 +1,4 @@
-"""Refuses a quantization that an engine could not compute, or would not see."""
+"""Refuses quantizations that an engine could not compute or would not notice."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from router.repository.read_json import shown
 Json = Mapping[str, Any]
 
 MODELOPT = "hf_quant_config.json"
-# AutoGPTQ and AutoAWQ wrote these before transformers had a place in config.json.
+# AutoGPTQ and AutoAWQ wrote these files before config.json had a place for their content.
 BESIDE = ("quantize_config.json", "quant_config.json")
 _BITS = ("bits", "w_bit")
-_PACKED = range(1, 9)  # bits of a weight
+_PACKED = range(1, 9)  # bits per weight
 
 _USE_ANOTHER = "Use the model in another format (FP8, AWQ, GPTQ, or unquantized)."
 
@@ -26,13 +26,13 @@ def check_quantization(
 ) -> None:
     """Raises `UnsupportedModel`.
 
-    `config`: of config.json. `beside`: the content of `MODELOPT` and of those in `BESIDE`, so
-    far as the repository has them. `files`: names of those in no folder.
+    `config`: of config.json. `beside`: the content of `MODELOPT` and of the `BESIDE` files that
+    the repository has. `files`: names of the top-level files.
     """
     if on.sets("--quantization", "--load-format", "--json-model-override-args") or not on.plain:
         return
     if "quant_model_description.json" in files:
-        return  # for another make of devices, and SGLang reads it first
+        return  # for devices of another make; SGLang reads it first
     stated = stated_quantization(config)
     if _is_for_apple(config, stated):
         raise UnsupportedModel(
@@ -47,8 +47,8 @@ def check_quantization(
 
 
 def _check_seen(beside: Mapping[str, Json]) -> None:
-    """SGLang reads these files only when a flag says so. Without it, it leaves out the weights
-    whose names it does not expect, and answers with nonsense."""
+    """SGLang reads these files only if a flag says so. Otherwise it skips the weights with
+    unexpected names and gives nonsense answers."""
     for name in BESIDE:
         if any(beside.get(name, {}).get(key) in _PACKED for key in _BITS):
             raise UnsupportedModel(
@@ -73,7 +73,7 @@ def _check_method(method: str, on: Conditions) -> None:
                 "GPU."
             )
         return
-    # What SGLang uses for it on a GPU.
+    # The method that SGLang uses for it on a GPU.
     if method == "gptq":
         known = sglang.quantization("gptq_marlin") or known
     needed = known.capability
@@ -87,7 +87,7 @@ def _check_method(method: str, on: Conditions) -> None:
 
 
 def stated_quantization(config: Json) -> object | None:
-    """What config.json says of quantization, where SGLang looks for it; None: nothing."""
+    """The quantization settings in config.json, where SGLang looks for them; None: none."""
     found: object = None
     for part in _text_parts(config):
         found = found or part.get("quantization_config")
@@ -95,7 +95,7 @@ def stated_quantization(config: Json) -> object | None:
 
 
 def _method(stated: object) -> str | None:
-    """The method as SGLang finds it; None where it is not that simple."""
+    """The method that SGLang determines; None if that depends on more."""
     if not isinstance(stated, dict):
         return None
     method = stated.get("quant_method")
@@ -105,7 +105,7 @@ def _method(stated: object) -> str | None:
 
 
 def _modelopt(content: Json) -> str | None:
-    """SGLang's name for what NVIDIA's ModelOpt wrote; None: it has none."""
+    """SGLang's name for the ModelOpt quantization; None: it has none."""
     part = content.get("quantization", content)
     part = part.get("quantization", part) if isinstance(part, dict) else {}
     algorithm = part.get("quant_algo") if isinstance(part, dict) else None
@@ -117,7 +117,7 @@ def _modelopt(content: Json) -> str | None:
 
 
 def _is_for_apple(config: Json, stated: object) -> bool:
-    """MLX has no name for its method. SGLang has code for it, on Apple's machines only."""
+    """MLX has no name for its method. SGLang has code for it, but only on Apple's machines."""
     return any(
         isinstance(part, dict)
         and part.keys().isdisjoint({"quant_method", "quant_algo"})

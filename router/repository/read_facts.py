@@ -1,4 +1,4 @@
-"""Reads what a repository's small files say about its weights."""
+"""Reads from a repository's small files what determines its weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_MODULES = 64
 def read_facts(snapshot: Path, index: str | None) -> Facts:
     """`index`: the name of the index of weights, if there is one.
 
-    Raises `UnsupportedModel` for a file that an engine could not read either.
+    Raises `UnsupportedModel` for a file that an engine could not read, either.
     """
     config = _object(snapshot, "config.json")
     return Facts(

@@ -8,18 +8,19 @@ from pathlib import Path
 
 from router.errors import UnsupportedModel
 
-# The largest describe the quantization of each expert: 4 to 6 MB at DeepSeek's size.
+# The largest files describe the quantization of each expert: 4 to 6 MB at DeepSeek's size.
 MAX_FILE_BYTES = 8 << 20
 
 _UNUSUAL = re.compile(r"[^\w.-]")
-_LONGEST = 64  # characters of what a repository says, in a message
+_LONGEST = 64  # characters of a repository's text in a message
 
 
 def read_json(file: Path, name: str) -> object:
-    """The content of a file. `name` is the file's, in the repository.
+    """Return the content of a file. `name`: its path in the repository.
 
-    Raises `UnsupportedModel` if it is too large or too deep, or no JSON. `NaN`, `Infinity` and
-    duplicate keys are accepted: an engine reads them, and the last of several keys counts.
+    Raises `UnsupportedModel` if the file is too large, too deep, or not JSON. `NaN`, `Infinity`
+    and duplicate keys are accepted, because an engine accepts them. The last of duplicate keys
+    wins.
     """
     if file.stat().st_size > MAX_FILE_BYTES:
         raise UnsupportedModel(f"The model's {name} has more than {MAX_FILE_BYTES} bytes.")
@@ -40,10 +41,10 @@ def _why(error: ValueError) -> str:
 
 
 def shown(value: object) -> str:
-    """What a repository calls something, as a message may repeat it."""
+    """A repository's name for something, safe to repeat in a message."""
     return f"`{_UNUSUAL.sub('?', str(value)[:_LONGEST])}`"
 
 
 def printable(key: str) -> str:
-    """A key for a message. JSON may hold halves of characters, which can't be sent."""
+    """A key for a message. JSON may contain lone surrogates, which can't be sent."""
     return key.encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Reads a model's memory plan from its files, before its weights are there or after that."""
+"""Reads a model's memory plan from its files, with or without its weights."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _WEIGHTS = (SAFE, UNSAFE, ".gguf", ".pt", ".pth")
 
 
 def read_plan(snapshot: Path, on: Conditions, weight_bytes: int | None = None) -> MemoryPlan:
-    """The plan of an engine with the flags of `on`. For the rest, see `read_files`."""
+    """The plan of an engine with the flags of `on`. See `read_files` for the arguments."""
     return plan_of(read_files(snapshot, weight_bytes), on)
 
 
 def read_files(snapshot: Path, weight_bytes: int | None = None) -> Files:
-    """`weight_bytes`: of the weights, where they are not in `snapshot` yet.
+    """`weight_bytes`: total size of the weights, if they are not in `snapshot` yet.
 
-    Raises nothing for what the files hold.
+    Never raises for the content of the files.
     """
     beside = {
         name: content
@@ -50,11 +50,11 @@ def read_files(snapshot: Path, weight_bytes: int | None = None) -> Files:
 
 
 def _weights(snapshot: Path) -> list[Path]:
-    """The files of weights that an engine loads; all there are, where they are not as known."""
+    """The weight files that an engine loads; all of them if that can't be determined."""
     names = list(islice(_names(snapshot), MAX_FILES))
     with suppress(OSError, UnsupportedModel):
         listing = Listing.of(RemoteFile(name, _size(snapshot / name), "") for name in names)
-        # SGLang knows some models by the path, which holds the repository's name.
+        # SGLang recognizes some models by the path, which contains the repository's name.
         index = index_name(listing, str(snapshot))
         facts = read_facts(snapshot, index)
         chosen = choose_weights(listing, facts, str(snapshot), unsafe_weights=True)

@@ -1,6 +1,6 @@
 """Selects the files of a repository that an engine needs.
 
-In two steps, because the small files say which weights there are: the index, the architecture
+This takes two steps, because the small files determine the weights: the index, the architecture
 and the modules.
 """
 
@@ -25,7 +25,7 @@ _MAX_FOLDERS = 5  # in a message
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to download of one repository."""
+    """The files to download from one repository."""
 
     listing: Listing
     repo_id: str
@@ -41,30 +41,32 @@ class Selection:
 
     @property
     def index(self) -> str | None:
-        """The name of the index that says which weights there are, if there is one."""
+        """The name of the weight index that SGLang reads, if there is one."""
         return index_name(self.listing, self.repo_id)
 
     def small(self) -> list[RemoteFile]:
-        """The files to read first. Raises `UnsupportedModel` for too many bytes."""
+        """The files to read first. Raises `UnsupportedModel` if they are too large."""
         if self.is_adapter_alone:
             return self.of_adapter()
         return small_files(self.listing, self.index)
 
     def of_adapter(self) -> list[RemoteFile]:
-        """What names an adapter's base model."""
+        """The file that names an adapter's base model."""
         return self.listing.take({ADAPTER_CONFIG} & self.listing.files.keys())
 
     def is_adapter(self, facts: Facts, weights: Iterable[RemoteFile]) -> bool:
-        """Whether the weights that were chosen only belong to an adapter."""
+        """Whether the chosen weights belong only to an adapter."""
         return is_part(self.listing, weights, facts.least_bytes)
 
     def of_modules(self, facts: Facts) -> list[RemoteFile]:
-        """The configuration of modules. It may be among the small files already."""
+        """The configuration of modules. It may already be among the small files."""
         return module_files(self.listing, facts.module_folders)
 
     def likely_weights(self) -> list[RemoteFile]:
-        """What `weights` is likely to return, by the names alone; without an index, no
-        less than that. Raises `UnsupportedModel` where the names show that there are none."""
+        """The probable result of `weights`, from the file names alone. Without an index, it
+        contains at least that result. Raises `UnsupportedModel` if the names show that there
+        are no weights.
+        """
         try:
             return self.weights(Facts())
         except UnsupportedModel:
@@ -75,7 +77,7 @@ class Selection:
             raise
 
     def weights(self, facts: Facts) -> list[RemoteFile]:
-        """The weights. Raises `UnsupportedModel` if there are none, or not all."""
+        """The weights. Raises `UnsupportedModel` if some or all are missing."""
         names = choose_weights(
             self.listing, facts, self.repo_id, unsafe_weights=self.unsafe_weights
         )

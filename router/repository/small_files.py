@@ -1,7 +1,7 @@
-"""The small files that an engine opens: configuration, tokenizer, templates and code.
+"""Selects the small files that an engine opens: configuration, tokenizer, templates and code.
 
-What SGLang and transformers open is told by its name. Everything else in a repository (training
-logs, data cards, evaluations) is not downloaded, so that no engine can open it.
+SGLang and transformers open files with known names. Nothing else in a repository (training
+logs, data cards, evaluations) is downloaded, so no engine can open it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 
 MODULES = "modules.json"
-MAX_SMALL_BYTES = 512 << 20  # in all; the largest tokenizers have 40 MB, indexes 10 MB
+MAX_SMALL_BYTES = 512 << 20  # in total; the largest tokenizers have 40 MB, indexes 10 MB
 MAX_BESIDE_CODE = 1 << 20  # bytes of one file that only the repository's own code can open
 
-# Values in these decide what an engine loads: `check_config` reads each of them.
+# Values in these files determine what an engine loads. `check_config` reads each of them.
 _CONFIGURATION = re.compile(
     r"config(\.[\w.]+)?\.json"  # with a version: `config.4.0.0.json`
     r"|(generation|tokenizer|processor|preprocessor|video_preprocessor|image_preprocessor"
@@ -35,7 +35,7 @@ _TOKENIZER = re.compile(
 )
 _BESIDE_CODE = re.compile(r".*\.(json|txt)")
 _INDEX = re.compile(r".*\.index(\.\w+)?\.json")
-# Folders whose files SGLang opens by name; `modules.json` names others.
+# Folders whose files SGLang opens by name. `modules.json` names others.
 _FOLDERS = frozenset({"audio_tokenizer", "additional_chat_templates"})
 _MAX_NAME = 96  # characters; longer names are not opened
 # How sentence-transformers numbers the folders of a model's modules.
@@ -43,14 +43,15 @@ _MODULE = re.compile(r"\d+_\w+")
 
 
 def is_configuration(name: str) -> bool:
-    """Whether an engine takes values from a file of this name, in whatever folder."""
+    """Whether an engine reads settings from a file of this name, in any folder."""
     return bool(_CONFIGURATION.fullmatch(name.rpartition("/")[2]))
 
 
 def small_files(listing: Listing, index: str | None) -> list[RemoteFile]:
-    """What to read before the weights are chosen. `index`: the name of theirs, if there is one.
+    """The files to read before the weights are chosen. `index`: the name of the weight index,
+    if any.
 
-    Raises `UnsupportedModel` for too many bytes.
+    Raises `UnsupportedModel` if they are too large.
     """
     has_code = bool(listing.top(end=".py"))
     chosen = [

@@ -1,9 +1,9 @@
-"""How an engine is spread over GPUs: as its flags say, or, where one GPU is too small for its
-model, as the router chooses.
+"""Spreads an engine over GPUs: as its flags say or, if one GPU is too small, as the router
+chooses.
 
-SGLang 0.5.23 gives each process one GPU, from `--base-gpu-id` on (managers/
-data_parallel_controller.py). It splits heads, and the matrices between them, evenly: what does
-not divide ends the start (layers/linear.py, `divide`; layers/attention/vision.py).
+SGLang 0.5.23 gives each process one GPU, from `--base-gpu-id` on
+(managers/data_parallel_controller.py). It splits heads and matrices evenly: the start fails if
+a size is not divisible (layers/linear.py, `divide`; layers/attention/vision.py).
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from router.repository.quantization import MODELOPT, stated_quantization
 
 Json = Mapping[str, Any]
 
-_CHOICES = (2, 4, 8)  # `--tp-size`; more GPUs than eight are no single machine
+_CHOICES = (2, 4, 8)  # `--tp-size`; a single machine has at most eight GPUs
 _MOST = 9999
 
-# Flags by which the operator says how an engine is spread.
+# Flags by which the operator decides how an engine is spread.
 _PARALLEL = (
     *("--tp-size", "--tensor-parallel-size", "--pp-size", "--pipeline-parallel-size"),
     *("--dp-size", "--data-parallel-size", "--attn-dp-size", "--attention-data-parallel-size"),
     *("--enable-dp-attention", "--ep-size", "--expert-parallel-size", "--nnodes"),
     *("--dwdp-size", "--gpu-id-step"),
 )
-_EVEN = (  # of these each GPU has an equal share, in whole numbers
+_EVEN = (  # each GPU gets an equal integer share of these
     *("intermediate_size", "ffn_hidden_size", "moe_intermediate_size"),
     *("shared_expert_intermediate_size", "linear_num_key_heads", "linear_num_value_heads"),
     *("mamba_num_heads", "mamba_n_heads", "n_groups"),
 )
-_IN_BLOCKS = _EVEN[:4]  # matrices: a quantization may have scales for blocks of these
+_IN_BLOCKS = _EVEN[:4]  # matrices; a quantization may have scales for blocks of these
 _VISION = ("vision_config", "vit_config", "visual")
 _VISION_EVEN = ("num_heads", "num_attention_heads", "intermediate_size")
 
 
 def spanned(flags: Sequence[str]) -> int:
-    """How many GPUs of this machine an engine with these flags needs."""
+    """The number of this machine's GPUs that an engine with these flags needs."""
     count = gpus(flags)
     if not is_set(flags, "--enable-dp-attention"):
         count *= number_of(flags, "--dp-size", "--data-parallel-size", most=_MOST) or 1
@@ -52,16 +52,17 @@ def spanned(flags: Sequence[str]) -> int:
 
 
 def first_gpu(flags: Sequence[str]) -> int | None:
-    """The operator's choice of the first GPU, among the visible ones; None: there is none."""
+    """The operator's choice of the first GPU, among the visible ones; None: not set."""
     text = value_of(flags, "--base-gpu-id") or ""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else None
 
 
 def spread_plan(files: Files, on: Conditions) -> tuple[MemoryPlan, Conditions]:
-    """The plan of an engine, with tensor parallelism where one GPU is too small and nobody has
-    said how to spread it; and the conditions that it is made for.
+    """The plan of an engine, and the conditions that it is made for.
 
-    Where no spread fits, the widest: its numbers tell by how much.
+    If one GPU is too small and the operator has not said how to spread the engine, this chooses
+    tensor parallelism. If nothing fits, it returns the widest choice, whose numbers show how
+    much is missing.
     """
     plan, made_for = _spanning(plan_of(files, on), on), on
     if _fits(plan, on):
@@ -75,7 +76,7 @@ def spread_plan(files: Files, on: Conditions) -> tuple[MemoryPlan, Conditions]:
 
 
 def widest(on: Conditions) -> int:
-    """GPUs that the weights of a model may be split between."""
+    """The maximum number of GPUs that may share a model's weights."""
     return max((gpus(on.flags), *_counts(on)))
 
 
@@ -91,7 +92,7 @@ def _fits(plan: MemoryPlan, on: Conditions) -> bool:
 
 
 def _counts(on: Conditions) -> list[int]:
-    """What the router may choose from: nothing, where the operator has said something."""
+    """The choices of the router; none if the operator has decided."""
     if on.cpu or on.claim is not None or on.sets(*_PARALLEL):
         return []
     left = on.devices - (first_gpu(on.flags) or 0)
@@ -106,8 +107,8 @@ def _splits(files: Files, on: Conditions) -> Iterator[int]:
 
 
 def divides(shape: Shape, block: int, count: int) -> bool:
-    """Whether SGLang can split a model between so many GPUs. `block`: numbers that share a
-    scale."""
+    """Whether SGLang can split a model between this many GPUs. `block`: how many numbers share
+    a scale."""
     heads, kv_heads = shape.heads, shape.kv_heads
     if not heads or heads % count or (kv_heads % count and count % kv_heads):
         return False
@@ -127,7 +128,7 @@ def _of_vision(shape: Shape) -> Iterator[int]:
 
 
 def _block(files: Files) -> int:
-    """How many numbers share a scale, at most; 1: they do not, or nothing tells."""
+    """The maximum number of values that share a scale; 1: none do, or it is unknown."""
     stated = stated_quantization(files.config) or files.quantization.get(MODELOPT)
     if not isinstance(stated, dict):
         return 1

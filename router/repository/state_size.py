@@ -1,7 +1,7 @@
-"""Bytes of the state that a request has in layers without a cache (Mamba, linear attention).
+"""Bytes of a request's state in layers without a cache (Mamba, linear attention).
 
-srt/configs/mamba_utils.py (`Mamba2StateShape`, `KimiLinearStateShape`), and the properties
-`mamba2_cache_params` of srt/configs/*.py, of SGLang 0.5.23.
+It follows srt/configs/mamba_utils.py (`Mamba2StateShape`, `KimiLinearStateShape`) and the
+`mamba2_cache_params` properties in srt/configs/*.py of SGLang 0.5.23.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from router.repository.engine_options import EngineOptions
 from router.repository.model_shape import Shape, whole
 
-# Slots of the pool for one request: its own, and copies for the prefix cache. With an "extra
+# Slots of the pool per request: its own, and copies for the prefix cache. With an "extra
 # buffer" two more (mem_cache/kv_cache_configurator.py, `_calculate_mamba_ratio`).
 _SLOTS = 3
 _SLOTS_WITH_BUFFER = 5
@@ -25,7 +25,7 @@ BUFFERED = frozenset(
         *("Qwen3_5MoeForCausalLM", "Qwen3_5MoeForConditionalGeneration"),
     }
 )
-_CONVOLVED = 2  # bytes: SGLANG_MAMBA_CONV_DTYPE is bfloat16
+_CONVOLVED = 2  # bytes; SGLANG_MAMBA_CONV_DTYPE is bfloat16
 _SSM_BYTES = {"bfloat16": 2, "float16": 2}
 _SSM_DEFAULT = 4
 _MOST = 1 << 20
@@ -33,7 +33,7 @@ _MOST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class LayerState:
-    """Of one layer: `channels` that a convolution of `kernel` steps reads, and numbers."""
+    """The state of one layer: a convolution over `channels` of `kernel` steps, and numbers."""
 
     channels: int
     kernel: int
@@ -41,7 +41,7 @@ class LayerState:
 
 
 def state_bytes(shape: Shape, options: EngineOptions, layers: int) -> int:
-    """Of one request on each GPU, in all of its `layers` with a state."""
+    """Bytes of one request on each GPU, in all of its `layers` with a state."""
     state = _state(shape, options.attention)
     size = _CONVOLVED * state.channels * max(0, state.kernel - 1)
     size += state.numbers * _ssm_bytes(shape)
@@ -80,7 +80,7 @@ def _state(shape: Shape, gpus: int) -> LayerState:
 
 
 def _gated_delta(shape: Shape, gpus: int) -> LayerState:
-    """Qwen3-Next, Qwen3.5."""
+    """Qwen3-Next and Qwen3.5."""
     keys, values = (
         _number(shape, "linear_num_key_heads"),
         _number(shape, "linear_num_value_heads"),
@@ -105,7 +105,8 @@ def _mamba2(shape: Shape, gpus: int) -> LayerState:
 
 
 def _shared(groups: int, gpus: int) -> int:
-    """Groups of heads, as many as GPUs can share (`extra_groups_for_head_shards`)."""
+    """Head groups that GPUs can share: `groups` if divisible, else one per GPU
+    (`extra_groups_for_head_shards`)."""
     return groups if groups % gpus == 0 else gpus
 
 

@@ -1,9 +1,10 @@
-"""What a repository is for, judged by its architectures and by its sentence-transformers files.
+"""Determines the task of a repository from its architectures and its sentence-transformers
+files.
 
-SGLang's own lists come first: what only embeds or classifies does nothing else. A model that
-could generate is told apart by those files. Most of them are told by their names; the few that
-have to be read are small. Where there are none, what its owner says it is for decides, and then
-its name: Qwen3-VL-Embedding has nothing else.
+SGLang's own lists come first: an architecture that only embeds or classifies has no other task.
+For a model that could generate, those files decide. Most of them only need to exist; the few
+that must be read are small. Without such files, the owner's pipeline tag decides, and then the
+repository's name: Qwen3-VL-Embedding has nothing else.
 """
 
 from __future__ import annotations
@@ -19,35 +20,35 @@ from router.repository.architectures import lookup
 MODULES = "modules.json"
 SENTENCES = "config_sentence_transformers.json"
 
-# Each module has a folder of its own, named by its place in the chain.
+# Each module has a folder, named by its position in the chain.
 _POOLS = re.compile(r"[0-9]{1,2}_(?:\w*Pooling|Normalize)/")
 _RERANKS = re.compile(r"[0-9]{1,2}_LogitScore/")
 
-# As SGLang itself judges an architecture for which it takes transformers' code.
+# SGLang's own rule for an architecture that it loads with transformers' code.
 _CLASSIFIES = re.compile(r"(?i)sequenceclassification|rewardmodel|fortokenclassification")
-# A model without a head, or with one that guesses masked words.
+# A model without a head, or with one that predicts masked words.
 _EMBEDS = re.compile(r".*(?<!LMHead)(?<!Chat)Model|.*ForMaskedLM|.*ForPreTraining")
-# What an owner says of an embedder, and of what generates.
+# Pipeline tags of embedding models, and of models that generate.
 _EMBEDDERS = frozenset({"sentence-similarity", "feature-extraction"})
 _GENERATORS = frozenset(
     {"text-generation", "image-text-to-text", "any-to-any", "visual-question-answering"}
     | {"video-text-to-text", "audio-text-to-text", "text2text-generation", "text-ranking"}
 )
-# As a word of its own, and not in `embedded`.
+# As a separate word, and not in `embedded`.
 _NAMED_EMBEDDER = re.compile(r"(?i)(?<![a-z])embed(ding|der)?s?(?![a-z])")
 _NAMED_RERANKER = re.compile(r"(?i)(?<![a-z])re-?rank(ing|er)?s?(?![a-z])")
-# With this file, SGLang puts a readout in the place of the head, and generates.
+# With this file, SGLang replaces the head by a readout, and generates.
 _READOUT = ("Qwen3_5Model", "decision_config.json")
 _TELLING = frozenset({MODULES, SENTENCES, _READOUT[1]})
 
 
 @dataclass(frozen=True)
 class Signs:
-    """What is known of a repository.
+    """The known signs of a repository's task.
 
-    * `files`: the names of its files, or of those at the top and in folders of modules.
-    * `contents`: of `MODULES` and `SENTENCES` as parsed, so far as they were read; None where
-      one could not be.
+    * `files`: its file names, or only those at the top and in the folders of modules.
+    * `contents`: the parsed `MODULES` and `SENTENCES`, if they were read; None for one that
+      could not be read.
     * `name`: of the repository, or of the directory.
     * `purpose`: its pipeline tag, if its owner has chosen one. (The Hub derives
       `feature-extraction` for any model whose own code has an `AutoModel`.)
@@ -69,12 +70,12 @@ class Signs:
 
 
 def task_of(signs: Signs) -> Task:
-    """A file that could not be read leaves what its presence says: an embedder has it."""
+    """The task. An unreadable file counts by its presence: an embedding model has it."""
     decided = _by_architecture(signs)
     if decided is not None:
         return decided
     if _reranks(signs):
-        # SGLang asks a decoder for the odds of its next token.
+        # SGLang reads the probability of a decoder's next token.
         return Task.GENERATE
     if signs.has_pooling or MODULES in signs.files or SENTENCES in signs.files:
         return Task.EMBED
@@ -89,7 +90,7 @@ def _is_said_to_embed(signs: Signs) -> bool:
 
 
 def telling(names: Iterable[object]) -> frozenset[str]:
-    """Of a repository's files, what `Signs` looks for. Short, however many there are."""
+    """The file names that `Signs` needs. The result is short, even for many names."""
     found: set[str] = set()
     for name in names:
         if isinstance(name, str):
@@ -111,7 +112,7 @@ def unread(signs: Signs) -> str | None:
 
 
 def _by_architecture(signs: Signs) -> Task | None:
-    """None: it could generate, or nothing is known of it."""
+    """None: it could generate, or it is unknown."""
     names = signs.architectures
     if names[:1] == _READOUT[:1] and _READOUT[1] in signs.files:
         return Task.GENERATE
@@ -142,7 +143,7 @@ def _pools(signs: Signs) -> bool:
 
 
 def _types(signs: Signs) -> Iterator[str]:
-    """The classes that sentence-transformers would make a chain of."""
+    """The classes that sentence-transformers would chain."""
     modules = signs.contents.get(MODULES)
     for module in modules if isinstance(modules, list) else ():
         if isinstance(module, dict) and isinstance(module.get("type"), str):

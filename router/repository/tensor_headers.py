@@ -1,6 +1,6 @@
-"""Reads which tensors files of safetensors hold: their names, number formats and sizes.
+"""Reads the names, data types and sizes of the tensors in safetensors files.
 
-Each file begins with that, so a few kilobytes of each tell the bytes of the whole.
+Each file begins with this header, so a few kilobytes of each file describe the whole model.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-MAX_HEADER = 32 << 20  # bytes of one; of the largest models 2 MB
-MAX_HEADERS = 96 << 20  # bytes of all; of the largest models 20 MB
-_LENGTH = 8  # bytes before it
+MAX_HEADER = 32 << 20  # bytes of one header; the largest models have 2 MB
+MAX_HEADERS = 96 << 20  # bytes of all headers; the largest models have 20 MB
+_LENGTH = 8  # bytes before the header
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Tensor:
 
 
 def read_tensors(files: Iterable[Path]) -> list[Tensor] | None:
-    """None: they can't be read, or are not what they seem. Never raises for what they hold."""
+    """None: the files can't be read or are invalid. Never raises for their content."""
     found: list[Tensor] = []
     left = MAX_HEADERS
     try:
@@ -42,7 +42,7 @@ def read_tensors(files: Iterable[Path]) -> list[Tensor] | None:
 
 
 def _header(file: Path, most: int) -> tuple[bytes, int]:
-    """The header, and the bytes of the file. Raises `OSError`, `ValueError`."""
+    """The header, and the size of the file in bytes. Raises `OSError` or `ValueError`."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(_LENGTH), "little")
         if length > most:

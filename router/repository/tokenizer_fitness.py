@@ -1,5 +1,5 @@
-"""Reasons why no engine could read text for a model: it has no vocabulary, or needs code of its
-own, or packages that the engines' Python lacks."""
+"""Refuses a model whose tokenizer can't work: it has no vocabulary, needs its own code, or
+needs packages that the engines' Python lacks."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from router.repository.read_json import shown
 
 Json = Mapping[str, Any]
 
-# What holds a vocabulary, by the names that transformers and SGLang look for.
+# Vocabulary files, by the names that transformers and SGLang look for.
 _VOCABULARY = re.compile(
     r"tokenizer[\w.-]*\.(json|model)|tekken\.json|.*\.(model(\.v\w+)?|tiktoken|spm|bpe|codes|tokenizer)"
     r"|.*vocab[\w.-]*|merges[\w.-]*\.txt|dict\.txt|byte_maps\.json"
 )
 _NO_VOCABULARY = frozenset({"tokenizer_config.json"})
-# These read bytes or characters.
+# These tokenize bytes or characters.
 _NEEDS_NONE = ("ByT5", "Canine", "Perceiver", "MyT5", "Character")
-# Models that read more than text have their tokenizer from a processor.
+# Models with other inputs than text get their tokenizer from a processor.
 _PROCESSORS = frozenset({"processor_config.json", "preprocessor_config.json"})
 
-# What tokenizers import that transformers does not require. Any package of a row will do.
+# Packages that tokenizers import but transformers does not require. Any package of a row is
+# enough.
 _MOSES = (("sacremoses",),)
 _JIEBA = (("rjieba", "jieba"),)
 _CLASSES = {
@@ -38,17 +39,17 @@ _CLASSES = {
     "CpmAnt": _JIEBA,
     "RoFormer": _JIEBA,
 }
-# Whose tokenizer it is where no configuration names one.
+# The tokenizer of a model type, if no configuration names one.
 _BY_MODEL = {
     **{name.lower(): name for name in ("XLM", "Flaubert", "BioGpt", "FSMT", "CpmAnt")},
     "roformer": "RoFormer",
 }
 _SPLITTERS = {"mecab": "fugashi", "sudachi": "sudachipy", "jumanpp": "rhoknp"}
 _DICTIONARIES = frozenset({"ipadic", "unidic_lite", "unidic"})
-# Files of SentencePiece. transformers converts one with `protobuf`; what it can't read so, it
-# takes for tiktoken's.
+# SentencePiece files. transformers converts one with `protobuf`. If that fails, it reads the
+# file as a tiktoken vocabulary.
 _PIECES = re.compile(r".*\.(model|spm)")
-# These read it as it is.
+# These read it without a conversion.
 _READ_PIECES = frozenset(
     {"BertGeneration", "M2M100", "Marian", "SpeechT5", "Speech2Text", "MLuke", "Siglip"}
     | {"GPTSw3", "Bartpho", "PLBart", "Tipsv2", "Cpm", "BertJapanese"}
@@ -67,7 +68,7 @@ PACKAGES = (
     ),
     *("rhoknp", "sentencepiece", "google.protobuf", "tiktoken", "mistral_common"),
 )
-"""What a tokenizer may need of the engines' Python, by the names that are imported."""
+"""Packages that a tokenizer may need in the engines' Python, by import name."""
 
 _ON_PYPI = {"google.protobuf": "protobuf", "unidic_lite": "unidic-lite"}
 
@@ -78,7 +79,7 @@ def check_tokenizer(
     """Raises `UnsupportedModel`.
 
     `tokenizer` and `config`: of tokenizer_config.json and config.json. `files`: the names of
-    those in no folder.
+    the top-level files.
     """
     if on.sets("--skip-tokenizer-init", "--tokenizer-path", "--load-format"):
         return
@@ -124,7 +125,7 @@ def _check_packages(
 
 
 def _needed(tokenizer: Json, config: Json, files: Collection[str]) -> Iterator[tuple[str, ...]]:
-    """The packages; any of each group will do."""
+    """The required packages; any package of each group is enough."""
     name = _named(tokenizer).removesuffix("Fast").removesuffix("Tokenizer")
     kind = config.get("model_type")
     name = name or (_BY_MODEL.get(kind, "") if isinstance(kind, str) else "")
@@ -140,7 +141,7 @@ def _needed(tokenizer: Json, config: Json, files: Collection[str]) -> Iterator[t
 
 
 def _japanese(tokenizer: Json) -> Iterator[tuple[str, ...]]:
-    """What splits a text into words."""
+    """The packages that split a Japanese text into words."""
     if not tokenizer.get("do_word_tokenize", True):
         return
     kind = tokenizer.get("word_tokenizer_type")

@@ -1,4 +1,4 @@
-"""An index of weights: which file holds which tensor. Scanned and not parsed: it is large."""
+"""Reads a weight index, which maps tensors to files. It is scanned, because it is large."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from router.errors import UnsupportedModel
 from router.repository.listing import MAX_FILES
 
-# A megabyte takes a few milliseconds. DeepSeek-V3's index has 9 MB.
+# Scanning takes a few milliseconds per megabyte. DeepSeek-V3's index has 9 MB.
 MAX_INDEX_BYTES = 128 << 20
-_CHUNK = 1 << 20  # bytes; between two, the other threads get their turn
+_CHUNK = 1 << 20  # bytes; other threads run between chunks
 
 # A name that begins with a slash, goes up, or hides either.
 _LEADS_OUT = re.compile(rb'"[/~]|\.\.[/"]|\\')
-_OVERLAP = 2  # bytes: one less than the longest match
-# `check_index` refuses escapes, so that each string is as it is written.
+_OVERLAP = 2  # bytes; one less than the longest match
+# `check_index` refuses escapes, so each string is literal.
 _NAMES_A_FILE = re.compile(rb'"([^"\x00-\x1f]{1,512}\.safetensors)"')
 
 
 def check_index(file: Path, name: str) -> None:
-    """Raises `UnsupportedModel` if the index is too large, or leads out of the repository."""
+    """Raises `UnsupportedModel` if the index is too large or leads out of the repository."""
     if file.stat().st_size > MAX_INDEX_BYTES:
         raise UnsupportedModel(f"The model's {name} has more than {MAX_INDEX_BYTES} bytes.")
     with file.open("rb") as stream:
@@ -36,8 +36,8 @@ def check_index(file: Path, name: str) -> None:
 
 
 def indexed_files(file: Path, name: str) -> frozenset[str]:
-    """The names of the files that the index names. Raises `UnsupportedModel` as `check_index`
-    does, and if it names none or too many."""
+    """The files that the index names. Raises `UnsupportedModel` like `check_index`, and if it
+    names none or too many."""
     check_index(file, name)
     found: set[bytes] = set()
     with file.open("rb") as stream:

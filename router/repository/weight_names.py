@@ -1,4 +1,4 @@
-"""What the names of files tell of the weights in them."""
+"""Recognizes weight files by their names."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import re
 from router.repository.listing import Listing
 
 SAFE = ".safetensors"
-# Pickles run code when they are loaded, so the operator has to allow them.
+# Pickles run code when they are loaded, so the operator must allow them.
 UNSAFE = ".bin"
 
-# As PEFT, MLX, LLaVA and diffusers name the weights of adapters.
+# The names that PEFT, MLX, LLaVA and diffusers give to the weights of adapters.
 _ADAPTER = re.compile(
     r"(adapter_model|(\d+_)?adapters|non_lora_trainables|(pytorch_)?lora(_weights)?)(?![a-z]).*"
 )
-# What has the suffix of weights, and holds none: a trainer's state, other programs' models
-# and tables. SGLang itself leaves out some of the first.
+# Files with the suffix of weights that contain none: a trainer's state, other programs' models
+# and tables. SGLang itself skips some of the first kind.
 _OTHER = re.compile(
     r"(training_args|(ema_)?optimizer|scheduler|scaler|rng_state|random_states|trainer_state"
     r"|tokenizer|vocab)(_\d+)?\..*|(openvino|ggml|imatrix).*"
@@ -23,10 +23,10 @@ _OTHER = re.compile(
 
 
 def is_of_adapter(name: str) -> bool:
-    """Whether a file of weights belongs to an adapter."""
+    """Whether a weight file belongs to an adapter."""
     return bool(_ADAPTER.match(name))
 
 
 def weights_at_top(listing: Listing, *suffixes: str) -> list[str]:
-    """The names, in no folder, of what holds weights, also those of an adapter."""
+    """The names of top-level weight files, including those of an adapter."""
     return [name for name in listing.top(end=suffixes) if not _OTHER.fullmatch(name)]

@@ -1,9 +1,9 @@
-"""Bytes that a model's weights take once an engine has loaded them, on each of its GPUs.
+"""Bytes of a model's weights on each GPU, once an engine has loaded them.
 
-SGLang 0.5.23 converts what is stored in fp32 to 16 bits (configs/model_config.py,
-`_get_and_verify_dtype`), leaves out what only a draft needs, and splits most matrices between
-GPUs. With `--quantization fp8` it loads 16 bits first, and makes each layer smaller when all
-are there (layers/quantization/fp8.py, `create_fp8_weight_`).
+SGLang 0.5.23 converts fp32 to 16 bits (configs/model_config.py, `_get_and_verify_dtype`), skips
+what only a draft model needs, and splits most matrices between GPUs. With `--quantization fp8`
+it first loads all layers in 16 bits and then shrinks them (layers/quantization/fp8.py,
+`create_fp8_weight_`).
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ _HALVES = frozenset({"F16", "BF16"})
 _FULL, _HALF = 4, 2  # bytes of a stored number
 _LAYER = re.compile(r"(?:model\.)?(?:language_model\.)?(?:model\.)?layers\.(\d{1,6})\.")
 _DRAFTS = ("mtp.", "model.mtp.", "model.mtp_")
-# More bytes a weight than this are 32 bits, less are 16. Between them the file is believed.
+# More bytes per weight than the first mean 32 bits; fewer than the second mean 16. In between,
+# the configuration decides.
 _SURELY_FULL, _SURELY_HALF = 3.3, 2.6
-# What a quantization while loading leaves of a matrix in 16 bits.
+# The share of a 16-bit matrix that is left after quantization at load time.
 _SHRINKS = {
     **dict.fromkeys(("fp8", "mxfp8", "modelopt_fp8", "w8a8_fp8", "w8a8_int8"), 0.5),
     "bitsandbytes": 0.28,  # 4 bits, and a scale of 4 bytes for each 64
@@ -38,7 +39,7 @@ _IN_16_BITS_FIRST = frozenset({"fp8", "mxfp8", "modelopt_fp8", "w8a8_fp8", "w8a8
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """For each GPU, in bytes."""
+    """Bytes on each GPU."""
 
     loaded: int
     peak: int  # while they are loaded
@@ -52,10 +53,8 @@ def weights_of(
     *,
     quantized: bool = False,
 ) -> Weights:
-    """`stored`: bytes of the files that are loaded. `tensors`: what they hold, if it is known.
-
-    `quantized`: the files are.
-    """
+    """`stored`: bytes of the loaded files. `tensors`: their tensors, if known. `quantized`:
+    whether the files are quantized."""
     element = options.element
     if tensors is not None:
         whole = _as_loaded(shape, options, tensors, quantized=quantized)
@@ -72,7 +71,7 @@ def weights_of(
 
 
 def embeddings(shape: Shape) -> int:
-    """Weights that belong to words: at the beginning, and again at the end."""
+    """Weights of the vocabulary: the input embeddings, and the output layer."""
     return shape.vocabulary * shape.width * (1 if shape.tied else 2)
 
 
@@ -104,9 +103,9 @@ def _is_left_out(name: str, shape: Shape, options: EngineOptions) -> bool:
 
 
 def _stored_element(shape: Shape, stored: int) -> int:
-    """Bytes of one number in the files, by their size and by what the configuration says.
+    """Bytes of one number in the files, from their size and the configuration.
 
-    A configuration may be older than its weights: many say bfloat16 of fp32.
+    A configuration may be older than its weights: many say bfloat16 for fp32 weights.
     """
     least, most = _parameters(shape)
     if least and most:
@@ -118,7 +117,7 @@ def _stored_element(shape: Shape, stored: int) -> int:
 
 
 def _parameters(shape: Shape) -> tuple[int, int]:
-    """How many weights there are, at least and at most; 0 where that can't be told."""
+    """The minimum and maximum number of weights; 0 if unknown."""
     experts = shape.number("num_experts", "n_routed_experts", "num_local_experts")
     unknown = not (shape.layers and shape.width and shape.feed_forward and shape.heads)
     if unknown or experts or not shape.reads_text_alone or is_latent(shape):
@@ -126,7 +125,7 @@ def _parameters(shape: Shape) -> tuple[int, int]:
     attention = 2 * shape.width * shape.head * (shape.heads + shape.kv_heads)
     words = shape.vocabulary * shape.width
     matrix = shape.width * shape.feed_forward
-    # Two matrices after the attention, or three.
+    # Two or three matrices after the attention.
     return (
         words + shape.layers * (attention + 2 * matrix),
         2 * words + shape.layers * (attention + 3 * matrix),
@@ -134,7 +133,8 @@ def _parameters(shape: Shape) -> tuple[int, int]:
 
 
 def _on_gpu(shape: Shape, options: EngineOptions, whole: int) -> int:
-    """A stage has its share of the layers, and the words at one end or at both."""
+    """Bytes on the fullest GPU. A stage has its share of the layers, and the vocabulary at one
+    or both ends."""
     words = shape.vocabulary * shape.width * options.element
     layers = shape.layers or 1
     share = min(1.0, ceil(layers / options.pipeline) / layers)
@@ -147,8 +147,8 @@ def _on_gpu(shape: Shape, options: EngineOptions, whole: int) -> int:
 
 
 def _repeated(shape: Shape, options: EngineOptions, share: float) -> int:
-    """What each GPU has on top of its share: heads of keys and values, if they are too few, or
-    the whole of what makes a latent vector."""
+    """Bytes that each GPU has beyond its share: key-value heads, if there are fewer than GPUs,
+    or all weights of a latent vector."""
     if options.tensor == 1:
         return 0
     if is_latent(shape):

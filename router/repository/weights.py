@@ -1,8 +1,8 @@
-"""Which files of weights an engine loads, as SGLang 0.5.23 does.
+"""Chooses the weight files that SGLang 0.5.23 loads.
 
-Its loader reads the files beside `config.json` that the index names; without an index, all of
-one format. Of what it would read twice (an fp32 copy, shards beside a whole file), one copy is
-chosen (`copies`). Some architectures open further files by name.
+Its loader reads the files beside `config.json` that the index names or, without an index, all
+of one format. If that contains duplicates (an fp32 copy, shards beside a whole file), one copy
+is chosen (`copies`). Some architectures open further files by name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.weight_names import SAFE, UNSAFE, is_of_adapter, weights_at_top
 
-# SGLang loads `consolidated*` for paths that hold these, if `params.json` is there.
+# SGLang loads `consolidated*` if the path contains one of these and `params.json` exists.
 _MISTRAL = ("mistral-large-3", "mistral-small-4", "leanstral")
 _INDEX = f"{SAFE}.index.json"
 
@@ -24,12 +24,12 @@ _GLM = frozenset(
     {"Glm4MoeForCausalLM", "Glm4MoeForCausalLMNextN"}
     | {"Glm4MoeLiteForCausalLM", "Glm4MoeLiteForCausalLMNextN"}
 )
-# Architectures whose weights lie in folders.
+# Architectures whose weights are in folders.
 _IN_FOLDERS = {
     "Cosmos3ForConditionalGeneration": ("transformer/*", "vision_encoder/*"),
     "Cosmos3EdgeForConditionalGeneration": ("[tv]*er/*",),
 }
-# What else an architecture opens, if the repository has the second file.
+# Further files that an architecture opens, if the repository has the second file.
 _BY_NAME = (
     ("Qwen3_5Model", "readout.safetensors", "decision_config.json"),
     ("Qwen3_5ForConditionalGeneration", "joint_head.safetensors", "joint_head_config.json"),
@@ -48,12 +48,12 @@ class Facts:
     next_token_layers: int = 0  # `num_nextn_predict_layers`
     module_folders: tuple[str, ...] = ()  # that `modules.json` names
     indexed: frozenset[str] | None = None  # files that the index names; None without an index
-    least_bytes: int = 0  # of the weights that the configuration describes; 0: it does not tell
+    least_bytes: int = 0  # of the weights that the configuration describes; 0: unknown
 
 
 def loads_consolidated(listing: Listing, repo_id: str) -> bool:
-    """Whether SGLang loads Mistral's own format. It decides by the path of the snapshot,
-    which holds the repository's name."""
+    """Whether SGLang loads Mistral's own format. It decides by the path of the snapshot, which
+    contains the repository's name."""
     if "params.json" in listing and any(name in repo_id.lower() for name in _MISTRAL):
         return True
     return bool(listing.top("consolidated", SAFE)) and not listing.top("model", SAFE)
@@ -69,7 +69,7 @@ def index_name(listing: Listing, repo_id: str) -> str | None:
 def choose_weights(
     listing: Listing, facts: Facts, repo_id: str, *, unsafe_weights: bool
 ) -> list[str]:
-    """The names of all files of weights; none where the repository has none to load.
+    """The names of all weight files; [] if the repository has none that can be loaded.
 
     Raises `MissingWeights` if a file that the index names, or a shard, is missing.
     """
@@ -120,8 +120,8 @@ def _without_index(listing: Listing, *, unsafe_weights: bool) -> list[str]:
 
 
 def _is_beside(safe: list[RemoteFile], pickles: list[RemoteFile]) -> bool:
-    """Whether a model in pickles has something small beside it (a value head, say). SGLang
-    would load that in place of the model."""
+    """Whether a small safetensors file (such as a value head) is beside a model in pickles.
+    SGLang would load it in place of the model."""
     if any(file.name.startswith("model") for file in safe):
         return False
     whole = sum(file.size for file in pickles if file.name.startswith("pytorch_model"))
