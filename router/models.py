@@ -102,7 +102,7 @@ class ResolvedModel:
     access: Access = Access.PUBLIC
     path: Path | None = field(default=None, compare=False)  # for `Access.LOCAL` only
     created: int = field(default=0, compare=False)  # seconds since 1970; 0: unknown
-    branch: str | None = field(default=None, compare=False)  # or tag, that led here
+    branch: str | None = field(default=None, compare=False)  # branch or tag in the name
     # Whether the model's chat template makes a generation model rerank; None: not known yet.
     reranks: bool | None = field(default=None, compare=False)
 

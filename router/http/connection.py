@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
         else:
             hang_up(self._transport)
 
-    # --- the transport's calls -------------------------------------------------------
+    # --- calls of the transport ------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -173,7 +173,7 @@ class Connection(asyncio.Protocol):
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
-    # --- one request after the other -------------------------------------------------
+    # --- requests, one after the other -----------------------------------------------
 
     def _begin(self) -> None:
         """Start the next request if its head is complete."""
@@ -261,7 +261,7 @@ class Connection(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
-    # --- what a request asks for -----------------------------------------------------
+    # --- methods for a request (`Wire`) ----------------------------------------------
 
     def send(self, data: bytes) -> bool:
         if self._transport.is_closing():

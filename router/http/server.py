@@ -47,7 +47,7 @@ class HttpServer:
     * `max_connections`: above it, the oldest spare connections are closed.
     * `sites`: the hosts and web pages that the operator allows. `start` finds out whether the
       server listens on loopback.
-    * `operator`: routes for the operator alone, who has `admin_key`. Without that key, the
+    * `operator`: routes for the operator, identified by `admin_key`. Without that key, the
       operator must be on this machine, the server must listen only on loopback, and callers
       must need no keys.
     * `recorder`: records and reports the outcome of each request.

@@ -17,7 +17,7 @@ V = TypeVar("V")
 class HubAnswer(Generic[V]):
     """An answer of the Hub, valid until `until`, in seconds of the router's clock.
 
-    The cache keeps the same object and can end it early, for all who hold it. An answer that no
+    The cache keeps the same object and can end it early, for all holders. An answer that no
     cache keeps is already expired.
     """
 

@@ -35,8 +35,8 @@ class _Load:
 class Footprints:
     """The bytes that engines hold, by generation.
 
-    The driver says how much is free, but not who holds the rest. So an engine's memory is the
-    difference of two measurements, if nothing else changed in between.
+    The driver says how much is free, but not which process holds the rest. So an engine's
+    memory is the difference of two measurements, if nothing else changed in between.
 
     A process at its gate holds a driver context, which is not part of any footprint. Its size
     is about the same for all processes. It is measured when a process reaches its gate while

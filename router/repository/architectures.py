@@ -91,7 +91,7 @@ def knows_model_type(name: str) -> bool:
 
 
 def falls_back(name: str) -> bool:
-    """Whether SGLang loads this architecture with transformers' code, having none itself."""
+    """Whether SGLang loads this architecture with transformers' code, because it has none."""
     return name in _names("fallback")
 
 

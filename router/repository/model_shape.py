@@ -75,7 +75,7 @@ class Shape:
         return not any(isinstance(self.config.get(name), dict) for name in _FURTHER)
 
     def number(self, *names: str, most: int = _MOST) -> int:
-        """The number of the first of these keys that has one, in the file or by its type."""
+        """The number at the first of these keys, in the file or in the defaults of its type."""
         for name in names:
             for key in (name, self._type.names.get(name, "")):
                 if (found := whole(self.text.get(key), most)) > 0:

@@ -87,7 +87,7 @@ def _check_method(method: str, on: Conditions) -> None:
 
 
 def stated_quantization(config: Json) -> object | None:
-    """The quantization settings in config.json, where SGLang looks for them; None: none."""
+    """The quantization settings in config.json, where SGLang looks; None if there are none."""
     found: object = None
     for part in _text_parts(config):
         found = found or part.get("quantization_config")

@@ -113,7 +113,7 @@ class Sleep:
     memory.
 
     `room_for`: the model that waits for the memory, for the log. `group`: the group whose rule
-    forbids to load the two models together.
+    forbids loading the two models together.
     """
 
     key: EngineKey
@@ -140,7 +140,7 @@ class Stop:
     """Stop the engine, or abort its start, and report when it is gone.
 
     `room_for`: the model that waits for the memory, for the log. `group`: the group whose rule
-    forbids to load the two models together. Without `room_for`: the group whose rule forbids
+    forbids loading the two models together. Without `room_for`: the group whose rule forbids
     this engine beside those that are loaded.
     """
 

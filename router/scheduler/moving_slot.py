@@ -120,7 +120,7 @@ class MovingSlot(SharedSlot):
     def dismiss(self, why: str, now: float) -> list[Action]:
         """End the prestarted process, if there is one.
 
-        If nobody waits for the model any more, its time is charged like a start: a caller must
+        If nobody waits for the model anymore, its time is charged like a start: a caller must
         not be able to have processes started for free.
         """
         standby, self.standby = self.standby, None

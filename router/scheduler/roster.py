@@ -181,7 +181,7 @@ class Roster:
         if (self.held, self.loaded, self.company) != (fresh.held, fresh.loaded, fresh.company):
             yield "what all engines hold is miscounted"
 
-    # --- what a pass asks for --------------------------------------------------------
+    # --- queries of a pass -----------------------------------------------------------
 
     def in_state(self, state: State) -> dict[EngineKey, Slot]:
         return self._by_state[state]

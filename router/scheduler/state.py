@@ -67,7 +67,7 @@ class Slot:
     # While fetching or starting:
     linger_until: float | None = None  # set while no request waits
     # The caller that this model belongs to:
-    starter: str | None = None  # who caused the start; None: the operator, or several callers
+    starter: str | None = None  # whose request caused it; None: the operator, or several
     yielded_by_quota: bool = False  # its starter's limit made it yield to another model
     # From STARTING on:
     started_at: float = 0.0
