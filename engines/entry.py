@@ -12,7 +12,7 @@ SGLang listens only on a TCP port. Every user of the machine can reach it and, t
 browser, every web page. Its own `--api-key` shows on the command line and in the log, and
 leaves `/health`, `/metrics` and every OPTIONS request open. So this file puts a lock in front
 of SGLang's application, inside uvicorn, for every request. A mode that serves without uvicorn
-(several HTTP processes, HTTP/2, gRPC) can't bind the port, which is taken, and ends.
+(several HTTP processes, HTTP/2, gRPC) fails to bind the port, which is taken, and ends.
 """
 
 from __future__ import annotations

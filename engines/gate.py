@@ -53,7 +53,7 @@ class EngineGate:
         return self._door.signed
 
     async def reached(self) -> None:
-        """Return when the engine waits at the gate; wait for it without a limit.
+        """Wait, with no time limit, until the engine waits at the gate.
 
         Raises `EngineStartError` if the gate answers a request without the key.
         """

@@ -194,7 +194,7 @@ class SglangLauncher:
             await engine.keep_kernels()
             output.failure.started()
         except BaseException:
-            # `finish` runs to the end even if this task is cancelled, so that a failed start
+            # `finish` runs to the end even if this task is canceled, so that a failed start
             # leaves no process.
             await finish(engine.stop(at_once=True))
             raise
@@ -253,7 +253,7 @@ class SglangLauncher:
         return process, lodging, door, gate
 
     async def _lodge(self, spec: EngineSpec, snapshot: Path) -> Lodging:
-        """Make the engine's directories. If cancelled, remove them again."""
+        """Make the engine's directories. If canceled, remove them again."""
         made: list[Lodging] = []
 
         def build() -> Lodging:

@@ -41,7 +41,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Lodging:
-    """The place of one engine. Only the engine's user can enter `directory`."""
+    """The user and directories of one engine. Only that user can enter `directory`."""
 
     directory: Path
     home: Path | None  # of the engines' own user; None: the router's
@@ -85,9 +85,7 @@ class Lodgings:
             return _made(Lodging(directory, None, ""), None)
         unreadable = self._unreadable(self._user, snapshot)
         if unreadable is None:
-            home = (
-                self._root / "home"
-            )  # shared: an engine can use the kernels that another compiled
+            home = self._root / "home"  # shared, so that engines share compiled kernels
             return _made(Lodging(directory, home, str(self._user)), self._user)
         self._tell(self._user, unreadable)
         return _made(Lodging(directory, None, BARE), None)

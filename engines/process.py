@@ -110,7 +110,7 @@ class EngineProcess:
         """End the process tree: SIGINT, after half of `grace` seconds SIGTERM, then SIGKILL.
 
         Returns when no process is left. Raises `Unkillable`; it may then be called again.
-        Concurrent calls share one stop, which goes on in the background if they are cancelled.
+        Concurrent calls share one stop, which continues in the background if they are canceled.
         """
         if self._stopping is None or (self._stopping.done() and not self._reaped):
             self._stopping = self._loop.create_task(self._stop(grace))
@@ -126,7 +126,7 @@ class EngineProcess:
                 await self._kill()
             await self._clean_up()
         except Unkillable as error:
-            _log.critical("%s", error)  # the caller may have been cancelled
+            _log.critical("%s", error)  # the caller may have been canceled
             raise
 
     async def _terminate(self, grace: float) -> bool:

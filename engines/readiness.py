@@ -47,7 +47,7 @@ class EngineFacts:
 
 
 async def until_ready(engine: Served, model_path: str, sessions: Sessions) -> EngineFacts:
-    """Return when the engine serves `model_path`; wait for it without a limit.
+    """Wait, with no time limit, until the engine serves `model_path`.
 
     Raises `EngineStartError` if it serves another model or answers without the key.
     """
@@ -62,7 +62,7 @@ async def until_ready(engine: Served, model_path: str, sessions: Sessions) -> En
 
 
 async def until_locked(session: aiohttp.ClientSession, place: Served, path: str) -> None:
-    """Return when `place` answers 200 at `path`, with the key.
+    """Wait until `place` answers 200 at `path`, with the key.
 
     Raises `EngineStartError` if it answers without the key, too.
     """

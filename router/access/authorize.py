@@ -103,7 +103,7 @@ class Admission:
         return self._admitted(decision, name, caller, models)
 
     async def renew(self, admitted: Admitted, caller: Token | None, key: str = "") -> None:
-        """Check a request again that has waited. Raises what `admit` raises.
+        """Check again a request that has waited. Raises what `admit` raises.
 
         The length of the queue limits how often this asks the Hub.
         """
@@ -139,13 +139,13 @@ class Admission:
         return models is None or models.allow(operator, operator.ref)
 
     def configure(self, credentials: Credentials) -> None:
-        """Use the operator's new tokens, and the catalog as it is now, from now on."""
+        """Switch to new credentials and to the catalog's current models."""
         self._credentials = credentials
         self._decisions.clear()
         self._grants.invalidate()
 
     def invalidate(self) -> None:
-        """Check every grant again before its next use. For a worker that was frozen."""
+        """Check every grant again before its next use. Call it after the worker was frozen."""
         self._grants.invalidate()
 
     async def close(self) -> None:
@@ -165,9 +165,7 @@ class Admission:
     def _holds(self, decision: Decision) -> bool:
         """Whether `_decide` would decide the same now, without asking the Hub."""
         now = self._clock()
-        for answer in (
-            decision.answers
-        ):  # a loop: a generator would be slower, and every request runs this
+        for answer in decision.answers:  # faster than a generator; each request runs this
             if now >= answer.until:
                 return False
         newest = decision.newest

@@ -145,7 +145,7 @@ class Keyring:
 
     def _found(self, key: str) -> str:
         """The caller of a key; "" if the key is unknown."""
-        # The time of a look-up reveals nothing about a key: the digest depends on a secret of
+        # The time of a lookup reveals nothing about a key: the digest depends on a secret of
         # this process, so a caller does not know the digest of the key it sends.
         if self._named_digests:
             named = digest_of(sha256_of(key))

@@ -32,7 +32,7 @@ class FleetMetrics:
         )
 
     def routed(self, reason: str) -> None:
-        """A request was sent to a replica."""
+        """Count a request that was sent to a replica."""
         self._routed.add((reason,))
 
     def collect(self) -> list[Metric]:

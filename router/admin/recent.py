@@ -27,7 +27,7 @@ class RecentRequests:
         return {"running": _fields(self._running()), "ended": _fields(self._activity.ended)}
 
     def tokens_a_second(self, now: float) -> Mapping[str, float]:
-        """Generated tokens per second, by model, from the requests that ended within a minute.
+        """Generated tokens per second, by model, of requests that ended in the last minute.
 
         `now` is in seconds since 1970. If more requests ended than are kept, the average is
         over the time since the oldest kept one ended.

@@ -23,7 +23,7 @@ Labels = tuple[str, ...]
 class _ByModel:
     """Finds the labels of one model without a scan of all labels.
 
-    A caller that asks for one new model after another drops a model's series with each request.
+    If a caller asks for one new model after another, each request drops a model's series.
     """
 
     def __init__(self, names: Labels) -> None:

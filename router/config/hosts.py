@@ -61,7 +61,7 @@ class Origin:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host of an `Authority` means this machine on every machine."""
+    """Whether `host`, from an `Authority`, always means the local machine."""
     if host in _USUAL or host.endswith(".localhost"):  # RFC 6761, 6.3
         return True
     try:

@@ -41,9 +41,7 @@ def schema() -> dict[str, Any]:
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("text (in quotes, where YAML would read a number or a date)")
-    if (
-        not value.isprintable()
-    ):  # names of models, paths and variables have no control characters
+    if not value.isprintable():  # names, paths and variables have no control characters
         raise ValueError("text on one line, without control characters")
     return value.strip()
 
@@ -121,7 +119,7 @@ def _word(value: object) -> str:
     return str(value)
 
 
-# Each pairs the parser of a value with the type that the JSON schema tells editors.
+# Each pairs a value's parser with the type for the JSON schema, which editors use.
 _Text = Annotated[str, PlainValidator(_text, json_schema_input_type=str)]
 _Flag = Annotated[bool, PlainValidator(_scalar(as_flag), json_schema_input_type=bool)]
 _Texts = Annotated[
@@ -220,8 +218,9 @@ class GroupEntry(BaseModel):
     )
 
 
+# Only for the schema: models_file.py reads the file itself.
 class _ModelsFile(BaseModel):
-    """The file with groups. For its schema: `models_file` reads it."""
+    """A models file with groups."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -20,7 +20,7 @@ _KINDS = {"timestamp": "date", "int": "number", "float": "number"}  # values wit
 
 
 def read_yaml(text: str, place: str) -> tuple[object, yaml.Node | None, Repeated]:
-    """The document, its node, and the keys that are twice in one mapping.
+    """The document, its node, and the keys that occur twice in one mapping.
 
     Raises `SettingsError`, which names `place`, the source of the text. The loader is
     SafeLoader with one more check, so it builds only plain values.

@@ -86,7 +86,7 @@ class SnapshotDownload:
         if selection.is_adapter_alone and not small:
             raise adapter_refused(None)
         weights = [] if selection.is_adapter_alone else selection.likely_weights()
-        if selection.index is None:  # with an index, these may be too many
+        if selection.index is None:  # an index may name fewer weights
             self._check_size(small + weights)
         lock = self._acquire_lock(small + weights)
         if lock is None:
@@ -171,7 +171,7 @@ class SnapshotDownload:
         )
 
     def _list_files(self) -> Iterator[RemoteFile]:
-        # Always from the Hub: a listing in the cache may come from another caller's rights.
+        # Always from the Hub: a cached listing may be one that only another caller may see.
         request = self._request
         tree = HfApi(token=request.token or False).list_repo_tree(
             request.repo_id, revision=request.commit, recursive=True

@@ -6,8 +6,8 @@ started     the process is up
 waiting     another worker holds the lock; `done` and `total` are its progress, in bytes
 partial     the file `name` is about to be written; announced first, so that the router can
             remove it however the child ends
-plan        `done` of `total` bytes are on disk, and `next` bytes are next; the child waits for
-            `start`. Sent for the small files, for files that these name, and for the weights
+plan        `done` of `total` bytes are on disk, and `next` bytes must be downloaded now; the
+            child waits for `start`. Sent for the small files, files that they name, and weights
 file        only in an inspection: `name`, `size` and `blob` of a file that an engine needs;
             `on_disk`: whether a source cache has it
 described   the small files are on disk and have passed the checks; the weights come next.

@@ -104,9 +104,7 @@ class ChildProcess:
         with suppress(ProcessLookupError):
             if self._process.returncode is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
-        while (
-            await self.receive() is not None
-        ):  # the pipe may still have names of partial files
+        while await self.receive() is not None:  # the pipe may still name partial files
             pass
         await self._process.wait()
         self._stdin.close()

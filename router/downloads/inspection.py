@@ -54,7 +54,7 @@ class SnapshotInspector:
         flags: tuple[str, ...] = (),
         claim: int | None = None,
     ) -> AsyncIterator[Snapshot]:
-        """The small files of the model, for the block, checked as a download checks them.
+        """The model's small files, checked like in a download, until the block ends.
 
         Writes to no real cache. Raises what a download raises. `told` is called with each file
         that an engine needs, even if the model is then refused.

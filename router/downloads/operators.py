@@ -19,7 +19,7 @@ class OperatorsSnapshots:
         self._seen: dict[str, set[str]] = {}  # commits, by repository in lower case
 
     def name(self, refs: Iterable[ModelRef]) -> None:
-        """Replace the catalog's models. Snapshots of models that it no longer lists may go."""
+        """Replace the catalog's models. Snapshots of unlisted models may then be removed."""
         self._refs = tuple(refs)
         named = {ref.repo_id.casefold() for ref in self._refs}
         self._seen = {repo: seen for repo, seen in self._seen.items() if repo in named}

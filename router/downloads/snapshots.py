@@ -219,7 +219,7 @@ def has_safe_weights(snapshot: Path) -> bool:
 def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
-    except OSError:  # missing, or not for this user
+    except OSError:  # missing, or not readable for this user
         return None
 
 

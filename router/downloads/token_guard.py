@@ -1,8 +1,8 @@
 """Keeps a download's token and API requests at the Hub's own origin.
 
 Without this, `huggingface_hub` sends the token wherever a listing's `Link: rel=next` points,
-and to several known hosts of downloads. hf-xet, which is not Python, sends it to any address in
-a file's headers.
+and to several download hosts that it knows. hf-xet, which is not Python, sends it to any
+address in a file's headers.
 """
 
 from __future__ import annotations

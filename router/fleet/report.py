@@ -30,7 +30,7 @@ class WorkerReport:
     * `models`: the models that are not cold, by the names that requests are routed by.
     * `in_flight`, `waiting`: requests for all models.
     * `capacity`: requests that one model answers at once.
-    * `room`: whether it can load another model without stopping one that is or was just in use.
+    * `room`: whether it can load another model without stopping one in use, or just used.
     """
 
     models: Mapping[str, Warm] = field(default_factory=dict)

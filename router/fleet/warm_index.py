@@ -36,9 +36,7 @@ class WarmPlace:
     def __init__(self, worker: Member, state: Warmth, load: int, position: int) -> None:
         self.worker, self.state, self.load = worker, state, load
         self.position = position  # in its group
-        self.guessed = (
-            False  # a request was sent there, but the worker has not reported the model
-        )
+        self.guessed = False  # from a request sent there; the worker has not reported it
 
 
 class Group:

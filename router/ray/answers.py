@@ -61,7 +61,7 @@ class Answers:
             self._recorder.close(record)
 
     def visited(self, ingress: str, read: Mapping[str, int]) -> None:
-        """Note that an ingress lives, and how far it has read answers of any replica."""
+        """Note that an ingress is alive, and how much of each answer it has read."""
         self._orphans.hear(ingress)
         for answer, taken in read.items():
             self._windows.took(answer, taken)

@@ -30,7 +30,7 @@ _PAUSE = 0.2  # seconds between two attempts
 
 
 class RayReplicas:
-    """Implements `VisitedReplicas`. `handle` is that of the replicas' deployment."""
+    """Implements `VisitedReplicas`. `handle` is the handle of the replicas' deployment."""
 
     def __init__(self, handle: Any) -> None:  # noqa: ANN401 - Ray has no types
         self._handle, self._stream = handle, handle.options(stream=True)
@@ -46,7 +46,7 @@ class RayReplicas:
             if len(parts) % _COPIED == 0:
                 await asyncio.sleep(0)  # let other requests run
         errand = replace(errand, answer=f"{errand.ingress}-{next(self._count)}")
-        # A replica that hangs would hold the request until Ray replaces it, in minutes.
+        # A replica that hangs would hold the request until Ray replaces it, minutes later.
         plan.avoid = tuple(dict.fromkeys((*plan.avoid, *self._silent)))
         response = self._stream.respond.remote(plan, errand, *parts)
 

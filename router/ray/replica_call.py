@@ -51,16 +51,16 @@ class Answering(Protocol):
 
 
 class Replicas(Protocol):
-    """The way to the replicas."""
+    """Sends requests to the replicas."""
 
     async def send(self, plan: RoutePlan, errand: Errand, body: Body) -> Answering: ...
 
 
 class VisitedReplicas(Replicas, Protocol):
-    """Replicas with the questions of an ingress."""
+    """The replicas, and what else an ingress asks of them."""
 
     async def visit(self, ingress: str) -> Sequence[ReplicaState]:
-        """Tell each replica that this ingress lives. Returns the states of those that answer.
+        """Tell each replica that this ingress is alive. Returns the states that come back.
 
         Raises `ReplicaLost` if the visit fails as a whole.
         """

@@ -29,7 +29,7 @@ Stats = dict[str, object]
 
 def label(repo_id: str) -> str:
     """The label by which requests are routed. It ignores the revision: a replica with another
-    revision is no better than any other."""
+    revision is no worse than any other."""
     return blake2b(repo_id.encode(), digest_size=12).hexdigest()
 
 

@@ -21,7 +21,7 @@ class Agenda:
         return self._due[0][0] if self._due else inf
 
     def at(self, seconds: float, what: Callable[[], None]) -> None:
-        """Call `what` in `seconds` from now."""
+        """Call `what` after so many seconds."""
         self._order += 1
         heapq.heappush(self._due, (self.now + seconds, self._order, what))
 

@@ -28,7 +28,7 @@ class Hardware:
     token: float = 0.020  # per request, however many are in flight
     host_rate: float = 20.0 * GB  # between the device and the host's memory
     host_pause: float = 0.5  # for each sleep and each wake, besides the copy
-    asleep_holds: int = 400 * MB  # that a sleeping engine holds of the device
+    asleep_holds: int = 400 * MB  # held on the device by a sleeping engine
     download: float = 0.0  # 0: every model is on the disk
 
     def load(self, weights: int) -> float:

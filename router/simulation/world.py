@@ -21,7 +21,7 @@ from router.simulation.model_specs import ModelSpecs
 from router.simulation.records import OpenRequests, RequestOutcome, SimulatedEngine
 
 QUEUE_TIMEOUT = 480.0  # the setting's default for RunPod's queue
-_TICKS_AT_ONCE = 1000  # with more at the same time, the scheduler is in an endless loop
+_TICKS_AT_ONCE = 1000  # more without time passing mean an endless loop
 
 
 class Decider(Protocol):

@@ -17,7 +17,7 @@ _OF_EACH_LOST_SPAN = "opentelemetry.sdk._shared_internal"
 
 
 class CollectorExporter(SpanExporter):
-    """Sends spans to `address`, by OpenTelemetry's variables."""
+    """Sends spans to `address`, with the options in OpenTelemetry's variables."""
 
     def __init__(self, address: str) -> None:
         self._address, self._session = address, _Session()

@@ -16,7 +16,8 @@ Seen = tuple[tuple[int, ...] | None, ...]
 class FileWatch:
     """Calls `changed` after one of the files was written or replaced.
 
-    It waits until two checks in a row see the same, because a file may still be in writing.
+    It waits until two checks in a row give the same result, because a program may still be
+    writing the file.
     """
 
     def __init__(self, sources: Sources, changed: Callable[[], Awaitable[None]]) -> None:
@@ -26,7 +27,7 @@ class FileWatch:
         self._taken = self._seen = self._stat()
 
     async def watch(self) -> None:
-        """Check the files until cancelled."""
+        """Check the files until canceled."""
         while self._paths:
             await asyncio.sleep(_EVERY)
             await self.look()

@@ -67,7 +67,7 @@ class EngineReplica:
         self._answers.took(receipt.answer, receipt.taken)
 
     async def visit(self, ingress: str, read: Mapping[str, int]) -> ReplicaState:
-        """Note that an ingress lives and how far it has read. Returns this replica's state."""
+        """Note that an ingress is alive, and how much it has read. Returns the state."""
         self._answers.visited(ingress, read)
         stats = await self.record_routing_stats()
         return ReplicaState(

@@ -24,8 +24,8 @@ from router.downloads.space import RESERVE, free_space
 from router.http.open_files import MOST_CONNECTIONS, NEEDED
 
 _TOPIC_SHM = "/dev/shm"  # noqa: S108 - looked at, not written
-_GPUS = 64  # at most so many are examined
-_DRIVER = 580  # the oldest for CUDA 13, which the image has
+_GPUS = 64  # the most to examine
+_DRIVER = 580  # the oldest driver for CUDA 13, which the image has
 _SHARED = 1 << 30  # bytes of /dev/shm for an engine on several GPUs
 _HOST_MEMORY = 8 << 30  # bytes; an engine's processes take 2 GB, and so does a standby
 

@@ -25,7 +25,7 @@ START = 40.0  # seconds, if no start was measured
 _SHARE = 5  # a model of unknown size takes a fifth of a device
 _LONGEST = 3600.0  # seconds of a start or an answer; if more, the machine stood still
 _TOKEN = 0.001  # seconds; the log has durations in milliseconds
-_DAY = 86400.0  # seconds; another machine's clock may be ahead that much
+_DAY = 86400.0  # seconds; another machine's clock may be that far ahead
 
 
 def plan_command(chosen: argparse.Namespace, now: Callable[[], float] = time.time) -> int:

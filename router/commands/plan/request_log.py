@@ -1,7 +1,7 @@
 """Reads a request log: the worker's log in JSON lines, or an answer of `/admin/activity`.
 
-It reads once, and keeps three numbers for each request. It counts and names lines that can't be
-read, and skips lines that are not about a request.
+It reads the input once and keeps three numbers for each request. It counts and names lines that
+it can't read, and skips lines that are not about a request.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import inf, isfinite
 from typing import Any, BinaryIO
 
-LONGEST_LINE = 4 << 20  # bytes; the log has no longer lines
+LONGEST_LINE = 4 << 20  # bytes; no line of the log is longer
 LARGEST_EXPORT = 256 << 20  # bytes of an activity export, which is one document
 _NAMED = 5  # bad lines to name; the others are only counted
 _LONGEST_NAME = 300
