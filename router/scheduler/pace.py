@@ -2,10 +2,10 @@
 
 An idle engine that will probably not be needed soon leaves at once. Any other engine leaves
 only after some time, because each swap costs the time of a start: with too many swaps, no time
-is left for work. `SWAP_PATIENCE` sets how long a model waits. By default, that is the time of
-the swap plus `PACE` times the same, divided by the number of engines that could make room. So
-short swaps come sooner, and so do swaps of one engine among many. The swap begins early enough
-that the longest wait ends with it.
+is left for work. `SWAP_PATIENCE` sets how long a model waits. By default, that is the swap
+time, plus `PACE` swap times divided by the number of engines that could make room. So short
+swaps come sooner, and so do swaps of one engine among many. The swap begins early enough that
+the longest wait ends with it.
 
 Three more rules keep an engine:
 
