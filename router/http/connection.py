@@ -11,10 +11,10 @@ import logging
 from typing import Protocol, cast
 
 from router.errors import RouterError
-from router.http.ahead import Ahead
 from router.http.answers import Handler
 from router.http.http_request import HttpRequest
 from router.http.own_answers import refuse, tell_of_defect
+from router.http.read_buffer import ReadBuffer
 from router.http.reading import hang_up
 from router.http.request_head import RequestHead, breaks_before, end_of_head
 from router.http.watch import Watch
@@ -55,8 +55,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_ahead",
         "_answered",
+        "_buffer",
         "_counted",
         "_drained",
         "_lingering",
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return False
         request = self._request
-        return request is None or (self._answered and self._ahead.size > request.body.waiting)
+        return request is None or (self._answered and self._buffer.size > request.body.waiting)
 
     @property
     def ends(self) -> bool:
@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._ahead = Ahead(self._transport)
+        self._buffer = ReadBuffer(self._transport)
         self.since = self._loop.time()  # when the request or the idle time began
         owner = self._owner
         self._watch = Watch(
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
         del self._watch  # breaks a reference cycle
         if self._lingering is not None:
             self._lingering.cancel()
-        self._ahead.clear()
+        self._buffer.clear()
         self._cancel()
         self._owner.forget(self)
 
@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._lingering is not None:
             return
-        self._ahead.add(data)
+        self._buffer.add(data)
         if self._request is None:
             self._begin()
         else:
@@ -177,23 +177,23 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         """Start the next request if its head is complete."""
-        data, at = self._ahead.look()
+        data, at = self._buffer.look()
         if data[at] < 32 and (breaks := breaks_before(data, at)):
-            self._ahead.skip(breaks)
+            self._buffer.skip(breaks)
             at += breaks
         try:
             end = end_of_head(data, at, self._seen)
             if not end:
-                self._seen = self._ahead.size
+                self._seen = self._buffer.size
                 return
             head = RequestHead.read(data[at:end])
         except RouterError as error:
-            refuse(HttpRequest(RequestHead(), self, self._ahead), error)
+            refuse(HttpRequest(RequestHead(), self, self._buffer), error)
             self._close_late(None)
             return
         self._seen, self.since, self._answered = 0, self._loop.time(), False
-        self._ahead.skip(end - at)
-        request = self._request = HttpRequest(head, self, self._ahead)
+        self._buffer.skip(end - at)
+        request = self._request = HttpRequest(head, self, self._buffer)
         self._task = self._loop.create_task(self._answer(request))
         self._counted = True
         self._outbox.to_come += 1
@@ -244,7 +244,7 @@ class Connection(asyncio.Protocol):
         else:
             self.since = self._loop.time()
             request.body.pass_over()
-            if self._ahead.size:
+            if self._buffer.size:
                 self._begin()
 
     def _close_late(self, request: HttpRequest | None) -> None:
@@ -252,11 +252,11 @@ class Connection(asyncio.Protocol):
         connection and drops the answer."""
         if request is not None and request.body.complete:
             request.body.pass_over()
-            if not self._ahead.size:
+            if not self._buffer.size:
                 self.close()
                 return
         self._lingering = self._loop.call_later(_LINGER, self._transport.close)
-        self._ahead.clear()
+        self._buffer.clear()
         self._outbox.flush()
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -284,4 +284,4 @@ class Connection(asyncio.Protocol):
 
     @property
     def held_back(self) -> bool:
-        return self._ahead.held_back
+        return self._buffer.held_back

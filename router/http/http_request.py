@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from router.access.rates import Usage
-from router.http.ahead import Ahead
 from router.http.headers import Headers
+from router.http.read_buffer import ReadBuffer
 from router.http.request_body import RequestBody
 from router.http.request_head import RequestHead
 from router.requests.record import Record
@@ -62,9 +62,9 @@ class HttpRequest:
         "wire",
     )
 
-    def __init__(self, head: RequestHead, wire: Wire, ahead: Ahead) -> None:
+    def __init__(self, head: RequestHead, wire: Wire, buffer: ReadBuffer) -> None:
         self.head, self.wire = head, wire
-        self.body = RequestBody(head.length, ahead)
+        self.body = RequestBody(head.length, buffer)
         self.keeps = head.keeps
         self.status = 0
         self.always: Mapping[str, str] = {}

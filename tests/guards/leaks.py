@@ -51,7 +51,7 @@ GUARDS = (
     Guard(
         "A malformed HTTP request is not repeated in the answer or the log",
         "router.http.own_answers:refuse",
-        swap("error.code", "request.body._ahead.look()"),
+        swap("error.code", "request.body._buffer.look()"),
         "tests/http/test_server.py::"
         "test_a_malformed_request_is_answered_and_logged_without_its_content",
     ),

@@ -11,10 +11,10 @@ from typing import cast
 import pytest
 
 from router.http import incoming as bodies
-from router.http.ahead import Ahead
 from router.http.chunks import BrokenBody
 from router.http.headers import Headers
 from router.http.http_request import HttpRequest
+from router.http.read_buffer import ReadBuffer
 from router.http.request_body import RequestBody
 from router.http.request_head import RequestHead
 from tests.doubles import whole
@@ -151,8 +151,8 @@ class Source:
         self.reads = True
 
 
-def ahead(data: bytes = b"", source: Source | None = None) -> Ahead:
-    waiting = Ahead(source or Source())
+def buffer(data: bytes = b"", source: Source | None = None) -> ReadBuffer:
+    waiting = ReadBuffer(source or Source())
     if data:
         waiting.add(data)
     return waiting
@@ -160,7 +160,7 @@ def ahead(data: bytes = b"", source: Source | None = None) -> Ahead:
 
 async def test_chunks_are_not_looked_at_before_they_are_read() -> None:
     """Else callers without a key could have the router decode millions of them."""
-    body = RequestBody(None, ahead(b"no chunk\r\n"))
+    body = RequestBody(None, buffer(b"no chunk\r\n"))
     assert body.waiting == len(b"no chunk\r\n")
     for _ in range(2):
         with pytest.raises(BrokenBody):
@@ -169,7 +169,7 @@ async def test_chunks_are_not_looked_at_before_they_are_read() -> None:
 
 async def test_more_is_read_where_all_that_came_was_no_data() -> None:
     trailer, source = b"a:" + b"x" * 4094 + b"\r\n", Source()
-    waiting = ahead(b"0\r\n" + trailer * 32, source)
+    waiting = buffer(b"0\r\n" + trailer * 32, source)
     assert not source.reads
     reading = asyncio.create_task(RequestBody(None, waiting).read())
     await eventually(lambda: source.reads)
@@ -178,7 +178,7 @@ async def test_more_is_read_where_all_that_came_was_no_data() -> None:
 
 
 async def test_tiny_chunks_are_decoded_in_many_turns_of_the_loop() -> None:
-    waiting = ahead(b"1\r\na\r\n" * 40_000 + b"0\r\n\r\nnext")
+    waiting = buffer(b"1\r\na\r\n" * 40_000 + b"0\r\n\r\nnext")
     body, turns = RequestBody(None, waiting), 0
 
     async def read() -> bytes:
@@ -212,7 +212,7 @@ class LargeChunks(RequestBody):
     """Notes each that is read."""
 
     def __init__(self, chunks: int, notes: list[str]) -> None:
-        super().__init__(None, ahead())
+        super().__init__(None, buffer())
         self._to_come, self._notes = chunks, notes
 
     async def read(self) -> bytes:
@@ -225,7 +225,7 @@ class LargeChunks(RequestBody):
 
 class TinyChunks(RequestBody):
     def __init__(self, chunks: int, notes: list[str]) -> None:
-        super().__init__(None, ahead(b"1\r\n1\r\n" * chunks + b"0\r\n\r\n"))
+        super().__init__(None, buffer(b"1\r\n1\r\n" * chunks + b"0\r\n\r\n"))
         self._notes = notes
 
     async def read(self) -> bytes:

@@ -279,7 +279,7 @@ async def test_what_is_sent_ahead_is_not_read_without_bound() -> None:
             assert sent < 1000
         (server,) = running.server._servers
         (connection,) = server.connections
-        assert connection._ahead.size < 1 << 20
+        assert connection._buffer.size < 1 << 20
         assert len(running.service.seen) == 1
 
 
@@ -535,7 +535,7 @@ async def test_a_request_leaves_nothing_behind_but_its_connection() -> None:
         await reader.readuntil(b"0\r\n\r\n")
         await eventually(lambda: connection.is_idle)
         assert connection._request is None
-        assert not connection._ahead.size
+        assert not connection._buffer.size
 
 
 async def test_headers_that_never_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

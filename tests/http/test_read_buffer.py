@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.http.ahead import Ahead
+from router.http.read_buffer import ReadBuffer
 
 
 class Source:
@@ -21,37 +21,37 @@ class Source:
 
 @given(st.lists(st.binary(min_size=1, max_size=9) | st.integers(0, 20), max_size=200))
 def test_bytes_are_used_in_the_order_in_which_they_came(steps: list[bytes | int]) -> None:
-    ahead, sent = Ahead(Source()), b""
+    buffer, sent = ReadBuffer(Source()), b""
     for step in steps:
         if isinstance(step, bytes):
-            ahead.add(step)
+            buffer.add(step)
             sent += step
         else:
-            assert ahead.take(step) == sent[:step]
+            assert buffer.take(step) == sent[:step]
             sent = sent[step:]
-        assert ahead.size == len(sent)
-    data, at = ahead.look()
+        assert buffer.size == len(sent)
+    data, at = buffer.look()
     assert data[at:] == sent
 
 
 def test_what_follows_is_not_copied_for_each_use() -> None:
-    ahead = Ahead(Source())
-    ahead.add(b"ab" * 1000)
-    data, _ = ahead.look()
+    buffer = ReadBuffer(Source())
+    buffer.add(b"ab" * 1000)
+    data, _ = buffer.look()
     for used in range(1000):
-        assert ahead.look() == (data, 2 * used)
-        assert ahead.look()[0] is data
-        ahead.skip(2)
-    assert ahead.look() == (b"", 0)
+        assert buffer.look() == (data, 2 * used)
+        assert buffer.look()[0] is data
+        buffer.skip(2)
+    assert buffer.look() == (b"", 0)
 
 
 def test_no_more_is_read_beyond_a_bound_until_most_is_used() -> None:
     source = Source()
-    ahead, reads = Ahead(source), []
+    buffer, reads = ReadBuffer(source), []
     for _ in range(2):
-        ahead.add(b" " * 100_000)
+        buffer.add(b" " * 100_000)
         reads.append(source.reads)
     for used in (0, 100_000):
-        ahead.skip(used)
+        buffer.skip(used)
         reads.append(source.reads)
     assert reads == [True, False, False, True]

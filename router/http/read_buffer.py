@@ -14,7 +14,7 @@ class Pausable(Protocol):
     def resume_reading(self) -> None: ...
 
 
-class Ahead:
+class ReadBuffer:
     """A FIFO buffer of bytes. Above the limit, it pauses the transport until some bytes are
     used.
 
