@@ -46,19 +46,19 @@ class Assembly:
 
     def __init__(self, basis: Basis) -> None:
         self._configuration, self._settings = basis.configuration, basis.configuration.settings
-        self._clock, self._stack, self._witnesses = basis.clock, basis.stack, basis.witnesses
+        self._clock, self._stack, self._observers = basis.clock, basis.stack, basis.observers
         self._keys = basis.keys
         self._operators = OperatorParts(basis)
 
     def build(self) -> Parts:
         own = PoolParts(
-            self._configuration, self._clock, self._stack, self._witnesses.engine_log
+            self._configuration, self._clock, self._stack, self._observers.engine_log
         )
         pool, disk = own.pool, own.disk
         direct = any_hub(self._configuration, disk.public, own.aside)
         self._stack.push_async_callback(direct.close)
         hub = CachedHub(
-            MeasuredHub(direct, self._witnesses.metrics.hub, self._witnesses.hub),
+            MeasuredHub(direct, self._observers.metrics.hub, self._observers.hub),
             self._clock,
             public_grace=self._settings.public_grace,
             requests=self._settings.hub_requests,

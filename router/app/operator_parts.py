@@ -23,8 +23,8 @@ from router.admin.recent import RecentRequests
 from router.admin.reload import Reload
 from router.admin.state import StateWriter, WorkerFacts
 from router.app.configuration import Configuration
+from router.app.observers import Observers
 from router.app.rights import Rights, repositories
-from router.app.witnesses import Witnesses
 from router.clock import WorkerClock
 from router.downloads.disk import Disk
 from router.downloads.offline import OfflineHub
@@ -42,7 +42,7 @@ class Basis:
     configuration: Configuration
     clock: WorkerClock
     stack: AsyncExitStack
-    witnesses: Witnesses
+    observers: Observers
     keys: Keyring
 
 
@@ -51,15 +51,15 @@ class OperatorParts:
 
     def __init__(self, basis: Basis) -> None:
         self._configuration, self._settings = basis.configuration, basis.configuration.settings
-        self._clock, self._stack, self._witnesses = basis.clock, basis.stack, basis.witnesses
+        self._clock, self._stack, self._observers = basis.clock, basis.stack, basis.observers
         self._keys = basis.keys
-        self._rights = Rights(self._configuration, basis.keys, basis.witnesses)
+        self._rights = Rights(self._configuration, basis.keys, basis.observers)
 
     def exposition(
         self, pool: EnginePool, admission: Admission, upstream: HttpUpstream, admin: Admin
     ) -> Exposition:
         """The metrics."""
-        metrics = self._witnesses.metrics
+        metrics = self._observers.metrics
         metrics.name_operators(repositories(self._configuration.catalog))
         self._stack.enter_context(pool.watch(metrics.pool, usual=False))
         view = pool.view
@@ -73,7 +73,7 @@ class OperatorParts:
 
         versions = {"version": __version__, "sglang": self._configuration.sglang}
         engines = EngineMetrics(targets, upstream.get)
-        collectors = (metrics, gauges, self._witnesses.request_gauges(admission))
+        collectors = (metrics, gauges, self._observers.request_gauges(admission))
         return Exposition(collectors, versions, (engines.read, admin.standing))
 
     def reconfigure(
@@ -109,12 +109,12 @@ class OperatorParts:
                 health.leaving,
                 max_queue=settings.max_queue,
                 max_loaded=settings.max_loaded_models,
-                hub_unavailable_since=self._witnesses.hub.unavailable_since,
+                hub_unavailable_since=self._observers.hub.unavailable_since,
             )
 
         names = Names(configuration.catalog)
-        writer = StateWriter(names, self._witnesses.redact, self._keys.name_of_shown)
-        recent = RecentRequests(self._witnesses.recorder.activity)
+        writer = StateWriter(names, self._observers.redact, self._keys.name_of_shown)
+        recent = RecentRequests(self._observers.recorder.activity)
         admin = Admin(
             pool,
             names=names,
@@ -130,7 +130,7 @@ class OperatorParts:
         self._stack.push_async_callback(admin.close)
         journal = LastHour()
         self._stack.enter_context(pool.watch(journal.tell, usual=False))
-        log = self._witnesses.engine_log
+        log = self._observers.engine_log
         past = Past(
             journal, writer, recent, log, names=names, clock=self._clock, wall=time.time
         )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from router.access.authorize import Admission
 from router.access.keyring import Keyring
 from router.app.configuration import Configuration
-from router.app.witnesses import Witnesses
+from router.app.observers import Observers
 from router.config.catalog import Catalog
 from router.downloads.offline import OfflineHub
 from router.hub.client import HuggingFaceHub
@@ -21,22 +21,22 @@ class Rights:
     """Applies newly read models and keys in every place that authorizes callers."""
 
     def __init__(
-        self, configuration: Configuration, keys: Keyring, witnesses: Witnesses
+        self, configuration: Configuration, keys: Keyring, observers: Observers
     ) -> None:
-        self._catalog, self._keys, self._witnesses = configuration.catalog, keys, witnesses
+        self._catalog, self._keys, self._observers = configuration.catalog, keys, observers
         self._tokens = dict(configuration.credentials.of_models)
 
     def become(
         self, read: Configuration, admission: Admission, hub: HuggingFaceHub | OfflineHub
     ) -> None:
         """Apply `read`. Former tokens are kept: work in progress may need them."""
-        self._witnesses.redact.learn(read.keys.secrets)
-        self._witnesses.recorder.forget_names()
+        self._observers.redact.learn(read.keys.secrets)
+        self._observers.recorder.forget_names()
         if read.keys.warning:
             _log.warning("%s", read.keys.warning)
         self._keys.become(read.keys.keys)
         self._catalog.become(read.catalog)
-        self._witnesses.metrics.name_operators(repositories(read.catalog))
+        self._observers.metrics.name_operators(repositories(read.catalog))
         self._tokens |= read.credentials.of_models
         admission.configure(replace(read.credentials, of_models=self._tokens))
         if isinstance(hub, OfflineHub):

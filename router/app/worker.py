@@ -12,8 +12,8 @@ from router.admin.exposition import Exposition
 from router.admin.past import Past
 from router.app.assembly import Assembly, Parts
 from router.app.configuration import Configuration
+from router.app.observers import Observers, spans_of
 from router.app.operator_parts import Basis
-from router.app.witnesses import Witnesses, spans_of
 from router.clock import WorkerClock
 from router.hub.watch import HubWatch
 from router.outbox import Outbox
@@ -46,7 +46,7 @@ class Worker:
         self._spans = spans_of(configuration)
         settings, named = configuration.settings, configuration.keys.keys
         hub = HubWatch(settings.hf_endpoint, settings.public_grace, self._clock)
-        self._witnesses = Witnesses(redactor, hub, self._spans)
+        self._observers = Observers(redactor, hub, self._spans)
         self.keys = Keyring(
             [key.reveal() for key in settings.api_keys],
             None if settings.api_keys_file is None else named,
@@ -56,11 +56,11 @@ class Worker:
 
     @property
     def recorder(self) -> Recorder:
-        return self._witnesses.recorder
+        return self._observers.recorder
 
     @property
     def engine_log(self) -> EngineLog:
-        return self._witnesses.engine_log
+        return self._observers.engine_log
 
     @property
     def exposition(self) -> Exposition:
@@ -87,7 +87,7 @@ class Worker:
         """Build the parts. They are closed when the block ends."""
         async with AsyncExitStack() as stack:
             stack.callback(self.recorder.flush)
-            basis = Basis(self._configuration, self._clock, stack, self._witnesses, self.keys)
+            basis = Basis(self._configuration, self._clock, stack, self._observers, self.keys)
             if self._spans is not None:
                 self._spans.start()
                 stack.push_async_callback(self._spans.close)

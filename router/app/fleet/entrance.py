@@ -22,8 +22,8 @@ from router.app.configuration import Configuration
 from router.app.fleet.file_watch import FileWatch
 from router.app.fleet.overview import Overview
 from router.app.hubs import any_hub
+from router.app.observers import Observers, spans_of
 from router.app.rights import Rights, repositories
-from router.app.witnesses import Witnesses, spans_of
 from router.clock import WorkerClock, watch
 from router.downloads.last_used import PUBLIC, LastUsed
 from router.downloads.offline import OfflineHub
@@ -67,7 +67,7 @@ class Entrance:
         self._reload: Reload[Configuration] | None = None
         self.hub = HubWatch(settings.hf_endpoint, settings.public_grace, self._clock)
         self._spans = spans_of(configuration)
-        self._witnesses = Witnesses(
+        self._observers = Observers(
             redactor or Redactor(configuration.secrets_and_keys), self.hub, self._spans
         )
         self.keys = Keyring(
@@ -78,7 +78,7 @@ class Entrance:
 
     @property
     def recorder(self) -> Recorder:
-        return self._witnesses.recorder
+        return self._observers.recorder
 
     @asynccontextmanager
     async def open(
@@ -99,7 +99,7 @@ class Entrance:
             direct = any_hub(configuration, LastUsed(settings.hf_hub_cache, PUBLIC), aside)
             stack.push_async_callback(direct.close)
             hub = CachedHub(
-                MeasuredHub(direct, self._witnesses.metrics.hub, self.hub),
+                MeasuredHub(direct, self._observers.metrics.hub, self.hub),
                 self._clock,
                 public_grace=settings.public_grace,
                 requests=settings.hub_requests,
@@ -144,7 +144,7 @@ class Entrance:
     def _exposition(
         self, service: FleetService, fleet: FleetMetrics, admission: Admission
     ) -> Exposition:
-        metrics = self._witnesses.metrics
+        metrics = self._observers.metrics
         metrics.name_operators(repositories(self._configuration.catalog))
 
         async def standing() -> list[Metric]:
@@ -153,14 +153,14 @@ class Entrance:
                 condition(ready=health.ready, leaving=health.leaving, hub_silent=silent)
             )
 
-        collectors = (metrics, fleet, self._witnesses.request_gauges(admission))
+        collectors = (metrics, fleet, self._observers.request_gauges(admission))
         return Exposition(collectors, {"version": __version__}, (standing,))
 
     def _reloading(
         self, admission: Admission, hub: HuggingFaceHub | OfflineHub
     ) -> Reload[Configuration]:
         first = self._configuration
-        rights = Rights(first, self.keys, self._witnesses)
+        rights = Rights(first, self.keys, self._observers)
         return Reload(
             first,
             partial(Configuration.read, first.environ, first.settings.platform),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # its packages may not be installed
     from router.traces.spans import Spans
 
 
-class Witnesses:
+class Observers:
     """Metrics, spans, the engines' log and the recorder of requests."""
 
     def __init__(self, redact: Redactor, hub: HubWatch, spans: Spans | None) -> None:
