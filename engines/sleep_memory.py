@@ -11,6 +11,7 @@ GIB = 1 << 30
 _LEAST_RESERVE = 8 * GIB
 _RESERVED_SHARE = 4  # a quarter
 # torch_memory_saver 0.0.10 refuses expandable segments: an engine would die at its start.
+# PyTorch reads the setting from either variable.
 _ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 
 
@@ -65,10 +66,9 @@ def sleep_memory(
         return SleepMemory(0, "no engine sleeps: there is no GPU")
     if not has_saver:
         return SleepMemory(0, "no engine sleeps: ENGINE_PYTHON has no torch_memory_saver")
-    if "expandable_segments:True" in environ.get("PYTORCH_CUDA_ALLOC_CONF", ""):
-        return SleepMemory(
-            0, "no engine sleeps: PYTORCH_CUDA_ALLOC_CONF has expandable_segments"
-        )
+    for name in _ALLOCATOR:
+        if "expandable_segments:True" in environ.get(name, "").replace(" ", ""):
+            return SleepMemory(0, f"no engine sleeps: {name} has expandable_segments")
     total, free = host.total(), host.free()
     size = budget(total, free, asked)
     if not size:

@@ -58,6 +58,10 @@ def test_the_log_says_that_less_is_there_than_was_asked_for() -> None:
             {"environ": {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}},
             "PYTORCH_CUDA_ALLOC_CONF has expandable_segments",
         ),
+        (
+            {"environ": {"PYTORCH_ALLOC_CONF": "backend:native, expandable_segments: True"}},
+            "PYTORCH_ALLOC_CONF has expandable_segments",
+        ),
     ],
 )
 def test_the_log_says_why_no_engine_sleeps(changes: dict[str, Any], why: str) -> None:
