@@ -24,7 +24,7 @@ PATIENCE = 20.0  # seconds; on a cold network disk, Python alone takes several
 
 _SCRIPT = Path(__file__).with_name("tell_version.py")
 _CANNOT_RUN = (126, 127)  # exit status of a shell or the loader: not executable, not found
-_MOST = 4096  # bytes of its answer
+_MOST = 4096  # bytes at the end of its output
 _NEEDED = "a Python that has SGLang"
 
 
@@ -85,7 +85,8 @@ class InterpreterCheck:
                 )
             finally:  # also at Ctrl-C
                 self._kill()
-            self._output.seek(0)
+            # The answer is the last line. Python and its packages may have warned before it.
+            self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - _MOST))
             said = clean(self._output.read(_MOST).decode(errors="replace")).strip()
         return self._judge(status, said.rpartition("\n")[2])
 

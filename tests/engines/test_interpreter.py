@@ -92,6 +92,17 @@ def test_another_version_is_a_warning_that_names_both(script: Script) -> None:
 
 
 @pytest.mark.process
+def test_an_answer_after_many_warnings_counts(script: Script) -> None:
+    warns = "for number in $(seq 1000); do echo warning $number >&2; done"
+    found = check(script(f"""{warns}; echo '{{"sglang": true, "version": "{VERIFIED}"}}'"""))
+    assert found == Finding(
+        f"engines run SGLang {VERIFIED}", is_warning=False, version=VERIFIED
+    )
+    with pytest.raises(SettingsError, match="this one has none"):
+        check(script(f"""{warns}; echo '{{"sglang": false}}'"""))
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("lines", ["exit 3", "echo hello", "echo '[1, 2]'", "echo '{}'"])
 def test_a_wrapper_that_can_only_start_engines_is_a_warning(script: Script, lines: str) -> None:
     assert check(script(lines)).is_warning
