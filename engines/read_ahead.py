@@ -47,7 +47,8 @@ def parts(snapshot: Path, room: int) -> tuple[WeightPart, ...]:
         if path.suffix in _WEIGHTS and room > 0:
             size = min(path.stat().st_size, room)
             room -= size
-            found.append(WeightPart(path, size))
+            if size:
+                found.append(WeightPart(path, size))
     return tuple(found)
 
 

@@ -76,6 +76,13 @@ def test_what_was_read_is_in_the_page_cache(
     assert second * MIB <= cached(two)
 
 
+def test_an_empty_file_is_no_reason_to_stop(snapshot: Path) -> None:
+    (snapshot / "a.bin").touch()
+    reader = WeightReader(snapshot, GIB)
+    reader.thread.join(WITHIN)
+    assert reader.read == 100 * MIB
+
+
 def test_little_is_not_read_ahead(snapshot: Path) -> None:
     reader = WeightReader(snapshot, 10 * MIB)
     reader.thread.join(WITHIN)
