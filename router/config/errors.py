@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from reprlib import Repr
 
-from router.redaction import redact
+from router.redaction import MASK, redact
 
+# A URL's user and password, also without a scheme; or a query.
+_IN_URL = re.compile(
+    r"(?<=//)[^\s/@]{1,200}(?=@)|[^\s/@:,]{1,100}:[^\s/@]{1,100}(?=@)|(?<=\?)[^\s=?]{1,100}=\S+"
+)
 _MOST_TOLD = 20  # mistakes that one error lists
 
 
@@ -68,7 +73,7 @@ def shown(value: object) -> str:
     """A value for an error message: short, and without secrets."""
     brief = Repr()
     brief.maxstring = brief.maxother = 100
-    return brief.repr(redact(value) if isinstance(value, str) else value)
+    return brief.repr(_IN_URL.sub(MASK, redact(value)) if isinstance(value, str) else value)
 
 
 def told(what: str, error: SettingsError) -> str:

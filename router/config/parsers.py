@@ -173,8 +173,12 @@ def as_origins(text: str) -> frozenset[Origin | str]:
 
 def as_origin(text: str) -> str:
     """A URL without its trailing slash."""
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # of a port or an address
+        fits = False
+    if not fits or parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("a URL, https://host or http://host")
     return text.rstrip("/")
 

@@ -70,7 +70,7 @@ def _given(environ: Mapping[str, str], name: str) -> tuple[str, str]:
 
 
 def _url(variable: str, endpoint: str) -> SplitResult:
-    shown = "***" if "@" in endpoint else endpoint
+    shown = "***" if {"@", "?"} & set(endpoint) else endpoint  # it may hold a password or a key
     error = SettingsError(variable, shown, "a URL such as http://collector:4318")
     try:
         url = urlsplit(endpoint)

@@ -210,6 +210,10 @@ def test_the_older_spelling_counts_where_the_newer_is_unset() -> None:
         ("ALLOWED_MODELS", "org/na?e", "org/name"),
         ("HF_TOKEN_MODELS", ",", "none"),
         ("HF_ENDPOINT", "huggingface.co", "URL"),
+        ("HF_ENDPOINT", "http://hub:port", "URL"),
+        ("HF_ENDPOINT", "http://[::1", "URL"),
+        ("HF_ENDPOINT", "http://hub:0", "URL"),
+        ("HF_ENDPOINT", "http://hub/#part", "URL"),
         ("MEDIA_DOMAINS", "https://x.org", "host names"),
     ],
 )
@@ -253,6 +257,21 @@ def test_a_secret_that_was_written_wrongly_is_told_so_and_not_repeated(
     secret = secrets.token_hex(16)
     with pytest.raises(SettingsError, match=f"^{key}=.*{flaw}") as refused:
         Settings.from_environ({key: spoil.format(secret)})
+    assert secret not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["HF_ENDPOINT", "CORS_ORIGINS", "MEDIA_DOMAINS", "PORT"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://user:{}@hub.example", "https://{}@hub.example/path", "//user:{}@hub"),
+        *("user:{}@hub.example", "https://hub.example?key={}", "hub.example/?a=b&key={}"),
+    ],
+)
+def test_a_secret_in_a_url_is_not_repeated(key: str, url: str) -> None:
+    secret = secrets.token_hex(8)
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environ({key: url.format(secret)})
     assert secret not in str(refused.value)
 
 

@@ -51,6 +51,7 @@ def test_by_default_and_on_demand_there_are_none(environ: dict[str, str]) -> Non
         ({ALL: "collector:4317"}, f"{ALL}='collector:4317': must be a URL"),
         ({ALL: "http://collector:port"}, f"{ALL}='http://collector:port': must be a URL"),
         ({TRACES: "//user:pass@collector"}, f"{TRACES}='***': must be a URL"),
+        ({ALL: "collector:4318/?key=secret-key"}, f"{ALL}='***': must be a URL"),
         ({ALL: "http://c", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "must be http/protobuf"),
         ({"OTEL_TRACES_EXPORTER": "console"}, "must be otlp or none"),
     ],
