@@ -277,6 +277,32 @@ def test_the_log_tells_of_a_misspelled_variable_at_start(tmp_path: Path) -> None
     assert token not in ended.stderr
 
 
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("command", "name", "value"),
+    [
+        (["serve"], "HF_ENDPOINT", "http://hub:port"),
+        (["check", "org/name"], "HF_ENDPOINT", "http://hub:port"),
+        (["cache", "ls"], "HF_HUB_DOWNLOAD_TIMEOUT", "10s"),
+    ],
+)
+def test_a_variable_that_the_hubs_client_refuses_is_one_line(
+    tmp_path: Path, command: list[str], name: str, value: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "router", *command],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.count("\n") == 1
+    assert "huggingface_hub" in ended.stderr
+
+
 def test_a_journal_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", "/not/there"]) == 2
     assert "/not/there" in capsys.readouterr().err

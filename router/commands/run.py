@@ -15,7 +15,9 @@ from types import MappingProxyType
 from router.commands.output import OutputLost, kept
 from router.config import options
 from router.config.settings import SETTINGS
+from router.redaction import redact
 
+_UNUSABLE = 2
 _UNWRITTEN = 2
 _INTERRUPTED = 130  # what shells report for Ctrl-C
 
@@ -24,6 +26,8 @@ def run(chosen: argparse.Namespace) -> int:
     """Run the chosen command; return its exit status."""
     _leave_no_core()
     _forget_empty(os.environ)
+    if chosen.command not in _WITHOUT_HUB and not _hub_client_loads():
+        return _UNUSABLE
     try:
         status = _COMMANDS.get(chosen.command, _serve)(chosen, os.environ)
         if sys.stdout is not None:  # `>&-`
@@ -122,6 +126,26 @@ _COMMANDS = MappingProxyType(
         "demo": _demo,
     }
 )
+
+
+_WITHOUT_HUB = frozenset(
+    {
+        *("ps", "top", "load", "unload", "pin", "unpin", "logs", "reload", "drain"),
+        *("replay", "plan"),
+    }
+)
+
+
+def _hub_client_loads() -> bool:
+    """Whether `huggingface_hub` can be imported: it reads its variables then, and some of their
+    values make it fail."""
+    try:
+        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined] # noqa: F401, PLC0415 - slow
+    except ValueError as error:
+        said = f"A variable of huggingface_hub, such as HF_ENDPOINT, can't be used: {error}"
+        print(redact(said), file=sys.stderr)  # noqa: T201
+        return False
+    return True
 
 
 def _takes_jobs(command: str | None, environ: Mapping[str, str]) -> bool:
