@@ -29,7 +29,14 @@ FOLDERS = ("router", "engines", "tests", "docs", "examples", ".runpod")
 # Variables that others define: the platform, the shell, the Dockerfile, the commands.
 OTHERS = {
     *("RUNPOD_INIT_TIMEOUT", "NO_COLOR", "ORG_TOKEN", "MIN_RESIDENCY", "MODEL_ROUTER_URL"),
-    *("CUDA_VISIBLE_DEVICES", "ENDPOINT_URL", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_TMPDIR"),
+    *(
+        "CUDA_VISIBLE_DEVICES",
+        "PYTORCH_ALLOC_CONF",
+        "ENDPOINT_URL",
+        "RAY_AUTH_MODE",
+        "RAY_AUTH_TOKEN",
+        "RAY_TMPDIR",
+    ),
 }
 
 each = pytest.mark.parametrize("name", TEXTS)
