@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from engines import kernel_cache, sleep
-from engines.door import Door
+from engines.engine_port import EnginePort
 from engines.flags import can_wait
 from engines.lodging import Lodging
 from engines.memory_flags import bounds_later, memory_flags
@@ -73,12 +73,12 @@ def cache_size(device: Device) -> int | None:
 def argv(
     spec: EngineSpec,
     snapshot: Path,
-    door: Door,
+    port: EnginePort,
     allotment: Allotment,
     *,
     python: str,
     device: Device,
-    gate: Door | None = None,
+    gate: EnginePort | None = None,
     own: ModelFlags = _NONE,
     media_domains: Sequence[str] = (),
 ) -> tuple[str, ...]:
@@ -93,11 +93,11 @@ def argv(
     """
     return (
         python,
-        *(str(ENTRY), ",".join(map(str, files(door, gate))), "sglang.launch_server"),
+        *(str(ENTRY), ",".join(map(str, files(port, gate))), "sglang.launch_server"),
         *("--model-path", model_path(snapshot)),
         *("--served-model-name", served_name(spec.model)),
-        *("--host", "127.0.0.1", "--port", str(door.port)),
-        *(("--gated-launch-port", str(gate.port)) if gate else ()),
+        *("--host", "127.0.0.1", "--port", str(port.number)),
+        *(("--gated-launch-port", str(gate.number)) if gate else ()),
         *(() if spec.model.task is Task.GENERATE else ("--is-embedding",)),
         *("--log-level-http", "warning"),  # otherwise each poll of /ready is logged
         *("--allowed-media-domains", *(media_domains or (_NO_DOMAIN,))),
@@ -114,9 +114,9 @@ def may_wait(spec: EngineSpec, allotment: Allotment, device: Device) -> bool:
     return can_wait(spec.flags) and (device is Device.CPU or bounds_later(allotment))
 
 
-def files(door: Door, gate: Door | None) -> tuple[int, ...]:
+def files(port: EnginePort, gate: EnginePort | None) -> tuple[int, ...]:
     """The open files that the engine's main process inherits, in the order of `entry.py`."""
-    return (*door.files, *(gate.files if gate else ()))
+    return (*port.files, *(gate.files if gate else ()))
 
 
 def _gpu_flags(allotment: Allotment, *, waits: bool) -> tuple[str, ...]:

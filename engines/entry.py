@@ -149,8 +149,8 @@ def main() -> None:
     hide_memory()
     if not getattr(sys.flags, "safe_path", False):
         del sys.path[0]  # this directory: its modules would hide others of the same name
-    door, key, *gate = map(int, files.split(","))
-    listener, opens = inherited(door, key)
+    port, key, *gate = map(int, files.split(","))
+    listener, opens = inherited(port, key)
     lock(listener, opens)
     sign_own_requests(listener.getsockname()[1], opens)
     if gate:

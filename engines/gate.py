@@ -18,7 +18,7 @@ Observed on a CPU:
   Other processes may outlive the main process; the supervisor kills them.
 * It logs every ten seconds that it is still waiting.
 
-The gate has a lock like the engine's own port (`door.py`, `entry.py`), with its own key.
+The gate has a lock like the engine's own port (`engine_port.py`, `entry.py`), with its own key.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from http import HTTPStatus
 
 import aiohttp
 
-from engines.door import Door
+from engines.engine_port import EnginePort
 from engines.readiness import Sessions, until_locked
 from router.pool.interfaces import EngineStartError
 
@@ -41,16 +41,16 @@ NOISE = "Gated launch still waiting for activation"
 class EngineGate:
     """The router's side of the gate of one engine."""
 
-    def __init__(self, door: Door, sessions: Sessions) -> None:
-        self._door, self._sessions = door, sessions
+    def __init__(self, port: EnginePort, sessions: Sessions) -> None:
+        self._port, self._sessions = port, sessions
 
     @property
     def url(self) -> str:
-        return self._door.url
+        return self._port.url
 
     @property
     def signed(self) -> Mapping[str, str]:
-        return self._door.signed
+        return self._port.signed
 
     async def reached(self) -> None:
         """Wait, with no time limit, until the engine waits at the gate.

@@ -18,8 +18,8 @@ from pathlib import Path
 import aiohttp
 
 from engines import command
-from engines.door import Door, new_door
 from engines.engine_output import EngineOutput
+from engines.engine_port import EnginePort, bind_port
 from engines.gate import EngineGate
 from engines.kernel_cache import KernelCache
 from engines.lodging import Lodging, Lodgings, User
@@ -48,7 +48,7 @@ class SglangEngine:
         self,
         process: EngineProcess,
         output: EngineOutput,
-        door: Door,
+        port: EnginePort,
         served_name: str,
         lodging: Lodging,
         *,
@@ -60,7 +60,7 @@ class SglangEngine:
         self._process = process
         self._lodging = lodging
         self._output = output
-        self.url, self.door_key, self.signed = door.url, door.key, door.signed
+        self.url, self.port_key, self.signed = port.url, port.key, port.signed
         self.served_name = served_name
         self.context_length: int | None = None
         self.phases: Mapping[str, float] = {}
@@ -170,13 +170,13 @@ class SglangLauncher:
         needs = await needs_of(snapshot, spec.model.task, cache, self._aside)
         if spec.own_template:  # the flags replace the model's chat template
             needs = replace(needs, scores_pairs=None)
-        process, lodging, door, own_gate = await self._spawn(
+        process, lodging, port, own_gate = await self._spawn(
             spec, snapshot, needs, allotment, output, waits=gate is not None
         )
         engine = SglangEngine(
             process,
             output,
-            door,
+            port,
             name,
             lodging,
             needs=needs,
@@ -209,8 +209,8 @@ class SglangLauncher:
         on_line: Callable[[str], None],
         *,
         waits: bool,
-    ) -> tuple[EngineProcess, Lodging, Door, Door | None]:
-        """Start the process. If it `waits` before it loads, the second door is its gate."""
+    ) -> tuple[EngineProcess, Lodging, EnginePort, EnginePort | None]:
+        """Start the process. If it `waits` before it loads, the second port is its gate."""
         try:
             lodging = await self._lodge(spec, snapshot)
         except OSError as error:
@@ -224,13 +224,13 @@ class SglangLauncher:
             pools_mean=needs.pools_mean,
         )
         try:
-            with ExitStack() as doors:
-                door = doors.enter_context(new_door())
-                gate = doors.enter_context(new_door()) if waits else None
+            with ExitStack() as ports:
+                port = ports.enter_context(bind_port())
+                gate = ports.enter_context(bind_port()) if waits else None
                 argv = command.argv(
                     spec,
                     snapshot,
-                    door,
+                    port,
                     allotment,
                     python=self._python,
                     device=self._device,
@@ -242,7 +242,7 @@ class SglangLauncher:
                     argv,
                     environment,
                     on_line,
-                    hand_down=command.files(door, gate),
+                    hand_down=command.files(port, gate),
                     user=lodging.user,
                     directory=lodging.directory,
                     kill_after=KILL_AFTER,
@@ -250,7 +250,7 @@ class SglangLauncher:
         except OSError as error:
             lodging.clear()
             raise EngineStartError(f"the engine could not be started: {error}") from error
-        return process, lodging, door, gate
+        return process, lodging, port, gate
 
     async def _lodge(self, spec: EngineSpec, snapshot: Path) -> Lodging:
         """Make the engine's directories. If canceled, remove them again."""

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from engines import command
-from engines.door import new_door
+from engines.engine_port import bind_port
 from engines.process import EngineProcess, Exit
 from router.models import EngineSpec, ResolvedModel
 from router.scheduler.actions import Allotment
@@ -109,21 +109,21 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         journal = tmp_path / "journal"
         (model / FILE).write_bytes(behaviour(journal=str(journal), **options))
         lines: list[str] = []
-        with new_door() as door:
+        with bind_port() as port:
             argv = command.argv(
                 EngineSpec(ResolvedModel("me", ""), flags),
                 model,
-                door,
+                port,
                 Allotment(claim=1, free=1, whole=True),
                 python=str(PYTHON),
                 device=command.Device.CUDA,
             )
             process = await EngineProcess.spawn(
-                argv, {"PATH": os.environ["PATH"]}, lines.append, hand_down=door.files
+                argv, {"PATH": os.environ["PATH"]}, lines.append, hand_down=port.files
             )
         session = aiohttp.ClientSession(
-            f"http://127.0.0.1:{door.port}",
-            headers={"Authorization": f"Bearer {door.key.reveal()}"},
+            f"http://127.0.0.1:{port.number}",
+            headers={"Authorization": f"Bearer {port.key.reveal()}"},
         )
         fakes.append(Fake(process, session, journal, lines))
         return fakes[-1]

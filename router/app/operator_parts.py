@@ -69,7 +69,7 @@ class OperatorParts:
             for spec, engine in view.ready():
                 if has_metrics(spec.flags):
                     label = metrics.label(spec.model.repo_id)
-                    yield ScrapedEngine(label, engine.url, engine.door_key)
+                    yield ScrapedEngine(label, engine.url, engine.port_key)
 
         versions = {"version": __version__, "sglang": self._configuration.sglang}
         engines = EngineMetrics(targets, upstream.get)

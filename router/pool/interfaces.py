@@ -110,7 +110,7 @@ class Engine(Protocol):
         ...
 
     @property
-    def door_key(self) -> Secret:
+    def port_key(self) -> Secret:
         """Must be sent with every request as `Authorization: Bearer`."""
         ...
 

@@ -221,7 +221,7 @@ class EngineCall:
         check_engine(call, authorized.spec, engine)
         body = call.upstream_body(engine.served_name, authorized.salt)
         request = UpstreamRequest(
-            engine.url + call.route.path, engine.door_key, body, self._record.trace
+            engine.url + call.route.path, engine.port_key, body, self._record.trace
         )
         exchange = self._access.upstream.open(request)
         answer = await exchange.__aenter__()

@@ -18,7 +18,7 @@ from engines.command import (
     may_wait,
     served_name,
 )
-from engines.door import Door
+from engines.engine_port import EnginePort
 from engines.lodging import Lodging
 from router.models import EngineSpec, ResolvedModel, Task
 from router.repository.engine_flags import engine_flags
@@ -30,7 +30,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WHOLE = Allotment(claim=80 * GIB, free=80 * GIB, whole=True)
 SNAPSHOT = Path("/snapshots/org/name")
 LODGING = Lodging(Path("/lodgings/1"), None, "")
-DOOR = Door(1234, Secret("key of the door"), (7, 8))
+PORT = EnginePort(1234, Secret("key of the port"), (7, 8))
 
 
 def spec(task: Task = Task.GENERATE, *flags: str, hf_token: bool = False) -> EngineSpec:
@@ -46,7 +46,7 @@ def command(
     return argv(
         spec,
         SNAPSHOT,
-        DOOR,
+        PORT,
         allotment,
         python="/usr/bin/python3",
         device=device,
@@ -80,12 +80,12 @@ def test_an_engine_serves_the_snapshot_on_loopback_under_the_canonical_name() ->
 
 
 def test_the_key_of_its_port_is_not_on_its_command_line() -> None:
-    assert DOOR.key.reveal() not in " ".join(command(spec()))
+    assert PORT.key.reveal() not in " ".join(command(spec()))
 
 
 def test_an_engine_that_waits_is_told_where_and_given_the_files_of_its_gate() -> None:
-    gate = Door(1235, Secret("key of the gate"), (9, 10))
-    line = argv(spec(), SNAPSHOT, DOOR, WHOLE, python="python", device=Device.CUDA, gate=gate)
+    gate = EnginePort(1235, Secret("key of the gate"), (9, 10))
+    line = argv(spec(), SNAPSHOT, PORT, WHOLE, python="python", device=Device.CUDA, gate=gate)
     assert line[2] == "7,8,9,10"
     assert option(line, "--gated-launch-port") == "1235"
     assert "--gated-launch-port" not in command(spec())
@@ -116,7 +116,7 @@ def test_a_relative_snapshot_can_not_be_taken_for_a_hub_id(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line = argv(spec(), Path("org/name"), DOOR, WHOLE, python="python3", device=Device.CUDA)
+    line = argv(spec(), Path("org/name"), PORT, WHOLE, python="python3", device=Device.CUDA)
     assert option(line, "--model-path") == str(tmp_path / "org/name")
 
 
@@ -143,7 +143,7 @@ def of_encoder(*flags: str, device: Device = Device.CUDA) -> tuple[str, ...]:
     return argv(
         spec(Task.EMBED, *flags),
         SNAPSHOT,
-        DOOR,
+        PORT,
         Allotment(claim=20 * GIB, free=60 * GIB, whole=False),
         python="python3",
         device=device,
@@ -167,7 +167,7 @@ def test_the_operator_says_how_much_an_encoder_computes_at_once() -> None:
 def test_an_encoder_on_the_cpu_takes_no_text_that_its_cache_can_not_hold() -> None:
     long = ENCODER | {"max_position_embeddings": 8192}
     own = engine_flags(long, Task.EMBED, cache=cache_size(Device.CPU))
-    line = argv(spec(Task.EMBED), SNAPSHOT, DOOR, WHOLE, python="", device=Device.CPU, own=own)
+    line = argv(spec(Task.EMBED), SNAPSHOT, PORT, WHOLE, python="", device=Device.CPU, own=own)
     assert option(line, "--context-length") == "4095"
     assert option(line, "--max-total-tokens") == "4096"
 
@@ -272,14 +272,14 @@ def test_sglang_is_taught_to_take_the_mean() -> None:
 
 def test_an_engine_that_is_to_sleep_has_the_memory_saver_and_keeps_its_weights() -> None:
     sleeps = replace(WHOLE, sleeps=True)
-    line = argv(spec(), SNAPSHOT, DOOR, sleeps, python="python3", device=Device.CUDA)
+    line = argv(spec(), SNAPSHOT, PORT, sleeps, python="python3", device=Device.CUDA)
     assert {"--enable-memory-saver", "--enable-weights-cpu-backup"} <= {*line}
     assert "--enable-memory-saver" not in command(spec())
 
 
 def test_an_engine_that_is_to_sleep_keeps_no_core_busy() -> None:
     sleeps = replace(WHOLE, sleeps=True)
-    line = argv(spec(), SNAPSHOT, DOOR, sleeps, python="python3", device=Device.CUDA)
+    line = argv(spec(), SNAPSHOT, PORT, sleeps, python="python3", device=Device.CUDA)
     assert "--sleep-on-idle" in line
 
 

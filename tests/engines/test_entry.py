@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from engines import entry
-from engines.door import Door, new_door
+from engines.engine_port import EnginePort, bind_port
 
 pytestmark = pytest.mark.process
 
@@ -58,23 +58,23 @@ elif way == "path":
 
 
 @contextmanager
-def served(directory: Path, way: str) -> Iterator[tuple[Door, subprocess.Popen[str]]]:
-    with new_door() as door:
-        process = run(directory, door.files, str(door.port), way)
+def served(directory: Path, way: str) -> Iterator[tuple[EnginePort, subprocess.Popen[str]]]:
+    with bind_port() as port:
+        process = run(directory, port.files, str(port.number), way)
     with ended(process):
-        yield door, process
+        yield port, process
 
 
 @contextmanager
 def served_by_child(
     directory: Path,
-) -> Iterator[tuple[Door, Door, subprocess.Popen[str]]]:
-    """The engine's door, and the gate that a child of it serves."""
-    with new_door() as door, new_door() as gate:
-        files = (*door.files, *gate.files)
-        process = run(directory, files, str(door.port), "child", str(gate.port))
+) -> Iterator[tuple[EnginePort, EnginePort, subprocess.Popen[str]]]:
+    """The engine's port, and the gate that a child of it serves."""
+    with bind_port() as port, bind_port() as gate:
+        files = (*port.files, *gate.files)
+        process = run(directory, files, str(port.number), "child", str(gate.number))
     with ended(process):
-        yield door, gate, process
+        yield port, gate, process
 
 
 def run(directory: Path, files: tuple[int, ...], *arguments: str) -> subprocess.Popen[str]:
@@ -101,13 +101,13 @@ def ended(process: subprocess.Popen[str]) -> Iterator[None]:
 
 
 def asked(
-    door: Door, *headers: tuple[str, str], method: str = "GET"
+    port: EnginePort, *headers: tuple[str, str], method: str = "GET"
 ) -> tuple[int, bytes, set[str]]:
     """Status, body and the names of the headers. Waits until the port is served."""
     while True:
         with (
             suppress(ConnectionRefusedError),
-            closing(HTTPConnection("127.0.0.1", door.port, timeout=30)) as connection,
+            closing(HTTPConnection("127.0.0.1", port.number, timeout=30)) as connection,
         ):
             connection.putrequest(method, "/anything")
             for name, value in headers:
@@ -117,9 +117,9 @@ def asked(
             return answer.status, answer.read(), {name.lower() for name in answer.headers}
 
 
-def test_only_the_key_opens_the_door(tmp_path: Path) -> None:
-    with served(tmp_path, "run") as (door, _):
-        key = door.key.reveal()
+def test_a_port_answers_only_requests_with_its_key(tmp_path: Path) -> None:
+    with served(tmp_path, "run") as (port, _):
+        key = port.key.reveal()
         right = ("Authorization", f"Bearer {key}")
         strangers: list[tuple[tuple[str, str], ...]] = [
             (),
@@ -131,15 +131,15 @@ def test_only_the_key_opens_the_door(tmp_path: Path) -> None:
             (("Cookie", f"Authorization=Bearer {key}"),),
             (("Origin", "http://page.example"), ("Sec-Fetch-Site", "cross-site")),
         ]
-        assert asked(door, right)[:2] == (200, b"secret")
+        assert asked(port, right)[:2] == (200, b"secret")
         for headers in strangers:
             for method in ("GET", "POST", "OPTIONS", "HEAD"):
-                status, body, names = asked(door, *headers, method=method)
+                status, body, names = asked(port, *headers, method=method)
                 assert (status, body) == (403, b""), headers
                 assert not [name for name in names if name.startswith("access-")]
 
 
-def test_an_engine_gets_through_its_own_door(tmp_path: Path) -> None:
+def test_an_engine_reaches_its_own_port(tmp_path: Path) -> None:
     with served(tmp_path, "itself") as (_, process):
         assert process.communicate(timeout=30)[0] == "secret\n"
 
@@ -159,8 +159,8 @@ def test_an_engine_imports_nothing_from_the_directory_of_its_entry(tmp_path: Pat
 def test_without_a_key_nothing_is_served(tmp_path: Path) -> None:
     readable, writable = os.pipe()
     os.close(writable)
-    with new_door() as door:
-        listener, key = entry.inherited(os.dup(door.files[0]), readable)
+    with bind_port() as port:
+        listener, key = entry.inherited(os.dup(port.files[0]), readable)
         with listener, pytest.raises(SystemExit):
             entry.lock(listener, key)
 
@@ -183,15 +183,15 @@ async def test_a_websocket_is_refused() -> None:
 
 
 def test_only_its_own_key_opens_a_gate_that_a_child_serves(tmp_path: Path) -> None:
-    with served_by_child(tmp_path) as (door, gate, _):
+    with served_by_child(tmp_path) as (port, gate, _):
         right = ("Authorization", f"Bearer {gate.key.reveal()}")
         assert asked(gate, right)[:2] == (200, b"secret")
         assert asked(gate)[:2] == (403, b"")
-        assert asked(gate, ("Authorization", f"Bearer {door.key.reveal()}"))[:2] == (403, b"")
+        assert asked(gate, ("Authorization", f"Bearer {port.key.reveal()}"))[:2] == (403, b"")
 
 
-def test_the_keys_of_a_door_and_a_gate_are_shown_by_no_process(tmp_path: Path) -> None:
-    with served_by_child(tmp_path) as (door, gate, process):
+def test_no_process_shows_the_keys_of_a_port_and_a_gate(tmp_path: Path) -> None:
+    with served_by_child(tmp_path) as (port, gate, process):
         asked(gate)
         group = session(process.pid)
         assert len(group) >= 2
@@ -200,13 +200,13 @@ def test_the_keys_of_a_door_and_a_gate_are_shown_by_no_process(tmp_path: Path) -
             for pid in group
             for file in ("cmdline", "environ")
         )
-        for key in (door.key, gate.key):
+        for key in (port.key, gate.key):
             assert key.reveal().encode() not in shown
 
 
 def test_a_child_behind_a_gate_is_as_multiprocessing_makes_it(tmp_path: Path) -> None:
-    with new_door() as door, new_door() as gate:
-        process = run(tmp_path, (*door.files, *gate.files), str(door.port), "child", "none")
+    with bind_port() as port, bind_port() as gate:
+        process = run(tmp_path, (*port.files, *gate.files), str(port.number), "child", "none")
     with ended(process):
         assert process.communicate(timeout=30)[0] == "3\n"
 

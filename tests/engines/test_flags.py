@@ -103,7 +103,7 @@ def test_what_the_router_sets_is_not_the_operators(text: str) -> None:
         *("--enable-http2", "--use_ray", "--ssl-certfile x", "--gated-launch-port 1", "--smg"),
     ],
 )
-def test_a_flag_that_opens_another_door_is_refused(text: str) -> None:
+def test_a_flag_that_opens_another_port_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="set by the router"):
         flags({"ENGINE_ARGS": text})
 

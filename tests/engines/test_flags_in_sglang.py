@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engines.command import CPU_MODULES, Device, argv, cache_size
-from engines.door import Door
+from engines.engine_port import EnginePort
 from engines.flags import GONE_VALUES, RESERVED, flags
 from router.models import EngineSpec, ResolvedModel, Task
 from router.repository.engine_flags import engine_flags
@@ -85,7 +85,7 @@ def test_sglang_knows_every_flag_that_the_worker_can_emit(sglang: SglangsParser)
         argv(
             EngineSpec(ResolvedModel("org/name", "0" * 40, task)),
             Path("/snapshot"),
-            Door(1, Secret("key of the door"), (7, 8)),
+            EnginePort(1, Secret("key of the port"), (7, 8)),
             replace(shared, smaller=True, devices=(2, 3), tensor=2),
             python="python3",
             device=device,

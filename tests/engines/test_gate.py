@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from engines.door import Door
+from engines.engine_port import EnginePort
 from engines.failure import FailureReason
 from engines.gate import NOISE, EngineGate
 from engines.launcher import SglangEngine, SglangLauncher
@@ -172,9 +172,9 @@ async def test_a_gate_that_refuses_to_open_fails_the_start(workshop: Workshop) -
 async def test_a_gate_that_is_gone_fails_the_start() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        door = Door(nobody.getsockname()[1], Secret(secrets.token_hex()), (0, 0))
+        port = EnginePort(nobody.getsockname()[1], Secret(secrets.token_hex()), (0, 0))
         with pytest.raises(EngineStartError, match="gate does not answer"):
-            await EngineGate(door, aiohttp.ClientSession).open()
+            await EngineGate(port, aiohttp.ClientSession).open()
 
 
 @pytest.mark.parametrize(

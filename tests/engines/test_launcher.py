@@ -97,8 +97,8 @@ async def test_nobody_without_the_key_is_told_anything(workshop: Workshop, path:
         {"Authorization": ""},
         {"Authorization": "Bearer"},
         {"Authorization": "Bearer none"},
-        {"Authorization": f"Basic {engine.door_key.reveal()}"},
-        {"X-Api-Key": engine.door_key.reveal()},
+        {"Authorization": f"Basic {engine.port_key.reveal()}"},
+        {"X-Api-Key": engine.port_key.reveal()},
     ]
     try:
         async with aiohttp.ClientSession(engine.url) as session:
@@ -144,7 +144,7 @@ async def test_the_key_is_on_no_command_line_and_in_no_environment(workshop: Wor
     try:
         shown = workshop.shown()
         assert workshop.word.encode() in shown
-        assert engine.door_key.reveal().encode() not in shown
+        assert engine.port_key.reveal().encode() not in shown
     finally:
         await engine.stop()
 

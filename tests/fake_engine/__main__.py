@@ -32,8 +32,8 @@ def main() -> None:
     parser.add_argument("--enable-memory-saver", action="store_true")
     parser.add_argument("--enable-weights-cpu-backup", action="store_true")
     parser.add_argument("--gated-launch-port", type=int)
-    door, opens, *gate = map(int, files.split(","))
-    listener, key = entry.inherited(door, opens)
+    port, opens, *gate = map(int, files.split(","))
+    listener, key = entry.inherited(port, opens)
     args, others = parser.parse_known_args(flags)
 
     behaviour = Behaviour.of(Path(args.model_path), os.environ)

@@ -144,7 +144,7 @@ class FakeEngine:
         return f"http://engine/{self.number}"
 
     @property
-    def door_key(self) -> Secret:
+    def port_key(self) -> Secret:
         return Secret(f"key of {self.number}")
 
     @property

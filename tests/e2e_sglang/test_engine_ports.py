@@ -85,7 +85,7 @@ async def test_no_route_of_an_engine_answers_a_stranger(
             ) as answer:
                 assert (answer.status, await answer.read()) == (403, b""), (method, path)
                 assert "Access-Control-Allow-Origin" not in answer.headers
-    assert (await engine.post("/v1/completions", {"prompt": "Hi."})).answer  # the door works
+    assert (await engine.post("/v1/completions", {"prompt": "Hi."})).answer  # the port works
 
 
 async def test_no_stranger_gets_a_websocket(engine: Target) -> None:

@@ -15,16 +15,16 @@ GUARDS = (
         "An engine answers only requests with its key",
         "engines.entry:Lock.__call__",
         swap("_1 or _2", "True"),
-        _ENTRY + "only_the_key_opens_the_door",
+        _ENTRY + "a_port_answers_only_requests_with_its_key",
     ),
     Guard(
         "The key must be the right one",
         "engines.entry:Lock.opens",
         swap("hmac.compare_digest(_1, _2)", "bool(_1)"),
-        _ENTRY + "only_the_key_opens_the_door",
+        _ENTRY + "a_port_answers_only_requests_with_its_key",
     ),
     Guard(
-        "A websocket is no way around the door",
+        "A websocket is no way around the lock",
         "engines.entry:Lock.__call__",
         swap("_1 == 'lifespan'", "_1 != 'http'"),
         _ENTRY + "a_websocket_is_refused",
@@ -33,7 +33,7 @@ GUARDS = (
         "Whatever uvicorn serves is behind the lock",
         "engines.entry:lock",
         swap("locked_load", "load"),
-        _ENTRY + "only_the_key_opens_the_door",
+        _ENTRY + "a_port_answers_only_requests_with_its_key",
     ),
     Guard(
         "Without a key nothing is served",
@@ -55,15 +55,15 @@ GUARDS = (
     ),
     Guard(
         "Nobody can take the port before the engine does",
-        "engines.door:new_door",
+        "engines.engine_port:bind_port",
         insert("listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)", before="bind"),
         _LAUNCHER + "nobody_takes_the_port_while_the_engine_loads",
     ),
     Guard(
-        "Flags that open another door are refused, however they are spelled",
+        "Flags that open another port are refused, however they are spelled",
         "engines.flags:_among",
         swap("_1.replace('_', '-')", "_1"),
-        "tests/engines/test_flags.py::test_a_flag_that_opens_another_door_is_refused",
+        "tests/engines/test_flags.py::test_a_flag_that_opens_another_port_is_refused",
     ),
     Guard(
         "Secrets are not in the environment that the router shows",

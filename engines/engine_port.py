@@ -19,16 +19,16 @@ from router.secrets import Secret
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class EnginePort:
     """The engine inherits `files`: the bound socket, and the pipe with the key."""
 
-    port: int
+    number: int
     key: Secret
     files: tuple[int, int]
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.number}"
 
     @property
     def signed(self) -> dict[str, str]:
@@ -37,7 +37,7 @@ class Door:
 
 
 @contextmanager
-def new_door() -> Iterator[Door]:
+def bind_port() -> Iterator[EnginePort]:
     """Bind a free port. It refuses connections until the engine listens.
 
     The router's copies of the files are closed when the block ends. Raises `OSError`.
@@ -51,4 +51,4 @@ def new_door() -> Iterator[Door]:
         stack.callback(os.close, readable)
         with os.fdopen(writable, "wb") as pipe:
             pipe.write(key.encode())  # fits into the pipe's buffer
-        yield Door(listener.getsockname()[1], Secret(key), (listener.fileno(), readable))
+        yield EnginePort(listener.getsockname()[1], Secret(key), (listener.fileno(), readable))
