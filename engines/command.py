@@ -9,8 +9,8 @@ from pathlib import Path
 
 from engines import kernel_cache, sleep
 from engines.engine_port import EnginePort
+from engines.engine_user import Workspace
 from engines.flags import can_wait
-from engines.lodging import Lodging
 from engines.memory_flags import bounds_later, memory_flags
 from router.models import EngineSpec, ResolvedModel, Task
 from router.repository.engine_flags import ModelFlags
@@ -150,7 +150,7 @@ def environment(
     environ: Mapping[str, str],
     spec: EngineSpec,
     *,
-    lodging: Lodging,
+    workspace: Workspace,
     device: Device,
     hf_token: Token | None,
     pools_mean: bool = False,
@@ -163,15 +163,15 @@ def environment(
     download another repository.
     """
     passed = worker_part(environ)
-    if lodging.home is not None:
+    if workspace.home is not None:
         passed.pop("XDG_CACHE_HOME", None)  # it belongs to another user
-        passed |= {"HOME": str(lodging.home), "USER": "engine"}
-    if lodging.kernels is not None:
-        passed = {**kernel_cache.variables(lodging.kernels.directory), **passed}
+        passed |= {"HOME": str(workspace.home), "USER": "engine"}
+    if workspace.kernels is not None:
+        passed = {**kernel_cache.variables(workspace.kernels.directory), **passed}
     passed.setdefault("GLOO_SOCKET_IFNAME", "lo")  # default: the address of the host name
     chosen = {
-        "TMPDIR": str(lodging.temporary),
-        "HF_HOME": str(lodging.cache),
+        "TMPDIR": str(workspace.temporary),
+        "HF_HOME": str(workspace.cache),
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",
@@ -190,7 +190,7 @@ def environment(
     if not any(map(_is_parallel, spec.flags)):
         # The processes of one engine meet at this store. By default, torch opens a TCP store
         # that listens on every address.
-        store = f"file://{lodging.temporary}/store"
+        store = f"file://{workspace.temporary}/store"
         chosen["SGLANG_DISTRIBUTED_INIT_METHOD_OVERRIDE"] = store
     if spec.hf_token and hf_token is not None:
         chosen["HF_TOKEN"] = hf_token.reveal()

@@ -20,9 +20,9 @@ import aiohttp
 from engines import command
 from engines.engine_output import EngineOutput
 from engines.engine_port import EnginePort, bind_port
+from engines.engine_user import User, Workspace, Workspaces
 from engines.gate import EngineGate
 from engines.kernel_cache import KernelCache
-from engines.lodging import Lodging, Lodgings, User
 from engines.needs import ModelNeeds, needs_of
 from engines.process import EngineProcess
 from engines.readiness import Sessions, until_ready
@@ -50,7 +50,7 @@ class SglangEngine:
         output: EngineOutput,
         port: EnginePort,
         served_name: str,
-        lodging: Lodging,
+        workspace: Workspace,
         *,
         needs: ModelNeeds,
         sessions: Sessions,
@@ -58,7 +58,7 @@ class SglangEngine:
         sleeps: bool = False,
     ) -> None:
         self._process = process
-        self._lodging = lodging
+        self._workspace = workspace
         self._output = output
         self.url, self.port_key, self.signed = port.url, port.key, port.signed
         self.served_name = served_name
@@ -100,13 +100,13 @@ class SglangEngine:
 
     async def keep_kernels(self) -> None:
         """Keep the compiled kernels. Call it before the engine serves its first request."""
-        if self._lodging.kernels is not None:
-            await asyncio.to_thread(self._lodging.kernels.keep)
+        if self._workspace.kernels is not None:
+            await asyncio.to_thread(self._workspace.kernels.keep)
 
     async def stop(self, *, at_once: bool = False) -> None:
         self._output.ends = True
         await self._process.stop(0.0 if at_once else STOP_GRACE)
-        await asyncio.to_thread(self._lodging.clear)
+        await asyncio.to_thread(self._workspace.clear)
 
 
 class SglangLauncher:
@@ -148,7 +148,7 @@ class SglangLauncher:
         self._hf_token = hf_token
         self._start_timeout = start_timeout
         self._device = device
-        self._lodgings = Lodgings(user, python)
+        self._workspaces = Workspaces(user, python)
         self._media_domains, self._kernels = media_domains, kernels
         self._sessions, self._aside = sessions, aside
         self._log = log or logging.getLogger(__name__)
@@ -170,7 +170,7 @@ class SglangLauncher:
         needs = await needs_of(snapshot, spec.model.task, cache, self._aside)
         if spec.own_template:  # the flags replace the model's chat template
             needs = replace(needs, scores_pairs=None)
-        process, lodging, port, own_gate = await self._spawn(
+        process, workspace, port, own_gate = await self._spawn(
             spec, snapshot, needs, allotment, output, waits=gate is not None
         )
         engine = SglangEngine(
@@ -178,7 +178,7 @@ class SglangLauncher:
             output,
             port,
             name,
-            lodging,
+            workspace,
             needs=needs,
             sessions=self._sessions,
             task=spec.model.task,
@@ -209,16 +209,16 @@ class SglangLauncher:
         on_line: Callable[[str], None],
         *,
         waits: bool,
-    ) -> tuple[EngineProcess, Lodging, EnginePort, EnginePort | None]:
+    ) -> tuple[EngineProcess, Workspace, EnginePort, EnginePort | None]:
         """Start the process. If it `waits` before it loads, the second port is its gate."""
         try:
-            lodging = await self._lodge(spec, snapshot)
+            workspace = await self._make_workspace(spec, snapshot)
         except OSError as error:
             raise EngineStartError(f"the engine has no place to run in: {error}") from error
         environment = command.environment(
             self._environ,
             spec,
-            lodging=lodging,
+            workspace=workspace,
             device=self._device,
             hf_token=self._hf_token,
             pools_mean=needs.pools_mean,
@@ -243,24 +243,24 @@ class SglangLauncher:
                     environment,
                     on_line,
                     hand_down=command.files(port, gate),
-                    user=lodging.user,
-                    directory=lodging.directory,
+                    user=workspace.user,
+                    directory=workspace.directory,
                     kill_after=KILL_AFTER,
                 )
         except OSError as error:
-            lodging.clear()
+            workspace.clear()
             raise EngineStartError(f"the engine could not be started: {error}") from error
-        return process, lodging, port, gate
+        return process, workspace, port, gate
 
-    async def _lodge(self, spec: EngineSpec, snapshot: Path) -> Lodging:
+    async def _make_workspace(self, spec: EngineSpec, snapshot: Path) -> Workspace:
         """Make the engine's directories. If canceled, remove them again."""
-        made: list[Lodging] = []
+        made: list[Workspace] = []
 
-        def build() -> Lodging:
-            lodging = self._lodgings.new(snapshot)
+        def build() -> Workspace:
+            workspace = self._workspaces.new(snapshot)
             if self._kernels is None:
-                return lodging
-            return replace(lodging, kernels=self._kernels.open(spec, lodging.user))
+                return workspace
+            return replace(workspace, kernels=self._kernels.open(spec, workspace.user))
 
         async def make() -> None:
             made.append(await asyncio.to_thread(build))
@@ -268,8 +268,8 @@ class SglangLauncher:
         try:
             await finish(make())
         except asyncio.CancelledError:
-            for lodging in made:
-                await finish(asyncio.to_thread(lodging.clear))
+            for workspace in made:
+                await finish(asyncio.to_thread(workspace.clear))
             raise
         return made[0]
 

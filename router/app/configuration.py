@@ -8,8 +8,8 @@ from functools import partial
 
 from engines import flags
 from engines.declared_memory import check_declared
+from engines.engine_user import User, engine_user
 from engines.interpreter import Finding
-from engines.lodging import User, engine_user
 from engines.memory import find_gpus
 from engines.places import check_places
 from router.access.credentials import Credentials

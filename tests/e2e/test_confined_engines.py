@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from engines.lodging import DEFAULT_USER
+from engines.engine_user import DEFAULT_USER
 from tests.e2e.caller import calling
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub

@@ -19,7 +19,7 @@ from engines.command import (
     served_name,
 )
 from engines.engine_port import EnginePort
-from engines.lodging import Lodging
+from engines.engine_user import Workspace
 from router.models import EngineSpec, ResolvedModel, Task
 from router.repository.engine_flags import engine_flags
 from router.scheduler.actions import Allotment
@@ -29,7 +29,7 @@ GIB = 1 << 30
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WHOLE = Allotment(claim=80 * GIB, free=80 * GIB, whole=True)
 SNAPSHOT = Path("/snapshots/org/name")
-LODGING = Lodging(Path("/lodgings/1"), None, "")
+WORKSPACE = Workspace(Path("/workspaces/1"), None, "")
 PORT = EnginePort(1234, Secret("key of the port"), (7, 8))
 
 
@@ -188,7 +188,7 @@ def test_the_cpu_is_asked_for_where_there_is_no_gpu() -> None:
 
 
 def seen(environ: dict[str, str], device: Device = Device.CUDA) -> dict[str, str]:
-    return environment(environ, spec(), lodging=LODGING, device=device, hf_token=None)
+    return environment(environ, spec(), workspace=WORKSPACE, device=device, hf_token=None)
 
 
 @pytest.mark.parametrize(
@@ -219,9 +219,9 @@ def test_the_token_goes_only_to_an_engine_that_may_have_it() -> None:
     token = Token("hf_" + secrets.token_hex(16))
 
     def given(engine: EngineSpec, token: Token | None) -> str | None:
-        return environment({}, engine, lodging=LODGING, device=Device.CUDA, hf_token=token).get(
-            "HF_TOKEN"
-        )
+        return environment(
+            {}, engine, workspace=WORKSPACE, device=Device.CUDA, hf_token=token
+        ).get("HF_TOKEN")
 
     assert given(spec(hf_token=True), token) == token.reveal()
     assert given(spec(hf_token=False), token) is None
@@ -236,10 +236,10 @@ def test_an_engine_does_not_use_the_login_of_the_machine() -> None:
 def test_a_models_own_code_is_imported_only_if_the_operator_trusts_it(flag: str) -> None:
     cache = {"HF_MODULES_CACHE": "/cache/modules"}
     trusted = environment(
-        cache, spec(Task.GENERATE, flag), lodging=LODGING, device=Device.CUDA, hf_token=None
+        cache, spec(Task.GENERATE, flag), workspace=WORKSPACE, device=Device.CUDA, hf_token=None
     )
     assert "HF_MODULES_CACHE" not in trusted  # in its own HF_HOME
-    strange = environment(cache, spec(), lodging=LODGING, device=Device.CUDA, hf_token=None)
+    strange = environment(cache, spec(), workspace=WORKSPACE, device=Device.CUDA, hf_token=None)
     with pytest.raises(NotADirectoryError):
         Path(strange["HF_MODULES_CACHE"]).mkdir(parents=True)
 
@@ -260,7 +260,7 @@ def test_sglang_is_taught_to_take_the_mean() -> None:
     asked = environment(
         {"PYTHONPATH": "/own"},
         spec(Task.EMBED),
-        lodging=LODGING,
+        workspace=WORKSPACE,
         device=Device.CPU,
         hf_token=None,
         pools_mean=True,
@@ -302,7 +302,7 @@ def test_what_tunes_memory_loading_and_kernels_reaches_the_engine(name: str) -> 
     made = environment(
         {name: "1", f"{name}_TOKEN": "2"},
         spec(),
-        lodging=LODGING,
+        workspace=WORKSPACE,
         device=Device.CUDA,
         hf_token=None,
     )

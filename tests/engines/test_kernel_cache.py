@@ -13,10 +13,10 @@ import pytest
 
 from engines import kernel_cache
 from engines.command import Device
+from engines.engine_user import User
 from engines.kernel_archive import UnusableArchive, pack, unpack
 from engines.kernel_cache import KernelCache, Kernels, VolumeLease, variables
 from engines.launcher import SglangLauncher
-from engines.lodging import User
 from router.downloads.volume_lock import LockContender
 from router.models import EngineSpec, ResolvedModel
 from router.scheduler.actions import Allotment
@@ -376,6 +376,6 @@ def left_in(directory: Path) -> list[Path]:
 
 
 def runs_as_engines_user(launcher: SglangLauncher, model: Path) -> bool:
-    lodging = launcher._lodgings.new(model)
-    lodging.clear()
-    return lodging.user == USER
+    workspace = launcher._workspaces.new(model)
+    workspace.clear()
+    return workspace.user == USER

@@ -104,7 +104,7 @@ GUARDS = (
     Guard(
         "An engine has an empty HF_HOME of its own",
         "engines.command:environment",
-        swap("str(lodging.cache)", "environ.get('HF_HOME', '')"),
+        swap("str(workspace.cache)", "environ.get('HF_HOME', '')"),
         _CONFINED + "engines_of_root_run_as_a_user_of_their_own",
     ),
     Guard(

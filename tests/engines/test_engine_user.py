@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.lodging import BARE, DEFAULT_USER, Lodgings, User, engine_user
+from engines.engine_user import BARE, DEFAULT_USER, User, Workspaces, engine_user
 from router.config.errors import SettingsError
 
 STRANGER = User(60800, 60800)
@@ -28,13 +28,13 @@ def snapshot() -> Iterator[Path]:
         yield snapshot
 
 
-def lodgings(user: User | None) -> Lodgings:
-    return Lodgings(user, "/bin/sh")
+def workspaces(user: User | None) -> Workspaces:
+    return Workspaces(user, "/bin/sh")
 
 
 def test_each_engine_has_empty_directories_that_nobody_else_enters(snapshot: Path) -> None:
-    inn = lodgings(None)
-    one, other = inn.new(snapshot), inn.new(snapshot)
+    made = workspaces(None)
+    one, other = made.new(snapshot), made.new(snapshot)
     assert one.directory != other.directory
     for directory in (one.directory, one.temporary, one.cache):
         assert directory.stat().st_mode & 0o777 == 0o700
@@ -45,19 +45,19 @@ def test_each_engine_has_empty_directories_that_nobody_else_enters(snapshot: Pat
 
 
 def test_what_is_left_goes_with_the_router(snapshot: Path) -> None:
-    inn = lodgings(None)
-    directory = inn.new(snapshot).directory
-    del inn
+    made = workspaces(None)
+    directory = made.new(snapshot).directory
+    del made
     assert not directory.parent.exists()
 
 
 @as_root
 def test_an_engine_runs_as_its_user_where_that_can_read_the_model(snapshot: Path) -> None:
-    inn = lodgings(STRANGER)
-    lodging = inn.new(snapshot)
-    assert lodging.user == "60800:60800"
-    assert lodging.home is not None
-    assert {lodging.directory.stat().st_uid, lodging.home.stat().st_uid} == {60800}
+    made = workspaces(STRANGER)
+    workspace = made.new(snapshot)
+    assert workspace.user == "60800:60800"
+    assert workspace.home is not None
+    assert {workspace.directory.stat().st_uid, workspace.home.stat().st_uid} == {60800}
 
 
 @as_root
@@ -68,8 +68,8 @@ def test_an_engine_whose_user_could_not_read_a_file_stays_root_without_powers(
     snapshot: Path, hidden: str, mode: int
 ) -> None:
     (snapshot.parents[1] / hidden).chmod(mode)
-    lodging = lodgings(STRANGER).new(snapshot)
-    assert (lodging.user, lodging.home) == (BARE, None)
+    workspace = workspaces(STRANGER).new(snapshot)
+    assert (workspace.user, workspace.home) == (BARE, None)
 
 
 @as_root
@@ -77,9 +77,9 @@ def test_that_engines_stay_root_is_told_once_with_what_to_do(
     snapshot: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     snapshot.parents[1].chmod(0o700)
-    places = lodgings(STRANGER)
+    made = workspaces(STRANGER)
     for _ in range(2):
-        places.new(snapshot)
+        made.new(snapshot)
     (told,) = (one.getMessage() for one in caplog.records if one.levelname == "WARNING")
     assert "chmod o+rX" in told
     assert "ENGINE_USER=root" in told

@@ -40,7 +40,7 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class Lodging:
+class Workspace:
     """The user and directories of one engine. Only that user can enter `directory`."""
 
     directory: Path
@@ -64,8 +64,8 @@ class Lodging:
             self.kernels.close()
 
 
-class Lodgings:
-    """Makes a lodging for each engine. The router's exit removes those that are left."""
+class Workspaces:
+    """Makes a workspace for each engine. The router's exit removes those that are left."""
 
     def __init__(self, user: User | None, python: str) -> None:
         """`user` runs the engines whose files it can read; None: the router's own user."""
@@ -74,7 +74,7 @@ class Lodgings:
         self._root: Path | None = None
         self._has_told = False
 
-    def new(self, snapshot: Path) -> Lodging:
+    def new(self, snapshot: Path) -> Workspace:
         """Make the directories of an engine that loads `snapshot`. Raises `OSError`."""
         if self._root is None:
             self._root = Path(tempfile.mkdtemp(prefix="engines-"))
@@ -82,13 +82,13 @@ class Lodgings:
             weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
         directory = self._root / str(next(self._numbers))
         if self._user is None:
-            return _made(Lodging(directory, None, ""), None)
+            return _made(Workspace(directory, None, ""), None)
         unreadable = self._unreadable(self._user, snapshot)
         if unreadable is None:
             home = self._root / "home"  # shared, so that engines share compiled kernels
-            return _made(Lodging(directory, home, str(self._user)), self._user)
+            return _made(Workspace(directory, home, str(self._user)), self._user)
         self._tell(self._user, unreadable)
-        return _made(Lodging(directory, None, BARE), None)
+        return _made(Workspace(directory, None, BARE), None)
 
     def _tell(self, user: User, unreadable: Path) -> None:
         level = logging.DEBUG if self._has_told else logging.WARNING
@@ -144,13 +144,13 @@ def _may_change_user() -> bool:
     return False
 
 
-def _made(lodging: Lodging, user: User | None) -> Lodging:
-    directories = [lodging.directory, lodging.temporary, lodging.cache]
-    for directory in (*([lodging.home] if lodging.home else []), *directories):
-        directory.mkdir(mode=0o700, exist_ok=directory == lodging.home)
+def _made(workspace: Workspace, user: User | None) -> Workspace:
+    directories = [workspace.directory, workspace.temporary, workspace.cache]
+    for directory in (*([workspace.home] if workspace.home else []), *directories):
+        directory.mkdir(mode=0o700, exist_ok=directory == workspace.home)
         if user is not None:
             os.chown(directory, user.uid, user.gid)
-    return lodging
+    return workspace
 
 
 def _may_read(user: User, path: Path) -> bool:
