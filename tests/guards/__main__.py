@@ -1,4 +1,4 @@
-"""Remove each guard in turn, in a copy of the tree, and see its test fail.
+"""Remove each guard in turn, in a copy of the tree, and check that its test fails.
 
 python -m tests.guards [-j 2] [table ...]
 """
@@ -21,8 +21,8 @@ from tests.guards.tables import tables
 from tests.worker import ROOT
 
 _PASSED, _FAILED = 0, 1  # pytest's exit status
-_RAYS = ".venv-ray/bin/python"  # a single worker's environment has no Ray
-_PATIENCE = 180.0  # seconds for one test, with everything that it starts
+_RAYS = ".venv-ray/bin/python"  # the environment of a single worker has no Ray
+_PATIENCE = 180.0  # seconds for one test, including all processes it starts
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def main() -> int:
     survived = 0
     print("| table | promise | guard | test | |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as directory:
-        Path(directory).chmod(0o755)  # workers and engines of other users run from there
+        Path(directory).chmod(0o755)  # workers and engines run from there as other users
         trees = [_copy(Path(directory) / str(n)) for n in range(arguments.j)]
         for (name, guard), outcome in zip(entries, _outcomes(trees, entries), strict=True):
             survived += outcome != "caught"
@@ -47,7 +47,8 @@ def main() -> int:
 
 
 def _copy(tree: Path) -> Path:
-    """The tree as it is, committed or not, on the environments of the original."""
+    """Copy the tree, including uncommitted changes. The copy uses the original's
+    environments."""
     shutil.copytree(
         ROOT, tree, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv*", ".*cache")
     )
@@ -57,7 +58,7 @@ def _copy(tree: Path) -> Path:
 
 
 def _outcomes(trees: Sequence[Path], entries: Sequence[tuple[str, Guard]]) -> Iterator[str]:
-    """In the order of the entries, as they come."""
+    """Yield each outcome when it is known, in the order of the entries."""
     free: queue.SimpleQueue[Path] = queue.SimpleQueue()
     for tree in trees:
         free.put(tree)
@@ -88,13 +89,14 @@ def _try(tree: Path, guard: Guard) -> str:
 
 
 def _write(file: Path, source: str) -> None:
-    """Python takes a file of the same second and size for the one that it has compiled."""
+    """Write the source. Python would reuse compiled code if time and size were the same."""
     file.write_text(source)
     Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
 
 
 def _run(tree: Path, test: str) -> int | None:
-    """The exit status; None where it took too long: then nothing is known."""
+    """Run the test and return its exit status; None if it took too long: the result is
+    unknown."""
     python = str(tree / _RAYS) if test.startswith("tests/e2e_ray/") else sys.executable
     pytest = [python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
     try:

@@ -1,4 +1,4 @@
-"""What a caller without rights can get out of a model that is there for others."""
+"""Guards: a caller without rights gets nothing from a model that others may use."""
 
 from __future__ import annotations
 

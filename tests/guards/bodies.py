@@ -1,4 +1,4 @@
-"""What callers and repositories may send is bounded: in size, in time, in number."""
+"""Guards: input from callers and repositories is bounded in size, time and number."""
 
 from __future__ import annotations
 

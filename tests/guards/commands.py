@@ -1,4 +1,4 @@
-"""What an operator's commands promise."""
+"""Guards of the operator's commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who crashes an engine that others use pays for it, and nobody else does."""
+"""Guards: a caller that crashes a shared engine pays for it; other callers do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads, the disk and what engines load: nobody takes them from the others."""
+"""Guards of downloads, disk space and engine loads: no caller can use them up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An engine serves nobody but the router, and reaches none of the router's secrets."""
+"""Guards: an engine serves only the router, and can't read the router's secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one caller takes is bounded, with no setting, while another one waits."""
+"""Guards: while another caller waits, each caller's share is bounded, without any setting."""
 
 from __future__ import annotations
 

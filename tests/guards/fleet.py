@@ -1,4 +1,4 @@
-"""Where a request goes in a fleet: its model stays warm, and no worker is overloaded."""
+"""Guards of routing in a fleet: models stay warm, and no worker is overloaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which callers are served without a token of their own, and with which token."""
+"""Guards: the callers that may use a granted token, and which token they use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operator says of groups, and of one model, holds."""
+"""Guards: the operator's settings for groups and for single models are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One guard, as the tables beside this file list them."""
+"""One guard, an entry in the tables of this package."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from tests.guards.places import Place
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    promise: str  # in the words of the threat model, short
-    place: str  # "module:function" that keeps it
-    mutation: Mutation  # what takes the guard away
-    test: str  # pytest's name of a test that passes with the guard and fails without
+    promise: str  # the threat model's words, shortened
+    place: str  # "module:function" that keeps the promise
+    mutation: Mutation  # removes the guard
+    test: str  # pytest's name of a test that passes with the guard and fails without it
 
     @property
     def file(self) -> str:
-        """From the root of the repository."""
+        """The path from the root of the repository."""
         return Place.of(self.place).file
 
     def mutant(self, root: Path) -> str:
-        """The module without the guard. Raises `MutationFailed`."""
+        """The module's source without the guard. Raises `MutationFailed`."""
         return Place.of(self.place).mutant(root, self.mutation)

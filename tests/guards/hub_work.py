@@ -1,4 +1,5 @@
-"""Questions to the Hub: who asks them, how many, where they go, and what silence means."""
+"""Guards of requests to the Hub: who may cause them, how many, where they go, and what happens
+without an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engines' interpreter is looked at before anything starts."""
+"""Guards: the engines' interpreter is checked before anything starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled kernels are code: no engine plants them for another one."""
+"""Guards: compiled kernels are code, and no engine can plant them for another engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A key of the file does what its entry says, and no more."""
+"""Guards: a key in the keys file grants exactly the rights of its entry."""
 
 from __future__ import annotations
 

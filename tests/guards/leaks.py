@@ -1,4 +1,4 @@
-"""A token goes to the Hub, and stays in the worker for as long as its request."""
+"""Guards: a token goes only to the Hub, and the worker keeps it only during its request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What is written down can be read, but not be forged, guessed from, or read by others."""
+"""Guards: logs and journals are readable, but nobody can forge them, and they reveal no
+secrets."""
 
 from __future__ import annotations
 

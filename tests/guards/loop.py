@@ -1,4 +1,4 @@
-"""The event loop is never one caller's."""
+"""Guards: no single caller can block the event loop."""
 
 from __future__ import annotations
 

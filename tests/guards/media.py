@@ -1,4 +1,4 @@
-"""Where media may come from."""
+"""Guards of where media may come from."""
 
 from __future__ import annotations
 

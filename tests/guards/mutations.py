@@ -1,7 +1,7 @@
-"""What can be done to a function, or a constant, so that it no longer keeps its promise.
+"""Ways to change a function or a constant so that it no longer keeps its promise.
 
-Each says what is to be found by words: identifiers or constants that the code there mentions,
-as few as tell it from the rest of the function. Nothing is found by its text.
+Each finds its place by words: identifiers or constants in the code there. Give just enough
+words to tell the place from the rest of the function. Source text is never matched.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _REMOVABLE = {
 
 
 class MutationFailed(Exception):
-    """What a mutation looks for is not there, or there too often."""
+    """The place for a mutation was not found, or was found too often."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
     what: str  # for messages
-    edits: Callable[[Spot], Iterable[Edit]]  # one for each place that it could be made at
-    needs: frozenset[str] = field(default=frozenset())  # names that new code reads
+    edits: Callable[[Spot], Iterable[Edit]]  # one for each possible place
+    needs: frozenset[str] = field(default=frozenset())  # names that the new code reads
     which: int = 1
     of: int = 1
 
     def nth(self, which: int, *, of: int) -> Mutation:
-        """The same, where the function has `of` such places, at number `which` (from 1)."""
+        """The same mutation at place `which` (from 1) of the `of` places in the function."""
         return replace(self, which=which, of=of)
 
     def apply(self, place: Spot) -> None:
@@ -49,17 +49,18 @@ class Mutation:
 
 
 def never(*mentions: str) -> Mutation:
-    """Asks the `if` (a statement, or `a if b else c`) and goes on as after a no."""
+    """Evaluates the condition of an `if` (a statement, or `a if b else c`), then acts as if it
+    were false."""
     return _condition("never", mentions, lambda test: _both(ast.And(), test, False))
 
 
 def always(*mentions: str) -> Mutation:
-    """Asks the `if` and goes on as after a yes."""
+    """Evaluates the condition of an `if`, then acts as if it were true."""
     return _condition("always", mentions, lambda test: _both(ast.Or(), test, True))
 
 
 def drop(*mentions: str) -> Mutation:
-    """Leaves out one statement that holds no others. `return`, `raise` and `del` are words."""
+    """Drops one simple statement. `return`, `raise` and `del` count as words."""
     return Mutation(
         _called("drop", mentions),
         lambda place: (
@@ -71,7 +72,8 @@ def drop(*mentions: str) -> Mutation:
 
 
 def insert(code: str, *, before: str | None = None) -> Mutation:
-    """Puts statements before the one that mentions `before`, or at the function's start."""
+    """Inserts statements before the one that mentions `before`, or at the start of the
+    function."""
     new = ast.parse(code)
 
     def edits(place: Spot) -> Iterator[Edit]:
@@ -88,7 +90,7 @@ def insert(code: str, *, before: str | None = None) -> Mutation:
 
 
 def unwrap(*mentions: str) -> Mutation:
-    """Leaves out a `with`, and runs what is in it without."""
+    """Removes a `with`, but keeps its body."""
 
     def edits(place: Spot) -> Iterator[Edit]:
         for spot in spots(place.node):
@@ -102,8 +104,8 @@ def unwrap(*mentions: str) -> Mutation:
 
 
 def without(*mentions: str) -> Mutation:
-    """Leaves out the smallest part that mentions them: an operand of `and`, `or` or
-    arithmetic, an element of a literal, a filter of a comprehension."""
+    """Drops the smallest part that mentions the words: an operand of `and`, `or` or arithmetic,
+    an element of a literal, or a filter of a comprehension."""
 
     def edits(place: Spot) -> Iterator[Edit]:
         parts = [part for part in _parts(place.node) if words(part[0]) >= set(mentions)]
@@ -116,8 +118,8 @@ def without(*mentions: str) -> Mutation:
 
 
 def swap(pattern: str, new: str) -> Mutation:
-    """Replaces an expression. In `pattern`, `_` stands for anything, and `_1`, `_2` ... for
-    what stands under the same name in `new`."""
+    """Replaces an expression. In `pattern`, `_` matches anything. `_1`, `_2` ... match anything
+    too, and can be used in `new`."""
     looks, becomes = _expression(pattern), _expression(new)
 
     def edits(place: Spot) -> Iterator[Edit]:
@@ -130,7 +132,7 @@ def swap(pattern: str, new: str) -> Mutation:
 
 
 def set_to(name: str, value: str) -> Mutation:
-    """Gives another value to a keyword argument, or to an entry of a dict literal."""
+    """Gives a keyword argument, or an entry of a dict literal, another value."""
     new = _expression(value)
 
     def edits(place: Spot) -> Iterator[Edit]:
@@ -147,7 +149,7 @@ def set_to(name: str, value: str) -> Mutation:
 
 
 def text(old: str, new: str) -> Mutation:
-    """Replaces a part of a string constant: of a regular expression, say."""
+    """Replaces a part of a string constant, for example of a regular expression."""
 
     def edits(place: Spot) -> Iterator[Edit]:
         for spot in spots(place.node):
@@ -170,7 +172,7 @@ def value(new: str) -> Mutation:
 
 
 def body(code: str) -> Mutation:
-    """Has a function do something else altogether."""
+    """Replaces the whole body of a function."""
     new = ast.parse(code)
 
     def edits(place: Spot) -> Iterator[Edit]:
@@ -182,7 +184,7 @@ def body(code: str) -> Mutation:
 
 
 def absent() -> Mutation:
-    """Takes the function away: where it overrides one, that one is used."""
+    """Removes the function. If it overrides another one, that one is used."""
     return Mutation("absent()", lambda place: [_put(place, ast.Pass())])
 
 

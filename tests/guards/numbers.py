@@ -1,4 +1,4 @@
-"""Guards of what a model answers: the numbers that its weights give, and no others."""
+"""Guards of a model's answers: they contain the numbers that its weights give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Offline, what can't be checked is not served."""
+"""Guards: an offline worker does not serve what it can't check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands promise that operate a running worker."""
+"""Guards of the commands that operate a running worker."""
 
 from __future__ import annotations
 

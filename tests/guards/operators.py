@@ -1,4 +1,4 @@
-"""What tells of all models is for the operator."""
+"""Guards: only the operator sees information about all models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loopback is no identity: foreign hosts and web pages are refused."""
+"""Guards: a loopback address proves no identity; foreign hosts and web pages are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A function, a method or a constant of the sources, by its qualified name."""
+"""Finds a function, a method or a constant in the sources by its qualified name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _SOURCES = ("router", "engines")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`router.hub.cache:CachedHub.entitle`; a function in a function is `outer.inner`."""
+    """For example `router.hub.cache:CachedHub.entitle`; `outer.inner` is a function in a
+    function."""
 
     module: str
     name: str
@@ -27,11 +28,12 @@ class Place:
 
     @property
     def file(self) -> str:
-        """From the root of the repository."""
+        """The path from the root of the repository."""
         return self.module.replace(".", "/") + ".py"
 
     def mutant(self, root: Path, mutation: Mutation) -> str:
-        """The whole module, changed. Raises `MutationFailed`, saying what to mend."""
+        """The whole module with the mutation. Raises `MutationFailed` with a hint what to
+        fix."""
         file = root / self.file
         if not file.is_file():
             raise MutationFailed(f"{self.file} is not there.{self._elsewhere(root)}")
@@ -55,7 +57,7 @@ class Place:
         )
 
     def _elsewhere(self, root: Path) -> str:
-        """Where something of this name has gone, if it has."""
+        """A hint where a definition of this name is now, if anywhere."""
         last = self.name.rpartition(".")[2]
         files = [file for source in _SOURCES for file in sorted((root / source).rglob("*.py"))]
         places = [
@@ -68,7 +70,7 @@ class Place:
 
 
 def definitions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, Spot]]:
-    """Each function, class and constant with its qualified name."""
+    """Yield each function, class and constant with its qualified name."""
     for field in ("body", "orelse", "handlers", "finalbody"):
         statements = getattr(tree, field, [])
         for node in statements if isinstance(statements, list) else []:

@@ -1,4 +1,4 @@
-"""A caller over its limits costs the others nothing."""
+"""Guards: a caller over its limits costs other callers nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fleet on Ray: who is let in, and what of a request and its answer travels."""
+"""Guards of a fleet on Ray: who gets in, and which parts of requests and answers travel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fleet on Ray: what is lost with a replica, an ingress or a caller, and what is not."""
+"""Guards of a fleet on Ray: what survives the loss of a replica, an ingress or a caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A repository is data: nothing in it runs, unless the operator trusts it by name."""
+"""Guards: a repository is data, and none of its code runs unless the operator trusts it by
+name."""
 
 from __future__ import annotations
 

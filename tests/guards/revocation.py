@@ -1,4 +1,4 @@
-"""Rights that end are gone, and so is, in time, what only they gave access to."""
+"""Guards: revoked rights end, and the data that needed them is removed in time."""
 
 from __future__ import annotations
 

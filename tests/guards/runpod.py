@@ -1,4 +1,4 @@
-"""What RunPod's queue gets from a worker: nothing that it refuses."""
+"""Guards: the worker sends RunPod's queue nothing that the queue refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""An engine that sleeps is asked for nothing, and nothing that it knew is served afterwards."""
+"""Guards: a sleeping engine gets no requests, and its cached state is not used after it
+wakes."""
 
 from __future__ import annotations
 

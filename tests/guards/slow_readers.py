@@ -1,4 +1,4 @@
-"""A caller that does not read holds no engine and no connection."""
+"""Guards: a caller that does not read holds no engine and no connection."""
 
 from __future__ import annotations
 

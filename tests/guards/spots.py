@@ -1,4 +1,4 @@
-"""Where a piece of code stands in its tree, what it mentions, and what it looks like."""
+"""A place of a node in its tree, the words in it, and pattern matching."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEYWORDS = {ast.Delete: "del", ast.Raise: "raise", ast.Return: "return"}
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One node, as `getattr(owner, field)` or an element of that list."""
+    """One node: `getattr(owner, field)`, or an element of that list."""
 
     owner: ast.AST
     field: str
@@ -22,7 +22,7 @@ class Spot:
     list_of: list[ast.AST] | None = None
 
     def put(self, *nodes: ast.AST) -> None:
-        """Replace the node: by one, or in a list by any number."""
+        """Replace the node by another one; in a list, by any number of nodes."""
         if self.list_of is None:
             (node,) = nodes
             setattr(self.owner, self.field, node)
@@ -32,7 +32,7 @@ class Spot:
 
 
 def spots(scope: ast.AST) -> Iterator[Spot]:
-    """Every node below `scope`, outermost first, annotations left out."""
+    """Every node below `scope`, outermost first, without annotations."""
     for field, value in ast.iter_fields(scope):
         if field in _NOT_CODE:
             continue
@@ -58,8 +58,8 @@ def words(code: ast.AST) -> set[str]:
 
 
 def match(pattern: ast.AST, node: ast.AST, bound: dict[str, ast.AST]) -> bool:
-    """Whether `node` is `pattern`, in which `_` stands for anything and `_1`, `_2` ... for
-    what is noted in `bound`; a second `_1` must be the same as the first."""
+    """Whether `node` matches `pattern`. There, `_` matches anything. `_1`, `_2` ... match
+    anything and are stored in `bound`; a second `_1` must equal the first."""
     if isinstance(pattern, ast.Name) and _WILDCARD.fullmatch(pattern.id):
         if pattern.id == "_" or pattern.id not in bound:
             bound[pattern.id] = node
@@ -85,7 +85,7 @@ def _same(pattern: object, value: object, bound: dict[str, ast.AST]) -> bool:
 
 
 class Fill(ast.NodeTransformer):
-    """Puts what `match` noted into a replacement."""
+    """Fills what `match` stored into a replacement."""
 
     def __init__(self, bound: dict[str, ast.AST]) -> None:
         self._bound = bound
@@ -95,7 +95,7 @@ class Fill(ast.NodeTransformer):
 
 
 def free_names(code: ast.AST) -> set[str]:
-    """The names that `code` reads and does not make itself, wildcards left out."""
+    """The names that `code` reads but does not define, without wildcards."""
     names = [node for node in ast.walk(code) if isinstance(node, ast.Name)]
     made = {name.id for name in names if isinstance(name.ctx, ast.Store)}
     return {name.id for name in names if not _WILDCARD.fullmatch(name.id)} - made

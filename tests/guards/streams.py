@@ -1,4 +1,4 @@
-"""What a caller reads is whole, in time, and tells nothing of this machine."""
+"""Guards: a caller's stream is complete, timely, and reveals nothing about this machine."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tests.guards.guard import Guard
 
 
 def tables() -> Mapping[str, tuple[Guard, ...]]:
-    """By name: each module here that has `GUARDS`."""
+    """Tables by name: every module here that has `GUARDS`."""
     names = [module.name for module in pkgutil.iter_modules(tests.guards.__path__)]
     modules = {name: importlib.import_module(f"tests.guards.{name}") for name in names}
     return {

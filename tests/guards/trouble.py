@@ -1,4 +1,5 @@
-"""A Hub that limits, hangs or is away harms nobody, and is not harmed."""
+"""Guards: a Hub that limits, hangs or is down harms nobody, and the worker does not harm the
+Hub."""
 
 from __future__ import annotations
 

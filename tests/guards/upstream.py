@@ -1,4 +1,4 @@
-"""What of a request goes upstream, and what comes back."""
+"""Guards: which parts of a request go upstream, and which parts of the answer come back."""
 
 from __future__ import annotations
 

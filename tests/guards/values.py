@@ -1,4 +1,4 @@
-"""Values that would kill or hang an engine stop at the worker."""
+"""Guards: values that would kill or hang an engine are refused by the worker."""
 
 from __future__ import annotations
 

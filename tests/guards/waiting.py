@@ -1,4 +1,4 @@
-"""Rights that end while a request waits end the request."""
+"""Guards: a waiting request ends when its rights end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A warm request, which asks the Hub nothing, is admitted only where a question would be."""
+"""Guards: a warm request does not ask the Hub, and gets in only if the Hub would allow it."""
 
 from __future__ import annotations
 
