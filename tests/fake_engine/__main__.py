@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def heed_signals(behaviour: Behaviour) -> None:
-    # By default it dies of it without a traceback.
+    # By default, SIGINT kills the engine without a traceback.
     told = signal.SIG_IGN if behaviour.ignore_sigint else signal.SIG_DFL
     signal.signal(signal.SIGINT, told)
     if behaviour.ignore_sigterm:
@@ -119,7 +119,7 @@ async def serve(
         ending.set()
 
     def terminated() -> None:
-        # The real one drains too, and accepts requests for as long as it does.
+        # The real engine also drains, and accepts requests while it does.
         journal.write("signal", name="SIGTERM")
         ending.set()
 
@@ -140,7 +140,7 @@ async def serve(
         loop.call_later(behaviour.warm_up, warmed_up)
     await ending.wait()
     await api.idle.wait()
-    os._exit(0)  # open connections are cut, not waited for
+    os._exit(0)  # cut open connections; don't wait for them
 
 
 if __name__ == "__main__":

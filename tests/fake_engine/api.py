@@ -1,4 +1,4 @@
-"""The routes of an SGLang server, as far as the router knows them."""
+"""The routes of an SGLang server that the router uses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 
 class Api:
-    """One model, served."""
+    """Serves one model."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Api:
         key: str | None,
         saver: SaverFlags,
     ) -> None:
-        """`key` is what each request must bring; None: serve anybody."""
+        """`key`: every request must send it; None: no key needed."""
         self._expected = None if key is None else f"Bearer {key}"
         self.ready = False
         self.idle = asyncio.Event()
@@ -139,7 +139,7 @@ class Api:
             asyncio.get_running_loop().call_later(self._behaviour.poison_takes, die)
             await asyncio.Event().wait()
         if self._behaviour.die_before_answer or (self._is_embedding and path in GENERATION):
-            die()  # the real one does, when an embedding engine is asked to generate
+            die()  # the real engine dies if an embedding engine is asked to generate
         if self._behaviour.hang:
             await asyncio.Event().wait()
         if self._behaviour.error is not None:
@@ -208,7 +208,7 @@ class Api:
             (parameters[name] for name in _LIMITS if parameters.get(name)), len(pieces)
         )
         return Answer(
-            model=body.get("model") or self._name,  # echoed, whatever it is
+            model=body.get("model") or self._name,  # echoed, even if it is wrong
             pieces=pieces[:limit],
             finish="length" if limit < len(pieces) else "stop",
             prompt_tokens=_count_words(body),
@@ -259,7 +259,7 @@ class Api:
     def _count_tokens(self, body: Json, reply: Reply) -> None:
         reply.whole(200, {"input_tokens": _count_words(body)})
 
-    # About itself
+    # Information about the engine
 
     async def _readiness(self, reply: Reply) -> None:
         reply.whole(200 if self.ready else 503)

@@ -1,4 +1,4 @@
-"""What a fake engine is asked to do, and the journal of what it was sent."""
+"""How a fake engine should behave, and the journal of what it received."""
 
 from __future__ import annotations
 
@@ -8,70 +8,68 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# Among the files that the router downloads: it takes this one for a tokenizer.
+# The router takes this file for a tokenizer, so it downloads it.
 FILE = "tokenizer.fake_engine.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """The defaults are a good engine. Times are in seconds."""
+    """The defaults describe a good engine. Times are in seconds."""
 
-    answer: str | None = None  # what it says; else "I am <served name>"
-    tokens: int | None = None  # how many it generates; else one for each word of the answer
-    interval: float = 0.0  # from one token to the next
+    answer: str | None = None  # the text of its answer; default: "I am <served name>"
+    tokens: int | None = None  # generated tokens; default: one per word of the answer
+    interval: float = 0.0  # between tokens
     dimensions: int = 2  # of an embedding
 
-    imports: float = 0.0  # the port refuses, and so does the gate
-    gate_without_lock: bool = False  # it answers anybody
-    die_at_gate: float | None = None  # so long after it got there
-    gate_refuses: bool = False  # to open
-    gate_jams: bool = False  # it says that it opened, and does not
+    imports: float = 0.0  # meanwhile, the port and the gate refuse connections
+    gate_without_lock: bool = False  # the gate asks for no key
+    die_at_gate: float | None = None  # seconds after reaching the gate
+    gate_refuses: bool = False  # the gate refuses to open
+    gate_jams: bool = False  # the gate says that it opened, but stays closed
 
-    start_delay: float = 0.0  # the port refuses
-    warm_up: float = 0.0  # then it answers 503
+    start_delay: float = 0.0  # meanwhile, the port refuses connections
+    warm_up: float = 0.0  # meanwhile, it answers 503
     never_ready: bool = False
     die_at_start: int | None = None  # exit status, after `start_delay`
-    last_words: str | None = None  # printed then
-    wrong_model: bool = False  # /model_info tells of another
-    without_lock: bool = False  # it answers anybody, without the key
+    last_words: str | None = None  # printed at that moment
+    wrong_model: bool = False  # /model_info names another model
+    without_lock: bool = False  # it asks for no key
 
-    phases: dict[str, float] | None = None  # of its start, as it tells; None: it does not
+    phases: dict[str, float] | None = None  # durations of its start; None: not reported
 
     die_before_answer: bool = False
-    poison: str | None = None  # it dies of a request with this text in it ...
-    poison_takes: float = (
-        0.0  # ... so many seconds later, whether or not its caller is still there
-    )
+    poison: str | None = None  # it dies of a request that contains this text ...
+    poison_takes: float = 0.0  # ... so many seconds later, even if the caller has left
     die_after_bytes: int | None = None  # of an answer's body
-    hang: bool = False  # ready, but never generates; /health hangs as well
-    unwell: bool = False  # /health says 503 at once; the real one takes 20 s to
-    error: int | None = None  # the status that generation is refused with
-    echo: bool = False  # the refusal repeats the request, headers included
+    hang: bool = False  # ready, but never generates; /health hangs too
+    unwell: bool = False  # /health answers 503 at once; the real engine takes 20 s
+    error: int | None = None  # generation is refused with this status
+    echo: bool = False  # the refusal repeats the request with its headers
 
     # with SGLang's memory saver
-    device: str | None = None  # a directory: each engine notes its memory there
-    memory: int = 0  # bytes that it holds
-    kept_asleep: int = 0  # of them, after a release
-    frees_after: float = 0.0  # the release has answered
+    device: str | None = None  # a directory: each engine writes its memory there
+    memory: int = 0  # bytes held
+    kept_asleep: int = 0  # bytes held after a release
+    frees_after: float = 0.0  # seconds between the answer to a release and the release
     release_takes: float = 0.0
-    release_error: int | None = None  # the status that it answers
+    release_error: int | None = None  # the status of its answer
     resume_takes: float = 0.0
     die_at_resume: bool = False
 
-    compiles: str | None = None  # a kernel, unless it finds it in TRITON_CACHE_DIR
+    compiles: str | None = None  # compiles this kernel, unless TRITON_CACHE_DIR has it
 
     ignore_sigint: bool = False
     ignore_sigterm: bool = False
-    spawn_children: int = 0  # that ignore signals
-    spawn_daemons: int = 0  # the same, in sessions of their own
-    log_bytes: int = 0  # the length of one line that it prints at start
+    spawn_children: int = 0  # children that ignore signals
+    spawn_daemons: int = 0  # the same, in their own sessions
+    log_bytes: int = 0  # the length of one line printed at start
 
-    journal: str | None = None  # a file; else the one that FAKE_ENGINE_JOURNAL names
-    bad_lives: int | None = None  # well-behaved from then on; the journal counts lives
+    journal: str | None = None  # a file; default: the one in FAKE_ENGINE_JOURNAL
+    bad_lives: int | None = None  # well-behaved after so many lives; the journal counts them
 
     @classmethod
     def of(cls, model_path: Path, environ: Mapping[str, str]) -> Behaviour:
-        """Read the model's file; the variable FAKE_ENGINE wins over it, key by key."""
+        """Read the model's file. The variable FAKE_ENGINE overrides single keys."""
         file = model_path / FILE
         asked = json.loads(file.read_bytes()) if file.exists() else {}
         asked = {"journal": environ.get("FAKE_ENGINE_JOURNAL")} | {
@@ -86,7 +84,7 @@ class Behaviour:
 
 
 class Journal:
-    """One JSON object a line: `event`, `pid` and what belongs to it."""
+    """One JSON object per line, with `event`, `pid` and details."""
 
     def __init__(self, path: str | None) -> None:
         self._file = None
@@ -99,7 +97,7 @@ class Journal:
             os.write(self._file, line.encode() + b"\n")  # one write: engines share the file
 
     def lives(self, model_path: str) -> int:
-        """How often this model was started, this time included."""
+        """Count the starts of this model, including this one."""
         if self._file is None:
             return 1
         lines = os.pread(self._file, os.fstat(self._file).st_size, 0).splitlines()

@@ -1,4 +1,4 @@
-"""A GPU that is a directory of notes: each engine notes there what it takes."""
+"""A pretended GPU: a directory where each engine writes how much memory it takes."""
 
 from __future__ import annotations
 

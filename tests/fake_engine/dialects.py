@@ -1,4 +1,4 @@
-"""How each route words an answer, whole and as events. Shapes as SGLang 0.5.23 sends them."""
+"""The forms of an answer on each route, whole and as events, as SGLang 0.5.23 sends them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def event(content: object, name: str | None = None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What there is to say, and to which caller."""
+    """The content of an answer, and the request."""
 
     model: str
     pieces: list[str]
@@ -39,7 +39,7 @@ class Answer:
 
 
 class Dialect:
-    """The base speaks as the native `/generate` does."""
+    """The base class speaks the native `/generate`."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -118,7 +118,7 @@ class Chat(Completion):
 
 
 class Responses(Dialect):
-    """Its events have numbers, and name the part of the answer that they belong to."""
+    """Its events have numbers, and name their part of the answer."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer)
@@ -179,7 +179,7 @@ class Responses(Dialect):
         output: list[dict[str, object]],
         usage: dict[str, object] | None = None,
     ) -> dict[str, object]:
-        """The usage is in the middle, before what repeats the request."""
+        """Build a response. The usage comes before the fields that repeat the request."""
         return {
             "id": "resp_fake",
             "object": "response",

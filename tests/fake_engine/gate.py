@@ -1,4 +1,4 @@
-"""The gate at which SGLang waits before it loads, where it is asked to."""
+"""The gate where SGLang waits before it loads, if configured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.fake_engine.wire import Connection, Reply, Request
 
 
 class Gate:
-    """The real one, too, answers nobody but whoever has the key."""
+    """Like the real gate, it answers only requests with the key."""
 
     def __init__(
         self, behaviour: Behaviour, journal: Journal, listener: socket.socket, key: str
@@ -29,7 +29,7 @@ class Gate:
         )
         self._journal.write("gate")
         print("Gated launch waiting for activation. rank=0", flush=True)
-        # The real one says so every ten seconds.
+        # The real gate prints this every ten seconds.
         print("Gated launch still waiting for activation. rank=0 elapsed=10 s", flush=True)
         if self._behaviour.die_at_gate is not None:
             loop.call_later(self._behaviour.die_at_gate, os.kill, os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""SGLang's memory saver: the routes that release the GPU's memory and take it again."""
+"""SGLang's memory saver: the routes that release the GPU's memory and take it back."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TAGS = frozenset({"weights", "kv_cache", "cuda_graph"})
 
 @dataclass(frozen=True, slots=True)
 class SaverFlags:
-    enabled: bool = False  # without: the routes answer, and nothing is released
-    backup: bool = False  # without: the weights are lost
+    enabled: bool = False  # if not, the routes answer, but release nothing
+    backup: bool = False  # if not, the weights are lost
 
 
 class Saver:
-    """Dies of what the real one dies of: a release while it works, a second resume, and any
-    work without its memory."""
+    """Dies for the same reasons as the real one: a release during work, a second resume, or
+    work without memory."""
 
     def __init__(self, flags: SaverFlags, behaviour: Behaviour, journal: Journal) -> None:
         self._flags, self._behaviour, self._journal = flags, behaviour, journal
@@ -95,7 +95,7 @@ class Saver:
         reply.whole(200)
 
     def _hold(self, size: int) -> None:
-        """Say on the pretended device how much this engine takes of it."""
+        """Write to the pretended device how much this engine holds."""
         if self._behaviour.device is not None:
             (Path(self._behaviour.device) / str(os.getpid())).write_text(str(size))
 
@@ -105,7 +105,7 @@ def _tags(request: Request) -> set[str]:
 
 
 def taken(device: Path) -> int:
-    """Bytes that the engines which live hold of the pretended device."""
+    """The bytes that running engines hold on the pretended device."""
     return sum(
         int(file.read_text() or 0)
         for file in device.iterdir()

@@ -1,4 +1,4 @@
-"""Run as an engine: tells what it finds of others, as one line of JSON."""
+"""Runs as an engine, and reports as one JSON line what it can see of other processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _opened(file: Path) -> bool:
 
 
 def _found() -> dict[str, list[str]]:
-    """What it can open of each process that is no engine's, by its command line."""
+    """The files that it can open of each process that is not an engine, by command line."""
     own = os.getsid(0)
     found: dict[str, list[str]] = {}
     for entry in Path("/proc").glob("[0-9]*"):

@@ -23,7 +23,7 @@ class Request:
 
 
 class Reply:
-    """The answer to one request; its own death may be part of it."""
+    """The answer to one request. The engine may die in the middle of it."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.sent = 0  # bytes of the body
@@ -33,7 +33,7 @@ class Reply:
         self._writable.set()
 
     def whole(self, status: int, content: object = None) -> None:
-        """Send a whole answer: JSON, or nothing where `content` is None."""
+        """Send a whole answer: JSON, or no body if `content` is None."""
         body = b"" if content is None else json.dumps(content, ensure_ascii=False).encode()
         kind = ["content-type: application/json"] if body else []
         head = _head(status, f"content-length: {len(body)}", *kind)
@@ -75,7 +75,7 @@ Cancelled = Callable[[Request, Reply], None]
 
 
 class Connection(asyncio.Protocol):
-    """Requests of one client, one after another."""
+    """The requests of one client, one after another."""
 
     def __init__(self, handler: Handler, cancelled: Cancelled) -> None:
         self._handler = handler
@@ -140,5 +140,5 @@ def _head(status: int, *headers: str) -> bytes:
 
 
 def die() -> None:
-    """Go as a crashed engine does: what was written is sent, nothing else happens."""
+    """End like a crashed engine: written bytes are still sent, but nothing else."""
     os.kill(os.getpid(), signal.SIGKILL)
