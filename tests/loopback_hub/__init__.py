@@ -1,4 +1,4 @@
-"""A Hugging Face Hub of our own, on loopback; the real client takes it for the real one."""
+"""A Hugging Face Hub on loopback. The real client can't tell it from the real Hub."""
 
 from tests.loopback_hub.faults import Faults
 from tests.loopback_hub.hub import LoopbackHub

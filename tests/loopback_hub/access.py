@@ -1,4 +1,4 @@
-"""Decides which account may see and read what, and how the Hub words a refusal."""
+"""Decides which accounts may see and read what, and words refusals like the Hub."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Caller:
     account: str
     expired: bool = False
     limited: bool = False  # over the Hub's rate limit
-    scope: frozenset[str] | None = None  # casefolded ids; None: no fine-grained token
+    scope: frozenset[str] | None = None  # casefolded ids; None: not a fine-grained token
 
 
 @dataclass(eq=False)
 class Refusal(Exception):
-    """An error answer. Without a `code` it has no `X-Error-Code`, as on the Hub."""
+    """An error answer. Without a `code`, it has no `X-Error-Code`; the Hub does this too."""
 
     status: int
     message: str
@@ -30,7 +30,7 @@ class Refusal(Exception):
 
 
 class Accounts:
-    """The tokens that are good for something. They are made here, when asked for."""
+    """Makes tokens on request, and knows the valid ones."""
 
     def __init__(self) -> None:
         self._callers: dict[str, Caller] = {}
@@ -50,7 +50,7 @@ class Accounts:
         self._callers[token] = replace(self._callers[token], scope=repos)
 
     def caller(self, authorization: str | None) -> Caller | None:
-        """None without a token. A bad one is refused, also where none is needed."""
+        """The caller; None without a token. A bad token is refused even if none is needed."""
         if authorization is None:
             return None
         scheme, _, token = authorization.partition(" ")
@@ -71,9 +71,9 @@ def over_the_limit() -> Refusal:
 
 
 def require_sight(repo: Repo | None, caller: Caller | None) -> Repo:
-    """Refuse what this caller must not know of; metadata need no more than this."""
+    """Refuse a caller that must not know of the repository. Metadata need only this check."""
     if repo is None or (repo.private and not _is_member(repo, caller)):
-        # The same words for both, so that nobody learns which it is.
+        # The same words for both cases, so that nobody learns which one it is.
         if caller is None:
             raise Refusal(401, "Invalid username or password.")
         raise Refusal(404, "Repository not found", "RepoNotFound")
@@ -119,7 +119,7 @@ def _is_member(repo: Repo, caller: Caller | None) -> bool:
 
 
 def _require_scope(repo: Repo, caller: Caller | None) -> None:
-    # Stricter than the Hub, where a public repository without a gate needs no scope.
+    # Stricter than the Hub, which needs no scope for a public repository without a gate.
     if caller is None or caller.scope is None or repo.id.casefold() in caller.scope:
         return
     raise Refusal(403, "Your fine-grained token does not include this repository")

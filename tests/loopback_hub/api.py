@@ -14,7 +14,7 @@ from tests.loopback_hub.contents import Commit
 from tests.loopback_hub.lookup import Lookup
 from tests.loopback_hub.metadata import Json, folder_entry, model_info, tree_entry
 
-TREE_PAGE = 4  # entries; the Hub's is 1,000, which few tests would fill
+TREE_PAGE = 4  # entries; the Hub's limit is 1,000, which few tests would reach
 
 
 class Api:
@@ -22,8 +22,8 @@ class Api:
         self._lookup = lookup
         self.has_auth_check = True
         self.tree_page = TREE_PAGE
-        self.link: Callable[[URL], str] = str  # writes the address of a listing's next page
-        self.detour: str | None = None  # where listings are, instead
+        self.link: Callable[[URL], str] = str  # makes the address of a listing's next page
+        self.detour: str | None = None  # listings redirect there
         self._entries: dict[str, dict[str, Json]] = {}  # by commit
 
     def add_routes(self, app: web.Application) -> None:

@@ -1,6 +1,7 @@
-"""The real `huggingface_hub` in a process of its own, since it reads its settings at import.
+"""The real `huggingface_hub` in its own process, because it reads its settings at import.
 
-Run as a script it is that process: a call a line on stdin, an outcome a line on stdout.
+Run as a script, this is that process: one call per line on stdin, one outcome per line on
+stdout.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-PATIENCE = 60.0  # seconds that one call may take
+PATIENCE = 60.0  # seconds for one call
 
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """What a call raised: the class, and the status of the answer behind it, if any."""
+    """An exception from a call: its class, and the status of the answer behind it, if any."""
 
     kind: str
     status: int | None
@@ -28,7 +29,7 @@ class Failure:
 
 
 class Client:
-    """Calls methods of `HfApi`, without a token of its own."""
+    """Calls methods of `HfApi`. It has no token of its own."""
 
     def __init__(self, environment: Mapping[str, str], home: Path) -> None:
         quiet = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -47,13 +48,13 @@ class Client:
         self._process.communicate(timeout=PATIENCE)
 
     def call(self, method: str, *args: object, **kwargs: object) -> Any:
-        """What the method returns, as JSON tells it."""
+        """Call a method and return its result as JSON."""
         outcome = self._ask(method, args, kwargs)
         assert "failure" not in outcome, outcome
         return outcome["result"]
 
     def failure(self, method: str, *args: object, **kwargs: object) -> Failure:
-        """What the method raises."""
+        """Call a method and return its exception."""
         outcome = self._ask(method, args, kwargs)
         assert "result" not in outcome, outcome
         return Failure(**outcome["failure"])

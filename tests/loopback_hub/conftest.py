@@ -1,4 +1,4 @@
-"""One Hub and one client for each module: the client takes a second to start."""
+"""One Hub and one client per module, because the client takes a second to start."""
 
 from __future__ import annotations
 

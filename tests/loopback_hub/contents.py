@@ -1,4 +1,4 @@
-"""Files and commits: immutable values, named by digests of what they hold."""
+"""Files and commits: immutable values, named by digests of their content."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-# Like the .gitattributes that the Hub gives a new repository: weights are LFS files
-# whatever their size, and so is everything large. (The Hub's own limit is 10 MB.)
+# Like the .gitattributes of a new repository on the Hub: weights of any size are LFS files, and
+# so are all large files. (The Hub's own limit is 10 MB.)
 LFS_SUFFIXES = frozenset({".safetensors", ".bin"})
 LFS_SIZE = 16 * 1024  # bytes
 
@@ -17,7 +17,7 @@ Files = Mapping[str, bytes] | Path
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """One file's bytes. `oid` is git's: of the file, or of the pointer that LFS puts there."""
+    """One file's bytes. `oid` is git's: of the file, or of its LFS pointer."""
 
     data: bytes
     oid: str
@@ -45,7 +45,7 @@ class Commit:
 
     @classmethod
     def on(cls, parent: Commit | None, repo_id: str, files: Files) -> Commit:
-        """Add or replace files; those of the parent that are not named stay."""
+        """Add or replace files. The parent's other files stay."""
         blobs = dict(parent.files) if parent else {}
         blobs |= {path: Blob.of(path, data) for path, data in _read(files).items()}
         blobs = dict(sorted(blobs.items()))
@@ -55,7 +55,7 @@ class Commit:
         return cls(digest.hexdigest(), blobs)
 
     def folders(self) -> dict[str, str]:
-        """Each folder's path, and a digest that stands for git's tree."""
+        """Each folder's path, with a digest in place of git's tree."""
         paths = {
             str(parent)
             for path in self.files

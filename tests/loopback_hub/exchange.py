@@ -1,4 +1,4 @@
-"""What happens to every request: it is noted, meets its fault, and refusals get their form."""
+"""Handles every request: records it, applies faults, and formats refusals."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.loopback_hub.access import Accounts, Refusal, over_the_limit
 from tests.loopback_hub.faults import OF_BODIES, Fault, Faults
 from tests.loopback_hub.journal import Request
 
-_SLOWLY, _PIECES = 20.0, 80  # seconds that a slow body takes, and in how many pieces
+_SLOWLY, _PIECES = 20.0, 80  # the duration of a slow body, and its number of pieces
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Exchange:
-    """The middleware of both origins."""
+    """The middleware of both servers."""
 
     def __init__(self, accounts: Accounts, faults: Faults, journal: list[Request]) -> None:
         self._accounts = accounts
@@ -64,7 +64,7 @@ async def _answer(
         answer = await handler(request)
     except Refusal as refusal:
         answer = _refuse(refusal)
-    except web.HTTPException as unknown:  # no such route: without X-Error-Code, as on the Hub
+    except web.HTTPException as unknown:  # no such route: no X-Error-Code, like the Hub
         answer = web.Response(status=unknown.status, text=unknown.text)
     answer.headers["X-Request-Id"] = request.headers.get("X-Amzn-Trace-Id") or str(uuid.uuid4())
     return answer
@@ -95,8 +95,7 @@ def _reset(request: web.Request) -> web.Response:
 async def _send_badly(
     request: web.Request, answer: web.StreamResponse, fault: Fault
 ) -> web.StreamResponse:
-    """Promise the whole body. Send it slowly, or half of it: then close, or wait with the
-    rest."""
+    """Promise the whole body. Then send it slowly, or send half of it and close or wait."""
     body = answer.body if isinstance(answer, web.Response) else b""
     if not isinstance(body, bytes):
         return answer

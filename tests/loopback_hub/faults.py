@@ -1,4 +1,4 @@
-"""Faults that a test asks for: the Hub or its CDN limits, breaks, hangs or cuts off."""
+"""Faults on request: the Hub or its CDN limits, breaks, hangs or cuts off."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OF_BODIES = ("cut", "stall", "slow")
 class Fault:
     path: str
     kind: Kind
-    left: int | None  # how often it still strikes; None: always
+    left: int | None  # how often it still applies; None: always
     cleared: Future[None]
     struck: bool = False
 
@@ -29,7 +29,7 @@ class Fault:
 
 
 class Faults:
-    """Faults by path; the oldest that fits strikes. Usable from any thread."""
+    """Faults by path; the oldest match applies. Usable from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,13 +37,12 @@ class Faults:
         self._cleared: Future[None] = Future()
 
     def add(self, path: str, kind: Kind, times: int | None = 1) -> Callable[[], bool]:
-        """Let the next `times` requests for `path` fail; None: every one until `clear`.
-        Returns what tells whether it has struck.
+        """Let the next `times` requests for `path` fail; None: all until `clear`. Returns a
+        function that says whether the fault has occurred.
 
-        `path` is a decoded path, or a regular expression that fits it whole; files on
-        the CDN are at `/cdn/<sha256>/<path>`. A "hang" answers only after `clear`; a
-        "cut" ends in the middle of the body; a "slow" body takes 20 seconds; a "reset" comes
-        instead of an answer.
+        `path` is a decoded path, or a regular expression for a whole path. Files on the CDN are
+        at `/cdn/<sha256>/<path>`. A "hang" answers only after `clear`; a "cut" ends in the
+        middle of the body; a "slow" body takes 20 seconds; a "reset" replaces the answer.
         """
         if kind not in get_args(Kind):
             raise ValueError(f"no such fault: {kind!r}")
@@ -52,13 +51,13 @@ class Faults:
         return lambda: fault.struck
 
     def clear(self) -> None:
-        """Forget all faults, and let the requests that hang be answered."""
+        """Forget all faults, and answer the hanging requests."""
         with self._lock:
             cleared, self._cleared, self._faults = self._cleared, Future(), []
         cleared.set_result(None)
 
     def strike(self, method: str, path: str) -> Fault | None:
-        """Use up one occurrence of the fault that this request meets."""
+        """Find the fault for this request, and count it as used once."""
         with self._lock:
             for fault in self._faults:
                 if fault.meets(method, path):

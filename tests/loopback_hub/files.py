@@ -1,4 +1,4 @@
-"""A repository's files: small ones from the Hub itself, LFS files by way of the CDN."""
+"""A repository's files: small ones from the Hub itself, LFS files through the CDN."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ URL_LIFETIME = 3600  # seconds
 
 
 class Resolve:
-    """`/{id}/resolve/{revision}/{path}`, on the Hub's own origin."""
+    """`/{id}/resolve/{revision}/{path}` on the Hub's origin."""
 
     def __init__(self, lookup: Lookup, cdn: Cdn) -> None:
         self._lookup = lookup
@@ -50,12 +50,12 @@ class Resolve:
 
 
 class Cdn:
-    """The second origin. A signed address is enough to read; no token is asked for."""
+    """The second origin. It needs no token: a signed address is enough."""
 
     def __init__(self, repositories: Repositories) -> None:
         self._repositories = repositories
         self._key = secrets.token_bytes(16)
-        self.origin = ""  # known once it is served
+        self.origin = ""  # known once it serves
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/cdn/{sha256}/{path:.+}", self.get)

@@ -1,4 +1,4 @@
-"""The Hub as tests hold it."""
+"""The Hub's interface for tests."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from tests.loopback_hub.server import Server
 
 
 class LoopbackHub:
-    """A Hub and its CDN on ephemeral ports of `localhost`, for the time of a `with` block.
+    """A Hub and its CDN on ephemeral ports of `localhost`, during a `with` block.
 
-    Everything may be called from any thread, also while requests run. Naming a
-    repository or a token that does not exist raises `KeyError`.
+    Everything may be called from any thread, even while requests run. An unknown repository or
+    token raises `KeyError`.
     """
 
     endpoint: str  # the Hub's base URL
-    cdn: str  # base URL of the other origin, whence LFS files come
-    ca_file: Path  # PEM of the authority behind both origins' certificates
+    cdn: str  # base URL of the other origin, which serves LFS files
+    ca_file: Path  # PEM of the authority that signed both origins' certificates
 
     def __init__(self) -> None:
         self.faults = Faults()
-        self.requests: list[Request] = []  # in the order of arrival
+        self.requests: list[Request] = []  # in order of arrival
         self._accounts = Accounts()
         self._repositories = Repositories()
         lookup = Lookup(self._accounts, self._repositories)
@@ -68,26 +68,26 @@ class LoopbackHub:
         self._folder.cleanup()
 
     def environment(self) -> dict[str, str]:
-        """What a client process needs in its environment to find and trust this Hub."""
+        """The environment that lets a client process find and trust this Hub."""
         return {"HF_ENDPOINT": self.endpoint, "SSL_CERT_FILE": str(self.ca_file)}
 
     def add_account(self, account: str) -> str:
-        """Make a token for an account, new or old."""
+        """Make a token for a new or existing account."""
         return self._accounts.add(account)
 
     def expire(self, token: str) -> None:
         self._accounts.expire(token)
 
     def limit(self, token: str) -> None:
-        """Answer what is asked with this token with 429, from now on."""
+        """From now on, answer requests with this token with 429."""
         self._accounts.limit(token)
 
     def publish(self, repo_id: str, *, private: bool) -> None:
-        """Change who may see a repository."""
+        """Make a repository private or public."""
         self._repositories.change(repo_id, lambda repo: replace(repo, private=private))
 
     def restrict(self, token: str, repos: Collection[str] = ()) -> None:
-        """Make it a fine-grained token, for the files of `repos` and no others."""
+        """Make it a fine-grained token for the files of `repos` only."""
         self._accounts.restrict(token, frozenset(repo.casefold() for repo in repos))
 
     def add_repo(
@@ -100,10 +100,10 @@ class LoopbackHub:
         gated: Gate = False,
         branch: str = "main",
     ) -> str:
-        """Create a repository with one commit, whose hash is returned.
+        """Create a repository with one commit, and return the commit's hash.
 
-        `files` maps paths to bytes, or is a directory. Without `owner`, the account
-        named like the repository's organisation owns it.
+        `files` maps paths to bytes, or is a directory. Without `owner`, the account named like
+        the repository's organization owns it.
         """
         repo = Repo(repo_id, owner or repo_id.partition("/")[0], private, gated)
         repo = repo.committed(files, branch)
@@ -111,7 +111,7 @@ class LoopbackHub:
         return repo.branches[branch]
 
     def commit(self, repo_id: str, files: Files, branch: str = "main") -> str:
-        """Add or replace files, and move the branch (or begin it, from `main`)."""
+        """Add or replace files, and move the branch (or start it from `main`)."""
         repo = self._repositories.change(repo_id, lambda repo: repo.committed(files, branch))
         return repo.branches[branch]
 
@@ -131,7 +131,7 @@ class LoopbackHub:
         )
 
     def review(self, repo_id: str, account: str, state: Review) -> None:
-        """Have an account's request for access to a gated repository pending or rejected."""
+        """Set an account's request for access to a gated repository to pending or rejected."""
         self._repositories.change(
             repo_id, lambda repo: replace(repo, reviews={**repo.reviews, account: state})
         )
@@ -143,7 +143,7 @@ class LoopbackHub:
         )
 
     def withdraw(self, repo_id: str, account: str) -> None:
-        """Take back what `accept` and `share` gave."""
+        """Undo `accept` and `share`."""
         self._repositories.change(
             repo_id,
             lambda repo: replace(
@@ -152,7 +152,7 @@ class LoopbackHub:
         )
 
     def rename(self, old: str, new: str) -> None:
-        """The old name redirects to the new one."""
+        """Rename a repository. The old name redirects to the new one."""
         self._repositories.rename(old, new)
 
     def disable(self, repo_id: str) -> None:
@@ -162,7 +162,7 @@ class LoopbackHub:
         self._repositories.delete(repo_id)
 
     def certify(self, left: timedelta) -> None:
-        """Show a certificate with so much time left to new connections; none: expired."""
+        """Use a certificate with so much time left for new connections; none left: expired."""
         until = datetime.now(UTC) + left
         since = until - timedelta(days=2)
         self._authority.issue_cert(
@@ -170,17 +170,17 @@ class LoopbackHub:
         ).configure_cert(self._tls)
 
     def list_by(self, entries: int) -> None:
-        """List trees by so many entries a page, from now on."""
+        """From now on, list trees with so many entries per page."""
         self._api.tree_page = entries
 
     def link_by(self, link: Callable[[URL], str]) -> None:
-        """Write the address of a listing's next page so, from now on."""
+        """From now on, make the address of a listing's next page with `link`."""
         self._api.link = link
 
     def list_elsewhere(self, location: str | None) -> None:
-        """Redirect who asks for a listing to `location`, from now on."""
+        """From now on, redirect requests for listings to `location`."""
         self._api.detour = location
 
     def without_auth_check(self) -> None:
-        """Be a mirror that lacks the auth-check route, from now on."""
+        """From now on, act as a mirror that lacks the auth-check route."""
         self._api.has_auth_check = False

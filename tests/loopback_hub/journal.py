@@ -1,4 +1,4 @@
-"""What the Hub was asked, in the order of arrival."""
+"""The Hub's requests, in order of arrival."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Request:
-    """One request, to either origin. The token that came with it is not kept."""
+    """One request to either origin. Its token is not kept."""
 
     method: str
     path: str  # decoded, without the query
-    account: str | None  # None: no token; "invalid": one that no account has
-    host: str = ""  # the origin that got it, as a URL's host and port
-    status: int | None = None  # None: not answered, or broken off by a fault
+    account: str | None  # None: no token; "invalid": unknown token
+    host: str = ""  # the host and port of the origin that received it
+    status: int | None = None  # None: not answered, or cut off by a fault

@@ -1,4 +1,4 @@
-"""From a request to its caller, and to the repository and commit that this caller may see."""
+"""Finds a request's caller, and the repository and commit that the caller may see."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Lookup:
         return self._accounts.caller(request.headers.get("Authorization"))
 
     def repo(self, request: web.Request) -> Repo:
-        """The repository in the path, after the checks that metadata need."""
+        """The repository in the path, after the checks for metadata."""
         caller = self.caller(request)
         asked = f"{request.match_info['org']}/{request.match_info['name']}"
         repo = require_sight(self._repositories.get(asked), caller)
         if repo.id.casefold() != asked.casefold():
-            # Only now: a redirect tells that there is something.
+            # Only after the checks, because a redirect reveals that the repository exists.
             raise Refusal(307, "Moved", headers={"Location": _moved(request, repo.id)})
         return repo
 
@@ -36,7 +36,7 @@ class Lookup:
 
 
 def _moved(request: web.Request, repo_id: str) -> str:
-    """The same address on the same origin, with the repository's new name."""
+    """The same address with the repository's new name."""
     parts = request.rel_url.raw_path.split("/")
     start = 3 if parts[1] == "api" else 1  # /api/models/org/name, /org/name/resolve
     parts[start : start + 2] = repo_id.split("/")

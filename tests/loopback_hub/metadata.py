@@ -1,4 +1,4 @@
-"""What `model_info` tells of a repository at one commit."""
+"""The answer of `model_info` for a repository at one commit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def model_info(repo: Repo, commit: Commit, *, blobs: bool) -> Json:
 
 
 def tree_entry(path: str, blob: Blob) -> Json:
-    """A file as `/tree` and `/paths-info` list it."""
+    """A file's entry in `/tree` and `/paths-info`."""
     entry: Json = {"type": "file", "oid": blob.oid, "size": len(blob.data), "path": path}
     if blob.pointer_size is not None:
         entry["lfs"] = {
@@ -89,7 +89,7 @@ def _parameters(commit: Commit) -> dict[str, int]:
 
 
 def _object(text: bytes) -> Json:
-    """The JSON object in `text`; none where a test put other bytes into the file."""
+    """The JSON object in `text`; empty if a test put other bytes into the file."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Plain HTTP to the Hub, for what a well-behaved client would not send or show."""
+"""Plain HTTP to the Hub, for requests and answers that the real client hides or never sends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ask(
     token: str | bool = False,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """One exchange, without following redirects; `url` may leave out the Hub's origin."""
+    """One request, without following redirects. `url` may omit the Hub's origin."""
     address = urlsplit(hub.endpoint + url if url.startswith("/") else url)
     trust = ssl.create_default_context(cafile=hub.ca_file)
     connection = http.client.HTTPSConnection(address.netloc, context=trust, timeout=10)

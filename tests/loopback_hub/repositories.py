@@ -1,4 +1,4 @@
-"""The repositories that there are. Each is an immutable value; a change puts a new one."""
+"""All repositories. Each is an immutable value; a change replaces it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Review = Literal["pending", "rejected"]
 
 @dataclass(frozen=True, slots=True)
 class Repo:
-    id: str  # canonical: letter case as created
+    id: str  # canonical, with the original letter case
     owner: str
     private: bool
     gated: Gate
@@ -24,8 +24,8 @@ class Repo:
     branches: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     shared: frozenset[str] = frozenset()  # accounts that may see a private repository
-    accepted: frozenset[str] = frozenset()  # accounts that are through the gate
-    reviews: Mapping[str, Review] = field(default_factory=dict)  # of others, by account
+    accepted: frozenset[str] = frozenset()  # accounts that passed the gate
+    reviews: Mapping[str, Review] = field(default_factory=dict)  # of other accounts, by account
 
     def find(self, revision: str) -> Commit | None:
         """The commit behind a branch, a tag or a full hash."""
@@ -33,7 +33,7 @@ class Repo:
         return self.commits.get(sha)
 
     def committed(self, files: Files, branch: str) -> Repo:
-        """With one commit more; a new branch begins at `main`."""
+        """The repository with one more commit. A new branch starts at `main`."""
         commit = Commit.on(self.find(branch) or self.find("main"), self.id, files)
         return replace(
             self,
@@ -43,7 +43,7 @@ class Repo:
 
 
 class Repositories:
-    """Finds repositories by id, whatever its letter case. Usable from any thread."""
+    """Finds repositories by id in any letter case. Usable from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -58,14 +58,14 @@ class Repositories:
             self._repos[repo.id.casefold()] = repo
 
     def get(self, repo_id: str) -> Repo | None:
-        """The repository of this name, also where it has moved on to another."""
+        """The repository of this name, or of its new name after a rename."""
         key = repo_id.casefold()
         while key in self._moved:
             key = self._moved[key]
         return self._repos.get(key)
 
     def change(self, repo_id: str, change: Callable[[Repo], Repo]) -> Repo:
-        """Put `change(repo)` in the place of a repository; raises `KeyError`."""
+        """Replace a repository by `change(repo)`. Raises `KeyError`."""
         with self._lock:
             changed = change(self._repos[repo_id.casefold()])
             self._repos[repo_id.casefold()] = changed
@@ -83,7 +83,7 @@ class Repositories:
             del self._repos[repo_id.casefold()]
 
     def blob(self, sha256: str) -> Blob | None:
-        """What the CDN knows: content by its digest, of whatever repository."""
+        """A blob of any repository by its digest, for the CDN."""
         return next(
             (
                 blob

@@ -1,4 +1,4 @@
-"""Serves applications over TLS, in a thread with an event loop of its own."""
+"""Serves applications over TLS, in a thread with its own event loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiohttp import web
 
 
 class Server:
-    """One thread for several origins. It accepts connections as soon as it is made."""
+    """One thread for several origins. It accepts connections as soon as it exists."""
 
     def __init__(self, tls: ssl.SSLContext, applications: Sequence[web.Application]) -> None:
         self._tls = tls
@@ -33,7 +33,7 @@ class Server:
         return [f"https://localhost:{site.getsockname()[1]}" for _, site in self._sites]
 
     def stop(self) -> None:
-        """Break off what is being answered, and wait until the thread has ended."""
+        """Cut off running answers, and wait until the thread has ended."""
         self._loop.call_soon_threadsafe(self._leave.set)
         self._thread.join()
 
@@ -47,7 +47,8 @@ class Server:
         runners: list[web.AppRunner] = []
         try:
             for app, listener in self._sites:
-                # A handler ends when its client is gone: a fault may let it hang for ever.
+                # A handler ends when its client leaves, because a fault may make it hang
+                # forever.
                 runner = web.AppRunner(
                     app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
                 )
@@ -58,15 +59,15 @@ class Server:
         finally:
             for _, listener in self._sites:
                 self._loop.remove_reader(listener)
-            # asyncio loses a connection that it has accepted but not begun when it closes.
+            # On closing, asyncio loses connections that it has accepted but not started.
             await asyncio.sleep(0)
             for runner in runners:
                 await runner.cleanup()
             await self._hang_up()
 
     async def _hang_up(self) -> None:
-        """Close what is left, which no runner knows of: connections in the middle of a TLS
-        handshake, or that wait politely for their client's close_notify."""
+        """Close the connections that no runner knows: those in a TLS handshake, and those that
+        wait for the client's close_notify."""
         others = asyncio.all_tasks() - {asyncio.current_task()}
         while (left := self._files() - self._own_files) or not all(t.done() for t in others):
             for file in left:
