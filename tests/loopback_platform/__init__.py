@@ -1,4 +1,4 @@
-"""RunPod's queue on loopback; the real SDK takes it for the real one."""
+"""RunPod's queue on loopback. The real SDK can't tell it from the real platform."""
 
 from tests.loopback_platform.jobs import Chunk, Hold, Job, Outcome
 from tests.loopback_platform.platform import LoopbackPlatform

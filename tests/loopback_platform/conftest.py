@@ -1,4 +1,4 @@
-"""A worker takes a second to start: most tests share one."""
+"""Most tests share one worker, because a worker takes a second to start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small workers on the real SDK, to see what it does with them. Run with a worker's name."""
+"""Small workers on the real SDK, to observe the SDK. Run with a worker's name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def say(text: str) -> None:
 
 
 async def take_steps(job: Job) -> AsyncGenerator[Any, None]:
-    """Do what the input says, step by step, and tell what becomes of it."""
+    """Execute the steps of the input, and report the result of each."""
     task = asyncio.current_task()
     assert task is not None
     task.add_done_callback(lambda _: say(f"{job['id']} released"))
@@ -42,7 +42,7 @@ async def take_steps(job: Job) -> AsyncGenerator[Any, None]:
 
 
 async def answer(job: Job) -> Any:
-    """Do what the input says, then return its `answer`."""
+    """Execute the steps of the input, then return its `answer`."""
     for step in job["input"].get("steps", ()):
         await act(job, step)
     return job["input"]["answer"]
@@ -92,7 +92,7 @@ def as_the_file_says(current: int) -> int:
 
 
 class Leaving:
-    """Loses no job that it took, waits for no poll, and lets go at once what a job holds."""
+    """Loses no job that it took, waits for no poll, and frees a job's memory at once."""
 
     def __init__(self) -> None:
         self._take: asyncio.Task[Any] | None = None
@@ -109,11 +109,11 @@ class Leaving:
 
     def modifier(self, _: int) -> int:
         if self._take is None:
-            # The task that calls this one: when it is cancelled, `start` ends.
+            # The task that calls this method. `start` ends when it is canceled.
             self._take = asyncio.current_task()
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGTERM, self._drain)
-        # No room for more. A plain 0 would strand those that have not begun.
+        # Report no free slots. A plain 0 would strand the jobs that have not begun.
         return JobsProgress().get_job_count() if self._draining else 8
 
     def _let_go(self, steps: AsyncGenerator[Any, None]) -> None:
@@ -137,7 +137,7 @@ async def _close(steps: AsyncGenerator[Any, None]) -> None:
 
 
 def main(name: str) -> None:
-    gc.disable()  # only a job that says so collects garbage
+    gc.disable()  # garbage is collected only by a job that asks for it
     config: dict[str, Any] = {"handler": take_steps, "return_aggregate_stream": True}
     match name:
         case "generator":

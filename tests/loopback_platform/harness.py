@@ -1,4 +1,4 @@
-"""What tests of the SDK use: a platform and a worker."""
+"""Fixtures for the SDK's tests: a platform and a worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Harness:
 
 
 class Start(Protocol):
-    """Start a worker, with a platform of its own."""
+    """Starts a worker with its own platform."""
 
     def __call__(
         self, handler: str, *arguments: str, poll: float = ..., **environ: str
@@ -24,5 +24,5 @@ class Start(Protocol):
 
 
 def job_input(*steps: list[Any]) -> dict[str, Any]:
-    """The input that has a handler do these steps."""
+    """An input that makes the handler execute these steps."""
     return {"steps": list(steps)}

@@ -1,4 +1,4 @@
-"""A job as the platform knows it: what went to the worker, and all that came back."""
+"""A job in the platform: what was sent to the worker, and everything it returned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Status = Literal["COMPLETED", "FAILED", "CANCELLED"]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A part of an answer, or a report of progress."""
+    """A part of an answer, or a progress report."""
 
     at: float  # `time.monotonic()` of its arrival
     output: Any
@@ -22,7 +22,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended. `posted` is the SDK's last post as it came; a cancelled job has none."""
+    """How a job ended. `posted` is the SDK's last post, unchanged; canceled jobs have none."""
 
     status: Status
     at: float  # `time.monotonic()`
@@ -38,7 +38,7 @@ class Outcome:
 
 
 class Hold:
-    """One POST that has come, but counts as arrived only after `release`."""
+    """One POST that has come in, but counts as arrived only after `release`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -46,7 +46,7 @@ class Hold:
         self._released = asyncio.Event()
 
     def wait(self, timeout: float = 20.0) -> None:
-        """Return once the POST hangs. Raises `TimeoutError`."""
+        """Wait until the POST hangs. Raises `TimeoutError`."""
         if not self._hangs.wait(timeout):
             raise TimeoutError("no POST came")
 
@@ -54,21 +54,21 @@ class Hold:
         self._loop.call_soon_threadsafe(self._released.set)
 
     async def hang(self) -> None:
-        """For the server. Cancelled when the worker breaks off."""
+        """For the server. Canceled if the worker disconnects."""
         self._hangs.set()
         await self._released.wait()
 
 
 class Job:
-    """Its lists grow in another thread, in the order of arrival, also after its end."""
+    """Another thread appends to its lists in order of arrival, even after the job's end."""
 
     def __init__(self, job_id: str, job_input: Any) -> None:
         self.id = job_id
         self.input = job_input
         self.chunks: list[Chunk] = []
         self.progress: list[Chunk] = []
-        self.finals: list[dict[str, Any]] = []  # a sound worker posts one, cancelled: none
-        self.refused: list[int] = []  # bytes of POSTs that were too large
+        self.finals: list[dict[str, Any]] = []  # a good worker posts one; none if canceled
+        self.refused: list[int] = []  # sizes in bytes of POSTs that were too large
         self.stream_holds: deque[Hold] = deque()  # for its next stream POSTs
         self.output_holds: deque[Hold] = deque()  # for its next progress or final POSTs
         self.taken = threading.Event()
@@ -77,23 +77,23 @@ class Job:
 
     @property
     def outcome(self) -> Outcome | None:
-        """None as long as it has not ended."""
+        """None until the job has ended."""
         return self._outcome
 
     @property
     def outputs(self) -> list[Any]:
-        """What was streamed so far."""
+        """The streamed parts so far."""
         return [chunk.output for chunk in self.chunks]
 
     def wait(self, timeout: float = 60.0) -> Outcome:
-        """How it ended. Raises `TimeoutError` if it has not within so many seconds."""
+        """Wait for the end of the job. Raises `TimeoutError` after so many seconds."""
         self._ended.wait(timeout)
         if self._outcome is None:
             raise TimeoutError(f"{self.id} has not ended; {len(self.chunks)} chunks came")
         return self._outcome
 
     def end(self, status: Status, posted: dict[str, Any] | None = None) -> None:
-        """For the server. The first end counts."""
+        """For the server. Only the first end counts."""
         if self._outcome is None:
             self._outcome = Outcome(status, time.monotonic(), posted or {})
             self._ended.set()

@@ -1,4 +1,4 @@
-"""What a long poll waits for."""
+"""The queue behind a long poll."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Line(Generic[T]):
-    """First come, first served. It belongs to one event loop."""
+    """A first-in, first-out queue. It belongs to one event loop."""
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()
@@ -21,16 +21,16 @@ class Line(Generic[T]):
         self._news.set()
 
     def withdraw(self, item: T) -> bool:
-        """Take it out again. False if somebody has it already."""
+        """Remove an item. False if it was already taken."""
         if item not in self._items:
             return False
         self._items.remove(item)
         return True
 
     async def take(self, most: int, patience: float) -> list[T]:
-        """At least one and at `most` so many, or none after `patience` seconds.
+        """Take between one and `most` items, or none after `patience` seconds.
 
-        A caller that is canceled while waiting has taken nothing.
+        A caller that is canceled while it waits takes nothing.
         """
         try:
             async with asyncio.timeout(patience):

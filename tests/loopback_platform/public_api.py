@@ -16,7 +16,7 @@ from tests.loopback_platform.jobs import Job, Outcome
 from tests.loopback_platform.platform import LoopbackPlatform
 from tests.loopback_platform.server import Server
 
-_PATIENCE = 30.0  # seconds, of a call that waits for its job
+_PATIENCE = 30.0  # seconds that a call waits for its job
 _COUNTED = {
     "COMPLETED": "completed",
     "FAILED": "failed",
@@ -31,7 +31,7 @@ class PublicApi:
     def __init__(self, platform: LoopbackPlatform, endpoint: str, key: str) -> None:
         self._platform, self._key = platform, key
         self._jobs: dict[str, Job] = {}
-        self._read: defaultdict[str, int] = defaultdict(int)  # chunks, by job
+        self._read: defaultdict[str, int] = defaultdict(int)  # chunks already read, by job
         self._server = Server(self._application(endpoint))
         self.url, self.stop = self._server.origin, self._server.stop
 
@@ -67,7 +67,7 @@ class PublicApi:
         return web.json_response(_state(self._job(request)))
 
     async def _stream(self, request: web.Request) -> web.Response:
-        """What has been streamed since the last call."""
+        """The parts streamed since the last call."""
         job = self._job(request)
         state, outputs = _state(job), job.outputs
         news = outputs[self._read[job.id] :]
@@ -108,7 +108,7 @@ class PublicApi:
 
 
 def _state(job: Job) -> dict[str, Any]:
-    """A job as callers see it. While it runs, its output is its latest progress."""
+    """A caller's view of a job. While it runs, its output is its latest progress."""
     state: dict[str, Any] = {"id": job.id}
     if (outcome := job.outcome) is None:
         status = "IN_PROGRESS" if job.taken.is_set() else "IN_QUEUE"

@@ -1,4 +1,4 @@
-"""What the worker asked of the platform, apart from what belongs to one job."""
+"""The worker's requests to the platform that do not belong to one job."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """A poll for jobs that has been answered."""
+    """An answered poll for jobs."""
 
     at: float  # `time.monotonic()` of the answer
-    wanted: int  # jobs at most; above one the SDK takes a batch
+    wanted: int  # maximum number of jobs; above one, the SDK takes a batch
     job_in_progress: bool
     given: tuple[str, ...]  # ids
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """A heartbeat, or the last words of a worker that found itself unfit."""
+    """A heartbeat, or the last message of a worker that found itself unfit."""
 
     at: float
     job_ids: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""The platform's side of the protocol that the SDK speaks (`runpod.serverless`, 1.12.0).
+"""The platform's side of the SDK's protocol (`runpod.serverless`, 1.12.0).
 
-Limits, and what the platform makes of what it gets, are from its public documentation.
+The limits, and the platform's reactions, are from its public documentation.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from tests.loopback_platform.jobs import Chunk, Job
 from tests.loopback_platform.poll import Line
 from tests.loopback_platform.records import Ping, Take
 
-# Bytes of one POST. More is answered with 400, and the job goes on.
+# Bytes of one POST. A larger one is answered with 400, and the job continues.
 STREAM_LIMIT = 1_000_000
 OUTPUT_LIMIT = 10_000_000
 SYNCHRONOUS_OUTPUT_LIMIT = 20_000_000
-SYNCHRONOUS = "sync-"  # how the ids of /runsync begin
-BREAK_OFF = 0  # in place of a status: the connection breaks
+SYNCHRONOUS = "sync-"  # prefix of the ids from /runsync
+BREAK_OFF = 0  # instead of a status: the connection breaks
 
 
 class Routes:
-    """Everything but the constructor belongs to the server's loop."""
+    """Everything except the constructor belongs to the server's loop."""
 
     def __init__(self, endpoint: str, api_key: str, poll: float) -> None:
         self._prefix = f"/v2/{endpoint}"
@@ -54,7 +54,8 @@ class Routes:
         self._waiting.put(job)
 
     def cancel(self, job: Job) -> None:
-        """Forget it if no worker has it, else tell the worker. An ended job has ended."""
+        """Forget the job if no worker has it; otherwise tell the worker. Ended jobs stay
+        ended."""
         if job.outcome is not None:
             return
         job.end("CANCELLED")
@@ -62,7 +63,7 @@ class Routes:
             self._stops.put(job.id)
 
     async def take(self, request: web.Request) -> web.Response:
-        """One job as an object, or up to `batch_size` as a list; 204 when none came."""
+        """One job as an object, or up to `batch_size` as a list; 204 if there are none."""
         batch = request.query.get("batch_size")
         wanted = int(batch or 1)
         jobs = await self._waiting.take(wanted, self._poll)
@@ -77,7 +78,7 @@ class Routes:
         return web.json_response(given if batch else given[0])
 
     async def stop(self, _: web.Request) -> web.Response:
-        """The ids of jobs that were cancelled; 204 when none was."""
+        """The ids of canceled jobs; 204 if there are none."""
         ids = await self._stops.take(len(self.jobs) + 1, self._poll)
         return web.json_response({"jobsToStop": ids}) if ids else web.Response(status=204)
 
@@ -89,7 +90,7 @@ class Routes:
         return web.json_response({})
 
     async def done(self, request: web.Request) -> web.Response:
-        """A job's end, or its progress: they share an address."""
+        """A job's end or its progress: both use the same address."""
         synchronous = request.match_info["job"].startswith(SYNCHRONOUS)
         limit = SYNCHRONOUS_OUTPUT_LIMIT if synchronous else OUTPUT_LIMIT
         job, posted = await self._read(request, limit)
@@ -111,7 +112,7 @@ class Routes:
 
     @web.middleware
     async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        # The key comes as it is, without "Bearer".
+        # The key is sent without "Bearer".
         if request.headers.get("Authorization") != self._api_key:
             raise web.HTTPUnauthorized
         route = request.path.removeprefix(self._prefix + "/").partition("/")[0]
@@ -120,7 +121,7 @@ class Routes:
         return await handler(request)
 
     async def _read(self, request: web.Request, limit: int) -> tuple[Job, dict[str, Any]]:
-        """A POST's job and body. The body is JSON, whatever its content type says."""
+        """A POST's job and body. The body is JSON, whatever its content type."""
         job = self.jobs.get(request.match_info["job"])
         if job is None:
             raise web.HTTPNotFound

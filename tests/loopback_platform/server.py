@@ -1,4 +1,4 @@
-"""Serves an application in a thread with an event loop of its own."""
+"""Serves an application in a thread with its own event loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiohttp import web
 
 
 class Server:
-    """Accepts connections on an ephemeral port as soon as it is made."""
+    """Accepts connections on an ephemeral port as soon as it exists."""
 
     def __init__(self, application: web.Application) -> None:
         self._application = application
@@ -22,7 +22,7 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Break off what is being answered, and wait until the thread has ended."""
+        """Cut off running answers, and wait until the thread has ended."""
         self.loop.call_soon_threadsafe(self._leave.set)
         self._thread.join()
 
@@ -33,7 +33,8 @@ class Server:
             self.loop.close()
 
     async def _serve(self) -> None:
-        # A handler ends when its client is gone: polls and held POSTs would hang on.
+        # A handler ends when its client leaves; otherwise, polls and held POSTs would keep
+        # hanging.
         runner = web.AppRunner(
             self._application,
             access_log=None,

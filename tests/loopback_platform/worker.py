@@ -1,4 +1,4 @@
-"""A handler with the real SDK, in a process of its own."""
+"""A handler with the real SDK in its own process."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _HANDLERS = Path(__file__).with_name("handlers.py")
 
 
 class HandlerProcess:
-    """`with HandlerProcess("name", environ, home) as worker`: runs one of `handlers.py`.
+    """`with HandlerProcess("name", environ, home) as worker`: runs a worker of `handlers.py`.
 
-    What it prints is kept in `lines`. It has a process group of its own, of which nothing
-    is left after the block. `home` keeps it from anybody's `~/.runpod/config.toml`.
+    `lines` keeps its output. It has its own process group, which is killed after the block.
+    `home` hides the user's `~/.runpod/config.toml` from it.
     """
 
     def __init__(
         self, handler: str, environ: Mapping[str, str], home: Path, *arguments: str
     ) -> None:
         self.lines: list[str] = []
-        # -P: this directory's platform.py would hide the standard library's.
+        # Without -P, this directory's platform.py would hide the standard library's.
         self._command = [sys.executable, "-P", str(_HANDLERS), handler, *arguments]
         self._environ = {
             "PATH": os.environ["PATH"],
@@ -66,7 +66,7 @@ class HandlerProcess:
 
     @property
     def said(self) -> list[str]:
-        """What the handlers told of themselves, in order."""
+        """The handlers' reports, in order."""
         return [line[2:].rstrip("\n") for line in list(self.lines) if line.startswith("@ ")]
 
     def send(self, number: signal.Signals) -> None:
