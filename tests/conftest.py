@@ -1,11 +1,11 @@
-"""Hypothesis's profiles (`make fuzz` takes `long`), and which tests are unit tests.
+"""Hypothesis's profiles (`make fuzz` uses `long`), and the choice of unit tests.
 
-A test with the mark `process` starts processes. Tests in `_WITH_PROCESSES` and tests with the
-real SGLang have that mark by themselves. `make unit` runs all others, and each of those fails
-if it starts a process or reaches out of this machine.
+Tests that start processes have the mark `process`. Tests in `_WITH_PROCESSES` and tests with
+the real SGLang get it here. `make unit` runs all other tests. They fail if they start a process
+or connect to another machine.
 
-`make test` runs those with processes two groups at a time, and no verdict depends on what else
-the machine does.
+`make test` runs the process tests in two groups at a time. No verdict depends on the load of
+the machine.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.unit_rule import watching
 
-# No verdict depends on how busy the machine is.
+# No verdict depends on the load of the machine.
 settings.register_profile("short", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("short")
 settings.register_profile("long", settings.get_profile("short"), max_examples=30_000)
 
 _WITH_PROCESSES = {
     *("clients", "e2e", "e2e_runpod", "e2e_sglang", "e2e_ray", "examples", "page", "security"),
-    *("loopback_hub", "loopback_platform"),  # tests of the doubles themselves
+    *("loopback_hub", "loopback_platform"),  # tests of the test doubles
 }
 
-# Folders with a worker of real engines, or a browser, for all tests. Elsewhere the tests of one
-# file share what they have.
+# All tests in one of these folders share a worker with real engines, or a browser. Elsewhere,
+# only the tests of one file share their fixtures.
 _ONE_GROUP = {"tests/clients", "tests/e2e_sglang", "tests/page"}
 
 
 def pytest_configure() -> None:
-    platform.processor()  # starts `uname`, once: OpenAI's client would, in the first test
+    platform.processor()  # starts `uname` once: OpenAI's client would do it in the first test
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _ByGroup(LoadScopeScheduling):  # type: ignore[misc]
-    """Runs the tests of one group one after the other, in one process."""
+    """Runs the tests of one group one after another, in one process."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
@@ -57,7 +57,7 @@ class _ByGroup(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByGroup | None:
-    """`--dist loadfile`, with more than a file in some groups."""
+    """Schedule like `--dist loadfile`, but with several files in some groups."""
     return _ByGroup(config, log) if config.getoption("dist") == "loadfile" else None
 
 
