@@ -1,4 +1,4 @@
-"""The operator of a worker: reads its state, and follows what happens."""
+"""The operator of a worker: reads its state, and follows events."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Operator:
             return state
 
     async def engine(self, model: str) -> Json:
-        """Empty where it is not shown."""
+        """The state of the model's engine; empty if not shown."""
         return engine_of(await self.state(), model)
 
     async def until(self, model: str, holds: Callable[[Json], object]) -> Json:
-        """The model's engine, as soon as something holds of it."""
+        """Wait until the condition is true for the model's engine, and return its state."""
         async with asyncio.timeout(_PATIENCE), self.following() as events:
             async for name, content in events:
                 if name == "state" and holds(engine := engine_of(content, model)):
@@ -48,7 +48,7 @@ class Operator:
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[AsyncIterator[tuple[str, Json]]]:
-        """The events, by name. Comments have none."""
+        """Follow the events, by name. Comments have no name."""
         async with self._session.get(f"{self._url}/admin/events") as response:
             assert response.status == 200, await response.text()
             yield _events(response.content)
@@ -66,13 +66,13 @@ async def _events(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, Jso
 
 
 def engine_of(state: Json, model: str) -> Json:
-    """Empty where there is none."""
+    """The state of the model's engine; empty if there is none."""
     return next((one for one in state["engines"] if one["model"] == model), {})
 
 
 @asynccontextmanager
 async def operating(url: str, key: str = "") -> AsyncIterator[Operator]:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    # A state is of any length.
+    # A state has no length limit.
     async with aiohttp.ClientSession(headers=headers, read_bufsize=1 << 22) as session:
         yield Operator(session, url)

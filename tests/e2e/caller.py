@@ -1,4 +1,4 @@
-"""A caller of the worker: plain HTTP, one connection a request."""
+"""A caller of the worker: plain HTTP, one connection per request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import aiohttp
 
-VARYING = {"date", "x-request-id"}  # headers that no two answers share
+VARYING = {"date", "x-request-id"}  # headers that differ in each answer
 CHAT = "/v1/chat/completions"
 DONE = "[DONE]"
 _PATIENCE = aiohttp.ClientTimeout(60.0)
@@ -31,19 +31,19 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """What a chat model said."""
+        """The text of a chat model's answer."""
         assert self.status == 200, self.body
         said: str = self.json["choices"][0]["message"]["content"]
         return said
 
     @property
     def refusal(self) -> tuple[int, str]:
-        """Status and code."""
+        """The status and the error code."""
         return self.status, self.json["error"]["code"]
 
 
 class Stream:
-    """An answer as it arrives, event by event."""
+    """An answer that arrives event by event."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.status = response.status
@@ -51,18 +51,18 @@ class Stream:
         self._content = response.content
 
     async def event(self) -> str:
-        """The next event's data; empty where the stream has ended."""
+        """The next event's data; empty at the end of the stream."""
         event = b":"
-        while event.startswith(b":"):  # a comment, which reports progress to a waiting caller
+        while event.startswith(b":"):  # a comment that reports progress to a waiting caller
             event = await self._content.readuntil(b"\n\n")
         return event.decode().removeprefix("data: ").strip()
 
     def leave(self) -> None:
-        """Stop to read: the worker sees that its caller has left."""
+        """Stop reading and close: the worker sees that its caller has left."""
         self._response.close()
 
     async def refusal(self) -> tuple[int, str]:
-        """Status and code, of what is no stream."""
+        """The status and the error code of an answer that is not a stream."""
         return self.status, (await self._response.json())["error"]["code"]
 
     async def rest(self) -> list[str]:
@@ -72,7 +72,7 @@ class Stream:
         return events
 
     async def text(self) -> str:
-        """What a chat model says until the end, which must be a proper one."""
+        """Read a chat model's text to the end, and check that the stream ends properly."""
         *chunks, done = await self.rest()
         assert done == DONE, done
         choices = [choice for chunk in chunks for choice in json.loads(chunk)["choices"]]
@@ -111,7 +111,7 @@ class Caller:
 
     @asynccontextmanager
     async def stream(self, model: str, *, token: str | None = None) -> AsyncIterator[Stream]:
-        """Leaving the block before the stream's end is leaving the worker."""
+        """Ask for a stream. Leaving the block early closes the connection."""
         body = chat(model, stream=True)
         async with self._session.post(
             self._url + CHAT, json=body, headers=credentials(token)

@@ -1,4 +1,4 @@
-"""All that can be seen of a worker from outside, and a search of it for secrets."""
+"""Collects everything visible of a worker from outside, and searches it for secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.worker import Worker
 
 @dataclass(frozen=True)
 class Process:
-    """What any user of the machine, or its own child, could read of one process."""
+    """What another user, or a child of its own, could read of one process."""
 
     pid: int
     command: str
@@ -31,16 +31,16 @@ class Process:
 
 @dataclass
 class Evidence:
-    """Gathered while a worker works; `files` and `log` once it has left."""
+    """Collected while a worker runs; `files` and `log` after it has left."""
 
-    answers: list[bytes] = field(default_factory=list)  # as they came over the wire
+    answers: list[bytes] = field(default_factory=list)  # the bytes on the wire
     processes: set[Process] = field(default_factory=set)
     files: dict[Path, bytes] = field(default_factory=dict)
     log: str = ""
 
     @asynccontextmanager
     async def of_processes(self, worker: Worker) -> AsyncIterator[None]:
-        """Look at every process of the worker's, for as long as the block runs."""
+        """Watch all processes of the worker during the block."""
 
         async def watch() -> None:
             while True:
@@ -57,21 +57,21 @@ class Evidence:
     def see_processes(self, worker: Worker) -> None:
         router = command(worker.pid)
         for pid in worker.processes():
-            line = command(pid)  # first: a fork that is about to exec looks like us
-            environment = b""  # where it is hidden from this user
+            line = command(pid)  # read first: a fork before its exec looks like us
+            environment = b""  # if it is hidden from this user
             with suppress(OSError):
                 environment = Path(f"/proc/{pid}/environ").read_bytes()
             if line not in ("", router):
                 self.processes.add(Process(pid, line, environment))
 
     def see_files(self, directory: Path) -> None:
-        """Names and contents, of symbolic links the target."""
+        """Record names and contents. Symbolic links are recorded by name only."""
         for path in directory.rglob("*"):
             is_file = path.is_file() and not path.is_symlink()
             self.files[path] = path.read_bytes() if is_file else b""
 
     async def ask(self, url: str, request: bytes) -> bytes:
-        """Send bytes as they are, and take all that comes back."""
+        """Send these exact bytes, and read the whole answer."""
         address = urlsplit(url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         try:
@@ -86,7 +86,7 @@ class Evidence:
 
 
 def found(secrets: Mapping[str, str], *places: bytes | str) -> set[str]:
-    """The names of the secrets that stand anywhere there."""
+    """The names of the secrets that appear in any of these places."""
     texts = [place.encode() if isinstance(place, str) else place for place in places]
     return {
         name

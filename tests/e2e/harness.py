@@ -1,4 +1,4 @@
-"""What an end-to-end test uses: a Hub, models with engines that behave as told, workers."""
+"""Fixtures of end-to-end tests: a Hub, models whose engines behave as told, workers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.worker import Worker
 Event = dict[str, Any]
 W = TypeVar("W", bound=Worker)
 
-# A generation that no test lives to see the end of.
+# A generation that outlasts every test.
 ENDLESS: dict[str, Any] = {"tokens": 100_000, "interval": 0.01}
-VOCABULARY = 1000  # tokens, of every model here
+VOCABULARY = 1000  # tokens of every model here
 
 
 class Harness:
@@ -40,7 +40,7 @@ class Harness:
         further: tuple[str, ...] = (),
         **engine: Any,
     ) -> str:
-        """Put a model on the Hub, owned by its organisation; `engine` is its behaviour."""
+        """Put a model on the Hub. Its organization owns it; `engine` is its behavior."""
         files = {
             **servable(architectures=[architecture], vocab_size=VOCABULARY),
             "model.safetensors": name.encode().ljust(1000),
@@ -51,7 +51,7 @@ class Harness:
         return name
 
     def new_worker(self, **environ: str) -> Worker:
-        """Not started yet. A GPU of this machine stays out of it."""
+        """Make a worker, but don't start it. It never uses a real GPU."""
         return self.add(Worker, environ)
 
     def add(self, kind: type[W], environ: Mapping[str, str]) -> W:
@@ -70,7 +70,7 @@ class Harness:
 
     @contextmanager
     def worker(self, **environ: str) -> Iterator[Worker]:
-        """A worker that serves, and that in the end leaves cleanly when asked to."""
+        """Run a worker that must stop cleanly at the end."""
         with self.new_worker(**environ) as worker:
             yield worker
             status = worker.stop()
@@ -79,18 +79,18 @@ class Harness:
 
 
 class Journal:
-    """What the engines were told and asked, in order."""
+    """The commands and requests that engines received, in order."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def events(self, kind: str, model: str) -> list[Event]:
-        """Of all engines that this model had."""
+        """The events of all engines of this model."""
         engines = {event["pid"] for event in self._read() if _starts(event, model)}
         return [e for e in self._read() if e["event"] == kind and e["pid"] in engines]
 
     def engine(self, model: str) -> int:
-        """The process of the model's latest engine."""
+        """The process id of the model's latest engine."""
         pid: int = self.events("start", model)[-1]["pid"]
         return pid
 

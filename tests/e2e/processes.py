@@ -1,4 +1,4 @@
-"""What the process table tells, of processes that may end at any moment."""
+"""Reads the process table. A process may end at any moment."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tests.worker import Worker
 
 
 def command(pid: int) -> str:
-    """Its command line; empty once it has ended."""
+    """A process's command line; empty once it has ended."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
     return ""
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that it has."""
+    """A process's resident memory in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) * 1024
 
 
 def may_dump(pid: int) -> bool:
-    """Whether a crash of it would leave its memory in a file. Raises `OSError`."""
+    """Whether a crash of this process would write its memory to a file. Raises `OSError`."""
     (line,) = (
         line
         for line in Path(f"/proc/{pid}/limits").read_text().splitlines()
@@ -38,7 +38,7 @@ def may_dump(pid: int) -> bool:
 
 
 def engines(worker: Worker) -> set[int]:
-    """One number for each engine, however many processes it has: that of its session."""
+    """The session id of each engine, one per engine however many processes it has."""
     return {
         session
         for pid in worker.processes()
@@ -48,13 +48,13 @@ def engines(worker: Worker) -> set[int]:
 
 def _session(pid: int) -> int | None:
     with suppress(OSError):
-        # The command's name may hold spaces and parentheses: read after the last one.
+        # The command's name may contain spaces and parentheses: split after the last one.
         return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[3])
     return None
 
 
 def open_files(pid: int, *, but_connections_to: Collection[str] = ()) -> int:
-    """How many files a process has open; connections to these origins don't count."""
+    """Count the open files of a process, without connections to these origins."""
     spared = {urlsplit(origin).port for origin in but_connections_to}
     if os.geteuid() != 0:
         pytest.skip("the router hides its open files from other users than root")

@@ -1,4 +1,4 @@
-"""What the operator has a worker do: load, unload, pin, drain."""
+"""The operator's commands to a worker: load, unload, pin, drain."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_a_busy_model_answers_to_its_end_and_the_next_request_starts_it_an
         _, answer = await operator.post("models/acme/endless/unload")
         assert answer["engines"][0]["state"] == "draining"
         assert answer["engines"][0]["unloading"]
-        await stream.event()  # it goes on
+        await stream.event()  # it continues
         waiting = asyncio.create_task(first_event(caller, "acme/endless"))
         waits = await operator.until(
             "acme/endless", lambda one: one and one["waiting"]["requests"]

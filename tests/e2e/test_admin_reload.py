@@ -87,7 +87,7 @@ async def test_a_new_file_is_served_at_once_and_leaves_alone_what_is_the_same(
         assert [one.partition("@")[0] for one in answer["unloaded"]] == ["acme/endless"]
         assert [one["name"] for one in answer["models"]] == ["renamed", "third"]
         assert (await operator.engine("acme/endless"))["state"] == "draining"
-        await stream.event()  # what is in flight goes on
+        await stream.event()  # requests in flight continue
     await operator.until("acme/hidden", lambda one: one and one["state"] == "ready")
     assert (await caller.chat("third")).status == 200
     assert (await caller.chat("renamed")).status == 200
@@ -97,7 +97,7 @@ async def test_a_new_file_is_served_at_once_and_leaves_alone_what_is_the_same(
 
 
 async def hang_up(worker: Worker, file: Path, models: str) -> None:
-    """Tell the worker by a signal that the file is another one."""
+    """Change the models file, and tell the worker with SIGHUP."""
     write(file, models)
     before = worker.log.count("reloaded: ")
     worker.send(signal.SIGHUP)
@@ -114,7 +114,7 @@ async def test_what_the_operator_no_longer_names_is_no_longer_granted(
 
 
 def keeps_hangups(worker: Worker) -> bool:
-    """Whether the kernel holds SIGHUP back for the worker."""
+    """Whether the kernel still holds a SIGHUP back from the worker."""
     status = Path(f"/proc/{worker.pid}/status").read_text()
     (blocked,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigBlk"))
     return int(blocked, 16) >> (signal.SIGHUP - 1) & 1 == 1

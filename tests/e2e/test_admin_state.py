@@ -1,4 +1,4 @@
-"""What the operator sees of a worker: loaded, loading, waiting, crashed, evicted."""
+"""The operator's view of a worker's models: loaded, loading, waiting, crashed, evicted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.e2e.caller import Caller
 from tests.e2e.harness import ENDLESS, Harness
 from tests.worker import Worker
 
-# As SGLang tells them, beside what is made of several of them.
+# SGLang's own phases, and one that contains several of them.
 PHASES = {
     "load_weight": 1.5,
     "kv_cache_allocation": 0.5,

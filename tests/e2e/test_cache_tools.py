@@ -1,4 +1,4 @@
-"""What the Hub's own tools make of a cache that the worker has filled."""
+"""The Hub's own tools work on a cache that the worker has filled."""
 
 from __future__ import annotations
 

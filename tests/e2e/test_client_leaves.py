@@ -1,4 +1,4 @@
-"""A caller that goes away takes nothing with it and leaves nothing behind."""
+"""A caller that leaves disturbs no other caller, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_leaving_ends_the_lease_that_an_eviction_waits_for(
         await stream.event()
         waiting = asyncio.create_task(caller.chat(next_one))
         await eventually(lambda: f"fetching {next_one}" in worker.log)
-        await stream.event()  # it is served on
+        await stream.event()  # its generation continues
         assert not waiting.done()
         assert not harness.journal.events("start", next_one)
     assert (await waiting).text == f"I am {next_one}"
@@ -90,7 +90,7 @@ async def test_leaving_while_a_model_starts_leaves_the_start_to_others(
 ) -> None:
     model = harness.model("acme/started-for-two", warm_up=0.5)
     call = asyncio.create_task(caller.chat(model))
-    # Not when its process begins: that may be ahead of the room for it.
+    # The process may start earlier, before there is room for the model.
     await eventually(lambda: f": starting {model}@" in worker.log)
     await leave(call)
     assert (await caller.chat(model)).text == f"I am {model}"

@@ -1,4 +1,4 @@
-"""What an engine can reach of the router: it looks around before it serves."""
+"""An engine looks around before it serves: what can it reach of the router?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become ano
 
 
 class Unprivileged(Worker):
-    """A worker as one of the machine's users."""
+    """A worker that runs as an ordinary user of the machine."""
 
     def start(self) -> None:
         user = ["--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
@@ -44,7 +44,7 @@ class Unprivileged(Worker):
 
 
 def make_venv(directory: Path) -> None:
-    """With these tests' packages, for a python that every user can run."""
+    """Make an environment with these tests' packages and a python that every user can run."""
     python = shutil.which(PYTHON, path="/usr/bin:/bin")
     assert python is not None
     subprocess.run([python, "-m", "venv", "--without-pip", str(directory)], check=True)
@@ -62,9 +62,9 @@ def place(*, open_to_all: bool) -> Iterator[Path]:
 
 
 def settings(hub: LoopbackHub, directory: Path) -> dict[str, str]:
-    """The engine reports into a directory there, and tries to read a file.
+    """Settings with which the engine reports into a directory there, and tries to read a file.
 
-    No process is started ahead: it would report as well.
+    No process is prestarted: it would report as well.
     """
     reports, file = directory / "reports", directory / "token"
     reports.mkdir()
@@ -83,7 +83,7 @@ def settings(hub: LoopbackHub, directory: Path) -> dict[str, str]:
 
 
 async def report(hub: LoopbackHub, worker: Worker, directory: Path) -> Any:
-    """What an engine sees that starts beside a download."""
+    """The report of an engine that starts during a download."""
     struck = hub.faults.add("/cdn/.*", "hang")
     async with calling(worker.url) as caller:
         loading = asyncio.create_task(caller.chat(LOADING))
@@ -121,7 +121,7 @@ def hub() -> Iterator[LoopbackHub]:
 
 
 def of_the_router(report: Any) -> dict[str, list[str]]:
-    """What it could open of the router, its downloads and the supervisor."""
+    """What the engine could open of the router, its downloads and the supervisor."""
     words = ("-m router", "router.downloads.child", "supervisor.py")
     found: dict[str, list[str]] = report["found"]
     for word in words:
@@ -130,7 +130,7 @@ def of_the_router(report: Any) -> dict[str, list[str]]:
 
 
 def is_alone(report: Any) -> bool:
-    """Whether its directories are its own, and empty."""
+    """Whether the engine's directories belong to it alone and are empty."""
     return (
         report["left there"] == ["hf", "tmp"]
         and report["hub"] == []

@@ -1,4 +1,4 @@
-"""Engines that die, hang or never come up: what their callers see of it."""
+"""Engines that die, hang or never start: the answers that their callers get."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_an_engine_killed_in_mid_stream_is_told_in_band_and_replaced(
     assert json.loads(last)["error"]["code"] == "engine_failed"
     assert done == DONE
     await eventually(lambda: re.search(f"{model}@.* crashed: killed by SIGKILL", worker.log))
-    assert f"stopping {model}@" not in worker.log  # the one line is enough
+    assert f"stopping {model}@" not in worker.log  # one line is enough
     async with caller.stream(model) as stream:
         assert json.loads(await stream.event())["choices"]
     assert len(harness.journal.events("start", model)) == 2

@@ -1,4 +1,4 @@
-"""A caller whose requests kill a shared engine, beside one that uses it as it should."""
+"""One caller's requests kill a shared engine; another caller uses it normally."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def poisoned(caller: Caller, model: str, key: str) -> Answer:
 
 
 async def poison_until_refused(caller: Caller, model: str, key: str) -> list[Answer]:
-    """Send it again after each error that does not tell to wait for long."""
+    """Send it again after each error, until an error asks for a long wait."""
     answers: list[Answer] = []
     while not answers or int(answers[-1].headers.get("Retry-After", "0")) < 30:
         answers.append(await poisoned(caller, model, key))

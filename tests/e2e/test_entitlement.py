@@ -1,4 +1,4 @@
-"""What each caller gets, over a Hub that refuses in all of its ways."""
+"""The answer to each kind of caller, with a Hub that refuses in all possible ways."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def worker(harness: Harness, models: None) -> Iterator[Worker]:
 
 @pytest.fixture(scope="module")
 def tokens(harness: Harness) -> dict[str, str | None]:
-    """By what its bearer is."""
+    """Tokens, by the role of the caller."""
     hub = harness.hub
     hub.accept("acme/gated", "accepted")
     tokens = {name: hub.add_account(name) for name in ("acme", "accepted", "stranger")}
@@ -128,7 +128,7 @@ _names = itertools.count(1)
 async def test_private_and_missing_are_the_same_to_who_may_not_know(
     harness: Harness, caller: Caller, tokens: dict[str, str | None], bearer: str
 ) -> None:
-    number = next(_names)  # new names: what is remembered would hide the Hub calls
+    number = next(_names)  # new names, because cached answers would hide the calls to the Hub
     hidden = harness.model(f"acme/hidden-{number}", private=True)
     absent = f"acme/absent-{number}"
 
@@ -167,7 +167,7 @@ async def test_hf_token_serves_this_machines_callers_who_bring_none(
         assert "HF_TOKEN serves all models: only this machine can call" in worker.log
         async with calling(worker.url) as caller:
             assert (await caller.chat("acme/hidden")).text == "I am acme/hidden"
-            # A token that is there decides, for better or worse.
+            # A token that was sent decides, even if the worker's own token could do more.
             refusals = {"stranger": NOT_FOUND, "unscoped": NOT_FOUND, "unknown": BAD_TOKEN}
             for bearer, refusal in refusals.items():
                 answer = await caller.chat("acme/hidden", token=tokens[bearer])
@@ -224,7 +224,7 @@ async def test_without_the_hub_only_what_was_just_allowed_goes_on(harness: Harne
                 assert refused.refusal == (503, "hub_unavailable")
                 assert int(refused.headers["Retry-After"]) > 0
                 public = await caller.chat("acme/open", token=other)
-                assert public.text == "I am acme/open"  # last seen public
+                assert public.text == "I am acme/open"  # it was public when last checked
             finally:
                 harness.hub.faults.clear()
 

@@ -1,4 +1,4 @@
-"""A model that no engine could serve is refused before a byte of its weights comes."""
+"""A model that no engine can serve is refused before any weights are downloaded."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_an_unfit_directory_of_the_operator_is_refused_with_the_reason(
 async def test_code_of_its_own_is_judged_by_each_entrys_own_permission(
     harness: Harness,
 ) -> None:
-    """Also where the snapshot is on disk for an entry that may run it."""
+    """Even if the snapshot is already on disk for an entry that may run the code."""
     model = "acme/coded"
     files = {**servable(**OWN_CODE), **CODE, "model.safetensors": bytes(1000)}
     commit = harness.hub.add_repo(model, files)

@@ -1,4 +1,4 @@
-"""Models of one group take turns, though there is room for all."""
+"""Models of one group take turns, even if there is room for all."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_the_second_of_a_group_waits_for_the_first_and_takes_its_place(
         waits = await operator.engine("acme/two")
         assert (waits["group"], waits["waiting"]["reason"]) == ("large", "group")
         assert waits["waiting"]["leaving"] == [first["id"]]
-        await stream.event()  # what is in flight goes on
+        await stream.event()  # requests in flight continue
         stream.leave()
     assert second.result().status == 200
     assert await ready(operator) == {"acme/two", "acme/free"}

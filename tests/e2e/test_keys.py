@@ -21,7 +21,7 @@ from tests.worker import Worker
 
 @dataclass(frozen=True)
 class Keys:
-    """As the file names them; `extra` comes in later."""
+    """The keys in the file; `extra` is added later."""
 
     narrow: str
     busy: str

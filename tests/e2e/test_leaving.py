@@ -1,4 +1,4 @@
-"""The end of a worker, however it comes: nothing of it is left on the machine."""
+"""However a worker ends, it leaves nothing on the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many callers at once, more models than there is room for, and nothing left of it."""
+"""Many callers, and more models than fit. At the end, nothing is left over."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.worker import Worker
 CALLERS = 200
 VISITS = 3
 ROOM = 2  # engines
-IDLE = 1 + 2 * ROOM  # processes: the router, and an engine with its guard each
+IDLE = 1 + 2 * ROOM  # processes: the router, and two per engine (with its guard)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,8 @@ async def left_in_mid_stream(caller: Caller, model: str, events: int) -> str:
 
 
 async def visit(caller: Caller, models: list[str], dice: random.Random) -> list[str]:
-    """A few requests, one after another; three in ten are left in mid-stream."""
+    """Send a few requests, one after another. Leave three of ten in the middle of the
+    stream."""
     outcomes = []
     for _ in range(VISITS):
         model = dice.choice(models)
@@ -64,7 +65,7 @@ async def visit(caller: Caller, models: list[str], dice: random.Random) -> list[
 
 
 async def storm(worker: Worker, models: list[str]) -> tuple[Counter[str], int]:
-    """How the requests ended, and the most engines that there were at a time."""
+    """Count how the requests ended, and the largest number of engines at one time."""
     async with calling(worker.url) as caller:
         visits = [visit(caller, models, random.Random(n)) for n in range(CALLERS)]
         everything = asyncio.gather(*visits)
@@ -97,8 +98,8 @@ async def test_a_crowd_is_served_to_the_last_and_leaves_nothing_behind(
         assert outcomes.total() == CALLERS * VISITS
         assert most_engines == ROOM
         starts = sum(len(harness.journal.events("start", model)) for model in models)
-        assert starts > len(models)  # some were evicted, and wanted again
-        await eventually(lambda: files() <= idle)  # connections are kept for some seconds
+        assert starts > len(models)  # some were evicted and started again
+        await eventually(lambda: files() <= idle)  # connections stay open for some seconds
         await eventually(lambda: len(worker.processes()) == IDLE)
 
 
@@ -113,4 +114,4 @@ async def test_a_crowd_that_is_too_large_is_told_to_come_back(
         assert outcomes["answered"] + outcomes["left"] >= 20
         assert most_engines <= ROOM
         async with calling(worker.url) as caller:
-            assert await whole(caller, models[0]) == "answered"  # once the crowd is gone
+            assert await whole(caller, models[0]) == "answered"  # after the load

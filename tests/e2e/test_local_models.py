@@ -1,4 +1,4 @@
-"""A directory of the operator's, under a name: no Hub is asked, and no path is shown."""
+"""Serves a local directory under a name. The Hub is not asked, and no path is shown."""
 
 from __future__ import annotations
 

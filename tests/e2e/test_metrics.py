@@ -1,4 +1,4 @@
-"""What the operator's Prometheus reads of a worker, and nobody else."""
+"""The operator's Prometheus can read the worker's metrics, and nobody else can."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.examples.monitoring import metrics_used
 from tests.worker import Worker
 
 KEY = secrets.token_hex(16)
-STRANGERS = 300  # names that a caller asks for: more than models that have series
+STRANGERS = 300  # requested names: more than the number of models with series
 MADE_UP = ("missing", "down", "bad name", "missing@v")
 
 
@@ -49,11 +49,11 @@ class Scrape:
         )
 
     def series(self) -> set[tuple[str, ...]]:
-        """Names with their labels."""
+        """All series: names with their labels."""
         return {(one.name, *one.labels.values()) for one in self._samples}
 
     def models(self, *names: str) -> set[str]:
-        """That these metrics have series of; without names: any of them."""
+        """The models with series of these metrics; without names: of any metric."""
         return {
             one.labels["model"]
             for one in self._samples
@@ -164,12 +164,12 @@ async def test_a_model_that_is_listed_no_more_takes_its_gauges_along(
             for name in ("old", goes):
                 assert (await caller.chat(name)).status == 200
             assert (await scrape(worker)).models(*gauges) == {stays, goes}
-            for number in range(3):  # and renamed each time
+            for number in range(3):  # renamed each time
                 file.write_text(f"- {{model: {stays}, aliases: [new-{number}]}}\n")
                 assert (await operator.post("reload"))[0] == 200
                 assert (await caller.chat(f"new-{number}")).status == 200
             await operator.until(goes, lambda one: not one)
             told = await scrape(worker)
     assert told.models(*gauges) == {stays}
-    assert told.value("router_requests_total", model=goes) == 1  # what was counted, stays
+    assert told.value("router_requests_total", model=goes) == 1  # counts are kept
     assert told.models() <= {stays, goes, "", "other"}

@@ -1,7 +1,7 @@
-"""Secrets of every role are put into a worker; then everything that it shows is searched.
+"""Put secrets of every kind into a worker, then search everything that it shows.
 
-One marker, `control`, is no secret and stands where secrets must not: what finds it there
-would have found them.
+The marker `control` is not a secret, and stands in each place that must not contain secrets. A
+search that finds it would have found a secret too.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ HOUSE, NARROW, PUBLIC, PRIVATE = "acme/house", "acme/narrow", "acme/public", "ac
 
 @dataclass(frozen=True)
 class Case:
-    """What was hidden, and what was seen."""
+    """The hidden secrets, and everything that was visible."""
 
-    secrets: Mapping[str, str]  # by role; of a token, what follows its prefix
+    secrets: Mapping[str, str]  # by kind; for a token, the part after its prefix
     control: Mapping[str, str]
     evidence: Evidence
-    router: bytes  # its own environment
-    upstream: bytes  # what the engines were told and asked
+    router: bytes  # the router's own environment
+    upstream: bytes  # everything that engines received
 
     def found(self, *places: bytes | str) -> set[str]:
-        """Secrets in places where the control was found."""
+        """Secrets found in places where the control was found."""
         assert found(self.control, *places), "the search does not find what is there"
         return found(self.secrets, *places)
 
@@ -85,7 +85,7 @@ def case(harness: Harness) -> Case:
 
 
 def _core(secret: str) -> str:
-    """The part of it that stays the same however it is cut or quoted."""
+    """The longest part without separators. It survives when the secret is cut or quoted."""
     return max(secret.replace("_", ":").replace("@", ":").split(":"), key=len)
 
 
@@ -96,7 +96,7 @@ class Visit:
     async def to_all_models(
         self, harness: Harness, tokens: Mapping[str, str], control: str
     ) -> None:
-        """All models are fetched at once, started one by one, and answer."""
+        """Load all models at once and ask each. Their engines start one by one."""
         harness.hub.faults.add("/cdn/.*", "hang", times=None)
         header = {"X-HF-Token": tokens["in the header"]}
         bodies = [
@@ -121,7 +121,7 @@ class Visit:
         return sum(process.is_download for process in self._evidence.processes)
 
     async def with_malformed(self, core: str) -> None:
-        """Nothing of this gets an answer but a refusal, and none repeats it."""
+        """Send malformed requests. Each is refused, and no answer repeats its text."""
         tokens = [
             core,
             f"hf_{core}",
@@ -164,7 +164,7 @@ class Visit:
         )
 
     async def send(self, line: bytes, headers: Mapping[str, str], body: bytes = b"") -> bytes:
-        """With the API key, unless the headers bring their own."""
+        """Send a request, with the API key unless the headers have their own."""
         usual = {
             "Host": "localhost",
             "Connection": "close",

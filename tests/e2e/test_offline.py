@@ -1,4 +1,4 @@
-"""A worker that was told to ask the Hub nothing, on the disk of one that did."""
+"""An offline worker, which never asks the Hub, on the disk of an online one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The document at /openapi.json says what the worker does, whatever it is asked."""
+"""The document at /openapi.json matches the worker's answers to any request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXAMPLES = 20
 
 
 def _examples(path: str) -> int:
-    """A route's further names mean the same route."""
+    """Count the examples of a route. Its other paths mean the same route."""
     return _EXAMPLES if path == ROUTES[path].path else 5
 
 

@@ -1,4 +1,4 @@
-"""The operator's commands, with a worker that runs."""
+"""The operator's commands on a running worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that are started ahead of their turn: what callers and the operator see of them."""
+"""Prestarted processes, as callers and the operator see them."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _processes_of(worker: Worker, model: str) -> list[int]:
 
 
 def _in_this_order(*expected: str, log: str) -> None:
-    """Each is a part of a line, with `...` for what does not matter."""
+    """Check the order of lines in the log. `...` in an expected line matches anything."""
     lines = iter(log.splitlines())
     for one in expected:
         parts = one.split("...")

@@ -1,4 +1,4 @@
-"""A worker on a volume that can only be read."""
+"""A worker on a read-only volume."""
 
 from __future__ import annotations
 

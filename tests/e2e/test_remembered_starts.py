@@ -1,4 +1,4 @@
-"""What starts took outlives the worker, on the volume that holds the models."""
+"""Measurements of starts survive the worker, on the volume with the models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request passes through the files that router/README.md lists, in this order."""
+"""A request passes through the files listed in router/README.md, in this order."""
 
 from __future__ import annotations
 

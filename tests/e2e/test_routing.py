@@ -1,4 +1,4 @@
-"""One worker, many models: each request gets the answer of the model that it names."""
+"""One worker, many models: the named model answers each request."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ async def test_what_would_kill_an_engine_is_refused_by_its_name(
 async def test_a_stream_arrives_while_it_is_generated(harness: Harness, caller: Caller) -> None:
     async with caller.stream("acme/endless") as stream:
         assert stream.status == 200
-        for _ in range(3):  # of a generation that takes a quarter of an hour
+        for _ in range(3):  # each generation would take a quarter of an hour
             assert json.loads(await stream.event())["object"] == "chat.completion.chunk"
     await eventually(lambda: harness.journal.events("cancelled", "acme/endless"))
 
@@ -194,7 +194,8 @@ async def test_a_model_answers_to_its_other_names(
 
 
 async def test_models_lists_what_the_caller_may_use(harness: Harness, caller: Caller) -> None:
-    """Each right after it was used: how many stay is a matter of this machine's memory."""
+    """List after each use, because this machine's memory decides how many models stay
+    loaded."""
     owner, stranger = harness.hub.add_account("acme"), harness.hub.add_account("stranger")
 
     async def listed(**headers: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Workers that share a volume: what one has downloaded or measured, all have."""
+"""Workers on a shared volume share their downloads and measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker that tells a collector of its requests."""
+"""A worker sends spans of its requests to a collector."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_a_collector_and_the_engine_hear_of_one_trace_and_of_no_secret(
         assert worker.stop() == 0
         assert f"spans of requests go to {collector.url}/v1/traces" in worker.log
         assert header not in worker.log
-    root = collector.named(f"POST {CHAT}")  # of the one that its caller traces
+    root = collector.named(f"POST {CHAT}")  # of the request that its caller traces
     assert (root.trace, root.parent, root.state) == (TRACE, SPAN, "a=1")
     assert root.service["service.name"] == "my-worker"
     assert root.attributes["model_router.temperature"] == "cold"
