@@ -1,4 +1,4 @@
-"""A fleet on several Ray nodes of this machine, as the tests use it."""
+"""A fleet on several Ray nodes of this machine, for tests."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _PATIENCE = 300.0  # seconds, on a busy machine
 
 
 class RayFleet:
-    """`with RayFleet(directory, hub, nodes=2) as fleet`: an ingress on each node, listening.
+    """`with RayFleet(directory, hub, nodes=2) as fleet`: one listening ingress per node.
 
-    Its processes see nothing of this one's environment but PATH and what they are given.
+    Of this process's environment, its processes see only PATH.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class RayFleet:
 
     @property
     def log(self) -> str:
-        """What all of its processes have printed."""
+        """The output of all its processes."""
         files = sorted(self.place.glob("session_2*/logs/**/*"))
         texts = [
             f"== {one}\n{one.read_text(errors='replace')}" for one in files if one.is_file()
@@ -90,7 +90,7 @@ class RayFleet:
 
     @property
     def printed(self) -> str:
-        """What replicas and ingresses have printed: the router's own log."""
+        """The output of replicas and ingresses: the router's own log."""
         files = sorted(self.place.glob("session_2*/logs/worker-*.err"))
         return "\n".join(one.read_text(errors="replace") for one in files)
 
@@ -140,7 +140,7 @@ class RayFleet:
                 shutil.rmtree(self.place.parent, ignore_errors=True)
 
     def stop(self) -> None:
-        """Shut it down. What it has written stays until the block ends."""
+        """Shut it down. Its files stay until the block ends."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(_PATIENCE)
@@ -151,13 +151,13 @@ class RayFleet:
         self._process.stdin.flush()
 
     def status(self) -> dict[str, dict[str, int]]:
-        """The replicas of each deployment, by their state."""
+        """The replicas of each deployment, counted by state."""
         self.ask("status")
         found: dict[str, dict[str, int]] = self._next()
         return found
 
     async def run_python(self, script: str, environ: Mapping[str, str]) -> bool:
-        """Whether it ends well, in a process that sees nothing else."""
+        """Run a script in a process with only this environment. Returns whether it succeeds."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", script), env=dict(environ), stdout=DEVNULL, stderr=DEVNULL
         )
@@ -176,7 +176,7 @@ class RayFleet:
         return self._actors("ingress")
 
     def processes(self) -> list[psutil.Process]:
-        """All that run for it, wherever they have got to."""
+        """All processes of the fleet, including detached ones."""
         mark = str(self.directory)
         return [one for one in psutil.process_iter() if mark in _environment(one)]
 
@@ -186,7 +186,7 @@ class RayFleet:
         return next(one for one in self.ingresses() if one.pid in listening)
 
     def _actors(self, deployment: str) -> list[psutil.Process]:
-        # A replica hides its environment: its parent is the raylet.
+        # A replica hides its environment, but its parent is the raylet.
         return [
             child
             for raylet in self.raylets
@@ -210,10 +210,10 @@ class RayFleet:
             for line in stream:
                 if line.startswith("told "):
                     self._told.put(json.loads(line.removeprefix("told ")))
-        self._told.put(None)  # it has ended
+        self._told.put(None)  # end of output
 
     def _end(self) -> None:
-        """Leave nothing of it on this machine, whatever a test did to it."""
+        """End all its processes and remove its files, whatever a test did."""
         self._process.kill()
         self._process.wait(10)
         for one in self.processes():
@@ -228,12 +228,13 @@ def _is_at(connection: Any, port: int) -> bool:
 
 
 def is_late(log: Path) -> bool:
-    """Whether a node was not up in the 30 s that Ray gives it, however busy the machine is."""
+    """Whether a node failed to start within Ray's limit of 30 s, because the machine was
+    busy."""
     return "The current node timed out during startup" in log.read_text()
 
 
 def free_port() -> int:
-    """Out of the range from which the kernel, and so Ray, takes ports meanwhile."""
+    """A port outside the range from which the kernel, and so Ray, takes ports."""
     while True:
         port = random.randrange(20_000, 30_000)
         with socket.socket() as one, suppress(OSError):

@@ -1,10 +1,10 @@
-"""A Ray cluster of several nodes on this machine, with the fleet on it: a process of its own.
+"""Runs a Ray cluster of several nodes on this machine, with the fleet on it, as one program.
 
     python -m tests.e2e_ray.fleet_program '{"nodes": [{"PORT": "0"}, ...], "options": {...}}'
 
-It sees nothing of the environment but what it is given. Its standard input takes one command a
-line (`roll`: a rolling update; `grow`: one more node; the end: shut down), and each answer is a
-line of JSON on its standard output.
+It uses only the environment it is given. It reads one command per line from standard input
+(`roll`: a rolling update; `grow`: one more node; end of input: shut down), and writes each
+answer as a line of JSON to standard output.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def tell(what: object) -> None:
 
 
 def main(told: dict[str, Any]) -> None:
-    # Ray also writes down the cluster's address, in a place of its own that may not be there.
+    # Ray also writes the cluster's address to its own directory, which may not exist.
     os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     place = str(Path(os.environ["RAY_TMPDIR"]) / "ray")
     common = {

@@ -1,4 +1,4 @@
-"""Callers who ask without a pause, and judge each answer that they get."""
+"""Callers that send requests without a pause and check each answer."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TOLD = {"engine_failed", "engine_unavailable", "model_loading", "queue_full"}
 
 
 class Load:
-    """`outcomes`: `whole`, `told` (an error that its route knows), `broke` (the connection
-    did, visibly), `refused` (nobody listens); any other text is a wrong answer."""
+    """`outcomes`: `whole`; `told` (an error that the route documents); `broke` (the connection
+    broke visibly); `refused` (nobody listens). Any other text is a wrong answer."""
 
     def __init__(self, urls: Sequence[str], models: Sequence[str], callers: int) -> None:
         self._urls, self._models, self._callers = urls, models, callers
@@ -29,7 +29,7 @@ class Load:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Ask until the block ends, and then until the last answer."""
+        """Send requests until the block ends, then wait for the last answer."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._callers):
                 group.create_task(self._ask_on(number))
@@ -37,7 +37,7 @@ class Load:
             self._ended.set()
 
     async def seen(self, outcome: str, times: int) -> None:
-        """Wait for so many more of an outcome."""
+        """Wait until the outcome occurs so many more times."""
         target = self.outcomes[outcome] + times
         async with asyncio.timeout(120):
             while self.outcomes[outcome] < target:  # noqa: ASYNC110 - many write it

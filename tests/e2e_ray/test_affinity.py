@@ -1,4 +1,4 @@
-"""The same trace, by affinity and by chance: each replica holds half of its models."""
+"""The same trace, routed by affinity and at random. Each replica holds half of the models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODELS, REQUESTS = 6, 120
 
 
 async def starts(tmp_path_factory: pytest.TempPathFactory, *, at_random: bool) -> int:
-    """Cold starts for the trace: one request after the other, at either ingress."""
+    """Count cold starts for the trace: one request after another, at either ingress."""
     rng = random.Random(7)
     with LoopbackHub() as hub:
         harness = Harness(hub, tmp_path_factory.mktemp("trace"))

@@ -1,5 +1,5 @@
-"""What hostile callers try at an ingress. Their names, paths and bodies are those that a single
-worker is tried with."""
+"""Attacks by hostile callers at an ingress, with the names, paths and bodies of the attacks on
+a single worker."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_the_operators_routes_are_not_there(caller: Caller) -> None:
 async def test_private_and_missing_cannot_be_told_apart(
     harness: Harness, caller: Caller, other: Caller, owner: str
 ) -> None:
-    """Also while the private one is loaded, and by what the Hub is asked."""
+    """Even while the private model is loaded, and even by the requests to the Hub."""
     assert (await caller.post(CHAT, chat(HIDDEN), headers(owner))).status == 200
     stranger = harness.hub.add_account("stranger")
     for one in (caller, other):
@@ -149,7 +149,8 @@ async def test_callers_that_leave_leave_nothing_behind(
 
 
 async def test_nothing_of_ray_takes_work_from_strangers(fleet: RayFleet) -> None:
-    """Ray's ports are as good as a shell: without its token they take nothing."""
+    """Access to Ray's ports means running any code: without its token, they must refuse
+    everything."""
     script = f"import ray; ray.init(address={fleet.address!r}); print('in')"
     outcomes = []
     for token in (None, "0" * 64, fleet.environ["RAY_AUTH_TOKEN"]):
@@ -161,6 +162,6 @@ async def test_nothing_of_ray_takes_work_from_strangers(fleet: RayFleet) -> None
 
 
 def test_rays_directory_is_closed_to_other_users(fleet: RayFleet) -> None:
-    """Who reaches its sockets reaches its object store."""
+    """Access to its sockets means access to its object store."""
     assert fleet.place.is_relative_to("/tmp")
     assert fleet.place.parent.stat().st_mode & 0o077 == 0

@@ -1,4 +1,4 @@
-"""The files that users deploy are what Ray Serve takes."""
+"""Ray Serve accepts the files that users deploy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_config_is_one_of_ray_serve(config: dict[str, Any]) -> None:
 
 
 def test_ray_takes_what_the_application_asks_for() -> None:
-    """Ray fills in its own resources."""
+    """The application asks only for its own resource. Ray adds the others."""
     for name in ("", "ingress"):
         made = application(FleetOptions(ingress_resource=name), Settings.from_environ({}))
         asked = made._bound_deployment.ray_actor_options["resources"]
@@ -43,7 +43,7 @@ def test_a_replica_and_an_ingress_get_the_time_to_drain() -> None:
 
 
 def test_the_largest_body_stays_inside_of_its_call() -> None:
-    """Ray would put a larger call's arguments into its object store."""
+    """Ray would put the arguments of a larger call into its object store."""
     settings = Settings.from_environ({"MAX_BODY_BYTES": "100MiB"})
     _, ingress = deployments(settings)
     environment = ingress.ray_actor_options["runtime_env"]["env_vars"]
@@ -51,7 +51,7 @@ def test_the_largest_body_stays_inside_of_its_call() -> None:
 
 
 def deployments(settings: Settings) -> tuple[Any, Any]:
-    """The replicas', and the ingresses'."""
+    """The deployments of the replicas and of the ingresses."""
     made = application(FleetOptions(), settings)
     (replicas,) = made._bound_deployment.init_args
     return replicas._bound_deployment, made._bound_deployment
@@ -74,7 +74,7 @@ def test_callers_reach_the_pods_that_have_an_ingress() -> None:
     assert environment["PORT"] == str(port["containerPort"])
     grace = template["spec"]["terminationGracePeriodSeconds"]
     assert grace > float(environment["DRAIN_TIMEOUT"])
-    # As Ray's command line gets it, through a shell.
+    # As Ray's command line receives it, through a shell.
     resources = json.loads(json.loads(group["rayStartParams"]["resources"]))
     (application,) = yaml.safe_load(RAY_SERVICE["spec"]["serveConfigV2"])["applications"]
     options = FleetOptions.of(application["args"])

@@ -1,4 +1,5 @@
-"""A replica or an ingress that can't start leaves without an error of its own. No Ray runs."""
+"""A replica or an ingress that can't start raises no other error while it exits. Needs no
+Ray."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import sys
 
 from tests.e2e_ray.fleet import ROOT
 
-# In a process of its own: Python calls `__del__` once more, and nobody awaits that.
+# Needs its own process: Python calls `__del__` again, and nobody awaits the result.
 PROGRAM = """
 import asyncio, os
 from router.app.fleet.ingress import Ingress

@@ -1,4 +1,4 @@
-"""A fleet answers as a single worker does: two nodes, two ingresses, two replicas."""
+"""A fleet answers like a single worker: two nodes, two ingresses, two replicas."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_a_stream_arrives_whole(caller: Caller, other: Caller, model: str)
 async def test_a_request_keeps_its_id(fleet: RayFleet, caller: Caller, model: str) -> None:
     answer = await caller.post(CHAT, chat(model), {"X-Request-Id": "my-own-id"})
     assert answer.headers["X-Request-Id"] == "my-own-id"
-    # Once of the ingress, and once of the replica.
+    # Once from the ingress, and once from the replica.
     await eventually(lambda: fleet.printed.count("id my-own-id") == 2)
 
 
@@ -79,7 +79,7 @@ async def test_a_private_model_is_for_those_who_may_read_it(
             assert refused.refusal == missing.refusal
             listed = (await one.get("/v1/models", **_token(token))).json["data"]
             assert private not in {card["id"] for card in listed}
-        # It hears of that every second.
+        # The ingress learns of it every second.
         while private not in await _loaded(one, owner):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -103,7 +103,7 @@ async def test_a_caller_that_leaves_ends_its_request_at_the_engine(
 async def test_a_stream_that_pauses_loses_nothing(
     harness: Harness, caller: Caller, fleet: RayFleet
 ) -> None:
-    """Comments come meanwhile, from the ingress and from the replica."""
+    """Meanwhile, the ingress and the replica send comments."""
     slow = harness.model("org/slow", answer="one two three", interval=11.0)
     async with caller.stream(slow) as stream:
         assert await stream.text() == "one two three"
@@ -119,7 +119,7 @@ async def test_an_answer_that_nobody_reads_does_not_wait_in_the_ingress(
         before = fleet.ingress_at(0).memory_info().rss
         assert (await other.text())[-9:] == said[-9:]
         assert fleet.ingress_at(0).memory_info().rss - before < len(said) // 2
-        assert (await unread.text())[-9:] == said[-9:]  # the rest was kept, elsewhere
+        assert (await unread.text())[-9:] == said[-9:]  # the rest was kept elsewhere
 
 
 async def test_a_large_body_arrives_whole(caller: Caller, model: str) -> None:

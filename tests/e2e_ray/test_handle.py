@@ -20,7 +20,7 @@ from tests.eventually import eventually
 
 
 class Answer:
-    """What Ray's handle gives: items of a queue."""
+    """What Ray's handle returns: items of a queue."""
 
     def __init__(self) -> None:
         self.items: asyncio.Queue[bytes | BaseException] = asyncio.Queue()
@@ -102,7 +102,7 @@ async def test_what_nobody_waits_for_is_cancelled() -> None:
 
 async def test_leaving_a_call_that_found_no_replica_raises_nothing() -> None:
     class Failed(Answer):
-        def cancel(self) -> None:  # Ray raises what the call has failed with
+        def cancel(self) -> None:  # Ray raises the error of the call
             raise DeploymentUnavailableError(DeploymentID("engines"))
 
     answer = Failed()
@@ -186,7 +186,7 @@ async def test_each_attempt_has_an_answer_of_its_own() -> None:
 
 
 class BusyHandle:
-    """A handle of replicas that take visits, and no word of how far an answer was read."""
+    """A handle of replicas that accept visits, but never report how far an answer was read."""
 
     def __init__(self) -> None:
         self.answer, self.visits = Answer(), list[Mapping[str, int]]()
@@ -224,7 +224,7 @@ async def test_a_visit_tells_how_far_answers_were_read_where_nothing_else_gets_t
 
 
 class SilentHandle(BusyHandle):
-    """A handle of two replicas. While `b` is silent, `results_async` gives nothing."""
+    """A handle of two replicas. While `b` is silent, `results_async` returns nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -268,7 +268,7 @@ async def test_a_visit_before_any_replica_is_known_says_so() -> None:
                 raise TimeoutError
 
             def results(**_: object) -> list[object]:
-                raise CancelledError  # Ray's call was cancelled with the first attempt
+                raise CancelledError  # Ray's call was canceled with the first attempt
 
             return SimpleNamespace(results_async=results_async, results=results)
 
@@ -284,4 +284,4 @@ async def test_other_work_goes_on_while_a_large_body_is_handed_over() -> None:
     while not sending.done():
         turns += 1
         await asyncio.sleep(0)
-    assert turns >= 32  # of a megabyte each
+    assert turns >= 32  # of one megabyte each

@@ -1,5 +1,5 @@
-"""Something is killed under load: every caller gets a whole answer, or hears that there is
-none. The tests share a fleet, and the last one leaves a node less."""
+"""Processes are killed under load. Every caller still gets a whole answer or an error. The
+tests share one fleet, and the last test removes a node."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_a_replica_is_killed(fleet: RayFleet, models: list[str]) -> None:
         await load.seen("whole", 40)
         await eventually(lambda: len(fleet.replicas()) == len(replicas))
     assert not load.wrong, load.outcomes
-    assert not load.outcomes["broke"]  # an ingress tells of it in the answer
+    assert not load.outcomes["broke"]  # the ingress reports the error in the answer
     print(load.outcomes)
 
 
@@ -70,8 +70,8 @@ async def test_an_ingress_is_killed(
             await stream.event()
             await load.seen("whole", 20)
             fleet.ingress_at(0).send_signal(signal.SIGKILL)
-            await load.seen("whole", 20)  # by the other one
-        # Nobody is left to hear the endless answer.
+            await load.seen("whole", 20)  # from the other one
+        # The endless answer has no caller left.
         await eventually(lambda: harness.journal.events("cancelled", endless))
         async with calling(fleet.urls[0]) as again:
             await until_up(again)
@@ -87,8 +87,8 @@ async def test_a_node_is_killed(fleet: RayFleet, models: list[str]) -> None:
         await load.seen("whole", 20)
         os.kill(fleet.raylets[1], signal.SIGKILL)
         await load.seen("refused", 1)
-        await load.seen("whole", 40)  # at the node that is left
-        await eventually(lambda: len(fleet.replicas()) == 3)  # moved there
+        await load.seen("whole", 40)  # at the remaining node
+        await eventually(lambda: len(fleet.replicas()) == 3)  # moved to it
     assert not load.wrong, load.outcomes
     print(load.outcomes)
 

@@ -1,8 +1,8 @@
-"""Tokens of every role go through the troubles of a fleet, at the loudest log level; then all
-that Ray has written, and what its processes hold, is searched.
+"""Send tokens of every kind through the troubles of a fleet, at the most verbose log level.
+Then search everything that Ray has written, and the memory of its processes.
 
-One marker, `control`, is no secret and stands where secrets must not: what finds it there would
-have found them.
+The marker `control` is not a secret, and stands in each place that must not contain secrets. A
+search that finds it would have found a secret too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _OF_RAY = ("gcs_server", "raylet", "ray::ServeController", "dashboard", "Agent",
 
 @dataclass
 class Found:
-    """Names of markers, by where they were found."""
+    """Names of markers, by the place where they were found."""
 
     control: str = field(default_factory=lambda: secrets.token_hex(16))
     marks: dict[str, bytes] = field(default_factory=dict)
@@ -71,7 +71,7 @@ def found(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 
 async def _live(harness: Harness, fleet: RayFleet, found: Found, key: str) -> Mapping[str, str]:
-    """Give the callers' tokens."""
+    """Run the fleet through its troubles, and return the callers' tokens."""
     accounts = ("header", "body", "large", "killed", "refused")
     tokens = {name: harness.hub.add_account(name) for name in accounts}
     own = {"Authorization": f"Bearer {key}"}
@@ -108,7 +108,7 @@ async def _live(harness: Harness, fleet: RayFleet, found: Found, key: str) -> Ma
 async def _kill_under(
     fleet: RayFleet, url: str, body: object, headers: Mapping[str, str]
 ) -> None:
-    """A replica dies while it has the token."""
+    """Kill a replica while it has the token."""
     async with aiohttp.ClientSession() as session:
         content = {**body, "stream": True}  # type: ignore[dict-item]
         async with session.post(url + CHAT, json=content, headers=headers) as response:
@@ -119,7 +119,7 @@ async def _kill_under(
 
 
 def _search_memory(fleet: RayFleet, found: Found) -> None:
-    """Ray's own processes, and its object store."""
+    """Search Ray's own processes and its object store."""
     for process in fleet.processes():
         with suppress(psutil.Error, OSError):
             command = " ".join(process.cmdline())

@@ -1,4 +1,4 @@
-"""What the operator of a fleet sees at an ingress, and may change while it runs."""
+"""The operator's view of a fleet at an ingress, and changes while it runs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def fleet(
 
 async def test_an_ingress_tells_of_itself_and_of_all_replicas(caller: Caller) -> None:
     sent, routed = 0, dict[str, float]()
-    while "warm" not in routed:  # replicas publish only now and then what they have
+    while "warm" not in routed:  # replicas publish their loaded models only now and then
         sent += 1
         assert (await caller.chat(MODEL, key=KEY)).text == f"I am {MODEL}"
         own = await shown(caller, "/metrics")
@@ -102,7 +102,7 @@ async def test_a_new_key_is_taken_by_all_and_an_old_one_by_none(
 ) -> None:
     write(keys, NEW)
     for one in (caller, other):
-        # Replicas may have read it a moment after the ingress.
+        # The replicas may read the file a moment after the ingress.
         while (await one.chat(MODEL, key=NEW)).status == 401:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         assert (await one.chat(MODEL, key=KEY)).status == 401
@@ -110,7 +110,7 @@ async def test_a_new_key_is_taken_by_all_and_an_old_one_by_none(
 
 
 def by_reason(metrics: str) -> Iterator[tuple[str, float]]:
-    """How many requests were routed for each reason."""
+    """The number of requests routed for each reason."""
     for line in metrics.splitlines():
         if line.startswith("router_fleet_routed_total{"):
             _, reason, count = line.split('"')

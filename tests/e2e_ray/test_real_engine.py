@@ -1,4 +1,4 @@
-"""Once with the real SGLang on the CPU: one replica, two ingresses."""
+"""Runs once with the real SGLang on the CPU: one replica, two ingresses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.e2e_ray.fleet import RayFleet
 from tests.e2e_sglang.harness import APPLE, engines_below
 from tests.loopback_hub import LoopbackHub
 
-_PATIENCE = 400.0  # seconds; a start takes many where the machine is busy
+_PATIENCE = 400.0  # seconds; a start is slow on a busy machine
 
 pytestmark = [pytest.mark.long, pytest.mark.sglang]
 

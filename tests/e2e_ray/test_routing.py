@@ -1,4 +1,4 @@
-"""How Ray's request router goes by the plan of a request. No cluster is needed for that."""
+"""Ray's request router follows the plan of a request. Needs no cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WARM = {"models": {"model": ("loaded", 0)}, "capacity": 64, "room": True}
 
 
 class Routing:
-    """A router that knows two replicas: `a`, which has the model warm, and `b`."""
+    """A router that knows two replicas: `a`, where the model is warm, and `b`."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -37,7 +37,7 @@ class Routing:
         self.router._take("b", {"models": {}, "capacity": 64, "room": True})
 
     async def choose(self, plan: object, *without: str) -> list[list[str]]:
-        """By rank."""
+        """The chosen replicas, by rank."""
         there = [one for name, one in self.replicas.items() if name not in without]
         ranks = await self.router.choose_replicas(there, pending(plan))
         return [[one.replica_id.unique_id for one in rank] for rank in ranks]
@@ -91,7 +91,7 @@ async def test_a_replica_that_died_is_forgotten(routing: Routing) -> None:
 
 
 class Result:
-    """Of a request that was sent. Ray says that it is over from a thread of its own."""
+    """The result of a sent request. Ray reports its end from another thread."""
 
     def __init__(self, *, over: bool = False) -> None:
         self._over, self._callbacks = over, list[Callable[[object], None]]()

@@ -1,4 +1,4 @@
-"""`model-router ray up` as users run it: a fleet, until it is told to leave."""
+"""`model-router ray up` as users run it: a fleet that runs until it is stopped."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ async def test_a_fleet_comes_up_answers_and_leaves_nothing(
 
 
 def places() -> set[Path]:
-    """Ray's directories, each in one that is closed to others."""
+    """Ray's directories, each inside a directory that is closed to other users."""
     return set(Path("/tmp").glob("model-router-ray-*"))
 
 
 async def up(
     environ: Mapping[str, str], log_file: Path, attempts: int = 3
 ) -> subprocess.Popen[bytes]:
-    """Once it listens, or has ended."""
+    """Start it, and wait until it listens or has ended."""
     process = start(environ, log_file)
     try:
         await eventually(
