@@ -1,4 +1,4 @@
-"""What these tests stand on: `python -m router runpod`, and the queue that it serves."""
+"""Fixtures of these tests: `python -m router runpod`, and the queue that it serves."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tests.e2e.harness import Harness
 from tests.loopback_platform import Hold, Job, LoopbackPlatform, Outcome
 from tests.worker import ROOT, Worker
 
-# They spare each start what the SDK does for nothing.
+# They skip the SDK's useless work at each start.
 STAND_INS = ROOT / "tests" / "loopback_platform" / "stand_ins"
 
-# Seconds that an empty poll hangs: a test that waits for one is noticeably slow.
+# Seconds that an empty poll hangs, so long that a test that waits for one is noticeably slow.
 POLL = 60.0
 
 
 class QueueWorker(Worker):
-    """Takes jobs as soon as it can; entering the block does not wait for that."""
+    """Takes jobs as soon as it can. Entering the block does not wait for that."""
 
     command: ClassVar = "runpod"
 
@@ -32,7 +32,7 @@ class QueueWorker(Worker):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A queue, and the one worker that serves it."""
+    """A queue and its one worker."""
 
     platform: LoopbackPlatform
     worker: QueueWorker
@@ -62,7 +62,7 @@ class Endpoint:
 class QueueHarness(Harness):
     @contextmanager
     def started(self, **environ: str) -> Iterator[Endpoint]:
-        """For a test that ends the worker, in whatever way."""
+        """Run a worker that the test ends itself."""
         with LoopbackPlatform(POLL) as platform:
             queue = {**platform.environment(), "PYTHONPATH": str(STAND_INS)}
             with self.add(QueueWorker, {**queue, **environ}) as worker:
@@ -70,7 +70,7 @@ class QueueHarness(Harness):
 
     @contextmanager
     def endpoint(self, **environ: str) -> Iterator[Endpoint]:
-        """A worker that in the end leaves cleanly when asked to."""
+        """Run a worker that must stop cleanly at the end."""
         with self.started(**environ) as endpoint:
             yield endpoint
             worker = endpoint.worker
@@ -80,20 +80,20 @@ class QueueHarness(Harness):
 
 
 def answer(outcome: Outcome) -> Any:
-    """What a job that asked for no stream was answered with: one output, once."""
+    """The answer to a job without a stream: one output, once."""
     assert outcome.status == "COMPLETED", outcome
     (output,) = outcome.output
     return output
 
 
 def said(outcome: Outcome) -> str:
-    """What a chat model said to it."""
+    """The text of a chat model's answer."""
     text: str = answer(outcome)["choices"][0]["message"]["content"]
     return text
 
 
 def refusal(outcome: Outcome) -> str:
-    """The code of the error that the job failed with: an envelope, as a string."""
+    """The error code of a failed job. The error is an envelope, as a string."""
     assert outcome.status == "FAILED", outcome
     assert outcome.output is None
     error: Json = json.loads(outcome.error)["error"]
@@ -103,17 +103,17 @@ def refusal(outcome: Outcome) -> str:
 
 
 def events(job: Job) -> list[str]:
-    """The data of a stream's events so far. Each chunk must be whole ones."""
+    """The data of the stream's events so far. Each chunk must consist of whole events."""
     assert all(chunk.endswith("\n\n") for chunk in job.outputs), job.outputs
     told = "".join(job.outputs).split("\n\n")[:-1]
     return [event.removeprefix("data: ") for event in told if not event.startswith(":")]
 
 
 def streamed(job: Job) -> str:
-    """What a chat model says in a stream that has ended properly."""
+    """The text of a chat model's stream that has ended properly."""
     outcome = job.wait()
     assert outcome.status == "COMPLETED", outcome
-    assert outcome.output == job.outputs  # what was streamed is the result
+    assert outcome.output == job.outputs  # the result repeats the stream
     *chunks, done = events(job)
     assert done == DONE
     choices = [choice for chunk in chunks for choice in json.loads(chunk)["choices"]]

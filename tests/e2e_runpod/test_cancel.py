@@ -1,4 +1,4 @@
-"""A cancelled job takes nothing with it and leaves nothing behind."""
+"""A canceled job disturbs no other job, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def endpoint(harness: QueueHarness) -> Iterator[Endpoint]:
 
 
 async def waits(endpoint: Endpoint, model: str) -> Job:
-    """A job for a model that there is no room for."""
+    """Submit a job for a model that has no room yet."""
     job = endpoint.chat(model)
     await eventually(lambda: f"fetching {model}" in endpoint.worker.log)
     assert job.outcome is None
@@ -27,7 +27,7 @@ async def waits(endpoint: Endpoint, model: str) -> Job:
 
 
 def assert_silent(job: Job) -> None:
-    """Nobody waits for its result any more, and none was posted."""
+    """The job's result was never posted: nobody waits for it."""
     assert job.wait().status == "CANCELLED"
     assert job.finals == []
 
@@ -83,7 +83,7 @@ async def test_cancelling_who_waits_frees_the_place_in_the_queue(
     endpoint.cancel(first)
     await eventually(lambda: endpoint.worker.log.count("Job stopped.") > stopped)
     second = endpoint.chat(wanted)
-    with pytest.raises(TimeoutError):  # it would be refused at once
+    with pytest.raises(TimeoutError):  # a refusal would come at once
         second.wait(0.5)
     endpoint.cancel(busy)
     assert said(second.wait()) == f"I am {wanted}"
@@ -95,7 +95,7 @@ async def test_cancelling_while_a_model_starts_leaves_the_start_to_others(
 ) -> None:
     model = harness.model("acme/started-for-two", warm_up=0.5)
     job = endpoint.chat(model)
-    # Not when its process begins: that may be ahead of the room for it.
+    # The process may start earlier, before there is room for the model.
     await eventually(lambda: f": starting {model}@" in endpoint.worker.log)
     endpoint.cancel(job)
     assert said(endpoint.chat(model).wait()) == f"I am {model}"
@@ -108,7 +108,7 @@ async def test_many_run_at_once_and_are_cancelled_one_by_one(
 ) -> None:
     model = harness.model("acme/for-many", **ENDLESS)
     jobs = [endpoint.stream(model)]
-    await eventually(lambda: jobs[0].chunks)  # there is a place for a waiting job
+    await eventually(lambda: jobs[0].chunks)  # now the queue, which holds one, is empty
     jobs += [endpoint.stream(model) for _ in range(31)]
     await eventually(lambda: all(job.chunks for job in jobs))
     assert len(harness.journal.events("request", model)) == len(jobs)

@@ -1,4 +1,4 @@
-"""Jobs that kill a shared engine, beside those of a caller that uses it as it should."""
+"""One caller's jobs kill a shared engine; another caller uses it normally."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller gets with the token of a job, with the worker's, or with none."""
+"""Answers for a job with its own token, with the worker's token, or with none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PUBLIC, GATED, PRIVATE = "acme/public", "acme/gated", "acme/private"
 
 @pytest.fixture(scope="module")
 def tokens(harness: QueueHarness) -> dict[str, str | None]:
-    """By what its bearer is."""
+    """Tokens, by the role of the caller."""
     harness.model(PUBLIC)
     harness.model(GATED, gated=True)
     harness.model(PRIVATE, private=True)
@@ -34,7 +34,7 @@ def endpoint(harness: QueueHarness, tokens: dict[str, str | None]) -> Iterator[E
 
 @pytest.fixture(scope="module", autouse=True)
 def trusted(harness: QueueHarness, tokens: dict[str, str | None]) -> Iterator[Endpoint]:
-    """Its worker has a token of its own. It starts while the others are tested."""
+    """A worker with its own token. It starts while the others are tested."""
     own = harness.hub.add_account("acme")
     with harness.endpoint(MODEL_NAME=GATED, HF_TOKEN=own, MAX_LOADED_MODELS="2") as endpoint:
         yield endpoint

@@ -1,4 +1,4 @@
-"""One caller's long jobs beside another caller's short ones, on a model that both use."""
+"""One caller's long jobs and another caller's short jobs on the same model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.e2e.harness import ENDLESS
 from tests.e2e_runpod.harness import Endpoint, QueueHarness, said, streamed
 from tests.eventually import eventually
 
-PLACES = 8  # one of which is left free
+PLACES = 8  # one of them is kept free
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ async def test_long_jobs_of_one_caller_leave_another_one_a_place(
 ) -> None:
     long, short = (harness.hub.add_account(name) for name in ("long", "short"))
     model = harness.model("acme/shared", **ENDLESS)
-    for token in (long, short):  # the model is shared from now on
+    for token in (long, short):  # from now on, the model is shared
         assert said(endpoint.chat(model, hf_token=token, max_tokens=3).wait()) == "I am " + (
             model
         )
@@ -41,6 +41,6 @@ async def test_long_jobs_of_one_caller_leave_another_one_a_place(
     assert all(job.outcome is None for job in jobs)
     (waiting,) = [job for job in jobs if not job.chunks]
     endpoint.cancel(next(job for job in jobs if job.chunks))
-    await eventually(lambda: waiting.chunks)  # its turn, once one of its caller's has ended
+    await eventually(lambda: waiting.chunks)  # after the end of its caller's other job
     for job in jobs:
         endpoint.cancel(job)

@@ -1,4 +1,4 @@
-"""Every form that a job can have, each answered by the model that it means."""
+"""Every form of a job, answered by the model that it names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def endpoint(harness: QueueHarness) -> Iterator[Endpoint]:
 
 
 def with_fields(job_input: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """Put into the OpenAI body, where there is one of its own."""
+    """Put fields into the OpenAI body, if the input has one."""
     for own in ("openai_input", "body"):
         if own in job_input:
             return {**job_input, own: {**job_input[own], **fields}}
@@ -85,7 +85,7 @@ def assert_streamed(job: Job, model: str, route: str) -> None:
     outcome = job.wait()
     assert (outcome.status, outcome.output) == ("COMPLETED", job.outputs)
     assert model in "".join(job.outputs)
-    if route not in {"/v1/responses", "/v1/messages"}:  # these name their events
+    if route not in {"/v1/responses", "/v1/messages"}:  # these routes name their events
         *chunks, done = events(job)
         assert all(json.loads(chunk) for chunk in chunks)
         assert done == DONE

@@ -1,4 +1,4 @@
-"""The end of a worker, however it comes: results are posted, and nothing of it is left."""
+"""However a worker ends, results are posted and nothing of it is left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.e2e_runpod.harness import Endpoint, QueueHarness, events, refusal, sa
 from tests.eventually import eventually
 
 NUMBERS = "one two three four "
-SOON = 5.0  # seconds; the platform's polls hang for a minute
+SOON = 5.0  # seconds; the platform's polls take a minute
 
 
 def assert_gone(endpoint: Endpoint, status: int = 0) -> None:
@@ -81,7 +81,7 @@ async def test_a_job_that_was_just_taken_is_not_lost(harness: QueueHarness) -> N
         queued = endpoint.worker.log.count("Jobs in queue")
         job = endpoint.chat(model)
         await eventually(lambda: endpoint.worker.log.count("Jobs in queue") > queued)
-        endpoint.worker.send(signal.SIGTERM)  # the SDK begins it within a tenth of a second
+        endpoint.worker.send(signal.SIGTERM)  # the SDK starts it within a tenth of a second
         assert job.wait().status in {"COMPLETED", "FAILED"}
         assert_gone(endpoint)
 
@@ -112,14 +112,14 @@ async def test_a_killed_worker_leaves_no_engine_and_no_download(harness: QueueHa
         )
         heartbeat = the_heartbeat(endpoint)
         worker.send(signal.SIGKILL)
-        # The SDK's own process outlives the worker where nothing ends the container.
+        # If nothing ends the container, the SDK's own process outlives the worker.
         await eventually(lambda: worker.processes() == [heartbeat])
         os.kill(heartbeat, signal.SIGKILL)
         harness.hub.faults.clear()
 
 
 def the_heartbeat(endpoint: Endpoint) -> int:
-    """The fork of the worker that pings."""
+    """The process id of the worker's fork that pings."""
     pid = endpoint.worker.pid
     (fork,) = (
         p for p in endpoint.worker.processes() if p != pid and command(p) == command(pid)

@@ -1,4 +1,4 @@
-"""Answers over what RunPod takes: the job ends all the same, and its error has both sizes."""
+"""Answers above RunPod's limits: the job still ends, and its error names both sizes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def embedder(harness: QueueHarness) -> str:
 
 @pytest.fixture(scope="module")
 def writer(harness: QueueHarness) -> str:
-    """Writes 110 events of 100 kB."""
+    """A model that writes 110 events of 100 kB."""
     return harness.model("acme/writer", answer="x" * 100_000, tokens=110)
 
 

@@ -1,4 +1,4 @@
-"""Many jobs at once, more models than there is room for, and nothing left of it."""
+"""Many jobs, and more models than fit. At the end, nothing is left over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.eventually import eventually
 
 JOBS = 64
 ROOM = 2  # engines
-IDLE = 2 + 2 * ROOM  # processes: the router, its heartbeat, and an engine with its guard each
+IDLE = 2 + 2 * ROOM  # processes: the router, its heartbeat, and two per engine (with its guard)
 
 
 async def test_each_of_many_jobs_is_answered_by_its_own_model(harness: QueueHarness) -> None:

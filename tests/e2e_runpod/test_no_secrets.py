@@ -1,7 +1,8 @@
-"""Secrets of every role are given to a worker; then all that it shows is searched for them.
+"""Give a worker secrets of every kind, then search everything that it shows.
 
-One marker, `control`, is no secret and stands where secrets must not: what finds it there
-would have found them. (`tests/e2e` searches processes and files as well.)
+The marker `control` is not a secret, and stands in each place that must not contain secrets. A
+search that finds it would have found a secret too. (`tests/e2e` also searches processes and
+files.)
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ HOUSE, PRIVATE = "acme/house", "acme/private"
 
 @dataclass(frozen=True)
 class Case:
-    """What was hidden, and what was seen."""
+    """The hidden secrets, and everything that was visible."""
 
-    secrets: Mapping[str, str]  # by role; of a token, what follows its prefix
+    secrets: Mapping[str, str]  # by kind; for a token, the part after its prefix
     control: Mapping[str, str]
     router: bytes  # the worker's own environment
     jobs: list[Job]
     log: str
-    upstream: bytes  # what the engines were told and asked
+    upstream: bytes  # everything that engines received
     files: list[bytes]
 
     def found(self, *places: bytes | str) -> set[str]:
-        """Secrets in places where the control was found."""
+        """Secrets found in places where the control was found."""
         assert found(self.control, *places), "the search does not find what is there"
         return found(self.secrets, *places)
 
@@ -104,7 +105,8 @@ def _with_tokens(
 
 
 def _malformed(endpoint: Endpoint, core: str) -> list[Job]:
-    """Tokens that are none, or where none belongs. Nothing of this gets an answer."""
+    """Submit invalid tokens, and tokens in the wrong places. None of these jobs gets an
+    answer."""
     tokens: list[Any] = [core, f"Bearer {core}", f"{core}é", f"{core}\n", core * 99]
     tokens += [[core], {core: core}]
     inputs: list[Any] = [chat(HOUSE, hf_token=token) for token in tokens]
@@ -115,7 +117,7 @@ def _malformed(endpoint: Endpoint, core: str) -> list[Job]:
 
 
 async def _in_trouble(endpoint: Endpoint, token: str) -> list[Job]:
-    """The platform refuses a chunk, a result and a poll."""
+    """Run jobs while the platform refuses a chunk, a result and a poll."""
     platform, worker = endpoint.platform, endpoint.worker
     platform.fail("job-stream", 400)
     streamed = endpoint.stream(PRIVATE, hf_token=token)
@@ -135,7 +137,7 @@ def test_not_even_the_workers_own_environment_shows_any(case: Case) -> None:
 
 def test_the_log_has_none(case: Case) -> None:
     assert " DEBUG " in case.log
-    assert "Jobs in queue" in case.log  # the SDK's is there too
+    assert "Jobs in queue" in case.log  # the SDK's log is included
     assert not case.found(case.log)
 
 

@@ -1,6 +1,5 @@
-"""What a job is told while it waits: a report every 5 s, or, where it streams, a comment
-once there was silence for 10 s. The tests here share one long wait.
-"""
+"""What a job receives while it waits: a report every 5 s, or, if it streams, a comment after 10
+s of silence. The tests here share one long wait."""
 
 from __future__ import annotations
 
@@ -21,13 +20,13 @@ SLOW, LARGE, QUICK = "acme/slow-to-start", "acme/slow-to-fetch", "acme/quick"
 
 @dataclass(frozen=True)
 class Waits:
-    """Jobs that waited at the same time, and were answered in the end."""
+    """Jobs that waited at the same time and were answered in the end."""
 
     start: Job
     start_streamed: Job
     fetch: Job
     fetch_streamed: Job
-    nothing: Job  # its model was up
+    nothing: Job  # its model was ready
 
     @classmethod
     def begin(cls, harness: QueueHarness, endpoint: Endpoint) -> Waits:

@@ -1,4 +1,4 @@
-"""Jobs are told to a collector, too."""
+"""Spans of jobs are also sent to a collector."""
 
 from __future__ import annotations
 

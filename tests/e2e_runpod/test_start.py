@@ -1,4 +1,4 @@
-"""Before the first job is taken; and models that can't be served, the default among them."""
+"""The time before the first job; and models, including the default, that can't be served."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_no_job_is_taken_until_the_default_is_up(harness: QueueHarness) ->
     with harness.endpoint(MODEL_NAME=model) as endpoint:
         job = endpoint.chat(None)
         await eventually(lambda: f"fetching {model}" in endpoint.worker.log)
-        assert not job.taken.wait(1.2)  # the SDK asks every second
+        assert not job.taken.wait(1.2)  # the SDK polls every second
         assert not endpoint.platform.takes
         harness.hub.faults.clear()
         assert said(job.wait()) == f"I am {model}"
@@ -39,7 +39,7 @@ async def test_no_job_is_taken_until_the_default_is_up(harness: QueueHarness) ->
 
 @pytest.fixture(scope="module")
 def endpoints(harness: QueueHarness) -> Iterator[dict[str, Endpoint]]:
-    """By their defaults; they start all at once."""
+    """Endpoints by their default model. They all start at once."""
     harness.model("acme/locked", gated=True)
     harness.model("acme/hidden", private=True)
     harness.hub.add_repo("acme/odd", {"config.json": b"{}", "pytorch_model.bin": bytes(1000)})
@@ -82,7 +82,7 @@ def test_a_default_that_never_comes_up_takes_nothing_down(
     assert said(endpoint.chat("acme/other").wait()) == "I am acme/other"
     refused = {refusal(endpoint.chat(None).wait()) for _ in range(3)}
     assert refused <= {"engine_failed", "engine_unavailable"}
-    assert len(harness.journal.events("start", STILLBORN)) <= 4  # and not for ever
+    assert len(harness.journal.events("start", STILLBORN)) <= 4  # and it does not retry forever
 
 
 def test_a_model_that_crashes_again_and_again_takes_no_other_down(

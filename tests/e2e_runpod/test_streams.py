@@ -1,4 +1,4 @@
-"""Streams on their way through RunPod: when they are posted, in what pieces, how they end."""
+"""Streams through RunPod: when they are posted, in what pieces, and how they end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.e2e_runpod.harness import (
 from tests.eventually import eventually
 from tests.loopback_platform import Job
 
-LIMIT = 1_000_000  # bytes of a stream's chunk
+LIMIT = 1_000_000  # bytes of one chunk of a stream
 NUMBERS = " ".join(map(str, range(300)))
 
 
@@ -36,7 +36,7 @@ async def test_a_stream_is_posted_while_it_is_generated(
     harness: QueueHarness, endpoint: Endpoint
 ) -> None:
     job = endpoint.stream(harness.model("acme/endless", **ENDLESS))
-    await eventually(lambda: len(job.chunks) >= 3)  # of a quarter of an hour
+    await eventually(lambda: len(job.chunks) >= 3)  # the stream takes a quarter of an hour
     assert all(json.loads(event)["choices"] for event in events(job))
     endpoint.cancel(job)
 
@@ -149,7 +149,7 @@ WRONG: list[tuple[Any, str]] = [
     ("Who are you?", "invalid_request"),
     ([], "invalid_request"),
     ({}, "invalid_request"),
-    ({"prompt": "a"}, "invalid_request"),  # no model, and no default
+    ({"prompt": "a"}, "invalid_request"),  # no model and no default
     ({"model": 7, "prompt": "a"}, "invalid_request"),
     ({"model": "poet", "prompt": "a"}, "invalid_model_id"),
     ({"model": "acme/../etc", "prompt": "a"}, "invalid_model_id"),
