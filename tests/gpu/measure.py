@@ -1,4 +1,5 @@
-"""What a cold start, a start from the gate, sleep and waking take, and what they free."""
+"""Measures a cold start, a start from the gate, sleep and waking: the time, and the memory
+freed."""
 
 from __future__ import annotations
 
@@ -21,23 +22,23 @@ _QUESTION = {
     "text": "Who are you?",
     "sampling_params": {"max_new_tokens": 32, "temperature": 0},
 }
-_CACHE = 4 * GIB  # and activations, on top of the weights
+_CACHE = 4 * GIB  # for the cache and activations, in addition to the weights
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Seconds and bytes. The page cache is as the run before left it: warm."""
+    """Seconds and bytes. The page cache is warm from the previous run."""
 
     weights: int
     cold_start: float
-    to_gate: float  # the process, up to the gate
+    to_gate: float  # the process start, up to the gate
     from_gate: float  # the rest of the start
-    held: int  # of the GPU
+    held: int  # on the GPU
     sleep: float
-    left: int  # of the GPU, asleep
-    host: int  # of the host's memory, taken by sleep
+    left: int  # on the GPU while asleep
+    host: int  # of host memory, used by sleep
     wake: float
     second_sleep: float
     second_wake: float
@@ -45,7 +46,7 @@ class Figures:
 
 
 class _Gate:
-    """Opens when the engine has stood at it."""
+    """Opens when the engine has reached it."""
 
     def __init__(self, allotment: Allotment) -> None:
         self._allotment = allotment
@@ -61,7 +62,7 @@ class _Gate:
 
 
 class Measurement:
-    """Of one model, on a GPU that nothing else uses."""
+    """Measures one model on a GPU that nothing else uses."""
 
     def __init__(
         self, launcher: EngineLauncher, gpu: MemoryGauge, host: MemoryGauge, model: Path
@@ -115,7 +116,7 @@ class Measurement:
         return engine
 
     async def _by_gate(self) -> tuple[float, float]:
-        """Seconds up to the gate, and from there."""
+        """Seconds up to the gate, and from the gate to ready."""
         allotment = self._allotment(self._gpu.free())
         gate, began = _Gate(allotment), time.monotonic()
         start = asyncio.create_task(
@@ -147,7 +148,7 @@ async def _answer(engine: SglangEngine) -> str:
 
 
 def table(found: list[Figures]) -> str:
-    """In Markdown, a column for each model."""
+    """The figures in Markdown, one column per model."""
     head = ["", *(f"{one.weights / GIB:.1f} GiB" for one in found)]
     body = [
         [row.name.replace("_", " "), *(_shown(getattr(one, row.name)) for one in found)]

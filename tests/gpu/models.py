@@ -1,4 +1,4 @@
-"""Models of any size for a GPU: layers as an 8B Llama has, with random weights in bfloat16."""
+"""Models of any size for a GPU: layers like an 8B Llama's, with random bfloat16 weights."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.tiny_models import VOCABULARY, Shape
 GIB = 1 << 30
 
 _HIDDEN, _HEADS, _KV_HEADS, _HEAD, _INNER = 4096, 32, 8, 128, 14336
-_WIDTH = 2  # bytes of a bfloat16
-_PATTERN = 1 << 20  # random numbers, used again and again
+_WIDTH = 2  # bytes per bfloat16
+_PATTERN = 1 << 20  # number of random values, repeated
 
 
 def make(directory: Path, name: str, size: int) -> Path:

@@ -1,4 +1,4 @@
-"""What `make gpu` does, with the fake engine and a pretended GPU."""
+"""Runs `make gpu` with the fake engine and a pretended GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On a GPU, with the SGLang of `ENGINE_PYTHON`: what sleep frees, and that it loses nothing."""
+"""Needs a GPU and the SGLang of `ENGINE_PYTHON`: sleep frees memory and loses nothing."""
 
 from __future__ import annotations
 
