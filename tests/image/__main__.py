@@ -1,8 +1,8 @@
 """`make image-check`: build the image, run the worker in it, and search both for secrets.
 
-A Debian with Python stands in for SGLang's image, and the fake engine for SGLang. The rest is
-real: the Dockerfile, pip, the router, its downloads from a Hub, HTTP, and the RunPod SDK.
-Needs root.
+A Debian with Python replaces SGLang's image, and the fake engine replaces SGLang. The rest is
+real: the Dockerfile, pip, the router, its downloads from a Hub, HTTP, and the RunPod SDK. Needs
+root.
 """
 
 from __future__ import annotations
@@ -70,10 +70,11 @@ class Check:
         self._secret = directory / "secret"
         self._secret.write_text(self._tokens["the build"] + "\n")
         self._trust: Mounts = {machine.ca_bundle(directory, hub.ca_file): machine.CA_BUNDLE}
-        self._built = 0  # requests to the Hub until the build ended
+        self._built = 0  # number of requests to the Hub during the build
 
     def build(self) -> None:
-        """Build the image with a private model, which only the secret can download."""
+        """Build the image with a private model, which can only be downloaded with the
+        secret."""
         with _step("a Debian in place of SGLang's image"):
             self._buildah.import_tree(machine.debian(self._directory), BASE)
         with _step("the image"):
@@ -97,7 +98,7 @@ class Check:
             _expect(labels["org.opencontainers.image.version"], router.__version__)
 
     def look_for_secrets(self) -> None:
-        """Search the image, then one that does leak, which shows that the search works."""
+        """Search the image, then an image that leaks, to show that the search works."""
         with _step("no secret in any layer, in the history or in the configuration"):
             image = self._image(WORKER)
             _expect(leaks(image, self._tokens), [])

@@ -13,9 +13,9 @@ Mounts = Mapping[Path, str]  # path on this machine -> path in the container, re
 
 
 class Buildah:
-    """`with Buildah(directory) as buildah`: everything lies below `directory`.
+    """`with Buildah(directory) as buildah`: all its files are below `directory`.
 
-    Isolation is a chroot and layers are plain directories. That needs root, but neither user
+    Isolation is a chroot, and layers are plain directories. That needs root, but neither user
     namespaces nor the kernel's overlay file system. Containers use this machine's network.
     """
 
@@ -36,7 +36,7 @@ class Buildah:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def __call__(self, *arguments: str) -> str:
-        """Run one command and return what it printed. Raises `CalledProcessError`."""
+        """Run one command and return its output. Raises `CalledProcessError`."""
         run = subprocess.run(
             [*self.command, *arguments],
             env=self.environ,
@@ -63,7 +63,7 @@ class Buildah:
         secrets: Mapping[str, Path],
         mounts: Mounts,
     ) -> None:
-        """Build as `docker build` does, with a layer for each instruction."""
+        """Build like `docker build`, with one layer per instruction."""
         self(
             *("build", "--quiet", "--layers", "--pull-never", "--file", str(dockerfile)),
             *(f"--build-arg={key}={value}" for key, value in arguments.items()),

@@ -17,14 +17,14 @@ from uuid import uuid4
 from tests.image.buildah import Buildah, Mounts, volumes
 
 LISTENING = r"listening on (http://\S+)"
-# In the environment of every process of one container: a router hides all but the first name
-# of its own, and an engine gets the second.
+# In the environment of every process of one container. A router hides its own variables except
+# the first name; engines get the second name.
 _MARKS = ("PYTHON_IMAGE_CHECK", "SGLANG_IMAGE_CHECK")
 
 
 @dataclass
 class Running:
-    """A running worker: its log so far, and where it listens."""
+    """A running worker: its log so far, and its address."""
 
     mark: str
     lines: list[str] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Running:
         return "".join(self.lines)
 
     def processes(self) -> list[int]:
-        """Its own process and its engines', the oldest first. A chroot hides none of them."""
+        """Its own process and its engines', oldest first. A chroot hides none of them."""
         marks = {f"{name}={self.mark}".encode() for name in _MARKS}
         return sorted(
             int(entry.name)
@@ -45,7 +45,7 @@ class Running:
 
 
 class Container:
-    """One container of an image. What its workers write stays in it, to be searched."""
+    """One container of an image. The workers' files stay in it, to be searched."""
 
     def __init__(self, buildah: Buildah, image: str) -> None:
         self._buildah = buildah
@@ -65,9 +65,9 @@ class Container:
         user: str = "root",
         until: str = LISTENING,
     ) -> Iterator[Running]:
-        """Start `command` and wait for a log line that matches `until`; afterwards, stop it.
+        """Start `command` and wait for a log line that matches `until`. Stop it afterward.
 
-        Its environment is the image's, and `environ`. Raises `RuntimeError` if it does not
+        Its environment is the image's plus `environ`. Raises `RuntimeError` if it does not
         start, exits with an error, or leaves a process behind.
         """
         running = Running(uuid4().hex)

@@ -40,7 +40,7 @@ class Image:
         return [*settings.get("Entrypoint", []), *settings["Cmd"]]
 
     def layers(self) -> list[Path]:
-        """Tar files, compressed or not, the base's first."""
+        """Tar files, compressed or not, those of the base first."""
         return [self._blob(layer["digest"]) for layer in self.manifest["layers"]]
 
     def strays(self, expected: tuple[str, ...]) -> list[str]:
@@ -68,9 +68,8 @@ class Image:
 
 
 def leaks(image: Image, secrets: Mapping[str, str]) -> list[str]:
-    """Where the image holds a secret, plain or in base64 or hex: in a layer, or in the image's
-    configuration, history or annotations.
-    """
+    """Each place where the image holds a secret, plain or in base64 or hex: a layer, or the
+    image's configuration, history or annotations."""
     needles = {form: name for name, secret in secrets.items() for form in _forms(secret)}
     found = []
     about = json.dumps([image.manifest, image.config]).encode()
@@ -96,7 +95,7 @@ def _seen(stream: BinaryIO, needles: list[bytes]) -> set[bytes]:
 def _forms(secret: str) -> set[bytes]:
     plain = secret.encode()
     # In base64, a text looks different at each of three offsets. Its first and last characters
-    # depend on the neighboring bytes, so they are left out.
+    # depend on the neighboring bytes, so the search omits them.
     coded = {base64.b64encode(b"\0" * n + plain)[4 if n else 0 : -4] for n in range(3)}
     return {plain, plain.hex().encode(), *coded}
 

@@ -1,4 +1,4 @@
-"""What a build takes from this machine and must not keep: package sources, trusted CAs."""
+"""This machine's package sources and trusted CAs. A build uses them, but must not keep them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # in the container; Debian's and Ubuntu's
+CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # path in the container, for Debian and Ubuntu
 PIP_CONF = "/etc/pip.conf"
 
 _REACH = ("index-url", "extra-index-url", "trusted-host", "proxy")
 
 
 def debian(directory: Path) -> Path:
-    """Make a Debian with Python, in place of the GPU image. Returns a tar file.
+    """Make a Debian with Python, to replace the GPU image. Returns a tar file.
 
     It comes from the mirror that this machine's apt uses.
     """
@@ -38,14 +38,14 @@ def debian(directory: Path) -> Path:
         stdout=subprocess.DEVNULL,
         check=True,
     )
-    (root / PIP_CONF[1:]).touch()  # a mount point; buildah would leave a new one in a layer
+    (root / PIP_CONF[1:]).touch()  # a mount point, or buildah would leave one in a layer
     archive = directory / "debian.tar"
     subprocess.run(["tar", "-C", root, "-cf", archive, "."], check=True)
     return archive
 
 
 def pip_conf(directory: Path) -> Path:
-    """A configuration with which pip in a container reaches packages as it does here."""
+    """A configuration that lets pip in a container reach packages as it does here."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"],
         capture_output=True,
@@ -56,7 +56,7 @@ def pip_conf(directory: Path) -> Path:
     for line in listed.stdout.splitlines():
         key, _, value = line.partition("=")
         name = key.rpartition(".")[2]
-        # The container cannot see a directory of this machine.
+        # The container can't see this machine's directories.
         words = [w for w in ast.literal_eval(value).split() if not w.startswith("file:")]
         if name in _REACH and words:
             lines.append(f"{name} = {' '.join(words)}")
