@@ -1,4 +1,4 @@
-"""Downloads of the real client: from the Hub, from the CDN, and when they break off."""
+"""Downloads of the real client: from the Hub, from the CDN, and after a broken connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.loopback_hub.faults import Kind
 from tests.loopback_hub.raw import ask
 
 WEIGHTS = "model.safetensors"
-# The client keeps what it received in steps of 10 MiB, so half of this is worth resuming.
+# The client keeps received data in steps of 10 MiB, so half of this is worth resuming.
 LARGE = bytes(range(256)) * (24 * 2**20 // 256)
 
 
@@ -100,7 +100,7 @@ def test_a_file_that_is_not_cached_is_asked_for_twice(
 
 @pytest.fixture
 def cdn_url(hub: LoopbackHub) -> str:
-    """A signed address of ten bytes."""
+    """A signed address of a file of ten bytes."""
     repo = f"acme/ten-{len(hub.requests)}"
     hub.add_repo(repo, {WEIGHTS: b"0123456789"})
     answer = ask(hub, "HEAD", f"/{repo}/resolve/main/{WEIGHTS}")

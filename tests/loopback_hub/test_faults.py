@@ -1,4 +1,4 @@
-"""Faults strike where, and as often as, they were asked for."""
+"""Faults occur where, and as often as, a test asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the real client reads of a repository."""
+"""The real client reads a repository's metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the real client raises, line by line of the table of the Hub's answers."""
+"""The real client's exceptions, line by line of the table of the Hub's answers."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_scope_and_disabled_come_out_of_a_download_as_a_missing_cache_entry(
 
 
 def _failure(client: Client, call: str, repo: str, token: str | bool, cache: Path) -> Failure:
-    """Each download has a cache of its own: a warm one would let everybody in."""
+    """Each download has its own cache: a warm cache would let everybody in."""
     if call == "auth_check":
         return client.failure(call, repo, token=token)
     args = [repo, FILE] if call == "hf_hub_download" else [repo]
@@ -169,7 +169,7 @@ def test_a_file_that_does_not_exist(client: Client) -> None:
 @pytest.mark.usefixtures("tokens")
 @pytest.mark.parametrize("trick", ["acme/gated?", "acme/gated#", "acme/gated/revision/main?"])
 def test_the_check_passes_ids_that_hide_it_from_the_hub(client: Client, trick: str) -> None:
-    # Not what anyone wants: it is why a router must check the id before it asks.
+    # Nobody wants this, but it is the reason why a router must check the id first.
     client.call("auth_check", trick)
 
 
@@ -177,7 +177,7 @@ def test_a_mirror_has_no_auth_check_but_refuses_files(tmp_path: Path) -> None:
     with LoopbackHub() as mirror, Client(mirror.environment(), tmp_path) as client:
         mirror.add_repo("acme/gated", {FILE: b"{}"}, gated="auto")
         mirror.without_auth_check()
-        # No `X-Error-Code`: the route is what was not found.
+        # No `X-Error-Code`, because the route itself was not found.
         assert client.failure("auth_check", "acme/gated") == Failure("HfHubHTTPError", 404)
         failure = client.failure("hf_hub_download", "acme/gated", FILE)
         assert failure == Failure("GatedRepoError", 401)
@@ -199,7 +199,7 @@ def test_a_mirror_has_no_auth_check_but_refuses_files(tmp_path: Path) -> None:
 def test_nothing_tells_a_private_repo_from_a_missing_one(
     hub: LoopbackHub, tokens: Tokens, who: str, method: str, path: str
 ) -> None:
-    headers = {"X-Amzn-Trace-Id": "the same for all"}  # it comes back as X-Request-Id
+    headers = {"X-Amzn-Trace-Id": "the same for all"}  # it is returned as X-Request-Id
     seen = set()
     for repo in ("acme/missing", "acme/private", "Acme/Private", "acme/before"):
         answer = ask(hub, method, path.format(repo), token=tokens[who], headers=headers)

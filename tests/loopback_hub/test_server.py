@@ -1,4 +1,4 @@
-"""The Hub goes whenever a test is done with it, whatever its clients are at."""
+"""The Hub stops whenever a test is done with it, whatever its clients do."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ def test_the_hub_leaves_no_connection_behind(first_bytes: bytes) -> None:
             connection = trust.wrap_socket(connection, server_hostname="localhost")
         connection.sendall(first_bytes)
     connection.close()
-    gc.collect()  # what was not closed is told of now, and fails the test
+    gc.collect()  # reports unclosed resources now, which fails the test

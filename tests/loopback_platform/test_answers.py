@@ -1,4 +1,4 @@
-"""What becomes of what a handler yields, returns or raises."""
+"""How the SDK posts what a handler yields, returns or raises."""
 
 from __future__ import annotations
 

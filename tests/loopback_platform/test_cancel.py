@@ -1,4 +1,4 @@
-"""A cancelled job's task is cancelled; what that reaches depends on where it was."""
+"""A canceled job's task is canceled; the effect depends on what the task was doing."""
 
 from __future__ import annotations
 

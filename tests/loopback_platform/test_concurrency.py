@@ -1,4 +1,4 @@
-"""When the SDK asks how many jobs it may take, and what it makes of the answer."""
+"""When the SDK asks how many jobs it may take, and how it uses the answer."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_zero_strands_a_job_that_was_taken_but_has_not_begun(
     level.write_text("4")
     with pytest.raises(TimeoutError):
         job.wait(2)
-    assert len(harness.worker.said) == 2  # it is not even asked again
+    assert len(harness.worker.said) == 2  # it was not asked again
     harness.platform.cancel(job)
     await eventually(lambda: "No in-progress job for job-1" in harness.worker.log)
 

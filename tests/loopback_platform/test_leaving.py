@@ -1,4 +1,4 @@
-"""How a worker ends, and what is left of it."""
+"""How a worker ends, and what remains of it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ async def test_at_sigterm_what_runs_is_finished_but_what_a_poll_still_brings_is_
     await eventually(lambda: "job_in_progress=1" in harness.worker.log)
     harness.worker.send(signal.SIGTERM)
     await eventually(lambda: "Kill worker" in harness.worker.log)
-    await asyncio.sleep(0.3)  # the SDK looks for this every 0.1 s, and does not tell
+    await asyncio.sleep(0.3)  # the SDK checks this every 0.1 s without a report
     late = harness.platform.submit(job_input(["yield", 2]))
     assert late.taken.wait(20)
     go.touch()
     assert job.wait().output == [1]
     with pytest.raises(subprocess.TimeoutExpired):
-        harness.worker.wait(1)  # the poll for stop signals hangs on
+        harness.worker.wait(1)  # the poll for stop signals still hangs
     harness.platform.cancel(late)
     assert harness.worker.wait() == 0
     assert late.finals == []
@@ -69,10 +69,10 @@ async def test_a_signal_handler_from_before_survives_in_the_heartbeat_only(
 ) -> None:
     harness = start("early", poll=0.2, RUNPOD_LOG_LEVEL="INFO")
     await eventually(lambda: harness.platform.takes)
-    # At DEBUG a SIGTERM that comes while the SDK prints is lost: its own line fails first.
+    # At DEBUG, a SIGTERM during the SDK's own print is lost: the SDK's line fails first.
     harness.worker.send(signal.SIGTERM)
     await eventually(lambda: "start() returned" in harness.worker.said)
-    # The worker ends its heartbeat with SIGTERM, which that one now ignores.
+    # The worker ends its heartbeat with SIGTERM, which the heartbeat now ignores.
     with pytest.raises(subprocess.TimeoutExpired):
         harness.worker.wait(1)
     assert harness.worker.said[-2:] == ["start() returned", "my own handler"]

@@ -29,7 +29,7 @@ def ask(
     more: str = "",
     key: str | None = None,
 ) -> tuple[int, Any]:
-    """What the SDK would ask at the URL in a variable: status and JSON, if any."""
+    """A request that the SDK would send to the URL in a variable: status and JSON, if any."""
     environment = platform.environment()
     url = urlsplit(environment[variable].replace("$ID", job).replace(*route))
     connection = HTTPConnection(url.netloc, timeout=10)

@@ -1,4 +1,4 @@
-"""What `runpod.serverless.start` does before it takes the first job."""
+"""`runpod.serverless.start` before it takes the first job."""
 
 from __future__ import annotations
 
