@@ -1,4 +1,4 @@
-"""Fakes of the Hub and of engines, at the interfaces that the service uses."""
+"""Fakes of the Hub and of engines, with the interfaces that the service uses."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ T = TypeVar("T")
 @dataclass
 class Repo:
     model: ResolvedModel
-    readers: set[str] | None = None  # digests; None: everybody
+    readers: set[str] | None = None  # digests of tokens; None: everybody
     commits: set[str] = field(default_factory=set)
 
 
 class FakeHub:
-    """Repositories and their readers. Records each question and the token that asked it."""
+    """Repositories and their readers. Records each question with the token that asked it."""
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
@@ -39,7 +39,7 @@ class FakeHub:
         self.bad_tokens: set[str] = set()  # digests
         self.down = False
         self.hangs = False
-        self.pause = asyncio.Event()  # cleared: names are resolved once it is set
+        self.pause = asyncio.Event()  # when cleared, names are not resolved
         self.pause.set()
         self.answered = asyncio.Event()
 
@@ -104,7 +104,7 @@ class FakeHub:
 
 
 class UncachedHub:
-    """Implements `CachingHub`, and keeps no answer: each question reaches the `hub`."""
+    """Implements `CachingHub` without a cache: each question reaches the `hub`."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -126,10 +126,11 @@ class UncachedHub:
 
 @dataclass
 class Answer:
-    """What an engine says to one request.
+    """An engine's answer to one request.
 
-    An event among the `chunks` is waited for. `lost_after`: chunks until the connection
-    breaks. `thinks`: waited for before the head.
+    * An event among the `chunks`: wait for it.
+    * `lost_after`: chunks until the connection breaks.
+    * `thinks`: wait for it before the head.
     """
 
     chunks: tuple[bytes | asyncio.Event, ...] = (b"{}",)
@@ -142,7 +143,7 @@ class Answer:
 
 
 class FakeUpstream:
-    """Gives the answers in turn, the last one again and again; records what was sent."""
+    """Gives the answers in turn and repeats the last one. Records the requests."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers) or [Answer()]
@@ -173,7 +174,7 @@ class _EngineAnswer:
         return await pour_read(self.read, sink)
 
     async def read(self) -> bytes:
-        """A read that is cancelled loses nothing, like aiohttp's."""
+        """Read a chunk. Canceling a read loses nothing, like in aiohttp."""
         while self._read < len(self._answer.chunks):
             if self._read == self._answer.lost_after:
                 raise UpstreamLost("connection reset")
@@ -198,8 +199,8 @@ class FakeAside:
     """`SideProcesses` that work in this process, one step at a time."""
 
     def __init__(self) -> None:
-        self.done: list[str] = []  # names of what was run
-        self.pause = asyncio.Event()  # cleared: work waits until it is set
+        self.done: list[str] = []  # names of the functions that ran
+        self.pause = asyncio.Event()  # when cleared, work waits until it is set
         self.pause.set()
         self.failure: Exception | None = None
 

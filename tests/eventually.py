@@ -1,4 +1,4 @@
-"""Waiting for what other threads and processes do, with a deadline."""
+"""Waits for other threads and processes, with a deadline."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 
 async def eventually(condition: Callable[[], object], within: float = 90.0) -> None:
-    """Return as soon as `condition` holds; fail when it does not within so many seconds, which
-    are far more than the busiest machine takes."""
+    """Wait until `condition` is true; fail after so many seconds. The default is far more than
+    the busiest machine needs."""
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110 - no event comes from there
             await asyncio.sleep(0.01)

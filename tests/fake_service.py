@@ -1,4 +1,4 @@
-"""A service that answers as a test tells it, for the tests of the transports."""
+"""A service with scripted answers, for the tests of the transports."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Head:
 
 SSE = Head(200, {"content-type": "text/event-stream"})
 
-# Progress while there is nothing else, one head, then the body. A `Problem` is how a stream
-# fails; an exception is how anything else does.
+# First any progress, then one head, then the body. A `Problem` is the failure of a stream; an
+# exception is any other failure.
 Piece = Progress | Head | bytes | Problem
 Answer = Callable[[Request], AsyncGenerator[Piece, None]]
 
@@ -55,7 +55,7 @@ class FakeResponse:
 
 
 class FakeService:
-    """`began` and `closed` say when a request starts and ends."""
+    """`began` and `closed` record when a request starts and ends."""
 
     def __init__(self, answer: Answer | None = None) -> None:
         self.told = answer or says(b"{}")
@@ -108,7 +108,7 @@ def says(*data: bytes, head: Head | None = None) -> Answer:
 
 
 def fails(error: Exception, *pieces: Piece) -> Answer:
-    """Fails after the pieces: a stream tells it, anything else raises."""
+    """Fail after these pieces: a stream reports the error, any other answer raises it."""
 
     async def answer(_: Request) -> AsyncGenerator[Piece, None]:
         for piece in pieces:

@@ -1,4 +1,4 @@
-"""`make docs`: write what is generated from the code into the repository."""
+"""`make docs`: write the documents generated from the code into the repository."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HUB = ROOT / ".runpod/hub.json"
 
 
 def generated() -> Iterator[tuple[Path, str]]:
-    """Each file that holds something generated, and its whole text as it should be."""
+    """Each file with generated parts, and its whole new text."""
     ours = list(SETTINGS.values())
     few = [one for one in ours if one.most_used]
     reference = between(REFERENCE.read_text(), "settings", listing.sections(ours))
@@ -50,7 +50,7 @@ def keys_of(entry: type[BaseModel]) -> str:
 
 
 def with_form(hub: str, form: object) -> str:
-    """hub.json with this `env`. The rest is written by hand, and stays as it is."""
+    """hub.json with this `env`. The rest is written by hand and stays unchanged."""
     lines = json.dumps({"env": form}, indent=2, ensure_ascii=False).splitlines()[1:-1]
     env = "\n".join(f"  {line}" for line in lines)
     option = r'\{\s+("label": .*),\s+("value": .*)\s+\}'

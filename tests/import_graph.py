@@ -1,4 +1,4 @@
-"""Which room imports which: read from the source, for the layer tests and for the drawing.
+"""Reads from the source which room imports which, for the layer tests and the drawing.
 
 A room is a package (`router.scheduler`, `engines`) or a module directly below `router`.
 """
@@ -43,14 +43,14 @@ def arrows() -> dict[str, set[str]]:
     for module in modules():
         others = found.setdefault(room(module), set())
         others |= {room(name) for name in imports(module) if is_ours(name)}
-        others -= {room(module), "__init__"}  # `router` itself holds its version alone
+        others -= {room(module), "__init__"}  # `router` itself contains only its version
     return found
 
 
 def floors() -> list[list[str]]:
-    """The rooms by height: each imports only from floors below its own.
+    """The rooms by height: each imports only from lower floors.
 
-    Raises `ValueError` where a cycle makes that impossible.
+    Raises `ValueError` if a cycle makes that impossible.
     """
     left = arrows()
     built: list[list[str]] = []
@@ -93,14 +93,14 @@ def _imported(tree: ast.AST) -> Iterator[str]:
 
 
 def _module_or(package: str, name: str) -> str:
-    """`package.name` where that is a module, else `package`, which the name comes from."""
+    """`package.name` if that is a module; otherwise `package`, which defines the name."""
     place = ROOT / package.replace(".", "/") / name
     module = place.is_dir() or place.with_suffix(".py").is_file()
     return f"{package}.{name}" if module else package
 
 
 def _direct(graph: dict[str, set[str]], name: str) -> set[str]:
-    """The rooms that no other imported room leads to: what a drawing needs to show."""
+    """The imported rooms that no other imported room imports: those a drawing needs to show."""
     return {
         other
         for other in graph[name]

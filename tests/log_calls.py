@@ -1,4 +1,4 @@
-"""The ways in which a text gets into a log."""
+"""All ways in which a text can get into a log."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _RELATIVE_LINK = re.compile(r"\[([^\]]+)\]\((?!https?://)[^)]+\)")
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One of the changelog's. `date` is as written, or empty."""
+    """One section of the changelog. `date` is as written, or empty."""
 
     title: str
     date: str
@@ -37,7 +37,7 @@ def sections(changelog: str) -> list[Section]:
 
 
 def notes(changelog: str, version: str) -> str:
-    """A version's section, for a page on which links into the repository lead nowhere."""
+    """A version's section, for a page where links into the repository would be broken."""
     found = next((one for one in sections(changelog) if one.title == version), None)
     return _RELATIVE_LINK.sub(r"\1", found.text) if found is not None else ""
 
@@ -45,7 +45,7 @@ def notes(changelog: str, version: str) -> str:
 def problems(
     version: str, changelog: str, dockerfile: str, tag: str, today: date
 ) -> Iterator[str]:
-    """What keeps this from being a release, each with what to do."""
+    """Everything that prevents this release, each with its remedy."""
     if tag != f"v{version}":
         yield f"the tag is {tag}, but router/__init__.py has {version}: tag it v{version}"
     if f'image.version="{version}"' not in dockerfile:

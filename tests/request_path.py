@@ -1,8 +1,8 @@
-"""Which files a warm streamed request passes through: `python -m tests.request_path`.
+"""Lists the files that a warm streamed request passes through: `python -m tests.request_path`.
 
-Warm: its model is loaded, and its caller was authorized within the last minute. A file
-counts if a function of it is called. Files of shared values, which every room may
-import, do not count.
+Warm: the model is loaded, and the caller was authorized within the last minute. A file counts
+if one of its functions is called. Files of shared values, which every room may import, do not
+count.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def traced() -> Iterator[list[str]]:
 
 
 def passed(calls: list[str]) -> list[str]:
-    """Each file that counts, in the order in which the request reaches it."""
+    """The files that count, in the order in which the request reaches them."""
     return list(dict.fromkeys(file for file in calls if not file.startswith(VALUES)))
 
 
 async def trace(directory: Path) -> list[str]:
     """The calls of a warm streamed request, by file.
 
-    Of several, the one with the fewest: a tick of the pool or of the clock adds to others.
+    Of several traces, returns the shortest: a tick of the pool or of the clock may add calls.
     """
     with LoopbackHub() as hub:
         harness = Harness(hub, directory)

@@ -1,4 +1,4 @@
-"""The least that a repository must hold besides its weights, so that an engine is started."""
+"""The smallest repository, besides its weights, for which an engine is started."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LLAMA = MappingProxyType({"architectures": ["LlamaForCausalLM"], "model_type": "
 
 
 def servable(**config: Any) -> dict[str, bytes]:
-    """The files of a Llama, or of what `config` says otherwise."""
+    """The files of a Llama, changed by `config`."""
     return {
         "config.json": json.dumps({**LLAMA, **config}).encode(),
         "tokenizer.model": b"a vocabulary",

@@ -1,4 +1,4 @@
-"""Reads the source of the installed SGLang, without importing it."""
+"""Reads the source of the installed SGLang without importing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a piece of work costs in steps: a time that no other process disturbs."""
+"""Measures work in steps: other processes can't disturb this measure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 def lines_of(work: Callable[[], object]) -> int:
-    """Lines of Python that `work` executes."""
+    """Count the lines of Python that `work` executes."""
     count = 0
 
     def trace(*_: object) -> object:
@@ -28,7 +28,7 @@ def lines_of(work: Callable[[], object]) -> int:
 
 
 def calls_of(work: Callable[[], object]) -> int:
-    """Calls of Python and C functions that `work` makes."""
+    """Count the calls of Python and C functions that `work` makes."""
     count = 0
 
     def note(_: object, event: str, __: object) -> None:
@@ -46,7 +46,7 @@ def calls_of(work: Callable[[], object]) -> int:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Hypothesis has the garbage collector call it, which would be counted."""
+    """Hypothesis adds a callback to the garbage collector, which would be counted."""
     gc.disable()
     try:
         yield

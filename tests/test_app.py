@@ -1,4 +1,4 @@
-"""The composition root: what must go on to the end, and what ends the worker."""
+"""The composition root: what must keep running to the end, and what ends the worker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def configuration(home: Path, **more: str) -> Configuration:
 
 
 class WatchedClock(WorkerClock):
-    """A clock that tells when it is looked at."""
+    """A clock that reports when it is read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ def test_a_journal_need_not_exist_before_the_start(tmp_path: Path) -> None:
 
 
 async def test_the_clock_is_looked_at_until_the_last_engine_is_gone(tmp_path: Path) -> None:
-    """A clock that nothing looks at stands still, and no drain deadline would ever come."""
+    """A clock that nobody reads stands still, and then no drain deadline would pass."""
     clock = WatchedClock()
     worker = Worker(configuration(tmp_path), clock)
     async with worker.open() as service:

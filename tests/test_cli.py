@@ -225,7 +225,7 @@ def test_an_option_overrides_its_variable_and_is_read_like_it(
 
 
 def test_a_flag_needs_no_value_and_may_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MAX_QUEUE", "")  # so that it is restored
+    monkeypatch.setenv("MAX_QUEUE", "")  # so that monkeypatch restores it
     for given, text in (([], "true"), (["no"], "no")):
         monkeypatch.setenv("HF_HUB_OFFLINE", "")
         main(["serve", "--hf-hub-offline", *given, "--max-queue=x"])

@@ -8,7 +8,7 @@ from router.clock import LATE, TICK, WorkerClock, watch
 
 
 class Machine:
-    """A machine with clocks that can be set apart."""
+    """A machine whose clocks can be set separately."""
 
     def __init__(self) -> None:
         self.uptime, self.date = 100.0, 1e9
@@ -40,7 +40,7 @@ def test_a_freeze_during_which_uptime_went_on_does_not_count() -> None:
     machine = Machine()
     before = machine.clock()
     machine.run(3600)
-    assert machine.clock() - before == TICK + LATE  # also before the first look
+    assert machine.clock() - before == TICK + LATE  # even before the first look
     assert machine.clock.look() == pytest.approx(3600 - TICK - LATE)
     assert machine.clock() - before == TICK + LATE
     machine.run(TICK)

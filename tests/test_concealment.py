@@ -14,11 +14,11 @@ from tests.worker import ROOT
 
 pytestmark = pytest.mark.process
 
-# Root could read all, so it is as any other user here.
+# Root could read everything, so this makes it like any other user.
 ROOT_ALONE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 POWERLESS = ROOT_ALONE if os.geteuid() == 0 else ()
 
-# Hides, tells what it has itself, and waits.
+# Hides, reports its own environment, and waits.
 HIDDEN = """
 import json, os, subprocess, sys
 before = os.getpid()
@@ -67,7 +67,7 @@ def test_what_was_in_the_environment_is_there_but_does_not_show() -> None:
         for name, value in given.items():
             assert found["environ"][name] == value
             assert name.encode() not in shown
-        assert given["HF_TOKEN"] in found["inherited"]  # a child gets all, unless told
+        assert given["HF_TOKEN"] in found["inherited"]  # a child gets everything by default
         assert (found["pid"], found["argv"]) == (process.pid, ["-c", "serve", "--flag"])
         assert "MODEL_ROUTER_ENVIRONMENT" not in found["environ"]
         assert not any("memfd" in file for file in found["files"])

@@ -1,4 +1,5 @@
-"""What `pip install .` gives, and what the lock files pin. `test_wheel.py` installs it."""
+"""What `pip install .` installs, and which versions the lock files pin. `test_wheel.py`
+installs it."""
 
 from __future__ import annotations
 
@@ -42,15 +43,14 @@ def pins(lock: str) -> dict[str, str]:
 
 
 def imported(*, by_traces: bool) -> list[set[str]]:
-    """What the router and the engines import: the distributions that each package is of."""
+    """The distributions that the router and the engines import, as the alternatives for each
+    package."""
     packages = {
         name.partition(".")[0]
         for module in modules()
         for name in imports(module)
         if not is_ours(name) and (room(module) == "traces") is by_traces
-    } - {
-        "ray"
-    }  # of an extra of its own, which is not installed here (`tests/ray/test_no_cost.py`)
+    } - {"ray"}  # from an extra that is not installed here (`tests/ray/test_no_cost.py`)
     owners = packages_distributions()
     return [{canonicalize_name(one) for one in owners[package]} for package in packages]
 

@@ -1,4 +1,4 @@
-"""The documents say what the code does: blocks run, names exist, links resolve."""
+"""The documents match the code: blocks run, names exist, links resolve."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.import_graph import arrows
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), ROOT / "router/README.md", *ROOT.glob("docs/*.md")])
 TEXTS = {str(file.relative_to(ROOT)): file.read_text() for file in DOCUMENTS}
-# Where "`path`" may start: the repository, or the folder that a table's head names.
+# A "`path`" may start at the repository, or at the folder in a table's header.
 STARTS = (ROOT, ROOT / "tests")
 FOLDERS = ("router", "engines", "tests", "docs", "examples", ".runpod")
 
@@ -53,12 +53,12 @@ def prose(name: str) -> str:
 
 
 def quoted(name: str) -> set[str]:
-    """What stands in backticks."""
+    """The texts in backticks."""
     return set(re.findall(r"`([^`\n]+)`", prose(name)))
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that GitHub makes of headings."""
+    """The anchors that GitHub makes from headings."""
     heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 

@@ -1,4 +1,4 @@
-"""The fake behaves as facts about SGLang say, or tests against it would prove nothing."""
+"""The fake engine must match the facts about SGLang. Otherwise, tests with it prove nothing."""
 
 from __future__ import annotations
 
@@ -160,11 +160,11 @@ async def test_a_stream_says_the_same_as_the_whole(start: Start, path: str) -> N
 
 
 def _said(event: dict[str, Any]) -> str:
-    """Find the text of any dialect's event."""
+    """The text in an event of any dialect."""
     if event.get("choices"):
         choice = event["choices"][0]
         return str(choice.get("text") or choice.get("delta", {}).get("content") or "")
-    if str(event.get("type")).endswith(".done"):  # it repeats what the deltas said
+    if str(event.get("type")).endswith(".done"):  # it repeats the deltas
         return ""
     delta = event.get("delta", "")
     return str(
@@ -354,7 +354,7 @@ def test_an_unknown_behaviour_is_an_error() -> None:
         behaviour(die_at_strat=1)
 
 
-# The memory saver: what facts about SGLang 0.5.23 say of release and resume.
+# The memory saver: facts about release and resume in SGLang 0.5.23.
 
 SAVER = ("--enable-memory-saver", "--enable-weights-cpu-backup")
 

@@ -1,4 +1,4 @@
-"""Imports point inward. What a room may know is listed here, and nothing else."""
+"""Imports point inward. This lists what each room may import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.import_graph import ROOT, arrows, drawing, floors, imports, is_ours, modules, room
 
-# What every room may import. `config` is text turned into values; `redaction` hides secrets.
+# Every room may import these. `config` is text turned into values; `redaction` hides secrets.
 BASE = {"models", "errors", "secrets", "clock", "tasks", "local_paths", "feed", "outbox"}
 
 # Rooms, or single modules of a room ("pool.interfaces").
@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "admin": BASE | {"config", "downloads.disk", "pool", "requests", "scheduler"},
     "traces": BASE | {"config.errors", "pool.loading", "requests", "router"},
     "running": {"config", "pool", "requests"},
-    "openapi": {"errors", "requests", "router"},  # `router` has the version
+    "openapi": {"errors", "requests", "router"},  # `router` contains the version
     "http": BASE | {"access", "config", "openapi", "requests", "side_process"},
     "runpod": BASE | {"config", "requests"},
     "fleet": set(),
@@ -60,12 +60,12 @@ FREE = {
     "__main__",
     "__init__",
     "router",
-}  # they put everything together
+}  # they assemble everything
 
-# What a single worker does without: no import and no cost.
+# A single worker does not import these, so they cost it nothing.
 NOT_OF_A_WORKER = {"fleet", "ray", "simulation"}
 
-# Packages from elsewhere, and the only modules or rooms that may know them.
+# Third-party packages, and the only modules or rooms that may import them.
 KNOWN_BY = {
     "aiohttp": {"engines"},
     "runpod": {"runpod.worker"},
@@ -125,7 +125,7 @@ def test_a_single_worker_imports_nothing_of_a_fleet() -> None:
     reached: set[str] = set()
     while look:
         module = look.pop()
-        # `run` imports each other command only once it is chosen.
+        # `run` imports other commands only when they are chosen.
         if module not in reached and module != "router.commands.run":
             reached.add(module)
             look += [name for name in imports(module) if name in set(modules())]

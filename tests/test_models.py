@@ -15,7 +15,7 @@ from router.models import EngineSpec, ModelRef, ResolvedModel
 ALNUM = string.ascii_letters + string.digits
 name_like = st.text(st.sampled_from(ALNUM + "._-"), min_size=1, max_size=100)
 id_like = st.builds("{}/{}".format, name_like, name_like)
-# Mostly texts that almost pass: characters of ids and of URLs, and a few others.
+# Mostly texts that are almost valid: characters of ids and of URLs, and a few others.
 anything = (
     st.text(st.sampled_from(ALNUM[:4] + "._-/@?#%&=: \n\x00é\u212a")) | st.text() | id_like
 )

@@ -1,4 +1,4 @@
-"""What several tasks write in one turn of the loop goes out together, and in order."""
+"""The writes of several tasks in one turn of the loop go out together, in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Wire(asyncio.Transport):
     def __init__(self, name: str, log: Written) -> None:
         super().__init__()
         self.name, self.log, self.closing = name, log, False
-        self.left = 0  # bytes that the other end has not taken yet
+        self.left = 0  # bytes that the other end has not read yet
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.log.append((self.name, bytes(data)))
@@ -91,7 +91,7 @@ async def test_nothing_is_written_to_a_connection_that_ended_meanwhile(
 async def test_a_writer_learns_at_once_that_the_other_end_reads_too_slowly(
     outbox: Outbox, log: Written, why: str
 ) -> None:
-    """Such a write waits for no other, and what was written before goes out before it."""
+    """Such a write does not wait for others, and earlier writes go out before it."""
     other, wire = Wire("other", log), Wire("wire", log)
     outbox.to_come = 1
     outbox.write(other, b"1")

@@ -31,7 +31,7 @@ NAMESPACE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
 def namespace(body: str) -> list[str]:
-    """A command that runs `body` below process 1 of a PID namespace of its own."""
+    """A command that runs `body` below process 1 of a new PID namespace."""
     code = CHILD.format(body=body.replace("\n", "\n    "))
     return [*NAMESPACE, sys.executable, "-c", code]
 
@@ -110,7 +110,7 @@ def test_the_command_runs_below_process_1(tmp_path: Path) -> None:
 def _only_child(parent: int) -> str:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # gone meanwhile
+        with suppress(OSError):  # it has ended meanwhile
             if (entry / "stat").read_text().rpartition(")")[2].split()[1] == str(parent):
                 found.append(entry.name)
     (child,) = found

@@ -27,7 +27,7 @@ around = st.text(
 
 
 class StrictHandler(logging.StreamHandler[io.StringIO]):
-    """`logging` prints a record that fails, arguments and all, to stderr and goes on."""
+    """`logging` prints a failing record, with its arguments, to stderr and continues."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's
         raise AssertionError("a record could not be written")

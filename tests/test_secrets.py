@@ -57,7 +57,7 @@ def test_equal_tokens_share_a_digest_that_does_not_reveal_them() -> None:
 
 
 def test_nobody_can_guess_a_secret_from_its_digest() -> None:
-    """An API key can be weak, and a journal of the pool can be read elsewhere."""
+    """An API key can be weak, and another user may get to read a pool's journal."""
     weak = "letmein1"
     plain = {hashlib.new(name, weak.encode()).hexdigest() for name in ("sha256", "blake2b")}
     assert not any(one.startswith(Secret(weak).digest[:12]) for one in plain)

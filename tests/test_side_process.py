@@ -1,4 +1,4 @@
-"""The side processes themselves: what they return, how they end, what they hold."""
+"""Side processes: their results, their ends, and their memory."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ async def test_work_ends_with_the_router_that_was_killed(tmp_path: Path) -> None
     left = Path(f"/proc/{begun.read_text()}/cmdline")
     owner.kill()
     await owner.wait()
-    # A zombie has no command: this container's first process may reap nothing.
+    # A zombie has no command: this container's first process may not reap it.
     await eventually(lambda: not left.exists() or not left.read_bytes())
 
 

@@ -1,5 +1,5 @@
-"""That they say their names is seen in `tests/engines/test_cpu.py`, by the real SGLang; that
-one is shown pictures, in `tests/e2e_sglang/test_attack_by_media.py`."""
+"""The models' answers are tested with the real SGLang: their names in
+`tests/engines/test_cpu.py`, and pictures in `tests/e2e_sglang/test_attack_by_media.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The installed package serves: a wheel in an environment of its own, far from the checkout."""
+"""The installed package serves: a wheel in a new environment, away from the checkout."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory with the commands of an environment that holds the wheel.
+    """The directory with the commands of an environment where the wheel is installed.
 
-    Its dependencies are those of this environment, so that nothing is downloaded.
+    It uses this environment's dependencies, so that nothing is downloaded.
     """
     wheels = tmp_path_factory.mktemp("wheels")
     environment = tmp_path_factory.mktemp("environment")
@@ -44,7 +44,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(command: Sequence[str | Path], cwd: Path) -> str:
-    """What the command prints. Raises `CalledProcessError` where it fails."""
+    """Run a command and return its output. Raises `CalledProcessError`."""
     done = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=60, check=True
     )
@@ -52,7 +52,7 @@ def run(command: Sequence[str | Path], cwd: Path) -> str:
 
 
 class InstalledWorker(Worker):
-    """The worker as the console script starts it, in a directory without a checkout."""
+    """The worker, started by the console script in a directory without a checkout."""
 
     def __init__(self, command: Path, directory: Path, environ: Mapping[str, str]) -> None:
         super().__init__(directory, environ)

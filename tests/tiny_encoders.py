@@ -1,8 +1,8 @@
 """Tiny encoders: BERT and XLM-RoBERTa that embed, rerank or classify, with random weights.
 
-They are whole checkpoints, as those of `tests.tiny_models`, which the real SGLang serves on a
-CPU. Their weights are large enough that each token's place and each of its neighbors, on both
-sides, makes a difference to the numbers.
+They are whole checkpoints, like those of `tests.tiny_models`. The real SGLang serves them on a
+CPU. Their weights are so large that each token's position, and each of its neighbors on both
+sides, changes the numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests import tiny_models
 from tests.tiny_models import HEADS, HIDDEN, INNER, LAYERS, Shape, Tensors
 
 CONTEXT = 512  # tokens, special ones included
-_PADDING = 1  # the id of XLM-RoBERTa's padding: positions begin after it
+_PADDING = 1  # the id of XLM-RoBERTa's padding: positions start after it
 _BEGIN, _END = "<s>", "</s>"
 _SPECIAL = (_BEGIN, "<pad>", _END)
 
@@ -34,11 +34,12 @@ class Family(StrEnum):
 
 @dataclass(frozen=True)
 class Encoder:
-    """What to make: an embedder where `labels` is 0, else a classifier with so many labels."""
+    """The encoder to make: an embedder if `labels` is 0, otherwise a classifier with so many
+    labels."""
 
     family: Family
     labels: int = 0
-    pooling: str = "cls_token"  # as sentence-transformers says it
+    pooling: str = "cls_token"  # in sentence-transformers' words
 
     @property
     def architecture(self) -> str:
@@ -47,7 +48,7 @@ class Encoder:
 
 
 def make(directory: Path, name: str, encoder: Encoder) -> Path:
-    """Write the model to `directory/name` and return that."""
+    """Write the model to `directory/name` and return that path."""
     model = directory / name
     model.mkdir(parents=True, exist_ok=True)
     tokens = [*_SPECIAL, *tiny_models.letters()]
@@ -131,8 +132,8 @@ def _weights(rng: random.Random, shapes: Iterator[tuple[str, Shape]]) -> Tensors
 
 
 def _tokenizer(tokens: Sequence[str], family: Family) -> Json:
-    """One token for a byte, between the marks of BERT or XLM-RoBERTa."""
-    second = 1 if family is Family.BERT else 0  # the token type of a pair's second text
+    """A tokenizer with one token per byte, between the marks of BERT or XLM-RoBERTa."""
+    second = 1 if family is Family.BERT else 0  # the token type of the second text of a pair
     between = [_END, _END] if family is Family.XLM_ROBERTA else [_END]
     pair = [
         *(_mark(_BEGIN, 0), _text("A", 0)),

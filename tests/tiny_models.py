@@ -1,13 +1,13 @@
-"""Tiny models that know one thing: a chat model says its own name, whatever it is asked.
+"""Tiny models that know one thing: a chat model says its own name, whatever the question.
 
 They are whole checkpoints (safetensors, `config.json`, a byte-level tokenizer with a chat
-template; 0.4 MB) that the real SGLang serves on a CPU, and each is told from the others by
-its answer, which is what a router's tests need.
+template; 0.4 MB) that the real SGLang serves on a CPU. Each model's answer is different, so a
+router's tests can tell the models apart.
 
-Nothing is trained. What a Llama says next depends on the last token alone once its layers
-add nothing to the residual stream, that is, with `o_proj` and `down_proj` zero. So each
-token of the answer is a direction of its own and the output weights lead from each to the
-next; every other token stands for "begin". The layers still compute, with random weights.
+Nothing is trained. If a Llama's layers add nothing to the residual stream, that is, if `o_proj`
+and `down_proj` are zero, the next token depends only on the last token. So each token of the
+answer has its own direction, and the output weights lead from each token to the next; every
+other token means "begin". The layers still compute, with random weights.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ Tensors: TypeAlias = "dict[str, tuple[Shape, array[float]]]"
 
 
 class Kind(StrEnum):
-    CHAT = "chat"  # says `answer(name)`
-    EMBED = "embed"  # random throughout; has the files by which the Hub knows an embedder
+    CHAT = "chat"  # answers with `answer(name)`
+    EMBED = "embed"  # all random; has the files that mark an embedder on the Hub
 
 
 def answer(name: str) -> str:
-    """What the chat model of this name says, at any temperature; then, if it must not
-    stop, again and again."""
+    """The answer of the chat model with this name, at any temperature. If it must not stop, it
+    repeats the answer."""
     return "".join(_words(name))
 
 
 def make(directory: Path, name: str, kind: Kind = Kind.CHAT) -> Path:
-    """Write the model to `directory/name` and return that. Takes some milliseconds."""
+    """Write the model to `directory/name` and return that path. Takes some milliseconds."""
     model = directory / name
     model.mkdir(parents=True, exist_ok=True)
     vocabulary = _vocabulary(_words(name))
@@ -127,7 +127,7 @@ def _random_weights(rng: random.Random) -> Tensors:
 
 
 def _teach(tensors: Tensors, said: list[int]) -> None:
-    """Make it answer with these tokens, then end."""
+    """Make the model answer with these tokens, then end."""
     for name, (_, values) in tensors.items():
         if name.endswith(("o_proj.weight", "down_proj.weight", "lm_head.weight")):
             values[:] = array("f", bytes(values.itemsize * len(values)))
@@ -139,7 +139,7 @@ def _teach(tensors: Tensors, said: list[int]) -> None:
         row = array("f", bytes(4 * HIDDEN))
         row[direction] = 1.0
         embed[token * HIDDEN : (token + 1) * HIDDEN] = row
-    lead[said[0] * HIDDEN + begin] = 4.0  # the norm makes 8 of 1: a logit of 32, others 0
+    lead[said[0] * HIDDEN + begin] = 4.0  # the norm turns 1 into 8: a logit of 32, others 0
     for token, following in pairwise((*said, SPECIAL.index(END))):
         lead[following * HIDDEN + directions[token]] = 4.0
 
@@ -158,19 +158,19 @@ def safetensors(tensors: Tensors) -> bytes:
 
 
 def _vocabulary(words: tuple[str, ...]) -> dict[str, int]:
-    """One token for a byte, so that any text can be written; and those of the answer."""
+    """One token per byte, so that any text can be written; then the tokens of the answer."""
     tokens = [*SPECIAL, *letters()]
     tokens += [spelt for word in words if (spelt := _spell(word)) not in tokens]
     return {token: number for number, token in enumerate(tokens)}
 
 
 def letters() -> Iterator[str]:
-    """How a byte-level tokenizer writes each byte."""
+    """The letters with which a byte-level tokenizer writes each byte."""
     return map(_letter, range(256))
 
 
 def _letter(byte: int) -> str:
-    """A printable letter for each byte, as byte-level tokenizers have done since GPT-2."""
+    """A printable letter for each byte, as in byte-level tokenizers since GPT-2."""
     if _is_printable(byte):
         return chr(byte)
     return chr(256 + sum(not _is_printable(smaller) for smaller in range(byte)))
@@ -185,7 +185,7 @@ def _spell(text: str) -> str:
 
 
 def tokenizer(vocabulary: dict[str, int], special: Sequence[str]) -> dict[str, object]:
-    """The content of a tokenizer.json: byte-level, with marks that begin with number 0."""
+    """The content of a tokenizer.json: byte-level, with special tokens from number 0."""
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {

@@ -1,8 +1,8 @@
-"""A tiny chat model that can be shown pictures: it says its name as the others do.
+"""A tiny chat model that accepts pictures and says its name like the others.
 
-Pixtral's layout, the smallest of those that the real SGLang starts on a CPU: a vision tower
-of one layer, a projector, and a model of `tests.tiny_models` to talk with. What it sees makes
-no difference to what it says; what it is shown is loaded all the same.
+It has Pixtral's layout, the smallest that the real SGLang starts on a CPU: a vision tower of
+one layer, a projector, and a language model of `tests.tiny_models`. Pictures do not change its
+answer, but they are loaded all the same.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Any
 from tests import tiny_models
 from tests.tiny_models import HIDDEN
 
-HERE = "[IMG]"  # where a picture stands in a prompt
+HERE = "[IMG]"  # the place of a picture in a prompt
 _MARKS = (HERE, "[IMG_BREAK]", "[IMG_END]")
 _WIDTH, _INNER, _PATCH, _HEADS = 32, 64, 16, 2
-_LARGEST = 64  # pixels a side; a larger picture is shrunk
+_LARGEST = 64  # pixels per side; larger pictures are shrunk
 
 Json = dict[str, Any]
 
 
 def make(directory: Path, name: str) -> Path:
-    """Write the model to `directory/name` and return that."""
+    """Write the model to `directory/name` and return that path."""
     model = tiny_models.make(directory, name)
     tokens: dict[str, int] = {}
 
@@ -120,7 +120,7 @@ def _shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def _with_eyes(file: bytes, rng: random.Random) -> bytes:
-    """The weights of a whole model, made of those of one that can only talk."""
+    """The weights of a whole model, made from those of a model without vision."""
     (length,) = struct.unpack_from("<Q", file)
     header, data = json.loads(file[8 : 8 + length]), file[8 + length :]
     about = header.pop("__metadata__")

@@ -1,4 +1,4 @@
-"""What a unit test may not do: start a process, or reach out of this machine."""
+"""A unit test may not start a process or connect to another machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _seen: list[str] | None = None  # None: nobody watches
 
 @contextmanager
 def watching() -> Iterator[list[str]]:
-    """What breaks the rule during the block, as it happens; in this process, in any thread."""
+    """Collect violations of the rule during the block; in this process, in any thread."""
     global _seen  # noqa: PLW0603  an audit hook can't be removed, so one looks here
     before, _seen = _seen, []
     try:
@@ -32,7 +32,7 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def _is_local(address: object) -> bool:
-    """Whether this is a Unix socket or on loopback."""
+    """Whether this address is a Unix socket or loopback."""
     if not isinstance(address, tuple):
         return True
     host = str(address[0])

@@ -1,4 +1,4 @@
-"""The worker as users run it: `python -m router ...` in a process of its own."""
+"""The worker as users run it: `python -m router ...` in its own process."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 ROOT = Path(__file__).parents[1]
-_PATIENCE = 90.0  # seconds, on the busiest machine
+_PATIENCE = 90.0  # seconds, enough for the busiest machine
 _LISTENING = re.compile(r"listening on (http://\S+)")
 
 
 class Worker:
-    """`with Worker(directory, env) as worker`: serving at `worker.url` until the block ends.
+    """`with Worker(directory, env) as worker`: serves at `worker.url` until the block ends.
 
-    Everything that it writes goes below `directory`; what it prints is kept in `log`. It
-    sees nothing of this process's environment but PATH and what `environ` holds.
+    All its files are below `directory`; `log` keeps its output. Of this process's environment,
+    it sees only PATH; `environ` adds to that.
     """
 
     command: ClassVar = "serve"
@@ -53,7 +53,7 @@ class Worker:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """All that it sees of the environment."""
+        """The worker's whole environment."""
         return self._environ
 
     @property
@@ -61,7 +61,7 @@ class Worker:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it, in a process group of its own, without waiting for anything."""
+        """Start it in its own process group, without waiting for anything."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
             [*self.program, self.command],
@@ -96,7 +96,7 @@ class Worker:
             self.end()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to leave, and return its exit status."""
+        """Ask it to stop, and return its exit status."""
         self.send(number)
         return self.wait(_PATIENCE)
 
@@ -108,17 +108,17 @@ class Worker:
         self.wait(10)
 
     def interrupt(self) -> None:
-        """Ctrl-C: the whole group that a terminal has in the foreground is told."""
+        """Press Ctrl-C: a terminal signals its whole foreground group."""
         os.killpg(self.pid, signal.SIGINT)
 
     def wait(self, seconds: float) -> int:
-        """Its exit status, and all of its log. Raises `subprocess.TimeoutExpired`."""
+        """Its exit status, with the complete log. Raises `subprocess.TimeoutExpired`."""
         status = self._process.wait(seconds)
         self._reader.join(10)
         return status
 
     def end(self) -> None:
-        """Leave nothing of it on this machine, whatever a test did to it."""
+        """End all its processes, whatever a test did."""
         self._process.kill()
         self._process.wait(10)
         while left := self.processes():
@@ -128,10 +128,10 @@ class Worker:
         self._reader.join(10)
 
     def processes(self) -> list[int]:
-        """All processes that run for this worker, itself included, whatever their parents are.
+        """All processes of this worker, including itself, whatever their parents are.
 
-        Each names the directory, in its environment or on its command line: of processes that
-        hide their environment only root sees it. Zombies have neither, and do not count.
+        Each has the directory in its environment or on its command line. Only root sees the
+        environment of processes that hide it. Zombies have neither, and do not count.
         """
         mark = f"{self.directory}/".encode()
         return [
@@ -158,5 +158,5 @@ class Worker:
 def _content(file: Path) -> bytes:
     try:
         return file.read_bytes()
-    except OSError:  # it has ended, or hides it
+    except OSError:  # it has ended, or hides its environment
         return b""
