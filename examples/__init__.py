@@ -1,3 +1,2 @@
-"""Examples that `tests/examples` checks. Those in Python use parts of `tests`: a Hub of their
-own on loopback, tiny models, and a worker in a process of its own.
-"""
+"""Examples that `tests/examples` checks. The Python examples use parts of `tests`: a Hub on
+loopback, tiny models, and a worker in its own process."""

@@ -1,4 +1,4 @@
-"""Streams an answer from a RunPod queue endpoint, with the `openai` client.
+"""Streams an answer from a RunPod queue endpoint with the `openai` client.
 
     ENDPOINT=... RUNPOD_KEY=... MODEL=Qwen/Qwen3-0.6B python examples/runpod_request.py
 
@@ -27,7 +27,7 @@ def main() -> None:
         messages=[{"role": "user", "content": "Who are you?"}],
         max_tokens=64,
         stream=True,
-        # The worker removes the token before the request reaches the engine.
+        # The worker removes the token before it sends the request to the engine.
         extra_body={"hf_token": token} if token else None,
     )
     for chunk in stream:

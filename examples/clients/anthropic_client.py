@@ -1,4 +1,4 @@
-"""Asks, streams and counts tokens, with Anthropic's client for Python.
+"""Chats, streams and counts tokens with Anthropic's client for Python.
 
     MODEL=Qwen/Qwen3-0.6B python examples/clients/anthropic_client.py
 
@@ -20,13 +20,13 @@ QUESTION: list[MessageParam] = [{"role": "user", "content": "Who are you?"}]
 
 
 def ask(client: anthropic.Anthropic) -> None:
-    """The whole answer."""
+    """Print a whole answer."""
     message = client.messages.create(model=MODEL, max_tokens=64, messages=QUESTION)
     print("".join(block.text for block in message.content if block.type == "text"))
 
 
 def stream(client: anthropic.Anthropic) -> None:
-    """The answer as it arrives, and put together by the client."""
+    """Print an answer as it arrives, then the whole answer from the client."""
     with client.messages.stream(model=MODEL, max_tokens=64, messages=QUESTION) as events:
         for text in events.text_stream:
             print(text, end="", flush=True)
@@ -35,13 +35,13 @@ def stream(client: anthropic.Anthropic) -> None:
 
 
 def count(client: anthropic.Anthropic) -> None:
-    """The tokens of a prompt, with the model's own tokenizer and chat template."""
+    """Count the tokens of a prompt with the model's own tokenizer and chat template."""
     counted = client.messages.count_tokens(model=MODEL, messages=QUESTION)
     print(counted.input_tokens, "tokens")
 
 
 def ask_for_a_missing_model(client: anthropic.Anthropic) -> None:
-    """An error has the class of its status, and Anthropic's form."""
+    """The status decides the class of an error. Its body has Anthropic's form."""
     try:
         client.messages.create(model="nobody/nothing", max_tokens=64, messages=QUESTION)
     except anthropic.NotFoundError as error:
@@ -49,7 +49,7 @@ def ask_for_a_missing_model(client: anthropic.Anthropic) -> None:
 
 
 def main() -> None:
-    """Do all of it."""
+    """Run all of these."""
     client = anthropic.Anthropic(
         base_url=ROUTER,  # without /v1
         api_key=API_KEY,

@@ -1,4 +1,4 @@
-"""Chats and streams, with the `InferenceClient` of huggingface_hub.
+"""Chats and streams with the `InferenceClient` of huggingface_hub.
 
     MODEL=Qwen/Qwen3-0.6B python examples/clients/huggingface_hub_client.py
 
@@ -20,11 +20,11 @@ QUESTION = [{"role": "user", "content": "Who are you?"}]
 
 
 def main() -> None:
-    """The client's other tasks have APIs of their own, which the worker does not serve: for
+    """The client's other tasks use their own APIs, which the worker does not serve. For
     embeddings, use OpenAI's client."""
     client = InferenceClient(
         base_url=f"{ROUTER}/v1",
-        api_key=API_KEY,  # else it sends the token that `hf auth login` has stored
+        api_key=API_KEY,  # otherwise it sends the token stored by `hf auth login`
         headers={"X-HF-Token": HF_TOKEN} if HF_TOKEN else None,
         timeout=600,  # seconds; a cold start downloads the model first
     )

@@ -1,4 +1,4 @@
-"""Invokes, streams and embeds, with langchain-openai.
+"""Invokes, streams and embeds with langchain-openai.
 
     MODEL=Qwen/Qwen3-0.6B python examples/clients/langchain_client.py
 
@@ -26,7 +26,7 @@ WORKER: dict[str, Any] = {
 
 
 def main() -> None:
-    """Do all of it."""
+    """Run all of these."""
     model = ChatOpenAI(model=os.environ.get("MODEL", "Qwen/Qwen3-0.6B"), **WORKER)
     print(model.invoke(QUESTION).text)
 
@@ -38,14 +38,14 @@ def main() -> None:
 
     embedder = OpenAIEmbeddings(
         model=os.environ.get("EMBEDDER", "Qwen/Qwen3-Embedding-0.6B"),
-        check_embedding_ctx_length=False,  # else it sends tokens of OpenAI's own models
+        check_embedding_ctx_length=False,  # otherwise it sends tokens of OpenAI's own models
         **WORKER,
     )
     print(len(embedder.embed_documents(["one", "another"])), "vectors")
 
     try:
         ChatOpenAI(model="nobody/nothing", **WORKER).invoke(QUESTION)
-    except openai.NotFoundError as error:  # the errors are those of OpenAI's client
+    except openai.NotFoundError as error:  # errors come from OpenAI's client
         print(error.code)
 
 

@@ -1,4 +1,4 @@
-"""Completes, streams and embeds, with litellm's SDK.
+"""Completes, streams and embeds with litellm's SDK.
 
     MODEL=Qwen/Qwen3-0.6B python examples/clients/litellm_client.py
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-# Else the import fetches a list of prices from the internet.
+# Otherwise the import fetches a price list from the internet.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import litellm
@@ -29,7 +29,7 @@ QUESTION = [{"role": "user", "content": "Who are you?"}]
 
 
 def main() -> None:
-    """The prefix `openai/` is litellm's: it does not reach the worker."""
+    """The prefix `openai/` is for litellm only: the worker never sees it."""
     answer = litellm.completion(model=f"openai/{MODEL}", messages=QUESTION, **WORKER)
     print(answer.choices[0].message.content)
     chunks = litellm.completion(
@@ -41,7 +41,7 @@ def main() -> None:
     )
     tokens = 0
     for chunk in chunks:
-        for choice in chunk.choices:  # none in the one with the usage
+        for choice in chunk.choices:  # the chunk with the usage has none
             print(choice.delta.content or "", end="", flush=True)
         if usage := getattr(chunk, "usage", None):
             tokens = usage.completion_tokens
@@ -50,7 +50,7 @@ def main() -> None:
         model=f"openai/{EMBEDDER}", input=["one", "another"], encoding_format="float", **WORKER
     )
     print(len(vectors.data), "vectors")
-    litellm.suppress_debug_info = True  # else an error prints an advertisement
+    litellm.suppress_debug_info = True  # otherwise errors print an advertisement
     try:
         litellm.completion(model="openai/nobody/nothing", messages=QUESTION, **WORKER)
     except litellm.NotFoundError as error:

@@ -1,4 +1,4 @@
-"""Chats, streams, responds, embeds and lists models, with OpenAI's client for Python.
+"""Chats, streams, responds, embeds and lists models with OpenAI's client for Python.
 
     MODEL=Qwen/Qwen3-0.6B python examples/clients/openai_client.py
 
@@ -20,7 +20,7 @@ QUESTION = "Who are you?"
 
 
 def chat(client: openai.OpenAI) -> str | None:
-    """The whole answer."""
+    """Return a whole answer."""
     answer = client.chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": QUESTION}]
     )
@@ -28,7 +28,7 @@ def chat(client: openai.OpenAI) -> str | None:
 
 
 def stream(client: openai.OpenAI) -> str | None:
-    """The answer as it arrives, and put together by the client."""
+    """Print an answer as it arrives, and return the whole answer from the client."""
     with client.chat.completions.stream(
         model=MODEL,
         messages=[{"role": "user", "content": QUESTION}],
@@ -44,12 +44,12 @@ def stream(client: openai.OpenAI) -> str | None:
 
 
 def respond(client: openai.OpenAI) -> str:
-    """The same by the Responses API."""
+    """Return a whole answer from the Responses API."""
     return client.responses.create(model=MODEL, input=QUESTION).output_text
 
 
 def stream_response(client: openai.OpenAI) -> str:
-    """And as it arrives."""
+    """The same, as it arrives."""
     with client.responses.stream(model=MODEL, input=QUESTION) as events:
         for event in events:
             if event.type == "response.output_text.delta":
@@ -59,13 +59,13 @@ def stream_response(client: openai.OpenAI) -> str:
 
 
 def embed(client: openai.OpenAI) -> list[list[float]]:
-    """A vector for each text."""
+    """Return one vector per text."""
     answer = client.embeddings.create(model=EMBEDDER, input=["one", "another"])
     return [item.embedding for item in answer.data]
 
 
 def ask_for_a_missing_model(client: openai.OpenAI) -> None:
-    """An error has the class of its status, and the worker's `code`."""
+    """The status decides the class of an error. Its `code` is the worker's."""
     try:
         client.chat.completions.create(model="nobody/nothing", messages=[])
     except openai.NotFoundError as error:
@@ -73,7 +73,7 @@ def ask_for_a_missing_model(client: openai.OpenAI) -> None:
 
 
 def main() -> None:
-    """Do all of it."""
+    """Run all of these."""
     client = openai.OpenAI(
         base_url=f"{ROUTER}/v1",
         api_key=API_KEY,

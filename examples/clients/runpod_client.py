@@ -1,4 +1,4 @@
-"""Runs, streams and cancels jobs of a RunPod queue endpoint, with RunPod's own client.
+"""Runs, streams and cancels jobs of a RunPod queue endpoint with RunPod's own client.
 
     ENDPOINT=... RUNPOD_KEY=... MODEL=Qwen/Qwen3-0.6B python examples/clients/runpod_client.py
 
@@ -17,8 +17,8 @@ MODEL = os.environ.get("MODEL", "Qwen/Qwen3-0.6B")
 
 
 def question(**fields: object) -> dict[str, Any]:
-    """A job: an object with `input`. The client wraps what has no `input`; but a request for
-    embeddings has one of its own, and would be taken for a job."""
+    """A job: an object with `input`. The client adds `input` only if there is none. A request
+    for embeddings has its own `input`, so the client would take it for a job."""
     token = os.environ.get("HF_TOKEN")
     body = {
         "model": MODEL,
@@ -29,7 +29,7 @@ def question(**fields: object) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Do all of it."""
+    """Run all of these."""
     name = os.environ["ENDPOINT"]
     endpoint = runpod.Endpoint(name, api_key=os.environ["RUNPOD_KEY"])
 
@@ -43,7 +43,7 @@ def main() -> None:
     for events in endpoint.run(question(stream=True)).stream():  # text: server-sent events
         print(events, end="")
 
-    # The output of a job that failed is None. The status has its error, as a string of JSON.
+    # A failed job's output is None. The status contains its error, as a JSON string.
     job = endpoint.run(question(model="nobody/nothing"))
     print(job.output(timeout=600), job.status())
     failed = endpoint.rp_client.get(f"{name}/status/{job.job_id}")

@@ -1,4 +1,5 @@
-"""`make demo`: the worker's main job, on any machine: no GPU, no network, no token."""
+"""`make demo` shows the worker's main features on any machine, without GPU, network or
+token."""
 
 from __future__ import annotations
 

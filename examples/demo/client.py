@@ -10,12 +10,12 @@ import openai
 from examples.demo.steps import Answer, Step
 
 QUESTION = "Who are you?"
-_MAX_TOKENS = 32  # a model's answer takes four
+_MAX_TOKENS = 32  # a model's answer has four
 _TIMEOUT = 180.0  # seconds; an engine takes 20 to start on two cores
 
 
 class Client:
-    """A caller of the worker at `url`, open for the length of a `with` block."""
+    """A caller of the worker at `url`. Stays open during a `with` block."""
 
     def __init__(self, url: str) -> None:
         self._client = openai.OpenAI(
@@ -23,7 +23,7 @@ class Client:
             api_key="none is needed",
             max_retries=0,
             timeout=_TIMEOUT,
-            # A proxy named in the environment does not lead to loopback.
+            # Ignore proxies in the environment: they can't reach loopback.
             http_client=openai.DefaultHttpxClient(trust_env=False),
         )
 
@@ -55,7 +55,7 @@ class Client:
         chat = self._client.chat.completions
         if not step.stream:
             return [chat.create(**request).choices[0].message.content or ""]
-        # SGLang may send a few tokens in one event. Without an end, several events are needed.
+        # SGLang may send several tokens in one event. An endless answer needs several events.
         endless = {"ignore_eos": True}
         with chat.create(**request, stream=True, extra_body=endless) as chunks:
             texts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]

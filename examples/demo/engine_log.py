@@ -1,4 +1,4 @@
-"""Reads the worker's log for the starts and the ends of its engines."""
+"""Reads starts and stops of engines from the worker's log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.worker import Worker
 _ANSWERED = " router.requests: POST "
 _ENGINE = re.compile(r"T(?P<time>[\d:]+)\S* .* router\.pool\.\w+: (?P<said>.*)")
 _EVENT = re.compile(r"\bstarting (?P<started>\S+)@|stopping (?P<evicted>\S+)@\S+ evicted")
-_TIMEOUT = 5.0  # seconds for a line to come through the pipe
+_TIMEOUT = 5.0  # seconds until a line arrives through the pipe
 
 
 class EngineLog:
@@ -19,10 +19,10 @@ class EngineLog:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._read = 0  # lines
+        self._read = 0  # lines read so far
 
     def since_last(self) -> list[str]:
-        """`started MODEL` and `evicted MODEL`, up to the log line of the next answer.
+        """Every `started MODEL` and `evicted MODEL`, up to the log line of the next answer.
 
         Raises `TimeoutError` if that line does not come.
         """
@@ -38,7 +38,7 @@ class EngineLog:
 
 
 def history(lines: Iterable[str]) -> Iterator[str]:
-    """The log's lines on when each engine was ready, and when and why it stopped."""
+    """The log lines that say when each engine was ready, and when and why it stopped."""
     for line in lines:
         found = _ENGINE.search(line)
         if found and ("is ready after" in found["said"] or "stopping" in found["said"]):

@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment."""
+"""Handles Ctrl-C at any moment."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class Interrupts:
     """Inside the `with` block, the first signal raises `KeyboardInterrupt`. Later signals do
-    nothing: stopping takes seconds, and a second Ctrl-C must not leave processes behind.
-    """
+    nothing: stopping takes seconds, and a second Ctrl-C must not leave processes behind."""
 
     def __init__(self) -> None:
         self._came = self._held = False

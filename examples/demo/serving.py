@@ -15,8 +15,8 @@ from examples.demo.client import QUESTION
 from examples.demo.transcript import Transcript
 from tests.worker import Worker
 
-_PAUSE = 0.5  # seconds between looks at the worker's log
-# What another worker needs to serve this Hub's models with these engines.
+_PAUSE = 0.5  # seconds between two reads of the worker's log
+# Settings for another worker with this Hub's models and these engines.
 _OF_ANY_WORKER = (
     "HF_ENDPOINT",
     "SSL_CERT_FILE",
@@ -61,7 +61,7 @@ def keep_serving(callers: Callers, worker: Worker, transcript: Transcript) -> No
 
 
 def _follow(worker: Worker, transcript: Transcript) -> int:
-    """Show what the worker logs until it ends. Return its exit status."""
+    """Print the worker's log until it ends. Return its exit status."""
     shown, status = len(worker.lines), None
     while status is None:
         with suppress(subprocess.TimeoutExpired):
@@ -73,11 +73,10 @@ def _follow(worker: Worker, transcript: Transcript) -> int:
 
 
 def _write_variables(callers: Callers, worker: Worker) -> Path:
-    """Write a file for a shell to read, which only its owner may. Deleted with the worker's
-    directory.
-    """
+    """Write a file of variables for a shell. Only its owner may read it, and it is deleted with
+    the worker's directory."""
     own = {name: worker.environ[name] for name in _OF_ANY_WORKER if name in worker.environ}
-    # The other worker's downloads are not to stay in the user's own cache.
+    # Keep the other worker's downloads out of the user's own cache.
     own |= {"MODEL_ROUTER_URL": worker.url, "HF_HOME": str(worker.directory / "other")}
     file = worker.directory / "variables"
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:

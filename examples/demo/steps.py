@@ -17,17 +17,16 @@ class Refusal:
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
-    code: str | None  # of an error
-    text: str  # what the model said, or the error's message
-    pieces: int  # events that carried the text
+    code: str | None  # the error code, if refused
+    text: str  # the model's answer, or the error's message
+    pieces: int  # number of events with text
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A request and its expected outcome: a refusal, or an answer in which the model says its
-    own name (a stream repeats it).
-    """
+    """A request and its expected outcome: a refusal, or an answer with the model's own name (a
+    stream repeats it)."""
 
     title: str
     caller: Caller
@@ -35,7 +34,7 @@ class Step:
     refused: Refusal | None = None
     stream: bool = False
     cold: bool = False  # the request starts an engine
-    evicts: Model | None = None  # the model that makes room for it
+    evicts: Model | None = None  # the model that is evicted for it
 
     @property
     def events(self) -> list[str]:
@@ -62,7 +61,7 @@ class Step:
 
 
 def steps(callers: Callers) -> tuple[Step, ...]:
-    """The worker has room for two engines, so the third start is the first that evicts."""
+    """The worker has room for two engines, so the third start is the first with an eviction."""
     nobody, bob, carol, mallory = callers.nobody, callers.bob, callers.carol, callers.mallory
     invalid = Refusal(401, "invalid_hf_token")
     gated = Refusal(403, "model_gated")

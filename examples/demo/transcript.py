@@ -1,4 +1,4 @@
-"""What the demo prints: one line for each action, completed when the action ends."""
+"""The demo's output: one line per action, completed when the action ends."""
 
 from __future__ import annotations
 

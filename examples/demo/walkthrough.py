@@ -22,7 +22,7 @@ from tests.loopback_hub.contents import Files
 from tests.worker import Worker
 
 _TOO_SLOW = (TimeoutError, subprocess.TimeoutExpired)
-_TAIL = 40  # lines of the worker's log that are shown after a failed check
+_TAIL = 40  # log lines shown after a failed check
 
 
 def walk_through(
@@ -34,9 +34,8 @@ def walk_through(
     keep: bool,
 ) -> None:
     """Run all steps. `files` maps a model's name to the model's files. With `keep`, the worker
-    serves afterwards until interrupted. At any other time, an interrupt is raised again once
-    all processes are gone.
-    """
+    then serves until interrupted. At any other time, an interrupt is raised again after all
+    processes have ended."""
     with ExitStack() as stack:
         hub = stack.enter_context(LoopbackHub())
         callers = open_accounts(hub, files)
@@ -67,7 +66,7 @@ def walk_through(
 
 
 def _folder(stack: ExitStack) -> Path:
-    # Not inside the repository: SGLang opens Unix sockets there, whose paths are limited to
+    # Not inside the repository: SGLang opens Unix sockets there, and their paths are limited to
     # 107 bytes.
     folder = tempfile.TemporaryDirectory(prefix="demo-", ignore_cleanup_errors=True)
     return Path(stack.enter_context(folder))
@@ -79,9 +78,9 @@ def _settings(hub: LoopbackHub, engine_python: Path) -> dict[str, str]:
         "ENGINE_PYTHON": str(engine_python),
         "CUDA_VISIBLE_DEVICES": "",  # the demo uses no GPU
         "MAX_LOADED_MODELS": "2",
-        "EVICTION": "lru",  # by cost, the times of the starts would decide which engine goes
-        "STANDBY_ENGINES": "0",  # so that the log shows one start after the other
-        "SWAP_PATIENCE": "0",  # seconds for which a model waits for an engine in use
+        "EVICTION": "lru",  # `cost` would depend on the time that starts take
+        "STANDBY_ENGINES": "0",  # so that the log shows one start after another
+        "SWAP_PATIENCE": "0",  # seconds that a model waits for an engine in use
     }
 
 
