@@ -1,1 +1,1 @@
-"""What hostile callers, a failing Hub and hostile repositories try, and what comes of it."""
+"""Attacks by hostile callers, a failing Hub and hostile repositories."""

@@ -1,4 +1,4 @@
-"""The admission of a worker, with the real client of the Hub and a clock of the test's."""
+"""A worker's admission, with the real client of the Hub and a clock that the test controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real Chromium without a window, told what to do over its DevTools protocol."""
+"""A real Chromium without a window, controlled over its DevTools protocol."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PROGRAM = next(
     filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))),
     None,
 )
-ELSEWHERE = ("evil.example", "app.example")  # names that lead to this machine, by rebinding
+ELSEWHERE = ("evil.example", "app.example")  # names that DNS rebinding points at this machine
 _FLAGS = (
     "--headless",
-    "--no-sandbox",  # which root can't have
+    "--no-sandbox",  # root can't use the sandbox
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--no-first-run",
@@ -34,7 +34,7 @@ _FLAGS = (
     "--remote-debugging-port=0",
     "--host-resolver-rules=" + ", ".join(f"MAP {name} 127.0.0.1" for name in ELSEWHERE),
 )
-_PATIENCE = 60.0  # seconds, on the busiest machine
+_PATIENCE = 60.0  # seconds, enough for the busiest machine
 
 Json = dict[str, Any]
 
@@ -48,7 +48,7 @@ class Page:
         self._events: list[str] = []
 
     async def open(self, url: str) -> None:
-        """Show a page, whatever its status, and wait until it is there."""
+        """Open a page, whatever its status, and wait until it has loaded."""
         if self._session is None:
             target = (await self._call("Target.createTarget", url="about:blank"))["targetId"]
             attached = await self._call("Target.attachToTarget", targetId=target, flatten=True)
@@ -61,7 +61,7 @@ class Page:
             await self._receive()
 
     async def run(self, body: str) -> Any:
-        """What an async function with this body returns there, as JSON."""
+        """Run an async function with this body in the page, and return its result as JSON."""
         told = await self._call(
             "Runtime.evaluate",
             expression=f"(async () => {{ {body} }})()",
@@ -104,7 +104,7 @@ def _started(profile: Path) -> subprocess.Popen[bytes]:
 @asynccontextmanager
 async def browsing(profile: Path) -> AsyncIterator[Page]:
     process = _started(profile)
-    told = profile / "DevToolsActivePort"  # port and path, a line each
+    told = profile / "DevToolsActivePort"  # a line with the port, and a line with the path
     try:
         await eventually(lambda: told.exists() and told.read_text().count("\n"), _PATIENCE)
         port, path = told.read_text().split()
@@ -120,7 +120,7 @@ async def browsing(profile: Path) -> AsyncIterator[Page]:
 
 @asynccontextmanager
 async def other_site() -> AsyncIterator[int]:
-    """A web server with an empty page; its port."""
+    """Serve an empty page. Yields the web server's port."""
 
     async def page(_: web.BaseRequest) -> web.StreamResponse:
         return web.Response(text="<!doctype html><title>x</title>", content_type="text/html")

@@ -1,4 +1,4 @@
-"""The fixtures of the other end-to-end tests: one Hub for each module, over HTTP and jobs."""
+"""Fixtures shared with other end-to-end tests: one Hub per module, over HTTP and jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker as an attacker sees it: over HTTP or through RunPod's queue, by the same calls."""
+"""An attacker's view of a worker: over HTTP or through RunPod's queue, with the same calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SERVED = ""
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a caller was shown. `code`: of the refusal, or SERVED. `shown`: the whole answer."""
+    """What a caller saw. `code`: the refusal's, or SERVED. `shown`: the whole answer."""
 
     code: str
     content: Json
@@ -30,13 +30,14 @@ class Seen:
 
     @property
     def text(self) -> str:
-        """What a chat model said."""
+        """The text of a chat model's answer."""
         assert self.code == SERVED, self.content
         said: str = self.content["choices"][0]["message"]["content"]
         return said
 
     def without(self, name: str) -> str:
-        """For a comparison with what was shown of another name."""
+        """What was shown, without this name: to compare it with an answer about another
+        name."""
         return repr(self.shown).replace(name, "MODEL")
 
 
@@ -44,7 +45,7 @@ class Client(Protocol):
     async def ask(self, route: str, body: Json, token: str | None = None) -> Seen: ...
 
     async def look(self, name: str, token: str | None = None) -> Seen:
-        """At `/v1/models`, or with a name at that model."""
+        """Get `/v1/models`, or with a name, that model's entry."""
         ...
 
     async def chat(self, model: str | None, token: str | None = None) -> Seen:
@@ -64,7 +65,7 @@ class HttpClient(Client):
 
 
 class QueueClient(Client):
-    """A caller that stops waiting for a job cancels it."""
+    """A caller of the queue. It cancels a job when it stops waiting for it."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -88,14 +89,14 @@ class QueueClient(Client):
 
 @dataclass(frozen=True)
 class Site:
-    """A worker that is reached in one way: over HTTP, or through the queue."""
+    """A worker with one way in: HTTP or the queue."""
 
     kind: str
     harness: QueueHarness
     worker: Worker
     journal: Path  # the pool's
     endpoint: Endpoint | None
-    key: str = ""  # an API key, where one is asked for
+    key: str = ""  # an API key, if one is needed
 
     def traces(self) -> Traces:
         return traces(self.harness, self.journal)
@@ -110,7 +111,8 @@ class Site:
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
-        """Within the block nothing is served, started, evicted, downloaded or queued."""
+        """Check that during the block nothing is served, started, evicted, downloaded or
+        queued."""
         before = self.traces()
         yield
         assert self.traces() == before
@@ -119,7 +121,7 @@ class Site:
 @contextmanager
 def site(harness: QueueHarness, kind: str, key: str = "", **environ: str) -> Iterator[Site]:
     journal = _journal(harness, kind)
-    # A process that is started ahead would leave its traces at any time.
+    # A prestarted process would leave its traces at any time.
     environ = {"STANDBY_ENGINES": "0", "POOL_JOURNAL": str(journal)} | environ
     if kind == "http":
         with harness.worker(**environ) as worker:
@@ -131,9 +133,9 @@ def site(harness: QueueHarness, kind: str, key: str = "", **environ: str) -> Ite
 
 @contextmanager
 def doomed_site(harness: QueueHarness, kind: str, **environ: str) -> Iterator[Site]:
-    """For a test that ends the worker, in whatever way."""
+    """A site whose worker the test ends itself."""
     journal = _journal(harness, kind)
-    # A process that is started ahead would leave its traces at any time.
+    # A prestarted process would leave its traces at any time.
     environ = {"STANDBY_ENGINES": "0", "POOL_JOURNAL": str(journal)} | environ
     if kind == "http":
         with harness.new_worker(**environ) as worker:
@@ -167,7 +169,7 @@ def _ended(job: Job, outcome: Outcome) -> Seen:
 
 
 def _code(content: Json) -> str:
-    """Of an error; its type, where it has Anthropic's form."""
+    """The error's code; in Anthropic's form, its type."""
     error = content["error"]
     code: str = error["type"] if content.get("type") == "error" else error["code"]
     return code

@@ -1,4 +1,4 @@
-"""One worker's life in which tokens of every role and shape go through every trouble."""
+"""Sends tokens of every kind and shape to one worker, during every kind of trouble."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.security.harness import Client, Seen, Site
 from tests.security.memory import Found, Memory
 from tests.security.troubles import KINDS, Troubles
 
-HOUSE = "acme/house"  # the operator's, with a token of its own
+HOUSE = "acme/house"  # the operator's model; it has its own token
 OPERATORS = {"HF_TOKEN", "HOUSE_TOKEN"}
-# By the name of the shape: what is made of a marker. None is a token.
+# By name of the shape: how it is made from a marker. None is a valid token.
 SHAPES: Mapping[str, str] = {
     "followed_by_a_line_end": "{}\n",
     "in_two_lines": "{}\r\n{}",
@@ -37,18 +37,18 @@ SHAPES: Mapping[str, str] = {
 
 @dataclass
 class Case:
-    """What was hidden, and what was seen."""
+    """The hidden secrets, and everything that was visible."""
 
     control: Mapping[str, str]
-    secrets: dict[str, str] = field(default_factory=dict)  # by role, without their prefix
+    secrets: dict[str, str] = field(default_factory=dict)  # by kind, without their prefix
     evidence: Evidence = field(default_factory=Evidence)
-    codes: dict[str, str] = field(default_factory=dict)  # of the shapes that are no token
+    codes: dict[str, str] = field(default_factory=dict)  # for the shapes that are not tokens
     left_in_memory: Found = field(default_factory=dict)
     dumping: dict[str, bool] = field(default_factory=dict)  # by process
-    upstream: bytes = b""  # what the engines were told and asked
+    upstream: bytes = b""  # everything that engines received
 
     def found(self, *places: bytes | str) -> set[str]:
-        """Secrets in places where the control was found."""
+        """Secrets found in places where the control was found."""
         assert found(self.control, *places), "the search does not find what is there"
         return found(self.secrets, *places)
 
@@ -65,7 +65,7 @@ class Hunt:
             await self._plainly(client)
             await self._malformed(client)
             await troubles.of_the_token()
-            # The Hub sees no difference between HTTP and the queue: some will do.
+            # The Hub sees no difference between HTTP and the queue, so a few kinds are enough.
             await troubles.of_the_hub(KINDS if place.kind == "http" else ("cut", "hang"))
             await troubles.of_the_download()
             await troubles.of_the_engine()
@@ -82,11 +82,12 @@ class Hunt:
         for seen in troubles.seen.values():
             self._see(seen)
         for job in place.endpoint.platform.jobs if place.endpoint else ():
-            told = (job.outputs, job.finals, job.progress)  # also of those that were cancelled
+            told = (job.outputs, job.finals, job.progress)  # including those of canceled jobs
             case.evidence.answers.append(repr(told).encode())
 
     async def _plainly(self, client: Client) -> None:
-        """Everybody is served, and the control goes wherever a token must not."""
+        """Serve everybody, and put the control into every place where a token must not
+        appear."""
         harness, control = self._place.harness, self._case.control["control"]
         harness.model(self._private, private=True)
         harness.model(f"acme/{control}", answer=control)
@@ -117,7 +118,7 @@ class Hunt:
             assert " 4" in await self._get("/v1/models", value)
 
     async def _get(self, path: str, token: str) -> str:
-        """Sent as it is, which no client would do; gives the status line."""
+        """Send a raw request, unlike any client would. Returns the status line."""
         lines = [f"GET {path} HTTP/1.1", "Host: localhost", "Connection: close"]
         lines += [f"X-HF-Token: {token}", "", ""]
         request = "\r\n".join(lines).encode(errors="surrogatepass")
@@ -132,7 +133,7 @@ class Hunt:
         self._case.secrets |= {role: t.removeprefix("hf_") for role, t in tokens.items()}
 
     async def _until_idle(self) -> None:
-        """What still holds a token after that long, will hold it for ever."""
+        """Wait until the worker is idle. A token still held then would be held forever."""
         worker, marks = self._place.worker, self._case.secrets
         with suppress(TimeoutError):
             async with asyncio.timeout(60):

@@ -1,4 +1,4 @@
-"""What the memory of a running worker holds, asked from outside (`inside` answers)."""
+"""Searches the memory of a running worker from outside (`inside` does the work)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.worker import Worker
 
 _INSIDE = Path(__file__).with_name("inside")
 
-Found = Mapping[str, str]  # by role, a way to it
+Found = Mapping[str, str]  # by role, a path to it
 
 
 class Memory:
@@ -23,7 +23,7 @@ class Memory:
         directory.mkdir()
 
     def environment(self) -> dict[str, str]:
-        """For a worker that is to be searched."""
+        """The environment of a worker that will be searched."""
         path = os.pathsep.join(map(str, (_INSIDE, STAND_INS)))
         return {"PYTHONPATH": path, "MEMORY_SEARCH": str(self._directory)}
 

@@ -1,4 +1,5 @@
-"""Odd bodies and many names, over HTTP and the queue, while and before others are served."""
+"""Odd bodies and many names, over HTTP and the queue. Other callers are served during and after
+them."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from tests.e2e_runpod.harness import QueueHarness
 from tests.security.harness import Client, Site, site
 
 MODEL = "acme/model"
-AT_ONCE = 10.0  # seconds: far from any deadline of the worker's, on the busiest machine
+AT_ONCE = 10.0  # seconds: far below any deadline of the worker, even on the busiest machine
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def place(request: pytest.FixtureRequest, harness: QueueHarness, model: None) ->
 
 @pytest.fixture
 async def client(place: Site) -> AsyncIterator[Client]:
-    """Others are served before and after, at once."""
+    """Check that others are served at once before and after."""
     async with place.client() as client:
         await served(client)
         yield client
@@ -86,7 +87,7 @@ async def test_a_thousand_names_leave_the_worker_as_it_was(place: Site, client: 
     for start in range(0, count, 100):
         names = [f"mallory/{number}" for number in range(start, start + 100)]
         *refused, other = await asyncio.gather(*map(client.chat, [*names, MODEL]))
-        # Past the budget of new names, the Hub is not asked.
+        # Above the budget for new names, the Hub is not asked.
         assert {seen.code for seen in refused} <= {"model_not_found", "rate_limited"}
         assert other.text == f"I am {MODEL}"
     assert resident(place.worker.pid) - before < 20 << 20

@@ -1,5 +1,5 @@
-"""Repositories that are too much: of files, of configuration, of bytes; others are served
-meanwhile and afterwards."""
+"""Repositories with too many files, too much configuration or too many bytes. Others are served
+during and after them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.servable import LLAMA, servable
 from tests.worker import Worker
 
 MODEL = "acme/model"
-AT_ONCE = 10.0  # seconds: far from any deadline of the worker's, on the busiest machine
+AT_ONCE = 10.0  # seconds: far below any deadline of the worker, even on the busiest machine
 SERVED, UNSUPPORTED = "", "unsupported_model"
 
 
@@ -63,7 +63,7 @@ async def code_for(caller: Caller, model: str) -> str:
 
 
 class Sized(bytes):
-    """Bytes that claim to be more."""
+    """Bytes that claim a larger size."""
 
     claim = 10**15
 

@@ -1,5 +1,5 @@
-"""Bodies without an end, lengths that lie, slow uploads and idle connections over HTTP;
-others are served meanwhile and afterwards."""
+"""Endless bodies, wrong lengths, slow uploads and idle connections over HTTP. Others are served
+during and after them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.worker import Worker
 
 MODEL, LIMIT = "acme/model", 1_000_000
 TOO_LARGE, INVALID = (413, "body_too_large"), (400, "invalid_request")
-AT_ONCE = 10.0  # seconds, on the busiest machine
+AT_ONCE = 10.0  # seconds, enough for the busiest machine
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def worker(harness: Harness) -> Iterator[Worker]:
 
 @pytest.fixture
 async def other(caller: Caller) -> AsyncIterator[Caller]:
-    """Is served before and after, at once."""
+    """Check that this caller is served at once before and after."""
     await served(caller)
     yield caller
     async with asyncio.timeout(AT_ONCE):
@@ -156,7 +156,7 @@ async def test_idle_connections_are_bounded_and_leave_room(
 
 @asynccontextmanager
 async def slowly(worker: Worker, first: bytes = b"{") -> AsyncIterator[asyncio.Task[bytes]]:
-    """A body that comes byte by byte after its beginning; what it is answered."""
+    """Send a body byte by byte after its first part. Yields the answer."""
     address = urlsplit(worker.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
 
@@ -181,7 +181,7 @@ async def slowly(worker: Worker, first: bytes = b"{") -> AsyncIterator[asyncio.T
 
 @contextmanager
 def files_allowed(count: int) -> Iterator[None]:
-    """For this process, which holds the other ends."""
+    """Raise the limit of open files for this process, which holds the other ends."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < count:
         pytest.skip(f"no {count} open files are allowed here")

@@ -1,4 +1,4 @@
-"""A disk that is full of models: others leave, and nobody's that is used."""
+"""A disk that is full of models: unused models are removed, and models in use are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads of callers that hang up, of many models at once: few processes, fair turns."""
+"""Callers that hang up, with downloads of many models at once: few processes, fair turns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def place(request: pytest.FixtureRequest, harness: QueueHarness) -> Iterator[Sit
 
 @pytest.fixture
 async def client(place: Site) -> AsyncIterator[Client]:
-    # A job that is waited for keeps a thread.
+    # Waiting for a job keeps a thread busy.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * FLOOD))
     async with place.client() as client:
         yield client
@@ -46,7 +46,7 @@ def downloads(place: Site) -> list[int]:
 
 @asynccontextmanager
 async def at_most_two(place: Site) -> AsyncIterator[None]:
-    """Within the block, no more than two downloads run at any time."""
+    """Check that during the block at most two downloads run at any time."""
     most, over = 0, asyncio.Event()
 
     async def watch() -> None:
@@ -62,7 +62,7 @@ async def at_most_two(place: Site) -> AsyncIterator[None]:
 
 
 class Mallory:
-    """Asks for many models whose weights never come."""
+    """Requests many models whose weights never arrive."""
 
     def __init__(self, place: Site, client: Client) -> None:
         self._place, self._client = place, client
@@ -73,7 +73,7 @@ class Mallory:
         self._hub.faults.add(f"/{org}/.*/resolve/.*/model.safetensors", "hang", times=None)
 
     async def flood(self) -> list[asyncio.Task[object]]:
-        """Returns once all requests wait in the pool."""
+        """Send all requests, and wait until they are in the pool."""
         asked = [
             asyncio.create_task(self._client.chat(model, self.token)) for model in self.models
         ]
@@ -109,13 +109,13 @@ async def test_a_model_that_is_on_disk_waits_for_no_download(
     place: Site, client: Client
 ) -> None:
     models = [place.harness.model(f"acme/{secrets.token_hex(4)}") for _ in range(3)]
-    for model in models:  # the last two take the memory of the first
+    for model in models:  # the last two take the first one's memory
         assert (await client.chat(model)).text == f"I am {model}"
     mallory = Mallory(place, client)
     requests = await mallory.flood()
     await eventually(lambda: len(downloads(place)) == 2)
     before = len(place.harness.hub.requests)
-    answer = await client.chat(models[0], mallory.token)  # whose own places are all taken
+    answer = await client.chat(models[0], mallory.token)  # all of its own places are taken
     assert answer.text == f"I am {models[0]}"
     asked = place.harness.hub.requests[before:]
     assert not [one for one in asked if models[0] in one.path and "safetensors" in one.path]

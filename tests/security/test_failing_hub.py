@@ -53,7 +53,7 @@ class Case:
         return self.hub.add_account(account)
 
     async def entitled(self) -> str:
-        """One that may use them all, and has just shown it."""
+        """A token that may use all models, just shown by using them."""
         owner = self.token("acme")
         for model in (OPEN, HIDDEN, GATED):
             assert (await self.client.chat(model, owner)).text == f"I am {model}"
@@ -74,7 +74,7 @@ def case(place: Site, client: Client) -> Case:
 
 
 def refused(seen: Seen) -> bool:
-    """With a time to come back."""
+    """Whether it was refused with a time to come back."""
     return seen.code == UNAVAILABLE and 1 <= seen.content["error"]["retry_after"] <= 60
 
 

@@ -1,5 +1,5 @@
-"""One caller takes all it can get: starts, places in flight, places in the queue. Another
-one, that comes later, is served nevertheless, and no setting per caller is needed for that."""
+"""One caller takes everything it can get: starts, places in flight, places in the queue.
+Another caller comes later and is still served, without any per-caller setting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.eventually import eventually
 from tests.security.harness import SERVED, Client, Seen, Site, site
 from tests.security.traces import wanted
 
-AT_ONCE = 20.0  # seconds, on the busiest machine; a contested start has 120
+AT_ONCE = 20.0  # seconds, on the busiest machine; a contested start may take 120
 
 
 @pytest.fixture(scope="module", params=["http", "queue"])
@@ -34,7 +34,7 @@ def place(kind: str, harness: QueueHarness) -> Iterator[Site]:
 
 @pytest.fixture(autouse=True)
 async def threads() -> None:
-    # A job that is waited for keeps one.
+    # Waiting for a job keeps a thread busy.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(40))
 
 
@@ -59,7 +59,7 @@ def model(place: Site, **engine: Any) -> str:
 
 
 async def asked(place: Site, client: Client, name: str, token: str) -> asyncio.Task[Seen]:
-    """A request that the pool has got."""
+    """Send a request, and wait until it is in the pool."""
     before = len(wanted(place.journal))
     request = asyncio.create_task(client.chat(name, token))
     await eventually(lambda: len(wanted(place.journal)) > before)
@@ -110,8 +110,8 @@ async def test_a_start_whose_caller_stays_is_bounded_while_another_caller_waits(
 async def test_a_caller_with_all_places_makes_room_for_another(
     harness: QueueHarness, mallory: str, alice: str
 ) -> None:
-    """Two requests of hers are in flight, and eight fill the queue. Not over RunPod's queue,
-    of which the worker takes no more than MAX_CONCURRENCY jobs, in RunPod's order."""
+    """Two of her requests are in flight, and eight fill the queue. This does not apply to
+    RunPod's queue: the worker takes at most MAX_CONCURRENCY jobs, in RunPod's order."""
     with site(harness, "http", MAX_CONCURRENCY="2", MAX_QUEUE="8") as place:
         slow = model(place, tokens=10, interval=0.1)
         async with place.client() as client:
@@ -119,7 +119,8 @@ async def test_a_caller_with_all_places_makes_room_for_another(
             hers = [await asked(place, client, slow, mallory) for _ in range(10)]
             async with asyncio.timeout(AT_ONCE):
                 assert (await client.chat(slow, alice)).code == SERVED
-            # Alice's was the eleventh. It got the first place that became free, or the next.
+            # Alice's request was the eleventh. It got the first or second place that became
+            # free.
             assert sum(request.done() for request in hers) <= 1 + 2 + 2
             outcomes = [(await request).code for request in hers]
     assert outcomes == [*[SERVED] * 9, "queue_full"]

@@ -15,13 +15,13 @@ from tests.e2e_runpod.harness import QueueHarness, said
 from tests.security.harness import Site, site
 
 MODEL = "acme/model"
-LONG = 8_000_000  # bytes, which take seconds to parse
-MEANWHILE = 5  # answers to others while they are
-READ = 100  # pings, in whose time a worker has read what was sent before
+LONG = 8_000_000  # bytes; parsing them takes seconds
+MEANWHILE = 5  # answers to others during that time
+READ = 100  # pings; after that many, a worker has read everything sent earlier
 
 
 def hostile() -> bytes:
-    """Refused as soon as it has been parsed."""
+    """A body that is refused as soon as it is parsed."""
     _, made = SHAPES["keys"]
     return b'{"lora_path":"x",' + made(LONG)[1:]
 

@@ -1,4 +1,4 @@
-"""Whatever a caller sends ends as a request that can be used, or as one of our errors."""
+"""Any input ends as a valid request, or as one of our errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from router.runpod.inputs import ListModels, read
 from tests.doubles import whole
 from tests.requests.test_call import json_values
 
-MARK = "f00dface" * 4  # what a refusal must not repeat
+MARK = "f00dface" * 4  # a refusal must not repeat this
 
 _texts = st.text() | st.sampled_from([*ROUTES, "openai/v1/models", "/v1/models/../x", "a/b"])
 _tokens = (

@@ -1,4 +1,4 @@
-"""What the operator grants, and which callers the worker's own token serves, on each way in."""
+"""The operator's grants: which callers the worker's own token serves, on each way in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.e2e_runpod.harness import QueueHarness
 from tests.security.harness import Site, site
 
-# The operator's, HALL with a token of its own; and others', all private.
+# The operator's models (HALL has its own token), and other owners'. All are private.
 HOUSE, HALL, OTHER = "acme/House", "guild/Hall", "acme/Other"
 CONFIG = f"[{{model: {HOUSE}, aliases: [house]}}, {{model: {HALL}, token_env: HALL_TOKEN}}]"
 
@@ -22,12 +22,12 @@ Tokens = Mapping[str, str | None]
 
 @dataclass(frozen=True)
 class Place:
-    """`known`: something in front of the worker authenticates the callers."""
+    """`known`: a proxy in front of the worker authenticates the callers."""
 
     known: bool
     kind: str = "http"
     key: str = ""
-    anybody: bool = True  # others than this machine can reach it
+    anybody: bool = True  # other machines can reach it
     runpod: tuple[str, ...] = ()
 
     def environ(self) -> dict[str, str]:
@@ -48,7 +48,7 @@ PLACES = {
 
 @pytest.fixture(scope="module")
 def tokens(harness: QueueHarness) -> Tokens:
-    """By their owners."""
+    """Tokens, by owner."""
     for name in (HOUSE, HALL, OTHER):
         harness.model(name, private=True)
     accounts = ("acme", "guild", "stranger")

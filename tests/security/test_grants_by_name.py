@@ -1,4 +1,4 @@
-"""Lists of names that the operator wrote, and names that came to mean something else."""
+"""The operator's lists of names, and names whose meaning has changed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.security.harness import Client, Site, site
 
 NOT_FOUND, NOT_ALLOWED, GATED = "model_not_found", "model_not_allowed", "model_gated"
 
-# Gated, so that everybody may learn what a name leads to. FORMER names lead to the others.
+# Gated, so that everybody may learn where a name leads. FORMER names lead to the others.
 COVERED, FORMER_COVERED = "acme/Covered", "elsewhere/Once"
 UNCOVERED, FORMER_UNCOVERED = "elsewhere/Now", "acme/Before"
 HIDDEN, FORMER_HIDDEN = "acme/Hidden", "elsewhere/Hidden"  # private
 ALLOWED = "guild/Allowed"
-TRUSTED = "acme/Trusted"  # the operator's, and may run its own code
+TRUSTED = "acme/Trusted"  # the operator's, and allowed to run its own code
 
 SETTINGS = {
     "HF_TOKEN_MODELS": "acme/*",
@@ -64,9 +64,9 @@ async def outcome(client: Client, name: str) -> str:
     ("name", "expected"),
     [
         (COVERED, f"I am {COVERED}"),
-        (FORMER_COVERED, f"I am {COVERED}"),  # by its canonical id
+        (FORMER_COVERED, f"I am {COVERED}"),  # covered by its canonical id
         (UNCOVERED, GATED),
-        (FORMER_UNCOVERED, GATED),  # covered as written; not what that leads to
+        (FORMER_UNCOVERED, GATED),  # covered as written, but its new name is not
         (HIDDEN, f"I am {HIDDEN}"),
         (FORMER_HIDDEN, NOT_FOUND),  # nobody may learn where it leads
     ],
@@ -128,7 +128,7 @@ async def test_a_pull_request_is_not_trusted_as_the_model_is(
 async def test_a_name_that_was_registered_anew_is_another_model(
     worker: Site, client: Client
 ) -> None:
-    """Its former owner's files are on this disk, and loaded."""
+    """The former owner's files are on this disk, and loaded."""
     hub, name = worker.harness.hub, f"acme/Reborn-{next(_fresh)}"
     worker.harness.model(name, private=True, answer="the old one")
     (former,) = {hub.commit(name, {})}

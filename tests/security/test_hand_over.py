@@ -1,4 +1,4 @@
-"""A download that several callers wait for, when its token stops being usable."""
+"""Several callers wait for one download, and its token stops working."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def client(place: Site) -> AsyncIterator[Client]:
 
 
 class Download:
-    """The download of a private model, held halfway while callers queue for it."""
+    """The download of a private model, paused halfway while callers queue for it."""
 
     def __init__(self, place: Site, client: Client) -> None:
         self._place, self._client = place, client
@@ -43,7 +43,8 @@ class Download:
         return self.hub.add_account(account)
 
     async def ask(self, token: str) -> asyncio.Task[str]:
-        """Returns once the request waits in the pool. Its result: a text, or a code."""
+        """Send a request, and wait until it is in the pool. The task's result is a text or a
+        code."""
         queued = self._queued + 1
         task = asyncio.create_task(self._ask(token))
         await eventually(lambda: self._queued == queued)
@@ -56,7 +57,7 @@ class Download:
         self.hub.faults.clear()
 
     def asked(self, account: str) -> list[Request]:
-        """The requests for the weights that were made with this account's token."""
+        """The requests for the weights made with this account's token."""
         return [
             request
             for request in self.hub.requests[self._since :]
@@ -94,7 +95,7 @@ async def test_it_goes_on_for_the_others_when_the_payer_leaves(download: Downloa
     await leave(payer)
     download.resume()
     assert await heir == f"I am {download.model}"
-    assert not download.asked("heir")  # what was begun is not fetched again
+    assert not download.asked("heir")  # finished parts are not fetched again
 
 
 async def test_the_next_pays_when_the_payers_token_is_refused(download: Download) -> None:

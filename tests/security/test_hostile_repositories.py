@@ -1,4 +1,4 @@
-"""Repositories that mean harm, fetched from a real Hub by the running worker."""
+"""Hostile repositories, fetched from a loopback Hub by the running worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real client, with a Hub that no longer answers; only the clock is a fake."""
+"""The real client, and a Hub that no longer answers. Only the clock is a fake."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def _a_day(admission: Admission, clock: FakeClock, owner: Token, stranger:
                 with pytest.raises(HubUnavailable) as caught:
                     await admission.admit(name, token)
                 assert 1 <= caught.value.retry_after <= MAX_UNAVAILABLE_TTL
-        await settle()  # what is asked in the background
+        await settle()  # for requests in the background
     clock.advance(MINUTE)
     with pytest.raises(HubUnavailable):
         await admission.admit(OPEN, None)

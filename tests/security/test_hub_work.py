@@ -1,4 +1,4 @@
-"""Questions to the Hub belong to callers, and only accepted tokens are callers."""
+"""Every question to the Hub belongs to a caller, and only accepted tokens are callers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.security.harness import SERVED, Client, Seen, Site, site
 from tests.security.traces import wanted
 
 OPEN, OTHER, HIDDEN = "acme/Open", "acme/Other", "acme/Hidden"
-WINDOW = 40  # the Hub's requests in five minutes, as the worker is told
-PLACES = 2  # of one caller in the queue
+WINDOW = 40  # requests to the Hub per five minutes, as configured
+PLACES = 2  # places of one caller in the queue
 
 
 def invented() -> str:
@@ -36,7 +36,7 @@ def models(harness: QueueHarness) -> None:
 def place(
     request: pytest.FixtureRequest, harness: QueueHarness, models: None
 ) -> Iterator[Site]:
-    """A worker of its own for each test: what was asked is remembered."""
+    """A new worker for each test, because it remembers answers."""
     environ = {
         "MAX_LOADED_MODELS": "3",
         "MAX_QUEUE_PER_CALLER": str(PLACES),
@@ -83,7 +83,7 @@ async def test_made_up_names_use_up_a_part_of_the_hubs_window_and_then_cost_no_q
         for seen in (await client.chat(name), await client.look(name)):
             assert limited(seen)
     shown = [(await client.chat(name)).without(name) for name in (HIDDEN, "acme/Absent")]
-    # The clock goes on between the two.
+    # Time passes between the two.
     assert len({re.sub(r"(?i)(retry.after\W+)[0-9]+", r"\1N", one) for one in shown}) == 1
     assert len(hub.requests) - before == asked
 
@@ -131,7 +131,7 @@ async def test_invented_tokens_do_not_get_more_places_in_the_queue(
 ) -> None:
     harness = place.harness
     slow = harness.model(f"acme/Slow-{place.kind}", never_ready=True)
-    assert (await client.look(slow)).code == SERVED  # it was seen public
+    assert (await client.look(slow)).code == SERVED  # known as public
     hub_down.add("/.*", "503", times=None)
     async with asking(client, slow, (invented() for _ in range(13))) as waiting:
         refused = set[asyncio.Task[Seen]]()
@@ -139,8 +139,8 @@ async def test_invented_tokens_do_not_get_more_places_in_the_queue(
             some, _ = await asyncio.wait(waiting - refused, return_when=asyncio.FIRST_COMPLETED)
             refused |= some
         assert {task.result().code for task in refused} == {"rate_limited"}
-        assert (await client.chat(slow)).code == "rate_limited"  # nor does who has none
-        assert wanted(place.journal).count(slow) > PLACES + 1  # not the Hub's budget alone
+        assert (await client.chat(slow)).code == "rate_limited"  # without a token, the same
+        assert wanted(place.journal).count(slow) > PLACES + 1  # not only the Hub's budget
 
 
 async def test_an_accepted_token_has_places_of_its_own(place: Site, client: Client) -> None:

@@ -1,8 +1,8 @@
-"""Tokens of every role and shape go through every trouble that there is, at the loudest log
-level and in the libraries' debug modes; then all that the worker showed is searched.
+"""Send tokens of every kind and shape through every kind of trouble, at the most verbose log
+level and in the libraries' debug modes. Then search everything that the worker showed.
 
-One marker, `control`, is no secret and stands where secrets must not: what finds it there
-would have found them.
+The marker `control` is not a secret, and stands in each place that must not contain secrets. A
+search that finds it would have found a secret too.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def case(
 
 @contextmanager
 def dumps_allowed() -> Iterator[None]:
-    """As a container's default has it."""
+    """Allow core dumps, like a container's default."""
     usual = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (usual[1], usual[1]))
     try:
@@ -81,7 +81,7 @@ def dumps_allowed() -> Iterator[None]:
 
 
 def test_no_shape_but_a_tokens_is_asked_about(case: Case) -> None:
-    codes = {"a_lone_surrogate": "invalid_request"}  # which no JSON may hold
+    codes = {"a_lone_surrogate": "invalid_request"}  # no JSON may contain it
     for name, code in case.codes.items():
         assert code == codes.get(name.split()[0], "invalid_hf_token"), name
     assert len(case.codes) == 3 * len(SHAPES)

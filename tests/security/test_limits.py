@@ -1,4 +1,4 @@
-"""A caller over its limits is told so, and the others notice nothing."""
+"""A caller over its limits gets an error, and the others notice nothing."""
 
 from __future__ import annotations
 

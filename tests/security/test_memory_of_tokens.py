@@ -1,7 +1,7 @@
-"""A request's token is in the worker's memory for as long as the request, and no longer.
+"""The worker's memory holds a request's token during the request, and no longer.
 
-What is searched is all that Python can reach there. That the search finds what there is, is
-seen of the worker's own token, and of a request's while it runs.
+The search covers all objects that Python can reach. Two finds prove that it works: the worker's
+own token, and a request's token while it runs.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ SERVED, SLOW = "acme/served", "acme/slow"
 class Searched:
     place: Site
     memory: Memory
-    own: str  # the worker's
+    own: str  # the worker's own token
 
     async def holders(self, token: str) -> set[str]:
-        """Which of the two are there: the worker's own token, and this one."""
+        """Which of the two are in memory: the worker's own token, and this one."""
         markers = {"own": self.own, "theirs": token}
         return set(await self.memory.search(self.place.worker, markers))
 
     async def until_started(self) -> None:
-        """The worker can be searched before it has read its settings."""
+        """Wait until the settings are read: the worker can be searched before that."""
         async with asyncio.timeout(90):
             while await self.holders(self.own) != {"own", "theirs"}:
                 pass
 
     async def until_forgotten(self, token: str) -> None:
-        """A request's end takes a few turns of the loop."""
+        """Wait: the end of a request takes a few turns of the loop."""
         for _ in range(20):
             if await self.holders(token) == {"own"}:
                 return

@@ -1,6 +1,6 @@
-"""Names and paths that mean one thing to a check and another to their user.
+"""Names and paths that mean one thing to a check and another to the code that uses them.
 
-Asked with the owner's token and for a loaded model: nothing but the name is wrong.
+Each is sent with the owner's token and for a loaded model, so only the name is wrong.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from tests.security.harness import Client, Site, site
 
 HIDDEN = "acme/Hidden"
 
-Send = Callable[[str, str], Awaitable[str]]  # method and path; the code of the refusal
+Send = Callable[[str, str], Awaitable[str]]  # method and path -> the refusal's code
 
 NAMES = [
-    # read by the Hub as a query, a fragment or another path
+    # the Hub would read a query, a fragment or another path
     *("acme/Hidden?", "acme/Hidden?x=1", "acme/Hidden#", "acme/Hidden#x", "acme/Hidden%3f"),
     *("acme%2fHidden", "acme%2FHidden", "acme%252fHidden", "acme/%48idden", "acme/Hidden%00"),
     *("acme/../acme/Hidden", "../acme/Hidden", "acme/./Hidden", "./acme/Hidden", "acme/.."),
     *("acme//Hidden", "/acme/Hidden", "acme/Hidden/", "//acme/Hidden", "acme\\Hidden"),
     *("acme/Hidden/resolve/main/config.json", "api/models/acme/Hidden", "acme/Hidden.git"),
     "acme/Hidden;x",
-    # by a revision
+    # with a revision
     *("acme/Hidden@", "acme/Hidden@?", "acme/Hidden@main?x", "acme/Hidden@main#", "@main"),
     *("acme/Hidden@..", "acme/Hidden@a/../b", "acme/Hidden@main%2f", "acme/Hidden@@main"),
     *("acme/Hidden@/main", "acme/Hidden@main/", "acme/Hidden@a//b", "acme/Hidden@a.lock"),
     "acme/Hidden@" + "a" * 129,
-    # by code that trims, folds or normalizes
+    # for code that trims, folds or normalizes
     *(" acme/Hidden", "acme/Hidden ", "acme/Hidden\n", "acme/Hidden\r\nX: y", "\tacme/Hidden"),
     *("acme/Hidden\0", "acme/Hid\0den", "acme/Hid\u200bden", "acme/Hidden\u200d"),
     "\ufeffacme/Hidden",
     *("acme\uff0fHidden", "acme\u2044Hidden", "acme\u2215Hidden", "acme/Hidde\u0301n"),
     *("\u0430cme/Hidden", "acme/\u041didden", "\uff41cme/Hidden", "acme/H\u0131dden"),
     *("acme/Hidden\u202e", "acme/\u212aidden", "acme/Hidden\uff20main", "acme/Hidden\u2024git"),
-    # as paths, addresses and folders
+    # for code that takes them as paths, addresses or folders
     *("/etc/passwd", "/", ".", "..", "~", "~/model", "C:\\model", "file:///etc/passwd"),
     *("https://huggingface.co/acme/Hidden", "hf://acme/Hidden", "s3://acme/Hidden"),
     *("models--acme--Hidden", "acme--Hidden", "acme/models--acme--Hidden", "Hidden", "acme"),
@@ -50,7 +50,7 @@ NAMES = [
     *("a" * 97 + "/x", "acme/" + "x" * 97),
 ]  # fmt: skip
 
-# SGLang's own, or such as it had: each changes an engine, or tells what is not the caller's.
+# Current and former routes of SGLang: each changes an engine, or reveals other callers' data.
 FORBIDDEN = [
     *("/flush_cache", "/get_server_info", "/server_info", "/get_model_info", "/model_info"),
     *("/update_weights_from_disk", "/update_weights_from_tensor", "/get_weights_by_name"),
@@ -68,7 +68,7 @@ FORBIDDEN = [
     *("/v1/responses/x", "/v1/responses/x/cancel"),
 ]  # fmt: skip
 
-# What a proxy or a framework would fold into a route that exists.
+# A proxy or a framework might fold these into an existing route.
 PATHS = [
     *("/v1/models/acme/Hidden%3f", "/v1/models/acme/Hidden%23x", "/v1/models/acme%252fHidden"),
     *("/v1/models/acme/../acme/Hidden", "/v1/models/./acme/Hidden", "/v1/models//acme/Hidden"),
@@ -109,7 +109,7 @@ async def client(place: Site, owner: str) -> AsyncIterator[Client]:
 
 @contextmanager
 def unheard(place: Site) -> Iterator[None]:
-    """Within the block neither an engine nor the Hub is asked anything."""
+    """Check that during the block neither an engine nor the Hub gets a request."""
     before = len(place.harness.hub.requests)
     with place.untouched():
         yield
@@ -132,7 +132,7 @@ async def test_an_engines_own_routes_are_not_there(
     with unheard(place):
         answers = await asyncio.gather(*(client.ask(path, body, owner) for path in FORBIDDEN))
         codes = {path: seen.code for path, seen in zip(FORBIDDEN, answers, strict=True)}
-        # A job may leave out /v1: there it is the router's own route, and not for this model.
+        # A job may omit /v1: then it is the router's own route, and not for this model.
         assert codes["/classify"] in ("route_not_found", "wrong_endpoint")
         others = codes.keys() - {"/classify"}
         assert {codes[path] for path in others} == {"route_not_found"}
@@ -140,7 +140,7 @@ async def test_an_engines_own_routes_are_not_there(
 
 @pytest.mark.parametrize("place", ["http"], indirect=True)
 class TestPaths:
-    """Sent as they are written: no client has tidied them up."""
+    """The paths are sent as written. No client normalizes them."""
 
     @pytest.fixture
     async def send(self, place: Site, client: Client, owner: str) -> AsyncIterator[Send]:

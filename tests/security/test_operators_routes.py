@@ -1,4 +1,4 @@
-"""What tells of all models is told to the operator alone, however somebody else asks for it."""
+"""Only the operator sees information about all models, whatever others try."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _PATIENCE = 20.0  # seconds
 
 @dataclass(frozen=True)
 class Attempt:
-    """How somebody asks for a path. `prefix` and `query` go before and behind it."""
+    """A way to request a path. `prefix` and `query` are put before and after it."""
 
     method: str = "GET"
     prefix: str = ""
     query: str = ""
-    host: str = ""  # the server's own
+    host: str = ""  # default: the server's
     encoded: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -50,7 +50,7 @@ def with_headers(**headers: str) -> Attempt:
     return Attempt(headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
-# Without the operator's key, or with it where it does not count.
+# Without the operator's key, or with it in a place where it does not count.
 STRANGERS = {
     "nothing": Attempt(),
     "a caller's key": with_headers(Authorization=f"Bearer {CALLERS}"),
@@ -66,7 +66,7 @@ STRANGERS = {
     "encoded": Attempt(encoded=True),
     "an absolute address": Attempt(prefix="http://localhost"),
 }
-# What is refused even on this machine, where the operator needs no key.
+# Refused even on this machine, where the operator needs no key.
 ELSEWHERE = {
     "a host that was rebound": Attempt(host="rebound.example"),
     "a host that begins like this one": Attempt(host="127.0.0.1.rebound.example"),
@@ -110,7 +110,7 @@ def door(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def worker(harness: Harness, token: str, door: str) -> Iterator[Worker]:
-    """It has a stranger's private model loaded."""
+    """A worker with a stranger's private model loaded."""
 
     async def ask(url: str) -> int:
         async with calling(url) as caller:
@@ -122,7 +122,7 @@ def worker(harness: Harness, token: str, door: str) -> Iterator[Worker]:
 
 
 def answer(url: str, attempt: Attempt, path: str) -> bytes:
-    """Byte for byte, as no client would let it be asked for."""
+    """Send these exact bytes, unlike any client would, and read the answer."""
     parts = urlsplit(url)
     lines = [
         f"{attempt.method} {attempt.path(path)} HTTP/1.1",
@@ -154,7 +154,7 @@ def test_from_elsewhere_nothing_is_told(worker: Worker, attempt: Attempt) -> Non
 def test_without_the_operators_key_nothing_is_told(
     worker: Worker, door: str, attempt: Attempt
 ) -> None:
-    """On this machine without any keys, everybody is the operator."""
+    """Without any keys, everybody on this machine is the operator."""
     if door != "without keys":
         tells_nothing(worker, attempt, TELLING)
 

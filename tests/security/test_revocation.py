@@ -1,4 +1,4 @@
-"""Rights that end: when that takes effect, and what becomes of a model nobody may use."""
+"""Revoked rights: when they end, and what happens to a model that nobody may use anymore."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_a_token_that_is_refused_once_is_refused_for_all_that_it_was_let_u
     token = place.harness.hub.add_account("acme")
     assert (await client.chat(HIDDEN, token)).text == f"I am {HIDDEN}"
     place.harness.hub.expire(token)
-    assert (await client.chat(OTHER, token)).code == BAD_TOKEN  # the Hub is asked of it first
+    assert (await client.chat(OTHER, token)).code == BAD_TOKEN  # the Hub is asked first
     assert (await client.chat(HIDDEN, token)).code == BAD_TOKEN
 
 
@@ -91,7 +91,7 @@ async def test_who_was_refused_by_one_name_is_not_let_in_by_another(
 
 
 def files(place: Site, model: str) -> list[Path]:
-    """What of a model lies on the worker's disk, which may change meanwhile."""
+    """The files of a model on the worker's disk, which may change meanwhile."""
     found = [
         Path(top, name) for top, _, names in os.walk(place.worker.directory) for name in names
     ]

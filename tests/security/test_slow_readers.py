@@ -1,4 +1,4 @@
-"""Callers with small buffers that do not read hold no place of an engine for long."""
+"""Callers that do not read, with small buffers, do not keep an engine's place for long."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.eventually import eventually
 from tests.worker import Worker
 
 PLACES = 2
-# More than the kernel takes for a caller.
+# More than the kernel buffers for a caller.
 LONG = {"answer": "x" * 1000, "tokens": 12_000}
 
 

@@ -1,8 +1,8 @@
-"""Whatever a caller, an engine, a repository or the operator sends is parsed in linear time.
+"""All input from callers, engines, repositories and the operator is parsed in linear time.
 
-Each parser reads an input that grows until it takes some time: CPU time of this thread. Four
-times the bytes may take nine times as long, not sixteen. Where one run says that it took
-longer, the least of several counts, because the machine may be busy.
+Each parser reads an input that grows until it takes some CPU time of this thread. Four times
+the bytes may take nine times as long, but not sixteen. The machine may be busy, so if one run
+seems slow, the fastest of several runs counts.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ from router.runpod.outputs import answered, streamed
 from router.secrets import Token
 from tests.bench.shapes import SHAPES
 
-Parser = Callable[[bytes], object]  # of an input; what it returns does not matter
+Parser = Callable[[bytes], object]  # reads an input; its result does not matter
 
 LEAST, MOST = 1 << 14, 1 << 20  # bytes of an input
-LONG = 0.01  # seconds; from there on, a ratio says something
+LONG = 0.01  # seconds; ratios of shorter times mean nothing
 QUARTER = 4
-ALLOWED = 9.0  # times as long, for four times the bytes: 4 is linear, 16 quadratic
-PER_BYTE = 20e-6  # seconds; ten times what the slowest parser takes
+ALLOWED = 9.0  # times as long for four times the bytes: 4 is linear, 16 quadratic
+PER_BYTE = 20e-6  # seconds; ten times the slowest parser's
 RUNS = 3
 
 
 def seconds(parser: Parser, content: bytes, runs: int = 1) -> float:
-    """CPU time of one run, the least of some."""
+    """CPU time of the fastest of these runs."""
     took = []
     for _ in range(runs):
         began = time.thread_time()
@@ -71,18 +71,18 @@ def check(
     per_byte: float = PER_BYTE,
 ) -> None:
     size = min(LEAST, most)
-    before = seconds(parser, made(size // QUARTER), 2)  # the first run may build something
+    before = seconds(parser, made(size // QUARTER), 2)  # the first run may fill caches
     took = seconds(parser, made(size))
     while took < LONG and size < most:
         size *= QUARTER
         before, took = took, seconds(parser, made(size))
     if took < per_byte * size and took <= max(LONG, ALLOWED * before):
         return
-    # Whatever else the machine did can only have made it longer: look closer.
+    # Other work on the machine can only have made it slower: measure again.
     took = seconds(parser, made(size), RUNS)
     assert took < per_byte * size, f"{took / size * 1e9:.0f} ns for each of {size} bytes"
     before = seconds(parser, made(size // QUARTER), RUNS)
-    # Twice: a step can be that of a cache, or of the allocator.
+    # Check twice: a cache or the allocator can cause one step.
     if took > max(LONG, ALLOWED * before):
         later = seconds(parser, made(size * QUARTER), RUNS)
         assert later < ALLOWED * took, f"{before:.3f}, {took:.3f}, {later:.3f} s up to {size}"
@@ -94,7 +94,7 @@ def repeated(unit: str) -> Callable[[int], bytes]:
 
 @pytest.fixture(autouse=True)
 def without_collections() -> Iterator[None]:
-    """They cost by what else is in memory; a side process makes none either."""
+    """Their cost depends on everything else in memory. A side process makes none either."""
     gc.collect()
     gc.disable()
     yield
@@ -144,7 +144,7 @@ def test_a_job(shape: str, form: str) -> None:
     check(lambda body: read(jobs.get(body)), prepared)
 
 
-# Texts that patterns look at
+# Texts that regular expressions read
 
 UNITS = [
     *(" ", "\t", "\n", "\r\n", "/", "//", "/a", "a/", "a", "A", ".", "..", "-", "--", "_", "@"),
@@ -222,7 +222,7 @@ def test_a_text(parser: str) -> None:
 
 
 def test_a_models_file() -> None:
-    for unit in UNITS[::4]:  # PyYAML is slow, and the operator trusted
+    for unit in UNITS[::4]:  # PyYAML is slow, and the operator is trusted
         check(text(models_file.parse), repeated(unit), LEAST // QUARTER, 1e-3)
 
 

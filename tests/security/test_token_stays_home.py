@@ -1,4 +1,4 @@
-"""A Hub whose answers lead to another origin: no token goes there."""
+"""A Hub whose answers lead to another origin: no token is sent there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.e2e_runpod.harness import QueueHarness
 from tests.loopback_hub import LoopbackHub
 from tests.security.harness import SERVED, Site, site
 
-MANY = tuple(f"more-{number}.json" for number in range(9))  # on pages of their own
+MANY = tuple(f"more-{number}.json" for number in range(9))  # on several pages
 
 
 @pytest.fixture(scope="module", params=["http", "queue"])
@@ -30,7 +30,7 @@ def hub(place: Site) -> Iterator[LoopbackHub]:
 
 
 def told_elsewhere(hub: LoopbackHub) -> list[str]:
-    """What was asked with a token at the other origin, which serves files to everybody."""
+    """The requests with a token to the other origin, which serves files to everybody."""
     home = urlsplit(hub.endpoint).netloc
     return [one.path for one in hub.requests if one.host != home and one.account is not None]
 

@@ -1,4 +1,4 @@
-"""A model that is loaded for others, requested by callers that may not use it."""
+"""A model is loaded for its users. Callers that may not use it request it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.e2e_runpod.harness import QueueHarness
 from tests.security.harness import Client, Seen, Site, site
 from tests.security.traces import Call, calls
 
-# Names of one length, so that not even that tells them apart: private, and missing.
+# A private name and a missing name of the same length, so that the length tells nothing.
 HIDDEN, ABSENT = "acme/Hidden", "acme/Absent"
-FORMER, NEVER = "acme/Former", "acme/Lapsed"  # that of HIDDEN, and nobody's
+FORMER, NEVER = "acme/Former", "acme/Lapsed"  # former names of HIDDEN, and of no model
 GATED, FORMERLY_GATED = "acme/Gated", "acme/Opened"
 HOUSE, ALIAS = "acme/House", "the-house-model"  # private, and the operator's
 
@@ -27,14 +27,14 @@ BAD_TOKEN, NOT_FOUND = "invalid_hf_token", "model_not_found"
 
 @dataclass(frozen=True)
 class Warm:
-    """All models are loaded: at which commits, and by which token."""
+    """All models, loaded: their commits and tokens."""
 
     site: Site
     owner: str
     commits: dict[str, str]
 
     def bearer(self, kind: str) -> str | None:
-        """A new token, of which nothing is remembered."""
+        """A new token about which nothing is remembered."""
         hub = self.site.harness.hub
         if kind == "none":
             return None
@@ -55,7 +55,7 @@ def commits(harness: QueueHarness) -> dict[str, str]:
     harness.model(FORMERLY_GATED, gated=True)
     harness.hub.rename(FORMER, HIDDEN)
     harness.hub.rename(FORMERLY_GATED, GATED)
-    # The same content again, for its hash.
+    # A new commit with the same content, for its hash.
     return {name: harness.hub.commit(name, {}) for name in (HIDDEN, GATED, HOUSE)}
 
 
@@ -88,7 +88,7 @@ def refusals(seen: list[Seen]) -> set[str]:
 
 
 def refusal(code: str) -> set[str]:
-    """Everywhere, and on /v1/messages: Anthropic's form has a type of its own, and no code."""
+    """The code on most routes, or on /v1/messages the type: Anthropic's form has no code."""
     return {code, ANTHROPIC_TYPES[code]}
 
 

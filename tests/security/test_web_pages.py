@@ -1,6 +1,6 @@
-"""Web pages in a real Chromium on the worker's machine: those of other sites, those that lead
-a name of theirs here (DNS rebinding), the worker's own, and those that the operator lists.
-No caller has a token or a key, and `HF_TOKEN` serves private models, as it does on loopback."""
+"""Web pages in a real Chromium on the worker's machine: pages of other sites, pages whose name
+leads here (DNS rebinding), the worker's own page, and pages that the operator lists. No caller
+has a token or a key, and `HF_TOKEN` serves private models, as it does on loopback."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ async def site() -> AsyncIterator[int]:
 
 
 def post(url: str, model: str = HIDDEN, **fields: object) -> str:
-    """A page's request to chat, as OpenAI's client for JavaScript sends it; what it learns."""
+    """A page's chat request, as OpenAI's client for JavaScript sends it, and what the page
+    learns."""
     headers = {"Content-Type": "application/json", "X-Stainless-Lang": "js"}
     asked = {"method": "POST", "headers": headers | credentials(None, "none")}
     asked["body"] = json.dumps(chat(model, **fields))
@@ -59,7 +60,7 @@ def post(url: str, model: str = HIDDEN, **fields: object) -> str:
 
 
 def element(tag: str, attribute: str) -> str:
-    """Whether an element says that it was loaded."""
+    """A script that says whether an element was loaded."""
     return f"""
         return await new Promise(done => {{
             const made = document.createElement("{tag}");
@@ -73,12 +74,12 @@ def element(tag: str, attribute: str) -> str:
 
 
 def within(probe: str, seconds: int = 10) -> str:
-    """What it returns, or `silence` for an event that does not come."""
+    """The result of a probe, or `silence` if its event does not come."""
     silence = f"new Promise(done => setTimeout(done, {seconds * 1000}, 'silence'))"
     return f"return await Promise.race([(async () => {{ {probe} }})(), {silence}]);"
 
 
-# What a page can do with a URL, and learn from it.
+# Everything that a page can do with a URL, and learn from it.
 PROBES = {
     "fetch": "return await fetch(url).then(answer => answer.status, () => 'failed');",
     "fetch without CORS": (
@@ -153,7 +154,7 @@ async def test_a_page_of_another_origin_starts_nothing(
 async def test_a_name_that_was_rebound_gets_no_private_model(
     harness: Harness, worker: Worker, page: Page
 ) -> None:
-    """The page's own origin is the worker, so it could read every answer."""
+    """The page's origin is the worker itself, so it could read every answer."""
     port = urlsplit(worker.url).port
     await page.open(f"http://evil.example:{port}/health")
     before = len(harness.hub.requests)

@@ -1,4 +1,4 @@
-"""A private model that is loading or stopping, requested by callers that may not use it."""
+"""A private model is loading or stopping. Callers that may not use it request it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.eventually import eventually
 from tests.security.harness import Client, Seen, Site, site
 from tests.security.traces import Call, calls, wanted
 
-OTHER = "acme/Other"  # public, and in the way
+OTHER = "acme/Other"  # public, and takes the only place
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ async def client(place: Site) -> AsyncIterator[Client]:
 
 @pytest.fixture
 def name() -> str:
-    """Each test has a model of its own."""
+    """A new model for each test."""
     return f"acme/Hidden-{secrets.token_hex(4)}"
 
 
@@ -46,7 +46,7 @@ def name() -> str:
 async def asking(
     client: Client, model: str, token: str | None
 ) -> AsyncIterator[asyncio.Task[Seen]]:
-    """A caller that is allowed to wait, and leaves in the end."""
+    """A caller that may wait, and leaves at the end."""
     task = asyncio.create_task(client.chat(model, token))
     try:
         yield task
@@ -57,7 +57,8 @@ async def asking(
 
 
 async def nobody_else_gets_in(place: Site, client: Client, name: str) -> None:
-    """Nor is told, or makes the Hub asked, anything else than for a model that is not there."""
+    """Others get the same answers, and cause the same requests to the Hub, as for a missing
+    model."""
     absent = f"acme/Absent-{secrets.token_hex(4)}"
     before = wanted(place.journal)
     for account in (None, "stranger"):
@@ -69,13 +70,13 @@ async def nobody_else_gets_in(place: Site, client: Client, name: str) -> None:
 async def look(
     place: Site, client: Client, model: str, account: str | None
 ) -> tuple[list[str], list[Call]]:
-    """With a new token: what is shown, and what the Hub is asked."""
+    """Look with a new token. Returns the answer, and the requests to the Hub."""
     token = account and place.harness.hub.add_account(account)
     since = len(place.harness.hub.requests)
     seen = [await client.chat(model, token), await client.look(model, token)]
     assert {one.code for one in seen} == {"model_not_found"}
     asked = calls(place.harness, since, model)
-    # The owner's download and renewals go on meanwhile.
+    # The owner's download and renewals continue meanwhile.
     theirs = [call for call in asked if "MODEL" in call[1] and call[2] == account]
     return [one.without(model) for one in seen], theirs
 
@@ -102,7 +103,7 @@ async def test_while_it_starts(place: Site, client: Client, owner: str, name: st
         await nobody_else_gets_in(place, client, name)
         assert len(place.harness.journal.events("start", name)) == 1
         place.harness.journal.kill_engine(name)
-        assert (await first).code == "engine_failed"  # there was one indeed
+        assert (await first).code == "engine_failed"  # it was waiting
 
 
 async def test_while_it_drains(place: Site, client: Client, owner: str, name: str) -> None:

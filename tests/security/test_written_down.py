@@ -1,5 +1,5 @@
-"""The log shows whatever strangers write in lines of its own, and the pool's journal tells
-nobody else anything, and nothing to guess a key from."""
+"""The log escapes text from strangers. The pool's journal is closed to others, and contains
+nothing from which a key could be guessed."""
 
 from __future__ import annotations
 

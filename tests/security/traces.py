@@ -1,4 +1,4 @@
-"""What a worker did for its callers, as far as anything outside of it can tell."""
+"""A worker's visible effects, as far as anything outside of it can tell."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ Call = tuple[str, str, str | None]  # method, path and account
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """Equal before and after: nobody was served, and nothing started, stopped or fetched."""
+    """If equal before and after: nobody was served, and nothing started, stopped or was
+    fetched."""
 
     engines: bytes  # their journal: starts, requests, signals
-    wanted: int  # requests that reached the pool, in whatever state the engine was
-    downloads: tuple[str, ...]  # paths of files that were asked for
+    wanted: int  # requests that reached the pool, in any state of the engine
+    downloads: tuple[str, ...]  # paths of requested files
 
 
 def traces(harness: Harness, pool: Path) -> Traces:
@@ -42,7 +43,7 @@ def pool_events(pool: Path, kind: str) -> list[Event]:
 
 
 def calls(harness: Harness, since: int, name: str) -> list[Call]:
-    """What the Hub was asked since its request of that number, for a comparison."""
+    """The requests to the Hub since this number, in a form to compare."""
     return [
         (request.method, request.path.replace(name, "MODEL"), request.account)
         for request in harness.hub.requests[since:]

@@ -1,4 +1,4 @@
-"""Requests with tokens of their own, each in the middle of another trouble."""
+"""Requests with their own tokens, each in the middle of another trouble."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.loopback_hub import LoopbackHub
 from tests.loopback_hub.faults import Kind
 from tests.security.harness import Client, Seen, Site
 
-# What the Hub is asked for one model, in order.
+# The requests to the Hub for one model, in order.
 ASKED = {
     "resolve": "/api/models/{model}",
     "check": "/api/models/{model}/auth-check",
@@ -31,15 +31,15 @@ ASKED = {
     "cdn": "/cdn/{weights}/.*",
 }
 KINDS: tuple[Kind, ...] = ("429", "500", "503", "cut", "reset", "hang")
-BODILESS = ("head", "file")  # nothing there to cut
-RETRIED = ("tree", "file", "cdn")  # for half a minute: nobody here waits for the end
+BODILESS = ("head", "file")  # no body to cut
+RETRIED = ("tree", "file", "cdn")  # for half a minute; nobody here waits for the end
 ENGINES: Mapping[str, Mapping[str, Any]] = {
     "refuses_to_start": {"die_at_start": 1, "last_words": "RuntimeError: no"},
     "dies_at_once": {"die_before_answer": True},
     "dies_in_between": {"die_after_bytes": 20},
     "echoes": {"error": 500, "echo": True},
 }
-# With the event of the engine's at which the caller leaves.
+# With the engine's event at which the caller leaves.
 LEFT: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "left_starting": ("start", {"never_ready": True}),
     "left_hanging": ("request", {"hang": True}),
@@ -49,13 +49,13 @@ LEFT: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 class Troubles:
     def __init__(self, place: Site, client: Client) -> None:
-        self.tokens: dict[str, str] = {}  # by the trouble that a token was in
-        self.seen: dict[str, Seen] = {}  # likewise
+        self.tokens: dict[str, str] = {}  # by the trouble of the token
+        self.seen: dict[str, Seen] = {}  # by trouble
         self._place, self._client = place, client
         self._hub: LoopbackHub = place.harness.hub
 
     async def of_the_hub(self, kinds: Sequence[Kind]) -> None:
-        """Each step to a model, and what can happen to it; all at once."""
+        """Each step to a model, with each possible fault, all at once."""
         async with asyncio.TaskGroup() as group:
             for step, path in ASKED.items():
                 for kind in kinds:
@@ -64,7 +64,7 @@ class Troubles:
         self._hub.faults.clear()
 
     async def of_the_download(self) -> None:
-        """The child is killed, and the disk takes no more, each in the middle of a file."""
+        """Kill the child process, and fill the disk, each in the middle of a file."""
         model, asked = self._model("killed"), self._fault("killed", ASKED["cdn"], "hang")
         async with self._asking("killed", model):
             await eventually(asked)
@@ -77,7 +77,8 @@ class Troubles:
             await self._ask("filled", model)
 
     async def of_the_token(self) -> None:
-        """The Hub knows it not, no longer, not for this, or as another's."""
+        """The Hub does not know the token, or it has expired, lacks this scope, or is another
+        user's."""
         model = self._model("granted")
         self.tokens["unknown"] = "hf_" + secrets.token_hex(17)
         for role in ("expired", "unscoped"):
@@ -93,16 +94,16 @@ class Troubles:
             await self._ask(name, self._model(name, **behaviour))
 
     async def of_those_who_leave(self) -> None:
-        """While it starts, hangs or generates."""
+        """Callers that leave while it starts, hangs or generates."""
         for name, (event, behaviour) in LEFT.items():
             model = self._model(name, **behaviour)
             async with self._asking(name, model):
                 await eventually(self._journal(event, model))
-            self._place.harness.journal.kill_engine(model)  # a start goes on without waiters
+            self._place.harness.journal.kill_engine(model)  # a start continues without waiters
 
     @asynccontextmanager
     async def everywhere(self) -> AsyncIterator[None]:
-        """For the time of the block, somebody is at each step."""
+        """During the block, one caller is at each step."""
         model, asked = self._model("at_the_hub"), self._fault("at_the_hub", ASKED["check"])
         loading, arrived = self._model("at_the_cdn"), self._fault("at_the_cdn", ASKED["cdn"])
         starting = self._model("starting", never_ready=True)
@@ -138,18 +139,18 @@ class Troubles:
         return f"acme/{self._place.kind}_{name}"
 
     def _fault(self, name: str, path: str, kind: Kind = "hang") -> Callable[[], bool]:
-        """Tells whether it has struck."""
+        """Add a fault. Returns a function that says whether it has occurred."""
         model = self._named(name)
         known = path.format(model=model, weights=_weights(model))
         return self._hub.faults.add(known, kind, times=None)
 
     async def _ask(self, name: str, model: str) -> None:
-        with suppress(aiohttp.ClientError):  # cut off, as an engine's death is told over HTTP
+        with suppress(aiohttp.ClientError):  # cut off, like an engine's death over HTTP
             self.seen[name] = await self._client.chat(model, self.tokens[name])
 
     @asynccontextmanager
     async def _asking(self, name: str, model: str) -> AsyncIterator[None]:
-        """A caller that asks during the block, and then leaves."""
+        """A caller that sends a request during the block, and then leaves."""
         task = asyncio.create_task(self._ask(name, model))
         try:
             yield
@@ -167,7 +168,7 @@ class Troubles:
 
     @contextmanager
     def _no_file_larger_than(self, size: int) -> Iterator[None]:
-        """For what the worker starts now; its own files are larger by then."""
+        """For processes that the worker starts now. Its own files are larger by then."""
         pid = self._place.worker.pid
         usual = resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
         try:

@@ -1,8 +1,8 @@
-"""In the worker's own process: on SIGUSR1, a search of all that Python can reach there.
+"""Runs inside the worker's process. On SIGUSR1, it searches all objects that Python can reach.
 
-MEMORY_SEARCH names a directory: `markers.json` says what to look for, by role, and
-`found.json` is written, with a way to each find. Markers stand there reversed, and are
-turned round only once everything to be searched is collected: the search holds none itself.
+MEMORY_SEARCH names a directory. `markers.json` there says what to look for, by role. The search
+writes `found.json`, with a path to each find. The markers in the file are reversed. The search
+turns them around only after it has collected all objects, so it never finds its own copies.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-_LONGEST_WAY = 12  # steps of a way that are told
+_LONGEST_WAY = 12  # printed steps of a path, at most
 
 
 def _answer(_: int, frame: FrameType | None) -> None:
-    gc.unfreeze()  # `get_objects` leaves out what the router froze when it was up
+    gc.unfreeze()  # `get_objects` omits the objects that the router froze after its start
     gc.collect()
     reached = [*gc.get_objects(), *_locals(frame)]
     directory = Path(os.environ["MEMORY_SEARCH"])
@@ -33,7 +33,7 @@ def _answer(_: int, frame: FrameType | None) -> None:
 
 
 def _locals(frame: FrameType | None) -> Iterator[object]:
-    """Of frames that run: no collector visits those."""
+    """Locals of running frames: the collector does not visit those."""
     here = sys._getframe(1)
     tops = [top for top in sys._current_frames().values() if top is not here]
     for top in (frame, *tops):
@@ -44,7 +44,7 @@ def _locals(frame: FrameType | None) -> Iterator[object]:
 
 
 def _search(left: list[object], markers: dict[str, str]) -> dict[str, str]:
-    """By role, how to get to it. Takes `left` apart."""
+    """A path to each find, by role. Empties `left`."""
     encoded = {role: text.encode() for role, text in markers.items()}
     shortest = min(map(len, markers.values()))
     above: dict[int, object] = dict.fromkeys(map(id, left))
@@ -75,8 +75,8 @@ def _way(value: object, above: dict[int, object]) -> str:
     return " < ".join(steps)
 
 
-# Only of the image that stays: the router starts itself anew once, with this variable, and a
-# signal that comes in between would end it.
+# Only in the final process image. The router restarts itself once, with this variable; a signal
+# in between would end it.
 if "MEMORY_SEARCH" in os.environ and "MODEL_ROUTER_ENVIRONMENT" in os.environ:
     signal.signal(signal.SIGUSR1, _answer)
     (Path(os.environ["MEMORY_SEARCH"]) / "listening").touch()
