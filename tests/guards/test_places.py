@@ -49,6 +49,6 @@ def test_a_mutation_that_changes_nothing_is_refused(sources: Path) -> None:
 
 
 def test_a_mutation_with_a_name_that_is_not_there_is_refused(sources: Path) -> None:
-    # The test would fail for the NameError and show nothing about the guard.
+    # Otherwise the test would fail with a NameError, and show nothing about the guard.
     with pytest.raises(MutationFailed, match=r"nothing is called \['visitor'\]"):
         Place.of("router.door:Door.enter").mutant(sources, mutations.swap("None", "visitor"))

@@ -1,5 +1,5 @@
-"""The tables can't rot: what they name exists. `python -m tests.guards` shows that the tests
-catch the mutants; that takes too long for every run."""
+"""Everything named in the tables exists. Only `python -m tests.guards` shows that the tests
+catch the mutants, because that takes too long for every run."""
 
 from __future__ import annotations
 
