@@ -1,13 +1,13 @@
-"""`make bench`: what the router costs for a model that is loaded.
+"""`make bench`: the router's cost for a model that is loaded.
 
     python -m tests.bench [--before CHECKOUT] [--json FILE] [--page] [--rounds N] [--seconds S]
 
-The same requests by turns, in one run: directly at an upstream that costs next to nothing,
-through each product, through the router of another checkout, and through this one. CPU time is
-that of the processes in between alone, which other work on the machine disturbs less than
-rates and latencies. Quote medians and ratios of one run, never figures of two.
-`--before X --router X` shows how far two equal routers differ. `--page` writes
-docs/benchmarks.md and its plots.
+One run sends the same requests in turn: directly to an upstream that costs next to nothing,
+through each product, through the router of another checkout, and through this router. CPU time
+counts only the processes in between. Other work on the machine disturbs it less than rates and
+latencies. Quote medians and ratios of one run, and never compare figures of two runs. `--before
+X --router X` shows how far two equal routers differ. `--page` writes docs/benchmarks.md and its
+plots.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is measured on each way, and the figures of one round."""
+"""The cases to measure on each way, and the figures of one round."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.bench.products import STREAMING, WHOLE
 from tests.bench.ways import CHAT, DIRECT, Way
 
 IDLE_STREAMS = 1024
-_SETTLE = 0.5  # seconds until what it took to open streams is over
-_SLOW = 3  # times as long is a product measured that answers few requests a second
+_SETTLE = 0.5  # seconds after opening streams, before measuring
+_SLOW = 3  # factor for the measuring time of a product with few requests per second
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`unit` is what CPU time is divided by: a request, or an event of a stream."""
+    """CPU time is divided by `unit`: a request, or an event of a stream."""
 
     title: str
     unit: str
@@ -33,8 +33,8 @@ class Case:
 class Figures:
     """One round of one case on one way. Times are in microseconds."""
 
-    cpu: float | None  # of the processes in between, per unit; None where there is none
-    rate: float  # units a second
+    cpu: float | None  # of the processes in between, per unit; None if there are none
+    rate: float  # units per second
     median: float | None  # of the requests' latencies; None for streams
 
 
@@ -54,7 +54,7 @@ def takes_part(way: Way, case: Case) -> bool:
 
 
 class Meter:
-    """Measures cases. `headers`: of a caller that may use the models."""
+    """Measures cases. `headers`: those of a caller that may use the models."""
 
     def __init__(self, headers: Mapping[str, str], directory: Path) -> None:
         self._headers = headers
@@ -77,7 +77,7 @@ class Meter:
             spent = cpu_time(way.whole.pids) - began
             if sample.requests:
                 break
-            seconds *= 2  # a crowd, on a busy machine: no answer was there yet
+            seconds *= 2  # many callers on a busy machine: no answer came yet
         cpu = None if way.name == DIRECT else spent / sample.requests * 1e6
         return Figures(cpu, sample.rate, sample.median * 1e6)
 
@@ -99,9 +99,9 @@ class Meter:
         return Figures(cpu, events / elapsed, None)
 
     async def idle_stream(self, way: Way) -> float:
-        """Bytes of memory that one more open stream takes that says nothing.
+        """Memory in bytes of one more open but silent stream.
 
-        To be asked before anything else has grown the process.
+        Measure it before anything else makes the process grow.
         """
         body = _body(STREAMING, stream=True, user=IDLE)
         url, pids = way.streams.url + CHAT, way.streams.pids
@@ -114,7 +114,8 @@ class Meter:
 
 
 async def idle_cpu(places: Mapping[str, Running], seconds: float) -> Mapping[str, float]:
-    """The share of a core that each takes while nobody asks, all at the same time."""
+    """The share of a core that each process uses without requests, measured at the same
+    time."""
     began = {name: cpu_time(place.pids) for name, place in places.items()}
     at = time.perf_counter()
     await asyncio.sleep(seconds)

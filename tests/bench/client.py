@@ -1,4 +1,4 @@
-"""A load generator that costs little: HTTP/1.1 with keep-alive, written out once."""
+"""A cheap load generator: handwritten HTTP/1.1 with keep-alive."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Sample:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return len(self.latencies) / self.elapsed
 
 
 class _Caller(asyncio.Protocol):
-    """Sends the same request again as soon as the answer is whole."""
+    """Sends the same request again as soon as the answer is complete."""
 
     def __init__(self, request: bytes, until: float, latencies: list[float]) -> None:
         self._request, self._until, self._latencies = request, until, latencies
@@ -134,14 +134,14 @@ async def load(
 
 
 class Streams:
-    """Open event streams, each of which has told its first event."""
+    """Open event streams, each past its first event."""
 
     def __init__(self, listeners: list[_Listener]) -> None:
         self._listeners = listeners
 
     @property
     def events(self) -> int:
-        """How many came so far, over all streams."""
+        """The number of events so far, over all streams."""
         return sum(listener.events for listener in self._listeners)
 
 
@@ -149,7 +149,7 @@ class Streams:
 async def streams(
     url: str, body: bytes, count: int, headers: Mapping[str, str] = {}
 ) -> AsyncIterator[Streams]:
-    """Hold `count` streams open, each on a connection of its own, and leave them at the end."""
+    """Hold `count` streams open, each on its own connection, and close them at the end."""
     host, port, request = _request(url, body, headers)
     loop = asyncio.get_running_loop()
     connections = [
@@ -166,7 +166,7 @@ async def streams(
 
 
 def _request(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[str, int, bytes]:
-    """Host, port, and the bytes to send."""
+    """The host, the port, and the bytes to send."""
     parts = urlsplit(url)
     further = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = (

@@ -1,8 +1,8 @@
-"""`python -m tests.bench.entitlements`: what an admission costs after how many callers.
+"""`python -m tests.bench.entitlements`: the cost of an admission, by the number of callers.
 
-Callers with tokens of their own ask for one gated model, through the router's caches, of a Hub
-that answers at once. In microseconds of CPU time: the first request of a caller, and one
-of a caller that was admitted within the last minute.
+Callers with their own tokens request one gated model, through the router's caches, from a Hub
+that answers at once. Measures CPU time in microseconds for a caller's first request, and for a
+request of a caller admitted within the last minute.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ async def _measure() -> None:
         new = _tokens(_MEASURED)
         first = await _admit(admission, new)
         known += new
-        # Of the latest: the caches keep 16,384, and the admission must be one of those.
+        # From the latest callers: the caches keep 16,384, and must still hold their admissions.
         latest = random.sample(known[-10_000:], min(len(known), _MEASURED))
         warm = await _admit(admission, latest)
         print(f"{len(known):10,}{first:10.1f}{warm:10.1f}", flush=True)
@@ -45,7 +45,7 @@ async def _measure() -> None:
 
 
 async def _admit(admission: Admission, tokens: Sequence[Token]) -> float:
-    """CPU time for each, in microseconds."""
+    """CPU time per admission, in microseconds."""
     began = time.thread_time()
     for token in tokens:
         await admission.admit(_MODEL, token)

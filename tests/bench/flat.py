@@ -1,7 +1,8 @@
-"""`python -m tests.bench.flat [SECONDS]`: what does not grow.
+"""`python -m tests.bench.flat [SECONDS]`: what must not grow.
 
-CPU time per request with few and with 10,000 models in MODELS_CONFIG, by turns; then one router
-under load for SECONDS, with its memory, files and threads at each tenth of it.
+Measures CPU time per request with few and with 10,000 models in MODELS_CONFIG, in turn. Then
+puts one router under load for SECONDS, and prints its memory, files and threads after each
+tenth.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What one hostile caller costs the others: `python -m tests.bench.hostile [SHAPE ...]`.
+"""The cost of one hostile caller to the others: `python -m tests.bench.hostile [SHAPE ...]`.
 
-    --megabytes N     of each hostile body; by default 31, 1 and 0.05 by turns
+    --megabytes N     of each hostile body; by default 31, 1 and 0.05 in turn
     --connections N   of the hostile caller, each at full speed
-    --seconds N       of each shape
+    --seconds N       for each shape
 
-The worker has two API keys: the hostile caller repeats one shape with one, and a well-behaved
-one sends a short request to a loaded model with the other, while /ping is asked. `idle` is
-without the hostile caller. Times in milliseconds.
+The worker has two API keys. The hostile caller repeats one shape with one key. A well-behaved
+caller sends short requests to a loaded model with the other key, and pings. `idle` is without
+the hostile caller. Times are in milliseconds.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ async def _run(url: str, args: argparse.Namespace) -> None:
 
 @contextmanager
 def attacked(url: str, name: str, size: int, connections: int) -> Iterator[Callable[[], int]]:
-    """Repeat one shape from a process of its own; gives how many were answered."""
+    """Repeat one shape from another process. Yields how many were answered."""
     if name == IDLE:
         yield lambda: 0
         return
@@ -77,7 +77,7 @@ def attacked(url: str, name: str, size: int, connections: int) -> Iterator[Calla
     process = context.Process(target=_attack, args=(url, name, size, connections, count))
     process.start()
     try:
-        time.sleep(1.0)  # it makes the body
+        time.sleep(1.0)  # it builds the body
         yield lambda: int(count.value)
     finally:
         process.kill()
@@ -131,7 +131,7 @@ class Bench:
 
 
 async def _times(ask: Callable[[], Awaitable[None]], seconds: float) -> list[float]:
-    """How long each of them took, sorted, in milliseconds."""
+    """The duration of each call, sorted, in milliseconds."""
     took, end = [], time.perf_counter() + seconds
     while (began := time.perf_counter()) < end:
         await ask()

@@ -1,9 +1,10 @@
-"""`python -m tests.bench.large_jobs`: what one large job costs the streams beside it.
+"""`python -m tests.bench.large_jobs`: the cost of one large job for the streams next to it.
 
-The real SDK, a loopback platform, the fake engine. A stream of one token each 10 ms runs all
-the time; then comes one job of about 9.5 MB, or one whose answer is that large. The longest gap
-between two pieces of the stream tells how long the loops of the worker and of the platform were
-busy; beside it, what the SDK's own `json.loads` of the job and `json.dumps` of the answer take.
+Uses the real SDK, a loopback platform and the fake engine. A stream of one token per 10 ms runs
+all the time. Then comes one job of about 9.5 MB, or one whose answer is that large. The longest
+gap in the stream shows how long the loops of the worker and of the platform were busy. For
+comparison, it also measures the SDK's own `json.loads` of the job and `json.dumps` of the
+answer.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def main() -> int:
 class Row:
     """Seconds."""
 
-    gap: float  # the longest in the stream while the job ran
+    gap: float  # the longest in the stream during the job
     sdk: float  # JSON alone, in this process
     took: float
     ended: str
@@ -72,7 +73,7 @@ def _measure(platform: LoopbackPlatform, steady: Job, job_input: dict[str, Any])
     began = time.monotonic()
     job = platform.submit(job_input)
     outcome = job.wait(60)
-    time.sleep(0.5)  # until the stream goes on
+    time.sleep(0.5)  # until the stream continues
     times = [chunk.at for chunk in steady.chunks if chunk.at > began - 0.1]
     code = json.loads(outcome.error)["error"]["code"] if outcome.error else outcome.status
     taken = json.dumps({"id": job.id, "input": job_input})

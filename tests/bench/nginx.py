@@ -51,14 +51,14 @@ _PROXY = """\
 
 
 def find() -> str | None:
-    """The program's path; None where it is not installed."""
+    """The program's path; None if it is not installed."""
     return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 def canned(directory: Path, port: int, key: str, info: str, answer: str) -> list[str]:
-    """The command that answers `info` to /model_info, and `answer` to all else.
+    """The command for a server that answers `info` to /model_info, and `answer` to all else.
 
-    `key`: only to requests that bring it; empty: to all.
+    `key`: requests must send it; empty: none needed.
     """
     lock = f'if ($http_authorization != "Bearer {key}") {{ return 403; }}' if key else ""
     more = _UPSTREAM.format(port=port, lock=lock, info=info, answer=answer)
@@ -66,14 +66,14 @@ def canned(directory: Path, port: int, key: str, info: str, answer: str) -> list
 
 
 def proxy(directory: Path, port: int, upstream: str) -> list[str]:
-    """The command that passes everything on to `upstream` (host and port)."""
+    """The command for a proxy that passes everything to `upstream` (host and port)."""
     return _command(directory, _PROXY.format(port=port, upstream=upstream))
 
 
 def serve_on(listener: socket.socket, command: list[str]) -> None:
-    """Become nginx, with a socket that listens already. Does not return."""
+    """Become nginx, with a socket that already listens. Does not return."""
     listener.set_inheritable(True)
-    # What nginx hands to its successor in an upgrade: the sockets that it listens on.
+    # nginx passes its listening sockets to its successor like this during an upgrade.
     environ = {"PATH": os.environ["PATH"], "NGINX": f"{listener.fileno()};"}
     os.execve(command[0], command, environ)
 
@@ -84,7 +84,7 @@ def _command(directory: Path, more: str) -> list[str]:
         raise FileNotFoundError("nginx")
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "nginx.conf"
-    # As root, it would give its folders to another user; an engine lacks that capability.
+    # As root, nginx would give its folders to another user; an engine lacks that capability.
     user = "" if os.geteuid() else "user root root;\n"
     file.write_text(user + _COMMON.format(directory=directory, more=more))
     return [program, "-e", "stderr", "-p", str(directory), "-c", str(file)]

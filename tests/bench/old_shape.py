@@ -1,5 +1,5 @@
-"""A worker of the shape that RunPod's users run today: one engine, one job at a time, and
-an async generator that blocks on `requests`."""
+"""A worker as RunPod's users run it today: one engine, one job at a time, and an async
+generator that blocks on `requests`."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md between its marks, and the plots beside it."""
+"""Writes the marked part of docs/benchmarks.md, and its plots."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def section(results: Results) -> str:
 
 
 def plot(results: Results, case: Case) -> str:
-    """A bar for each way: its CPU time. What is too long for the plot is cut, with a mark."""
+    """A bar of CPU time for each way. Bars too long for the plot are cut, with a mark."""
     found = results.of(case)
     ways = {way: statistics.median(cpu(found, way)) for way in found if way != DIRECT}
-    # The slowest would leave no room for the others.
+    # The slowest one would leave no room for the others.
     most = sorted(ways.values())[-2]
     height = _HEAD + _ROW * len(ways)
     size = f'width="640" height="{height}" viewBox="0 0 640 {height}"'

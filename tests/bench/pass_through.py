@@ -1,7 +1,7 @@
-"""`python -m tests.bench.pass_through PORT UPSTREAM`: the least that an aiohttp proxy can do.
+"""`python -m tests.bench.pass_through PORT UPSTREAM`: the simplest aiohttp proxy.
 
-It relays each request to UPSTREAM and streams the bytes back. It knows no model, no token,
-no limit and no time-out: what a router costs above this is what the router itself does.
+It sends each request to UPSTREAM and streams the bytes back. It has no models, tokens, limits
+or timeouts: a router's cost above this is its own work.
 """
 
 from __future__ import annotations

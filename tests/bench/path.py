@@ -1,9 +1,9 @@
-"""`python -m tests.bench.path [--before CHECKOUT] [--rounds N]`: the way from the HTTP server
+"""`python -m tests.bench.path [--before CHECKOUT] [--rounds N]`: the path from the HTTP server
 to the engine and back, without the server.
 
-One process for each variant drives its service in turn, with 32 requests at a time, and reads
-its own CPU time: it varies less than what `make bench` measures. Variants: a former checkout;
-this one; this one with the log at WARNING; and with neither metrics, log nor list of requests.
+One process per variant drives its service in turn, with 32 requests at a time, and reads its
+own CPU time. It varies less than the results of `make bench`. Variants: another checkout; this
+one; this one with the log at WARNING; and this one without metrics, log and list of requests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DRIVER = Path(__file__).with_name("path_driver.py")
 
 
 class Driven:
-    """A process that drives the service of a checkout."""
+    """A process that drives a checkout's service."""
 
     def __init__(self, checkout: Path, what: str) -> None:
         self._process = subprocess.Popen(
@@ -40,7 +40,7 @@ class Driven:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._answer()  # once it is warm
+        self._answer()  # when it is warm
 
     def measure(self) -> float:
         """CPU time per request, in microseconds."""

@@ -1,6 +1,6 @@
-"""Drives the service of a checkout, as its HTTP server does, and tells its CPU time: for
-`tests.bench.path`. Of the router's packages alone, so that it drives a former checkout as well.
-"""
+"""Drives a checkout's service like its HTTP server, and prints its CPU time, for
+`tests.bench.path`. It imports only the router's packages, so it can drive a former checkout
+too."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.bench.products import API_KEY, WHOLE
 from tests.bench.ways import CHAT, caller_headers, gated_hub
 
 EVERYTHING, NO_LOG, NOTHING = "everything", "no log", "no records"
-_CALLERS, _REQUESTS = 32, 1600  # at once, and of one measurement
+_CALLERS, _REQUESTS = 32, 1600  # at once, and per measurement
 _ID = "0123456789abcdef0123456789abcdef"
 
 
 async def drive(what: str) -> None:
-    """Say when it is warm, and then measure once for each line of the standard input."""
+    """Report when it is warm. Then measure once per line of standard input."""
     with gated_hub() as hub, tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         token = caller_headers(hub)["X-HF-Token"]
         environ = {
@@ -66,7 +66,8 @@ async def drive(what: str) -> None:
 
 
 class _Caller:
-    """It has an API key and a token. `recorded`: its requests are listed, counted and told."""
+    """A caller with an API key and a token. `recorded`: requests are listed, counted and
+    logged."""
 
     def __init__(self, worker: Worker, service: Service, token: str, *, recorded: bool) -> None:
         self._recorder, self._keys = worker.recorder, worker.keys
@@ -75,7 +76,7 @@ class _Caller:
         self._body = json.dumps(content, separators=(",", ":")).encode()
 
     async def ask(self, times: int) -> None:
-        """One request after another."""
+        """Send requests one after another."""
         for _ in range(times):
             caller = self._keys.caller([API_KEY])
             if self._recorded:

@@ -1,4 +1,4 @@
-"""Processes of a benchmark: started, waited for, ended, and read from /proc."""
+"""A benchmark's processes: start, wait, end, and read from /proc."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How to start a server on a port of loopback, and where it answers once it is up.
+    """How to start a server on a loopback port, and the address that answers when it is up.
 
-    `tree`: its child processes do the same work, and count.
+    `tree`: its child processes do the same work, and count too.
     """
 
     command: Sequence[str]
@@ -32,7 +32,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """`seconds` from the start until it answered `probe`."""
+    """`seconds`: from the start until it answered `probe`."""
 
     url: str
     pids: tuple[int, ...]
@@ -41,7 +41,7 @@ class Running:
 
 @contextmanager
 def running(program: Program, log: Path) -> Iterator[Running]:
-    """Start a program, and end it, with all of its group, at the end of the block."""
+    """Start a program, and end its whole group after the block."""
     began = time.perf_counter()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -68,7 +68,7 @@ def running(program: Program, log: Path) -> Iterator[Running]:
 
 
 def _wait_for(program: Program, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Return once the probe gets any answer that is no server error."""
+    """Wait until the probe gets any answer except a server error."""
     request = f"GET {program.probe} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
@@ -90,7 +90,7 @@ def free_port() -> int:
 
 
 def tree_of(pid: int) -> tuple[int, ...]:
-    """A process, and all that it started, directly or not."""
+    """A process and all its descendants."""
     found, parents = [pid], _parents()
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
@@ -111,14 +111,14 @@ def _parents() -> Mapping[int, int]:
 def cpu_time(pids: Iterable[int]) -> float:
     """Seconds of user and system time of all threads of these processes.
 
-    Linux numbers the CPU clocks of other processes like this (clock_getcpuclockid(3));
-    `/proc/PID/stat` counts the same in steps of 10 ms.
+    Linux numbers the CPU clocks of other processes like this (clock_getcpuclockid(3)).
+    `/proc/PID/stat` counts the same time in steps of 10 ms.
     """
     return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
 
 
 def resident(pids: Iterable[int]) -> int:
-    """Bytes of memory that these processes occupy now."""
+    """Bytes of resident memory of these processes."""
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE for pid in pids)
 
 

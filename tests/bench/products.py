@@ -1,4 +1,4 @@
-"""What is measured: how each product is started in front of the two upstreams."""
+"""The measured products, and how to start each in front of the two upstreams."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tests.bench.engine import PYTHON, STREAMS
 from tests.bench.processes import Program, free_port
 from tests.worker import ROOT
 
-WHOLE, STREAMING = "bench/model", f"bench/{STREAMS}"  # the models that callers name
+WHOLE, STREAMING = "bench/model", f"bench/{STREAMS}"  # the models named by callers
 BENCH_PYTHON = ROOT / ".venv-bench/bin/python"
 API_KEY = "a-key-of-the-benchmark"
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """`build` gives the program for one upstream (host and port), in a directory of its own.
+    """`build` makes the program for one upstream (host and port), in its own directory.
 
-    `quick`: it is asked by many callers at once.
+    `quick`: it can serve many callers at once.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Product:
 
 
 def products() -> list[Product]:
-    """Those that are installed here; a line for each that is not."""
+    """The products installed here. Prints a line for each missing one."""
     found = [Product("aiohttp pass-through", _pass_through), Product("socket splice", _splice)]
     if nginx.find() is not None:
         found.append(Product("nginx", _nginx))
@@ -46,7 +46,7 @@ def products() -> list[Product]:
 
 
 def engine(model: str, directory: Path) -> Program:
-    """An upstream that asks for no key."""
+    """An upstream without a key."""
     port = free_port()
     asked = ["-m", "sglang.launch_server", "--model-path", model, "--port", str(port)]
     directory.mkdir()
@@ -57,7 +57,7 @@ def engine(model: str, directory: Path) -> Program:
 def router(
     checkout: Path, directory: Path, hub: Mapping[str, str], models: str = ""
 ) -> Program:
-    """A worker of a checkout, with limits, keys and the access log. `models`: MODELS_CONFIG."""
+    """A checkout's worker, with limits, keys and the access log. `models`: MODELS_CONFIG."""
     directory.mkdir()
     port = free_port()
     environ = {
@@ -74,7 +74,7 @@ def router(
         "MAX_LOADED_MODELS": "2",
         "MAX_CONCURRENCY": "2048",
         "API_KEYS": API_KEY,
-        "PYTHONHASHSEED": "0",  # else two starts of the same code differ
+        "PYTHONHASHSEED": "0",  # otherwise two starts of the same code differ
         **({"MODELS_CONFIG": models} if models else {}),
     }
     command = [sys.executable, "-m", "router", "serve"]
@@ -129,9 +129,9 @@ def _litellm(upstream: str, directory: Path) -> Program:
     asked = ["--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     environ = {
         "HOME": str(directory),
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it is fetched
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # otherwise it downloads it
         "LITELLM_LOG": "ERROR",
-        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # checks no key
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # does not check keys
     }
     command = [str(BENCH_PYTHON.with_name("litellm")), "--telemetry", "False", *asked]
     return Program(command, environ, directory, port, "/health/liveliness")

@@ -1,13 +1,13 @@
-"""`python -m tests.bench.queued`: what an event costs, however many requests wait.
+"""`python -m tests.bench.queued`: the cost of an event, by the number of waiting requests.
 
-The scheduler alone, in microseconds of CPU time for each event, by how many requests wait:
+Runs only the scheduler. Measures CPU time per event in microseconds:
 
-  one engine, as many callers    it is up and full: a request comes, a waiting one leaves, one
-                                 in flight ends and another gets its place
+  one engine, as many callers    it is ready and full: a request comes, a waiting one leaves,
+                                 one in flight ends and another gets its place
   one engine, one caller         the same
-  deadlines                      the same engine: one request's deadline comes
-  as many downloads              each request waits for a model of its own, which is fetched
-  full                           the same, and one more request is refused, as no place is left
+  deadlines                      the same engine: a request's deadline comes
+  as many downloads              each request waits for its own model, which is downloaded
+  full                           the same, and one more request is refused for lack of places
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from router.simulation.hardware import GB, Model
 
 WAITING = (256, 2_000, 20_000)
 PLACES = 64
-_MEASURED = 300  # events of a kind
-_FEWEST = 10  # that are told of
+_MEASURED = 300  # events of each kind
+_FEWEST = 10  # to report a kind
 _NEVER = 1e9  # seconds
 
 Times = dict[str, list[float]]
 
 
 class Crowd:
-    """One worker and its callers. `callers`: as many, by turns."""
+    """One worker and its callers, who take turns. `callers`: their number."""
 
     def __init__(self, waiting: int, callers: int, *, models: int = 1) -> None:
         self.now = 0.0
@@ -72,7 +72,7 @@ class Crowd:
         self.tell(events.Wanted(number, number, spec, "", deadline, caller), kind)
 
     def start(self) -> EngineSpec:
-        """Bring the first model up."""
+        """Start the first model."""
         spec, model = self.specs[0], self.models[0]
         self.want(spec)
         fetched = events.Fetched(spec.key, 1, Path("/s"), model.plan.weights, model.plan)

@@ -2,9 +2,9 @@
 
 python -m tests.bench.real_swaps [REQUESTS] [SEED]
 
-Both settings are played in one run, with the same requests of six callers in the same order.
-Each model says which one it is, so every answer is checked. A caller pauses for ten seconds
-between an answer and its next request.
+Both settings get the same requests of six callers in the same order, in one run. Each model
+says its own name, so every answer is checked. A caller pauses for ten seconds between an answer
+and its next request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.loopback_hub import LoopbackHub
 
 CALLERS = 6
 PAUSE = 10.0  # seconds
-SETTINGS = ("0", "1")  # of STANDBY_ENGINES
+SETTINGS = ("0", "1")  # values of STANDBY_ENGINES
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The figures of all rounds, as tables and as JSON, and what they must show."""
+"""The figures of all rounds, as tables and as JSON, and the checks on them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ PASS_THROUGH, SPLICE, SGLANG, LITELLM = (
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """`cases`: by title, then by way. `memory`: bytes for each idle stream. `starts`: seconds.
-    `idle`: shares of a core."""
+    """* `cases`: by title, then by way.
+    * `memory`: bytes per idle stream.
+    * `starts`: seconds.
+    * `idle`: shares of a core.
+    """
 
     cases: Mapping[str, Mapping[str, Sequence[Figures]]]
     memory: Mapping[str, float]
@@ -37,7 +40,7 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that a run must show. `values`: of each round."""
+    """One claim that a run must show. `values`: one per round."""
 
     what: str
     values: Sequence[float]
@@ -51,7 +54,7 @@ class Check:
 
 
 def checks(results: Results) -> Iterator[Check]:
-    """As far as the products to compare with are here."""
+    """The checks that are possible with the installed products."""
     one, many, crowd = results.of(ONE), results.of(MANY), results.of(CROWD)
     events = results.of(STREAMS_256)
     if PASS_THROUGH in one:
@@ -132,7 +135,7 @@ def latency(found: Sequence[Figures]) -> str:
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """The median, and the quartiles where there are enough for them."""
+    """The median, and the quartiles if there are enough values."""
     if len(values) < 2:
         return "".join(f"{value:.{digits}f}" for value in values)
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -140,13 +143,13 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
 
 
 def _added(figures: Mapping[str, Sequence[Figures]], way: str) -> list[float]:
-    """Of the median latency, round by round."""
+    """Added median latency, round by round."""
     pairs = zip(figures[way], figures[DIRECT], strict=True)
     return [(one.median or 0.0) - (direct.median or 0.0) for one, direct in pairs]
 
 
 def _ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Round by round."""
+    """Ratios, round by round."""
     return [one / other for one, other in zip(above, below, strict=True)]
 
 

@@ -1,9 +1,9 @@
-"""`python -m tests.bench.runpod`: this worker, one of the old shape and the SDK alone, on one
-queue each.
+"""`python -m tests.bench.runpod`: this worker, one of the old shape, and the SDK alone, each on
+its own queue.
 
-The same fake engine (which streams 20 tokens, 20 ms apart), the same loopback platform and
-the real SDK; one worker after the other, in one run. Jobs are streamed chats, sent at once. CPU
-time is that of the worker's process, without its engine.
+All use the same fake engine (20 tokens, 20 ms apart), the same loopback platform and the real
+SDK, one worker after another in one run. Jobs are streamed chats, sent at once. CPU time is
+that of the worker's process, without its engine.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ ALONE = Path(__file__).with_name("sdk_alone.py")
 
 @dataclass(frozen=True)
 class Row:
-    """Seconds, but for `rate`: jobs a second."""
+    """Seconds, except `rate`: jobs per second."""
 
     rate: float
-    first: float  # from the submission to the first chunk; median over the jobs
+    first: float  # from submission to first chunk; median over jobs
     gap: float  # between two chunks of a job; median
     longest: float  # gap; median over the jobs
-    cpu: float  # of the worker, for a job
+    cpu: float  # of the worker, per job
 
 
 def main() -> int:
@@ -61,7 +61,7 @@ def main() -> int:
         print(f"{'':8}{'jobs':>6}" + "".join(f"{head:>9}" for head in heads))
         for kind, serving in (("old", _old), ("SDK", _alone), ("router", _ours)):
             with serving(directory) as (platform, pid):
-                platform.submit(CHAT).wait(60)  # the first is not like the others
+                platform.submit(CHAT).wait(60)  # the first one is different
                 for jobs in JOBS:
                     row = _measure(platform, jobs, pid)
                     print(
@@ -76,8 +76,8 @@ def main() -> int:
 
 
 def _cpu_of_whole(platform: LoopbackPlatform, count: int, pid: int) -> float:
-    """CPU time of the worker for a job whose answer comes in one piece, in milliseconds."""
-    for job in [platform.submit(WHOLE) for _ in range(count)]:  # the first are not like others
+    """CPU time of the worker per job whose answer is one piece, in milliseconds."""
+    for job in [platform.submit(WHOLE) for _ in range(count)]:  # the first ones are different
         job.wait(300)
     spent = cpu_time([pid])
     for job in [platform.submit(WHOLE) for _ in range(count)]:
@@ -158,7 +158,7 @@ def _old(directory: Path) -> Iterator[tuple[LoopbackPlatform, int]]:
 def process(
     command: list[str], environ: Mapping[str, str], home: Path, files: Sequence[int] = ()
 ) -> Iterator[int]:
-    """Gives its number. `files`: descriptors that it inherits."""
+    """Start a process, and return its id. `files`: descriptors that it inherits."""
     process = subprocess.Popen(
         command,
         cwd=ROOT,

@@ -1,11 +1,11 @@
-"""A worker that is the SDK alone: its jobs stream what the others do, without an engine."""
+"""A worker that is only the SDK: its jobs stream like the others', without an engine."""
 
 import asyncio
 import sys
 
 import runpod
 
-TOKENS, INTERVAL = 20, 0.02  # as the engine that the others ask
+TOKENS, INTERVAL = 20, 0.02  # like the engine of the others
 EVENT = 'data: {"choices":[{"index":0,"delta":{"content":" word"}}]}\n\n'
 
 

@@ -1,10 +1,10 @@
-"""Whether time tells a private model, loaded for its owner, from one that does not exist.
+"""Can response times reveal a private model that is loaded for its owner?
 
     python -m tests.bench.secrecy
 
-Asked about by turns, in random order, by strangers with a new token each (the Hub is asked)
-and by one whose refusal is remembered. `order` is how often the private one took longer,
-ties by half: 0.5 is a coin; the loopback Hub's own time is part of it.
+Strangers ask about that model and a missing one, in random order: some with a new token each
+(so the Hub is asked), one with a remembered refusal. `order` is how often the private one took
+longer; ties count half: 0.5 is chance. The loopback Hub's own time is included.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ async def compare(label: str, caller: Caller, token: Callable[[], str]) -> None:
 
 
 def order(first: list[float], second: list[float]) -> float:
-    """The share of all pairs in which the first is larger (Mann and Whitney's U / mn)."""
+    """The share of all pairs where the first is larger (Mann and Whitney's U / mn)."""
     larger = sum((a > b) + (a == b) / 2 for a in first for b in second)
     return larger / (len(first) * len(second))
 

@@ -1,4 +1,4 @@
-"""Bodies that cost much for their size: one hostile caller's, in tests and benchmarks."""
+"""Bodies that cost much for their size: a hostile caller's bodies in tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Shape = tuple[str, Callable[[int], bytes]]  # a route, and a body of about so ma
 
 
 def repeated(before: bytes, unit: bytes, after: bytes) -> Callable[[int], bytes]:
-    """`unit` as often as it fits between the two, without the last one's comma."""
+    """Repeat `unit` between the two as often as it fits, without the last comma."""
 
     def made(size: int) -> bytes:
         count = max(1, (size - len(before) - len(after)) // len(unit))

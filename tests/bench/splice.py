@@ -1,7 +1,7 @@
-"""`python -m tests.bench.splice PORT UPSTREAM`: the least that Python can do in between.
+"""`python -m tests.bench.splice PORT UPSTREAM`: the simplest relay possible in Python.
 
-Bytes go to and fro between a caller's connection and one of its own to the upstream. It reads
-no HTTP at all.
+It copies bytes between a caller's connection and its own connection to the upstream. It does
+not parse HTTP.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import uvloop
 
 
 class _End(asyncio.Protocol):
-    """One end: what it receives is written to the other end, or kept until there is one."""
+    """One end. It writes what it receives to the other end, or keeps it until there is one."""
 
     def __init__(self) -> None:
         self.other: asyncio.Transport | None = None

@@ -1,10 +1,10 @@
-"""What a start of the real engine takes: whole, and from its gate.
+"""The cost of a start of the real engine: whole, and from its gate.
 
 python -m tests.bench.starts [ROUNDS]
 
-Each round has one of both, in turn. Both wait for `/ready` as the router does. CPU seconds are
-those of all the engine's processes. The one that starts from its gate stands there when the
-clock begins to run; what it took until then is shown beside.
+Each round runs one of each, in turn. Both wait for `/ready` like the router. CPU seconds cover
+all of the engine's processes. For the second, time is measured from the gate; its cost up to
+the gate is shown separately.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Bench:
         return await self._cost(engine, began, 0.0)
 
     async def from_gate(self) -> tuple[Cost, Cost, float]:
-        """To the gate, from there, and the bytes that it holds meanwhile."""
+        """The cost up to the gate, the cost from there, and the bytes held at the gate."""
         gate, began = HeldGate(), time.monotonic()
         start = asyncio.create_task(self._start(gate))
         await gate.reached.wait()
@@ -96,7 +96,7 @@ class Bench:
         return sum(int(line[1]) << 10 for line in lines if line[0] == "Pss:")
 
     def _all(self) -> list[Path]:
-        """By session: some of SGLang's processes overwrite their environment."""
+        """All processes, by session: some of SGLang's processes overwrite their environment."""
         entries = list(Path("/proc").glob("[0-9]*"))
         marked = {_session(entry) for entry in entries if self._has_word(entry)}
         return [entry for entry in entries if _session(entry) in marked - {None}]

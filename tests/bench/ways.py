@@ -1,4 +1,4 @@
-"""The ways from a caller to an upstream: none, each product, this router, a former one."""
+"""The ways from a caller to an upstream: none, each product, this router, another router."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _FILES = {**servable(), "model.safetensors": bytes(1000)}
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """`whole` answers at once, `streams` streams. `quick`: it can take many callers at once.
+    """`whole` answers at once, `streams` streams. `quick`: it can serve many callers at once.
 
-    `starts`: seconds from the start until it answered, of each start.
+    `starts`: seconds from each start until it answered.
     """
 
     name: str
@@ -44,9 +44,10 @@ class Ways:
 def open_ways(
     directory: Path, checkouts: Mapping[str, Path], starts: int, only: Sequence[str] = ("",)
 ) -> Iterator[Ways]:
-    """Start everything, all models warm. `checkouts` are the routers, by name.
+    """Start everything, with all models warm. `checkouts` are the routers, by name.
 
-    `starts`: how often each is started. `only`: the products, by name; "" for all.
+    * `starts`: how often each is started.
+    * `only`: the products, by name; "" for all.
     """
     with ExitStack() as stack:
         hub = stack.enter_context(gated_hub())
@@ -56,7 +57,7 @@ def open_ways(
             return stack.enter_context(running(program, directory / f"{name}.log"))
 
         def started(name: str, programs: list[Program]) -> tuple[float, ...]:
-            """Of all but the last, which stays."""
+            """The durations of all starts. Only the last program stays."""
             times = []
             for number, program in enumerate(programs):
                 with running(program, directory / f"{name}-{number}.log") as one:
@@ -94,7 +95,7 @@ def open_ways(
 
 @contextmanager
 def gated_hub() -> Iterator[LoopbackHub]:
-    """With both models, gated."""
+    """A Hub with both models, gated."""
     with LoopbackHub() as hub:
         hub.add_account("bench")
         for model in (WHOLE, STREAMING):
@@ -103,7 +104,7 @@ def gated_hub() -> Iterator[LoopbackHub]:
 
 
 def caller_headers(hub: LoopbackHub) -> Mapping[str, str]:
-    """Of a new account that may use both models."""
+    """The headers of a new account that may use both models."""
     token = hub.add_account("caller")
     for model in (WHOLE, STREAMING):
         hub.accept(model, "caller")
@@ -111,13 +112,13 @@ def caller_headers(hub: LoopbackHub) -> Mapping[str, str]:
 
 
 def ask(url: str, model: str, headers: Mapping[str, str]) -> None:
-    """One request, which starts the model's engine where none runs."""
+    """Send one request. It starts the model's engine if none runs."""
     with _post(url, model, headers) as got:
         got.read()
 
 
 def warm_streams(url: str, headers: Mapping[str, str]) -> None:
-    """Start the engine that streams; leave at the first event."""
+    """Start the engine that streams, and leave at the first event."""
     with _post(url, STREAMING, headers, stream=True) as got:
         got.read(16)
 

@@ -24,7 +24,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement. Seconds."""
+    """One measurement. Times in seconds."""
 
     requests: int
     elapsed: float
@@ -33,7 +33,7 @@ class Sample:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return self.requests / self.elapsed
 
 
@@ -42,7 +42,7 @@ def find() -> str | None:
 
 
 def script(directory: Path, body: bytes, headers: Mapping[str, str]) -> Path:
-    """Write what `load` sends."""
+    """Write the script that `load` sends."""
     further = "".join(f", [{json.dumps(n)}] = {json.dumps(v)}" for n, v in headers.items())
     file = directory / "request.lua"
     file.write_text(_SCRIPT.format(body=json.dumps(body.decode()), headers=further))

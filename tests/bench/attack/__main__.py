@@ -1,8 +1,8 @@
-"""`python -m tests.bench.attack [SECONDS [ATTACK...]]`: attacks beside a well-behaved caller.
+"""`python -m tests.bench.attack [SECONDS [ATTACK...]]`: attacks next to a well-behaved caller.
 
-First the caller alone for a tenth of the time, then under attack by one caller with an API
-key of its own and one without any. Prints what the caller felt in both, what the attackers
-were told, and the worker's memory, processes and open files before and after.
+The caller first runs alone for a tenth of the time. Then two callers attack: one with its own
+API key, one without any. Prints the caller's latencies in both phases, the answers to the
+attackers, and the worker's memory, processes and open files before and after.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.e2e.processes import open_files, resident
 from tests.loopback_hub import LoopbackHub
 from tests.worker import ROOT, Worker
 
-_SETTLE = 180.0  # seconds in which everything has to be as before
+_SETTLE = 180.0  # seconds until everything must be as before
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def _run(attacked: Worker, key: str, target: Path, seconds: float) -> None:
 
 
 def _settled(attacked: Worker, before: dict[str, float]) -> dict[str, float]:
-    """The footprint once processes and files are as before, or after some minutes."""
+    """The footprint when processes and files are as before, or after some minutes."""
     until = time.monotonic() + _SETTLE
     while (now := _footprint(attacked)) and time.monotonic() < until:
         if all(now[name] <= before[name] for name in ("processes", "files")):

@@ -1,9 +1,9 @@
-"""Everything that one caller can do to the others, each attack as fast as it goes.
+"""Everything that one caller can do to the others, each attack at full speed.
 
     python -m tests.bench.attack.attacks TARGET SECONDS [ATTACK...]
 
-A process of its own, and a polite one: attackers do not share the worker's machine.
-Prints what each attack was told, as JSON.
+Runs as its own process with low priority, because real attackers do not use the worker's CPU.
+Prints the answers to each attack as JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HI = [{"role": "user", "content": "Hi"}]
 
 
 class Attacker:
-    """One caller: with its own API key, or without any."""
+    """One caller, with or without its own API key."""
 
     def __init__(self, target: Target, session: aiohttp.ClientSession, key: str) -> None:
         self.target, self._session = target, session
@@ -43,7 +43,8 @@ class Attacker:
     async def post(
         self, body: bytes, *, token: str = "", wait: float = 30.0, path: str = CHAT
     ) -> str:
-        """The status, or how it ended. Hangs up after `wait` seconds."""
+        """Send a request. Returns the status, or how it ended. Hangs up after `wait`
+        seconds."""
         headers = self._headers | ({"X-HF-Token": token} if token else {})
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
@@ -64,7 +65,7 @@ class Attacker:
         return str(answer.status)
 
     def connection(self, buffer: int) -> socket.socket:
-        """A connection that takes little before it is full."""
+        """A connection with a small buffer, which soon fills."""
         address = urlsplit(self.target.url)
         raw = socket.socket()
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -167,7 +168,7 @@ async def slow_upload(attacker: Attacker) -> str:
     return "held"
 
 
-# How many of each are under way at a time.
+# How many of each run at a time.
 ATTACKS: Mapping[Attack, int] = {
     odd_bodies: 2,
     poison: 2,
@@ -185,7 +186,7 @@ ATTACKS: Mapping[Attack, int] = {
 
 
 async def attack(target: Target, seconds: float, names: Collection[str]) -> dict[str, Told]:
-    """Run the attacks of these names, or all."""
+    """Run the attacks with these names, or all."""
     told: dict[str, Told] = {}
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(target.url, connector=connector) as session:

@@ -1,4 +1,4 @@
-"""What is attacked: a worker, and everything on the Hub that attackers ask it for."""
+"""The target of the attacks: a worker, and the models on the Hub that attackers request."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ SHARED = "bench/shared"  # the model that everybody uses
 ENDLESS = "evil/endless"  # an engine that never becomes ready
 OTHERS = tuple(f"evil/model-{number}" for number in range(8))
 LARGE = tuple(f"evil/large-{number}" for number in range(8))
-SIZE = 30_000_000  # bytes of each large one
+SIZE = 30_000_000  # bytes of each large model
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to attack, and with what."""
+    """The address to attack, and the attacker's credentials."""
 
     url: str
-    key: str  # an API key of the attacker's own
-    token: str  # a Hub token of the attacker's own, which the Hub accepts
+    key: str  # the attacker's own API key
+    token: str  # the attacker's own Hub token, which is valid
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self)))
@@ -56,7 +56,8 @@ def _add(hub: LoopbackHub, name: str, *, weights: int = 1000, **engine: object) 
 
 
 def worker(hub: LoopbackHub, directory: Path, keys: tuple[str, ...]) -> Worker:
-    """Two places, the defaults otherwise; what nobody uses for 20 s expires."""
+    """A worker with room for two engines. Unused models expire after 20 s. The rest is
+    default."""
     environ = {
         **hub.environment(),
         "ENGINE_PYTHON": str(PYTHON),

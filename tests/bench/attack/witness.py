@@ -1,4 +1,5 @@
-"""A well-behaved caller of a loaded model, and a probe of the loop: what do they feel?"""
+"""A well-behaved caller of a loaded model, and a probe of the loop: measures what they
+notice."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ _PATIENCE = 60.0  # seconds until a request counts as failed
 
 @dataclass(slots=True)
 class Felt:
-    """Latencies in seconds, and each failure by what it said."""
+    """Latencies in seconds, and failures by message."""
 
     latencies: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
@@ -36,7 +37,7 @@ class Experience:
 
 
 async def use(url: str, key: str, seconds: float, rate: float = 5.0) -> Experience:
-    """Send whole and streamed requests and pings, `rate` of each a second, however long
+    """Send whole requests, streamed requests and pings, `rate` of each per second, however long
     the earlier ones take."""
     felt = Experience()
     headers = {"Authorization": f"Bearer {key}"}

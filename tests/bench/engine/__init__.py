@@ -1,9 +1,9 @@
-"""An engine that costs next to nothing: it answers readiness, then the same bytes for ever.
+"""An engine that costs next to nothing: it answers readiness, and always the same bytes.
 
-`ENGINE_PYTHON=PYTHON` starts it in SGLang's place. A whole answer comes at once, from nginx
-where there is one. An engine for a model with `STREAMS` in its name streams: each
-`INTERVAL`, all answers get an event, as each step of SGLang makes a token of all of them, until
-they have `max_tokens` or the client leaves. Where a request names `IDLE`, it is one event.
+`ENGINE_PYTHON=PYTHON` starts it instead of SGLang. A whole answer comes at once, from nginx if
+installed. If the model's name contains `STREAMS`, the engine streams: each `INTERVAL`, all
+answers get an event, like the tokens of one step of SGLang, until they have `max_tokens` or the
+client leaves. If a request contains `IDLE`, the stream has one event.
 """
 
 from __future__ import annotations

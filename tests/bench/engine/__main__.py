@@ -1,7 +1,7 @@
 """`entry.py FILES sglang.launch_server FLAGS...`: serve canned answers until SIGINT or SIGTERM.
 
-A former router, and the old shape, start it as `-m sglang.launch_server FLAGS...`: then it
-binds its port itself and asks for no key.
+A former router, and the old shape, start it as `-m sglang.launch_server FLAGS...`. Then it
+binds its port itself and needs no key.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ _MOST = re.compile(rb'"max_tokens":(\d+)')
 
 
 class Steps:
-    """The steps of an engine: each makes an event for all streams, one after another.
+    """The steps of an engine: each makes one event for all streams, one after another.
 
-    If each stream had a clock of its own, a product that opens streams more slowly would get
-    fewer events at a time, and pay for more wake-ups of itself and of its callers.
+    If each stream had its own clock, a product that opens streams slowly would get fewer events
+    at a time. It would then also pay for more wake-ups, its own and its callers'.
     """
 
     def __init__(self) -> None:
@@ -96,14 +96,14 @@ class Steps:
 
 
 class Connection(asyncio.Protocol):
-    """Requests of one client, one after another."""
+    """The requests of one client, one after another."""
 
     def __init__(self, model_path: str, key: str, steps: Steps) -> None:
         self._key = f"Bearer {key}".encode() if key else b""
         self._info = _whole({"model_path": model_path})
         self._steps = steps
         self._buffer = b""
-        self._left = 0  # events of the stream; less than nothing: no end
+        self._left = 0  # events left in the stream; negative: endless
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -176,7 +176,7 @@ def main() -> None:
         nginx.serve_on(listener, nginx.canned(directory, port, key, info, answer))
     try:
         uvloop.run(serve(listener, key, args.model_path))
-    except KeyboardInterrupt:  # SIGINT is how the router ends an idle engine
+    except KeyboardInterrupt:  # the router ends an idle engine with SIGINT
         return
 
 

@@ -2,8 +2,8 @@
 
     python -m tests.bench.fleet [--quick] [--json FILE] [--page]
 
-The real scheduler runs on each simulated worker, and the real routing beside other ways.
-`--quick`: up to ten workers. `--page` writes docs/fleet.md's figures and plots.
+The real scheduler runs on each simulated worker. The real routing is compared with other ways.
+`--quick`: up to ten workers. `--page` writes the figures and plots of docs/fleet.md.
 """
 
 from __future__ import annotations

@@ -1,28 +1,27 @@
-"""What no way of choosing workers can beat, even if it knows all that comes.
+"""Bounds for every way of choosing workers, even one that knows the future.
 
-`fewest_starts`: cold starts. As `tests.bench.swap.bounds.by_windows`, for models of one size on
-many workers: of the models that are asked for in a window, no more than fit on all workers can
-be warm at its beginning; each of the rest starts in it. It holds for all schedules that begin
-every answer within `patience`.
+`fewest_starts`: cold starts. It works like `tests.bench.swap.bounds.by_windows`, for models of
+one size on many workers. Of the models requested in a window, no more than fit on all workers
+can be warm at its beginning; each of the rest starts in it. It holds for all schedules that
+begin every answer within `patience`.
 
-`fewest_in_order`: cold starts, where requests are also served in the order in which they come,
-so that none waits for company. All workers' places are taken for one memory, and of the models
-in it, that goes which is asked for last (Belady's choice, which is the best there is).
+`fewest_in_order`: cold starts if requests are also served in order of arrival, so that none
+waits for others of its model. All workers' places count as one memory. When a model must go, it
+is the one requested last (Belady's choice, which is optimal).
 
-The bounds of waits and of busy hours are about schedules that also load on demand: each load
-begins for a request that waits, and serves it. The scheduler of this router does so. A worker
-that knew what comes could load ahead, and nobody would wait.
+The bounds of waits and of busy hours are about schedules that load on demand: each load begins
+for a waiting request, and serves it. This router's scheduler does so. A worker that knew the
+future could load ahead, and nobody would wait.
 
-`least_p95`: the loads that `fewest_starts` counts are complete, and no two are the same: each
-has a request of its own that waits for all of it. A request that is never served waits longer.
-So at least as many requests wait for a load; where they are more than 5 of 100, the p95 is a
-load at least.
+`least_p95`: the loads that `fewest_starts` counts are complete, and each has its own request
+that waits for all of it. A request that is never served waits longer. So at least this many
+requests wait for a load. If they are more than 5 of 100, the p95 is at least one load.
 
 `least_busy`: the larger of two bounds. (1) While a worker loads, it has a request, and it reads
-the weights of one model at a time (of several, each more slowly): it is busy for as many reads
-as it has starts. (2) From its arrival to the end of its answer, a request makes a worker busy:
+the weights of one model at a time (or several, each more slowly): it is busy for as many reads
+as it has starts. (2) From its arrival to the end of its answer, a request keeps a worker busy:
 for its answer, and before that for a load, if it is the first of its model. At least one worker
-is busy while there is any such request. Further waits, and further workers, are not counted.
+is busy while any such request exists. Further waits and further workers are not counted.
 """
 
 from __future__ import annotations
@@ -34,13 +33,14 @@ from math import ceil, inf
 
 from router.simulation.arrivals import ArrivalTrace
 
-_WINDOWS = 400  # beginnings that are tried
-_AT_MOST = 3  # a window ends at the latest when so many times what fits was asked for
+_WINDOWS = 400  # start times of windows that are tried
+_AT_MOST = 3  # a window ends before so many times the fitting models were requested
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`busy`, in hours, and `cold_starts` hold where all are served. `p95`: seconds."""
+    """`busy` is in hours. `busy` and `cold_starts` hold if all are served. `p95` is in
+    seconds."""
 
     cold_starts: int
     in_order: int  # cold starts
@@ -64,7 +64,7 @@ def fewest_in_order(asked: Sequence[int], places: int) -> int:
     for place in range(len(asked) - 1, -1, -1):
         following.append(later.get(asked[place], inf))
         later[asked[place]] = place
-    warm, starts = dict[int, float](), 0  # when each is asked for next
+    warm, starts = dict[int, float](), 0  # the next request of each model
     for model, again in zip(asked, reversed(following), strict=True):
         if model not in warm:
             starts += 1
@@ -76,13 +76,13 @@ def fewest_in_order(asked: Sequence[int], places: int) -> int:
 
 def least_p95(trace: ArrivalTrace, starts: int) -> float:
     count = len(trace.requests)
-    within = ceil(0.95 * count)  # requests that wait no longer than the p95, itself among them
+    within = ceil(0.95 * count)  # requests that wait no longer than the p95, including that one
     load = trace.machine.load(trace.models[0].weights)
     return load if starts > count - within else 0.0
 
 
 def least_busy(trace: ArrivalTrace, starts: int) -> float:
-    """Hours."""
+    """The bound in hours."""
     machine = trace.machine
     reads = starts * trace.models[0].to_read / machine.load_rate
     some, until, seen = 0.0, 0.0, set[int]()
@@ -97,7 +97,7 @@ def least_busy(trace: ArrivalTrace, starts: int) -> float:
 
 
 def fewest_starts(trace: ArrivalTrace, workers: int, patience: float) -> int:
-    """At least one for each model; else the best sum over windows that do not overlap."""
+    """At least one per model; otherwise the best sum over windows that do not overlap."""
     size = trace.models[0].bytes
     if any(model.bytes != size for model in trace.models):
         raise ValueError("only for models of one size")

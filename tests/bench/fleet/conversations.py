@@ -1,27 +1,27 @@
-"""Conversations: each turn sends all that was said before, and what is new."""
+"""Conversations: each turn sends everything said before, and a new message."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
 
-APPS = 20  # kinds of system prompt, each with a key of its own
+APPS = 20  # kinds of system prompt, each with its own key
 _SYSTEM = 1000  # tokens of each
-_FIRST, _NEXT, _ANSWER = 1500, 150, 200  # tokens of a mean first message, further one, answer
-_TURNS = 8.0  # of a mean conversation
-_THINKS = 20.0  # seconds between an answer and the next message, in the mean
+_FIRST, _NEXT, _ANSWER = 1500, 150, 200  # mean tokens: first message, later one, answer
+_TURNS = 8.0  # mean turns of a conversation
+_THINKS = 20.0  # mean seconds between an answer and the next message
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     asked: int  # tokens of the user's message
     answered: int
-    pause: float  # seconds since the answer before
+    pause: float  # seconds since the previous answer
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """`session`: as `session_key`: requests that begin alike have it in common."""
+    """`session`: like `session_key`, equal for requests that begin alike."""
 
     name: int
     app: int
@@ -32,7 +32,7 @@ class Conversation:
 
 
 def chats(seed: int, rate: float, lasts: float) -> list[Conversation]:
-    """`rate`: turns a second."""
+    """`rate`: turns per second."""
     rng = random.Random(seed)
     made = list[Conversation]()
     at = 0.0
@@ -45,7 +45,8 @@ def chats(seed: int, rate: float, lasts: float) -> list[Conversation]:
 
 
 def with_one_hot(seed: int, rate: float, lasts: float) -> list[Conversation]:
-    """As many turns; half of them are of one program, whose requests all begin alike."""
+    """The same number of turns. Half of them belong to one program, whose requests all begin
+    alike."""
     few = chats(seed, rate / 2, lasts)
     rng = random.Random(seed + 1)
     at, made = 0.0, list[Conversation]()

@@ -1,4 +1,4 @@
-"""How long one decision takes: 1,000 workers, 10,000 models."""
+"""The duration of one decision: 1,000 workers, 10,000 models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DECISIONS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class DecisionTimes:
-    """Microseconds of the processor."""
+    """Microseconds of CPU time."""
 
     what: str
     median: float
@@ -24,7 +24,8 @@ class DecisionTimes:
 
 
 def large_fleet(rng: random.Random) -> Fleet:
-    """Each worker has four of 5,000 models warm, and one that all have; 5,000 are cold."""
+    """Each worker has four of 5,000 models warm, and one model that all have; 5,000 are
+    cold."""
     made = Fleet(rng=rng)
     for number in range(WORKERS):
         names = [f"m{rng.randrange(MODELS // 2)}" for _ in range(EACH)]

@@ -1,4 +1,4 @@
-"""The part of docs/fleet.md that is measured."""
+"""The measured part of docs/fleet.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.bench.fleet.session_page import session_part
 from tests.bench.fleet.session_suite import SessionResults
 from tests.bench.fleet.suite import WAYS, Results, Row
 
-TARGET = 60.0  # seconds: a p95 that callers may bear with
+TARGET = 60.0  # seconds: a p95 that callers may accept
 _TITLES = {
     "zipf": "Zipf: requests come one by one, the n-th model in proportion to 1/n",
     "bursty": "Bursts: a user works with a model for one to three minutes, then leaves",
@@ -20,7 +20,7 @@ _HEAD = """| workers | models | requests | | served | p50 | p95 | cold starts | 
 |---|---|---|---|---|---|---|---|---|"""
 
 
-AIM = 5  # times fewer cold starts than a queue has
+AIM = 5  # times fewer cold starts than a queue
 
 
 def page(

@@ -1,4 +1,4 @@
-"""A plot as plain SVG, readable on a light and on a dark page."""
+"""A plot as plain SVG, readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STYLE = (
 
 
 def plot(title: str, below: Sequence[int], lines: Mapping[str, Sequence[float]]) -> str:
-    """Lines of percents, each with a value for each number below."""
+    """Lines of percentages, each with one value per number in `below`."""
     size = f'width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',

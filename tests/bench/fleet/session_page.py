@@ -27,6 +27,6 @@ def session_part(results: SessionResults) -> Iterator[str]:
 
 
 def session_lines(results: SessionResults) -> dict[str, list[float]]:
-    """Percents of the tokens, of the cases that differ in their replicas alone."""
+    """Percentages of tokens, for the cases that differ only in their number of replicas."""
     same = [ways for case, ways in results if case.title == results[0][0].title]
     return {title: [100 * ways[way].hits for ways in same] for way, title in WAYS.items()}

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from tests.bench.fleet.conversations import Conversation, chats, with_one_hot
 from tests.bench.fleet.sessions import CACHE, SMALL_CACHE, WAYS, SessionFigures, Sessions
 
-_RATE, _LASTS = 1.5, 1200.0  # turns a second for each replica; seconds
+_RATE, _LASTS = 1.5, 1200.0  # turns per second and replica; seconds
 REPLICAS = (2, 4, 8, 16)
-_SAME = 8  # replicas of the cases beside
+_SAME = 8  # replicas in the other cases
 
 
 @dataclass(frozen=True, slots=True)

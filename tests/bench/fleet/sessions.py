@@ -1,7 +1,7 @@
-"""What it saves to keep a conversation on one replica, of several that have the model warm.
+"""The gain of keeping a conversation on one replica, if several have the model warm.
 
-A replica reads prompts one after the other, each for as long as the tokens take that its cache
-does not have; it writes any number of answers at once. `router.fleet` chooses the replica.
+A replica reads prompts one after another. Each takes as long as its uncached tokens need. It
+writes any number of answers at once. `router.fleet` chooses the replica.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from router.simulation.hardware import Hardware
 from tests.bench.fleet.conversations import Conversation
 from tests.bench.fleet.prefix_cache import PrefixCache
 
-READS = 10_000  # tokens of a prompt a second
-CACHE = 400_000  # tokens: of an 8B model that has a device of 80 GB for itself
+READS = 10_000  # tokens of a prompt per second
+CACHE = 400_000  # tokens, for an 8B model alone on a device of 80 GB
 SMALL_CACHE = 60_000
 _MODEL = "m"
 WAYS = {
@@ -35,8 +35,10 @@ WAYS = {
 
 @dataclass(frozen=True, slots=True)
 class SessionFigures:
-    """`hits`: share of the prompts' tokens. Waits: seconds until the first token.
-    `imbalance`: requests of the busiest replica, by the mean of all."""
+    """* `hits`: share of the prompts' tokens.
+    * Waits: seconds until the first token.
+    * `imbalance`: requests of the busiest replica, divided by the mean.
+    """
 
     replicas: int
     requests: int
@@ -50,7 +52,7 @@ class SessionFigures:
 class _Request:
     conversation: Conversation
     turn: int
-    context: int  # tokens that were said before
+    context: int  # tokens said before
     came: float
 
     @property
@@ -126,7 +128,7 @@ class Sessions:
             self._read(name)
 
     def _read(self, name: str) -> None:
-        """The next prompt, if one waits."""
+        """Read the next prompt, if one waits."""
         replica = self._replicas[int(name)]
         replica.reads = bool(replica.line)
         if replica.reads:

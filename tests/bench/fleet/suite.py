@@ -1,4 +1,4 @@
-"""Every size, trace and way of choosing a worker, in all cores."""
+"""Every size, trace and way of choosing a worker, on all cores."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WAYS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """`rate`: requests a second; `lasts`: seconds."""
+    """`rate`: requests per second; `lasts`: seconds."""
 
     workers: int
     models: int
@@ -39,7 +39,7 @@ class Size:
     lasts: float
 
 
-# The same load for each worker, and ten models: only the number of workers grows.
+# The same load per worker, and ten models: only the number of workers grows.
 SCALES = {
     "zipf": (
         Size(1, 10, 0.05, 7200),
@@ -54,7 +54,7 @@ SCALES = {
         Size(1000, 10_000, 100, 100),
     ),
 }
-# The same load for ever more workers.
+# The same load for more and more workers.
 SWEEPS = {
     "zipf": tuple(Size(count, 100, 0.5, 3600) for count in (2, 4, 8, 16, 32)),
     "bursty": tuple(Size(count, 100, 2, 1800) for count in (2, 4, 8, 16, 32)),
@@ -103,7 +103,7 @@ def bounds_of(kind: str, size: Size) -> Bounds:
 def measure(
     sizes: Mapping[str, Sequence[Size]], told: Callable[[str], None] = print
 ) -> Results:
-    """The largest first: they take longest."""
+    """The largest first, because they take longest."""
     every = [(kind, size) for kind, of in sizes.items() for size in of]
     every.sort(key=lambda one: -one[1].rate * one[1].lasts)
     with ProcessPoolExecutor() as pool:

@@ -1,4 +1,4 @@
-"""The traces: so many models, asked for by their popularity, evenly or in bursts."""
+"""The traces: a number of models, requested by popularity, evenly or in bursts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOKENS = 200  # of a mean answer: 4 s
 
 
 def zipf(seed: int, models: int, rate: float, lasts: float) -> ArrivalTrace:
-    """A Poisson process; the n-th model is asked for in proportion to 1/n."""
+    """A Poisson process. The n-th model is requested in proportion to 1/n."""
     rng = random.Random(seed)
     chances = _chances(models)
     made = [
@@ -24,8 +24,8 @@ def zipf(seed: int, models: int, rate: float, lasts: float) -> ArrivalTrace:
 
 
 def bursty(seed: int, models: int, rate: float, lasts: float) -> ArrivalTrace:
-    """People come and work with a model for 60 to 180 s, one request in 3.3 s; models by their
-    popularity. `rate`: of all requests."""
+    """People work with a model for 60 to 180 s, with one request per 3.3 s. Models are chosen
+    by popularity. `rate`: all requests per second."""
     rng = random.Random(seed)
     chances = _chances(models)
     made = list[Arrival]()

@@ -1,1 +1,1 @@
-"""What a worker holds after more and more requests."""
+"""Measures what a worker holds after more and more requests."""

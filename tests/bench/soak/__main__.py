@@ -1,12 +1,13 @@
-"""`python -m tests.bench.soak [MINUTES] [--rate N] [--trace]`: what does not grow with time.
+"""`python -m tests.bench.soak [MINUTES] [--rate N] [--trace]`: what must not grow over time.
 
-A worker in a process of its own serves callers of every kind at a pace: whole answers and
-streams, on connections that stay and on new ones, with few tokens and with new ones; callers
-that leave in an answer, a start or their own body; bad requests; models that must be started;
-an operator that looks. At the end of each minute all of them rest, connections that
-nobody uses are closed, and what the process holds is told.
+A worker in its own process serves callers of every kind at a fixed rate: whole answers and
+streams, on kept and on new connections, with few tokens and with new ones; callers that leave
+during an answer, a start or their own body; bad requests; models that must be started; an
+operator that watches. At the end of each minute, all callers pause, unused connections close,
+and the script prints what the process holds.
 
-`--trace`: also which lines hold more than after the first minute. It makes the worker slower.
+`--trace` also prints the lines of code that hold more than after the first minute. It makes the
+worker slower.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from tests.servable import servable
 from tests.worker import Worker
 
 LISTED, COLD, TOKENS = 2000, 40, 30_000
-MINUTE, REST = 60.0, 7.0  # seconds; connections that nobody uses are closed after five
+MINUTE, REST = 60.0, 7.0  # seconds; unused connections close after five
 _FILES = {**servable(), "model.safetensors": bytes(1000)}
 _MOST_TYPES = 25
 
@@ -127,7 +128,7 @@ def _tell(minute: int, answers: int, held: dict[str, Any], share: float) -> None
 
 
 def _compare(first: dict[str, Any], last: dict[str, Any]) -> None:
-    """Which kinds of objects became more, from the first minute to the last."""
+    """Print which kinds of objects grew from the first minute to the last."""
     grown = Counter(last["types"])
     grown.subtract(first["types"])
     for name, count in grown.most_common(_MOST_TYPES):

@@ -1,4 +1,5 @@
-"""Callers of every kind, at a pace: good ones, and those that leave or send what is bad."""
+"""Callers of every kind at a fixed rate: good ones, leaving ones, and ones that send bad
+requests."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from tests.bench.ways import CHAT
 
 ADMIN_KEY = "an-operators-key-of-the-benchmark"
 LONG_BODY = 200_000  # characters
-_STAYS = 0.3  # seconds until a caller leaves that does not wait for its answer
+_STAYS = 0.3  # seconds until an impatient caller leaves
 _LOOKS = (
     "/admin/state",
     "/metrics",
@@ -31,18 +32,18 @@ _MESSAGES = [{"role": "user", "content": "Hi"}]
 
 @dataclass
 class Callers:
-    """`tokens`: of callers that may use the gated models; `cold`: models with no engine yet."""
+    """`tokens`: of callers that may use the gated models; `cold`: models without an engine."""
 
     url: str
     session: aiohttp.ClientSession
     tokens: Sequence[str]
     cold: Sequence[str]
-    rate: float  # actions a second
+    rate: float  # actions per second
     answers: Counter[int] = field(default_factory=Counter)  # by status; 0: none
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     async def come(self, seconds: float) -> None:
-        """Let actions begin at the pace, each by its share; return once all have ended."""
+        """Start actions at the rate, each kind by its share. Wait until all have ended."""
         kinds: Mapping[Callable[[], Awaitable[None]], float] = {
             self._whole: 60,
             self._on_a_new_connection: 10,
@@ -76,7 +77,7 @@ class Callers:
             self.answers[0] += 1
 
     async def _whole(self) -> None:
-        """One of a few hundred callers that come again and again."""
+        """A request of one of a few hundred recurring callers."""
         await self._ask(WHOLE, self.tokens[random.randrange(300)])
 
     async def _newcomer(self) -> None:
@@ -121,7 +122,7 @@ class Callers:
             answer.close()
 
     async def _leaves(self) -> None:
-        """At a cold model's, a caller waits for its start."""
+        """Leave during an answer. For a cold model, the caller leaves during its start."""
         model = random.choice(self.cold) if random.random() < 0.03 else WHOLE
         try:
             async with asyncio.timeout(random.choice((0.0005, 0.002, _STAYS))):
@@ -145,7 +146,7 @@ class Callers:
             await self._take(answer)
 
     async def _watch(self) -> None:
-        """The operator's page, which is left after a while."""
+        """Watch the operator's page, and leave after a while."""
         headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
         async with self.session.get(f"{self.url}/admin/events", headers=headers) as answer:
             self.answers[answer.status] += 1

@@ -1,6 +1,5 @@
-"""`python -m tests.bench.soak.observed SOCKET serve`: the worker as users run it, and a thread
-that tells what its process holds to each that connects to the socket.
-"""
+"""`python -m tests.bench.soak.observed SOCKET serve`: the worker as users run it, with a thread
+that reports what the process holds to each client of the socket."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ from router.cli import main
 from tests.bench.processes import descriptors, resident, threads
 
 _MOST_TYPES, _MOST_LINES = 400, 25
-_FRAMES = 6  # of each allocation
+_FRAMES = 6  # per allocation
 
 
 def _holdings() -> dict[str, object]:

@@ -1,11 +1,10 @@
-"""`make bench-swap`: how often, and for how long, requests wait while models take turns.
+"""`make bench-swap`: how often, and how long, requests wait while models take turns.
 
     python -m tests.bench.swap [--quick] [--trace NAME] [--mode NAME] [--seeds N] [--bounds]
                                [--json FILE] [--page]
 
-Runs the real decision code in virtual time, beside rivals that decide about the same trace on
-the same machine. `--quick`: this scheduler alone, one seed. `--page` writes docs/swaps.md and
-its plots.
+Runs the real decision code in virtual time, and rivals on the same trace and machine.
+`--quick`: only this scheduler, one seed. `--page` writes docs/swaps.md and its plots.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What every rival keeps in mind: who waits, and what is loaded. Its rule decides the rest."""
+"""The state that every rival keeps: who waits, and what is loaded. Its rule decides the
+rest."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from router.scheduler.actions import Action
 from router.scheduler.events import Wanted
 from router.simulation.hardware import Hardware, Model
 
-MAX_CONCURRENCY = 64  # as the scheduler's default
+MAX_CONCURRENCY = 64  # the scheduler's default
 
 
 @dataclass(slots=True, eq=False)
@@ -26,7 +27,7 @@ class Loaded:
     generation: int
     ready: bool = False
     stopping: bool = False
-    served: bool = False  # a request, since it started
+    served: bool = False  # has served a request since its start
     in_flight: set[int] = field(default_factory=set)
     last_used: float = 0.0
 
@@ -41,7 +42,7 @@ class Loaded:
 
 @dataclass(slots=True, eq=False)
 class Swap:
-    """An engine that is to start once its victims are gone."""
+    """An engine that starts when its victims are gone."""
 
     spec: EngineSpec
     victims: set[int]  # generations
@@ -57,8 +58,8 @@ class Board:
         self.now = 0.0
         self._by_name = {f"bench/{model.name}": model for model in models}
         self.failures = 0
-        self.look_again_at = inf  # set by a rule that waits for a time
-        self._waiting: dict[EngineKey, dict[int, Wanted]] = {}  # in the order of arrival
+        self.look_again_at = inf  # set by a rule that waits for some time
+        self._waiting: dict[EngineKey, dict[int, Wanted]] = {}  # in order of arrival
         self._holders: dict[int, Loaded] = {}  # by waiter
         self._loaded: dict[EngineKey, Loaded] = {}
         self._swaps: dict[EngineKey, Swap] = {}
@@ -113,17 +114,17 @@ class Board:
     # --- what a rule sees ------------------------------------------------------------
 
     def oldest(self) -> Iterator[Wanted]:
-        """The request of each model that has waited longest; of these, the oldest first."""
+        """The longest-waiting request of each model, the oldest of them first."""
         heads = [next(iter(line.values())) for line in self._waiting.values()]
         return iter(sorted(heads, key=lambda head: head.age))
 
     def engine(self, request: Wanted) -> Loaded | None:
-        """The engine for this request, coming up or not; None where there is none."""
+        """The engine for this request, ready or starting; None if there is none."""
         engine = self._loaded.get(request.spec.key)
         return None if engine is None or engine.stopping else engine
 
     def coming(self, request: Wanted) -> bool:
-        """Its swap goes on, or its former engine is about to be gone."""
+        """Whether its swap has begun, or its former engine is still stopping."""
         key = request.spec.key
         return key in self._swaps or key in self._loaded
 
@@ -136,14 +137,14 @@ class Board:
         return len(self._loaded) + len(self._swaps)
 
     def up(self) -> list[Loaded]:
-        """The engines, coming up or not, that do not stop."""
+        """The engines that are ready or starting, and not stopping."""
         return [one for one in self._loaded.values() if not one.stopping]
 
     def idle(self) -> list[Loaded]:
         return [one for one in self.up() if one.idle]
 
     def missing(self, request: Wanted) -> int:
-        """Bytes that must be freed for this model, beside what is being freed."""
+        """Bytes that must still be freed for this model, beyond those being freed."""
         taken = sum(one.bytes for one in self.up())
         taken += sum(swap.spec.memory or 0 for swap in self._swaps.values())
         stuck = [
@@ -158,11 +159,11 @@ class Board:
     # --- what a rule does ------------------------------------------------------------
 
     def line(self, request: Wanted) -> list[Wanted]:
-        """All that wait for the same model, the oldest first."""
+        """All requests that wait for the same model, oldest first."""
         return list(self._waiting[request.spec.key].values())
 
     def grant_all(self, request: Wanted, engine: Loaded) -> None:
-        """Serve all that wait for this engine, as far as it takes them."""
+        """Serve all requests that wait for this engine, up to its limit."""
         for one in self.line(request):
             if not engine.takes_more:
                 return
@@ -176,7 +177,7 @@ class Board:
         self._actions.append(actions.Grant(request.waiter, engine.key, engine.generation))
 
     def swap(self, request: Wanted, victims: Sequence[Loaded]) -> None:
-        """Stop these engines, and then start that of the request."""
+        """Stop these engines, then start that of the request."""
         for victim in victims:
             victim.stopping = True
             stop = actions.Stop(victim.key, victim.generation, "evicted", at_once=False)

@@ -1,7 +1,7 @@
-"""How few cold starts a trace can be served with, whoever decides and whatever they know.
+"""The fewest cold starts for a trace, whatever the scheduler knows.
 
 Every bound is about schedules that begin every answer within `patience` seconds of its request,
-without sleeping engines. It says nothing about schedules that let a request fail.
+without sleeping engines. It says nothing about schedules where a request fails.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def lower_bound(trace: ArrivalTrace, patience: float, *, prestart: bool = False)
 def by_turns(trace: ArrivalTrace, patience: float, *, prestart: bool = False) -> int:
     """The fewest turns of two models that do not fit together, if answers took no time.
 
-    Then a turn that ends at `e` serves all requests of its model that came by `e`, and the
-    other model must be up by the deadline of the first that it has not served. If one schedule
-    ends its first n turns no earlier than another, the first requests that it leaves to each
-    model are no earlier, and nor are the deadlines that limit the next turn. So the best is to
-    end each turn as late as the other model's deadline allows; both first models are tried.
-    A schedule in which answers take their time would be a schedule here, too.
+    Then a turn that ends at `e` serves all its model's requests up to `e`, and the other model
+    must be ready by the deadline of its first unserved request. If one schedule ends its first
+    n turns no earlier than another, then each model's first unserved request is no earlier, and
+    neither are the deadlines that limit the next turn. So it is best to end each turn as late
+    as the other model's deadline allows. Both models are tried as the first. A schedule in
+    which answers take time is also a schedule here.
     """
     arrivals = [[one.at for one in trace.requests if one.model == model] for model in (0, 1)]
     loads = [_load(trace.machine, model, prestart=prestart) for model in trace.models]
@@ -58,17 +58,17 @@ def _turns(
 def by_windows(trace: ArrivalTrace, patience: float, *, prestart: bool = False) -> int:
     """A bound for any number of models and any sizes.
 
-    Take the requests that come in [t, u]. Each of their models holds memory at t, or starts to
-    load after t, and by the deadline of its request less its load. Those that hold memory at
-    t fit together. So if they are more than can fit, the rest are starts in that window. The
-    windows that are counted do not overlap, and a dynamic program finds the best of them.
+    Take the requests that come in [t, u]. Each of their models either holds memory at t, or
+    starts to load after t and before the deadline of its request minus its load. The models
+    that hold memory at t fit together. So if there are more than can fit, the rest are starts
+    in that window. The counted windows do not overlap; a dynamic program finds the best set.
     Before the first request, nothing holds memory.
     """
     loads = [_load(trace.machine, model, prestart=prestart) for model in trace.models]
     times = [one.at for one in trace.requests]
     fits = _Fits(trace)
     best = [0] * (len(times) + 1)
-    following: dict[int, float] = {}  # by model: its first request from here on, soonest first
+    following: dict[int, float] = {}  # each model's first request from here on, soonest first
     for first in range(len(times) - 1, -1, -1):
         model = trace.requests[first].model
         following.pop(model, None)
@@ -89,7 +89,7 @@ def _load(machine: Hardware, model: Model, *, prestart: bool) -> float:
 
 
 class _Fits:
-    """How many of some models fit together at most: the smallest."""
+    """How many models fit together at most: the smallest ones."""
 
     def __init__(self, trace: ArrivalTrace) -> None:
         self._device = trace.machine.device

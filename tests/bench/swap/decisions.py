@@ -1,9 +1,9 @@
-"""How long one decision takes: 1,000 known models, 100 engines, 10,000 waiting requests.
+"""The duration of one decision: 1,000 known models, 100 engines, 10,000 waiting requests.
 
     python -m tests.bench.swap.decisions [--events N] [--json FILE]
 
-Requests come, end and leave at random while engines start and stop, one after the other, as the
-scheduler says. The processor's time for each event is measured; the build-up is not counted.
+Requests come, end and leave at random, while engines start and stop one after another, as the
+scheduler decides. The CPU time of each event is measured, without the preparation.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from router.scheduler.machine import Scheduler
 from router.simulation.hardware import GB, Model
 
 MODELS, ENGINES, WAITING = 1000, 100, 10_000
-IN_FLIGHT = 3  # of each engine at first
+IN_FLIGHT = 3  # per engine at the beginning
 CALLERS = 50
 NEVER = 1e9  # seconds
-STEPS = 40  # events between the beginning of a start or a stop, and its end
+STEPS = 40  # events between the beginning and the end of a start or a stop
 
 
 @dataclass
 class Churn:
-    """Drives a scheduler that has much to do."""
+    """Drives a busy scheduler."""
 
     rng: random.Random = field(default_factory=lambda: random.Random(1))
     times: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -75,7 +75,7 @@ class Churn:
         for action in done:
             self._perform(action)
 
-    # --- the state to begin with -----------------------------------------------------
+    # --- the initial state -----------------------------------------------------------
 
     def build_up(self) -> None:
         for spec in self.specs[:ENGINES]:
@@ -100,7 +100,7 @@ class Churn:
         while self._later:
             self._later.popleft()[1]()
 
-    # --- what goes on ----------------------------------------------------------------
+    # --- the events ------------------------------------------------------------------
 
     def run(self, count: int) -> None:
         for self._step in range(count):

@@ -1,4 +1,4 @@
-"""What one run comes to."""
+"""The figures of one run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from router.simulation.world import World
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Times in seconds. A request that failed has waited longer than any that was served.
+    """Times are in seconds. A failed request counts as a longer wait than any served one.
 
-    `idle`: the share of the trace in which requests waited and none was being answered.
-    `starved`: the longest time for which requests of one model waited, or had failed since its
-    last grant, without another; and `starving`, that model.
+    * `idle`: the share of the trace in which requests waited and none was being answered.
+    * `starved`: the longest time in which requests of one model waited, or had failed since the
+      last grant, without another grant.
+    * `starving`: that model.
     """
 
     requests: int
@@ -58,7 +59,8 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def _idle(outcomes: Sequence[RequestOutcome], lasts: float) -> float:
-    """Sweeps over the changes of two counts: requests that wait, and requests in flight."""
+    """The time in which requests wait and none is in flight, from the changes of both
+    counts."""
     changes: list[tuple[float, int, int]] = []
     for one in outcomes:
         ended = one.ended if one.ended is not None else inf

@@ -1,4 +1,4 @@
-"""The ways of deciding that are compared: this scheduler in its modes, and the rivals."""
+"""The compared ways of deciding: this scheduler in its modes, and the rivals."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from router.simulation.hardware import GB
 from router.simulation.world import Decider
 from tests.bench.swap.rivals import RIVALS
 
-HOST = 200 * GB  # what sleeping engines may take of the host's memory
-LARGE_HOST = 400 * GB  # where all models of every trace can sleep
-SPARES = 1  # processes that stand at their gate: the setting's default
+HOST = 200 * GB  # host memory that sleeping engines may use
+LARGE_HOST = 400 * GB  # all models of every trace can sleep in it
+SPARES = 1  # processes that wait at their gate: the default
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Mode:
     name: str
     title: str
     make: Callable[[ArrivalTrace], Decider]
-    declared: bool = True  # the operator says how much memory each model takes
+    declared: bool = True  # the operator declares the memory of each model
 
 
 def _scheduler(trace: ArrivalTrace, **limits: object) -> Decider:

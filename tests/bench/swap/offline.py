@@ -1,7 +1,7 @@
-"""The best schedule that is known for a trace, found by somebody who knows what will come.
+"""The best known schedule for a trace, found with knowledge of the future.
 
-It is carried out in the same simulated world as all others, so it can be carried out; that it
-is the best is not proven. `bounds.py` says how far from the best it can be.
+It runs in the same simulated world as all others, so it is feasible. It is not proven to be the
+best. `bounds.py` says how far from the best it can be.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tests.bench.swap.figures import Figures, figures
 
 MARGINS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 40.0, 80.0)  # s; before a swap must begin
 COARSE = (5.0, 20.0, 80.0)  # for traces with more requests than ...
-LONG = 2000  # ... this, whose schedules take seconds to carry out
-FURTHER = 2  # margins that are tried after the first that serves all
+LONG = 2000  # ... this: their schedules take seconds to run
+FURTHER = 2  # margins tried after the first one that serves all
 DOUBTS = (0.1, 0.2, 0.3)  # how often the second best engine goes instead
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Of many schedules, that with the fewest cold starts in which no request fails."""
+    """Of many schedules, finds the one with the fewest cold starts and no failed request."""
 
     trace: ArrivalTrace
     patience: float
@@ -51,7 +51,7 @@ class Search:
         return min((*(made for made, _ in found), *filter(None, doubted)), key=_rank)
 
     def _carry_out(self, margin: float, doubt: float) -> Figures | None:
-        """None where a request fails."""
+        """Run one schedule; None if a request fails."""
         rule = Clairvoyant(self.trace, margin, doubt, random.Random(1))
         board = Board(self.trace.machine, self.trace.models, rule)
 
@@ -68,7 +68,7 @@ class Search:
 
 
 class _Failed(Exception):
-    """A request has failed: this schedule is none."""
+    """A request has failed, so this schedule does not count."""
 
 
 def _rank(made: Figures) -> tuple[int, float]:
@@ -76,8 +76,9 @@ def _rank(made: Figures) -> tuple[int, float]:
 
 
 class Clairvoyant:
-    """A rule. It loads a model as late as the patience of its first request allows, so that
-    others join; and then, the engine goes that must be back last (Belady's choice)."""
+    """A rule that knows the future. It loads a model as late as its first request's patience
+    allows, so that other requests join. Then it removes the engine that must be back last
+    (Belady's choice)."""
 
     def __init__(
         self, trace: ArrivalTrace, margin: float, doubt: float, rng: random.Random
@@ -88,8 +89,8 @@ class Clairvoyant:
             [one.at for one in trace.requests if one.model == number]
             for number in range(len(trace.models))
         ]
-        self._leaving: dict[int, float] = {}  # by generation: when its last answer ends
-        self._ends: dict[int, float] = {}  # by generation: when what is in flight ends
+        self._leaving: dict[int, float] = {}  # by generation: the end of its last answer
+        self._ends: dict[int, float] = {}  # by generation: the end of its requests in flight
 
     def __call__(self, board: Board) -> None:
         waiting = list(board.oldest())
@@ -106,7 +107,7 @@ class Clairvoyant:
         )
 
     def _latest_starts(self, absent: list[Wanted]) -> list[tuple[Wanted, float]]:
-        """When each swap must begin, so that all come in time; loads take turns at the disk."""
+        """When each swap must begin so that all are in time; loads take turns at the disk."""
         latest: list[tuple[Wanted, float]] = []
         machine, after = self._trace.machine, inf
         for request in sorted(absent, key=lambda one: -one.deadline):
@@ -117,7 +118,7 @@ class Clairvoyant:
         return latest[::-1]
 
     def _swap(self, board: Board, request: Wanted) -> None:
-        """Let engines go, or let them go as soon as they are idle."""
+        """Stop engines, or let them stop as soon as they are idle."""
         victims = self._victims(board, request)
         if all(victim.idle for victim in victims):
             if victims:
@@ -139,7 +140,7 @@ class Clairvoyant:
         return chosen if missing <= 0 else []
 
     def _needed(self, engine: Loaded, board: Board) -> float:
-        """When its model is asked for next."""
+        """The time of the next request for its model."""
         arrivals = self._arrivals[self._names[engine.key.repo_id]]
         following = bisect_right(arrivals, board.now)
         return arrivals[following] if following < len(arrivals) else inf
@@ -147,7 +148,7 @@ class Clairvoyant:
     def _serve_all(
         self, board: Board, waiting: list[Wanted], starts: list[tuple[Wanted, float]]
     ) -> None:
-        """Grant, but nothing that would still be in flight when its engine has to go."""
+        """Grant requests, except those that would outlast their engine."""
         up = sorted(board.up(), key=lambda one: -self._needed(one, board))
         goes, by = None, inf
         if starts and board.missing(starts[0][0]) > 0 and up:

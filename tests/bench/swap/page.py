@@ -75,7 +75,7 @@ def row(title: str, one: Figures) -> str:
 
 
 def share(part: float) -> str:
-    """100 % only where it is all."""
+    """A percentage. It shows 100 % only if it is exactly all."""
     return f"{min(part * 100, 99.9) if part < 1 else 100:.{0 if part == 1 else 1}f} %"
 
 

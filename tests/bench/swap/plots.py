@@ -1,4 +1,4 @@
-"""Plots as plain SVG, readable on a light and on a dark page."""
+"""Plots as plain SVG, readable on light and dark pages."""
 
 from __future__ import annotations
 

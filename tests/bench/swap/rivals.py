@@ -1,7 +1,7 @@
-"""How others decide, written from their published rules. All know every model's memory.
+"""Rivals' decisions, written from their published rules. All know every model's memory.
 
-Each is shown in its best light: where the original would cut off a request to make room, or
-refuse one instead of letting it wait, the rule here waits. Callers give up after the same time.
+Each is shown at its best. Where the original would cut off a request to make room, or refuse
+one instead of letting it wait, the rule here waits. Callers give up after the same time.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from router.scheduler.events import Wanted
 from router.simulation.arrivals import ArrivalTrace
 from tests.bench.swap.board import Board, Loaded
 
-# Which engine goes first: that with the lowest.
+# The engine with the lowest value goes first.
 Order = Callable[[Loaded, float], float]
 
 
 class Rule(Protocol):
     def __call__(self, board: Board) -> None:
-        """Grant, and begin swaps, until nothing more can be done now."""
+        """Grant requests and begin swaps, until nothing more can be done now."""
 
 
 def strict(board: Board) -> None:
@@ -35,13 +35,13 @@ def strict(board: Board) -> None:
 
 
 def collating(board: Board) -> None:
-    """llama-swap, its `fifo` scheduler over a `matrix` of what fits.
+    """llama-swap: its `fifo` scheduler over a `matrix` of what fits.
 
-    In the order of arrival, a request of a model that is up is served at once, and one of a
-    model that is coming up joins. Any other begins a swap: of all sets of engines whose end
-    would make room, the cheapest to load again is chosen, busy or not; if one of them is
-    busy, or part of another swap, the request waits. Swaps that have no engine in common go
-    on side by side.
+    It serves requests in order of arrival. A request for a ready model is served at once, and
+    one for a starting model joins. Any other begins a swap. Of all sets of engines whose end
+    would make room, it chooses the one that is cheapest to load again, busy or not. If one of
+    them is busy, or part of another swap, the request waits. Swaps without a common engine run
+    in parallel.
     """
     for request in board.oldest():
         engine = board.engine(request)
@@ -52,10 +52,10 @@ def collating(board: Board) -> None:
 
 
 def counting(board: Board) -> None:
-    """llama.cpp's router: at most so many engines, and the least recently used one goes.
+    """llama.cpp's router: a maximum number of engines; the least recently used one goes.
 
-    The number is how many of the largest model fit. The original stops that engine even while
-    it loads or answers; here it looks for one that is idle.
+    The maximum is how many of the largest model fit. The original stops that engine even while
+    it loads or answers; here it looks for an idle one.
     """
     largest = max(board.models, key=lambda model: model.bytes)
     most = board.machine.device // largest.bytes
@@ -71,9 +71,9 @@ def counting(board: Board) -> None:
 
 
 def weighing(board: Board) -> None:
-    """Lemonade: the engine with the most idle time for each second of its load goes.
+    """Lemonade: the engine with the most idle time per second of its load time goes.
 
-    One load at a time, in the order of arrival; models that are up go on serving.
+    One load at a time, in order of arrival. Loaded models continue to serve.
     """
     blocked = board.swapping
     for request in board.oldest():
@@ -86,7 +86,7 @@ def weighing(board: Board) -> None:
 
 
 def _make_room(board: Board, request: Wanted, order: Order, *, busy: bool) -> None:
-    """Begin a swap if room can be made now. `busy`: the choice does not look for idle ones."""
+    """Begin a swap if room can be made now. `busy`: the choice includes busy engines."""
     missing = board.missing(request)
     candidates = board.up() if busy else board.idle()
     victims = _fewest(missing, sorted(candidates, key=lambda one: order(one, board.now)))
@@ -95,7 +95,7 @@ def _make_room(board: Board, request: Wanted, order: Order, *, busy: bool) -> No
 
 
 def _fewest(missing: int, candidates: Iterable[Loaded]) -> Sequence[Loaded] | None:
-    """The first of these that free enough, without those that the others make needless."""
+    """The first of these that free enough, without those that the others make unnecessary."""
     chosen: list[Loaded] = []
     freed = 0
     for one in candidates:
@@ -117,7 +117,7 @@ def _least_recently_used(engine: Loaded, now: float) -> float:
 
 
 def _cheapest_to_load(engine: Loaded, now: float) -> float:
-    """Engines that cost the same go by their last use."""
+    """Among engines of equal cost, the last use decides."""
     return engine.load_seconds + (engine.last_used - now) * 1e-9
 
 

@@ -1,4 +1,4 @@
-"""Every trace, seed and way of deciding, in all cores; and the bounds of each trace."""
+"""Every trace, seed and way of deciding, on all cores; and the bounds of each trace."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ PATIENCES = (120.0, 300.0, QUEUE_TIMEOUT)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """For one seed: the fewest cold starts there can be, and the fewest that are known."""
+    """For one seed: the proven minimum of cold starts, and the fewest known."""
 
     patience: float
     proven: int
-    proven_prestarted: int  # where processes may wait at their gate
-    known: int | None  # None: no schedule was found that serves all
+    proven_prestarted: int  # if processes may wait at their gate
+    known: int | None  # None: no known schedule serves all
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """By trace. Figures by mode, one for each seed."""
+    """By trace. Figures by mode, one per seed."""
 
     runs: Mapping[str, Mapping[str, Sequence[Figures]]]
     bounds: Mapping[str, Sequence[Bounds]]
@@ -81,7 +81,7 @@ def measure(
 
 
 def summary(found: Sequence[Figures]) -> Figures:
-    """Of several seeds: means of shares and counts, medians of quantiles, the worst waits."""
+    """Over several seeds: means of shares and counts, medians of quantiles, the worst waits."""
     worst = max(found, key=lambda one: one.starved)
     return Figures(
         requests=sum(one.requests for one in found),

@@ -1,4 +1,4 @@
-"""Bounds hold for schedules that were carried out; loads share what there is."""
+"""Bounds hold for simulated schedules; parallel loads share the bandwidth."""
 
 from __future__ import annotations
 

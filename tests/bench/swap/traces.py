@@ -1,7 +1,7 @@
-"""The traces: who asks for what, when, and for how many tokens. Each is seeded.
+"""The traces: requests with their model, time and number of tokens. Each is seeded.
 
-Arrivals are a Poisson process where a trace does not say otherwise, the length of answers is
-exponential, and each model has a caller of its own.
+Arrivals are a Poisson process unless a trace says otherwise. Answers have exponential lengths.
+Each model has its own caller.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def alternating(
     rate: float,
     tokens: Callable[[random.Random], int],
 ) -> ArrivalTrace:
-    """A B A B ..., one request after the other."""
+    """A B A B ..., one request after another."""
     rng = random.Random(seed)
     requests = [
         (at, number % count, tokens(rng)) for number, at in enumerate(_evenly(1 / rate, LASTS))
@@ -88,7 +88,7 @@ def zipf(seed: int, *, name: str, rate: float, exponent: float = 1.0) -> Arrival
 
 
 def bursty(seed: int) -> ArrivalTrace:
-    """Twelve models. Every 40 s somebody begins to work with one of them, for a while."""
+    """Twelve models. Every 40 s, somebody begins to work with one of them for a while."""
     rng = random.Random(seed)
     models = _eights(12)
     weights = _popularity(len(models), 1.2)
@@ -110,7 +110,7 @@ def hot_and_cold(seed: int) -> ArrivalTrace:
 
 
 def huge_and_small(seed: int) -> ArrivalTrace:
-    """One model fills the device; six small ones fit beside each other, and not beside it."""
+    """One model fills the device. Six small ones fit together, but not next to it."""
     rng = random.Random(seed)
     small = tuple(Model(f"small-{number}", 8 * GB, 2 * GB) for number in range(6))
     models = (Model("huge", 70 * GB, 6 * GB), *small)
