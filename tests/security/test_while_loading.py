@@ -103,7 +103,7 @@ async def test_while_it_starts(place: Site, client: Client, owner: str, name: st
         await nobody_else_gets_in(place, client, name)
         assert len(place.harness.journal.events("start", name)) == 1
         place.harness.journal.kill_engine(name)
-        assert (await first).code == "engine_failed"  # it was waiting
+        assert (await first).code == "engine_failed"  # an engine had started
 
 
 async def test_while_it_drains(place: Site, client: Client, owner: str, name: str) -> None:
