@@ -20,15 +20,18 @@ from router.redaction import redact
 _DESCRIPTION = """\
 One GPU worker, many models: each request names its model.
 
-Without a command: `runpod` where RunPod's queue is set up, else `serve`."""
+Without a command: `runpod` on a worker of RunPod's queue, else `serve`."""
 
 _OPTIONS = """\
-Each setting is a variable, and an option that overrides it. Tokens and keys are variables
-alone: anybody on this machine can read a command line."""
+Each setting is a variable, and an option that overrides it. Tokens and keys are only variables,
+because anyone on this machine can read a command line."""
 
-_KEY = "Where the worker has ADMIN_API_KEY, set that variable here too."
+_KEY = "If the worker has ADMIN_API_KEY, set that variable here too."
 
-_UNTIL = {"load": "until it answers", "drain": "until it has ended, and show what is left"}
+_UNTIL = {
+    "load": "until it answers",
+    "drain": "until it has ended, and show what it still does",
+}
 
 _MOST_USED = "most used settings (environment variables; `serve --help` lists all):"
 
@@ -101,37 +104,41 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_plan(commands: _Commands) -> None:
     plan = commands.add_parser(
-        "plan", help="from a log of requests: which models to put together, how many workers"
+        "plan", help="from a log of requests: which models to group, and how many workers"
     )
     plan.add_argument(
         "log",
         type=Path,
-        help="lines of LOG_FORMAT=json, or what /admin/activity answers; `-`: standard input",
+        help="log lines of LOG_FORMAT=json, or the answer of /admin/activity; `-`: stdin",
     )
     plan.add_argument(
         "--sizes",
         type=Path,
         action="append",
         metavar="FILE",
-        help="what `check --json` or `ps --json` wrote; may be repeated",
+        help="output of `check --json` or `ps --json`; may be repeated",
     )
-    plan.add_argument("--gpu-memory", metavar="SIZE", help="of one worker, such as 80GB")
+    plan.add_argument("--gpu-memory", metavar="SIZE", help="of each worker, such as 80GB")
     plan.add_argument(
         "--wait",
         type=_seconds,
         default=30.0,
         metavar="SECONDS",
-        help="that 95 of 100 requests may wait at most; default: 30",
+        help="the longest wait for 95 of 100 requests; default: 30",
     )
     plan.add_argument(
-        "--workers", type=_count, default=16, metavar="COUNT", help="at most; default: 16"
+        "--workers",
+        type=_count,
+        default=16,
+        metavar="COUNT",
+        help="most workers to try; default: 16",
     )
     plan.add_argument(
         "--requests",
         type=_count,
         default=4000,
         metavar="COUNT",
-        help="to simulate at most, of the busiest time; default: 4000",
+        help="most requests to simulate, from the busiest time; default: 4000",
     )
     _add_json(plan)
 
@@ -176,7 +183,7 @@ def _add_ray(commands: _Commands) -> None:
     actions = commands.add_parser("ray", help="a fleet of workers on Ray").add_subparsers(
         dest="action", metavar="action", required=True
     )
-    up = actions.add_parser("up", help="run one on this machine, for a try, until Ctrl-C")
+    up = actions.add_parser("up", help="run one on this machine, to try it, until Ctrl-C")
     up.add_argument(
         "--replicas", type=_count, default=1, metavar="COUNT", help="workers; default: 1"
     )
@@ -185,7 +192,8 @@ def _add_ray(commands: _Commands) -> None:
         type=_gpus,
         default=1.0,
         metavar="COUNT",
-        help="of each: 1 or more, a share such as 0.5, or 0: engines on the CPU; default: 1",
+        help="GPUs of each worker: 1 or more, a share such as 0.5, or 0 for CPU engines; "
+        "default: 1",
     )
 
 
@@ -198,17 +206,17 @@ def _add_check(commands: _Commands) -> None:
         metavar="MODEL",
         nargs="*",
         help="org/name[@revision], an alias, a directory, or a models file; "
-        "without: those of MODEL_NAME and MODELS_CONFIG",
+        "default: those of MODEL_NAME and MODELS_CONFIG",
     )
     check.add_argument("--token-file", type=Path, help="file that holds a caller's Hub token")
     check.add_argument(
-        "--gpu-memory", metavar="SIZE", help="of a GPU to ask about, such as 24GiB"
+        "--gpu-memory", metavar="SIZE", help="memory of the GPU to assume, such as 24GiB"
     )
     _add_json(check)
 
 
 def _add_cache(commands: _Commands) -> None:
-    cache = commands.add_parser("cache", help="what lies on the disk")
+    cache = commands.add_parser("cache", help="list, remove or verify the models on the disk")
     actions = cache.add_subparsers(dest="action", metavar="action", required=True)
     for action, purpose, optional in (
         ("ls", "list models in all caches of this worker", True),
@@ -248,9 +256,12 @@ def _add_operating(commands: _Commands) -> None:
         if name in _UNTIL:
             command.add_argument("--wait", action="store_true", help=_UNTIL[name])
         if name == "logs":
-            command.add_argument("-f", "--follow", action="store_true", help="go on")
+            command.add_argument(
+                "-f", "--follow", action="store_true", help="keep printing new lines"
+            )
         command.add_argument(
-            "--url", help="the worker's; else MODEL_ROUTER_URL, else of this machine at PORT"
+            "--url",
+            help="the worker's address; default: MODEL_ROUTER_URL, else this machine at PORT",
         )
         _add_json(command)
 
