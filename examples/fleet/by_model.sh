@@ -1,10 +1,10 @@
 #!/bin/sh
-# Asks a model on a RunPod load-balancing endpoint, on the worker that answered for it last.
+# Sends a request to a model on a RunPod load-balancing endpoint, to the worker that answered last.
 #
 #     ENDPOINT=... RUNPOD_KEY=... MODEL=Qwen/Qwen3-0.6B sh examples/fleet/by_model.sh
 #
-# HOMES is a folder with a file for each model, which holds the worker's id. RunPod takes that id
-# as a wish: where the worker is gone or full, any other answers.
+# HOMES is a folder with a file for each model, which holds the id of the preferred worker. If that
+# worker is gone or full, another one answers.
 set -eu
 URL=${ENDPOINT_URL:-https://$ENDPOINT.api.runpod.ai}
 HOMES=${HOMES:-${XDG_CACHE_HOME:-$HOME/.cache}/by-model}
@@ -13,7 +13,8 @@ home=$HOMES/$(printf %s "$MODEL" | tr / _)
 head=$(mktemp)
 trap 'rm -f "$head"' EXIT
 
-# An empty header means no wish. The key is read from standard input: others see a command line.
+# An empty header means no preference. The key comes from standard input, because other users can
+# see a command line.
 printf 'Authorization: Bearer %s\n' "$RUNPOD_KEY" | curl -sS --fail-with-body \
     --max-time 330 -D "$head" -H @- -H 'Content-Type: application/json' \
     -H "X-Runpod-Worker-Id: $(cat "$home" 2>/dev/null || true)" \
