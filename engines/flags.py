@@ -152,7 +152,7 @@ _TABLE = (
     _switch(
         "TRUST_REMOTE_CODE",
         "Trust Remote Code",
-        ", for your own models: they may run their own code. Preferably, set it per model, in "
+        ", for your own models: they may run their own code. Preferably, set it per model in "
         "the models file",
     ),
     _switch("LOG_REQUESTS", "Log Requests", ": prompts and answers go into the log"),
