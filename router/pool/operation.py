@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from router.models import EngineKey, EngineSpec
 from router.scheduler import events
-from router.scheduler.company import stays
+from router.scheduler.group_rules import stays
 from router.scheduler.lifecycle import State
 from router.scheduler.machine import Scheduler
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from math import inf
 
-from router.scheduler.company import Company, stays
+from router.scheduler.group_rules import LoadedGroups, stays
 from router.scheduler.lifecycle import State
 from router.scheduler.placement import Devices
 from router.scheduler.planner import Plan
@@ -31,7 +31,7 @@ def prestarts(view: View, decided: Plan) -> tuple[list[Slot], list[Slot]]:
     places = view.limits.standby
     if not places:
         return [], []
-    stay = Company.of(one for one in view.roster.engines if stays(one))
+    stay = LoadedGroups.of(one for one in view.roster.engines if stays(one))
     wanted = [one for one in decided.next if _may(one) and one is not decided.start]
     wanted = [*wanted, *_coming(view)]
     wanted = [one for one in wanted if stay.excluded(one.spec.group) is None][:places]

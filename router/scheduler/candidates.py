@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import chain
 
-from router.scheduler.company import may_bar
+from router.scheduler.group_rules import may_bar
 from router.scheduler.lifecycle import State
 from router.scheduler.state import Slot
 from router.scheduler.view import View

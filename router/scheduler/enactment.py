@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from router.scheduler import actions, events
 from router.scheduler.ahead import likely_place, prestarts
-from router.scheduler.company import may_bar
 from router.scheduler.engine_life import EngineLife
 from router.scheduler.fairness import crowded_out, gives_way_at
+from router.scheduler.group_rules import may_bar
 from router.scheduler.lifecycle import State
 from router.scheduler.lives import Lives
 from router.scheduler.placement import Devices, of_each

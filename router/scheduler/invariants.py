@@ -20,7 +20,7 @@ from dataclasses import KW_ONLY, dataclass
 from math import inf
 
 from router.models import EngineKey
-from router.scheduler.company import Company, stays
+from router.scheduler.group_rules import LoadedGroups, stays
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
 from router.scheduler.roster import Roster
@@ -173,7 +173,7 @@ def _groups(known: SchedulerView) -> Iterator[str]:
     if all(slot.spec.group is None for slot in loaded):
         return
     for slot in loaded:
-        bar = Company.of(one for one in loaded if one is not slot).bar(slot.spec.group)
+        bar = LoadedGroups.of(one for one in loaded if one is not slot).bar(slot.spec.group)
         if bar is not None and not slot.pinned:
             yield f"{slot.key} is loaded beside others, against the group {bar.name}"
 

@@ -86,9 +86,9 @@ class Ledger:
         later.add(self._being_freed)
         return later
 
-    def await_company(self, slot: Slot) -> None:
+    def count_as_loaded(self, slot: Slot) -> None:
         """Let no later model start that may not be loaded beside `slot`."""
-        self._being_freed.company.change(slot.spec.group, 1)
+        self._being_freed.loaded_groups.change(slot.spec.group, 1)
 
     def reserve(self, slot: Slot, devices: Devices, victims: Iterable[Slot]) -> None:
         """Reserve the room on these devices for `slot`, for when the victims are gone."""
@@ -96,6 +96,6 @@ class Ledger:
         self._add_own(slot, own)
         self._being_freed.give_back(victims)
         self._being_freed.change(devices, -slot.claim, engines=-1)
-        self.await_company(slot)
+        self.count_as_loaded(slot)
         for device in devices:
             self._being_freed.change((device,), own.memory[device])

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from router.scheduler.company import Company
+from router.scheduler.group_rules import LoadedGroups
 from router.scheduler.state import Slot
 
 Devices = tuple[int, ...]  # indices of the devices that one engine spans
@@ -36,20 +36,20 @@ class Room:
 
     memory: list[int]
     engines: int
-    company: Company = field(default_factory=Company)  # of the loaded engines
+    loaded_groups: LoadedGroups = field(default_factory=LoadedGroups)
 
     def copy(self) -> Room:
-        return Room(self.memory.copy(), self.engines, self.company.copy())
+        return Room(self.memory.copy(), self.engines, self.loaded_groups.copy())
 
     def for_any(self) -> Room:
         """A copy without group rules. It shares the memory list with this room."""
-        return replace(self, company=Company())
+        return replace(self, loaded_groups=LoadedGroups())
 
     def give_back(self, slots: Iterable[Slot]) -> None:
         """Count the resources of these engines as free. A sleeping engine is not loaded."""
         for slot in slots:
             self.engines += slot.loaded
-            self.company.change(slot.spec.group, -slot.loaded)
+            self.loaded_groups.change(slot.spec.group, -slot.loaded)
             for device in slot.devices:
                 self.memory[device] += slot.held
 
@@ -57,13 +57,13 @@ class Room:
         """Count the resources of these engines as taken."""
         for slot in slots:
             self.engines -= slot.loaded
-            self.company.change(slot.spec.group, slot.loaded)
+            self.loaded_groups.change(slot.spec.group, slot.loaded)
             for device in slot.devices:
                 self.memory[device] -= slot.held
 
     def add(self, other: Room) -> None:
         self.engines += other.engines
-        self.company.add(other.company)
+        self.loaded_groups.add(other.loaded_groups)
         for device, size in enumerate(other.memory):
             self.memory[device] += size
 
@@ -78,7 +78,7 @@ class Room:
         for device in devices:
             if slot.claim > self.memory[device]:
                 return False
-        return self.engines >= 1 and self.company.bar(slot.spec.group) is None
+        return self.engines >= 1 and self.loaded_groups.bar(slot.spec.group) is None
 
     def fits_any(self, slot: Slot, places: Iterable[Devices]) -> bool:
         return any(self.fits(slot, devices) for devices in places)
@@ -125,8 +125,8 @@ def choose(
 
     if fitting := [one for one in places if later.fits(slot, one)]:
         return min(fitting, key=order), []
-    if later.company.bar(slot.spec.group) is not None:
-        candidates = later.company.first_to_leave(slot.spec.group, candidates)
+    if later.loaded_groups.bar(slot.spec.group) is not None:
+        candidates = later.loaded_groups.first_to_leave(slot.spec.group, candidates)
     chosen: list[Slot] = []
     for victim in candidates:
         chosen.append(victim)

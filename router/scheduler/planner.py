@@ -27,12 +27,12 @@ from math import inf
 
 from router.errors import RouterError
 from router.scheduler.candidates import Candidates
+from router.scheduler.eviction_cost import eviction_cost_asleep
 from router.scheduler.ledger import Ledger
 from router.scheduler.lifecycle import State
 from router.scheduler.placement import Devices, Room, choose
 from router.scheduler.state import Slot
 from router.scheduler.view import View
-from router.scheduler.worth import worth_asleep
 
 # The number of models that one pass may place. Later models are considered when one of these
 # has its engine, so each pass stays short.
@@ -153,8 +153,8 @@ class _Planner:
         if self._lacks_foreign_memory(slot, places, first=first):
             return None
         self._wake_at = min(self._wake_at, self._view.holdings.changes_at)
-        if self._lacks_company(slot, places, first=first):
-            self._ledger.await_company(slot)
+        if self._waits_for_group(slot, places, first=first):
+            self._ledger.count_as_loaded(slot)
             return None
         return self._plan() if self._ledger.close(places) else None
 
@@ -164,7 +164,7 @@ class _Planner:
         if leaves_at > view.now:  # until then, others may use the free memory
             self._wake_at = min(self._wake_at, leaves_at)
             if slot in self._groups:
-                self._ledger.await_company(slot)
+                self._ledger.count_as_loaded(slot)
             if len(devices) > 1:
                 self._ledger.promise(devices, leaves_at)
             return None
@@ -195,7 +195,7 @@ class _Planner:
         room = view.limits.sleep_memory - sum(one.weights for one in held)
         if victim.weights <= room:
             return self._plan(evict=victim, sleep=True)
-        least = partial(worth_asleep, pace=view.pace, eviction=view.limits.eviction)
+        least = partial(eviction_cost_asleep, pace=view.pace, eviction=view.limits.eviction)
         cheaper = [
             one
             for one in asleep
@@ -218,7 +218,7 @@ class _Planner:
         now = self._ledger.room_for(slot, measured=False)
         return self._choose(slot, places, now, first=first) is not None
 
-    def _lacks_company(self, slot: Slot, places: Sequence[Devices], *, first: bool) -> bool:
+    def _waits_for_group(self, slot: Slot, places: Sequence[Devices], *, first: bool) -> bool:
         """Whether `slot` waits only because a group rule forbids it beside an engine that can't
         leave yet. Until that engine leaves, other models may use the memory."""
         if slot not in self._groups:
@@ -232,7 +232,7 @@ class _Planner:
         self, slot: Slot, places: Sequence[Devices], now: Room, *, first: bool
     ) -> tuple[Devices, list[Slot]] | None:
         later, candidates = self._ledger.later(now), self._candidates.of(slot, first=first)
-        bar = later.company.bar(slot.spec.group)
+        bar = later.loaded_groups.bar(slot.spec.group)
         found = self._chosen(slot, places, now, later, candidates)
         if bar is None:
             return found

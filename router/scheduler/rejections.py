@@ -167,7 +167,7 @@ def no_room() -> RouterError:
     )
 
 
-def no_company(group: ModelGroup) -> RouterError:
+def barred_by_group(group: ModelGroup) -> RouterError:
     why = "is never loaded beside other models" if group.exclusive else "is full"
     return NoRoom(
         f"A pinned model keeps this one from being loaded: the group `{group.name}` {why}. Ask "

@@ -15,7 +15,7 @@ from itertools import chain, count
 from math import inf
 
 from router.models import EngineKey, ModelGroup
-from router.scheduler.company import Company
+from router.scheduler.group_rules import LoadedGroups
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
 from router.scheduler.state import Slot
@@ -56,7 +56,7 @@ class Roster:
         self.described: dict[EngineKey, Slot] = {}  # downloads whose small files are on disk
         self.held = [0] * limits.devices  # bytes of each device held by engines
         self.loaded = 0  # engines
-        self.company = Company()  # the loaded engines by group
+        self.loaded_groups = LoadedGroups()  # the loaded engines by group
         self.waited_for: Counter[str] = Counter()  # by caller; models without an engine
         self._by_state: dict[State, dict[EngineKey, Slot]] = {state: {} for state in State}
         self._filed: dict[EngineKey, _Filed] = {}
@@ -99,8 +99,8 @@ class Roster:
             self._hold(slot.devices, slot.held)
         self.loaded += slot.loaded - before.loaded
         if slot.loaded is not before.loaded or filed.group is not before.group:
-            self.company.change(before.group, -before.loaded)
-            self.company.change(filed.group, slot.loaded)
+            self.loaded_groups.change(before.group, -before.loaded)
+            self.loaded_groups.change(filed.group, slot.loaded)
         self._queue(filed.place, before.place)
         self._count(filed.caller, before.caller)
         _keep(self.queued, slot, here=waits)
@@ -178,7 +178,11 @@ class Roster:
         for index in ("queued", "standby", "pinned", "lingering", "described"):
             if getattr(self, index).keys() != getattr(fresh, index).keys():
                 yield f"the models in `{index}` are not those that belong there"
-        if (self.held, self.loaded, self.company) != (fresh.held, fresh.loaded, fresh.company):
+        if (self.held, self.loaded, self.loaded_groups) != (
+            fresh.held,
+            fresh.loaded,
+            fresh.loaded_groups,
+        ):
             yield "what all engines hold is miscounted"
 
     # --- queries of a pass -----------------------------------------------------------

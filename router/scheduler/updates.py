@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from router.scheduler import actions, events
-from router.scheduler.company import stays, surplus
 from router.scheduler.engine_life import EngineLife
 from router.scheduler.forecast import NO_DOWNLOAD
+from router.scheduler.group_rules import stays, surplus
 from router.scheduler.lifecycle import State
 from router.scheduler.lives import Lives
 from router.scheduler.outlook import Forecasts

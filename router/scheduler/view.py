@@ -14,8 +14,9 @@ from operator import itemgetter
 
 from router.errors import RouterError
 from router.scheduler import rejections
-from router.scheduler.company import may_bar
+from router.scheduler.eviction_cost import eviction_cost
 from router.scheduler.fairness import Holdings, StartSeconds
+from router.scheduler.group_rules import may_bar
 from router.scheduler.history import History
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
@@ -23,7 +24,6 @@ from router.scheduler.pace import Pace
 from router.scheduler.placement import Devices, Room, placements
 from router.scheduler.roster import Roster
 from router.scheduler.state import Slot
-from router.scheduler.worth import worth
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class View:
         for device, size in enumerate(roster.held):
             left.change((device,), -size)
         left.change((), 0, engines=-roster.loaded)
-        left.company.add(roster.company)
+        left.loaded_groups.add(roster.loaded_groups)
         for slot in roster.standby.values():
             if slot.standby is not None:
                 left.change(slot.standby.devices, -self.limits.standby_claim)
@@ -104,8 +104,8 @@ class View:
             return None
         if not self.whole.fits_any(slot, places):
             return rejections.memory_missing()
-        bar = self.room.company.bar(slot.spec.group)
-        return rejections.no_room() if bar is None else rejections.no_company(bar)
+        bar = self.room.loaded_groups.bar(slot.spec.group)
+        return rejections.no_room() if bar is None else rejections.barred_by_group(bar)
 
     def contends(self, slot: Slot, engine: Slot) -> bool:
         """Whether an engine that is up blocks a model that waits."""
@@ -141,5 +141,5 @@ class View:
         for slot in slots:
             ranks[self.holdings.rank(slot)].append(slot)
         for _, equals in sorted(ranks.items(), key=itemgetter(0)):
-            equals.sort(key=lambda one: (worth(one, pace, eviction), one.last_used))
+            equals.sort(key=lambda one: (eviction_cost(one, pace, eviction), one.last_used))
             yield from equals

@@ -10,19 +10,19 @@ _TEST = "tests/scheduler/test_groups.py::test_"
 GUARDS = (
     Guard(
         "Of a group, no more models are loaded than it allows",
-        "router.scheduler.company:Company.bar",
+        "router.scheduler.group_rules:LoadedGroups.bar",
         swap("own >= most", "False"),
         _TEST + "of_a_group_the_next_model_takes_the_place_of_the_loaded_one",
     ),
     Guard(
         "Beside a model of an exclusive group, no other is loaded",
-        "router.scheduler.company:Company.excluded",
+        "router.scheduler.group_rules:LoadedGroups.excluded",
         body("return None"),
         _TEST + "all_others_leave_for_an_exclusive_group_one_by_one",
     ),
     Guard(
         "Models behind one that waits for its group do not take its turn",
-        "router.scheduler.ledger:Ledger.await_company",
+        "router.scheduler.ledger:Ledger.count_as_loaded",
         body("return"),
         _TEST + "until_an_engine_may_leave_no_later_model_takes_its_groups_place",
     ),

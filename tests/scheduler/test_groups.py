@@ -131,7 +131,7 @@ def test_a_group_holds_for_all_devices_together() -> None:
     assert [start.spec for start in driver.said(actions.Start)] == [B]
 
 
-def test_an_engine_that_sleeps_is_no_company_and_wakes_as_one_that_starts() -> None:
+def test_an_engine_that_sleeps_is_not_loaded_and_wakes_as_one_that_starts() -> None:
     driver = Driver(replace(LIMITS, sleep_memory=30 * GIB))
     driver.serve(A)
     driver.want(B)

@@ -194,7 +194,7 @@ class SchedulerHarness:
                 self.processes[generation].state = "falling asleep"
             case actions.Wake(_, generation):
                 assert self.processes[generation].state == "asleep", "woken twice"
-                self.check_company(action.key)
+                self.check_groups(action.key)
                 self.check_still(self.processes[generation].devices)
                 self.processes[generation].state = "waking"
             case actions.Stop(key, generation, why, _):
@@ -313,7 +313,7 @@ class SchedulerHarness:
         self.check_still(devices)
         engines = [p for p in self.processes.values() if p.held]
         assert action.spec.key not in {p.action.spec.key for p in engines}
-        self.check_company(action.spec.key)
+        self.check_groups(action.spec.key)
         claim = action.allotment.claim
         for device in devices:
             here = [p for p in engines if device in p.devices]
@@ -332,7 +332,7 @@ class SchedulerHarness:
         keys = [p.action.spec.key for p in loaded]
         return [self.group_of(one) for one in keys if one != key]
 
-    def check_company(self, key: EngineKey) -> None:
+    def check_groups(self, key: EngineKey) -> None:
         """An engine is loaded only beside those that its group and theirs allow."""
         group = self.group_of(key)
         others = self.others_loaded(key)

@@ -13,7 +13,7 @@ from router.scheduler.lifecycle import State
 from router.scheduler.state import Slot
 
 
-class Company:
+class LoadedGroups:
     """Counts the loaded engines per group. The key None counts those without a group."""
 
     __slots__ = ("_loaded",)
@@ -22,14 +22,14 @@ class Company:
         self._loaded = {} if loaded is None else loaded
 
     @classmethod
-    def of(cls, slots: Iterable[Slot]) -> Company:
+    def of(cls, slots: Iterable[Slot]) -> LoadedGroups:
         made = cls()
         for slot in slots:
             made.change(slot.spec.group, slot.loaded)
         return made
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Company) and self._present == other._present
+        return isinstance(other, LoadedGroups) and self._present == other._present
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -37,15 +37,15 @@ class Company:
     def _present(self) -> dict[ModelGroup | None, int]:
         return {group: engines for group, engines in self._loaded.items() if engines}
 
-    def copy(self) -> Company:
-        return Company(self._loaded.copy())
+    def copy(self) -> LoadedGroups:
+        return LoadedGroups(self._loaded.copy())
 
     def change(self, group: ModelGroup | None, engines: int) -> None:
         """Add to the count of loaded engines of a group. The number may be negative."""
         if engines:
             self._loaded[group] = self._loaded.get(group, 0) + engines
 
-    def add(self, other: Company) -> None:
+    def add(self, other: LoadedGroups) -> None:
         for group, engines in other._loaded.items():
             self.change(group, engines)
 
@@ -95,11 +95,11 @@ def stays(slot: Slot) -> bool:
 def surplus(slots: Iterable[Slot]) -> list[tuple[Slot, ModelGroup]]:
     """The engines that may not stay beside the earlier ones, each with the group that forbids
     it. Pinned engines always stay."""
-    company = Company()
+    loaded = LoadedGroups()
     found: list[tuple[Slot, ModelGroup]] = []
     for slot in slots:
-        if (bar := company.bar(slot.spec.group)) is not None and not slot.pinned:
+        if (bar := loaded.bar(slot.spec.group)) is not None and not slot.pinned:
             found.append((slot, bar))
         else:
-            company.change(slot.spec.group, slot.loaded)
+            loaded.change(slot.spec.group, slot.loaded)
     return found

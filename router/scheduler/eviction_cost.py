@@ -1,7 +1,7 @@
-"""Computes which engine is the least loss.
+"""Computes what it costs to evict an engine.
 
-The worth of an engine is the time that its return takes, divided by the expected time until it
-is needed again and by the bytes that it holds. That is the cost per second of not having it.
+The cost is the time that its return takes, divided by the expected time until it is needed
+again and by the bytes that it holds. That is the cost per second of not having the engine.
 Compare the GreedyDual-Size-Frequency rule of caches (Cherkasova, 1998), which uses a counter
 for aging instead.
 """
@@ -13,7 +13,7 @@ from router.scheduler.pace import Pace
 from router.scheduler.state import Slot
 
 
-def worth(slot: Slot, pace: Pace, eviction: Eviction) -> float:
+def eviction_cost(slot: Slot, pace: Pace, eviction: Eviction) -> float:
     """The higher, the later this engine is evicted."""
     if eviction is Eviction.LRU:
         return slot.last_used
@@ -22,7 +22,7 @@ def worth(slot: Slot, pace: Pace, eviction: Eviction) -> float:
     )
 
 
-def worth_asleep(slot: Slot, pace: Pace, eviction: Eviction) -> float:
+def eviction_cost_asleep(slot: Slot, pace: Pace, eviction: Eviction) -> float:
     """The higher, the longer its weights stay in host memory. Uses the cost of a start per byte
     of host memory."""
     if eviction is Eviction.LRU:

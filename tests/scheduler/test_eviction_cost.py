@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+from router.scheduler.eviction_cost import eviction_cost
 from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Eviction, Limits
 from router.scheduler.pace import Pace
 from router.scheduler.state import Slot
-from router.scheduler.worth import worth
 from tests.pool.fakes import GIB, spec
 
 NOW = 10_000.0
@@ -26,7 +26,7 @@ def least(*slots: Slot, starts: dict[str, float] | None = None, lru: bool = Fals
         history.took(Stage.START, slot.key, slot.size, seconds)
     pace = Pace(Limits(budget=80 * GIB), history, NOW)
     eviction = Eviction.LRU if lru else Eviction.COST
-    return min(slots, key=lambda one: worth(one, pace, eviction))
+    return min(slots, key=lambda one: eviction_cost(one, pace, eviction))
 
 
 def test_the_model_that_is_asked_for_least_makes_room_first() -> None:
@@ -44,7 +44,7 @@ def test_of_two_that_cost_alike_the_one_that_holds_more_memory_makes_room() -> N
     assert least(large, small) is large
 
 
-def test_a_popular_model_that_went_quiet_is_worth_less_and_less() -> None:
+def test_a_popular_model_that_went_quiet_costs_less_and_less() -> None:
     quiet, steady = engine("quiet", gap=1.0), engine("steady", gap=60.0)
     quiet.demand.last = NOW - 30.0
     assert least(quiet, steady) is steady
