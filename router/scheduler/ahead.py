@@ -31,7 +31,7 @@ def prestarts(view: View, decided: Plan) -> tuple[list[Slot], list[Slot]]:
     places = view.limits.standby
     if not places:
         return [], []
-    stay = LoadedGroups.of(one for one in view.roster.engines if stays(one))
+    stay = LoadedGroups.of(one for one in view.index.engines if stays(one))
     wanted = [one for one in decided.next if _may(one) and one is not decided.start]
     wanted = [*wanted, *_coming(view)]
     wanted = [one for one in wanted if stay.excluded(one.spec.group) is None][:places]
@@ -39,9 +39,9 @@ def prestarts(view: View, decided: Plan) -> tuple[list[Slot], list[Slot]]:
     spares.sort(key=lambda one: _use(view, one), reverse=True)
     wanted += spares[: places - len(wanted)]
     new = [one for one in wanted if one.standby is None]
-    surplus = [one for one in view.roster.standby.values() if one not in wanted]
+    surplus = [one for one in view.index.standby.values() if one not in wanted]
     surplus.sort(key=lambda one: (stay.excluded(one.spec.group) is None, _use(view, one)))
-    excess = len(view.roster.standby) + len(new) - places
+    excess = len(view.index.standby) + len(new) - places
     excluded = sum(stay.excluded(one.spec.group) is not None for one in surplus)
     return new, surplus[: max(0, excess, excluded)]
 
@@ -65,7 +65,7 @@ def _coming(view: View) -> list[Slot]:
     """Models that are being downloaded for a request and whose claims are known."""
     found = [
         slot
-        for slot in view.roster.described.values()
+        for slot in view.index.described.values()
         if slot.queue and slot.tells_size and not (slot.no_prestart or slot.failures)
     ]
     return sorted(found, key=view.turn)
@@ -74,7 +74,7 @@ def _coming(view: View) -> list[Slot]:
 def _spares(view: View, wanted: list[Slot]) -> list[Slot]:
     return [
         slot
-        for slot in view.roster.former.values()
+        for slot in view.index.former.values()
         if _may(slot)
         and slot not in wanted
         and not (slot.failures or slot.unloads)

@@ -57,7 +57,7 @@ class Candidates:
         """Engines that may be evicted, keyed by whether they are wanted."""
         found: dict[bool, list[Slot]] = {False: [], True: []}
         for state in (State.READY, State.DRAINING, State.ASLEEP):
-            for slot in self._view.roster.in_state(state).values():
+            for slot in self._view.index.in_state(state).values():
                 if not slot.pinned:
                     found[_is_wanted(slot)].append(slot)
         return found

@@ -44,10 +44,10 @@ class Enactment:
     def _make_way(self, now: float) -> list[actions.Action]:
         """End downloads and starts that have used up their time while other models wait."""
         lives = self._lives
-        excess = len(lives.roster.in_state(State.FETCHING)) - self._limits.max_downloads
+        excess = len(lives.index.in_state(State.FETCHING)) - self._limits.max_downloads
         done = [
             action
-            for slot in crowded_out(lives.roster.lingering.values(), excess)
+            for slot in crowded_out(lives.index.lingering.values(), excess)
             for action in lives.change(slot).abandon(now)
         ]
         for start in self._starting:
@@ -59,7 +59,7 @@ class Enactment:
     @property
     def _starting(self) -> list[EngineLife]:
         """The engines that are starting, at most one per device."""
-        return [self._lives.slots[key] for key in self._lives.roster.in_state(State.STARTING)]
+        return [self._lives.slots[key] for key in self._lives.index.in_state(State.STARTING)]
 
     def _gives_way_at(self, start: Slot, now: float) -> float:
         view = self._lives.view(now)
@@ -89,7 +89,7 @@ class Enactment:
             if last:
                 break
         wake_at = decided.wake_at
-        if free is not None and not started and self._lives.roster.queued:
+        if free is not None and not started and self._lives.index.queued:
             wake_at = min(wake_at, now + REMEASURE)
         return done, wake_at
 
@@ -130,7 +130,7 @@ class Enactment:
         done: list[actions.Action] = []
         for slot in drain:
             lives.change(slot).drain(now)
-        for slot in tuple(lives.roster.in_state(State.DRAINING).values()):
+        for slot in tuple(lives.index.in_state(State.DRAINING).values()):
             if slot not in drain and slot is not evict and not slot.unloads:
                 done += lives.change(slot).revive(now)
         return done

@@ -23,7 +23,7 @@ from router.models import EngineKey
 from router.scheduler.group_rules import LoadedGroups, stays
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
-from router.scheduler.roster import Roster
+from router.scheduler.slot_index import SlotIndex
 from router.scheduler.state import Slot
 from router.scheduler.waiting import QueuePlaces
 
@@ -41,7 +41,7 @@ class SchedulerView:
     """Everything that the scheduler knows, after one event."""
 
     slots: Mapping[EngineKey, Slot]
-    roster: Roster
+    index: SlotIndex
     holders: Mapping[int, Slot]  # by waiter
     limits: Limits
     _: KW_ONLY
@@ -64,7 +64,7 @@ def check(known: SchedulerView) -> None:
         ):
             story = "\n  ".join(slot.tell_story())
             raise InvariantViolation(f"{key} ({slot.state}): {broken}\n  {story}")
-    for broken in (*_totals(known), *_queue(known), *known.roster.differences(known.now)):
+    for broken in (*_totals(known), *_queue(known), *known.index.differences(known.now)):
         raise InvariantViolation(broken)
 
 
@@ -136,7 +136,7 @@ def _engine(slot: Slot, known: SchedulerView) -> Iterator[str]:
 
 def _unloaded(slot: Slot, known: SchedulerView) -> Iterator[str]:
     gone = slot.unloads and slot.state is State.DRAINING and slot.idle
-    may_go = known.roster.loading.isdisjoint(slot.devices) and not known.shutting_down
+    may_go = known.index.loading.isdisjoint(slot.devices) and not known.shutting_down
     if gone and may_go:
         yield "it is idle, and stays though the operator has unloaded it"
     if slot.unloads and slot.state in (State.STARTING, State.READY, State.WAKING):

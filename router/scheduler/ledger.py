@@ -15,14 +15,14 @@ class Ledger:
     """The room of each device: free, being freed, and reserved for earlier models."""
 
     def __init__(self, view: View) -> None:
-        self._view, roster = view, view.roster
-        self._loading = roster.loading
+        self._view, index = view, view.index
+        self._loading = index.loading
         self._available = view.available
         # The memory that stopping engines and those falling asleep will free, minus what is
         # reserved for earlier models. It can be negative.
         self._being_freed = Room([0] * view.limits.devices, 0)
         for state in (State.STOPPING, State.FALLING_ASLEEP):
-            self._being_freed.give_back(roster.in_state(state).values())
+            self._being_freed.give_back(index.in_state(state).values())
         self._closed: set[int] = set()
         self._promised: dict[int, float] = {}  # by device: the time from which it is promised
 

@@ -17,7 +17,7 @@ from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
 from router.scheduler.moving_slot import Shared
 from router.scheduler.placement import Devices
-from router.scheduler.roster import Roster
+from router.scheduler.slot_index import SlotIndex
 from router.scheduler.state import Slot
 from router.scheduler.view import View
 
@@ -33,7 +33,7 @@ class Lives:
         self.shutting_down = False
         self.shared = Shared(limits, itertools.count(1), history=history)
         self.slots: dict[EngineKey, EngineLife] = {}
-        self.roster = Roster(limits)
+        self.index = SlotIndex(limits)
         self.holders: dict[int, EngineLife] = {}  # by waiter, until its request leaves or fails
         self.changed: dict[EngineLife, None] = {}  # slots changed in this pass
         self.ending: set[int] = set()  # generations of prestarted processes that are ending
@@ -42,14 +42,14 @@ class Lives:
     @property
     def empty(self) -> bool:
         """Whether no process is left or starting, except one that can't be killed."""
-        roster = self.roster
-        alive = any(not slot.stuck for slot in roster.engines)
-        return not (alive or roster.in_state(State.FETCHING) or self.ending)
+        index = self.index
+        alive = any(not slot.stuck for slot in index.engines)
+        return not (alive or index.in_state(State.FETCHING) or self.ending)
 
     def view(self, now: float, free: Sequence[int] | None = None) -> View:
         shared = self.shared
         return View(
-            self.roster, self.limits, shared.history, shared.starts, now, self.lost, free
+            self.index, self.limits, shared.history, shared.starts, now, self.lost, free
         )
 
     def change(self, slot: Slot) -> EngineLife:
@@ -61,11 +61,11 @@ class Lives:
     def file(self, now: float) -> None:
         """Bring the indices up to date, and drop slots that nothing needs."""
         for slot in self.changed:
-            self.roster.file(slot, now)
+            self.index.file(slot, now)
             if slot.state is State.COLD and slot.forgettable(now):
                 self._forget(slot)
         self.changed.clear()
-        on_disk = self.roster.in_state(State.FETCHED)
+        on_disk = self.index.in_state(State.FETCHED)
         if len(on_disk) > SNAPSHOTS_REMEMBERED:
             oldest = itertools.islice(on_disk.values(), FORGOTTEN_AT_ONCE)
             for one in [one for one in oldest if one.forgettable(now)]:
@@ -73,7 +73,7 @@ class Lives:
 
     def _forget(self, slot: Slot) -> None:
         del self.slots[slot.key]
-        self.roster.forget(slot)
+        self.index.forget(slot)
 
     def configure(self, slot: EngineLife, spec: EngineSpec, now: float) -> None:
         """Apply settings and compute the claim for its roomiest placement. If an engine runs,

@@ -42,7 +42,7 @@ class Scheduler:
         self.wake_at = inf  # when a `Tick` is due, by the pool's clock; `inf`: never
         self._now = 0.0  # of the last pass
         self._lives = lives = Lives(limits, history or History())
-        self._roster = lives.roster
+        self._index = lives.index
         self._forecasts = Forecasts()
         quotas = Quotas(limits, lives.slots, lives.shared.places)
         self._dispatch = Dispatch(lives, quotas)
@@ -55,7 +55,7 @@ class Scheduler:
 
     def in_states(self, *states: State) -> Iterator[Slot]:
         """The slots in these states, as of the last pass."""
-        return chain.from_iterable(self._roster.in_state(one).values() for one in states)
+        return chain.from_iterable(self._index.in_state(one).values() for one in states)
 
     @property
     def written_off(self) -> int:
@@ -105,10 +105,10 @@ class Scheduler:
         check(
             SchedulerView(
                 lives.slots,
-                self._roster,
+                self._index,
                 lives.holders,
                 self.limits,
-                settled=self._roster.settled,
+                settled=self._index.settled,
                 shutting_down=lives.shutting_down,
                 places=lives.shared.places,
                 wake_at=self.wake_at,
@@ -132,12 +132,12 @@ class Scheduler:
             slot, done = self._dispatch.released(event, now, answered=None)
         else:
             return self._replan(event, self._updates.take_in(event, now))
-        roster = self._roster
-        if slot is not None and slot.state is State.READY and not slot.queue and roster.settled:
+        index = self._index
+        if slot is not None and slot.state is State.READY and not slot.queue and index.settled:
             # The common case: a ready engine takes a request or has answered one. There is
             # nothing to plan.
             self._lives.changed.clear()
-            self.wake_at = min(self.wake_at, roster.note_use(slot, now))
+            self.wake_at = min(self.wake_at, index.note_use(slot, now))
             return done
         return self._replan(event, done)
 
@@ -149,5 +149,5 @@ class Scheduler:
             enacted, replan_at = self._enactment.enact(event, self._now)
             done += enacted
         lives.note(done)
-        self.wake_at = min(replan_at, self._roster.next_due())
+        self.wake_at = min(replan_at, self._index.next_due())
         return done

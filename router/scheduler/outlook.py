@@ -60,7 +60,7 @@ def place_in(view: View) -> float:
     An engine that is up finishes requests all the time. If there is none with waiting requests,
     places become free when an engine that is starting becomes ready.
     """
-    in_state = view.roster.in_state
+    in_state = view.index.in_state
     if any(slot.queue for slot in in_state(State.READY).values()):
         return rejections.BACK_OFF
     sight = _Sight(view)
@@ -93,7 +93,7 @@ class _Lineup:
         # On each device, one engine at a time takes or releases memory.
         self._ends_at = [view.now] * view.limits.devices
         frees: set[int] = set()  # devices
-        for engine in view.roster.engines:
+        for engine in view.index.engines:
             self._note(engine.devices, sight.settles_at(engine))
             if engine.state in (State.STOPPING, State.FALLING_ASLEEP):
                 frees.update(engine.devices)

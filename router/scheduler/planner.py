@@ -188,9 +188,9 @@ class _Planner:
         if victim.state is State.ASLEEP or not victim.sleeps:
             return self._plan(evict=victim)
         view = self._view
-        asleep = view.roster.in_state(State.ASLEEP).values()
+        asleep = view.index.in_state(State.ASLEEP).values()
         # Engines on other devices may be falling asleep or waking at the same time.
-        changing = map(view.roster.in_state, (State.FALLING_ASLEEP, State.WAKING))
+        changing = map(view.index.in_state, (State.FALLING_ASLEEP, State.WAKING))
         held = chain(asleep, *(slots.values() for slots in changing))
         room = view.limits.sleep_memory - sum(one.weights for one in held)
         if victim.weights <= room:
@@ -256,7 +256,7 @@ class _Planner:
     def _unloaded(self) -> Slot | None:
         """An engine that the operator has unloaded and that can stop now. A sleeping engine
         stays if requests wait for it."""
-        draining, asleep = map(self._view.roster.in_state, (State.DRAINING, State.ASLEEP))
+        draining, asleep = map(self._view.index.in_state, (State.DRAINING, State.ASLEEP))
         may_go = chain(
             (one for one in draining.values() if one.idle),
             (one for one in asleep.values() if not one.queue),
@@ -267,7 +267,7 @@ class _Planner:
     def _expired(self) -> Slot | None:
         if self._ledger.moves_everywhere:
             return None
-        states = map(self._view.roster.in_state, (State.READY, State.ASLEEP))
+        states = map(self._view.index.in_state, (State.READY, State.ASLEEP))
         up = chain.from_iterable(slots.values() for slots in states)
         expired = (one for one in up if self._view.now >= one.expires_at)
         return next((one for one in expired if not self._ledger.moves(one.devices)), None)

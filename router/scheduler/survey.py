@@ -24,7 +24,7 @@ from router.scheduler.report import (
     StandbyReport,
     WaitReport,
 )
-from router.scheduler.roster import Roster
+from router.scheduler.slot_index import SlotIndex
 from router.scheduler.state import Slot
 from router.scheduler.view import View
 from router.scheduler.waiting import Caller
@@ -54,27 +54,27 @@ def survey(
 ) -> PoolReport:
     """`waiting`: the number of waiting requests, for all models."""
     known = _Known(view, forecast, downloads)
-    shown = list(_shown(view.roster, view.now))
+    shown = list(_shown(view.index, view.now))
     return PoolReport(
         now=view.now,
         engines=tuple(map(known.engine, shown[:MOST_ENGINES])),
         more_engines=max(0, len(shown) - MOST_ENGINES),
         devices=tuple(_device(view, measured, one) for one in range(view.limits.devices)),
-        loaded=view.roster.loaded,
+        loaded=view.index.loaded,
         waiting=waiting,
         shutting_down=shutting_down,
     )
 
 
-def _shown(roster: Roster, now: float) -> Iterator[Slot]:
+def _shown(index: SlotIndex, now: float) -> Iterator[Slot]:
     """The models that are up, loading, waited for, prestarted or failed, each once."""
-    off = chain(roster.in_state(State.COLD).values(), roster.in_state(State.FETCHED).values())
+    off = chain(index.in_state(State.COLD).values(), index.in_state(State.FETCHED).values())
     yield from dict.fromkeys(
         chain(
-            roster.engines,
-            roster.in_state(State.FETCHING).values(),
-            roster.queued.values(),
-            roster.standby.values(),
+            index.engines,
+            index.in_state(State.FETCHING).values(),
+            index.queued.values(),
+            index.standby.values(),
             (one for one in off if one.failures or one.pin or _crashed(one, now)),
         )
     )
@@ -85,15 +85,15 @@ def _crashed(slot: Slot, now: float) -> bool:
     return slot.suspicion.active(now) and slot.track.has_failed
 
 
-def _device(view: View, measured: Measurement | None, index: int) -> DeviceReport:
-    ahead = filter(None, (slot.standby for slot in view.roster.standby.values()))
+def _device(view: View, measured: Measurement | None, device: int) -> DeviceReport:
+    ahead = filter(None, (slot.standby for slot in view.index.standby.values()))
     return DeviceReport(
-        index=index,
+        index=device,
         budget=view.limits.budget,
-        held=view.roster.held[index],
-        standby=view.limits.standby_claim * sum(index in one.devices for one in ahead),
-        written_off=view.written_off[index] if view.written_off else 0,
-        free=measured.free[index] if measured else None,
+        held=view.index.held[device],
+        standby=view.limits.standby_claim * sum(device in one.devices for one in ahead),
+        written_off=view.written_off[device] if view.written_off else 0,
+        free=measured.free[device] if measured else None,
         measured_at=measured.at if measured else None,
     )
 
@@ -108,7 +108,7 @@ class _Known:
         downloads: Downloads,
     ) -> None:
         self._view, self._forecast, self._downloads = view, forecast, downloads
-        self._rooms = plan(view).rooms if view.roster.queued else {}
+        self._rooms = plan(view).rooms if view.index.queued else {}
         self._order = {slot: place for place, slot in enumerate(_by_eviction(view), 1)}
 
     def engine(self, slot: Slot) -> EngineReport:
@@ -158,10 +158,7 @@ _UP = (State.READY, State.DRAINING, State.ASLEEP)
 def _by_eviction(view: View) -> Iterator[Slot]:
     """The engines in eviction order, idle ones first."""
     up = [
-        slot
-        for state in _UP
-        for slot in view.roster.in_state(state).values()
-        if not slot.pinned
+        slot for state in _UP for slot in view.index.in_state(state).values() if not slot.pinned
     ]
     for idle in (True, False):
         yield from view.by_loss(slot for slot in up if slot.idle is idle)

@@ -45,7 +45,7 @@ class Updates:
 
     def _tick(self, now: float) -> list[actions.Action]:
         lives = self._lives
-        due = lives.roster.due(now)
+        due = lives.index.due(now)
         # Compute all forecasts first: handling one slot changes those of others.
         waits = {
             slot.key: self._forecasts.of(slot, lives.view(now), NO_DOWNLOAD)
@@ -63,7 +63,7 @@ class Updates:
         if lives.shutting_down:
             return []
         lives.file(now)
-        stay = [one for one in lives.roster.engines if stays(one)]
+        stay = [one for one in lives.index.engines if stays(one)]
         by_loss = list(lives.view(now).by_loss(one for one in stay if not one.pinned))
         ordered = [one for one in stay if one.pinned]
         for idle in (False, True):

@@ -22,7 +22,7 @@ from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
 from router.scheduler.pace import Pace
 from router.scheduler.placement import Devices, Room, placements
-from router.scheduler.roster import Roster
+from router.scheduler.slot_index import SlotIndex
 from router.scheduler.state import Slot
 
 
@@ -34,7 +34,7 @@ class View:
     in this pass; None if they were not measured.
     """
 
-    roster: Roster
+    index: SlotIndex
     limits: Limits
     history: History
     starts: StartSeconds
@@ -44,13 +44,13 @@ class View:
 
     @cached_property
     def pace(self) -> Pace:
-        up = len(self.roster.in_state(State.READY))
-        stay = sum(slot.state is State.READY for slot in self.roster.pinned.values())
+        up = len(self.index.in_state(State.READY))
+        stay = sum(slot.state is State.READY for slot in self.index.pinned.values())
         return Pace(self.limits, self.history, self.now, up - stay)
 
     @cached_property
     def holdings(self) -> Holdings:
-        return Holdings(self.roster.engines, self.roster.waited_for, self.now)
+        return Holdings(self.index.engines, self.index.waited_for, self.now)
 
     @cached_property
     def whole(self) -> Room:
@@ -64,19 +64,19 @@ class View:
     def room(self) -> Room:
         """The room that pinned engines leave to all others."""
         left = self.whole.copy()
-        left.hold(self.roster.pinned.values())
+        left.hold(self.index.pinned.values())
         return left
 
     @property
     def available(self) -> Room:
         """The room that no engine and no prestarted process holds. It is negative if an engine
         has taken more than its claim."""
-        left, roster = self.whole.copy(), self.roster
-        for device, size in enumerate(roster.held):
+        left, index = self.whole.copy(), self.index
+        for device, size in enumerate(index.held):
             left.change((device,), -size)
-        left.change((), 0, engines=-roster.loaded)
-        left.loaded_groups.add(roster.loaded_groups)
-        for slot in roster.standby.values():
+        left.change((), 0, engines=-index.loaded)
+        left.loaded_groups.add(index.loaded_groups)
+        for slot in index.standby.values():
             if slot.standby is not None:
                 left.change(slot.standby.devices, -self.limits.standby_claim)
         return left
@@ -110,7 +110,7 @@ class View:
     def contends(self, slot: Slot, engine: Slot) -> bool:
         """Whether an engine that is up blocks a model that waits."""
         most = self.limits.max_loaded
-        if most is not None and self.roster.loaded >= most:
+        if most is not None and self.index.loaded >= most:
             return True
         if may_bar(engine.spec.group, slot.spec.group):
             return True
@@ -124,7 +124,7 @@ class View:
         """The models that may start now, in the order of their turns."""
         late: list[Slot] = []
         over = self.starts.over_allowance(self.now)
-        for slot in self.roster.line:
+        for slot in self.index.line:
             if self.now < slot.retry_at:
                 continue
             if over and over.issuperset(slot.queue.callers):

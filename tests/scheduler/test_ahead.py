@@ -10,7 +10,7 @@ from router.scheduler.history import History
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
 from router.scheduler.planner import Plan
-from router.scheduler.roster import Roster
+from router.scheduler.slot_index import SlotIndex
 from router.scheduler.standby import Standby
 from router.scheduler.state import Slot
 from router.scheduler.view import View
@@ -39,12 +39,12 @@ def decide(
 ) -> tuple[list[Slot], list[Slot]]:
     """All of `slots` had an engine, which has just been stopped."""
     limits = Limits(budget=10 * GIB, standby=places)
-    roster = Roster(limits)
+    index = SlotIndex(limits)
     for slot in slots:
-        roster.file(slot, NOW)
+        index.file(slot, NOW)
         slot.state = State.FETCHED
-        roster.file(slot, NOW)
-    view = View(roster, limits, History(), StartSeconds(), NOW)
+        index.file(slot, NOW)
+    view = View(index, limits, History(), StartSeconds(), NOW)
     return prestarts(view, Plan(start=start, next=line))
 
 

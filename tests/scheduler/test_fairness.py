@@ -20,7 +20,7 @@ from router.scheduler.history import History
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Eviction, Limits
 from router.scheduler.planner import Plan, plan
-from router.scheduler.roster import Roster
+from router.scheduler.slot_index import SlotIndex
 from router.scheduler.state import Slot
 from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec
@@ -53,8 +53,8 @@ def slot(
 
 
 def view_of(*slots: Slot, starts: StartSeconds | None = None, limits: Limits = LIMITS) -> View:
-    roster = Roster.of(slots, limits, NOW)
-    return View(roster, limits, History(), starts or StartSeconds(), NOW, free=(10 * GIB,))
+    index = SlotIndex.of(slots, limits, NOW)
+    return View(index, limits, History(), starts or StartSeconds(), NOW, free=(10 * GIB,))
 
 
 def decide(*slots: Slot, starts: StartSeconds) -> Plan:

@@ -27,7 +27,7 @@ from router.scheduler.history import Fact, History, Stage
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Eviction, Limits
 from router.scheduler.machine import Scheduler
-from router.scheduler.roster import Roster
+from router.scheduler.slot_index import SlotIndex
 from router.scheduler.trace import Journal, replay
 from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec
@@ -290,7 +290,7 @@ class SchedulerHarness:
         moment in which its caller may come back."""
         slots = self.scheduler.slots.values()
         view = View(
-            Roster.of(slots, self.limits, self.now),
+            SlotIndex.of(slots, self.limits, self.now),
             self.limits,
             History(),
             StartSeconds(),

@@ -25,7 +25,7 @@ from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
 from router.scheduler.outlook import Forecasts, place_in
 from router.scheduler.rejections import too_late
-from router.scheduler.roster import Roster
+from router.scheduler.slot_index import SlotIndex
 from router.scheduler.state import Slot
 from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec
@@ -56,8 +56,8 @@ def told(
     limits: Limits = LIMITS,
     history: History | None = None,
 ) -> Forecast:
-    roster = Roster.of([*others, about], limits, at)
-    view = View(roster, limits, history or measured(), StartSeconds(), at)
+    index = SlotIndex.of([*others, about], limits, at)
+    view = View(index, limits, history or measured(), StartSeconds(), at)
     return Forecasts().of(about, view, download)
 
 
@@ -250,8 +250,8 @@ def test_the_line_is_looked_at_once_a_second() -> None:
     forecasts = Forecasts()
 
     def ask(at: float, *slots: Slot) -> float | None:
-        roster = Roster.of(slots, LIMITS, at)
-        view = View(roster, LIMITS, measured(), StartSeconds(), at)
+        index = SlotIndex.of(slots, LIMITS, at)
+        view = View(index, LIMITS, measured(), StartSeconds(), at)
         return forecasts.of(waiting, view, NO_DOWNLOAD).seconds
 
     assert ask(NOW, waiting, stopping) == STOP + START
@@ -274,8 +274,8 @@ def test_a_full_queue_has_places_when_an_engine_takes_its_requests(
         moved(slot(f"m{number}", state, 1, waits=number), 10)
         for number, state in enumerate(states, 1)
     ]
-    roster = Roster.of(slots, LIMITS, NOW)
-    assert place_in(View(roster, LIMITS, measured(), StartSeconds(), NOW)) == seconds
+    index = SlotIndex.of(slots, LIMITS, NOW)
+    assert place_in(View(index, LIMITS, measured(), StartSeconds(), NOW)) == seconds
 
 
 @pytest.mark.parametrize(

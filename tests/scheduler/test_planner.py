@@ -9,7 +9,7 @@ from router.scheduler.history import History
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
 from router.scheduler.planner import Plan, plan
-from router.scheduler.roster import Roster
+from router.scheduler.slot_index import SlotIndex
 from router.scheduler.state import Slot
 from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec
@@ -45,9 +45,9 @@ def slot(
 
 
 def decide(*slots: Slot, limits: Limits = LIMITS, free: int | None = 10 * GIB) -> Plan:
-    roster = Roster.of(slots, limits, NOW)
+    index = SlotIndex.of(slots, limits, NOW)
     each = None if free is None else (free,) * limits.devices
-    return plan(View(roster, limits, History(), StartSeconds(), NOW, free=each))
+    return plan(View(index, limits, History(), StartSeconds(), NOW, free=each))
 
 
 def test_the_model_with_the_oldest_request_starts_first() -> None:

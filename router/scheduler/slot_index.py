@@ -42,7 +42,7 @@ class _Filed:
     group: ModelGroup | None = None
 
 
-class Roster:
+class SlotIndex:
     """All slots, also by state, in the order in which they entered their state."""
 
     def __init__(self, limits: Limits) -> None:
@@ -66,7 +66,7 @@ class Roster:
         self._due: list[tuple[float, int]] = []  # a heap; most entries are out of date
 
     @classmethod
-    def of(cls, slots: Iterable[Slot], limits: Limits, now: float) -> Roster:
+    def of(cls, slots: Iterable[Slot], limits: Limits, now: float) -> SlotIndex:
         made = cls(limits)
         for slot in slots:
             made.file(slot, now)
@@ -167,7 +167,7 @@ class Roster:
 
     def differences(self, now: float) -> Iterator[str]:
         """Describe each index that differs from the slots."""
-        fresh = Roster.of(self.slots.values(), self._limits, now)
+        fresh = SlotIndex.of(self.slots.values(), self._limits, now)
         if [slot.key for slot in self.line] != [slot.key for slot in fresh.line]:
             yield "the line of models that wait for room is out of order"
         if self.waited_for != fresh.waited_for:

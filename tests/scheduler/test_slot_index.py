@@ -11,7 +11,7 @@ from router.scheduler.actions import Allotment
 from router.scheduler.events import Wanted
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
-from router.scheduler.roster import FORMER, Roster
+from router.scheduler.slot_index import FORMER, SlotIndex
 from router.scheduler.standby import Standby
 from router.scheduler.state import Slot
 from tests.pool.fakes import GIB, spec
@@ -28,69 +28,69 @@ def slot(name: str = "a", state: State = State.FETCHED, waits: int | None = None
     return made
 
 
-def moved(roster: Roster, one: Slot, *states: State) -> None:
+def moved(index: SlotIndex, one: Slot, *states: State) -> None:
     for state in states:
         one.state = state
-        roster.file(one, 0.0)
+        index.file(one, 0.0)
 
 
 def test_a_slot_that_changed_and_was_not_filed_is_a_difference() -> None:
     one = slot(waits=1)
-    roster = Roster.of([one], LIMITS, 0.0)
-    assert not [*roster.differences(0.0)]
+    index = SlotIndex.of([one], LIMITS, 0.0)
+    assert not [*index.differences(0.0)]
     one.state, one.held = State.STARTING, GIB
-    assert len([*roster.differences(0.0)]) >= 3  # two states, and the bytes
-    roster.file(one, 0.0)
-    assert not [*roster.differences(0.0)]
+    assert len([*index.differences(0.0)]) >= 3  # two states, and the bytes
+    index.file(one, 0.0)
+    assert not [*index.differences(0.0)]
 
 
 def test_the_line_has_the_models_that_only_room_is_missing_for_the_oldest_turn_first() -> None:
     late, early, ready = slot("a", waits=5), slot("b", waits=3), slot("c", State.READY, 1)
     asleep, kept = slot("d", State.ASLEEP, 4), slot("e", waits=9)
     kept.turn = 2
-    roster = Roster.of([late, early, ready, asleep, kept], LIMITS, 0.0)
-    assert [*roster.line] == [kept, early, asleep, late]
+    index = SlotIndex.of([late, early, ready, asleep, kept], LIMITS, 0.0)
+    assert [*index.line] == [kept, early, asleep, late]
     del early.queue[3]
-    roster.file(early, 0.0)
-    assert [*roster.line] == [kept, asleep, late]
+    index.file(early, 0.0)
+    assert [*index.line] == [kept, asleep, late]
 
 
 def test_the_latest_engines_that_were_stopped_are_former_ones_until_they_start_again() -> None:
     slots = [slot(str(number), State.STOPPING) for number in range(FORMER + 1)]
-    roster = Roster.of(slots, LIMITS, 0.0)
+    index = SlotIndex.of(slots, LIMITS, 0.0)
     for one in slots:
-        moved(roster, one, State.FETCHED)
-    assert [*roster.former.values()] == slots[1:]
-    moved(roster, slots[1], State.STARTING)
-    assert slots[1] not in roster.former.values()
-    roster.forget(slots[2])
-    assert slots[2] not in roster.former.values()
+        moved(index, one, State.FETCHED)
+    assert [*index.former.values()] == slots[1:]
+    moved(index, slots[1], State.STARTING)
+    assert slots[1] not in index.former.values()
+    index.forget(slots[2])
+    assert slots[2] not in index.former.values()
 
 
 def test_a_model_that_was_downloaded_and_never_started_is_no_former_one() -> None:
     one = slot(state=State.FETCHING)
-    roster = Roster.of([one], LIMITS, 0.0)
-    moved(roster, one, State.FETCHED)
-    assert not roster.former
+    index = SlotIndex.of([one], LIMITS, 0.0)
+    moved(index, one, State.FETCHED)
+    assert not index.former
 
 
 def test_what_is_due_is_handed_out_once() -> None:
     one, other = slot("a", waits=1), slot("b", waits=50)
-    roster = Roster.of([one, other], LIMITS, 0.0)
-    assert roster.next_due() == 1001.0
-    assert roster.due(1000.0) == []
-    assert roster.due(1010.0) == [one]
-    assert roster.due(1010.0) == []
-    assert roster.next_due() == 1050.0
+    index = SlotIndex.of([one, other], LIMITS, 0.0)
+    assert index.next_due() == 1001.0
+    assert index.due(1000.0) == []
+    assert index.due(1010.0) == [one]
+    assert index.due(1010.0) == []
+    assert index.next_due() == 1050.0
 
 
 def test_a_slot_that_is_no_longer_due_is_not_handed_out() -> None:
     one = slot(waits=1)
-    roster = Roster.of([one], LIMITS, 0.0)
+    index = SlotIndex.of([one], LIMITS, 0.0)
     del one.queue[1]
-    roster.file(one, 0.0)
-    assert roster.next_due() == inf
-    assert roster.due(2000.0) == []
+    index.file(one, 0.0)
+    assert index.next_due() == inf
+    assert index.due(2000.0) == []
 
 
 def test_a_busy_engine_stays_filed_for_an_earlier_time_and_is_found_not_to_be_due_then() -> (
@@ -98,30 +98,30 @@ def test_a_busy_engine_stays_filed_for_an_earlier_time_and_is_found_not_to_be_du
 ):
     one = slot(state=State.READY)
     one.spec = spec(idle_ttl=100.0)
-    roster = Roster.of([one], LIMITS, 0.0)
+    index = SlotIndex.of([one], LIMITS, 0.0)
     one.last_used = 60.0
-    assert roster.note_use(one, 60.0) == 160.0
-    assert roster.next_due() == 100.0, "nothing was filed anew"
-    assert roster.due(100.0) == [one]
-    roster.file(one, 100.0)
-    assert roster.next_due() == 160.0
+    assert index.note_use(one, 60.0) == 160.0
+    assert index.next_due() == 100.0, "nothing was filed anew"
+    assert index.due(100.0) == [one]
+    index.file(one, 100.0)
+    assert index.next_due() == 160.0
 
 
 def test_an_engine_that_is_due_earlier_than_before_is_filed_for_that_time() -> None:
     one = slot(state=State.READY)
-    roster = Roster.of([one], LIMITS, 0.0)
-    assert roster.next_due() == inf
+    index = SlotIndex.of([one], LIMITS, 0.0)
+    assert index.next_due() == inf
     one.leases[1] = Wanted(1, 1, one.spec, "", 1000.0, "x")
     one.last_progress = 50.0
-    assert roster.note_use(one, 50.0) == roster.next_due() == 50.0 + LIMITS.stall_timeout
+    assert index.note_use(one, 50.0) == index.next_due() == 50.0 + LIMITS.stall_timeout
 
 
 class Filing(RuleBasedStateMachine):
-    """Any changes, each filed: the indices are those of a roster that is made anew."""
+    """Any changes, each filed: the indices are those of an index that is made anew."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.roster = Roster(LIMITS)
+        self.index = SlotIndex(LIMITS)
         self.slots: dict[str, Slot] = {}
         self.now = 0.0
         self.number = 0
@@ -134,7 +134,7 @@ class Filing(RuleBasedStateMachine):
         one.spec = spec(name, pinned=pinned)
         if state is not State.FETCHED:
             one.standby = None
-        self.roster.file(one, self.now)
+        self.index.file(one, self.now)
 
     @precondition(lambda self: self.slots)
     @rule(data=st.data(), caller=st.sampled_from([None, "x", "y"]), patience=st.floats(0, 50))
@@ -147,14 +147,14 @@ class Filing(RuleBasedStateMachine):
         )
         if data.draw(st.booleans()):
             one.turn = data.draw(st.integers(1, self.number))
-        self.roster.file(one, self.now)
+        self.index.file(one, self.now)
 
     @precondition(lambda self: any(one.queue for one in self.slots.values()))
     @rule(data=st.data())
     def dequeue(self, data: st.DataObject) -> None:
         one = data.draw(st.sampled_from([one for one in self.slots.values() if one.queue]))
         del one.queue[data.draw(st.sampled_from([*one.queue]))]
-        self.roster.file(one, self.now)
+        self.index.file(one, self.now)
 
     @precondition(lambda self: self.slots)
     @rule(data=st.data())
@@ -162,34 +162,34 @@ class Filing(RuleBasedStateMachine):
         one = self._any(data)
         if one.state is State.FETCHED:
             one.standby = Standby(1, Allotment(0, 0, whole=False), self.now)
-            self.roster.file(one, self.now)
+            self.index.file(one, self.now)
 
     @precondition(lambda self: self.slots)
     @rule(data=st.data())
     def forget(self, data: st.DataObject) -> None:
         one = self._any(data)
         if one.state in (State.COLD, State.FETCHED) and one.forgettable(self.now):
-            self.roster.forget(one)
+            self.index.forget(one)
             self.slots = {name: left for name, left in self.slots.items() if left is not one}
 
     @rule(seconds=st.floats(0, 100))
     def wait(self, seconds: float) -> None:
         self.now += seconds
         expected = [one for one in self.slots.values() if self._due(one) <= self.now]
-        due = self.roster.due(self.now)
+        due = self.index.due(self.now)
         assert set(due) == set(expected)
         for one in due:
             for waiter in one.queue.overdue(self.now):
                 del one.queue[waiter]
-            self.roster.file(one, self.now)
+            self.index.file(one, self.now)
 
     @invariant()
     def nothing_differs(self) -> None:
-        assert not [*self.roster.differences(self.now)]
+        assert not [*self.index.differences(self.now)]
         line = [one for one in self.slots.values() if one.queue and one.startable]
-        assert [one.age for one in self.roster.line] == sorted(one.age for one in line)
+        assert [one.age for one in self.index.line] == sorted(one.age for one in line)
         dues = (self._due(one) for one in self.slots.values())
-        assert self.roster.next_due() == min(dues, default=inf)
+        assert self.index.next_due() == min(dues, default=inf)
 
     def _any(self, data: st.DataObject) -> Slot:
         return data.draw(st.sampled_from([*self.slots.values()]))
