@@ -6,31 +6,31 @@ from router.errors import RouterError
 from router.scheduler import actions, events, rejections
 from router.scheduler.engine_life import SHORT_COOL_DOWN, EngineLife
 from router.scheduler.lifecycle import State
-from router.scheduler.lives import Lives
 from router.scheduler.outlook import place_in
 from router.scheduler.quotas import Quotas
+from router.scheduler.scheduler_state import SchedulerState
 from router.scheduler.state import Slot
 
 
 class Dispatch:
     """The part of a pass that handles requests."""
 
-    def __init__(self, lives: Lives, quotas: Quotas) -> None:
-        self._lives, self._quotas = lives, quotas
-        self._limits, self._places = lives.limits, lives.shared.places
+    def __init__(self, state: SchedulerState, quotas: Quotas) -> None:
+        self._state, self._quotas = state, quotas
+        self._limits, self._places = state.limits, state.shared.places
 
     def wanted(
         self, request: events.Wanted, now: float
     ) -> tuple[EngineLife, list[actions.Action]]:
         """Return the slot of the request's model, and the actions."""
-        lives, key = self._lives, request.spec.key
-        slot = lives.slots.get(key)
+        state, key = self._state, request.spec.key
+        slot = state.slots.get(key)
         if slot is None:
-            slot = lives.slots[key] = EngineLife(request.spec, lives.shared)
-        lives.changed[slot] = None
+            slot = state.slots[key] = EngineLife(request.spec, state.shared)
+        state.changed[slot] = None
         slot.note(request, now)
         if (granted := slot.serve(request, now)) is not None:
-            lives.holders[request.waiter] = slot
+            state.holders[request.waiter] = slot
             return slot, [granted]
         if error := slot.refusal(request, now):
             return slot, [actions.Fail(request.waiter, error)]
@@ -38,11 +38,11 @@ class Dispatch:
         on_trial = slot.suspicion.active(now)  # then it may have to wait its turn
         served = not on_trial and slot.accepts(request.caller, self._limits)
         if slot.yielded_by_quota or not served:
-            lives.configure(slot, request.spec, now)
+            state.configure(slot, request.spec, now)
             if error := self._admit(slot, request, now, served=served):
                 return slot, [actions.Fail(request.waiter, error)]
             made_room = [] if served else self._make_room(slot, request, now)
-        lives.holders[request.waiter] = slot
+        state.holders[request.waiter] = slot
         return slot, [*made_room, *slot.enqueue(request, now)]
 
     def released(
@@ -50,11 +50,11 @@ class Dispatch:
     ) -> tuple[EngineLife | None, list[actions.Action]]:
         """Return the slot that the request held or waited for, if any, and the actions.
         `answered` is None if the caller left."""
-        lives, waiter = self._lives, event.waiter
-        slot = lives.holders.pop(waiter, None)
+        state, waiter = self._state, event.waiter
+        slot = state.holders.pop(waiter, None)
         if slot is None:
             return None, []
-        lives.changed[slot] = None
+        state.changed[slot] = None
         slot.note(event, now)
         return slot, slot.release(waiter, now, answered=answered)
 
@@ -66,7 +66,7 @@ class Dispatch:
             return error
         ruling = self._quotas.rule(slot, request, now, served=served)
         for key in ruling.yields:
-            self._lives.change(self._lives.slots[key]).yield_by_quota()
+            self._state.change(self._state.slots[key]).yield_by_quota()
         if ruling.starts:
             slot.belong_to(request.caller)
             self._quotas.charge_start(request.caller, now)
@@ -75,13 +75,13 @@ class Dispatch:
     def _refusal(
         self, slot: Slot, request: events.Wanted, now: float, *, served: bool
     ) -> RouterError | None:
-        if self._lives.shutting_down:
+        if self._state.shutting_down:
             return rejections.shutting_down()
         if slot.retry_at - now > SHORT_COOL_DOWN:
             return rejections.cooling_down(slot, now)
         if slot.state is State.FETCHING and request.credential_digest in slot.refused:
             return slot.refused[request.credential_digest]
-        if not slot.state.claims and (error := self._lives.view(now).unfit(slot)):
+        if not slot.state.claims and (error := self._state.view(now).unfit(slot)):
             return error
         if served or request.retried:
             return None
@@ -91,7 +91,7 @@ class Dispatch:
         else:
             hopeless = self._full and self._places.given_up_for(request.caller) is None
             refused = rejections.queue_full
-        return refused(place_in(self._lives.view(now))) if hopeless else None
+        return refused(place_in(self._state.view(now))) if hopeless else None
 
     @property
     def _full(self) -> bool:
@@ -106,5 +106,5 @@ class Dispatch:
         places = slot.queue if slot.line_is_full else self._places
         last = places.given_up_for(request.caller)
         assert last is not None  # noqa: S101 else `_refusal` has refused the request
-        holder = self._lives.change(self._lives.holders[last.waiter])
+        holder = self._state.change(self._state.holders[last.waiter])
         return holder.refuse(last.waiter, rejections.place_given_up(), now)

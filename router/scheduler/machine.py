@@ -2,7 +2,7 @@
 
 This module uses no asyncio, process, network or wall clock. `Scheduler` owns the slots, and all
 changes go through `Scheduler.handle`. A pass handles a request (`dispatch`) or any other event
-(`updates`), and then makes and carries out plans (`enactment`). The planner and the quotas read
+(`updates`), and then makes and carries out plans (`decisions`). The planner and the quotas read
 slots and return decisions.
 """
 
@@ -14,18 +14,18 @@ from math import inf
 
 from router.models import EngineKey
 from router.scheduler import actions, events
+from router.scheduler.decisions import Decisions
 from router.scheduler.dispatch import Dispatch
-from router.scheduler.enactment import Enactment
 from router.scheduler.engine_life import EngineLife
 from router.scheduler.forecast import NO_DOWNLOAD, Download, Forecast, Reason
 from router.scheduler.history import History
 from router.scheduler.invariants import SchedulerView, check
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
-from router.scheduler.lives import Lives
 from router.scheduler.outlook import Forecasts
 from router.scheduler.quotas import Quotas
 from router.scheduler.report import PoolReport
+from router.scheduler.scheduler_state import SchedulerState
 from router.scheduler.state import Slot
 from router.scheduler.survey import Downloads, survey
 from router.scheduler.updates import Updates
@@ -41,17 +41,17 @@ class Scheduler:
         self.limits = limits
         self.wake_at = inf  # when a `Tick` is due, by the pool's clock; `inf`: never
         self._now = 0.0  # of the last pass
-        self._lives = lives = Lives(limits, history or History())
-        self._index = lives.index
+        self._state = state = SchedulerState(limits, history or History())
+        self._index = state.index
         self._forecasts = Forecasts()
-        quotas = Quotas(limits, lives.slots, lives.shared.places)
-        self._dispatch = Dispatch(lives, quotas)
-        self._updates = Updates(lives, quotas, self._forecasts)
-        self._enactment = Enactment(lives)
+        quotas = Quotas(limits, state.slots, state.shared.places)
+        self._dispatch = Dispatch(state, quotas)
+        self._updates = Updates(state, quotas, self._forecasts)
+        self._decisions = Decisions(state)
 
     @property
     def slots(self) -> Mapping[EngineKey, EngineLife]:
-        return self._lives.slots
+        return self._state.slots
 
     def in_states(self, *states: State) -> Iterator[Slot]:
         """The slots in these states, as of the last pass."""
@@ -60,16 +60,16 @@ class Scheduler:
     @property
     def written_off(self) -> int:
         """Missing bytes, on all devices together."""
-        return sum(self._lives.lost)
+        return sum(self._state.lost)
 
     @property
     def shutting_down(self) -> bool:
-        return self._lives.shutting_down
+        return self._state.shutting_down
 
     @property
     def empty(self) -> bool:
         """Whether no process is left or starting, except one that can't be killed."""
-        return self._lives.empty
+        return self._state.empty
 
     def forecast(
         self, key: EngineKey, now: float, download: Download = NO_DOWNLOAD
@@ -78,10 +78,10 @@ class Scheduler:
 
         `now` must not be before the last pass. `download`: of this model.
         """
-        slot = self._lives.slots.get(key)
+        slot = self._state.slots.get(key)
         if slot is None:
             return Forecast(Reason.QUEUED)
-        return self._forecasts.of(slot, self._lives.view(now), download)
+        return self._forecasts.of(slot, self._state.view(now), download)
 
     def report(self, now: float, downloads: Downloads = lambda _: NO_DOWNLOAD) -> PoolReport:
         """The state of the pool for the operator. Changes nothing.
@@ -89,28 +89,28 @@ class Scheduler:
         `now` must not be before the last pass. `downloads` returns the progress of a download
         by its number.
         """
-        view = self._lives.view(now)
+        view = self._state.view(now)
         return survey(
             view,
             lambda slot, download: self._forecasts.of(slot, view, download or NO_DOWNLOAD),
             downloads,
-            measured=self._enactment.measured,
-            waiting=self._lives.shared.places.taken,
+            measured=self._decisions.measured,
+            waiting=self._state.shared.places.taken,
             shutting_down=self.shutting_down,
         )
 
     def validate(self) -> None:
         """Raise `InvariantViolation` unless every invariant holds."""
-        lives = self._lives
+        state = self._state
         check(
             SchedulerView(
-                lives.slots,
+                state.slots,
                 self._index,
-                lives.holders,
+                state.holders,
                 self.limits,
                 settled=self._index.settled,
-                shutting_down=lives.shutting_down,
-                places=lives.shared.places,
+                shutting_down=state.shutting_down,
+                places=state.shared.places,
                 wake_at=self.wake_at,
                 now=self._now,
             )
@@ -136,18 +136,18 @@ class Scheduler:
         if slot is not None and slot.state is State.READY and not slot.queue and index.settled:
             # The common case: a ready engine takes a request or has answered one. There is
             # nothing to plan.
-            self._lives.changed.clear()
+            self._state.changed.clear()
             self.wake_at = min(self.wake_at, index.note_use(slot, now))
             return done
         return self._replan(event, done)
 
     def _replan(self, event: events.Event, done: list[actions.Action]) -> list[actions.Action]:
         """Plan, and add the resulting actions to those of the event."""
-        lives, replan_at = self._lives, inf
-        lives.file(self._now)
-        if not lives.shutting_down:
-            enacted, replan_at = self._enactment.enact(event, self._now)
-            done += enacted
-        lives.note(done)
+        state, replan_at = self._state, inf
+        state.file(self._now)
+        if not state.shutting_down:
+            decided, replan_at = self._decisions.decide(event, self._now)
+            done += decided
+        state.note(done)
         self.wake_at = min(replan_at, self._index.next_due())
         return done

@@ -12,28 +12,28 @@ from router.scheduler.engine_life import EngineLife
 from router.scheduler.forecast import NO_DOWNLOAD
 from router.scheduler.group_rules import stays, surplus
 from router.scheduler.lifecycle import State
-from router.scheduler.lives import Lives
 from router.scheduler.outlook import Forecasts
 from router.scheduler.placement import of_each
 from router.scheduler.quotas import Quotas
+from router.scheduler.scheduler_state import SchedulerState
 
 
 class Updates:
     """The part of a pass that handles all events except requests."""
 
-    def __init__(self, lives: Lives, quotas: Quotas, forecasts: Forecasts) -> None:
-        self._lives, self._quotas, self._forecasts = lives, quotas, forecasts
+    def __init__(self, state: SchedulerState, quotas: Quotas, forecasts: Forecasts) -> None:
+        self._state, self._quotas, self._forecasts = state, quotas, forecasts
 
     def take_in(self, event: events.Event, now: float) -> list[actions.Action]:
         """Change the affected slots and return the actions."""
-        lives = self._lives
+        state = self._state
         match event:
             case events.Tick():
                 return self._tick(now)
             case events.Unload(key) | events.Pin(key) | events.Unpin(key):
-                if key not in lives.slots or lives.shutting_down:
+                if key not in state.slots or state.shutting_down:
                     return []
-                done = _operate(lives.change(lives.slots[key]), event, now)
+                done = _operate(state.change(state.slots[key]), event, now)
                 return done + self._part(now)
             case events.Downloaded(caller, size):
                 self._quotas.charge_bytes(caller, size, now)
@@ -44,83 +44,83 @@ class Updates:
         return []
 
     def _tick(self, now: float) -> list[actions.Action]:
-        lives = self._lives
-        due = lives.index.due(now)
+        state = self._state
+        due = state.index.due(now)
         # Compute all forecasts first: handling one slot changes those of others.
         waits = {
-            slot.key: self._forecasts.of(slot, lives.view(now), NO_DOWNLOAD)
+            slot.key: self._forecasts.of(slot, state.view(now), NO_DOWNLOAD)
             for slot in due
             if now >= slot.queue.next_deadline
         }
         return [
-            done for slot in due for done in lives.change(slot).tick(now, waits.get(slot.key))
+            done for slot in due for done in state.change(slot).tick(now, waits.get(slot.key))
         ]
 
     def _part(self, now: float) -> list[actions.Action]:
         """Unload engines that may no longer be loaded together, idle and least valuable ones
         first. Requests in flight finish, and waiting requests get the next start."""
-        lives = self._lives
-        if lives.shutting_down:
+        state = self._state
+        if state.shutting_down:
             return []
-        lives.file(now)
-        stay = [one for one in lives.index.engines if stays(one)]
-        by_loss = list(lives.view(now).by_loss(one for one in stay if not one.pinned))
+        state.file(now)
+        stay = [one for one in state.index.engines if stays(one)]
+        by_loss = list(state.view(now).by_loss(one for one in stay if not one.pinned))
         ordered = [one for one in stay if one.pinned]
         for idle in (False, True):
             ordered += [one for one in reversed(by_loss) if one.idle is idle]
         return [
             done
             for slot, bar in surplus(ordered)
-            for done in lives.change(slot).unload(now, parted_by=bar.name)
+            for done in state.change(slot).unload(now, parted_by=bar.name)
         ]
 
     def _advance_all(self, event: events.Event, now: float) -> list[actions.Action]:
         """Handle an event that may concern every model."""
-        lives = self._lives
-        slots = tuple(lives.slots.values())
+        state = self._state
+        slots = tuple(state.slots.values())
         match event:
             case events.ShutDown(deadline):
-                lives.shut_down()
+                state.shut_down()
                 return [
                     done
                     for slot in slots
-                    for done in lives.change(slot).shut_down(deadline, now)
+                    for done in state.change(slot).shut_down(deadline, now)
                 ]
             case events.Learned(facts):
                 for fact in facts:
-                    lives.shared.history.learn(fact)
+                    state.shared.history.learn(fact)
             case events.Ruled(specs):
-                known = [one for one in specs if one.key in lives.slots]
+                known = [one for one in specs if one.key in state.slots]
                 done = [
                     done
                     for one in known
-                    for done in lives.change(lives.slots[one.key]).rule(one, now)
+                    for done in state.change(state.slots[one.key]).rule(one, now)
                 ]
                 return done + self._part(now)
             case events.Thawed():
-                return [done for slot in slots for done in lives.change(slot).probe()]
+                return [done for slot in slots for done in state.change(slot).probe()]
             case events.ForgetSnapshot(repo_id, commit):
                 return [
                     done
                     for slot in slots
                     if (slot.key.repo_id, slot.key.commit) == (repo_id, commit)
-                    for done in lives.change(slot).forget_snapshot(now)
+                    for done in state.change(slot).forget_snapshot(now)
                 ]
         return []  # the plan of this pass uses `Measured`
 
     def _reported(self, event: events.Report, now: float) -> list[actions.Action]:
-        lives = self._lives
+        state = self._state
         if isinstance(event, events.Gone):
-            lives.ending.discard(event.generation)
-        if event.key not in lives.slots:
+            state.ending.discard(event.generation)
+        if event.key not in state.slots:
             return []
-        slot = lives.change(lives.slots[event.key])
+        slot = state.change(state.slots[event.key])
         before = slot.state
         done = slot.report(event, now)
         if isinstance(event, events.Described | events.Fetched | events.Gone):
-            lives.configure(slot, slot.latest, now)
+            state.configure(slot, slot.latest, now)
         if slot.state is State.FETCHING and slot.described:
-            error = lives.view(now).unfit(slot)
+            error = state.view(now).unfit(slot)
             done += slot.give_up_fetch(error, now) if error else []
         if isinstance(event, events.Gone | events.Asleep) and slot.state is not before:
             done += self._write_off(of_each(event.missing, event.others, slot.devices), now)
@@ -128,19 +128,19 @@ class Updates:
 
     def _write_off(self, missing: Mapping[int, int], now: float) -> list[actions.Action]:
         """Stop using device memory that was not freed."""
-        lives = self._lives
+        state = self._state
         alarms: list[actions.Action] = []
-        before = lives.lost.copy()
+        before = state.lost.copy()
         for device, size in missing.items():
-            if size > lives.lost[device]:
-                of = f" of device {device}" if lives.limits.devices > 1 else ""
+            if size > state.lost[device]:
+                of = f" of device {device}" if state.limits.devices > 1 else ""
                 alarms.append(
                     actions.Alarm(f"{size} bytes of accelerator memory{of} are missing.")
                 )
-            lives.lost[device] = size
-        if lives.lost != before:
-            for slot in lives.slots.values():  # a claim may be a share of what is left
-                lives.configure(lives.change(slot), slot.latest, now)
+            state.lost[device] = size
+        if state.lost != before:
+            for slot in state.slots.values():  # a claim may be a share of what is left
+                state.configure(state.change(slot), slot.latest, now)
         return alarms
 
 

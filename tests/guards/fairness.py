@@ -137,7 +137,7 @@ GUARDS = (
     ),
     Guard(
         "Downloads that nobody waits for go when others need their places",
-        "router.scheduler.enactment:Enactment._make_way",
+        "router.scheduler.decisions:Decisions._make_way",
         swap("crowded_out(_, _)", "()"),
         _STARTS + "downloads_that_nobody_waits_for_go_when_others_need_their_places",
     ),

@@ -191,7 +191,7 @@ async def test_failed_and_abandoned_starts_are_charged_in_full(harness: PoolHarn
             await mine.leave()
             await harness.later(60)
         assert harness.state(end) is not State.STARTING
-    starts = harness.scheduler._lives.shared.starts
+    starts = harness.scheduler._state.shared.starts
     for end in ("abandoned", "failed"):
         assert starts.overdraft([f"caller-{end}"], harness.clock()) > 0
 

@@ -18,8 +18,8 @@ from router.scheduler.machine import Scheduler
 from router.scheduler.state import Slot
 from tests.pool.fakes import GIB, spec
 
-# The pass: what changes slots, by way of their lives.
-PASS = {"lives.py", "dispatch.py", "updates.py", "enactment.py"}
+# The pass: what changes slots, by way of the state that they share.
+PASS = {"scheduler_state.py", "dispatch.py", "updates.py", "decisions.py"}
 ROOMS = [Path(__file__).parents[2] / "router" / room for room in ("scheduler", "pool")]
 A = spec("a")
 
@@ -99,7 +99,7 @@ def test_a_story_holds_the_last_ten_events_at_least_and_not_all() -> None:
 
 
 def lose_a_request(made: Scheduler) -> None:
-    made._lives.holders.clear()
+    made._state.holders.clear()
 
 
 def exceed_the_budget(made: Scheduler) -> None:
@@ -127,15 +127,15 @@ def take_too_many(made: Scheduler) -> None:
     for waiter in (2, 3):
         made.slots[A.key].leases[waiter] = wanted(waiter)
         made.slots[A.key].since[waiter] = 1.0
-        made._lives.holders[waiter] = made.slots[A.key]
+        made._state.holders[waiter] = made.slots[A.key]
 
 
 def miss_the_shutdown(made: Scheduler) -> None:
-    made._lives.shut_down()
+    made._state.shut_down()
 
 
 def file_it_twice(made: Scheduler) -> None:
-    made._lives.slots[spec("b").key] = made._lives.slots[A.key]
+    made._state.slots[spec("b").key] = made._state.slots[A.key]
 
 
 def leave_a_trial_behind(made: Scheduler) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from router.models import EngineSpec
 from router.scheduler import actions, events
-from router.scheduler.enactment import ALONE_FOR
+from router.scheduler.decisions import ALONE_FOR
 from router.scheduler.fairness import ALLOWANCE
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
@@ -86,7 +86,7 @@ def test_a_process_that_was_started_for_a_caller_that_left_counts_as_a_start_of_
         driver.tell(events.Standing(B.key, standby.generation))
     driver.now += 20.0
     driver.want(C, caller="alice")  # her model is next in line
-    starts = driver.scheduler._lives.shared.starts
+    starts = driver.scheduler._state.shared.starts
     assert starts.overdraft(["mallory"], driver.now) == (10.0 if stands else 30.0)
     assert starts.overdraft(["alice"], driver.now) == 0.0
 

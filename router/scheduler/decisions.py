@@ -12,9 +12,9 @@ from router.scheduler.engine_life import EngineLife
 from router.scheduler.fairness import crowded_out, gives_way_at
 from router.scheduler.group_rules import may_bar
 from router.scheduler.lifecycle import State
-from router.scheduler.lives import Lives
 from router.scheduler.placement import Devices, of_each
 from router.scheduler.planner import Plan, plan
+from router.scheduler.scheduler_state import SchedulerState
 from router.scheduler.starting_slot import Placement
 from router.scheduler.state import Slot
 from router.scheduler.survey import Measurement
@@ -24,17 +24,17 @@ ALONE_FOR = 600.0  # seconds without requests for other models before a model ge
 CONTENDERS = 64  # at most so many waiting models are checked for whether a start must end
 
 
-class Enactment:
+class Decisions:
     """The part of a pass that decides about engines. It runs after each event."""
 
-    def __init__(self, lives: Lives) -> None:
-        self._lives, self._limits = lives, lives.limits
+    def __init__(self, state: SchedulerState) -> None:
+        self._state, self._limits = state, state.limits
         self.measured: Measurement | None = None  # the latest one
 
-    def enact(self, event: events.Event, now: float) -> tuple[list[actions.Action], float]:
+    def decide(self, event: events.Event, now: float) -> tuple[list[actions.Action], float]:
         """Return the actions, and the time at which the decisions change without any event."""
         done = self._make_way(now)
-        self._lives.file(now)
+        self._state.file(now)
         carried_out, wake_at = self._carry_out_plans(event, now)
         gives_way = (self._gives_way_at(start, now) for start in self._starting)
         return done + carried_out, min((wake_at, *gives_way))
@@ -43,26 +43,26 @@ class Enactment:
 
     def _make_way(self, now: float) -> list[actions.Action]:
         """End downloads and starts that have used up their time while other models wait."""
-        lives = self._lives
-        excess = len(lives.index.in_state(State.FETCHING)) - self._limits.max_downloads
+        state = self._state
+        excess = len(state.index.in_state(State.FETCHING)) - self._limits.max_downloads
         done = [
             action
-            for slot in crowded_out(lives.index.lingering.values(), excess)
-            for action in lives.change(slot).abandon(now)
+            for slot in crowded_out(state.index.lingering.values(), excess)
+            for action in state.change(slot).abandon(now)
         ]
         for start in self._starting:
             if now >= self._gives_way_at(start, now):
-                lives.change(start)
+                state.change(start)
                 done += start.overrun(now) if start.queue else start.abandon(now)
         return done
 
     @property
     def _starting(self) -> list[EngineLife]:
         """The engines that are starting, at most one per device."""
-        return [self._lives.slots[key] for key in self._lives.index.in_state(State.STARTING)]
+        return [self._state.slots[key] for key in self._state.index.in_state(State.STARTING)]
 
     def _gives_way_at(self, start: Slot, now: float) -> float:
-        view = self._lives.view(now)
+        view = self._state.view(now)
         waiting = itertools.islice(view.in_turn(), CONTENDERS)
         fit = (one for one in waiting if view.contends(one, start) and not view.unfit(one))
         return gives_way_at(start, fit, self._limits)
@@ -81,15 +81,15 @@ class Enactment:
         done: list[actions.Action] = []
         started = False
         for left in reversed(range(self._limits.devices)):
-            decided = plan(self._lives.view(now, free))
+            decided = plan(self._state.view(now, free))
             started = started or decided.start is not None
             last = left == 0 or not (decided.start or decided.evict or decided.expire)
             done += self._follow(decided, now, last=last)
-            self._lives.file(now)
+            self._state.file(now)
             if last:
                 break
         wake_at = decided.wake_at
-        if free is not None and not started and self._lives.index.queued:
+        if free is not None and not started and self._state.index.queued:
             wake_at = min(wake_at, now + REMEASURE)
         return done, wake_at
 
@@ -104,7 +104,7 @@ class Enactment:
 
     def _follow(self, decided: Plan, now: float, *, last: bool) -> list[actions.Action]:
         """`last`: this is the last plan of the pass."""
-        change = self._lives.change
+        change = self._state.change
         done: list[actions.Action] = [actions.Measure()] if decided.measure else []
         for slot, error in decided.reject:
             done += change(slot).fail(error)
@@ -126,13 +126,13 @@ class Enactment:
     def _drain_or_revive(
         self, drain: tuple[Slot, ...], evict: Slot | None, now: float
     ) -> list[actions.Action]:
-        lives = self._lives
+        state = self._state
         done: list[actions.Action] = []
         for slot in drain:
-            lives.change(slot).drain(now)
-        for slot in tuple(lives.index.in_state(State.DRAINING).values()):
+            state.change(slot).drain(now)
+        for slot in tuple(state.index.in_state(State.DRAINING).values()):
             if slot not in drain and slot is not evict and not slot.unloads:
-                done += lives.change(slot).revive(now)
+                done += state.change(slot).revive(now)
         return done
 
     # --- starts ----------------------------------------------------------------------
@@ -144,23 +144,23 @@ class Enactment:
         return slot.start(free, now, place=self._placement(devices), whole=whole)
 
     def _start_ahead(self, decided: Plan, now: float) -> list[actions.Action]:
-        lives = self._lives
+        state = self._state
         done: list[actions.Action] = []
-        lives.file(now)
-        view = lives.view(now)
+        state.file(now)
+        view = state.view(now)
         new, surplus = prestarts(view, decided)
         for slot in surplus:
-            done += lives.change(slot).dismiss("others are wanted more", now)
+            done += state.change(slot).dismiss("others are wanted more", now)
         for slot in new:
             devices = decided.places.get(slot) or likely_place(view, slot)
             if devices is None:
                 continue
             place, whole = self._placement(devices), self._gets_all(slot, now)
-            done.append(lives.change(slot).prestart(now, place=place, whole=whole))
+            done.append(state.change(slot).prestart(now, place=place, whole=whole))
         return done
 
     def _placement(self, devices: Devices) -> Placement:
-        return Placement(devices, self._lives.usable(devices))
+        return Placement(devices, self._state.usable(devices))
 
     def _gets_all(self, slot: Slot, now: float) -> bool:
         """Whether it may have the whole device: no other model was requested for a while."""
@@ -168,7 +168,7 @@ class Enactment:
         return self._limits.whole_device and not any(
             other is not slot
             and (other.queue or other.state.claims or other.demand.last > since)
-            for other in self._lives.slots.values()
+            for other in self._state.slots.values()
         )
 
 

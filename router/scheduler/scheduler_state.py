@@ -1,6 +1,6 @@
 """All slots, and the state that the parts of a pass share.
 
-`Scheduler` builds a pass from `Dispatch`, `Updates` and `Enactment`. Only these change slots.
+`Scheduler` builds a pass from `Dispatch`, `Updates` and `Decisions`. Only these change slots.
 They register each change here first, so that the indices are current when a plan reads them.
 """
 
@@ -25,7 +25,7 @@ SNAPSHOTS_REMEMBERED = 1024  # models on disk without an engine
 FORGOTTEN_AT_ONCE = 64  # how many of these one pass considers
 
 
-class Lives:
+class SchedulerState:
     """All slots of one scheduler. `history` holds measurements of earlier runs."""
 
     def __init__(self, limits: Limits, history: History) -> None:
