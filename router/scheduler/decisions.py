@@ -12,12 +12,12 @@ from router.scheduler.engine_life import EngineLife
 from router.scheduler.fairness import crowded_out, gives_way_at
 from router.scheduler.group_rules import may_bar
 from router.scheduler.lifecycle import State
+from router.scheduler.make_report import Measurement
 from router.scheduler.placement import Devices, of_each
 from router.scheduler.planner import Plan, plan
 from router.scheduler.scheduler_state import SchedulerState
 from router.scheduler.starting_slot import Placement
 from router.scheduler.state import Slot
-from router.scheduler.survey import Measurement
 
 REMEASURE = 1.0  # seconds until free memory that was not enough is measured again
 ALONE_FOR = 600.0  # seconds without requests for other models before a model gets the device

@@ -6,7 +6,7 @@ from router.errors import RouterError
 from router.scheduler import actions, events, rejections
 from router.scheduler.engine_life import SHORT_COOL_DOWN, EngineLife
 from router.scheduler.lifecycle import State
-from router.scheduler.outlook import place_in
+from router.scheduler.predictions import place_in
 from router.scheduler.quotas import Quotas
 from router.scheduler.scheduler_state import SchedulerState
 from router.scheduler.state import Slot

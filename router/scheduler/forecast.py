@@ -1,6 +1,6 @@
 """Why the requests for a model wait, and how long it takes until the model answers.
 
-`router/scheduler/outlook.py` computes this. No text names another model or caller, because
+`router/scheduler/predictions.py` computes this. No text names another model or caller, because
 these may be private.
 """
 

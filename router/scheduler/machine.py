@@ -22,12 +22,12 @@ from router.scheduler.history import History
 from router.scheduler.invariants import SchedulerView, check
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
-from router.scheduler.outlook import Forecasts
+from router.scheduler.make_report import Downloads, make_report
+from router.scheduler.predictions import Forecasts
 from router.scheduler.quotas import Quotas
 from router.scheduler.report import PoolReport
 from router.scheduler.scheduler_state import SchedulerState
 from router.scheduler.state import Slot
-from router.scheduler.survey import Downloads, survey
 from router.scheduler.updates import Updates
 
 
@@ -90,7 +90,7 @@ class Scheduler:
         by its number.
         """
         view = self._state.view(now)
-        return survey(
+        return make_report(
             view,
             lambda slot, download: self._forecasts.of(slot, view, download or NO_DOWNLOAD),
             downloads,

@@ -1,7 +1,7 @@
 """The state of the pool at one moment, for the operator. Plain values.
 
-`router/scheduler/survey.py` creates them. Times are in seconds by the pool's clock, memory is
-in bytes. A caller is shown by the first characters of its digest; None is the operator.
+`router/scheduler/make_report.py` creates them. Times are in seconds by the pool's clock, memory
+is in bytes. A caller is shown by the first characters of its digest; None is the operator.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from router.scheduler.engine_life import EngineLife
 from router.scheduler.forecast import NO_DOWNLOAD
 from router.scheduler.group_rules import stays, surplus
 from router.scheduler.lifecycle import State
-from router.scheduler.outlook import Forecasts
 from router.scheduler.placement import of_each
+from router.scheduler.predictions import Forecasts
 from router.scheduler.quotas import Quotas
 from router.scheduler.scheduler_state import SchedulerState
 

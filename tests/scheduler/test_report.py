@@ -13,8 +13,8 @@ from router.scheduler.forecast import Download, Reason
 from router.scheduler.history import Stage
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
+from router.scheduler.make_report import MOST_CALLERS, MOST_ENGINES
 from router.scheduler.report import CallersShare, EngineReport, PoolReport, StandbyReport
-from router.scheduler.survey import MOST_CALLERS, MOST_ENGINES
 from router.scheduler.track import FailureKind, LastFailure
 from tests.pool.fakes import GIB, spec
 from tests.scheduler.driver import Driver

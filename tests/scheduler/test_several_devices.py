@@ -16,8 +16,8 @@ from router.scheduler.placement import of_each, placements
 from router.scheduler.state import Slot
 from tests.pool.fakes import GIB, spec
 from tests.scheduler.driver import PLAN, Driver
-from tests.scheduler.test_outlook import START, moved, told
 from tests.scheduler.test_planner import NOW, decide, slot
+from tests.scheduler.test_predictions import START, moved, told
 
 TWO = Limits(budget=10 * GIB, patience=0.0, devices=2)
 FOUR = replace(TWO, devices=4)

@@ -43,7 +43,7 @@ class Measurement:
     at: float
 
 
-def survey(
+def make_report(
     view: View,
     forecast: Callable[[Slot, Download | None], Forecast],
     downloads: Downloads,

@@ -49,9 +49,9 @@ class Forecasts:
         new = slot.startable and (line is None or slot not in line.places)
         if line is None or new or view.now - line.made_at >= _LASTS:
             line = self._line = _Lineup(view)
-        sight = _Sight(view)
-        found = sight.forecast(slot, line, download)
-        return replace(found, guessed=True) if sight.guesses(slot, found) else found
+        predictor = _Predictor(view)
+        found = predictor.forecast(slot, line, download)
+        return replace(found, guessed=True) if predictor.guesses(slot, found) else found
 
 
 def place_in(view: View) -> float:
@@ -63,9 +63,9 @@ def place_in(view: View) -> float:
     in_state = view.index.in_state
     if any(slot.queue for slot in in_state(State.READY).values()):
         return rejections.BACK_OFF
-    sight = _Sight(view)
+    predictor = _Predictor(view)
     ready_in = [
-        sight.settles_at(slot) - view.now
+        predictor.settles_at(slot) - view.now
         for state in (State.STARTING, State.WAKING)
         for slot in in_state(state).values()
         if slot.queue
@@ -88,13 +88,13 @@ class _Lineup:
         self.made_at = view.now
         self.places = {slot: place for place, slot in enumerate(view.in_turn())}
         self.turns: dict[Slot, _Expected] = {}
-        sight, decided = _Sight(view), plan(view)
+        predictor, decided = _Predictor(view), plan(view)
         self.groups = decided.groups
         # On each device, one engine at a time takes or releases memory.
         self._ends_at = [view.now] * view.limits.devices
         frees: set[int] = set()  # devices
         for engine in view.index.engines:
-            self._note(engine.devices, sight.settles_at(engine))
+            self._note(engine.devices, predictor.settles_at(engine))
             if engine.state in (State.STOPPING, State.FALLING_ASLEEP):
                 frees.update(engine.devices)
         for slot in decided.next:
@@ -102,7 +102,7 @@ class _Lineup:
             free_at = max(self._ends_at[device] for device in devices)
             freed = not frees.isdisjoint(devices)
             leaving = decided.rooms.get(slot)
-            turn = self.turns[slot] = sight.turn(slot, leaving, free_at, frees=freed)
+            turn = self.turns[slot] = predictor.turn(slot, leaving, free_at, frees=freed)
             self._note(devices, turn.answers_at)
             frees.difference_update(devices)
 
@@ -116,7 +116,7 @@ class _Lineup:
         return min(self._ends_at)
 
 
-class _Sight:
+class _Predictor:
     """Computes expected times for one view."""
 
     def __init__(self, view: View) -> None:

@@ -23,7 +23,7 @@ from router.scheduler.forecast import (
 from router.scheduler.history import History, Stage
 from router.scheduler.lifecycle import State
 from router.scheduler.limits import Limits
-from router.scheduler.outlook import Forecasts, place_in
+from router.scheduler.predictions import Forecasts, place_in
 from router.scheduler.rejections import too_late
 from router.scheduler.slot_index import SlotIndex
 from router.scheduler.state import Slot
