@@ -34,7 +34,7 @@ from math import ceil, inf
 from router.simulation.arrivals import ArrivalTrace
 
 _WINDOWS = 400  # start times of windows that are tried
-_AT_MOST = 3  # a window ends before so many times the fitting models were requested
+_AT_MOST = 3  # a window ends after so many times the models that fit
 
 
 @dataclass(frozen=True, slots=True)
