@@ -54,7 +54,7 @@ class Harness:
         return await self.admission.admit(name, caller)
 
     def reconfigure(self, environ: Mapping[str, str]) -> None:
-        """The operator's models are others from now on."""
+        """From now on, use other models of the operator."""
         settings = Settings.from_environ(environ)
         self.models.become(catalog(settings))
         self.admission.configure(Credentials.read(settings, self.models, environ))

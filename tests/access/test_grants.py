@@ -1,4 +1,4 @@
-"""When a grant is checked, and for how long requests wait for that."""
+"""When a grant is checked, and how long requests wait for the check."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def test_a_thaw_has_it_checked_before_it_serves_whatever_was_being_asked()
     await operator.get()
     operator.clock.advance(RECHECK - AHEAD)
     operator.answering.clear()
-    await operator.get()  # asks in the background
+    await operator.get()  # it asks in the background
     operator.grants.invalidate()
     waiting = asyncio.create_task(operator.get())
     await settle()

@@ -1,4 +1,4 @@
-"""What a key is for: beside all that holds for its caller's token."""
+"""A key limits the models, in addition to the rules for its caller's token."""
 
 from __future__ import annotations
 

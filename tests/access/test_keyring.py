@@ -1,4 +1,4 @@
-"""Whom a key names, and what holds for it."""
+"""The caller that a key belongs to, and the caller's rights."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_label_is_looked_up_at_the_same_cost_among_any_number_of_keys() -> Non
     for count in (1, 1_000):
         keys = ring(plain=[OTHER, *(f"key {number}" for number in range(count))])
         label = keys.label(keys.caller([OTHER]))
-        keys.labelled(label)  # the first one of a worker
+        keys.labelled(label)  # a worker's first one
         costs.append(calls_of(partial(keys.labelled, label)))
     assert costs[1] == costs[0]
 

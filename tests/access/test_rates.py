@@ -1,4 +1,4 @@
-"""What a key may do in a minute, and at once."""
+"""A key's limits per minute, and its limit of requests at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Used:
         self.usage.end(tokens)
 
     def refused(self) -> float:
-        """For how many seconds."""
+        """For how many seconds the caller is refused."""
         with pytest.raises(RateLimited) as refusal:
             self.usage.begin()
         return refusal.value.retry_after

@@ -1,7 +1,7 @@
-"""What is remembered of a caller that was just admitted, and what ends it.
+"""What is remembered of a recently admitted caller, and what ends it.
 
-The Hub is a fake behind the router's real cache. "Warm": admitted without a question to
-either.
+The Hub is a fake behind the router's real cache. "Warm" means admitted without asking either of
+them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def token() -> Token:
 
 
 class WatchedHub(CachedHub):
-    """Counts the questions that reach it, also those that it answers from the cache."""
+    """Counts all questions, including those answered from the cache."""
 
     questions = 0
 
@@ -82,7 +82,7 @@ class Entrance:
         return await self.admission.admit(name, caller)
 
     async def is_warm(self, name: str | None, caller: Token | None = None) -> bool:
-        """Whether a request, which is admitted, is admitted without a question."""
+        """Whether a request gets in without a question."""
         before = self.cached.questions
         await self.admit(name, caller)
         return self.cached.questions == before
@@ -122,7 +122,7 @@ async def test_a_callers_token_is_forgotten_with_its_request() -> None:
 
 
 def reachable(start: object) -> list[Token]:
-    """The tokens to which a reference leads from `start`, but not through code."""
+    """The tokens reachable by references from `start`, except through code."""
     seen, tokens, found = {id(start)}, [start], list[Token]()
     while tokens:
         for thing in gc.get_referents(tokens.pop()):
@@ -172,7 +172,7 @@ async def test_a_warm_request_makes_nothing_last_longer() -> None:
     entrance.clock.advance(ANSWER_TTL / 2)
     await entrance.admit("org/model")
     entrance.clock.advance(ANSWER_TTL / 2)
-    assert not await entrance.is_warm("org/model")  # what the name means is asked again
+    assert not await entrance.is_warm("org/model")  # the meaning of the name is asked again
 
 
 async def test_a_token_that_is_refused_for_one_model_is_admitted_to_none() -> None:
@@ -252,7 +252,7 @@ async def test_what_is_served_without_the_hub_is_asked_for_again() -> None:
     entrance.clock.advance(ANSWER_TTL / 2)
     await entrance.admit("org/model")
     entrance.clock.advance(ANSWER_TTL / 2)
-    await refused_once_the_hub_is_back(entrance, "org/model")  # the name had its time
+    await refused_once_the_hub_is_back(entrance, "org/model")  # the name has expired
 
 
 async def test_a_right_that_stands_without_the_hub_is_asked_for_again() -> None:
@@ -262,7 +262,7 @@ async def test_a_right_that_stands_without_the_hub_is_asked_for_again() -> None:
     entrance.clock.advance(ANSWER_TTL / 2)
     await entrance.admit("org/model@main")
     entrance.clock.advance(ANSWER_TTL / 2)
-    await refused_once_the_hub_is_back(entrance, "org/model@main")  # the right had its time
+    await refused_once_the_hub_is_back(entrance, "org/model@main")  # the right has expired
 
 
 async def refused_once_the_hub_is_back(entrance: Entrance, name: str) -> None:
@@ -320,7 +320,7 @@ async def test_a_former_name_stands_on_where_it_leads() -> None:
 
 
 class TestCommit:
-    """Of a warm request: that of the engine, while one runs."""
+    """The commit of a warm request: that of the engine, while one runs."""
 
     async def test_it_stays_the_engines_while_that_runs(self) -> None:
         entrance = await self.with_an_old_engine()

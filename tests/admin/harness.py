@@ -1,4 +1,4 @@
-"""The operator's side of a pool on fakes."""
+"""The operator's side of a pool that is built on fakes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WALL = 1_700_000_000.0  # when the pool's clock shows 1000
 
 
 class Listening:
-    """One listener's events, by name; a comment has none."""
+    """One listener's events, by name. Comments have no name."""
 
     def __init__(self, events: AsyncIterator[bytes]) -> None:
         self._events = events
@@ -87,7 +87,7 @@ class AdminHarness:
         self.left = True
 
     async def to_load(self, name: str) -> Loadable:
-        """Implements `Loader`. Each name is that of a model of `org`, unless it is refused."""
+        """Implements `Loader`. Each name is a model of `org`, unless it is refused."""
         if name in self.refusals:
             raise self.refusals[name]
         return Loadable(spec(name, memory=GIB), None)

@@ -1,4 +1,4 @@
-"""The operator's view of a pool on fakes."""
+"""The operator's view of a pool that is built on fakes."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def scraped(label: str) -> ScrapedEngine:
 
 
 async def read(answers: dict[str, str | None], within: float = 5.0) -> list[Metric]:
-    """With an engine for each of the answers; one without any hangs."""
+    """Read one engine per answer. An engine without an answer hangs."""
 
     async def ask(url: str, _key: Secret, _most: int) -> str | None:
         name = url.removesuffix("/metrics").rpartition("/")[2]

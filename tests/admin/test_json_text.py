@@ -1,4 +1,4 @@
-"""JSON of what strangers have a say in."""
+"""JSON that contains text from strangers."""
 
 from __future__ import annotations
 

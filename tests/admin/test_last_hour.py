@@ -1,4 +1,4 @@
-"""What happened in the last hour is kept, and no more."""
+"""Events of the last hour are kept, and no others."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ MODEL = KEY.repo_id
 
 
 class Scrape:
-    """What a scrape of `metrics` shows."""
+    """One scrape of `metrics`."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._registry = CollectorRegistry(auto_describe=False)

@@ -1,4 +1,4 @@
-"""What engines print, as it comes."""
+"""The output of engines, as it comes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_no_more_than_so_many_readers_follow_logs() -> None:
             await anext(told)
         with pytest.raises(QueueFull):
             await anext(shown.follow_log("org/name"))
-    async with aclosing(shown.follow_log("org/name")) as told:  # the others have left
+    async with aclosing(shown.follow_log("org/name")) as told:  # the other listeners have left
         await anext(told)
 
 

@@ -1,4 +1,4 @@
-"""What a listener is told of requests: those in progress, and each that has ended, once."""
+"""A listener hears of requests in progress, and once of each ended request."""
 
 from __future__ import annotations
 

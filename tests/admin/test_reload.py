@@ -1,4 +1,4 @@
-"""The operator's models are read anew: as a whole, or not at all."""
+"""The operator's models are reloaded as a whole, or not at all."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def engine(entry: OperatorModel) -> EngineSpec:
 
 @dataclass
 class Operated:
-    """A worker with an engine for each of the models with which it began."""
+    """A worker with an engine for each of its initial models."""
 
     models: tuple[OperatorModel, ...] = (CHAT, JUDGE, BAKED)
     applied: list[Read] = field(default_factory=list)
     unloaded: list[EngineKey] = field(default_factory=list)
     specs: list[EngineSpec] = field(default_factory=list)  # after the last reload
-    parted: list[EngineKey] = field(default_factory=list)  # that leave because of new rules
+    parted: list[EngineKey] = field(default_factory=list)  # they leave because of new rules
 
     def listed(self) -> list[EngineSpec]:
         return [engine(one) for one in self.models]
@@ -66,7 +66,7 @@ class Operated:
         return self.parted
 
     async def reload(self, read: Read | SettingsError) -> tuple[OperatorModel, ...]:
-        """The models to be preloaded."""
+        """Reload the models. Returns those to preload."""
 
         def do() -> Read:
             assert threading.current_thread() is not threading.main_thread()
