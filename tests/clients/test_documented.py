@@ -1,4 +1,4 @@
-"""docs/clients.md shows lines of the examples, and the versions that the tests run with."""
+"""docs/clients.md quotes the examples, and names the versions that the tests use."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ STREAMED = f"{ANSWER} (3 tokens)"  # with the usage at its end
 
 
 def example(served: Served, name: str) -> list[str]:
-    """What it prints."""
+    """The output of an example."""
     return served.example(name, MODEL=PRIVATE, HF_TOKEN=served.token)
 
 

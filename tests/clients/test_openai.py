@@ -1,4 +1,4 @@
-"""More of what OpenAI's client for Python does with answers and errors."""
+"""More about how OpenAI's Python client handles answers and errors."""
 
 from __future__ import annotations
 

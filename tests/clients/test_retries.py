@@ -1,6 +1,6 @@
-"""What more clients do when an engine dies or asks for patience, with their own retries.
+"""How more clients retry when an engine dies or asks them to wait.
 
-`tests/http/test_client_retries.py` and `test_clients.py` there have the clients for Python.
+`tests/http/test_client_retries.py` and `test_clients.py` there test the Python clients.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ DIES = Answer((b"",), lost_after=0)
 
 
 async def told(program: str, *answers: Answer) -> tuple[list[str], int]:
-    """What a program prints of a worker whose engine gives these answers, and how many of
-    them it got."""
+    """Run a program with a worker whose engine gives these answers. Returns the output, and the
+    number of answers used."""
     async with serving_fakes(*answers) as d, listening(d) as url:
         return await prints(program, url), len(d.upstream.sent)
 
@@ -44,7 +44,7 @@ async def test_openais_client_for_javascript_repeats_no_request_that_killed_its_
 ):
     lines, asked = await told("openai_chat.mjs", DIES)
     assert lines == ["InternalServerError engine_failed"]
-    assert asked == 2  # the router's own repetition is the only one
+    assert asked == 2  # only the router retried
 
 
 def test_no_client_that_is_built_on_openais_repeats_it_either(served: Served) -> None:

@@ -1,4 +1,4 @@
-"""RunPod's own client, against a worker that takes jobs from the loopback platform's queue."""
+"""RunPod's own client, and a worker that takes jobs from the loopback platform's queue."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def endpoint(harness: QueueHarness) -> Iterator[Endpoint]:
 
 @pytest.fixture(scope="module")
 def api(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
-    """Its URL, and the key that it takes."""
+    """The API's URL and key."""
     key = secrets.token_hex(16)
     api = PublicApi(endpoint.platform, NAME, key)
     yield api.url, key
@@ -90,7 +90,7 @@ async def test_canceling_a_job_that_runs_stops_its_generation(
 
 
 def test_a_bare_body_becomes_a_job(client: runpod.Endpoint) -> None:
-    """The client wraps it; the worker then finds the model missing, not the job wrong."""
+    """The client wraps the body. The worker then reports a missing model, not a bad job."""
     assert client.run_sync(chat("nobody/nothing")) is None
     assert client.health()["jobs"]["failed"] >= 1
 

@@ -1,4 +1,4 @@
-"""Small programs with clients, to see what these do where no example should go."""
+"""Small client programs for behavior that belongs in no example."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ PROGRAMS = Path(__file__).parent
 
 
 async def prints(program: str, *arguments: str) -> list[str]:
-    """The lines that a program for node prints."""
+    """The output lines of a program for node."""
     process = await asyncio.create_subprocess_exec(
         *(str(NODE), "--input-type=module", "-", *arguments),
-        cwd=EXAMPLES,  # where node finds the packages
+        cwd=EXAMPLES,  # so that node finds the packages
         env={},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
