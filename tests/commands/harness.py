@@ -1,4 +1,4 @@
-"""Commands as an operator runs them: a process of their own, against the project's own Hub."""
+"""Runs commands like an operator: in their own process, with a loopback Hub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fake_engine import PYTHON
 from tests.loopback_hub import LoopbackHub
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 120  # seconds; only a command that hangs takes them
+PATIENCE = 120  # seconds; only a hanging command takes so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Ended:
 
 @dataclass
 class Operator:
-    """A machine with the Hub's certificate, a cache, and a Python that has SGLang."""
+    """A machine with the Hub's certificate, a cache, and a Python with SGLang."""
 
     hub: LoopbackHub
     root: Path
@@ -65,7 +65,7 @@ class Operator:
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """A command while it runs. It is killed at the end of the block."""
+        """A running command. It is killed at the end of the block."""
         with subprocess.Popen(
             self._command(arguments),
             cwd=self.root,
@@ -81,7 +81,7 @@ class Operator:
                 process.kill()
 
     def on_terminal(self, *arguments: str, answers: str = "", **environ: str) -> Ended:
-        """The same with a terminal, on which `answers` are typed."""
+        """The same on a terminal, where `answers` are typed."""
         ours, theirs = pty.openpty()
         with subprocess.Popen(
             self._command(arguments),
@@ -99,7 +99,7 @@ class Operator:
         return Ended(process.returncode, out.decode().replace("\r\n", "\n"), "")
 
     def publish(self, repo_id: str, **how: Any) -> str:
-        """A chat model of 0.4 MB. Returns its commit."""
+        """Publish a chat model of 0.4 MB. Returns its commit."""
         folder = tiny_models.make(self.root / "made", repo_id.rpartition("/")[2])
         return self.hub.add_repo(repo_id, folder, **how)
 

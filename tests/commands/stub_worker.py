@@ -1,4 +1,4 @@
-"""A worker's operator routes with answers that a test writes, on loopback."""
+"""A worker's operator routes on loopback, with scripted answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GIB = 1 << 30
 
 @dataclass
 class StubWorker:
-    """`answers`: status and content by path; a string is sent as it is. `asked`: method, path
+    """`answers`: status and content by path; strings are sent unchanged. `asked`: method, path
     and headers of each request."""
 
     answers: dict[str, tuple[int, Json | str]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ def stub_worker() -> Iterator[StubWorker]:
         do_POST = do_GET  # noqa: N815 - http.server's
 
         def log_message(self, *_: object) -> None:
-            """A test's output is not the place."""
+            """Don't write into the test's output."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     stub.url = f"http://127.0.0.1:{server.server_port}"
@@ -70,7 +70,7 @@ def sse(*events: tuple[str, Json]) -> str:
 
 
 def engine(model: str = "acme/poet", **changes: Any) -> Json:
-    """As `/admin/state` shows one that is up and idle."""
+    """A ready and idle engine, as `/admin/state` shows it."""
     return {
         "id": f"{model}@{'c' * 40}",
         "model": model,

@@ -1,4 +1,4 @@
-"""`cache`, beside workers that use the same disk."""
+"""`cache` runs while workers use the same disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def store(
     *,
     sealed: bool = True,
 ) -> KeptSnapshot:
-    """A snapshot as the router leaves it. `blobs`: names of contents, by file."""
+    """Store a snapshot as the router does. `blobs`: names of contents, by file."""
     snapshots = Snapshots(cache)
     files = []
     for name, blob in (blobs or {"model.safetensors": BLOB}).items():
@@ -143,7 +143,7 @@ def test_a_blob_that_two_commits_share_is_read_once(tmp_path: Path) -> None:
     verification = Verification(read.append)
     found = [f for one in inventory([tmp_path]) for f in verification.findings(one)]
     assert read == [100]
-    assert [bool(finding.flaw) for finding in found] == [True, True]  # BLOB is no digest of it
+    assert [bool(finding.flaw) for finding in found] == [True, True]  # BLOB is not its digest
 
 
 @pytest.mark.process
@@ -170,7 +170,7 @@ def test_a_worker_s_cache_is_listed_verified_and_emptied(operator: Operator) -> 
     assert damaged.code == 1
     assert "model.safetensors: damaged: not what the Hub has" in damaged.out
     assert "tokenizer.json: missing" in damaged.out
-    assert operator.run("cache", "rm", "acme/chat").code == 2  # nobody can be asked
+    assert operator.run("cache", "rm", "acme/chat").code == 2  # there is no terminal to ask
     assert weights.exists()
     removed = operator.run("cache", "rm", "acme/chat@main", "--yes")
     assert removed.code == 0, removed.all

@@ -1,4 +1,4 @@
-"""`check`, as an operator runs it before a model is paid for."""
+"""`check` before an operator pays for a model."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_a_model_that_is_too_large_is_told_with_its_numbers(operator: Operator) 
     capped = operator.run("check", "acme/chat", "--json", MAX_MODEL_BYTES="100kB")
     [model] = capped.json["models"]
     assert model["refusal"]["code"] == "model_too_large"
-    assert model["bytes"] > 400_000  # which files, is told all the same
+    assert model["bytes"] > 400_000  # the files are listed anyway
     shared = operator.run(
         "check", "acme/chat", "--gpu-memory", "24GiB", "--json", GPU_MEMORY_BUDGET="1GiB"
     )

@@ -1,4 +1,4 @@
-"""`doctor`: what keeps a machine from being a worker, and what to do about it."""
+"""`doctor`: what prevents a machine from being a worker, and how to fix it."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_runpods_variables_are_named_without_their_values() -> None:
 
 
 class Driver:
-    """NVML with two GPUs, of which the second is half full."""
+    """NVML with two GPUs. The second one is half full."""
 
     def __init__(self, version: str = "580.65", *, broken: bool = False) -> None:
         self._version, self._broken = version, broken

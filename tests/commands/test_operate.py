@@ -1,4 +1,4 @@
-"""The commands that talk to a running worker, with answers as a worker sends them."""
+"""The commands that talk to a running worker, with scripted answers."""
 
 from __future__ import annotations
 
@@ -400,7 +400,7 @@ def test_a_drain_that_is_not_seen_to_its_end_is_no_success(
 
 
 def piped(worker: StubWorker, redirection: str) -> subprocess.CompletedProcess[str]:
-    """`top`, as a shell runs it; its status is the last line."""
+    """Run `top` in a shell. Its exit status is the last line."""
     command = f"{sys.executable} -m router top {redirection}; echo $?"
     environ = {"PATH": os.environ["PATH"], "MODEL_ROUTER_URL": worker.url}
     return subprocess.run(
@@ -493,7 +493,7 @@ def test_top_takes_the_whole_terminal_and_gives_it_back(worker: StubWorker) -> N
     top(WorkerClient(worker.url), Output(terminal, {"TERM": "xterm"}), as_json=False)
     shown = terminal.getvalue()
     assert "acme/poet" in shown
-    assert "pinned" not in shown  # no model is: a narrow screen has room for others
+    assert "pinned" not in shown  # no model is: so there is room for other columns
     assert shown.index("\x1b[?1049h") < shown.index("acme/poet") < shown.index("\x1b[?1049l")
 
 

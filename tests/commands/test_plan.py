@@ -23,7 +23,7 @@ HOUR = 3600
 
 
 def entry(at: float, model: str = "acme/a", **more: object) -> dict[str, Any]:
-    """A request that took 2 s, as the log tells it."""
+    """A log entry of a request that took 2 s."""
     told = {"model": model, "outcome": "ok", "temperature": "hit", "began": 1.7e9 + at}
     return {**told, "queue_ms": 0.0, "load_ms": None, "total_ms": 2000.0, **more}
 
@@ -34,7 +34,7 @@ def cold(at: float, model: str, seconds: float) -> dict[str, Any]:
 
 
 def in_turns(models: int, every: float = 20.0) -> list[dict[str, Any]]:
-    """An hour in which the models are asked for one after the other."""
+    """An hour in which the models are requested one after another."""
     count = int(HOUR / every)
     return [entry(n * every, f"acme/m{n % models}") for n in range(count)]
 
@@ -249,7 +249,7 @@ def test_each_wrong_file_is_told_in_words(
 def test_a_request_of_a_wrong_clock_is_a_bad_line_and_stretches_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ahead = entry(600), entry(86400.0 * 365)  # a clock may be some minutes ahead, not a year
+    ahead = entry(600), entry(86400.0 * 365)  # a clock may be some minutes fast, but not a year
     log = write(tmp_path / "log", [*in_turns(1), *ahead])
     chosen = _parser().parse_args(["plan", str(log), "--json"])
     plan_command(chosen, now=lambda: 1.7e9 + HOUR)

@@ -1,4 +1,4 @@
-"""`model-router ray up`, as far as it goes without Ray; `tests/e2e_ray` has the rest."""
+"""`model-router ray up` without Ray; `tests/e2e_ray` tests the rest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from router.config.settings import Settings
 
 
 class Driver(ModuleType):
-    """Of a machine with so many GPUs; None: it is broken."""
+    """The driver of a machine with so many GPUs; None: a broken driver."""
 
     def __init__(self, gpus: int | None) -> None:
         super().__init__("nvml")

@@ -1,4 +1,4 @@
-"""What a worker says of itself at its start."""
+"""The worker's log at its start."""
 
 from __future__ import annotations
 
