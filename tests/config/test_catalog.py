@@ -90,7 +90,7 @@ def test_the_schema_takes_the_sizes_that_the_worker_takes(text: str) -> None:
         as_size(text)
         assert re.fullmatch(pattern, text)
     if re.fullmatch(pattern, text):
-        as_size(f"1{text}")  # an editor can't tell that 0.00B is nothing
+        as_size(f"1{text}")  # an editor can't see that 0.00B is nothing
 
 
 @pytest.mark.parametrize(

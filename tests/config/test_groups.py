@@ -1,4 +1,4 @@
-"""Groups and limits of models, as the models file says them."""
+"""Groups and limits of models in the models file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of keys: what it may hold, and how its mistakes are named without any of it."""
+"""The keys file: its valid contents, and errors that reveal none of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The RunPod Hub's listing, the image, the README and the code say the same."""
+"""The RunPod Hub's listing, the image, the README and the code agree."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ TESTS: dict[str, Any] = json.loads((ROOT / ".runpod/tests.json").read_text())
 CONFIG: dict[str, Any] = HUB["config"]
 INPUTS: dict[str, dict[str, Any]] = {item["key"]: item["input"] for item in CONFIG["env"]}
 
-SMALLEST_GPU = 22 << 30  # bytes of ADA_24 that engines can have
+SMALLEST_GPU = 22 << 30  # bytes of an ADA_24 that engines can use
 
-# By what the operator writes: everything else is text to the form, and to the code.
+# By what the operator enters. To the form and to the code, everything else is text.
 LIKE_TEXT = {"string", SECRET_INPUT, "huggingface"}
 
 
 def image_environ() -> dict[str, str]:
-    """What the Dockerfile sets, to plain values."""
+    """The variables with plain values that the Dockerfile sets."""
     dockerfile = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
     settings = re.findall(r"^ENV (.*)$", dockerfile, re.MULTILINE)
     pairs = [pair.partition("=") for line in settings for pair in line.split()]
@@ -39,7 +39,7 @@ def image_environ() -> dict[str, str]:
 
 
 def as_environ(name: str, default: object) -> str:
-    """A default of the listing's as the worker will find it in its environment."""
+    """A default of the listing, as it appears in the worker's environment."""
     if isinstance(default, bool):
         value: str = INPUTS[name]["trueValue" if default else "falseValue"]
         return value
@@ -54,7 +54,7 @@ def accepts(name: str, value: str) -> bool:
 
 
 def kind(name: str) -> str:
-    """What the code takes this variable for."""
+    """The code's type for this variable."""
     if name in SWITCHES:
         return "boolean"
     if name in VALUES:
@@ -130,7 +130,8 @@ def test_a_deployment_with_all_defaults_is_the_worker_with_none() -> None:
 
 
 def test_openssl_is_never_sent_an_empty_name() -> None:
-    # The router takes it for unset, but in its process OpenSSL would trust nobody.
+    # The router treats an empty value as unset, but OpenSSL in its process would then trust
+    # nobody.
     assert INPUTS["SSL_CERT_FILE"]["default"].startswith("/")
 
 
@@ -221,7 +222,7 @@ def test_the_listing_has_what_runpod_asks_for() -> None:
 
 @pytest.mark.parametrize("config", [CONFIG, TESTS["config"]])
 def test_the_hosts_run_the_cuda_of_sglangs_image(config: dict[str, Any]) -> None:
-    # RunPod takes the first for the least that a host must have.
+    # RunPod takes the first one as the minimum for a host.
     assert config["allowedCudaVersions"][0] == "13.0"
 
 

@@ -10,7 +10,7 @@ from router.config.typos import distance, misspelled
 
 KNOWN = {name for one in (*SETTINGS.values(), *flags.SETTINGS.values()) for name in one.names}
 
-# Names as they stand in containers, on RunPod, in CI, on clusters and on desks.
+# Real names from containers, RunPod, CI, clusters and desktops.
 REALISTIC = """
 PATH HOME HOST HOSTNAME HOSTTYPE PORT PORT0 PORTS LOGNAME USER SHELL SHLVL PWD OLDPWD LANG
 LC_ALL TERM TZ TMPDIR MAIL EDITOR PAGER DISPLAY TYPE POST HISTFILE OSTYPE MACHTYPE
