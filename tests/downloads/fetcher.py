@@ -1,6 +1,6 @@
-"""A worker that only downloads, in a process that can be killed or frozen.
+"""A worker that only downloads, in a process that a test can kill or freeze.
 
-Run as a script it is that process: it prints `at DONE`, then `path PATH` or `error CODE`.
+Run as a script, this is that process. It prints `at DONE`, then `path PATH` or `error CODE`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Fetcher:
         self._reader.join(10)
 
     def kill_router(self) -> None:
-        """Kill only the worker; its child has to notice."""
+        """Kill only the worker. Its child must notice."""
         self._process.kill()
         self._process.wait(10)
 

@@ -95,7 +95,7 @@ class Site:
         return list(self.cache.rglob("*.incomplete"))
 
     def files(self) -> set[str]:
-        """The files in the cache, other than locks and tags."""
+        """The files in the cache, except locks and tags."""
         return {
             str(path.relative_to(self.cache))
             for folder in ("models--*", "router-manifests")
@@ -123,7 +123,7 @@ def children() -> list[psutil.Process]:
 
 
 async def downloading(site: Site) -> psutil.Process:
-    """Wait until bytes arrive; return the child that writes them."""
+    """Wait until bytes arrive. Returns the child that writes them."""
     await eventually(lambda: any(one.done > 10_000 for one in site.progress))
     (child,) = children()
     return child
@@ -705,7 +705,7 @@ async def test_a_place_is_free_once_the_child_before_is_dead(site: Site) -> None
     second = asyncio.create_task(
         downloader.fetch(other, None, lambda at: alive.append(child.is_running()))
     )
-    await eventually(lambda: alive)  # it is told that it waits
+    await eventually(lambda: alive)  # the callback says that it waits
     site.hub.faults.clear()
     first.cancel()
     assert await second

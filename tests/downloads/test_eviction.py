@@ -1,4 +1,4 @@
-"""Snapshots on a real disk that leave to make room; a fake pool says what is in use."""
+"""Snapshots on a real disk are removed to make room. A fake pool says which are in use."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Use(FakeSnapshotUse):
 
 
 class House:
-    """A cache, a disk of a size, and a worker that makes room on it."""
+    """A cache, a disk of limited size, and a worker that makes room on it."""
 
     def __init__(self, cache: Path, refs: Sequence[ModelRef] = ()) -> None:
         self.cache, self.pool, self.now = cache, Use(), 4e9
@@ -346,7 +346,7 @@ async def test_a_budget_counts_all_snapshots_and_downloads(house: House) -> None
     house.put("new", idle=10.0)
     with house.space.reservation() as running:
         await running.reserve(("org/one", COMMIT), SIZE, 0, SIZE)
-        running.left = 0  # all is written, and has no manifest yet
+        running.left = 0  # everything is written, but there is no manifest yet
         await house.need(SIZE)
     assert not house.has("old")
     assert house.has("new")
@@ -376,7 +376,7 @@ async def test_a_crash_in_the_middle_of_a_removal_loses_nothing_but_space(house:
     house.put("a", idle=1e6)
     manifest = house.snapshots.manifest("org/a", COMMIT)
     manifest.rename(manifest.with_suffix(".withdrawn"))
-    assert not house.has("a")  # until it is fetched again, without a byte
+    assert not house.has("a")  # until it is fetched again, without any download
     assert house.used() == SIZE
     house.size = SIZE
     await house.need(SIZE)

@@ -1,4 +1,4 @@
-"""What is served where the Hub is never asked, and to whom."""
+"""What an offline worker, which never asks the Hub, serves to whom."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GRACE = 1000.0
 
 
 class House:
-    """A cache of another time, and a worker that is offline now."""
+    """A cache from an earlier time, and a worker that is now offline."""
 
     def __init__(self, cache: Path) -> None:
         self.cache, self.now = cache, 4e9
@@ -106,7 +106,7 @@ async def test_a_commit_that_is_not_known_to_be_public_is_not_served(house: Hous
     house.put("org/open", OTHER)
     hub = house.hub()
     await refused(hub, f"org/open@{OTHER}")
-    await refused(hub, "org/open")  # `main` has moved on to it
+    await refused(hub, "org/open")  # `main` has moved to it
 
 
 async def test_a_private_model_on_the_disk_looks_like_a_missing_one(house: House) -> None:

@@ -11,17 +11,17 @@ from tests.pool.fakes import FakeClock, settle
 
 
 class House:
-    """Two places, and downloads that come and go as a test says."""
+    """Two places. Downloads start and end when a test says so."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.places = Places(2, clock=self.clock)
-        self.running: dict[str, Place] = {}  # by name, in the order in which they began
+        self.running: dict[str, Place] = {}  # by name, in starting order
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, asyncio.Event] = {}
 
     async def ask(self, name: str, *callers: str | None, turn: int = 0) -> set[str | None]:
-        """Returns the callers that wait for it, which a test can change."""
+        """Ask for a place. Returns the waiting callers, which a test can change."""
         waiting = set(callers)
         self._ends[name] = asyncio.Event()
 
@@ -41,7 +41,7 @@ class House:
 
     async def end_as_another_is_cancelled(self, name: str, other: str) -> None:
         self._ends[name].set()
-        self._tasks[other].cancel()  # its task goes on after that of `name`
+        self._tasks[other].cancel()  # its task continues after that of `name`
         await self._tasks[name]
         await settle()
 
@@ -130,7 +130,7 @@ async def test_a_place_that_was_handed_to_a_cancelled_wait_goes_on(house: House)
     for name in ("1", "2", "3", "4"):
         await house.ask(name, "ann")
     house._ends["1"].set()
-    await asyncio.sleep(0)  # "1" has left, and "3" does not know yet
+    await asyncio.sleep(0)  # "1" has left, but "3" does not know yet
     await house.cancel("3")
     assert list(house.running) == ["2", "4"]
 
@@ -142,7 +142,7 @@ async def test_who_has_all_places_makes_room_for_who_has_none(house: House) -> N
     await house.ask("ann 3", "ann")
     assert house.over() == []
     await house.ask("bob 1", "bob")
-    assert house.over() == ["ann 2"]  # the newer one, which has less to lose
+    assert house.over() == ["ann 2"]  # the newer one has less to lose
     await house.end("ann 2")
     assert list(house.running) == ["ann 1", "bob 1"]
     assert house.over() == []

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.process
 
 GIB = 1 << 30
 CDN = r"/cdn/.*/model\.safetensors"
-TOKEN = 2 * 2 * 16 * 2 * 2  # two layers, two heads of 16 numbers for keys and for values
+TOKEN = 2 * 2 * 16 * 2 * 2  # two layers, two heads of 16 numbers, for keys and for values
 SHAPE = {
     "hidden_size": 64,
     "num_hidden_layers": 2,
@@ -42,7 +42,7 @@ ON_80 = Machine(memory=80 * GIB)
 
 
 def weights(**tensors: int) -> bytes:
-    """A file of fp32 tensors with so many numbers each."""
+    """A file of fp32 tensors with these numbers of elements."""
     header: dict[str, Any] = {}
     end = 0
     for name, count in tensors.items():

@@ -1,4 +1,4 @@
-"""`python -m router prefetch`, as an image's build runs it."""
+"""`python -m router prefetch`, as the build of an image runs it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_gated_model_takes_a_token_and_keeps_it_nowhere(build: Build, way: str
     secret = build.root / "secret"
     if way == "file":
         secret.write_text(token + "\n")
-        # The file belongs to this build; the variable may be a default of the machine.
+        # The file belongs to this build. The variable may be a default of the machine.
         done = build.prefetch(
             "org/gated", "--token-file", str(secret), HF_TOKEN="hf_" + secrets.token_hex(16)
         )

@@ -33,9 +33,9 @@ def put(cache: Path, *commits: str) -> Refs:
 
 
 def refs(cache: Path) -> dict[str, set[str]]:
-    """The refs to each commit, as the Hub's client tells them."""
+    """The refs to each commit, according to the Hub's client."""
     info = scan_cache_dir(cache)
-    # The router's own folders are no repositories.
+    # The router's own folders are not repositories.
     assert not [w for w in info.warnings if "not a valid" not in str(w)]
     return {each.commit_hash: set(each.refs) for repo in info.repos for each in repo.revisions}
 

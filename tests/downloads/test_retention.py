@@ -1,4 +1,4 @@
-"""Private files on a real disk, with a fake pool that says what is in use."""
+"""Private files on a real disk. A fake pool says which are in use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TTL = 100.0
 
 
 class FakeSnapshotUse:
-    """Stands in for the pool: what it uses, and whether it forgets a snapshot."""
+    """Replaces the pool: which snapshots it uses, and whether it forgets one."""
 
     def __init__(self) -> None:
         self.unused: dict[EngineKey, float] = {}
@@ -50,7 +50,7 @@ class House:
     def __init__(self, cache: Path) -> None:
         self.cache, self.pool = cache, FakeSnapshotUse()
         self.snapshots = Snapshots(cache)
-        self.now = 4e9  # far from the file system's clock; the tests set the files' times
+        self.now = 4e9  # far from the file system's clock: tests set the files' times
         self.last_used = LastUsed(cache, PRIVATE, lambda: self.now)
         self.downloads = SnapshotDownloader(cache, {})
         self.retention = PrivateModelRetention(
@@ -66,7 +66,7 @@ class House:
         )
 
     def put(self, commit: str = COMMIT, weights: str = "weights") -> None:
-        """Store a complete snapshot, used now."""
+        """Store a complete snapshot that is used now."""
         files = [RemoteFile("config.json", 6, "config"), RemoteFile("w.bin", 7, weights)]
         for file in files:
             link = self.snapshots.path(REPO, commit) / file.name

@@ -1,4 +1,4 @@
-"""Several workers, as real processes on one volume, that want the same model."""
+"""Several workers want the same model: real processes on one volume."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_of_three_workers_one_downloads_and_all_use_it(volume: Volume) -> 
     with volume.worker() as one, volume.worker() as two, volume.worker() as three:
         workers = (one, two, three)
         await eventually(lambda: all(_at(worker) > 2_000_000 for worker in workers))
-        await asyncio.sleep(DEAD_AFTER)  # a slow download is not a dead one
+        await asyncio.sleep(DEAD_AFTER)  # a slow download is not dead
         volume.hub.faults.clear()
         for worker in workers:
             assert await worker.outcome() == f"path {volume.path}"
@@ -172,7 +172,7 @@ async def test_a_snapshot_is_used_as_soon_as_it_is_sealed(volume: Volume) -> Non
         )
         assert await waiter.outcome() == f"path {volume.path}"
         beating.cancel()
-    lock.heartbeat()  # the lock was this test's until now
+    lock.heartbeat()  # until now, this test held the lock
 
 
 async def _beat(lock: VolumeLock) -> None:
@@ -188,7 +188,7 @@ async def test_a_worker_that_lost_the_lock_removes_nothing(volume: Volume) -> No
         volume.downloader().fetch(volume.model, None, progress.append)
     )
     await eventually(lambda: progress and progress[-1].done > 1_000_000)
-    # Other tests may have child processes, too.
+    # Other tests may also have child processes.
     (child,) = (
         c for c in psutil.Process().children() if "router.downloads.child" in c.cmdline()
     )
@@ -263,7 +263,7 @@ async def test_the_lock_is_released_after_an_error(volume: Volume) -> None:
     downloader = SnapshotDownloader(
         volume.cache,
         {**volume.hub.environment(), "PATH": os.environ["PATH"]},
-        heartbeat=60.0,  # waiting for a heartbeat would take too long here
+        heartbeat=60.0,  # waiting for a heartbeat would take too long
         free=lambda _: free,
     )
     with pytest.raises(InsufficientDisk):

@@ -24,7 +24,7 @@ def snapshots(tmp_path: Path) -> Snapshots:
 
 
 def put(snapshots: Snapshots, file: RemoteFile, data: bytes, commit: str = COMMIT) -> Path:
-    """Store a file as the Hub's client does: a blob, and a link to it."""
+    """Store a file like the Hub's client: a blob, and a link to it."""
     link = snapshots.path(REPO, commit) / file.name
     blob = snapshots.path(REPO, commit).parents[1] / "blobs" / file.blob
     for path in (link, blob):

@@ -1,4 +1,4 @@
-"""Caches that may already have a model: real directories, filled by the real client."""
+"""Caches that may already contain a model: real directories, filled by the real client."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Machine:
         return (await self.downloader(own).fetch(self.model, None, lambda _: None)).path
 
     async def fill_source(self) -> Path:
-        """Fill RunPod's cache as it does: everything, in lower case, without a manifest."""
+        """Fill RunPod's cache as RunPod does: all files, lower case, without a manifest."""
         snapshot = await self.fetch(self.source)
         shutil.rmtree(self.source / "router-manifests")
         shutil.rmtree(self.source / "router-leases")
@@ -75,7 +75,7 @@ class Machine:
 
     @property
     def downloaded(self) -> list[str]:
-        """The weights that came from the CDN since the last `fetch` began."""
+        """The weights from the CDN since the last `fetch` began."""
         paths = (request.path for request in self.hub.requests)
         return [path.rpartition("/")[2] for path in paths if path.startswith("/cdn/")]
 
@@ -139,7 +139,7 @@ async def test_a_source_cache_may_also_be_the_cache_to_download_to(
     found = await machine.fetch(machine.source)
     assert machine.downloaded == []
     assert weights(found) == WHOLE
-    # The same, with equal letter case.
+    # The same with equal letter case.
     ours = found.parents[1]
     shutil.rmtree(ours)
     shutil.rmtree(machine.source / "router-manifests")

@@ -1,4 +1,4 @@
-"""What a download's client sends where, seen by a transport in place of the network."""
+"""The hosts that get a download's token, as a transport in place of the network sees them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AT_HOME = [
 
 @dataclass
 class Wire:
-    """Answers by path, and notes what was sent."""
+    """Answers by path, and records the requests."""
 
     answers: dict[str, httpx2.Response] = field(default_factory=dict)
     sent: list[httpx2.Request] = field(default_factory=list)
@@ -73,7 +73,7 @@ def redirect(location: str) -> httpx2.Response:
 
 
 def linked(url: str, rel: str = "next") -> httpx2.Response:
-    # Raw, as it comes over the wire.
+    # Raw bytes, as they come over the wire.
     return httpx2.Response(200, headers=[(b"Link", f'<{url}>; rel="{rel}"'.encode())], json=[])
 
 

@@ -83,7 +83,7 @@ def test_a_slow_contender_does_not_disturb_a_later_holder(folder: Path) -> None:
     late = take_from(quick)
     late.release()
     holder = take(folder, "holder")
-    # Only now does `slow` act on its judgment that the holder of number 1 is dead.
+    # Only now does `slow` act on its verdict that the holder of number 1 is dead.
     assert slow._take(2, previous_holder_died=True) is None
     holder.heartbeat()
     assert VolumeLock.held_by("holder", folder) == holder
