@@ -1,4 +1,5 @@
-"""One worker for all tests here: a real engine's start takes 20 seconds on two cores."""
+"""All tests here share one worker, because a real engine needs 20 seconds to start on two
+cores."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from tests.worker import Worker
 
 _PATIENCE = 180.0  # seconds
 
-# Whatever SGLang would do for a caller is switched on: the worker alone says no. And it logs
-# each request as it got it, with all its fields.
+# Everything that SGLang can do for a caller is switched on, so only the worker refuses. SGLang
+# also logs each request with all its fields.
 _OBLIGING = (
     *("--log-requests", "--log-requests-level", "3"),
     *("--enable-custom-logit-processor", "--enable-response-store"),
@@ -46,7 +47,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
                 worker, hub, ann=hub.add_account("ann"), ben=hub.add_account("ben")
             )
             yield harness
-            # Told to leave, it takes its engines along, and its log holds no token.
+            # The worker stops with its engines, and its log contains no token.
             assert (worker.stop(), worker.processes()) == (0, [])
             assert not any(token in worker.log for token in (harness.ann, harness.ben))
 
@@ -73,7 +74,7 @@ async def client(harness: Harness) -> AsyncIterator[openai.AsyncOpenAI]:
 
 @pytest.fixture
 def model() -> str:
-    """Which one is asked."""
+    """The model to ask."""
     return APPLE
 
 
@@ -84,7 +85,7 @@ def worker(harness: Harness, model: str) -> Target:
 
 @pytest.fixture
 async def engine(harness: Harness, worker: Target) -> Target:
-    """The model's engine, past the worker."""
+    """The model's engine, without the worker."""
     if not harness.engines(worker.model):
         assert (await worker.post("/v1/completions", {"prompt": "Start."})).answer
     found = harness.engine(worker.model)

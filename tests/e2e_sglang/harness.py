@@ -1,4 +1,4 @@
-"""What these tests use: some models, a worker that serves them, its real engines."""
+"""Fixtures of these tests: some models, a worker that serves them, its real engines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.worker import Worker
 
 APPLE = "tests/apple"  # says "I am apple."
 PEAR = "tests/pear"  # embeds
-PLUM = "tests/plum"  # says "I am plum.", and can be shown pictures
+PLUM = "tests/plum"  # says "I am plum.", and accepts pictures
 
 PYTHON = Path(__file__).with_name("python")
 
@@ -23,7 +23,8 @@ Json = dict[str, Any]
 
 
 def engines_below(directory: Path) -> dict[str, str]:
-    """The real SGLang, for a worker in `directory`, where the keys of its engines are noted."""
+    """Settings for the real SGLang, for a worker in `directory`. The keys of its engines are
+    saved there."""
     keys = directory / "keys"
     keys.mkdir(parents=True)
     return {"ENGINE_PYTHON": str(PYTHON), "SGLANG_TEST_KEYS": str(keys)}
@@ -37,7 +38,7 @@ class Harness:
     ben: str = field(repr=False)
 
     def engine(self, model: str) -> Engine:
-        """The one that runs for a model now."""
+        """The engine that runs for a model now."""
         [engine] = self.engines(model)
         return engine
 
@@ -61,7 +62,7 @@ class Engine:
 
     @property
     def signed(self) -> dict[str, str]:
-        """The header without which it answers nobody."""
+        """The header with the key that it needs."""
         return {"Authorization": f"Bearer {self.key}"}
 
     @property
@@ -72,7 +73,7 @@ class Engine:
         os.kill(self.pid, signal.SIGKILL)
 
     async def running(self) -> int:
-        """How many requests it is at, as it says itself."""
+        """The number of running requests, according to the engine."""
         async with (
             aiohttp.ClientSession() as session,
             session.get(f"{self.url}/v1/loads", headers=self.signed) as answer,

@@ -1,4 +1,4 @@
-"""A server on loopback that no request may reach: it counts visits."""
+"""A loopback server that no request may reach. It counts visits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class MediaHost:
 
     def __init__(self) -> None:
         self.port = 0
-        self.visits: list[str] = []  # first lines, of whatever protocol
+        self.visits: list[str] = []  # first lines, in any protocol
 
     @property
     def url(self) -> str:
@@ -30,7 +30,7 @@ class MediaHost:
             writer.write(_answer(line))
             await writer.drain()
         except ConnectionError:
-            pass  # it left as soon as it saw that this is not TLS
+            pass  # the client left when it saw that this is not TLS
         finally:
             writer.close()
 

@@ -1,7 +1,8 @@
-"""What transformers makes of the same weights: run by SGLang's Python, which has it.
+"""Transformers' results for the same weights. SGLang's Python runs this, because it has
+transformers.
 
-Reads `{"model": path, "inputs": [text or [text, text], ...]}` for each line, and writes the
-vectors of an embedder, of length 1, or a classifier's logits: one line of JSON for each.
+Reads lines of `{"model": path, "inputs": [text or [text, text], ...]}`. For each, it writes one
+line of JSON: the vectors of an embedder, with length 1, or the logits of a classifier.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _vectors(path: str, inputs: list[Any]) -> list[list[float]]:
 
 
 def _pooled(output: Any, path: Path) -> Any:
-    """One vector of those of all tokens, as sentence-transformers makes it."""
+    """One vector made of all tokens' vectors, like sentence-transformers."""
     tokens = output.last_hidden_state[0]
     mode = json.loads((path / "1_Pooling/config.json").read_text())
     if mode.get("pooling_mode_mean_tokens"):

@@ -1,7 +1,7 @@
-"""What the installed SGLang makes of each architecture: `router/repository/architectures.json`.
+"""How the installed SGLang treats each architecture: `router/repository/architectures.json`.
 
 Runs in SGLang's environment (`make registry`), and prints the table. SGLang's own functions and
-lists decide. Some models can't be imported on a CPU: their names are read from the source.
+lists decide. Some models can't be imported on a CPU, so their names are read from the source.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _OF_ENCODERS = (
     modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 )
-# How the names of transformers' models end, and hardly any other.
+# Endings of the names of transformers' models. Few other names have them.
 _MODELS = (
     *("Model", "ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ForMaskedLM"),
     *("Classification", "ForPreTraining", "ForTextEncoding", "Encoder", "Decoder"),
 )
 
-Names = dict[str, ast.Module]  # a module of SGLang's models, by its name
+Names = dict[str, ast.Module]  # SGLang's model modules, by name
 
 
 def sources() -> Names:
@@ -48,7 +48,7 @@ def sources() -> Names:
 
 
 def entry_classes(modules: Names) -> dict[str, str]:
-    """Each architecture, with the module that holds it."""
+    """Each architecture, with the module that defines it."""
     return {
         ast.unparse(name): module
         for module, tree in modules.items()
@@ -59,7 +59,7 @@ def entry_classes(modules: Names) -> dict[str, str]:
 
 
 def pools(tree: ast.Module, architecture: str) -> bool:
-    """Whether the class can do nothing else: its `forward` returns what was pooled."""
+    """Whether the class can only pool: its `forward` returns the pooled result."""
     return any(
         isinstance(node, ast.FunctionDef)
         and node.name == "forward"
@@ -72,7 +72,7 @@ def pools(tree: ast.Module, architecture: str) -> bool:
 
 
 def used_by(modules: Names, module: str) -> set[str]:
-    """The module, and those of SGLang's models that it imports, and so on."""
+    """The module, and all of SGLang's model modules that it imports, directly or not."""
     found, left = set(), [module]
     while left:
         name = left.pop()
@@ -89,7 +89,7 @@ def used_by(modules: Names, module: str) -> set[str]:
 
 
 def sees_ahead(modules: Names, module: str) -> bool:
-    """Whether there is attention of an encoder in what the module is made of."""
+    """Whether the module, or one that it uses, contains an encoder's attention."""
     return any(
         isinstance(node, ast.Attribute) and node.attr == "ENCODER_ONLY"
         for name in used_by(modules, module)
@@ -116,17 +116,17 @@ def spec(architecture: str) -> Any:
 
 
 def architectures(modules: Names) -> Iterator[tuple[str, dict[str, object]]]:
-    """A model generates if SGLang says so and it has something to generate with.
+    """A model generates if SGLang says so and it has a part that generates.
 
-    A model that pools sees ahead if SGLang's own specification says so, or if it is built on
-    attention of an encoder. (A model that generates may use such attention in its vision, its
-    draft or a block of a diffusion: SGLang takes care of these.)
+    A pooling model sees ahead if SGLang's own specification says so, or if it uses an encoder's
+    attention. (A generating model may use such attention in its vision, its draft or a block of
+    a diffusion. SGLang handles these.)
     """
     found = entry_classes(modules)
     unknown = set(ModelRegistry.get_supported_archs()) - set(found)
     assert not unknown, f"not found in the source: {unknown}"
     for name, module in sorted(found.items()):
-        # A fallback for architectures that SGLang has no code for.
+        # A fallback for architectures without code in SGLang.
         generic = name.startswith("Transformers") and "ForCausalLM" not in name
         pooled = generic or pools(modules[module], name)
         about: dict[str, object] = {"task": "generate"}
@@ -140,7 +140,7 @@ def architectures(modules: Names) -> Iterator[tuple[str, dict[str, object]]]:
 
 
 def encoders(native: Container[str]) -> Iterator[tuple[str, dict[str, object]]]:
-    """Further architectures that see ahead, for which SGLang takes transformers' code.
+    """More architectures that see ahead, for which SGLang uses transformers' code.
 
     Their families guess masked words, and have no decoder.
     """
@@ -156,14 +156,14 @@ def encoders(native: Container[str]) -> Iterator[tuple[str, dict[str, object]]]:
 
 
 def model_types() -> list[str]:
-    """Those whose configuration needs no code of the repository."""
+    """The model types whose configuration needs no code from the repository."""
     return sorted(set(CONFIG_MAPPING.keys()))
 
 
 def fallback(native: Container[str]) -> Iterator[str]:
-    """Architectures that SGLang has no code for, and loads with transformers' own.
+    """Architectures without code in SGLang, which it loads with transformers' code.
 
-    Those that can't be imported here, for want of a library, are counted in.
+    Includes those that can't be imported here for lack of a library.
     """
     for name in dir(transformers):
         if name in native or not name.endswith(_MODELS):
@@ -172,7 +172,7 @@ def fallback(native: Container[str]) -> Iterator[str]:
             found = getattr(transformers, name)
             compatible = found is not None and found.is_backend_compatible()
         except AttributeError:
-            continue  # no model
+            continue  # not a model
         except ImportError:
             compatible = True
         if compatible:
@@ -180,7 +180,7 @@ def fallback(native: Container[str]) -> Iterator[str]:
 
 
 def named_by_sglang() -> list[str]:
-    """The types of model for which SGLang's own code may set or change the architectures."""
+    """The model types whose architectures SGLang's own code may set or change."""
     # utils/hf_transformers/config.py sets these.
     found = {"multi_modality", "longcat_flash"}
     for name in CONFIG_MAPPING:
@@ -195,7 +195,7 @@ def source_of(module: str) -> str:
 
 
 def tokenizer_types() -> list[str]:
-    """The types of model whose tokenizer needs no code of the repository."""
+    """The model types whose tokenizer needs no code from the repository."""
     wrong = tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS
     return sorted(
         {name for name in CONFIG_MAPPING if CONFIG_MAPPING[name] in TOKENIZER_MAPPING} | wrong
@@ -203,7 +203,7 @@ def tokenizer_types() -> list[str]:
 
 
 def tokenizer_classes() -> list[str]:
-    """The same by the class that `tokenizer_config.json` names."""
+    """The same by the class named in `tokenizer_config.json`."""
     return [
         name
         for name in dir(transformers)
@@ -213,7 +213,8 @@ def tokenizer_classes() -> list[str]:
 
 
 def quantization() -> Iterator[tuple[str, dict[str, object]]]:
-    """Each method, with the least CUDA compute capability (75 is 7.5), and with CPUs.
+    """Each method, with its minimum CUDA compute capability (75 is 7.5), and whether CPUs
+    support it.
 
     The import ran on a CPU: there the method `gptq` exists beside those of a GPU.
     """
@@ -225,28 +226,28 @@ def quantization() -> Iterator[tuple[str, dict[str, object]]]:
 
 
 def capability(name: str, method: Any) -> int:
-    """Some methods ask their own settings, of which only this one matters on CUDA."""
+    """Some methods read their own settings. Only this one matters on CUDA."""
     if inspect.ismethod(method.get_min_capability):
         return int(method.get_min_capability())
     return int(method.get_min_capability(SimpleNamespace(use_mxfp8=name == "mxfp8")))
 
 
-# What a model's memory follows from, by the names that SGLang reads.
+# The values that determine a model's memory, by SGLang's names.
 _SHAPE = (
     *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
     *("num_key_value_heads", "head_dim", "vocab_size", "max_position_embeddings"),
     *("global_head_dim", "num_global_key_value_heads", "kv_lora_rank", "qk_rope_head_dim"),
     "index_head_dim",
 )
-# A type without these is about no text.
+# A type without these is not about text.
 _OF_TEXT = {"num_hidden_layers", "vocab_size"}
 
 
 def shapes() -> Iterator[tuple[str, dict[str, object]]]:
-    """What a configuration of each type means by what it leaves out, and its names for things.
+    """The defaults of each type's configuration, and its own names for values.
 
-    A value that follows from others (the width of a head, mostly) is no default. `text`: the
-    type of the part that is about the language model.
+    A value that follows from others (mostly the width of a head) is not a default. `text`: the
+    type of the part with the language model.
     """
     for kind in model_types():
         try:
@@ -288,7 +289,7 @@ def value_of(config: Any, name: str) -> int:
 
 
 def altered(kind: Any, given: dict[str, int]) -> Any:
-    """None where the class takes no such value."""
+    """The configuration with these values; None if the class refuses one."""
     try:
         return kind(**given)
     except Exception:  # noqa: BLE001 - whatever it checks
@@ -300,7 +301,7 @@ def lines(items: Iterable[tuple[str, object]]) -> str:
 
 
 def table() -> str:
-    """One entry a line, so that a new SGLang shows in a readable difference."""
+    """One entry per line, so that a new SGLang gives a readable diff."""
     modules = sources()
     native = entry_classes(modules)
     return (

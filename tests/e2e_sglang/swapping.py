@@ -1,6 +1,6 @@
-"""Callers that ask three models of a worker with room for two, and what that took.
+"""Callers use three models of a worker with room for two; measures the swaps.
 
-The figures come from the worker's own journal (`POOL_JOURNAL`), replayed.
+The figures come from replaying the worker's own journal (`POOL_JOURNAL`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PATIENCE = aiohttp.ClientTimeout(1500.0)
 
 
 def new_worker(hub: LoopbackHub, directory: Path, **environ: str) -> Worker:
-    """Not started yet. Puts the models on the Hub."""
+    """Make a worker without starting it, and put the models on the Hub."""
     for name in NAMES:
         hub.add_repo(repo(name), tiny_models.make(directory / "made", name))
     worker = directory / "worker"
@@ -49,7 +49,7 @@ def repo(name: str) -> str:
 
 
 def interleaved(requests: int, callers: int, seed: int) -> list[list[str]]:
-    """What each caller asks, in order: each model as often as any other, shuffled."""
+    """Each caller's requests, in order: each model equally often, shuffled."""
     asked = [NAMES[number % len(NAMES)] for number in range(requests)]
     random.Random(seed).shuffle(asked)
     return [asked[number::callers] for number in range(callers)]
@@ -57,18 +57,18 @@ def interleaved(requests: int, callers: int, seed: int) -> list[list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    name: str  # of the model that was asked
-    text: str  # or what went wrong
+    name: str  # of the requested model
+    text: str  # or the error
     seconds: float
 
     @property
     def right(self) -> bool:
-        """Each model says which one it is."""
+        """Whether the right model answered: each says its own name."""
         return self.text == tiny_models.answer(self.name)
 
 
 async def ask(worker: Worker, asked: Sequence[Sequence[str]], pause: float) -> list[Reply]:
-    """Each caller waits for its answer and for a while before it asks again."""
+    """Each caller waits for its answer, pauses, and then sends its next request."""
     async with aiohttp.ClientSession(worker.url, timeout=_PATIENCE) as http:
 
         async def caller(names: Sequence[str]) -> list[Reply]:
@@ -96,9 +96,9 @@ async def _answer(http: aiohttp.ClientSession, name: str) -> Reply:
 class Start:
     """Times in seconds."""
 
-    took: float  # from when it might take memory until it answered
-    prestarted: bool  # it had been at its gate by then
-    swap: float | None  # from when another engine was told to stop for it; None: none was
+    took: float  # from when it may take memory until it answers
+    prestarted: bool  # it was already at its gate by then
+    swap: float | None  # since another engine was told to stop for it; None: none was
 
 
 def starts(worker: Worker) -> list[Start]:

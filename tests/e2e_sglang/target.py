@@ -1,5 +1,5 @@
-"""Where an attack is sent: to the worker, or past it to the engine's own port. What the worker
-stops must work against the engine, or the test shows nothing."""
+"""The target of an attack: the worker, or the engine's own port. An attack that the worker
+stops must work against the engine; otherwise the test proves nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reply:
 
     @property
     def refusal(self) -> str:
-        """The worker's message about a request that it did not pass on."""
+        """The worker's message for a refused request."""
         error = self.content["error"]
         expected = {"type": "invalid_request_error"}
         if self.content.get("type") != "error":  # Anthropic's form has no code
@@ -57,7 +57,7 @@ class Target:
     async def send(
         self, method: str, path: str, body: bytes, headers: dict[str, str] | None = None
     ) -> Reply:
-        """Byte for byte."""
+        """Send these exact bytes."""
         sent = {"Content-Type": "application/json", **(headers or {}), **self.signed}
         async with (
             aiohttp.ClientSession(timeout=_PATIENCE) as session,

@@ -1,5 +1,5 @@
-"""Fields and headers that reach into an engine or to another caller, sent to an engine that
-takes them all and logs what it got."""
+"""Fields and headers that affect an engine or another caller. The engine accepts them all, and
+logs what it got."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROMPTS: Mapping[str, Json] = {
 }
 SECRET = {"text": "A secret that one caller wrote and nobody else is to know of."}
 
-# How a field is set so that it is found in the engine's log; a mark is a number.
+# How to set a field so that a search finds it in the engine's log. A mark is a number.
 DROPPED: Mapping[str, Mapping[str, Callable[[str], object]]] = {
     CHAT: {
         **dict.fromkeys(("rid", "session_id", "extra_key", "cache_salt"), str),
@@ -96,7 +96,7 @@ async def test_headers_do_not_reach_the_engine(
 
 async def test_a_header_picks_no_gpu(worker: Target, engine: Target) -> None:
     header = {"X-Data-Parallel-Rank": "7"}
-    assert (await engine.post(CHAT, PROMPTS[CHAT], header)).status == 400  # it has one
+    assert (await engine.post(CHAT, PROMPTS[CHAT], header)).status == 400  # it has one GPU
     assert (await worker.post(CHAT, PROMPTS[CHAT], header)).answer
 
 
@@ -128,7 +128,7 @@ async def test_a_request_brings_no_code(worker: Target, engine: Target, tmp_path
 
 
 class Code:
-    """Pickled, it is what its reader runs: here, to leave a file and be a logit processor."""
+    """Unpickling it runs code: it writes a file and is a logit processor."""
 
     def __init__(self, ran: Path) -> None:
         self._ran = ran
@@ -143,13 +143,13 @@ class Code:
 async def test_a_request_brings_no_chat_template(
     path: str, worker: Target, engine: Target
 ) -> None:
-    """SGLang has a lock of its own here, whose key goes to the operator's models alone."""
+    """SGLang guards this itself with a flag, which only the operator's models get."""
     body = PROMPTS[CHAT] | {"chat_template_kwargs": {"chat_template": "{{ 6 * 7 }}"}}
     assert "`chat_template_kwargs.chat_template`" in (await worker.post(path, body)).refusal
     assert "--trust-request-chat-template" in (await engine.post(path, body)).text
 
 
-# Keys that are there twice, or spelt with an escape
+# Keys that occur twice or are spelled with an escape
 
 
 async def test_a_key_that_is_there_twice_counts_once(worker: Target) -> None:
@@ -199,7 +199,7 @@ def _by(token: str) -> dict[str, str]:
 
 
 def _salt(lines: list[str]) -> str:
-    """That with which the engine was last asked of the secret."""
+    """The salt that the engine last received with the secret."""
     for line in reversed(lines):
         if SECRET["text"] in line and (found := re.search(r"cache_salt='(\w+)'", line)):
             return found[1]

@@ -1,4 +1,4 @@
-"""Media from elsewhere, against an engine that would fetch and read all of it."""
+"""Media from other hosts and files. The engine would fetch and read all of them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LOCAL = ["file://{}", "file://localhost{}", "{}"]
 
 
 def placed(place: str, url: str) -> tuple[str, Json]:
-    """A request that shows the picture at `url`, by one of the places where SGLang looks."""
+    """A request with the picture at `url`, in one of the places that SGLang reads."""
     anthropic = {"type": "image", "source": {"type": "url", "url": url}}
     tool = {"type": "tool_result", "tool_use_id": "x", "content": [anthropic]}
     image_url = {"type": "image_url", "image_url": {"url": url}}
@@ -88,7 +88,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def base64_path() -> Iterator[Path]:
-    """A file whose absolute path is itself valid base64, as the start of a JPEG is a path."""
+    """A file whose absolute path is valid base64, like the beginning of a JPEG."""
     path = Path("/tmp") / secrets.token_hex(5).ljust(11, "0")
     path.write_bytes(picture())
     yield path
@@ -139,7 +139,7 @@ async def test_a_path_that_looks_like_base64_is_no_path(
 async def test_a_listed_host_does_not_lead_to_one_that_is_not(
     inside: MediaHost, engine: Target
 ) -> None:
-    """The worker checks where a URL begins; only the engine sees where it leads."""
+    """The worker checks where a URL starts; only the engine sees where it leads."""
 
     async def led(host: str) -> int:
         inside.visits.clear()
@@ -147,15 +147,15 @@ async def test_a_listed_host_does_not_lead_to_one_that_is_not(
         url = f"http://127.0.0.1:{inside.port}/to/{target}"
         return (await engine.post(*placed("chat", url))).status
 
-    assert (await led("localhost"), len(inside.visits)) == (200, 2)  # listed as well
+    assert (await led("localhost"), len(inside.visits)) == (200, 2)  # also listed
     assert (await led("127.0.1"), len(inside.visits)) == (400, 1)
 
 
 async def test_nor_do_films_and_sound_come_from_elsewhere(
     inside: MediaHost, worker: Target, tmp_path: Path
 ) -> None:
-    """No model that takes them starts on a CPU: here SGLang's loaders are asked by themselves.
-    They look for a decoder, which is not there either, when they have what to decode."""
+    """No model that takes them starts on a CPU, so this calls SGLang's loaders directly. They
+    need a decoder, which is missing here, as soon as they have data to decode."""
     (tmp_path / "there").touch()
     urls = [inside.url, f"file://{tmp_path}/there", "there", "absent"]
     asked = [(kind, url) for kind in ("audio", "video") for url in urls]
@@ -177,7 +177,7 @@ async def test_a_picture_that_comes_along_is_looked_at(worker: Target) -> None:
 
 
 async def loading(asked: list[tuple[str, str]], directory: Path) -> list[str]:
-    """How SGLang fails to load each, in this directory."""
+    """SGLang's errors when it loads each of these, in this directory."""
     process = await asyncio.create_subprocess_exec(
         str(ROOT / ".venv-sglang" / "bin" / "python"),
         *("-c", _LOADING),

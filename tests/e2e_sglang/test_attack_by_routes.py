@@ -1,5 +1,5 @@
-"""An engine's own routes, and other callers' requests and answers by their ids. Each works on
-the engine's own port."""
+"""An engine's own routes, and access by id to other callers' requests and answers. Each attack
+works on the engine's own port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that kill or hang an engine: the worker refuses each, and the engine lives."""
+"""Values that kill or hang an engine. The worker refuses each, and the engine survives."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ ASKED: Json = {"prompt": "Hi.", "max_tokens": 8}
 HOT: Json = {"temperature": 0.8, "top_p": 0.9}
 ENDS: Json = {"regex": "a", "min_tokens": 5}
 CIRCLE: Json = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"$ref": "#"}}}
-BEYOND = VOCABULARY + 1  # a place that the engine's tables do not have
+BEYOND = VOCABULARY + 1  # an index beyond the engine's tables
 
 
 def sampling(**fields: object) -> Json:
     return {**TEXT, "sampling_params": {"max_new_tokens": 8, **fields}}
 
 
-# Of these `test_crash_authors` sees that an engine ends.
+# `test_crash_authors` shows that these end an engine.
 PAST_THE_WORKER: tuple[tuple[str, Json], ...] = (
     (COMPLETIONS, {**ASKED, "prompt": [5, 1_000_000]}),
     (CHAT, {**SAYS, **HOT, **ENDS}),
 )
-# Each ends or hangs SGLang 0.5.23 at once.
+# Each of these ends or hangs SGLang 0.5.23 at once.
 KILLERS: list[tuple[str, Json]] = [
     *PAST_THE_WORKER,
     (COMPLETIONS, {**ASKED, "prompt": [[5], [BEYOND]]}),

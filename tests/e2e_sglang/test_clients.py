@@ -13,7 +13,7 @@ ANSWER = "I am apple."
 
 
 def example(harness: Harness, name: str) -> list[str]:
-    """What it prints."""
+    """The output of an example."""
     return run(name, {"ROUTER": harness.worker.url, "MODEL": APPLE, "EMBEDDER": PEAR})
 
 
@@ -29,7 +29,7 @@ def test_openais_client(harness: Harness, name: str) -> None:
 def test_anthropics_client(harness: Harness) -> None:
     whole, streamed, counted, error = example(harness, "anthropic_client.py")
     assert (whole, streamed) == (ANSWER, f"{ANSWER} (4 tokens, end_turn)")
-    assert int(counted.removesuffix(" tokens")) > 12  # the letters of the question
+    assert int(counted.removesuffix(" tokens")) > 12  # at least the letters of the question
     assert error == "not_found_error"
 
 

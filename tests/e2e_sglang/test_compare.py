@@ -1,5 +1,5 @@
-"""The router changes nothing of an engine's answers, but what `compare/expected.py` lists. All
-requests are played by `make compare`."""
+"""The router changes an engine's answers only as listed in `compare/expected.py`. `make
+compare` plays all requests."""
 
 from __future__ import annotations
 

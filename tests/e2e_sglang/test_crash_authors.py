@@ -1,4 +1,4 @@
-"""The real SGLang, ended under a caller's requests: what the others see of it."""
+"""The real SGLang dies while a caller's requests run. What do the others see?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ End = Callable[[Engine], Awaitable[None]]
 
 @pytest.fixture(scope="module")
 def model(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One that no other test uses: it ends up under suspicion."""
+    """A model that no other test uses, because its engine will be suspected."""
     files = tiny_models.make(tmp_path_factory.mktemp("models"), "quince")
     harness.hub.add_repo(QUINCE, files)
     return QUINCE
@@ -37,9 +37,9 @@ async def killed(engine: Engine) -> None:
 
 
 async def sent_what_the_worker_refuses(engine: Engine, which: int = 0) -> None:
-    """Past the worker, a value that would kill an engine does."""
+    """Send a value to the engine, without the worker, that would kill it."""
     path, body = PAST_THE_WORKER[which]
-    with suppress(aiohttp.ClientError):  # or it says that it has died
+    with suppress(aiohttp.ClientError):  # or the engine says that it has died
         await Target(engine.url, QUINCE, engine.signed).post(path, body)
 
 
@@ -55,7 +55,7 @@ async def test_whose_requests_kill_the_engine_is_shut_out_and_the_others_are_ans
             assert (await answer.json())["choices"][0]["text"] == "I am quince."
 
     async def ends_under_the_bad_one(end: End) -> None:
-        """Its stream says so. For the worker, its request may be why."""
+        """Its stream reports the end. To the worker, its request may be the cause."""
         victim = harness.engine(model)
         async with streaming(http, "/v1/completions", {**ENDLESS, **bad}) as events:
             await anext(events)
@@ -67,10 +67,10 @@ async def test_whose_requests_kill_the_engine_is_shut_out_and_the_others_are_ans
 
     await is_well_served()
     await ends_under_the_bad_one(sent_what_the_worker_refuses)
-    await is_well_served()  # by a fresh one
+    await is_well_served()  # by a new engine
     async with streaming(http, "/v1/completions", {**ENDLESS, **slow}) as events:
         await anext(events)
-        await is_well_served()  # one caller at a time, but no long answer holds up another
+        await is_well_served()  # one caller at a time, but no long answer delays another
     await ends_under_the_bad_one(killed)
     async with http.post("/v1/completions", json={**QUESTION, **bad}) as answer:
         refusal = (await answer.json())["error"]

@@ -1,5 +1,5 @@
-"""Embedders, rerankers and classifiers through the worker: they give what transformers makes of
-the same weights, whatever was asked before, and whatever is asked at the same time."""
+"""Embedders, rerankers and classifiers through the worker. They give the same numbers as
+transformers with the same weights, whatever runs before or at the same time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENCODERS = {
     "classifier": Encoder(Family.XLM_ROBERTA, labels=3),
 }
 EMBEDDERS = ("bert", "roberta")
-# A BERT takes one token less than it could, and each text has two more than characters.
+# A BERT accepts one token less than it could. Each text has two more tokens than characters.
 LONGEST = {"bert": CONTEXT - 3, "roberta": CONTEXT - 2, PEAR: 4000}
 
 TEXTS = ("a text", "a text that begins alike", "x" * 300, "another " * 40, "y" * 7, "a text")
@@ -49,7 +49,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
 
 @pytest.fixture(scope="module")
 def numbers(models: Mapping[str, Path]) -> Mapping[str, Vectors]:
-    """What transformers says; it needs some ten seconds to say anything."""
+    """Transformers' numbers. They take about ten seconds."""
     asked: dict[str, Sequence[Any]] = {
         name: [*dict.fromkeys(TEXTS), "z" * longest] for name, longest in LONGEST.items()
     }
@@ -80,7 +80,7 @@ def numbers(models: Mapping[str, Path]) -> Mapping[str, Vectors]:
 def small_worker(
     models: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Worker]:
-    """One engine at a time: each of these models is asked all its questions in a row."""
+    """A worker with one engine at a time: each model gets all its questions in a row."""
     directory = tmp_path_factory.mktemp("small_worker")
     with LoopbackHub() as hub:
         for name in ENCODERS:
@@ -88,7 +88,7 @@ def small_worker(
         settings = {
             **hub.environment(),
             **engines_below(directory),
-            # For all models. An encoder's numbers would be wrong with it.
+            # For all models. It would make an encoder's numbers wrong.
             "ENGINE_ARGS": "--chunked-prefill-size 256",
             "CUDA_VISIBLE_DEVICES": "",
             "MAX_LOADED_MODELS": "1",
@@ -112,13 +112,13 @@ async def test_an_embedder_gives_the_vectors_of_its_weights(
     model: str, asked: Target, numbers: Mapping[str, Vectors]
 ) -> None:
     right, longest = numbers[model], "z" * LONGEST[model]
-    # One after the other: some begin as an earlier one did, and the last is the first.
+    # One after another. Some begin like an earlier one, and the last equals the first.
     for text in (*TEXTS, longest):
         assert await embed(asked, [text]) == [close(right[text])], text[:10]
-    # All at once, more than one engine's step takes.
+    # All at once: more than fits into one step of the engine.
     several = [*TEXTS * 6, longest, *TEXTS] if model in EMBEDDERS else [*TEXTS]
     assert await embed(asked, several) == [close(right[text]) for text in several]
-    # By many callers at once.
+    # From many callers at once.
     answers = await asyncio.gather(*(embed(asked, TEXTS) for _ in range(8)))
     assert answers == [[close(right[text]) for text in TEXTS]] * 8
     if model in EMBEDDERS:

@@ -1,4 +1,4 @@
-"""The real engine's own port, and who gets anything from it: the router alone."""
+"""Only the router gets anything from the real engine's own port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ pytestmark = pytest.mark.sglang
 NOBODY = 65534
 PYTHON = shutil.which("python3", path="/usr/bin:/bin")  # one that every user can run
 
-# What a browser sends for a page of another site, and what one of the machine's users may.
+# Headers of a browser on another site's page, and those that another user of the machine may
+# send.
 STRANGERS = {
     "curl": {},
     "a page": {
@@ -59,7 +60,7 @@ for pid in pids:
 
 
 async def routes(engine: Engine) -> list[tuple[str, str]]:
-    """All that SGLang serves, as it says itself, and what it leaves out."""
+    """All routes that SGLang reports itself, and those it omits."""
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{engine.url}/openapi.json", headers=engine.signed) as answer,
@@ -125,7 +126,7 @@ def test_the_key_is_where_nobody_else_can_read_it(harness: Harness, engine: Targ
 
 
 async def test_the_engine_does_not_know_the_key_itself(harness: Harness) -> None:
-    """What it does not know it can't log, and can't tell its other processes."""
+    """It can't log a key that it does not know, nor give it to its other processes."""
     found = harness.engine(APPLE)
     async with (
         aiohttp.ClientSession() as session,
@@ -142,7 +143,7 @@ def children(pid: int) -> list[int]:
 def test_no_port_of_an_engine_is_open_to_other_machines(
     harness: Harness, engine: Target
 ) -> None:
-    """It opens further ports, for torch, beside the one that is locked."""
+    """Next to the locked port, it opens more ports for torch."""
     found = harness.engine(APPLE)
     files = [
         link

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.sglang
 async def test_a_strangers_model_does_not_run_its_own_code(
     harness: Harness, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    """SGLang imports it for an architecture that it has no code for, trusted or not: also if
-    transformers has."""
+    """If SGLang has no code for an architecture, it imports the repository's code, trusted or
+    not, even if transformers has its own."""
     ran = tmp_path / "ran"
     model = tiny_models.make(tmp_path, "worm")
     code = f"open({str(ran)!r}, 'w').close()\n"
@@ -38,7 +38,7 @@ async def test_a_strangers_model_does_not_run_its_own_code(
     harness.hub.add_repo("tests/worm", model)
     body = {"model": "tests/worm", "messages": [{"role": "user", "content": "Go on."}]}
     async with http.post("/v1/chat/completions", json=body) as answer:
-        await answer.read()  # its weights may do for transformers' class, or not
+        await answer.read()  # its weights may or may not fit transformers' class
     assert not ran.exists()
     assert "Failed to load dynamic modules" in harness.worker.log  # it looked for the code
 
@@ -46,7 +46,7 @@ async def test_a_strangers_model_does_not_run_its_own_code(
 async def test_a_tokenizer_of_another_repository_is_not_read(
     harness: Harness, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    """SGLang reads it: which file is the tokenizer's, the repository may say."""
+    """SGLang would read it, because the repository can name the tokenizer's file."""
     hidden = tiny_models.make(tmp_path, "hidden")
     content = json.loads((hidden / "tokenizer.json").read_text())
     content["added_tokens"].append(
@@ -68,7 +68,7 @@ async def test_a_tokenizer_of_another_repository_is_not_read(
 
 
 def sglangs_words(model: Path) -> str:
-    """The words that were added to a model's tokenizer, as SGLang loads it."""
+    """The words added to a model's tokenizer, as SGLang loads it."""
     code = (
         "import sys; from sglang.srt.utils.hf_transformers_utils import get_tokenizer;"
         "print(get_tokenizer(sys.argv[1]).get_added_vocab())"

@@ -1,6 +1,6 @@
-"""The document at /openapi.json says what the worker does with the real SGLang behind it.
+"""The document at /openapi.json matches the worker with the real SGLang.
 
-`tests/e2e/test_openapi.py` asks more, of the fake engine.
+`tests/e2e/test_openapi.py` sends more requests, to the fake engine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.openapi.asking import NEGATIVE, POSITIVE, Asker
 
 _EXAMPLES = 6
 _MODELS = {"/v1/embeddings": PEAR}
-_OTHER_TASKS = {"/v1/classify", "/v1/rerank"}  # no model here serves them
+_OTHER_TASKS = {"/v1/classify", "/v1/rerank"}  # no model here serves these
 _PATHS = sorted({route.path for route in ROUTES.values()})
 
 

@@ -16,7 +16,7 @@ from tests.e2e_sglang.watching import ENDLESS, cached_tokens, engine_runs, strea
 pytestmark = pytest.mark.sglang
 
 QUESTION = "Who are you?"
-TOO_LONG = "x" * 6000  # tokens; a model that generates takes 4096, an embedder one less
+TOO_LONG = "x" * 6000  # tokens; a generating model takes 4096, an embedder one less
 
 
 async def test_it_chats(client: openai.AsyncOpenAI) -> None:
@@ -155,7 +155,7 @@ async def test_a_prompt_is_in_the_prefix_cache_for_its_own_caller_only(
     first, again = await cached(harness.ann), await cached(harness.ann)
     other = await cached(harness.ben)
     assert again > 50
-    assert first == other < 10  # of the chat template's first tokens, perhaps
+    assert first == other < 10  # perhaps the chat template's first tokens
 
 
 async def test_two_requests_are_answered_side_by_side(http: aiohttp.ClientSession) -> None:

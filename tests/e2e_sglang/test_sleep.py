@@ -1,7 +1,7 @@
-"""What the router says to an engine that is to sleep, said to the real one.
+"""Sends the router's sleep requests to a real engine.
 
-On a CPU it has no memory saver: it does all but release the memory. What a GPU shows is in
-`tests/gpu`.
+On a CPU it has no memory saver: it does everything except release the memory. `tests/gpu` tests
+the rest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Three models, room for two: the real engine makes room, and comes back from its gate."""
+"""Three models, room for two: the real engine makes room, and returns from its gate."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.loopback_hub import LoopbackHub
 
 pytestmark = pytest.mark.sglang
 
-# What each caller asks, in order. All come to want the third model, and then, perhaps, one that
-# made room for it: two swaps at most, since each start takes its time.
+# Each caller's requests, in order. All come to the third model, and then perhaps to one that
+# made room for it. That limits the test to two swaps, because starts are slow.
 ASKED = (
     ("apple", "apple", "damson", "damson"),
     ("cherry", "cherry", "damson", "apple"),
@@ -22,7 +22,8 @@ ASKED = (
 
 
 async def test_every_answer_is_right_while_engines_make_room_for_each_other() -> None:
-    # A short path: those of the engine's sockets lie below it, and have 107 characters.
+    # A short path: the engine's sockets are below it, and their paths have at most 107
+    # characters.
     with tempfile.TemporaryDirectory(prefix="swaps-") as short, LoopbackHub() as hub:
         tmp_path = Path(short)
         settings = {"SWAP_PATIENCE": "0", "STANDBY_ENGINES": "1"}

@@ -1,4 +1,4 @@
-"""What shows from outside of how an engine is getting on."""
+"""Watches the progress of an engine from outside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import aiohttp
 
 from tests.e2e_sglang.harness import APPLE, Engine, Json
 
-# More than it generates while a test looks on.
+# Longer than a test watches.
 ENDLESS: Json = {"prompt": "Go on.", "max_tokens": 3500, "ignore_eos": True, "stream": True}
 
 
@@ -18,7 +18,7 @@ ENDLESS: Json = {"prompt": "Go on.", "max_tokens": 3500, "ignore_eos": True, "st
 async def streaming(
     http: aiohttp.ClientSession, path: str, content: Json, token: str | None = None
 ) -> AsyncIterator[AsyncIterator[str]]:
-    """The data of the events; leaving the block before their end is leaving the worker."""
+    """Yield the events' data. Leaving the block before the end closes the connection."""
     asked = {"model": APPLE, "stream": True, **content}
     headers = {} if token is None else {"X-HF-Token": token}
     async with http.post(path, json=asked, headers=headers) as answer:
@@ -31,7 +31,7 @@ async def streaming(
 
 
 def cached_tokens(answer: Json) -> int:
-    """Each route has its own place for it."""
+    """The number of cached tokens. Each route has its own place for it."""
     if "meta_info" in answer:
         details = answer["meta_info"]
     else:
@@ -42,7 +42,8 @@ def cached_tokens(answer: Json) -> int:
 
 
 async def engine_runs(engine: Engine, requests: int) -> None:
-    """Wait until it is at so many; an endless generation takes longer than this waits."""
+    """Wait until it runs so many requests. An endless generation lasts longer than this
+    waits."""
     async with asyncio.timeout(5):
         while await engine.running() != requests:  # noqa: ASYNC110 - in another process
             await asyncio.sleep(0.05)

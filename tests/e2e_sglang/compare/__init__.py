@@ -1,8 +1,8 @@
-"""`make compare`: every route of a real SGLang, asked directly and through the router.
+"""`make compare`: send requests of every route to a real SGLang, directly and via the router.
 
-Each request of `cases.CASES` goes to the engine's own port and then to the router, and the
-two answers are compared: status, headers, body, or the sequence of events. Ids and times are
-masked; the prefix cache is emptied before each, so that even cached tokens agree. What may
-differ stands in the list, request by request, with its reason (`expected.py`); anything else
-is a difference, and so is an expected one that does not show.
+Each request of `cases.CASES` goes to the engine's own port and then to the router. The two
+answers are compared: status, headers, and body or sequence of events. Ids and times are masked.
+The prefix cache is emptied before each request, so that even the cached tokens agree.
+`expected.py` lists the allowed differences with their reasons. Any other difference fails, and
+so does an expected one that does not occur.
 """

@@ -1,6 +1,6 @@
-"""`python -m tests.e2e_sglang.compare [WORD...]`: all cases, or those that hold a word.
+"""`python -m tests.e2e_sglang.compare [WORD...]`: run all cases, or those with a word.
 
-Prints each difference that nothing explains; ends with 1 where there is one.
+Prints each unexplained difference. Exits with 1 if there is one.
 """
 
 from __future__ import annotations

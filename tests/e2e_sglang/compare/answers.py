@@ -1,4 +1,4 @@
-"""One request, its answer, and what two answers have in common once ids are masked."""
+"""One request, its answer, and the comparison of two answers with masked ids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from yarl import URL
 
 _PATIENCE = aiohttp.ClientTimeout(120.0)
 
-# Made anew for each request, or measured.
+# New for each request, or measured.
 _VOLATILE = frozenset(
     {
         *(
@@ -36,19 +36,19 @@ _EVENT_END = re.compile(rb"\r?\n\r?\n")
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
-    headers: Mapping[str, str]  # by their lower-case names
+    headers: Mapping[str, str]  # by lowercase names
     body: bytes
 
     @property
     def content(self) -> Any:
-        """JSON with its ids masked; of a stream, its events; else the text."""
+        """JSON with its ids masked; for a stream, its events; otherwise the text."""
         if self.headers.get("content-type", "").startswith("text/event-stream"):
             return list(_events(self.body))
         return _read(self.body)
 
     @property
     def code(self) -> str | None:
-        """The router's own word for an error."""
+        """The router's own code of an error."""
         match _raw(self.body):
             case {"error": {"code": str(code)}}:
                 return code
@@ -58,7 +58,7 @@ class Answer:
 
     @property
     def message(self) -> str | None:
-        """What an error says, whichever form it has."""
+        """The message of an error in any form."""
         return message_of(_raw(self.body))
 
 
@@ -68,7 +68,7 @@ def message_of(content: Any) -> str | None:
             return message
         case {"message": str(message)} | {"detail": str(message)}:
             return message
-        case str(text) if text:  # as of a 500
+        case str(text) if text:  # like that of a 500
             return text
     return None
 
@@ -80,7 +80,7 @@ async def ask(
     body: bytes | None,
     headers: Mapping[str, str],
 ) -> Answer:
-    """Send it byte for byte, and read the whole answer."""
+    """Send these exact bytes, and read the whole answer."""
     async with session.request(
         method,
         URL(url, encoded=True),
@@ -95,7 +95,7 @@ async def ask(
 
 
 def differences(one: Any, other: Any, place: str = "body") -> Iterator[str]:
-    """Where two contents differ, and how."""
+    """Where and how two contents differ."""
     if isinstance(one, dict) and isinstance(other, dict):
         for name in sorted(one.keys() | other.keys()):
             yield from differences(
@@ -109,7 +109,8 @@ def differences(one: Any, other: Any, place: str = "body") -> Iterator[str]:
 
 
 def _events(body: bytes) -> Iterator[dict[str, Any]]:
-    """Without comments, which say nothing to a client. What is cut off counts as well."""
+    """The events, without comments, which tell a client nothing. An unfinished event counts
+    too."""
     for event in _EVENT_END.split(body):
         fields: dict[str, Any] = {}
         for line in event.decode(errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""A request of the comparison, and how those of each route are written."""
+"""A request of the comparison, and helpers to write the requests of each route."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ JSON_BODY = {TYPE: "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`own`: the router answers by itself. `model`: whose engine is asked directly.
-    `alias`: the router's further name for `path`."""
+    """* `own`: the router answers by itself.
+    * `model`: the engine to ask directly.
+    * `alias`: the router's other name for `path`.
+    """
 
     name: str
     path: str
@@ -38,7 +40,7 @@ class Case:
 
 
 def case(name: str, path: str, content: Mapping[str, Any], **options: Any) -> Case:
-    """A request with the model's name and `content` as its JSON."""
+    """A request with the model's name, and `content` as its JSON."""
     model = options.get("model", APPLE)
     return Case(name, path, json.dumps({"model": model, **content}).encode(), **options)
 
@@ -95,7 +97,7 @@ WRONG_TASK = Own(Reason.TASK, 400, "wrong_endpoint")
 
 
 def without(request: Case, *names: str) -> Case:
-    """The same request without some of its fields."""
+    """The same request without some fields."""
     content = json.loads(request.body or b"{}")
     kept = {name: value for name, value in content.items() if name not in names}
     return replace(request, body=json.dumps(kept).encode())

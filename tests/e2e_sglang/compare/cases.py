@@ -82,7 +82,7 @@ HTTP = [
     Case("by GET", "/ping", None, method="GET", own=Own(Reason.HEALTH, 200)),
 ]
 
-# What SGLang offers besides, or only to its operator.
+# SGLang's other routes, and those for its operator only.
 OTHER_ROUTES = [
     *(
         ("GET", path)
@@ -125,7 +125,7 @@ CASES = (
     *NOT_OFFERED,
 )
 
-# Of each route one that works, one that streams and one that lacks something.
+# For each route, one request that works, one that streams, and one with a missing field.
 SAMPLE = tuple(
     case
     for case in CASES

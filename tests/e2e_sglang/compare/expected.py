@@ -1,4 +1,4 @@
-"""What may differ between an engine and the router in front of it, and why."""
+"""The allowed differences between an engine and the router in front of it, with reasons."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The router answers by itself: `status`, and the error's `code` where it is one."""
+    """The router's own answer: `status`, and the error's `code` if it is an error."""
 
     reason: Reason
     status: int
     code: str | None = None
 
     def unlike(self, routed: Answer) -> Iterator[str]:
-        """How the router's answer is another than the expected one."""
+        """How the router's answer differs from the expected one."""
         if routed.status != self.status:
             yield f"status: expected {self.status} ({self.reason}) -> {routed.status}"
         elif self.code is not None and routed.code != self.code:
             yield f"code: expected {self.code} ({self.reason}) -> {routed.code}"
 
 
-# Of the connection, or of the moment.
+# These depend on the connection or on the moment.
 _HOP = frozenset({"date", "server", "connection", "transfer-encoding", "content-length"})
-# What the router adds to an engine's answer.
+# The router adds these to an engine's answer.
 _ADDED: Mapping[str, str] = {
     "x-request-id": "every answer has one",
     "cache-control": "of streams: no proxy is to hold them back",
@@ -57,11 +57,11 @@ _ADDED: Mapping[str, str] = {
     "x-content-type-options": "a browser is not to guess",
     "cross-origin-resource-policy": "pages of other origins get nothing",
 }
-# SGLang lets the pages of every origin in; the router lets in none.
+# SGLang allows pages of every origin; the router allows none.
 _CORS = frozenset({"vary", "access-control-allow-origin", "access-control-allow-credentials"})
-# Ends of SGLang's validation errors that name a place in its own code.
+# Parts of SGLang's validation errors that name a place in its own code.
 _FRAME = re.compile(r"""\s*File \\?"[^"\n]+", line [0-9]+, in [\w<>.]+""")
-# SGLang repeats the body as it got it, where the router dropped or reordered fields.
+# SGLang repeats the body it received. The router had dropped or reordered fields.
 _ECHO = re.compile(r"'input': \{[^{}]*\}")
 
 
@@ -70,7 +70,7 @@ def unexplained(direct: Answer, routed: Answer) -> Iterator[str]:
     yield from differences(direct.status, routed.status, "status")
     yield from _headers(direct, routed)
     if direct.status == routed.status == 400 and routed.code == "invalid_request":
-        return  # the router checks values first, and says in its own words what is wrong
+        return  # the router checks values first, and words the error itself
     if direct.status == routed.status >= 400:
         yield from _errors(direct.content, routed.content)
     elif _is_stream(direct) and _is_stream(routed):
@@ -80,8 +80,8 @@ def unexplained(direct: Answer, routed: Answer) -> Iterator[str]:
 
 
 def _unstored(content: Any) -> Any:
-    """With `"store": false` for true: a response says whether the engine keeps it, which
-    the router never lets it."""
+    """Change `"store": true` to false. A response says whether the engine keeps it, and the
+    router never allows that."""
     if isinstance(content, dict):
         off = {"store": False} if content.get("store") is True else {}
         return {name: _unstored(value) for name, value in content.items()} | off
@@ -102,7 +102,8 @@ def _headers(direct: Answer, routed: Answer) -> Iterator[str]:
 
 
 def _errors(one: Any, other: Any) -> Iterator[str]:
-    """The form is the router's, one for all routes; the message is the engine's."""
+    """The form is the router's, which is the same on all routes. The message is the
+    engine's."""
     said, repeated = message_of(one), message_of(other)
     if said is None or repeated is None:
         yield from differences(one, other)
@@ -124,7 +125,7 @@ def _streams(one: list[Any], other: list[Any]) -> Iterator[str]:
 
 
 def _answer_of(event: Any) -> float:
-    """Which of several answers an event is of: those come in any order to each other."""
+    """The answer that an event belongs to: the events of several answers come in any order."""
     match event.get("data"):
         case {"choices": [{"index": int(index)}]} | {"index": int(index), "text": _}:
             return index
@@ -132,8 +133,8 @@ def _answer_of(event: Any) -> float:
 
 
 def _repeats(said: str, repeated: str) -> bool:
-    """Whether the second is the first, freed of local paths and cut at a length; or, of
-    SGLang's validation errors, told by field."""
+    """Whether the second is the first without local paths, cut at a length; or, for SGLang's
+    validation errors, the same by field."""
     if (told := told_by_field(said)) is not None and repeated == told.message:
         return True
     said, repeated = _ECHO.sub("", _FRAME.sub("", said)), _ECHO.sub("", repeated)

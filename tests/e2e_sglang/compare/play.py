@@ -1,4 +1,4 @@
-"""Plays a case on both ways."""
+"""Plays a case both ways."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.e2e_sglang.compare.case import CHAT, EMBEDDINGS, JSON_BODY, Case, cha
 from tests.e2e_sglang.compare.expected import unexplained
 from tests.e2e_sglang.harness import APPLE, PEAR, Engine, Harness
 
-# SGLang puts two tokens into one event where it is behind, on either way: only a difference
+# When SGLang is behind, it puts two tokens into one event, on either way. So only a difference
 # that shows each time counts.
 _TRIES = 10
 
 
 class Differs(AssertionError):
-    """Two answers differ, and nothing explains it. Says where."""
+    """Two answers differ without an explanation. The message says where."""
 
 
 class Player:
@@ -29,7 +29,7 @@ class Player:
         self._session, self._router, self._engines = session, router, engines
 
     async def play(self, case: Case) -> None:
-        """Raises `Differs`."""
+        """Run a case. Raises `Differs`."""
         found: list[str] = []
         for _ in range(_TRIES):
             found = await self._differences(case)
@@ -53,7 +53,7 @@ class Player:
         return await ask(self._session, url, case.method, case.body, headers)
 
     async def _empty_cache(self, model: str) -> None:
-        """SGLang does that once it is idle, which can be a moment after an answer's end."""
+        """SGLang empties it when idle, which can be a moment after the end of an answer."""
         engine = self._engines[model]
         url, headers = engine.url + "/flush_cache", engine.signed
         async with asyncio.timeout(30):
@@ -63,7 +63,7 @@ class Player:
 
 @asynccontextmanager
 async def starting(harness: Harness) -> AsyncIterator[Player]:
-    """A player for both models, their engines started."""
+    """A player for both models, with their engines started."""
     async with aiohttp.ClientSession() as session:
         for path, first in ((CHAT, chat("")), (EMBEDDINGS, embed(""))):
             answer = await ask(
