@@ -28,7 +28,7 @@ def workshop(tmp_path: Path) -> Iterator[Workshop]:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run the tests of processes and pipes with both event loops, which differ there."""
+    """Run the tests of processes and pipes with both event loops, because they differ there."""
     if item.path.name == "test_process.py":
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}

@@ -1,4 +1,4 @@
-"""A router to be killed: runs its arguments as an engine, and waits for its exit."""
+"""A router to be killed. It runs its arguments as an engine, and waits for its exit."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.sglang
 
 @pytest.fixture
 def word() -> Iterator[str]:
-    """Marks the engine's processes, to find them without the launcher."""
+    """A word that marks the engine's processes, to find them without the launcher."""
     word = secrets.token_hex(16)
     yield word
     assert processes(word) == []
@@ -104,7 +104,7 @@ async def test_the_real_engine_waits_at_a_gate_that_only_the_router_opens(
 
 
 def port(word: str, flag: str) -> int:
-    """Of the engine that runs."""
+    """A port of the running engine."""
     lines = [Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in processes(word)]
     [found] = {line[line.index(flag) + 1] for line in lines if flag in line}
     return int(found)

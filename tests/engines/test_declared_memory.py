@@ -65,7 +65,7 @@ def test_a_model_in_a_cache_is_checked_and_one_that_is_not_there_is_not(
     check_declared([model], (), on_disk)
     snapshots = Snapshots(caches[1])
     path = filled(snapshots.path("org/model", COMMIT))
-    check_declared([model], (), on_disk)  # it is not known to be whole
+    check_declared([model], (), on_disk)  # it is not known to be complete
     names = ("config.json", "model.safetensors")
     files = [RemoteFile(one, (path / one).stat().st_size, "b") for one in names]
     snapshots.seal("org/model", COMMIT, files)

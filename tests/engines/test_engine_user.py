@@ -17,7 +17,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become ano
 
 @pytest.fixture
 def snapshot() -> Iterator[Path]:
-    """As the Hub's library makes it, readable for all."""
+    """A snapshot as the Hub's library makes it, readable by everybody."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         blobs, snapshot = Path(name, "model", "blobs"), Path(name, "model", "snapshot")

@@ -1,4 +1,4 @@
-"""The lock in front of an engine's application, with a real uvicorn behind a real socket."""
+"""The lock in front of an engine's application, with a real uvicorn on a real socket."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from engines.engine_port import EnginePort, bind_port
 
 pytestmark = pytest.mark.process
 
-# What an engine is to the entry: a module that serves an application with uvicorn, in one of
-# its ways, and tells what its requests to itself were answered.
+# A stand-in for an engine: a module that serves an application with uvicorn, in one of several
+# ways, and prints the answers to its requests to itself.
 SERVER = """
 import multiprocessing, sys, threading, requests, uvicorn
 from pathlib import Path
@@ -69,7 +69,7 @@ def served(directory: Path, way: str) -> Iterator[tuple[EnginePort, subprocess.P
 def served_by_child(
     directory: Path,
 ) -> Iterator[tuple[EnginePort, EnginePort, subprocess.Popen[str]]]:
-    """The engine's port, and the gate that a child of it serves."""
+    """The engine's port, and the gate served by its child."""
     with bind_port() as port, bind_port() as gate:
         files = (*port.files, *gate.files)
         process = run(directory, files, str(port.number), "child", str(gate.number))
@@ -103,7 +103,7 @@ def ended(process: subprocess.Popen[str]) -> Iterator[None]:
 def asked(
     port: EnginePort, *headers: tuple[str, str], method: str = "GET"
 ) -> tuple[int, bytes, set[str]]:
-    """Status, body and the names of the headers. Waits until the port is served."""
+    """The status, the body and the header names. Waits until the port is served."""
     while True:
         with (
             suppress(ConnectionRefusedError),
@@ -145,7 +145,7 @@ def test_an_engine_reaches_its_own_port(tmp_path: Path) -> None:
 
 
 def test_servers_that_would_not_be_locked_can_not_bind_the_port(tmp_path: Path) -> None:
-    """Each would be a process of its own, which knows neither the key nor the lock."""
+    """Each would be another process, without the key and the lock."""
     with served(tmp_path, "workers") as (_, process):
         assert "Address already in use" in process.communicate(timeout=30)[0]
         assert process.returncode != 0
@@ -212,7 +212,7 @@ def test_a_child_behind_a_gate_is_as_multiprocessing_makes_it(tmp_path: Path) ->
 
 
 def session(leader: int) -> list[int]:
-    """The processes in it."""
+    """The processes of the session."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(ProcessLookupError):

@@ -21,7 +21,7 @@ SGLANG_PYTHON = Path(__file__).parents[2] / ".venv-sglang/bin/python"
 VALUES = {name: flag for name, flag in FLAGS.items() if not flag.is_switch}
 SWITCHES = {name: flag for name, flag in FLAGS.items() if flag.is_switch}
 
-# A value for each variable, as somebody would set it.
+# A realistic value for each variable.
 EXAMPLES = {
     "TOKENIZER_PATH": "/models/tokenizer",
     "TOKENIZER_MODE": "slow",

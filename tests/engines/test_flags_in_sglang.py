@@ -1,4 +1,4 @@
-"""The flags against the parser of the real SGLang, which takes seconds to import."""
+"""Checks the flags with the real SGLang's parser, which takes seconds to import."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class SglangsParser:
         self._asked, self._said = process.stdin, process.stdout
 
     def verdicts(self, lines: Sequence[tuple[str, ...]]) -> list[str | None]:
-        """What it has against each command line."""
+        """The parser's errors for each command line."""
         print(json.dumps(lines), file=self._asked, flush=True)
-        for line in self._said:  # it may print other things, at its import
+        for line in self._said:  # its import may print other things
             if line.startswith("verdicts "):
                 verdicts: list[str | None] = json.loads(line.removeprefix("verdicts "))
                 return verdicts

@@ -1,4 +1,4 @@
-"""An engine that waits at its gate, with a real process in SGLang's place."""
+"""An engine waits at its gate. A real process replaces SGLang."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is found out about `ENGINE_PYTHON` before anything starts."""
+"""The checks of `ENGINE_PYTHON` before anything starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Script = Callable[[str], str]
 
 @pytest.fixture
 def script(tmp_path: Path) -> Script:
-    """Make an interpreter of a few lines for a shell."""
+    """Make an interpreter from a few lines of shell."""
 
     def make(lines: str) -> str:
         path = tmp_path / "python"
@@ -119,7 +119,7 @@ async def test_an_interpreter_that_hangs_holds_up_the_start_for_a_bounded_time(
         "ENGINE_PYTHON did not report its SGLang version within 0.5 s", True
     )
     group = int((tmp_path / "pid").read_text())
-    # What was killed is gone a moment later.
+    # A killed process is gone after a moment.
     await eventually(lambda: not [p for p in psutil.process_iter() if _is_alive_in(group, p)])
 
 
@@ -154,7 +154,7 @@ def test_a_memory_saver_on_the_path_is_seen_and_not_imported(tmp_path: Path) -> 
 @pytest.mark.process
 @pytest.mark.parametrize("has", [True, False])
 def test_a_gate_is_found_without_an_import_of_sglang(tmp_path: Path, *, has: bool) -> None:
-    """An older SGLang would end at the flag that it does not know."""
+    """An older SGLang would exit because of the unknown flag."""
     package = tmp_path / "sglang"
     module = package / "srt/distributed/gated_launch.py"
     module.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Kept kernels are code: who may write them, and whose engines load them."""
+"""Kept kernels are code. These tests show who may write them, and whose engines load them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def contend(folder: Path) -> Callable[[], VolumeLease | None]:
 
 
 class Machine:
-    """Workers with one volume, and private directories that are gone with each of them."""
+    """Workers with one volume. Each has private directories that end with it."""
 
     def __init__(self, directory: Path) -> None:
         self.volume = directory / "volume"
@@ -67,7 +67,7 @@ def start(worker: KernelCache, model: EngineSpec) -> Kernels:
 
 
 def compiles(kernels: Kernels, name: str, content: str = "code") -> None:
-    """As its engine does."""
+    """Compile a kernel, as an engine does."""
     path = kernels.directory / "triton" / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(content)
@@ -331,7 +331,7 @@ def test_every_cache_lies_in_the_private_copy() -> None:
 
 @pytest.fixture
 def open_to_all() -> Iterator[Path]:
-    """pytest's own directories are closed to other users."""
+    """Open pytest's own directories, which are closed to other users."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         directory.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The launcher, with a real process in SGLang's place."""
+"""The launcher. A real process replaces SGLang."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ async def test_a_start_cancelled_while_its_directories_are_made_leaves_none(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     launcher = workshop.launcher()
     start = asyncio.create_task(workshop.start(launcher))
-    await asyncio.sleep(0)  # they are being made in a thread
+    await asyncio.sleep(0)  # a thread is making them
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start

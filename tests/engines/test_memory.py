@@ -69,7 +69,7 @@ async def test_the_hosts_memory_is_not_waited_for(machine: Path) -> None:
 
 
 class Filling(NvmlGauge):
-    """A GPU on which more memory is free at each measurement."""
+    """A GPU with more free memory at each measurement."""
 
     def __init__(self, *free: int, patience: float, still: float = 10.0) -> None:
         super().__init__((), patience=patience, still=still)
@@ -111,7 +111,7 @@ def test_a_hidden_gpu_is_not_used(hidden: str) -> None:
 
 
 class FakeNvml(ModuleType):
-    """Four GPUs; the third has less memory, and the fourth is older."""
+    """Four GPUs. The third has less memory, and the fourth is older."""
 
     def __init__(self) -> None:
         super().__init__("nvml")

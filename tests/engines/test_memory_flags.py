@@ -49,14 +49,14 @@ def option(flags: tuple[str, ...], name: str) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """In bytes, but for `tokens`. `rest`: what is neither weights nor cache."""
+    """In bytes, except `tokens`. `rest`: neither weights nor cache."""
 
     weights: int
     tokens: int
     token: int
     rest: int
-    more: int  # free beyond the claim when the flags are set
-    later: int  # free beyond the claim when an engine that waits goes on
+    more: int  # free memory beyond the claim when the flags are set
+    later: int  # free memory beyond the claim when a waiting engine continues
 
     @property
     def cache(self) -> int:
@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def context(self) -> int:
-        """What CUDA takes at most, before SGLang measures."""
+        """The most that CUDA takes before SGLang measures."""
         return min(GIB // 2, self.claim // 8)
 
     def free(self, *, waits: bool) -> int:

@@ -1,4 +1,4 @@
-"""What a model's files say is read where it can't hold up the event loop."""
+"""A model's files are read off the event loop."""
 
 from __future__ import annotations
 

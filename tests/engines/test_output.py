@@ -1,4 +1,4 @@
-"""What engines print, as it is read."""
+"""Reading the output of engines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 from engines.output import OutputReader
 
-PIPE = 60_000  # bytes that a pipe holds for sure
+PIPE = 60_000  # bytes that surely fit into a pipe
 
 
 async def test_an_engine_that_prints_many_short_lines_lets_others_have_their_turn() -> None:

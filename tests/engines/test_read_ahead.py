@@ -25,7 +25,7 @@ ALLOTMENT = Allotment(claim=GIB, free=GIB, whole=True)
 
 @pytest.fixture
 def snapshot(tmp_path: Path) -> Path:
-    """100 MiB of weights that are on the disk, and not in the page cache."""
+    """100 MiB of weights on the disk, but not in the page cache."""
     for name, size in (("model-2.safetensors", 30), ("model-1.safetensors", 70)):
         with (tmp_path / name).open("wb") as file:
             file.write(os.urandom(MIB) * size)
@@ -37,7 +37,7 @@ def snapshot(tmp_path: Path) -> Path:
 
 
 def cached(path: Path) -> int:
-    """Bytes of a file in the page cache, as the kernel says."""
+    """Bytes of a file in the page cache, according to the kernel."""
     size = path.stat().st_size
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)

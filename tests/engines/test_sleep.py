@@ -29,7 +29,7 @@ WITHIN = 20.0  # seconds; far more than anything here takes
 
 
 class Bench:
-    """Starts engines, and reads what they were told."""
+    """Starts engines, and reads the commands they got."""
 
     def __init__(self, directory: Path, stack: AsyncExitStack) -> None:
         self._directory, self._stack = directory, stack
@@ -53,7 +53,7 @@ class Bench:
         return engine
 
     def told(self) -> list[str]:
-        """What the engine was told, in order."""
+        """The commands to the engine, in order."""
         names = ("flush", "release", "resume", "request", "health while asleep")
         return [line["event"] for line in self.lines() if line["event"] in names]
 

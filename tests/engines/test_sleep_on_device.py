@@ -1,4 +1,4 @@
-"""Executor, launcher, an engine's process and a pretended GPU: what sleep frees."""
+"""Sleep frees memory: executor, launcher, an engine's process and a pretended GPU."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_an_engine_that_dies_of_waking_has_crashed_and_leaves_nothing(
     assert isinstance(await bench.report(), events.Crashed)
     bench.executor.perform(actions.Stop(spec().key, 1, "test", at_once=True))
     while isinstance(report := await bench.report(), events.Crashed):
-        pass  # that it died may be reported, too
+        pass  # its death may be reported too
     assert report == events.Gone(spec().key, 1, missing=0)
 
 

@@ -1,5 +1,5 @@
-"""Pool, scheduler, launcher, engines' processes and a pretended GPU: engines that make room by
-falling asleep."""
+"""Engines make room by falling asleep: pool, scheduler, launcher, engines' processes and a
+pretended GPU."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PLAN = MemoryPlan(WEIGHTS, token=GIB >> 15, overhead=GIB, context=1 << 16)
 
 
 class OnDisk:
-    """All models are there already. Implements `Downloader`."""
+    """A downloader with all models on disk. Implements `Downloader`."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -55,7 +55,8 @@ class OnDisk:
 
 
 class World:
-    """A GPU with room for two of these engines, and a host with room for two more's weights."""
+    """A GPU with room for two of these engines, and a host with room for the weights of two
+    more."""
 
     def __init__(self, directory: Path) -> None:
         self._directory, self._notes = directory, directory / "device"
@@ -92,7 +93,7 @@ class World:
         )
 
     async def ask(self, name: str, caller: str | None = None) -> None:
-        """An engine that sleeps, or has no memory, dies of it."""
+        """Send a request. It kills an engine that sleeps or has no memory."""
         deadline = time.monotonic() + WITHIN
         what = spec(name, memory=CLAIM)
         with self.pool.lease(what, None, deadline=deadline, caller=caller) as lease:
@@ -107,7 +108,7 @@ class World:
         return {slot.key.repo_id[-1] for slot in slots if slot.state is State.ASLEEP}
 
     def seen(self, name: str, *kinds: str) -> list[str]:
-        """What its engines have gone through, of these kinds of events."""
+        """The events of these kinds in the life of its engines."""
         lines = map(json.loads, self._journal(name).read_bytes().splitlines())
         return [line["event"] for line in lines if line["event"] in kinds]
 

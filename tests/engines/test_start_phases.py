@@ -1,4 +1,4 @@
-"""What an engine says that its start took, whatever that is."""
+"""The durations that an engine reports for its start, however they look."""
 
 from __future__ import annotations
 

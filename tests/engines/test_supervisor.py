@@ -1,4 +1,4 @@
-"""The supervisor alone. The test takes the place of the router."""
+"""The supervisor alone. The test plays the router."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def run(tree: StubbornTree) -> Iterator[Run]:
         return running[-1]
 
     yield start
-    tree.kill()  # first: a survivor would hold the output open
+    tree.kill()  # first, because a survivor would hold the output open
     for engine in running:
         engine.clear()
 

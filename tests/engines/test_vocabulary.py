@@ -1,4 +1,4 @@
-"""How many tokens a model knows, by its files."""
+"""The number of tokens that a model knows, from its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The launcher, with a real process in SGLang's place."""
+"""The launcher, with a real process instead of SGLang."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Workshop:
     def launcher(self, **changes: Any) -> SglangLauncher:
         options: dict[str, Any] = {
             "python": str(PYTHON),
-            # An engine's environment is an allow-list: this name is on it.
+            # An engine's environment is an allow-list, and this name is on it.
             "environ": {"PATH": "/usr/bin:/bin", "SGLANG_TEST": self.word},
             "hf_token": None,
             "start_timeout": WITHIN,
@@ -68,7 +68,7 @@ class Workshop:
         return b"".join(file.read_bytes() for file in files)
 
     def port(self, flag: str = "--port") -> int:
-        """Of the engine that runs."""
+        """A port of the running engine."""
         lines = [
             Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in self.processes()
         ]
