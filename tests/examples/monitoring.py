@@ -1,4 +1,4 @@
-"""What the dashboard and the alerts of `examples/monitoring` ask Prometheus."""
+"""The Prometheus queries of the dashboard and the alerts in `examples/monitoring`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def expressions() -> Iterator[str]:
 
 
 def metrics_used() -> set[str]:
-    """As their families are called in a scrape."""
+    """The metrics' names, as their families are called in a scrape."""
     named = {
         name
         for text in expressions()

@@ -1,4 +1,4 @@
-"""The compose file and the models file say what the worker understands."""
+"""The worker understands the compose file and the models file."""
 
 from __future__ import annotations
 

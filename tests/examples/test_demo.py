@@ -87,7 +87,7 @@ def test_with_keep_it_serves_the_printed_requests_until_interrupted(tmp_path: Pa
         assert "bob/cherry" in _shell(f"{variables}; {ps}")
         assert "ready to roll" in _shell(f"{variables}; {logs}")
         assert serve.endswith(" -m router serve --port 8001")
-        # It would find the same Hub and the same engines.
+        # It must find the same Hub and the same engines.
         assert "verdict     ok" in _shell(
             f"{variables}; {ps.removesuffix('ps')} check alice/apple"
         )
@@ -97,15 +97,15 @@ def test_with_keep_it_serves_the_printed_requests_until_interrupted(tmp_path: Pa
 
 
 class Demo:
-    """The demo in a process of its own. Everything it writes goes below `directory`."""
+    """The demo in its own process. All its files are below `directory`."""
 
     def __init__(self, process: subprocess.Popen[bytes], directory: Path) -> None:
         self.process = process
         self._directory = directory
-        self._printed = b""  # and not asked for yet
+        self._printed = b""  # printed, but not read by the test yet
 
     def says(self, text: str) -> str:
-        """What it prints from now on, up to and including `text`."""
+        """The output from now on, up to and including `text`."""
         assert self.process.stdout is not None
         deadline = time.monotonic() + WITHIN
         while text.encode() not in self._printed:

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts ask for what the worker has, in words that Prometheus takes."""
+"""The dashboard and the alerts use metrics that the worker has, and Prometheus accepts them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.worker import ROOT
 TESTS = Path(__file__).with_name("alerts_test.yaml")
 PATIENCE = 120  # seconds
 
-# Labels that Prometheus adds, and those of histograms.
+# Labels added by Prometheus, and labels of histograms.
 _ADDED = {"job", "instance", "le", "alertname"}
 
 
@@ -82,7 +82,8 @@ def test_the_compose_file_sets_variables_and_mounts_files_that_exist() -> None:
 
 @pytest.fixture(scope="module")
 def promtool(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The one of this machine, else of Debian's package, unpacked and not installed."""
+    """This machine's promtool; otherwise the one in Debian's package, unpacked but not
+    installed."""
     if (found := shutil.which("promtool")) is not None:
         return found
     folder = tmp_path_factory.mktemp("prometheus")

@@ -21,7 +21,7 @@ PUBLIC, PRIVATE = "acme/public", "acme/private"
 
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """What a user sets, apart from the model."""
+    """The variables that a user sets, except the model."""
     with LoopbackHub() as hub:
         harness = QueueHarness(hub, tmp_path_factory.mktemp("harness"))
         harness.model(PUBLIC, answer="I am public.")

@@ -1,9 +1,8 @@
-"""Plays RunPod's load balancer on loopback, as its documentation describes worker affinity.
+"""Plays RunPod's load balancer on loopback, with worker affinity as documented.
 
-Each answer carries `X-Runpod-Worker-Id`. A request with that header goes to that worker: softly
-(`ID`), where any other serves if the worker is gone or at its capacity, or nowhere else
-(`strict ID`). Without the header the worker is chosen at random. A worker that can't be reached
-is gone.
+Each answer carries `X-Runpod-Worker-Id`. A request with that header goes to that worker. `ID`
+is soft: another worker serves if that one is gone or full. `strict ID` allows no other worker.
+Without the header, the worker is chosen at random. A worker that can't be reached is gone.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class LoadBalancer:
     def __init__(self, workers: Mapping[str, str], key: str, capacity: int = 100) -> None:
         self.workers, self.capacity = dict(workers), capacity
         self.url = ""
-        self.answered: list[str] = []  # which worker, for each request
+        self.answered: list[str] = []  # the worker of each request
         self.in_flight: Counter[str] = Counter()
         self._key, self._rng = key, random.Random(1)
         self._loop = asyncio.new_event_loop()
@@ -70,7 +69,7 @@ class LoadBalancer:
             try:
                 return await self._pass(request, body, worker)
             except ClientConnectionError:
-                self.workers.pop(worker, None)  # its health checks fail, too
+                self.workers.pop(worker, None)  # its health checks fail too
         return web.Response(status=400, text="no workers available")
 
     def _order(self, wish: str, *, strict: bool) -> list[str]:

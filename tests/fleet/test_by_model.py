@@ -1,4 +1,4 @@
-"""The client recipe that remembers workers, without workers."""
+"""The client recipe that remembers workers, tested without workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from examples.fleet.by_model import WORKER, ByModel
 
 
 class RestlessEndpoint:
-    """Any worker answers, and soon there are others."""
+    """Any worker answers, and soon there are other workers."""
 
     def __init__(self) -> None:
         self._rng = random.Random(1)
@@ -29,7 +29,8 @@ class RestlessEndpoint:
 
 
 class SoftEndpoint:
-    """As RunPod's: a wish is granted if that worker is there, else any answers."""
+    """Like RunPod's endpoint: if the wished worker is there, it answers; otherwise any other
+    does."""
 
     def __init__(self, *workers: str) -> None:
         self.workers, self.wishes = [*workers], list[str | None]()
@@ -62,7 +63,7 @@ def test_models_that_share_a_worker_look_for_another_but_not_forever() -> None:
     models = ["org/one", "org/two"]
     for model in models:
         fleet.chat(model, [])
-    endpoint.workers.insert(0, "b")  # answers those who do not wish for "a"
+    endpoint.workers.insert(0, "b")  # answers requests that do not wish for "a"
     for model in models * 2:
         fleet.chat(model, [])
     assert endpoint.wishes[2:] == [None, "a", "b", "a"]

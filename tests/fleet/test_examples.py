@@ -1,4 +1,4 @@
-"""The client recipes keep models where they are warm: real routers behind a load balancer."""
+"""The client recipes keep models on warm workers: real routers behind a load balancer."""
 
 from __future__ import annotations
 

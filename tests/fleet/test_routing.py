@@ -1,4 +1,4 @@
-"""Affinity first, load second; bounds hold whatever the fleet looks like."""
+"""Affinity comes first, load second. The bounds hold in any fleet."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_burst_for_a_cold_model_goes_to_one_worker_before_that_has_reported() 
         made.sent(worker_for(made, "m"), "m")
     own = worker_for(made, "m")
     for _ in range(100):
-        made.ended(own, "m")  # fails for any other: it has none
+        made.ended(own, "m")  # another request would fail here: it has none
     assert made._starting == made._load == 0
     route = made.choose("m")
     assert route is not None
@@ -300,7 +300,7 @@ def test_a_name_has_its_place_in_every_process() -> None:
 @pytest.mark.parametrize("session", ["", "s"])
 @pytest.mark.parametrize("warm_on", [0, 10])
 def test_a_decision_costs_no_more_among_a_thousand_workers(session: str, warm_on: int) -> None:
-    """`tests.bench.fleet` tells the time."""
+    """`tests.bench.fleet` measures the time."""
 
     def most(workers: int) -> int:
         made = fleet(*[warm(load=1)] * warm_on, *[WorkerReport()] * (workers - warm_on))
