@@ -1,4 +1,4 @@
-"""Cuts bytes into pieces, as a network may."""
+"""Cuts bytes into pieces, like a network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 
 def cuts() -> st.SearchStrategy[list[int]]:
-    """Where bytes are cut; beyond their end: not."""
+    """Positions of cuts. A position beyond the end cuts nothing."""
     return st.lists(st.integers(min_value=1, max_value=400), max_size=12)
 
 

@@ -1,4 +1,4 @@
-"""The operator's routes: for the operator alone, and otherwise not there."""
+"""The operator's routes exist for the operator only."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def as_operator(key: str = KEY) -> dict[str, str]:
 
 
 async def answer(running: Running, method: str, path: str, **headers: str) -> tuple[int, bytes]:
-    """Without what differs between any two answers."""
+    """An answer without the parts that always differ."""
     async with running.client.request(method, path, headers=headers) as response:
         return response.status, await response.read()
 
@@ -249,7 +249,7 @@ async def test_the_log_names_no_model_of_an_operators_request(
         await answer(running, "POST", "/admin/models/acme/secret/unload")
         await answer(running, "POST", "/admin/models/org/name/pin")
         await answer(running, "POST", "/admin/reload")
-    # A path can be anything: of a model, only what the worker knows is told.
+    # A path can be anything, so the log names only models that the worker knows.
     assert "POST /admin/models/{id}/unload ok 200 total" in caplog.text
     assert "secret" not in caplog.text
     assert "POST /admin/models/{id}/pin ok 200 org/name total" in caplog.text

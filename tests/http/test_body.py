@@ -1,4 +1,4 @@
-"""A body is taken in within bounds of size and time, alone and with others."""
+"""Reading a body is bounded in size and time, for one body and for several at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIMIT = 128 * 1024  # bytes
 
 @asynccontextmanager
 async def sending(port: int, sent: int) -> AsyncIterator[asyncio.StreamReader]:
-    """A body of which so much arrives, and no more."""
+    """A body of which only so many bytes arrive."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(f"{HEAD}Content-Length: {LIMIT}\r\n\r\n".encode() + b" " * sent)
@@ -159,7 +159,7 @@ def buffer(data: bytes = b"", source: Source | None = None) -> ReadBuffer:
 
 
 async def test_chunks_are_not_looked_at_before_they_are_read() -> None:
-    """Else callers without a key could have the router decode millions of them."""
+    """Otherwise, callers without a key could make the router decode millions of them."""
     body = RequestBody(None, buffer(b"no chunk\r\n"))
     assert body.waiting == len(b"no chunk\r\n")
     for _ in range(2):
@@ -197,7 +197,7 @@ async def test_tiny_chunks_are_decoded_in_many_turns_of_the_loop() -> None:
 
 
 class JsonRequest:
-    """Of a request, what a `BodyReader` looks at."""
+    """The parts of a request that a `BodyReader` reads."""
 
     content_type = "application/json"
 
@@ -209,7 +209,7 @@ class JsonRequest:
 
 
 class LargeChunks(RequestBody):
-    """Notes each that is read."""
+    """Records each body that is read."""
 
     def __init__(self, chunks: int, notes: list[str]) -> None:
         super().__init__(None, buffer())

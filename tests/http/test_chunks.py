@@ -1,4 +1,4 @@
-"""Chunks are read to the letter, wherever they are cut."""
+"""Chunks are parsed strictly, wherever they are cut."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEXT = b"GET /next HTTP/1.1\r\n\r\n"
 
 
 def read(*pieces: bytes) -> tuple[bytes, bytes, bool]:
-    """The body, what follows it, and whether it is complete."""
+    """The body, the bytes after it, and whether the body is complete."""
     reader, body, rest = ChunkReader(), b"", b""
     for piece in pieces:
         if reader.complete:

@@ -1,4 +1,4 @@
-"""What public clients repeat by themselves, as they are set up."""
+"""The retries of public clients with their default settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MESSAGE = (
     b'"output_tokens": 1}}'
 )
 Ask = Callable[[], Awaitable[str]]
-Heard = Callable[[int], None]  # takes the status of an answer as it arrives
+Heard = Callable[[int], None]  # gets the status of an answer as it arrives
 Client = Callable[[str, Heard], AbstractAsyncContextManager[Ask]]
 
 
@@ -103,4 +103,4 @@ async def test_a_request_that_kills_its_engine_is_not_repeated(
         with pytest.raises(error):
             await ask()
         assert heard == [502]
-        assert len(d.upstream.sent) == 2  # the router's own repetition is the only one
+        assert len(d.upstream.sent) == 2  # only the router retried

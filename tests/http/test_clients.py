@@ -1,4 +1,4 @@
-"""What the users of public clients see, over the real service on scripted engines."""
+"""The errors that users of public clients see, with the real service on scripted engines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CREATED = (
     b'"response": {"id": "r", "object": "response", "error": null}}\n\n'
 )
 
-# Ways to fail: before the stream begins, and after it did.
+# Ways to fail: before the stream begins, and after.
 DIES_MIDWAY = "dies in the middle of an event"
 FAILS_TO_START = "fails to start after a comment"
 OUT_OF_TIME = "takes too long"
@@ -39,9 +39,9 @@ WAYS = (DIES_MIDWAY, FAILS_TO_START, OUT_OF_TIME, REFUSES_LATE)
 
 @asynccontextmanager
 async def failing(way: str, first: bytes) -> AsyncIterator[tuple[str, Callable[[], None]]]:
-    """A worker with an engine that fails in that way, after the event `first`.
+    """A worker whose engine fails in that way, after the event `first`.
 
-    Gives its URL, and what lets it fail: to be called once the head is there.
+    Yields its URL, and a function that triggers the failure: call it when the head is there.
     """
     thinks = asyncio.Event()
     answer, timeout, silence = Answer((first,), headers=SSE), "60", 10.0
@@ -76,7 +76,7 @@ async def listening(d: ServiceHarness, **options: object) -> AsyncIterator[str]:
         await server.stop(0.0)
 
 
-EXPECTED: dict[str, tuple[str, str]] = {  # by way: a code, and words of the message
+EXPECTED: dict[str, tuple[str, str]] = {  # by way: a code, and words from the message
     DIES_MIDWAY: ("engine_failed", "stopped in the middle"),
     FAILS_TO_START: ("engine_failed", "did not start"),
     OUT_OF_TIME: ("deadline_exceeded", "REQUEST_TIMEOUT"),

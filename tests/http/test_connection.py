@@ -1,4 +1,4 @@
-"""What a connection does with the bytes that come, whatever they are and however they come."""
+"""A connection handles any bytes, in any pieces."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.http.pieces import cut, cuts
 from tests.http.test_server import CHAT, Running, serving
 
 JSON = "Host: localhost\r\nContent-Type: application/json\r\n"
-LARGE = 12 << 20  # bytes, more than the kernel takes
+LARGE = 12 << 20  # bytes, more than the kernel buffers
 LAST = b"GET /v1/models/org/last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 def post(body: bytes, *fields: str, chunks: int = 0) -> bytes:
-    """A request; its body in chunks of so many bytes, or in one piece."""
+    """A request. Its body is in chunks of this size, or in one piece."""
     lines = [f"POST {CHAT} HTTP/1.1", *JSON.splitlines(), *fields]
     if chunks:
         lines.append("Transfer-Encoding: chunked")
@@ -55,7 +55,7 @@ def echoes() -> Answer:
 async def connected(
     answer: Answer | None = None, **options: object
 ) -> AsyncIterator[tuple[Running, Connection, asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A caller, and the server's end of its connection, which takes bytes piece by piece."""
+    """A caller, and the server's end of its connection, which gets bytes piece by piece."""
     async with serving(answer, **options) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         (server,) = running.server._servers
@@ -71,7 +71,7 @@ def without_dates(told: bytes) -> bytes:
     return re.sub(rb"(?m)^(Date|X-Request-Id): .*\r\n", b"", told)
 
 
-# However it comes
+# In any pieces
 
 
 requests = st.lists(
@@ -145,7 +145,7 @@ def test_no_bytes_break_a_connection(data: bytes, at: list[int]) -> None:
     assert b"internal_error" not in told
 
 
-# What could be read as two requests, or as another one
+# Bytes that could be read as two requests, or as another request
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ async def test_chunks_that_others_may_read_differently_end_the_connection(chunks
 
 
 async def test_an_offer_of_another_protocol_is_passed_over() -> None:
-    """Some clients offer HTTP/2 with each first request, and its body follows as ever."""
+    """Some clients offer HTTP/2 with each first request, and still send its body as usual."""
     async with connected(echoes()) as (_, connection, reader, _):
         offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AA")
         connection.data_received(post(b"first", *offer) + post(b"then", "Connection: close"))
@@ -254,7 +254,7 @@ async def test_white_space_around_a_value_is_no_part_of_it() -> None:
         assert running.service.seen[0].hf_token == "mine"
 
 
-# Requests that are sent ahead
+# Requests sent ahead
 
 
 async def test_requests_sent_ahead_are_answered_in_turn() -> None:
@@ -272,7 +272,7 @@ async def test_what_is_sent_ahead_is_not_read_without_bound() -> None:
         await running.service.began.wait()
         sent = 0
         writer.transport.set_write_buffer_limits(1 << 20)
-        while writer.transport.get_write_buffer_size() < 1 << 20:  # until nothing more goes out
+        while writer.transport.get_write_buffer_size() < 1 << 20:  # until nothing more is sent
             writer.write(post(b"{}") * 1000)
             sent += 1
             await asyncio.sleep(0.001)
@@ -429,7 +429,7 @@ async def test_no_header_of_an_answer_becomes_two(
 
 
 async def test_a_defect_before_a_stream_is_told_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its refusal waits for others, and the head of the stream did not."""
+    """Its refusal waits for other writes; the head of the stream did not."""
     monkeypatch.setattr("router.http.refusals.BURST", 0.0)
     async with connected(fails(ZeroDivisionError(), SSE)) as (_, connection, reader, _):
         connection.data_received(post(b"{}") * 3 + LAST)
@@ -543,7 +543,7 @@ async def test_headers_that_never_end_are_given_up(monkeypatch: pytest.MonkeyPat
     async with connected() as (_, _, reader, writer):
         writer.write(b"GET /ping HTTP/1.1\r\nX: ")
         sending = asyncio.create_task(drip(writer))
-        with suppress(ConnectionResetError):  # its end can cross what is still sent
+        with suppress(ConnectionResetError):  # its end can cross the rest of the answer
             assert await reader.read() == b""
         sending.cancel()
 

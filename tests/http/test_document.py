@@ -1,4 +1,4 @@
-"""`/openapi.json` as it is served: with the checks of `/v1/models`, the same for everybody."""
+"""`/openapi.json` over HTTP: the same checks as `/v1/models`, and the same for everybody."""
 
 from __future__ import annotations
 

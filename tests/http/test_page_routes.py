@@ -1,4 +1,4 @@
-"""The operator's page: static files, which anybody may read where there is a key."""
+"""The operator's page: static files. With a key configured, anybody may read them."""
 
 from __future__ import annotations
 

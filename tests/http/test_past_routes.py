@@ -1,4 +1,4 @@
-"""The operator's routes for what has happened."""
+"""The operator's routes for past events."""
 
 from __future__ import annotations
 

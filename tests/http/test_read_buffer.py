@@ -1,4 +1,4 @@
-"""What came and was not used yet is used in order, and not copied for each use."""
+"""Received bytes are used in order, and not copied for each use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of requests over HTTP, as their records tell it."""
+"""The outcomes of requests over HTTP, according to their records."""
 
 from __future__ import annotations
 

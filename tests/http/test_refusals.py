@@ -1,4 +1,4 @@
-"""A caller that is refused all the time is refused at a pace."""
+"""A caller with constant refusals is refused at a limited rate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_the_first_refusals_go_out_at_once_and_the_next_one_waits() -> Non
     waiting = asyncio.create_task(refusals.hold("a"))
     await asyncio.sleep(0)
     assert not waiting.done()
-    await refusals.hold("b")  # another caller's goes out
+    await refusals.hold("b")  # another caller's refusal goes out
     async with asyncio.timeout(5.0):
         await waiting
 

@@ -60,7 +60,7 @@ async def serving(answer: Answer | None = None, **options: object) -> AsyncItera
 
 
 async def raw(port: int, data: bytes) -> bytes:
-    """Send bytes; read until the server closes, or has sent a whole small answer."""
+    """Send bytes. Read until the server closes, or has sent a whole small answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(data)
@@ -268,7 +268,7 @@ async def test_a_caller_who_does_not_read_holds_back_the_engine() -> None:
         writer.write(f"{head}Content-Length: 2\r\n\r\n{{}}".encode())
         await running.service.began.wait()
         before = -1
-        while before != made:  # until what the sockets hold is full
+        while before != made:  # until the sockets' buffers are full
             before = made
             await asyncio.sleep(0.05)
         assert made < 1000
@@ -276,7 +276,7 @@ async def test_a_caller_who_does_not_read_holds_back_the_engine() -> None:
         await running.service.closed.wait()
 
 
-# What is refused
+# Refused requests
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/files", "/server_info", "/v1/models2"])
@@ -373,7 +373,7 @@ async def test_a_body_that_does_not_arrive_is_given_up() -> None:
         assert b"did not arrive" in told
 
 
-# What is repeated to nobody
+# What is never repeated to anybody
 
 
 @pytest.mark.parametrize(

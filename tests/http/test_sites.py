@@ -1,4 +1,4 @@
-"""Which hosts the server answers for, and which web pages may call it."""
+"""The hosts that the server answers for, and the web pages that may call it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_loopback_host_is_answered_everywhere(host: str) -> None:
     [
         *("evil.example", "localhost.evil.example", "evillocalhost", "127.0.0.1.evil.example"),
         *("0.0.0.0", "[::]", "10.0.0.1", "128.0.0.1", "[fe80::1]", "[::ffff:10.0.0.1]"),
-        # No browser sends these: it writes 127.0.0.1 instead.
+        # No browser sends these: browsers write 127.0.0.1 instead.
         *("2130706433", "0x7f000001", "0x7f.1", "127.1", "0177.0.0.1", "127.0.0.01"),
         *("localhost..", "x", "local-host", "llm.example.evil.example", "below.example.evil"),
     ],

@@ -1,4 +1,4 @@
-"""Answers that are not read end; slow but steady readers get all of theirs."""
+"""Unread answers end. Slow but steady readers get their whole answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fake_service import DONE, EVENT, SSE, Answer, Head, Piece, hangs, say
 from tests.http.test_server import CHAT, Running, serving
 
 PATIENCE = 0.4  # seconds
-LARGE = 12 << 20  # bytes, more than the kernel takes
+LARGE = 12 << 20  # bytes, more than the kernel buffers
 PATIENT = {"read_timeout": PATIENCE}
 
 
@@ -42,7 +42,7 @@ async def flood(_: Request) -> AsyncGenerator[Piece, None]:
 
 
 async def drip(_: Request) -> AsyncGenerator[Piece, None]:
-    """No more than the kernel takes, so that writing is never held up."""
+    """No more than the kernel buffers, so that writing never blocks."""
     yield SSE
     while True:
         yield EVENT * 20
@@ -109,7 +109,7 @@ async def test_an_answer_that_is_long_in_coming_is_no_unread_one() -> None:
 
 
 async def test_the_end_of_an_answer_has_to_be_read_as_well() -> None:
-    """Else connections that nobody reads from would add up."""
+    """Otherwise, connections that nobody reads from would add up."""
     in_the_kernel = b"x" * (1 << 20)
     async with serving(says(in_the_kernel), **PATIENT) as running, reader(running) as caller:
         await running.service.closed.wait()

@@ -1,4 +1,4 @@
-"""What HTTP itself requires, byte by byte."""
+"""The requirements of HTTP itself, byte by byte."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def post(version: str, *headers: str, body: str = "{}", path: str = CHAT) -> byt
 async def test_an_http_1_0_answer_without_a_length_ends_with_the_connection(
     answer: Answer,
 ) -> None:
-    """A client that asked to keep the connection waited for the end until it was reaped."""
+    """A client that asked to keep the connection used to wait until it was reaped."""
     async with serving(answer) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         writer.write(post("1.0", "Connection: keep-alive"))
@@ -185,7 +185,7 @@ UNSENT = "Expect: 100-continue"
 async def test_a_refusal_before_the_body_ends_the_connection(
     path: str, header: str, status: int
 ) -> None:
-    """A client that kept its body back sent its next request in the body's place."""
+    """Clients that held back their body sent their next request in its place."""
     head = post("1.1", header, path=path).removesuffix(b"{}")
     if header.startswith("Content-Type"):
         head = head.replace(b"Content-Type: application/json\r\n", b"")

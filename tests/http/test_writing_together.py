@@ -1,4 +1,4 @@
-"""Answers that are made in one turn of the loop are written together, and none stays behind."""
+"""Answers made in one turn of the loop are written together, and none is left behind."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_a_connection_that_ends_sends_first_what_waits_for_others(
     outbox: CountingOutbox, request_: bytes, status: bytes
 ) -> None:
     async with connected(outbox=outbox) as (_, connection, reader, _):
-        outbox.to_come = 1  # some other request's, which takes longer
+        outbox.to_come = 1  # another request's write, which takes longer
         connection.data_received(request_)
         told = await reader.read()
     assert told.startswith(b"HTTP/1.1 " + status)
@@ -89,7 +89,7 @@ async def test_a_connection_that_ends_sends_first_what_waits_for_others(
 
 
 async def test_an_answer_that_is_not_read_stays_in_progress(outbox: CountingOutbox) -> None:
-    """Whatever else is to be written: only then REQUEST_TIMEOUT ends it."""
+    """Even if other writes are pending: only REQUEST_TIMEOUT ends it then."""
     answer = says(bytes(LARGE), head=Head(200, {"content-length": str(LARGE)}))
     async with connected(answer, outbox=outbox) as (_, connection, _, writer):
         writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -110,7 +110,7 @@ async def test_a_stream_that_is_not_read_is_held_back(outbox: CountingOutbox) ->
         yield SSE
         while given < 2000:
             given += 1
-            yield bytes(1 << 14)  # as short as what may wait for others
+            yield bytes(1 << 14)  # short enough to wait for others
 
     async with connected(answer, outbox=outbox) as (_, connection, _, writer):
         writer.transport.pause_reading()  # type: ignore[attr-defined]
