@@ -1,4 +1,4 @@
-"""A Hub that answers as told, for tests of how its answers are remembered."""
+"""A Hub with scripted answers, for tests of the cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GATED = ResolvedModel("org/gated", "b" * 40, access=Access.GATED)
 
 @dataclass
 class ScriptedHub:
-    """Answers what it is told to, when it is told to, and counts."""
+    """Gives scripted answers at the scripted time, and counts."""
 
     model: ResolvedModel = PUBLIC
     error: RouterError | None = None

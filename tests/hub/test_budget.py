@@ -1,4 +1,4 @@
-"""How much of the Hub's windows each caller may use."""
+"""Each caller's share of the Hub's rate-limit windows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def refusal(question: Question) -> RateLimited | None:
 def ask(
     budget: HubBudget, caller: str, part: float = UNKNOWN, digest: str | None = None
 ) -> int:
-    """Ask as much as is let, one question at a time, and say how much that was."""
+    """Ask as many questions as allowed, one at a time. Returns how many."""
     for asked in range(10 * WINDOW):
         question = budget.question(digest, caller, part)
         if refused := refusal(question):
@@ -43,7 +43,7 @@ def ask(
 
 
 def begun(budget: HubBudget, caller: str) -> list[Question]:
-    """As many questions at once as are let."""
+    """Begin as many questions at once as allowed."""
     questions = [budget.question(None, caller, KNOWN) for _ in range(WINDOW)]
     return [question for question in questions if not refusal(question)]
 
@@ -101,7 +101,7 @@ def test_one_caller_does_not_have_all_questions_that_wait(clock: FakeClock) -> N
 
 
 def test_questions_without_an_answer_are_not_remembered(budget: HubBudget) -> None:
-    """A Hub that is down refuses thousands a second."""
+    """A Hub that is down may refuse thousands of questions per second."""
     for _ in range(10 * WINDOW):
         question = budget.question(None, "one", UNKNOWN)
         question.begin()

@@ -179,7 +179,7 @@ async def test_without_the_hub_a_public_model_is_served_for_its_grace(
     await cached.resolve(REF, ann)
     hub.error = HubUnavailable("down")
     clock.now += PUBLIC_GRACE - 1
-    for credential in (ann, bob, None):  # a token that can't be checked counts as none
+    for credential in (ann, bob, None):  # a token that can't be checked counts as no token
         assert (await cached.resolve(REF, credential)).value == PUBLIC
         await cached.entitle(PUBLIC, credential)
     clock.now += 1
@@ -313,7 +313,7 @@ async def test_a_model_in_use_is_asked_about_however_much_was_asked(
     for _ in range(2):
         await cached.resolve(REF, None)
         clock.advance(ANSWER_TTL)
-    # Elsewhere an engine runs it, of which this caller was never told.
+    # An engine runs it for others, but this caller never learned of it.
     loaded, unseen = Asker(loaded=True), ModelRef("org/unseen")
     for ref, asker in ((REF, Asker()), (unseen, Asker()), (unseen, loaded)):
         with pytest.raises(RateLimited):

@@ -1,4 +1,4 @@
-"""What the Hub says of a repository, read where it can't hold up the event loop."""
+"""The Hub's metadata of a repository is read off the event loop."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_what_takes_too_long_to_read_may_be_tried_again(failure: Exception
         ({"cardData": {"pipeline_tag": ["odd"]}}, Task.GENERATE),
         ({"cardData": "odd"}, Task.GENERATE),
         ({"pipeline_tag": "sentence-similarity"}, Task.EMBED),
-        # The Hub derives this of any code for `AutoModel`, as that of chat models.
+        # The Hub derives this tag for any code for `AutoModel`, including chat models.
         ({"pipeline_tag": "feature-extraction"}, Task.GENERATE),
         ({"id": "Qwen/Qwen3-VL-Embedding-2B"}, Task.EMBED),
         (

@@ -1,4 +1,4 @@
-"""The task of a repository, as the Hub's client judges it from what it holds."""
+"""The Hub's client finds a repository's task from its contents."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ async def test_a_model_whose_modules_can_not_be_read_is_an_embedder(
 
 @dataclass(frozen=True)
 class OddHub:
-    """Tells of a model with modules, which it hands out as `modules` says."""
+    """Describes a model with modules, and serves them as `modules` says."""
 
     modules: Callable[[web.BaseRequest], web.Response]
 

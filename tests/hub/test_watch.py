@@ -1,4 +1,4 @@
-"""An outage of the Hub is told once, and so is its end."""
+"""An outage of the Hub is logged once, and so is its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SILENT = (
     "until 12:01:00 UTC, and what was seen public, until 2030-01-02 12:00 UTC at most; all "
     "else gets hub_unavailable"
 )
-NOON = 1_893_499_200.0  # of the first day of 2030
+NOON = 1_893_499_200.0  # on January 1, 2030
 
 
 class Watched:
