@@ -1,4 +1,4 @@
-"""Play all incidents, and show what an operator sees: `python -m tests.incidents`."""
+"""Play all incidents, and print what an operator sees: `python -m tests.incidents`."""
 
 from __future__ import annotations
 

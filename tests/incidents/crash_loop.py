@@ -1,4 +1,4 @@
-"""A model whose engine does not start, however often it is asked for."""
+"""A model whose engine never starts, despite many requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All incidents. Each is a module with a `TITLE`, as docs/operations.md has it, and `play`."""
+"""All incidents. Each is a module with a `TITLE` from docs/operations.md, and `play`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One caller sends far more than the worker takes; another one goes on."""
+"""One caller sends far more than the worker can serve. Another one is still served."""
 
 from __future__ import annotations
 

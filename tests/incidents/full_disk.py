@@ -1,4 +1,4 @@
-"""A disk on which there is no room for one more model, because what lies there is in use."""
+"""A disk has no room for one more model, because all models on it are in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Hub that answers every question with 503: what is loaded goes on, what is new does not."""
+"""A Hub answers every question with 503. Loaded models continue; new ones are not served."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ async def play(harness: Harness) -> list[str]:
             await stage.until_log(" hub_unavailable 503 ")
             asked = await stage.metric("router_hub_requests_total", outcome="hub_unavailable")
             assert asked >= 1
-            async with asyncio.timeout(60):  # it has come back, and is asked again soon
+            async with asyncio.timeout(60):  # the Hub is back, and is soon asked again
                 while (answer := await caller.chat(NEW)).status != 200:
                     assert answer.refusal == (503, "hub_unavailable")
                     await asyncio.sleep(float(answer.headers["Retry-After"]))
             number = 0
             async with asyncio.timeout(60):
                 while "the Hub can be asked again" not in stage.worker.log:
-                    number += 1  # of a model that nobody has asked about yet
+                    number += 1  # of a model that nobody has requested yet
                     assert (await caller.chat(f"acme/none-{number}")).status == 404
                     await asyncio.sleep(0.2)
             await stage.until_log("the Hub can be asked again")

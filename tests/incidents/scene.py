@@ -1,6 +1,6 @@
-"""A worker that an incident happens to, and an operator who looks at it.
+"""A worker with an incident, and an operator who looks at it.
 
-What the operator sees is kept as `transcript`; docs/operations.md quotes it.
+The `transcript` keeps what the operator sees; docs/operations.md quotes it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.e2e.harness import Harness
 from tests.eventually import eventually
 from tests.worker import ROOT, Worker
 
-_PATIENCE = 120  # seconds; only a command that hangs takes them
+_PATIENCE = 120  # seconds; only a hanging command takes so long
 _STAMP = re.compile(r"^\S+ (?=[A-Z]+ )")  # of a line of the log
 
 
@@ -56,7 +56,7 @@ class Scene:
         return done.stdout
 
     async def until_log(self, words: str) -> str:
-        """The first line of the worker's log with these words, as soon as it is there."""
+        """Wait for a line of the worker's log with these words, and return it."""
         await eventually(lambda: words in self.worker.log)
         line = next(one for one in self.worker.log.splitlines() if words in one)
         self._show("", _STAMP.sub("", line))
@@ -85,7 +85,7 @@ class Scene:
 
 @contextmanager
 def scene(harness: Harness, **environ: str) -> Iterator[Scene]:
-    """A worker of its own, that in the end leaves cleanly."""
+    """A new worker that must stop cleanly at the end."""
     key = secrets.token_hex(16)
     with harness.worker(ADMIN_API_KEY=key, STANDBY_ENGINES="0", **environ) as worker:
         yield Scene(harness, worker, key, worker.environ)

@@ -13,7 +13,7 @@ from tests.incidents.every import INCIDENTS
 from tests.loopback_hub import LoopbackHub
 from tests.worker import ROOT
 
-# What differs from time to time: numbers with their units, digests, folders.
+# Varying text: numbers with their units, digests, folders.
 _VARYING = re.compile(
     r"\b[0-9a-f]{7,}\b|/[\w./-]+|https?://\S+|\d[\d.,]*( (s|min|h|B|[KMG]iB)\b)?"
 )
