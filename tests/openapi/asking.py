@@ -1,4 +1,4 @@
-"""Asks a worker what schemathesis makes of its document, and looks at each answer."""
+"""Sends a worker the requests that schemathesis makes from its document, and checks answers."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _DOCUMENTED = [
 ]
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens")
 _FEW = 4  # tokens of an answer, so that it does not take long
-_EXACT = 2**53  # JSON has no larger whole numbers that every reader understands
+_EXACT = 2**53  # larger whole numbers are not exact in every JSON reader
 
 
 @dataclass
 class Asker:
-    """`models` names the one to ask on a route, for those that have another than `model`.
+    """`models` names the model for each route that needs another one than `model`.
 
-    `mode` is what is asked: what the document admits, or what it does not.
+    `mode`: requests that the document allows, or requests that it forbids.
     """
 
     url: str
@@ -47,7 +47,8 @@ class Asker:
     statuses: Counter[int] = field(default_factory=Counter)
 
     def ask(self, path: str, mode: GenerationMode, examples: int) -> None:
-        """Ask so many times, always the same. Raises `AssertionError` for a wrong answer."""
+        """Send this many requests, always the same ones. Raises `AssertionError` for a wrong
+        answer."""
         document = requests.get(f"{self.url}/openapi.json", timeout=_PATIENCE).json()
         method = "POST" if path in ROUTES else "GET"
         operation = schemathesis.openapi.from_dict(document)[path][method]
@@ -75,13 +76,13 @@ class Asker:
         check()
 
     def example(self, path: str) -> requests.Response:
-        """What the worker answers to the document's own example of a request."""
+        """The worker's answer to the document's own example of a request."""
         model = self.models.get(path, self.model)
         body = {**request_of(path)["example"], "model": model}
         return requests.post(f"{self.url}{path}", json=body, timeout=_PATIENCE)
 
     def _tamed(self, path: str, body: Json) -> Json:
-        """The same for a model that is there, and for a short answer."""
+        """The same body, for an existing model and a short answer."""
         body = {**_whole(body), "model": self.models.get(path, self.model)}
         body.pop("hf_token", None)
         sampling = body.get("sampling_params")
@@ -104,8 +105,8 @@ def _shorten(options: Json) -> None:
 
 
 def _whole(value: Any) -> Any:
-    """The same with `5` for `5.0`: to a schema both are whole numbers, as token ids they
-    are not."""
+    """The same with `5` for `5.0`: a schema takes both for whole numbers, but token ids must be
+    `5`."""
     if isinstance(value, dict):
         return {name: _whole(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -115,8 +116,9 @@ def _whole(value: Any) -> Any:
 
 
 def _check_verdict(path: str, mode: GenerationMode, answer: Response) -> None:
-    """What the document admits is refused only for what it says in words, or by the engine;
-    what it does not admit is refused, if it is the router's to judge."""
+    """A request that the document allows may only be refused by the engine, or for a reason the
+    document states in words. A request that it forbids must be refused, if the router judges
+    it."""
     route, sent = ROUTES[path], _sent(answer)
     if sent is None:
         assert answer.status_code == 400, answer.text
@@ -132,7 +134,7 @@ def _check_verdict(path: str, mode: GenerationMode, answer: Response) -> None:
 
 
 def _sent(answer: Response) -> Json | None:
-    """The body as the worker got it; None where it is no JSON object."""
+    """The body that the worker received; None if it is not a JSON object."""
     body = answer.request.body
     assert body is None or isinstance(body, str | bytes)
     try:
@@ -143,7 +145,7 @@ def _sent(answer: Response) -> Json | None:
 
 
 def _blamed(path: str, body: Json) -> set[object]:
-    """The fields with values that the router has to refuse."""
+    """The fields with values that the router must refuse."""
     route = ROUTES[path]
     ruled = {name for name in BOUNDS[route.path] if item(route.path, name) is None}
     judged = ruled | REFUSED.keys() | {"model", "stream"}

@@ -1,4 +1,4 @@
-"""The document, and schemas of it with all that they refer to."""
+"""The document, and its schemas with everything they refer to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REGISTRY: Registry[Any] = Registry().with_resource(_URI, DRAFT202012.create_res
 
 
 def at(pointer: str) -> Any:
-    """What a reference within the document leads to."""
+    """The target of a reference within the document."""
     found: Any = DOCUMENT
     for key in pointer.removeprefix("#/").split("/"):
         found = found[key.replace("~1", "/").replace("~0", "~")]
@@ -27,7 +27,7 @@ def at(pointer: str) -> Any:
 
 
 def validator(schema: Json, kind: type[Validator] = Draft202012Validator) -> Validator:
-    """References in `schema` are to the document."""
+    """A validator for `schema`, whose references point into the document."""
     return kind(_absolute(schema), registry=_REGISTRY)
 
 

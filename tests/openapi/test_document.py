@@ -1,4 +1,4 @@
-"""The document says what the router's own tables say, no more and no less."""
+"""The document says exactly what the router's own tables say."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ READ = {"/v1/models", "/v1/models/{model}", "/ping", "/health", PATH}
 
 
 def contents(value: Any) -> Iterator[Json]:
-    """Everything that has a schema and an example for it."""
+    """Everything with a schema and an example for it."""
     if isinstance(value, dict):
         if "schema" in value and "example" in value:
             yield value

@@ -1,4 +1,5 @@
-"""What the document admits is what the router takes, for each field that the router judges."""
+"""For each field that the router judges, the document allows the values that the router
+takes."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from router.requests.routes import ROUTES, Route
 from tests.openapi.reading import Json, properties_of, request_of, validator
 from tests.requests.test_bounds import VALUES
 
-# What a schema can't say. The document says it in words.
+# Rules that a schema can't express. The document states them in words.
 ONLY_IN_WORDS = (
     *("must be easier to follow", "must be JSON in a string", "without numbers beyond"),
     *("can't be combined with", "must be smaller for so long a prompt", "must be `data:"),
@@ -29,11 +30,11 @@ ONLY_IN_WORDS = (
 
 
 def _is_boolean(checker: TypeChecker, value: object) -> bool:
-    """As the router and pydantic read it: 1 and 0 pass, but nobody should send them."""
+    """The router and pydantic also accept 1 and 0, but nobody should send them."""
     return isinstance(value, int) and value in (0, 1)
 
 
-RIVALS = ({"text", "input_ids"}, {"prompt", "messages"})  # of which only one may be there
+RIVALS = ({"text", "input_ids"}, {"prompt", "messages"})  # only one of each may be present
 LENIENT = validators.extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("boolean", _is_boolean),
@@ -41,7 +42,7 @@ LENIENT = validators.extend(  # type: ignore[no-untyped-call]
 
 
 def refusal(route: Route, body: Json) -> str:
-    """The router's message; empty where it takes the body."""
+    """The router's message; empty if it accepts the body."""
     try:
         parse(orjson.dumps(body), route)
     except (InvalidRequest, InvalidModelId, InvalidHfToken) as refused:
@@ -50,7 +51,7 @@ def refusal(route: Route, body: Json) -> str:
 
 
 def bounds_in(schema: object) -> Iterator[int]:
-    """Whole numbers just inside and outside of what a schema allows."""
+    """Whole numbers just inside and outside the schema's limits."""
     if isinstance(schema, dict):
         for name, value in schema.items():
             if name in ("minimum", "maximum"):
@@ -65,12 +66,12 @@ def bounds_in(schema: object) -> Iterator[int]:
 ALWAYS = [True, False, 0, 1, -1, 1.5, "", "x", [], [""], ["x"], [[]], {}, [{}], {"x": 1}]
 
 
-# Of token ids, as JSON writes them.
+# Token ids as JSON writes them.
 NAMES = ["0", "01", "0000000001", "2147483647", "2147483648", "00000000001", "-1", "1.0"]
 
 
 def values_near(schema: Json) -> list[object]:
-    """Some of every kind, and numbers close to the schema's bounds wherever they may stand."""
+    """Values of every kind, and numbers close to the schema's limits in every place."""
     near = sorted({one for one in bounds_in(schema) if -(2**63) <= one < 2**64})
     inner = [
         {name: value}
@@ -90,7 +91,7 @@ def fields_of(route: Route) -> list[str]:
 
 
 class Comparison:
-    """Of the document with the router, for the values of one route's fields."""
+    """Compares the document with the router, for the values of one route's fields."""
 
     def __init__(self, path: str) -> None:
         self._route, content = ROUTES[path], request_of(path)
@@ -109,7 +110,7 @@ class Comparison:
             assert not said or any(words in said for words in ONLY_IN_WORDS), (field, value)
             self.taken += 1
         elif item(path, field) is None and not self._lenient.is_valid(body):
-            # Nothing, where something is required, is for the engine to refuse.
+            # The engine refuses an empty value where something is required.
             assert said or value in (None, []), (field, value)
             self.refused += 1
 
