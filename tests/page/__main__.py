@@ -1,8 +1,9 @@
-"""Pictures of the operator's page: python -m tests.page [--docs] FOLDER
+"""Take pictures of the operator's page: python -m tests.page [--docs] FOLDER
 
-Of a real router on a simulated GPU, with fake engines and callers that wait: idle, while two
-models load, full, after an engine was killed; on a phone, in the dark, with a model's details.
-Nothing is drawn by hand, so each run differs a little. `--docs` puts two of them there.
+They show a real router on a simulated GPU, with fake engines and waiting callers: idle, while
+two models load, full, after an engine was killed; on a phone, in dark mode, with a model's
+details. Nothing is drawn by hand, so each run differs a little. `--docs` puts two of them
+there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _SCREENS: dict[str, dict[str, Any]] = {
     "phone": {"viewport": PHONE},
     "phone-dark": {"viewport": PHONE, "color_scheme": "dark"},
 }
-# For a document: all of the board, small enough to be read beside a text.
+# For a document: the whole board, small enough to fit beside text.
 _PAGE = {"viewport": {"width": 1200, "height": 1540}, "device_scale_factor": 0.75}
 
 
@@ -46,7 +47,7 @@ class Album:
             yield board
 
     def take(self, name: str, *screens: str) -> None:
-        """The whole page on each of these screens."""
+        """Take the whole page on each of these screens."""
         for screen in screens:
             with self.opened(**_SCREENS[screen]) as board:
                 self.keep(board, f"{name}-{screen}")
@@ -71,7 +72,7 @@ def play(stage: Stage, album: Album) -> None:
 
 
 def _fill(stage: Stage, album: Album) -> None:
-    """Until the GPU is full."""
+    """Load models until the GPU is full."""
     stage.answered("nightly", staged.EMBEDDINGS, times=3)
     stage.answered("ann", staged.CHAT, times=2)
     stage.ask("ann", staged.PRIVATE, times=2)
@@ -87,7 +88,7 @@ def _fill(stage: Stage, album: Album) -> None:
 
 
 def _make_room(stage: Stage, album: Album) -> None:
-    """One more model is asked for: what is busy finishes, and leaves."""
+    """Request one more model: a busy engine finishes and leaves."""
     stage.ask("ben", staged.LLAMA, tokens=400)
     stage.ask("ann", staged.CHAT, tokens=4000, times=4)
     stage.ask("ben", staged.CHAT, tokens=4000, times=2)
@@ -107,7 +108,7 @@ def _make_room(stage: Stage, album: Album) -> None:
 
 
 def _crash(stage: Stage, album: Album) -> None:
-    """An engine is killed while it answers."""
+    """Kill an engine while it answers."""
     stage.until(staged.CHAT, lambda one: one["in_flight"]["requests"])
     with album.opened(**_SCREENS["light"]) as board:
         board.show_events()

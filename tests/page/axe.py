@@ -1,4 +1,4 @@
-"""What axe finds wrong with a page for people who can't see, or use no mouse."""
+"""Checks a page with axe, for people who can't see or use no mouse."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice
 
 
 def violations(page: Page, within: str) -> list[str]:
-    """One line each: the rule, and the elements."""
+    """One line per violation: the rule, and the elements."""
     script = files("axe_playwright_python").joinpath("axe.min.js").read_text()
     if not page.evaluate("'axe' in window"):
         page.evaluate(script)
@@ -27,8 +27,9 @@ def violations(page: Page, within: str) -> list[str]:
 
 
 def check(board: Board, within: str = "html") -> None:
-    """It fits on the screen, and axe has nothing against it. `within`: a selector, of what is
-    new since the check before: most of the time goes to the contrast of each text."""
+    """Check that the page fits on the screen, and that axe finds nothing. `within`: a selector
+    of the elements that are new since the last check, because the contrast of each text takes
+    most of the time."""
     viewport = board.page.viewport_size
     assert viewport is not None
     assert board.width <= viewport["width"]

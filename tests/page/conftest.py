@@ -1,7 +1,7 @@
-"""One browser for all modules, one Hub for each, and a page for each test.
+"""One browser for all modules, one Hub per module, and one page per test.
 
-Playwright keeps a loop in the thread of the tests for as long as there is a browser: no test of
-another folder can run meanwhile.
+Playwright keeps a loop in the tests' thread while a browser is open, so no test of another
+folder can run meanwhile.
 """
 
 from __future__ import annotations

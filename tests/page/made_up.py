@@ -1,4 +1,4 @@
-"""A worker that does not exist, with one of everything that the page can show."""
+"""A made-up worker with one of everything that the page can show."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CATALOG = Catalog(
 
 
 def callers(number: int, *, ann: int = 0) -> RequestsReport:
-    """So many requests, and of these so many of one caller."""
+    """A report of so many requests, some of them by one caller."""
     shares = tuple(CallersShare(*one) for one in ((BEN, number - ann), (ANN, ann)) if one[1])
     return RequestsReport(number, shares)
 
@@ -61,8 +61,10 @@ def engine(
     task: Task = Task.GENERATE,
     listed: bool = False,
 ) -> EngineReport:
-    """`ago`: seconds since it entered its state; `files` and `claim` in GiB; `number`: its
-    generation."""
+    """* `ago`: seconds in its state.
+    * `files` and `claim`: GiB.
+    * `number`: its generation.
+    """
     commit = hashlib.sha1(repo_id.encode(), usedforsecurity=False).hexdigest()
     spec = EngineSpec(
         ResolvedModel(repo_id, commit, task, access, branch="main"), listed=listed
@@ -233,7 +235,7 @@ def _happened() -> list[Happening]:
 
 
 def _requests() -> tuple[list[Record], list[Record]]:
-    """Those in progress, and those that have ended, the latest first."""
+    """The requests in progress, and the ended ones, latest first."""
     models = (CHAT, LLAMA, EMBEDDINGS, CHAT, ASLEEP, CHAT)
     running, ended = [], []
     for number in range(14):

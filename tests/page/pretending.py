@@ -1,4 +1,4 @@
-"""The router's own server, with a made-up worker behind it."""
+"""The router's own server with a made-up worker behind it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOG = (
 
 
 class PretendedWorker:
-    """Implements what the operator's routes ask of a worker. `told`: what it was told to do."""
+    """Implements the worker for the operator's routes. `told`: the commands it received."""
 
     def __init__(self, engines: Sequence[EngineReport]) -> None:
         self._made_up = MadeUp(time.time(), engines)
@@ -85,7 +85,7 @@ class PretendedWorker:
 def pretending(
     engines: Sequence[EngineReport] = EVERYTHING,
 ) -> Iterator[tuple[str, PretendedWorker]]:
-    """The address of a server with these engines, and the worker that it pretends to be."""
+    """A server's address with these engines, and the worker that it pretends to be."""
     worker, loop = PretendedWorker(engines), asyncio.new_event_loop()
     page = PageRoutes(read_page(files("router.admin") / "page"))
     server = HttpServer(FakeService(), operator=(PastRoutes(worker), AdminRoutes(worker), page))

@@ -23,8 +23,8 @@ SCREENS: dict[str, dict[str, Any]] = {
     "phone, dark": {"viewport": PHONE, "color_scheme": "dark", "reduced_motion": "reduce"},
 }
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")  # root has no sandbox
-_PATIENCE = 60_000.0  # milliseconds, on the busiest machine
-_ANSWERED = "Failed to load resource"  # a status of 400 or more, which the page shows itself
+_PATIENCE = 60_000.0  # milliseconds, enough for the busiest machine
+_ANSWERED = "Failed to load resource"  # a status of 400 or more; the page shows it itself
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def browsing() -> Iterator[Browser]:
 
 
 class Board:
-    """The page of one worker. `faults`: what the browser has to say against it."""
+    """The page of one worker. `faults`: errors that the browser reports."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page, self.url = page, url
@@ -52,17 +52,17 @@ class Board:
         self.page.goto(f"{self.url}/ui")
 
     def unlock(self, key: str) -> None:
-        """With the operator's key."""
+        """Enter the operator's key."""
         self.page.get_by_label("ADMIN_API_KEY of this worker").fill(key)
         self.press("Open")
 
     def row(self, model: str) -> Locator:
-        """Of the table of models."""
+        """A row of the table of models."""
         named = self.page.get_by_role("rowheader").filter(has_text=model)
         return self.page.locator("#rows").get_by_role("row").filter(has=named)
 
     def wait(self, model: str, state: str) -> None:
-        """Until a model is shown in a state."""
+        """Wait until a model is shown in a state."""
         self.row(model).locator(".state").get_by_text(state, exact=True).wait_for()
 
     def ask(self, model: str, message: str = "Who are you?") -> None:
@@ -71,14 +71,14 @@ class Board:
         self.page.get_by_role("button", name="Send").click()
 
     def ask_again(self, model: str) -> None:
-        """Ask another model, whatever has become of the question before."""
+        """Ask another model, whatever happened to the previous question."""
         stop = self.page.get_by_role("button", name="Stop")
         if stop.is_enabled():
             stop.click()
         self.ask(model)
 
     def show_events(self) -> None:
-        """All of the last hour. A wide screen has them from the beginning."""
+        """Show all events of the last hour. A wide screen shows them from the beginning."""
         story = self.page.locator("#story")
         if story.get_attribute("open") is None:
             story.get_by_text("All events", exact=True).click()
@@ -87,12 +87,12 @@ class Board:
         self.page.get_by_role("button", name=button, exact=True).click()
 
     def answer(self, text: str) -> None:
-        """Until the playground shows a text."""
+        """Wait until the playground shows a text."""
         self.page.get_by_role("region", name="Answer").get_by_text(text).first.wait_for()
 
     @property
     def width(self) -> int:
-        """Pixels that the page takes."""
+        """The width of the page in pixels."""
         pixels: int = self.page.evaluate("document.documentElement.scrollWidth")
         return pixels
 
@@ -107,8 +107,8 @@ class Board:
 
 @contextmanager
 def showing(browser: Browser, url: str, **context: Any) -> Iterator[Board]:
-    """The page, in a browser of its own; in the end, nothing may be wrong with it.
-    `context`: see Playwright's `new_context`."""
+    """Open the page in a new browser. At the end, it must have no faults. `context`: see
+    Playwright's `new_context`."""
     opened = browser.new_context(**{"viewport": DESK, **context})
     try:
         board = Board(opened.new_page(), url)

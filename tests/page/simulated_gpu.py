@@ -1,6 +1,7 @@
-"""The router itself, on a GPU that is simulated: `python -m tests.page.simulated_gpu serve`.
+"""The router on a simulated GPU: `python -m tests.page.simulated_gpu serve`.
 
-NVML's functions read a folder instead of a driver: each fake engine notes there what it holds.
+NVML's functions read a folder instead of a driver. Each fake engine writes there how much it
+holds.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ NOTES = "SIMULATED_GPU"  # the variable that names the folder
 
 
 def simulate(notes: Path) -> None:
-    """Put one GPU in the place of this machine's."""
+    """Replace this machine's GPUs by one simulated GPU."""
 
     def memory(_: object) -> SimpleNamespace:
         return SimpleNamespace(total=TOTAL, free=TOTAL - taken(notes))

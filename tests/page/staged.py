@@ -1,5 +1,5 @@
-"""A worker in the middle of its work, for pictures: a real router, on a simulated GPU, with
-fake engines, callers that wait for their answers, and engines that are killed."""
+"""A busy worker for pictures: a real router on a simulated GPU, with fake engines, waiting
+callers, and engines that are killed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODELS_CONFIG = f"""
 """
 _GIB = 1 << 30
 _MIB = 1 << 20
-# In GiB; seconds of a start; seconds from one token to the next.
+# GiB; seconds to start; seconds between tokens.
 _ENGINES = {
     CHAT: (25.4, 3.0, 0.04),
     LLAMA: (20.2, 4.0, 0.05),
@@ -54,12 +54,12 @@ _ANSWER = (
     "room. When the GPU is full, the engine that has been idle for longest leaves first. "
 )
 CALLERS = ("ann", "ben", "nightly")
-_MOST = 10_000  # tokens that an engine says; each request asks for fewer
+_MOST = 10_000  # tokens that an engine generates; each request asks for fewer
 _PATIENCE = 120.0  # seconds
 
 
 class Stage:
-    """`keys`: of the callers, by their names."""
+    """`keys`: the callers' keys, by name."""
 
     def __init__(self, harness: Harness, worker: Worker, keys: Mapping[str, str]) -> None:
         self.harness, self.worker, self.keys = harness, worker, keys
@@ -70,12 +70,12 @@ class Stage:
         self.over = threading.Event()
 
     def ask(self, caller: str, model: str, *, tokens: int = 40, times: int = 1) -> None:
-        """Begin requests of a caller, for so many tokens each."""
+        """Start requests of a caller, each for so many tokens."""
         for _ in range(times):
             self._pool.submit(self._ask, caller, model, tokens)
 
     def answered(self, caller: str, model: str, *, tokens: int = 40, times: int = 1) -> None:
-        """The same, and wait for the answers."""
+        """The same, but wait for the answers."""
         asked: list[Future[None]] = [
             self._pool.submit(self._ask, caller, model, tokens) for _ in range(times)
         ]
@@ -89,7 +89,7 @@ class Stage:
         return state
 
     def until(self, model: str, holds: Callable[[dict[str, Any]], object]) -> None:
-        """Until something holds of a model's engine."""
+        """Wait until the condition is true for a model's engine."""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             engines = self.state()["engines"]
@@ -102,7 +102,7 @@ class Stage:
         self.until(model, lambda one: one["state"] in states)
 
     def end(self) -> None:
-        """Let all callers leave."""
+        """Make all callers leave."""
         self.over.set()
         self._pool.shutdown(cancel_futures=True)
 
@@ -135,7 +135,7 @@ class Stage:
 
 @contextmanager
 def staged() -> Iterator[Stage]:
-    """The stage, with nothing loaded."""
+    """The stage with nothing loaded."""
     with LoopbackHub() as hub, tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         harness = Harness(hub, folder)

@@ -1,4 +1,4 @@
-"""The operator watches models load, answer, crash and leave; all in a real Chromium."""
+"""The operator watches models load, answer, crash and leave, in a real Chromium."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_killed_engine_is_told_and_seen(harness: Harness, board: Board) -> Non
     board.answer("I")
     harness.journal.kill_engine("acme/endless")
     board.page.locator("#ask-status").get_by_text("engine_failed").wait_for()
-    board.answer("I")  # what has come is still there
+    board.answer("I")  # the received text is still there
     board.wait("acme/endless", "crashed")
     board.page.get_by_role("button", name="acme/endless", exact=True).click()
     sheet = board.page.get_by_role("dialog", name="acme/endless")
@@ -93,7 +93,7 @@ def test_requests_are_listed_while_they_run_and_can_be_filtered(board: Board) ->
     answered = rows.filter(has_text="acme/poet").filter(has_text="ok").first
     answered.wait_for()
     assert re.fullmatch(r"[\d.]+ m?s", answered.get_by_role("cell").nth(6).inner_text())
-    # Of this test: a page that is closed at the end of another one leaves its request, too.
+    # Only this test's: the page of another test also left its request when it closed.
     left = rows.filter(has_text="acme/endless").filter(has_text="caller left")
     left.first.wait_for()
     board.page.get_by_label("Filter by model, caller, outcome or id").fill("poet")

@@ -1,4 +1,5 @@
-"""The page without a mouse, without eyes, on a phone, in the dark. axe finds nothing wrong."""
+"""The page without a mouse, with a screen reader, on a phone, in dark mode. axe finds nothing
+wrong."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ def test_before_anything_is_loaded_it_is_for_everybody(board: Board) -> None:
 
 @pytest.fixture(scope="module")
 def busy(browser: Browser, worker: Worker) -> None:
-    """A model is ready, one has failed, and one starts."""
+    """One model is ready, one has failed, and one is starting."""
     with showing(browser, worker.url) as board:
         board.ask("acme/broken")
         board.wait("acme/broken", "start failed")
@@ -83,7 +84,7 @@ def test_the_page_is_used_by_the_keyboard_alone(board: Board) -> None:
     focused = board.page.locator(":focus")
     assert focused.inner_text() == "Skip to the models"
     keyboard.press("Enter")
-    for _ in range(3):  # the name of a model to load, its button, and the first model
+    for _ in range(3):  # the field for a model's name, its button, and the first model
         keyboard.press("Tab")
     assert focused.inner_text() == "rhymer"
     assert focused.evaluate("one => getComputedStyle(one).outlineStyle") == "solid"

@@ -1,4 +1,4 @@
-"""Texts that strangers wrote are shown as they are, and do nothing."""
+"""Texts written by strangers are shown unchanged and do nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.e2e.harness import Harness
 from tests.page.rig import Board, showing
 from tests.worker import Worker
 
-# Each would set a mark, if anything but a text were made of it.
+# Each would set a mark if the page treated it as more than text.
 MARKUP = "<img src=x onerror=document.mark=1><script>document.mark=2</script>"
 MODELS_CONFIG = f"""
 - model: acme/poet
@@ -62,7 +62,7 @@ def test_the_name_that_a_caller_asks_for(board: Board) -> None:
 def test_the_policy_stops_what_the_page_itself_would_do(
     browser: Browser, worker: Worker
 ) -> None:
-    """If a line of it were wrong."""
+    """The policy protects even if a line of the page's own code is wrong."""
     with showing(browser, worker.url) as board:
         wrong = "document.body.innerHTML = '<b>x</b>'"
         refused = board.page.evaluate(

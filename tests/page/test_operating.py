@@ -1,4 +1,4 @@
-"""What the operator does in the page, and the states that no engine without a GPU has."""
+"""The operator's actions in the page, and states that only engines on a GPU can have."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def board(browser: Browser, pretended: tuple[str, PretendedWorker]) -> Iterator[
 
 @pytest.fixture
 def told(pretended: tuple[str, PretendedWorker]) -> list[str]:
-    """What the worker was told to do since the test began."""
+    """The commands that the worker received since the test began."""
     pretended[1].told.clear()
     return pretended[1].told
 

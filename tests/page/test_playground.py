@@ -1,4 +1,4 @@
-"""Keys and tokens that are typed into the page: they go where they belong, and stay nowhere."""
+"""Keys and tokens typed into the page go where they belong, and are not stored anywhere."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_operators_key_is_asked_for_and_kept_nowhere(
     with showing(browser, worker.url) as board:
         field = board.page.get_by_label("ADMIN_API_KEY of this worker")
         field.wait_for()
-        assert worker.log.count("invalid_api_key") == refusals  # the page has tried none
+        assert worker.log.count("invalid_api_key") == refusals  # the page has not tried any
         board.unlock("wrong")
         board.page.get_by_text("This is not the key.").wait_for()
         board.unlock(known.operators)
@@ -77,7 +77,7 @@ def test_the_operators_key_is_asked_for_and_kept_nowhere(
 
 
 def hand_over(board: Board, *, key: str = "", token: str = "") -> None:
-    """Fill in the fields, which are shown as soon as one of them is missing."""
+    """Fill in the fields. They are shown as soon as one is missing."""
     board.page.get_by_label("API key of a caller").fill(key)
     board.page.get_by_label("Hugging Face token").fill(token)
 
@@ -88,7 +88,7 @@ def test_a_wrong_key_is_told_and_its_field_is_shown(board: Board, known: Secrets
     board.ask(MODEL)
     refused(board, "invalid_api_key")
     assert field.is_visible()
-    for wrong in ("wrong", known.operators):  # the operator's is none of a caller's
+    for wrong in ("wrong", known.operators):  # the operator's key is not a caller's key
         hand_over(board, key=wrong, token=known.token)
         board.ask(MODEL)
         board.page.get_by_text("Waiting for the first token").wait_for(state="detached")
@@ -129,6 +129,6 @@ def test_the_token_opens_a_gated_model_and_is_kept_nowhere(
     board.unlock(known.operators)
     for label in ("API key of a caller", "Hugging Face token"):
         assert board.page.get_by_label(label).input_value() == ""
-    board.page.go_back()  # not in what the browser keeps of a page that was left, either
+    board.page.go_back()  # nor in what the browser keeps of a page that was left
     board.page.go_forward()
     assert board.page.get_by_label("Hugging Face token").input_value() == ""
