@@ -1,4 +1,5 @@
-"""Fakes of the pool's interfaces. They record effects, and wait to be told how things went."""
+"""Fakes of the pool's interfaces. They record effects, and wait for the test to say how things
+went."""
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ class FakeClock:
 
 
 class FakeGauge:
-    """Memory that engines take at once and give back as soon as they are gone."""
+    """Memory that engines take at once, and return as soon as they are gone."""
 
     engines_only = True
 
@@ -129,11 +130,11 @@ class FakeEngine:
     killable: bool = True
     stopped_at_once: bool | None = None
     defect: Exception | None = None  # raised by a probe
-    silent: asyncio.Event | None = None  # a probe waits for it
-    kept: int = 0  # bytes of the device that it holds asleep
+    silent: asyncio.Event | None = None  # a probe waits for this
+    kept: int = 0  # bytes of the device that it holds while asleep
     sleep_fails: SleepError | None = None
     wake_fails: SleepError | None = None
-    drowsy: asyncio.Event | None = None  # falling asleep, and waking, wait for it
+    drowsy: asyncio.Event | None = None  # falling asleep and waking wait for this
     asleep: bool = False
     probed_asleep: bool = False
     _held: int = 0
@@ -206,8 +207,8 @@ class FakeLauncher:
         self.most_alive = 0
         self.cancelled: list[str] = []
         self.instant = False
-        self.context = 0  # bytes that an engine takes before it comes to its gate
-        self.waiting: set[str] = set()  # at their gates
+        self.context = 0  # bytes that an engine takes before it reaches its gate
+        self.waiting: set[str] = set()  # engines at their gates
         self._pending: dict[str, asyncio.Future[None]] = {}
 
     async def start(
@@ -256,7 +257,7 @@ class FakeLauncher:
         return told
 
     def at_gate(self, name: str = "a") -> None:
-        """Its process has come to the gate."""
+        """Let its process reach the gate."""
         self.ready(name)
 
     def ready(self, name: str = "a") -> None:
@@ -284,6 +285,6 @@ class FakeLauncher:
 
 
 async def settle() -> None:
-    """Let every task run until all of them wait for something from outside."""
+    """Let every task run until all of them wait for something external."""
     for _ in range(30):
         await asyncio.sleep(0)

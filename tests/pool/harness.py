@@ -1,4 +1,4 @@
-"""A pool on fakes, and its callers."""
+"""A pool that is built on fakes, and its callers."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tests.pool.fakes import (
 
 
 class FaultyScheduler(Scheduler):
-    """A scheduler that works, until a test gives it a defect."""
+    """A scheduler that works until a test gives it a defect."""
 
     raises_at: type[events.Event] | None = None
-    adds: tuple[actions.Action, ...] = ()  # to what it decides
+    adds: tuple[actions.Action, ...] = ()  # added to its decisions
 
     def handle(self, event: events.Event, now: float) -> list[actions.Action]:
         if self.raises_at is not None and isinstance(event, self.raises_at):
@@ -38,7 +38,7 @@ class FaultyScheduler(Scheduler):
 
 
 class PoolHarness:
-    """A pool on fakes, and the callers of it."""
+    """A pool that is built on fakes, and its callers."""
 
     def __init__(self, *, exits_within: float = 0.0, **limits: float) -> None:
         self.clock, self.gauge = FakeClock(), FakeGauge()
@@ -90,7 +90,7 @@ class PoolHarness:
 
 
 class Caller:
-    """One request: waits for a lease and holds it until told to end."""
+    """One request. It waits for a lease, and holds it until the test ends it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A defect in the pool never leaves one that looks alive and serves no request."""
+"""A defect in the pool never leaves a pool that looks alive but serves no request."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ DEFECTS = [
 
 
 async def broken(provoke: Provoke) -> tuple[PoolHarness, Caller, Caller]:
-    """A pool with a defect, a caller that was in flight then, and one that waited."""
+    """A pool with a defect, a caller that was in flight at that moment, and one that waited."""
     harness = PoolHarness(max_loaded=1).instant()
     streaming, other = harness.call(spec("a")), harness.call(spec("a"))
     await settle()

@@ -1,4 +1,4 @@
-"""Starts, downloads and engines of one caller, while others wait."""
+"""Starts, downloads and engines of one caller, while other callers wait."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ async def test_the_models_of_a_caller_that_started_much_wait_for_those_of_others
     others = [await call(harness, name, name) for name in ("a", "b")]
     await harness.later(21)
     assert first.error
-    for name in ("a", "b"):  # though mallory's others are older
+    for name in ("a", "b"):  # although mallory's others are older
         assert harness.state(name) is State.STARTING
         harness.launcher.ready(name)
         await settle()
@@ -221,7 +221,7 @@ async def test_the_caller_with_the_most_engines_makes_room_for_another(
     assert harness.state("only") is State.READY
     assert harness.state("first") is State.FETCHED
     await other.end()
-    again = await call(harness, "third", "mallory")  # takes none of the others'
+    again = await call(harness, "third", "mallory")  # takes none of the other callers' engines
     assert again.lease
     assert harness.state("only") is State.READY
     assert harness.state("a") is State.READY

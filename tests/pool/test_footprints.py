@@ -10,7 +10,7 @@ CONTEXT = GIB // 2
 
 
 class Device:
-    """A gauge, and what stands on it; the footprints are told as the executor would."""
+    """A gauge with engines on it. The test updates the footprints like the executor."""
 
     def __init__(self) -> None:
         self.gauge = FakeGauge()
@@ -32,14 +32,15 @@ class Device:
         return self.footprints.started(generation, self.gauge.free())
 
     async def unexplained(self) -> int:
-        """Bytes by which what is free exceeds what the footprints leave, and their slack."""
+        """The measured free bytes minus those that the footprints leave, and the footprints'
+        slack."""
         self.gauge.outsiders = 50 * GIB
         missing = await self.footprints.missing()
         self.gauge.outsiders = 0
         return 50 * GIB - missing
 
     def measured(self) -> None:
-        """One process has come to a gate while nothing else changed, and ended."""
+        """Let one process reach a gate and end, while nothing else changes."""
         self.prestart(99)
         self.stand(99)
         self.end(99)

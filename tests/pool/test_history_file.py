@@ -1,4 +1,4 @@
-"""What starts took is remembered across restarts, for all workers of a volume."""
+"""The durations of starts survive restarts, for all workers of a volume."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLATFORM = "SGLang 0.5.23, NVIDIA H200"
 
 
 class Volume:
-    """A volume, the clock that its workers go by, and what they read."""
+    """A volume, the workers' clock, and what the workers read."""
 
     def __init__(self, root: Path) -> None:
         self.clock = FakeClock()
@@ -32,7 +32,7 @@ class Volume:
         return keeper.history, keeper
 
     async def save(self, keeper: HistoryKeeper) -> None:
-        """A worker ends."""
+        """End a worker."""
         running = asyncio.create_task(keeper.run())
         await asyncio.sleep(0)
         await cancel(running)
@@ -111,7 +111,7 @@ async def test_a_running_worker_hears_what_others_have_measured_and_it_has_not(
     own, keeper = volume.worker()
     own.took(Stage.START, A, GIB, 50.0)
     running = asyncio.create_task(keeper.run(told.extend))
-    # Of two that write in the same moment, one overwrites the other until that writes again.
+    # Of two simultaneous writes, one overwrites the other, until that worker writes again.
     await eventually(lambda: expects(volume) == 50.0)
     other, keeps_other = volume.worker()
     volume.clock.advance(10)
@@ -149,7 +149,7 @@ async def test_what_another_worker_lost_is_written_again(volume: Volume) -> None
     history, keeper = volume.worker()
     history.took(Stage.START, A, GIB, 50.0)
     await volume.save(keeper)
-    volume.file.path.write_text("{}")  # by one that had read it before
+    volume.file.path.write_text("{}")  # by a worker that had read it before
     history.took(Stage.START, B, GIB, 90.0)
     await volume.save(keeper)
     assert (expects(volume, A), expects(volume, B)) == (50.0, 90.0)

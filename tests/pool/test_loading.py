@@ -1,4 +1,4 @@
-"""What a request waited for, as leases tell it."""
+"""What a request waited for, according to its lease."""
 
 from __future__ import annotations
 

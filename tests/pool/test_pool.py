@@ -122,7 +122,7 @@ async def test_steady_traffic_for_one_model_does_not_starve_another(
     current = harness.call(spec("a"))
     await settle()
     other = harness.call(spec("b"))
-    for _ in range(5):  # always one in flight, as long as the engine takes them
+    for _ in range(5):  # always one in flight, as long as the engine accepts them
         following = harness.call(spec("a"))
         await settle()
         await current.end()

@@ -203,7 +203,7 @@ async def test_a_refused_token_gets_the_same_error_while_the_download_runs(
 
 
 async def test_no_frame_of_a_refused_download_or_request_is_kept(stack: AsyncExitStack) -> None:
-    """Frames hold tokens, and the errors of a download are kept while it runs."""
+    """Frames hold tokens, and a download's errors are kept while it runs."""
     harness = pool_harness(stack)
     refused = [harness.call(spec("a"), token="x") for _ in range(2)]
     harness.call(spec("a"), token="y")

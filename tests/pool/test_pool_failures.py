@@ -210,7 +210,7 @@ async def test_a_broken_connection_to_a_dead_engine_counts_as_its_crash(
 async def test_a_caller_that_leaves_does_not_end_the_probe_of_its_dead_engine(
     stack: AsyncExitStack,
 ) -> None:
-    """A stream that says something every 10 s interrupts it; a probe may take 22 s."""
+    """A stream with output every 10 s interrupts it; a probe may take 22 s."""
     harness = pool_harness(stack).instant()
     caller = harness.call(spec("a"))
     await settle()
@@ -268,7 +268,7 @@ async def test_an_idle_engine_is_not_probed(stack: AsyncExitStack) -> None:
 async def test_a_deadline_that_comes_just_after_a_pass_is_not_missed(
     stack: AsyncExitStack,
 ) -> None:
-    """A tick comes a moment early: it sets the next timer."""
+    """A tick may come a moment early; it then sets the next timer."""
     harness = pool_harness(stack)
     harness.downloader.instant = True
     harness.call(spec("a"))

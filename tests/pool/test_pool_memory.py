@@ -124,7 +124,7 @@ async def test_memory_that_a_crash_frees_during_a_start_is_not_counted_as_missin
     harness.launcher.instant = False
     second = harness.call(spec("b", memory=30 * GIB))
     await settle()
-    harness.gauge.taken.pop(harness.launcher.engine("a").number)  # freed before it is noticed
+    harness.gauge.taken.pop(harness.launcher.engine("a").number)  # freed before anyone notices
     harness.launcher.engine("a").die()
     await settle()
     harness.launcher.ready("b")

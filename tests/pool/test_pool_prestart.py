@@ -1,4 +1,4 @@
-"""Processes that are started ahead, and the files that they need."""
+"""Prestarted processes, and the files that they need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.pool.fakes import GIB, settle, spec
 from tests.pool.harness import PoolHarness, pool_harness
 
 PLAN = MemoryPlan(15 * GIB, token=1 << 17, overhead=2 * GIB, context=8192)
-# Before the download the sizes of the files are known, and not how much of them are headers.
+# Before the download, the files' sizes are known, but not the part that is headers.
 EARLY = replace(PLAN, weights=PLAN.weights + (1 << 20))
 
 

@@ -1,4 +1,4 @@
-"""What the executor does with engines that start before they may take memory."""
+"""The executor handles engines that start before they may take memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEY = spec("a").key
 
 
 class Stage:
-    """An executor on fakes, and what it has reported."""
+    """An executor on fakes, and its reports."""
 
     def __init__(self) -> None:
         self.clock, self.gauge = FakeClock(), FakeGauge()
@@ -144,7 +144,7 @@ async def test_an_engine_that_dies_at_its_gate_has_failed_to_start_once(stage: S
     await settle()
     [_, failed] = stage.reports
     assert failed == events.StartFailed(KEY, 1, "exit status 1", True, "ValueError: no", True)
-    await stage.start()  # decided before the scheduler heard of it
+    await stage.start()  # decided before the scheduler learned of it
     assert len(stage.reports) == 2
     assert len(stage.launcher.starts) == 1
     await stage.stop()

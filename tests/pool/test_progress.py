@@ -7,7 +7,7 @@ from tests.pool.fakes import FakeClock
 
 
 class Downloads:
-    """What a download has told, each time some seconds after the last."""
+    """The reports of a download, each some seconds after the last."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()

@@ -58,7 +58,7 @@ async def harness(stack: AsyncExitStack) -> PoolHarness:
 
 
 async def ask(harness: PoolHarness, name: str, caller: str | None) -> Caller:
-    """A request that has been answered, or refused."""
+    """Send a request, and wait until it is answered or refused."""
     made = harness.call(spec(name), caller=caller)
     await settle()
     await made.end()
@@ -77,7 +77,7 @@ async def test_a_callers_starts_per_minute_are_limited(harness: PoolHarness) -> 
         harness.clock.advance(10)
     refused = await ask(harness, "d", "mallory")
     assert waits(refused.error) == MINUTE - 30
-    assert (await ask(harness, "c", "mallory")).error is None  # it is up already
+    assert (await ask(harness, "c", "mallory")).error is None  # it is ready already
     assert (await ask(harness, "d", "alice")).error is None
     await harness.later(31)
     assert (await ask(harness, "e", "mallory")).error is None
@@ -124,11 +124,11 @@ async def test_a_caller_over_its_limit_of_models_yields_its_own_least_recently_u
 async def test_on_a_full_worker_the_callers_own_engine_makes_room(
     stack: AsyncExitStack,
 ) -> None:
-    """Although one that nobody has used for long would go first otherwise."""
+    """Although an engine that has long been unused would go first otherwise."""
     harness = pool_harness(stack, max_loaded=2, max_models_per_caller=1).instant()
     await ask(harness, "others", "alice")
     harness.clock.advance(RECENT)
-    for name in ("b", "a", "b"):  # in the end b is on disk already: it needs room at once
+    for name in ("b", "a", "b"):  # in the end, b is on disk already and needs room at once
         harness.clock.advance(1)
         assert (await ask(harness, name, "mallory")).error is None
     assert harness.state("others") is State.READY
@@ -147,7 +147,7 @@ async def test_a_caller_whose_models_are_all_in_use_gets_no_other(harness: PoolH
 async def test_a_yielded_model_that_is_used_again_counts_against_the_limit(
     harness: PoolHarness,
 ) -> None:
-    """Its end waits for a start, and meanwhile it is asked for once more."""
+    """Its end waits for a start, and meanwhile a caller requests it once more."""
     for name in ("a", "b"):
         harness.clock.advance(1)
         await ask(harness, name, "mallory")
@@ -156,7 +156,7 @@ async def test_a_yielded_model_that_is_used_again_counts_against_the_limit(
     await settle()
     harness.call(spec("c"), caller="mallory")
     await settle()
-    assert harness.state("a") is State.READY  # it has yielded, and not stopped yet
+    assert harness.state("a") is State.READY  # it has yielded, but not stopped yet
     assert (await ask(harness, "a", "mallory")).error is None  # so b yields instead
     for name in ("others", "c"):
         harness.launcher.ready(name)
@@ -248,7 +248,7 @@ async def test_callers_that_share_an_engine_leave_places_free_for_each_other(
     await settle()
     assert sum(not caller.waiting for caller in many) == 14
     again = await ask(harness, "a", "alice")
-    assert again.error is None  # at once, though all of the others go on
+    assert again.error is None  # at once, although all others continue
     await many[0].end()
     assert sum(not caller.waiting for caller in many) == 15
 
@@ -279,7 +279,7 @@ async def test_a_callers_waiting_requests_are_limited(harness: PoolHarness) -> N
     assert other.lease
     late = harness.call(spec("a"), caller="mallory")
     await settle()
-    assert late.lease  # no request waits for an engine that is ready
+    assert late.lease  # no request waits for a ready engine
 
 
 @pytest.mark.parametrize("end", ["done", "failed", "abandoned"])
@@ -289,7 +289,7 @@ async def test_bytes_are_charged_to_the_caller_whose_request_downloads_them(
     harness.downloader.instant = False
     caller = harness.call(spec("a"), caller="mallory")
     await settle()
-    harness.downloader.tell("a", done=3 + 10, total=40)  # 1 was there
+    harness.downloader.tell("a", done=3 + 10, total=40)  # 1 was there before
     if end == "done":
         harness.downloader.finish("a")
     elif end == "failed":

@@ -1,4 +1,4 @@
-"""The operator's rules for an engine, such as its group, which change while the worker runs."""
+"""The operator's rules for an engine, such as its group, change while the worker runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_a_request_that_was_authorized_before_a_reload_is_kept_to_the_new_
     house.call(spec("a"))
     await settle()
     assert house.pool.operated.rule(parted) == []
-    late = house.call(spec("b"))  # as it was authorized, in no group
+    late = house.call(spec("b"))  # as it was authorized: in no group
     await settle()
     assert (late.waiting, house.state("b")) == (True, State.FETCHED)
     assert house.scheduler.slots[spec("b").key].spec == parted(spec("b"))

@@ -1,4 +1,4 @@
-"""The pool on two devices: what is measured and reported of each."""
+"""The pool on two devices: measurements and reports of each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def allotted(devices: tuple[int, ...], free: int = BUDGET) -> Allotment:
 
 
 class Machine:
-    """Two devices, and the engines on them; the footprints are told as the executor would."""
+    """Two devices with engines on them. The test updates the footprints like the executor."""
 
     def __init__(self) -> None:
         self.gauges = (FakeGauge(), FakeGauge())
@@ -88,7 +88,7 @@ async def test_an_engine_asleep_holds_what_it_does_on_the_fuller_device() -> Non
 
 
 class PoolOnTwo:
-    """A pool on fakes; what its engines take shows on no gauge."""
+    """A pool on fakes. No gauge shows what its engines take."""
 
     def __init__(self) -> None:
         self.downloader, self.launcher = FakeDownloader(), FakeLauncher(FakeGauge())

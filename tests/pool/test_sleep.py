@@ -1,4 +1,4 @@
-"""Engines that fall asleep and wake, by the executor's actions and reports alone."""
+"""Engines fall asleep and wake: only the executor's actions and reports."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ E = TypeVar("E")
 
 
 class Bench:
-    """An executor on fakes, and what it reports."""
+    """An executor on fakes, and its reports."""
 
     def __init__(self) -> None:
         self.gauge = FakeGauge()

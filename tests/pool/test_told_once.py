@@ -1,4 +1,4 @@
-"""What the log says of engines that fail or leave: each cause once."""
+"""The log names each cause of a failing or leaving engine once."""
 
 from __future__ import annotations
 
