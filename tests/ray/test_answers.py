@@ -1,4 +1,5 @@
-"""A replica asks for itself, runs ahead of no reader, and ends what nobody waits for."""
+"""A replica authorizes its own requests, sends no more than is read, and ends answers that
+nobody waits for."""
 
 from __future__ import annotations
 

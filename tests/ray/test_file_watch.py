@@ -1,4 +1,4 @@
-"""A file that was written is read once, and not while it is being written."""
+"""A written file is read once, and never while it is being written."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_a_change_is_read_once_and_only_when_it_is_over(watched: Watched) 
 async def test_a_link_that_leads_to_another_file_is_a_change(
     watched: Watched, tmp_path: Path
 ) -> None:
-    """As Kubernetes replaces what a ConfigMap or a Secret holds."""
+    """Kubernetes replaces the content of a ConfigMap or a Secret like this."""
     for name in ("one", "two"):
         (tmp_path / name).write_text(name)
         os.utime(tmp_path / name, ns=(0, 0))
@@ -63,7 +63,7 @@ async def test_a_link_that_leads_to_another_file_is_a_change(
 
 
 async def test_a_file_that_is_gone_is_looked_at_as_well(watched: Watched) -> None:
-    """The reload says so in the log, and changes nothing."""
+    """The reload reports it in the log, and changes nothing."""
     watched.path.unlink()
     for _ in range(3):
         await watched.watch.look()

@@ -24,7 +24,7 @@ HEAD = AnswerHead(200, {"content-type": "application/json"}, streams=False)
 
 
 class Listening:
-    """Replicas that answer everything, and remember it."""
+    """Replicas that answer everything and remember it."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[RoutePlan, Errand, Body]] = []

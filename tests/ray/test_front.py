@@ -1,4 +1,4 @@
-"""An ingress over HTTP, in front of replicas that only tell how they are."""
+"""An ingress over HTTP, in front of replicas that only report their state."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def test_an_ingress_that_can_not_listen_says_why_and_leaves_nothing(
         front = Front(
             configuration(tmp_path, {"PORT": str(port)}), TellingReplicas(), port_patience=0
         )
-        gc.collect()  # what earlier tests have left
+        gc.collect()  # garbage of earlier tests
         open_before = _open_files()
         with caplog.at_level(logging.CRITICAL), pytest.raises(OSError, match="address"):
             async with front.open():

@@ -21,7 +21,7 @@ Said = Sequence[Item | ReplicaLost]
 
 
 class Scripted:
-    """What a replica says; where there is nothing more to say, it is silent."""
+    """A replica's scripted output. After its end, the replica is silent."""
 
     def __init__(self, said: Said) -> None:
         self._said = [*said]
@@ -161,7 +161,7 @@ async def test_a_refusal_in_the_middle_breaks_the_answer_off() -> None:
 
 
 async def test_a_body_of_known_length_ends_with_its_last_byte() -> None:
-    call = call_of(ScriptedReplicas([WHOLE, b"ab", b"cd"]), stream=False)  # no end is said
+    call = call_of(ScriptedReplicas([WHOLE, b"ab", b"cd"]), stream=False)  # no end is sent
     assert await read_all(call) == b"abcd"
 
 

@@ -1,4 +1,4 @@
-"""The handler, called as the SDK calls it, with a service that does as it is told."""
+"""The handler, called like the SDK calls it, with a scripted service."""
 
 from __future__ import annotations
 
@@ -271,7 +271,7 @@ async def test_a_job_cancelled_while_its_chunk_is_being_posted_ends_its_request_
 
     async def post(d: Desk) -> None:
         outputs = d.jobs.handle(chat())
-        suspended.append(outputs)  # the SDK leaves it so: neither closed nor collected
+        suspended.append(outputs)  # the SDK leaves it like this: neither closed nor collected
         await anext(outputs)
         await asyncio.Event().wait()
 

@@ -1,4 +1,4 @@
-"""What becomes of jobs, as their records tell it."""
+"""The outcomes of jobs, according to their records."""
 
 from __future__ import annotations
 
