@@ -1,7 +1,8 @@
-"""Public models: the essentials of their configurations, and what an engine takes by hand.
+"""Public models: the essential parts of their configurations, and an engine's memory computed
+by hand.
 
-The numbers are computed here from what the models' cards and papers say, not by the code under
-test: `weights` is the number of parameters, times the bytes of each as SGLang loads it.
+The numbers come from the models' cards and papers, not from the code under test: `weights` is
+the number of parameters, times the bytes of each as SGLang loads it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Family:
 def gated(  # noqa: PLR0917 - the columns of a table
     layers: int, width: int, inner: int, heads: int, kv: int, head: int, words: int
 ) -> int:
-    """Parameters of a model as Llama has them, with two matrices of words."""
+    """The number of parameters of a model like Llama, with two matrices of words."""
     attention = 2 * width * heads * head + 2 * width * kv * head
     return layers * (attention + 3 * width * inner + 2 * width) + 2 * words * width + width
 
@@ -275,7 +276,7 @@ def _plain() -> list[Family]:
                 "vocab_size": 50257,
             },
             124_439_808 * FP32,
-            124_439_808 * FP32,  # of so little, nothing tells that it is fp32
+            124_439_808 * FP32,  # too few bytes to tell that it is fp32
             2 * 12 * 64 * 12 * 2,
             1024,
         ),
@@ -327,7 +328,7 @@ def _mixed() -> list[Family]:
                 num_nextn_predict_layers=1,
             ),
             110_468_824_832 * BF16,
-            110_468_824_832 * BF16,  # by the files' sizes alone, with that layer
+            110_468_824_832 * BF16,  # from the files' sizes alone, with that layer
             2 * 8 * 128 * 46 * 2,
             131072,
         ),
@@ -455,7 +456,7 @@ def _quantized() -> list[Family]:
     int4 = {"bits": 4, "group_size": 128}
     awq = {"quant_method": "awq", "version": "gemm", "zero_point": True, **int4}
     gptq = {"quant_method": "gptq", "desc_act": True, "sym": True, **int4}
-    # The matrices in 4 bits with a scale and a zero for each 128; the words in 16 bits.
+    # The matrices have 4 bits, with a scale and a zero for each 128; the words have 16 bits.
     words, matrices = 2 * 128256 * 4096, LLAMA_8B - 2 * 128256 * 4096
     packed = int(words * BF16 + matrices * HALF * (1 + 20 / 512))
     eight = words * BF16 + matrices
@@ -482,7 +483,7 @@ def _seeing() -> list[Family]:
         "architectures": ["Gemma3ForConditionalGeneration"],
         "model_type": "gemma3",
         "torch_dtype": "bfloat16",
-        # As published: what is left out is what the type means by it.
+        # As published: omitted values have the type's defaults.
         "text_config": {
             "hidden_size": 2560,
             "intermediate_size": 10240,
@@ -502,7 +503,7 @@ def _seeing() -> list[Family]:
         "architectures": ["Qwen2_5_VLForConditionalGeneration"],
         "model_type": "qwen2_5_vl",
         "torch_dtype": "bfloat16",
-        # As published: the text's numbers are those of the whole.
+        # As published: the text's numbers are those of the whole model.
         **sizes(28, 3584, 18944, 28, 4, 152064, 128000),
         "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
         "vision_config": {"model_type": "qwen2_5_vl", "hidden_size": 1280, "depth": 32},

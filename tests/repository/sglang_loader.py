@@ -1,4 +1,5 @@
-"""Asks SGLang's own loader which files of directories it would load. Run by its interpreter.
+"""Asks SGLang's own loader which files of a directory it would load. SGLang's interpreter runs
+it.
 
 Standard input: JSON, a list of `{"directory", "config"}`. The last line of standard output: for
 each, the names of the files, or the error.
@@ -18,7 +19,7 @@ from sglang.srt.model_loader import loader
 from sglang.srt.models.cosmos3 import Cosmos3ForConditionalGeneration
 
 INDEX = "model.safetensors.index.json"
-# What the architecture's own class asks for, where its weights lie in folders.
+# The patterns that an architecture's own class uses if its weights are in folders.
 PATTERNS = {
     "Cosmos3ForConditionalGeneration": (
         Cosmos3ForConditionalGeneration.allow_patterns_overrides,

@@ -1,4 +1,4 @@
-"""Asks SGLang's own code what models take of its pools. Run by its interpreter.
+"""Asks SGLang's own code how much of its pools models take. SGLang's interpreter runs it.
 
 Standard input: JSON, a list of `{"directory", "tensor"}`. The last line of standard output: for
 each, `{"token", "sequence", "context", "element"}`, or the error as text.
@@ -19,7 +19,7 @@ from sglang.srt.configs.model_config import AttentionArch, ModelConfig
 from sglang.srt.model_executor import pool_configurator as pools
 from sglang.srt.server_args import ServerArgs
 
-_SHARE = 0.8  # `--swa-full-tokens-ratio`, where nothing sets it
+_SHARE = 0.8  # the default of `--swa-full-tokens-ratio`
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def layers(model: ModelConfig) -> SimpleNamespace:
 
 
 def share_layers_between(gpus: int) -> None:
-    """Stand in for what a running engine would have set."""
+    """Set what a running engine would have set."""
     parallel = SimpleNamespace(
         attn_tp_size=gpus,
         tp_size=gpus,

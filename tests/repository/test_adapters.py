@@ -46,10 +46,10 @@ def test_weights_of_other_names_may_be_a_model() -> None:
     ("name", "size", "least", "part"),
     [
         ("layers.safetensors", 100, 50, False),
-        ("layers.safetensors", 49, 50, True),  # less than the configuration describes
+        ("layers.safetensors", 49, 50, True),  # less than in the configuration
         ("layers.safetensors", 11, 0, False),
-        ("layers.safetensors", 9, 0, True),  # less than the adapter
-        ("model.safetensors", 9, 50, False),  # what is wrong with it is told elsewhere
+        ("layers.safetensors", 9, 0, True),  # less than the adapter's
+        ("model.safetensors", 9, 50, False),  # another check reports what is wrong with it
     ],
 )
 def test_a_model_of_another_name_is_as_large_as_its_configuration(

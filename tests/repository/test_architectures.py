@@ -100,7 +100,7 @@ def test_the_table_is_what_the_installed_sglang_says() -> None:
         env={
             "PYTHONPATH": str(CPU_MODULES),
             "SGLANG_USE_CPU_ENGINE": "1",
-            "HF_HUB_OFFLINE": "1",  # some types of models look for others
+            "HF_HUB_OFFLINE": "1",  # some model types look for others
             "PATH": "/usr/bin",
         },
         capture_output=True,

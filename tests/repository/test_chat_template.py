@@ -21,7 +21,7 @@ OURS = JUDGE + """ {{ messages[0]["content"] }} {{ messages[1]["content"] }}"""
         (JUDGE + "<|vision_start|>{{ query }} {{ document }}", True),
         ("{{ messages }}", False),
         ("the answer can only be one of yes and no", False),
-        # By these, SGLang would score an empty query and an empty document.
+        # With these, SGLang would score an empty query and an empty document.
         (JUDGE + """{{ messages | selectattr("role", "eq", "query") }}""", False),
         (JUDGE + """{% if message.role == 'document' %}""", False),
         (None, False),

@@ -12,7 +12,7 @@ SAFE = ".safetensors"
 
 
 def chosen(**sizes: int) -> set[str]:
-    """Of files by their stems. Two underscores stand for a dot, as in `model__fp16`."""
+    """The chosen files, by their stems. Two underscores mean a dot, as in `model__fp16`."""
     return {name.removesuffix(SAFE) for name in one_copy(files(sizes), SAFE)}
 
 

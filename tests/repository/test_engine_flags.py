@@ -49,7 +49,7 @@ def test_a_model_that_reads_from_left_to_right_needs_nothing(architecture: str) 
 def test_a_roberta_takes_no_text_beyond_its_table_of_positions() -> None:
     roberta = config("XLMRobertaModel", pad_token_id=1) | {"max_position_embeddings": 514}
     usual = engine_flags(roberta, Task.EMBED).usual
-    assert option(usual, "--context-length") == "513"  # SGLang takes one token less
+    assert option(usual, "--context-length") == "513"  # SGLang accepts one token less
 
 
 def test_a_roberta_that_names_no_padding_has_the_usual_one() -> None:

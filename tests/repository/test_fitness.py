@@ -17,7 +17,7 @@ OWN_CODE = {"AutoConfig": "configuration_x.XConfig", "AutoModel": "modeling_x.XM
 OWN_TOKENIZER = {"tokenizer_class": "XTokenizer", "auto_map": {"AutoTokenizer": ["t.X", None]}}
 CUSTOM = {"architectures": ["XForCausalLM"], "model_type": "x", "auto_map": OWN_CODE}
 ON_CPU = Conditions(cpu=True)
-# SGLang requires the others, or what it requires does.
+# SGLang requires the others, directly or not.
 NOT_IN_IMAGE = tuple(
     {*PACKAGES} - {"sentencepiece", "google.protobuf", "tiktoken", "mistral_common"}
 )
@@ -32,7 +32,7 @@ def refusal(
     path: str = "/cache/models--org--name/snapshots/x",
     quantization: dict[str, Any] | None = None,
 ) -> str:
-    """What is said of the model; "" if it is served."""
+    """The reason why the model is refused; "" if it is served."""
     model = Layout(path, files, config, tokenizer or {}, quantization or {})
     try:
         check_fitness(model, on or Conditions(flags=flags))
@@ -49,7 +49,7 @@ def quantized(method: str, **more: object) -> dict[str, Any]:
     return llama(quantization_config={"quant_method": method, **more})
 
 
-# --- architectures and types of models ---------------------------------------------
+# --- architectures and model types ---------------------------------------------------
 
 
 def test_a_model_of_sglangs_own_is_served() -> None:
@@ -128,7 +128,7 @@ def test_a_layout_of_a_real_family_is_as_fit_as_it_says(name: str) -> None:
     assert (expected in said) if expected else said == ""
 
 
-# --- code of the repository ---------------------------------------------------------
+# --- code in the repository -----------------------------------------------------------
 
 
 def test_code_of_the_repository_needs_the_operators_permission() -> None:
@@ -139,7 +139,7 @@ def test_code_of_the_repository_needs_the_operators_permission() -> None:
 
 @pytest.mark.parametrize("role", ["AutoModelForCausalLM", "AutoModelForImageTextToText", ""])
 def test_code_that_sglang_does_not_ask_for_makes_no_model_run(role: str) -> None:
-    """As of Phi-3-vision, Molmo and Ovis."""
+    """Like Phi-3-vision, Molmo and Ovis."""
     code = {"AutoConfig": "configuration_x.XConfig", **({role: "modeling_x.X"} if role else {})}
     for config in ({**CUSTOM, "auto_map": code}, llama(architectures=["X"], auto_map=code)):
         for flags in ((), TRUSTED):
@@ -159,7 +159,7 @@ def test_code_for_the_configuration_is_enough_where_there_is_code_for_the_model(
 
 @pytest.mark.parametrize("role", ["AutoModel", "AutoModelForSequenceClassification"])
 def test_an_encoder_with_code_of_its_own_is_another_one(role: str) -> None:
-    """As jina-reranker-v2: SGLang would load its weights into an XLM-R of its own."""
+    """Like jina-reranker-v2: SGLang would load its weights into its own XLM-R."""
     config = {
         **llama(
             architectures=["XLMRobertaForSequenceClassification"], model_type="xlm-roberta"
@@ -191,7 +191,7 @@ def test_code_for_an_architecture_needs_permission_and_must_have_a_model() -> No
 def test_a_tokenizer_of_its_own_needs_permission() -> None:
     assert "tokenizer needs code" in refusal(llama(), tokenizer=OWN_TOKENIZER)
     assert refusal(llama(), *TRUSTED, tokenizer=OWN_TOKENIZER) == ""
-    # transformers has one for this type of model.
+    # transformers has one for this model type.
     assert refusal(llama(model_type="qwen2"), tokenizer=OWN_TOKENIZER) == ""
 
 
@@ -379,7 +379,7 @@ def test_a_leftover_of_a_quantization_that_packs_nothing_refuses_nothing() -> No
         assert refusal(llama(), quantization={"quantize_config.json": content}) == ""
 
 
-# --- what the operator's flags change -----------------------------------------------
+# --- the effect of the operator's flags -----------------------------------------------
 
 
 @pytest.mark.parametrize(

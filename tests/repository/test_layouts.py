@@ -19,7 +19,7 @@ from tests.repository.layout import NAMES, Layout
 
 
 def select(layout: Layout, snapshot: Path) -> tuple[list[RemoteFile], list[RemoteFile]]:
-    """The small files and the weights, decided as a download decides."""
+    """Choose the small files and the weights like a download."""
     selection = Selection(Listing.of(layout.listing()), layout.repo, layout.unsafe_weights)
     layout.write(snapshot, selection.index)
     small = selection.small()
@@ -69,7 +69,7 @@ def test_an_engine_gets_the_flags_that_its_family_needs(name: str) -> None:
 
 
 def task(layout: Layout) -> str:
-    """As a resolution judges it: by the listing and by what is read besides."""
+    """The task, judged like a resolution: from the listing and the other files it reads."""
     documents = layout.documents
     named = documents.get("config.json", {}).get("architectures") or ()
     signs = Signs(

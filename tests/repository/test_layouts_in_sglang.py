@@ -1,4 +1,4 @@
-"""The layouts against the loader of the real SGLang: it runs on the CPU."""
+"""Compares the layouts with the real SGLang's loader, which runs on the CPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ pytestmark = pytest.mark.sglang
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], set[str] | str]:
-    """What SGLang loads, by layout and by what is in the directory: `all`, or `chosen`."""
+    """The files that SGLang loads, by layout and by content of the directory: `all` or
+    `chosen`."""
     root = tmp_path_factory.mktemp("layouts")
     questions, keys = [], []
     for layout in LAYOUTS:

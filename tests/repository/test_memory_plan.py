@@ -279,7 +279,7 @@ def test_nobody_knows_what_an_engine_leaves_in_the_hosts_memory() -> None:
     check_plan(llama(), Conditions(flags=("--offload-group-size", "4"), memory=GIB))
 
 
-# --- whatever a configuration says -------------------------------------------------------
+# --- any configuration -------------------------------------------------------------------
 
 NUMBERS = st.one_of(
     st.integers(), st.integers(1, 200_000), st.floats(), st.booleans(), st.none(), st.text()
@@ -358,7 +358,7 @@ def test_a_configuration_that_tells_nothing_gives_a_plan_of_the_weights() -> Non
 
 
 def test_long_lists_take_no_long_time() -> None:
-    """Not quadratic: a million items of each list are read once at most."""
+    """Not quadratic: a million items of each list are read at most once."""
     many = ["sliding_attention", "full_attention"] * 500_000
     config = without(LLAMA, "architectures") | {
         "architectures": ["GptOssForCausalLM"],

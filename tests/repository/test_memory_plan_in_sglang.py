@@ -1,4 +1,4 @@
-"""The plans against the pools of the real SGLang, which needs no GPU to compute their sizes."""
+"""Compares the plans with the real SGLang's pools. Computing their sizes needs no GPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.repository.model_families import FAMILIES, Family
 ROOT = Path(__file__).parents[2]
 GPUS = (1, 4, 16)
 
-# Their code is in the repository.
+# The others have their code in the repository.
 ASKED = [family for family in FAMILIES if "auto_map" not in family.config]
 
 pytestmark = [pytest.mark.process, pytest.mark.sglang]
@@ -59,7 +59,7 @@ def test_sglang_sizes_its_pools_so(
 ) -> None:
     found = answers[family.name, gpus]
     if isinstance(found, str) and "divisible" in found:
-        pytest.skip(found)  # nor would such an engine start
+        pytest.skip(found)  # such an engine would not start either
     assert isinstance(found, dict), found
     on = Conditions(flags=(f"--tp-size={gpus}", "--disable-radix-cache"))
     plan = plan_of(Files(family.config, family.stored), on)

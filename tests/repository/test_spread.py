@@ -136,7 +136,7 @@ def test_blocks_that_share_a_scale_are_not_split(stated: dict[str, Any]) -> None
     odd = config | {"intermediate_size": 128 * 111}
     assert spread_plan(Files(odd, stored), on)[0].tensor is None
     unquantized = LLAMA | {"intermediate_size": 128 * 111}
-    less = replace(on, memory=16 * GIB)  # half of these files is loaded
+    less = replace(on, memory=16 * GIB)  # half of these bytes are loaded
     assert spread_plan(Files(unquantized, stored), less)[0].tensor == 2
 
 

@@ -25,7 +25,7 @@ def signs(
     modules: object = None,
     sentences: object = None,
 ) -> Signs:
-    """With `modules` and `sentences`, these files exist and hold that."""
+    """With `modules` and `sentences`, these files exist with that content."""
     contents = {MODULES: modules, SENTENCES: sentences}
     read = {name: content for name, content in contents.items() if content is not None}
     named = () if architecture is None else (architecture,)
@@ -39,7 +39,7 @@ def chain(*types: str) -> list[dict[str, object]]:
 @pytest.mark.parametrize(
     ("given", "task"),
     [
-        # What SGLang makes of the architecture, with and without further files.
+        # How SGLang treats the architecture, with and without further files.
         (signs("LlamaForCausalLM"), Task.GENERATE),
         (signs("MistralModel"), Task.EMBED),
         (signs("BertModel"), Task.EMBED),
@@ -53,7 +53,7 @@ def chain(*types: str) -> list[dict[str, object]]:
         (signs("InternVLChatModel"), Task.GENERATE),
         (signs("Qwen3_5Model", "decision_config.json"), Task.GENERATE),
         (signs("Qwen3_5Model"), Task.EMBED),
-        # A decoder is an embedder by its modules.
+        # Its modules make a decoder an embedder.
         (signs("Qwen3ForCausalLM", "1_Pooling/config.json", MODULES), Task.EMBED),
         (signs("Qwen3ForCausalLM", "1_Pooling/"), Task.EMBED),
         (
@@ -66,7 +66,7 @@ def chain(*types: str) -> list[dict[str, object]]:
         ),
         (signs("LlamaForCausalLM", MODULES), Task.EMBED),
         (signs("LlamaForCausalLM", SENTENCES), Task.EMBED),
-        # ... and a reranker, which SGLang asks as a generation model.
+        # ... and a reranker, which SGLang runs as a generation model.
         (signs("Qwen3ForCausalLM"), Task.GENERATE),
         (signs("Qwen3ForCausalLM", "1_LogitScore/config.json", MODULES), Task.GENERATE),
         (signs("Qwen3ForCausalLM", modules=chain("x.Transformer", CROSS)), Task.GENERATE),
@@ -79,7 +79,7 @@ def chain(*types: str) -> list[dict[str, object]]:
             ),
             Task.GENERATE,
         ),
-        # What SGLang has no code for is judged by its name.
+        # Architectures without code in SGLang are judged by name.
         (signs("ModernBertForSequenceClassification", MODULES), Task.CLASSIFY),
         (signs("ModernBertModel"), Task.EMBED),
         (signs("Gemma3TextModel"), Task.EMBED),
@@ -120,7 +120,7 @@ def test_a_decoder_without_modules_is_what_its_owner_calls_it(
 ) -> None:
     given = Signs(("Qwen3VLForConditionalGeneration",), PLAIN, name=name, purpose=purpose)
     assert task_of(given) is task
-    # What SGLang knows, and what sentence-transformers reads, comes first.
+    # Architectures known to SGLang, and files read by sentence-transformers, come first.
     known = Signs(("BertForSequenceClassification",), PLAIN, name=name, purpose=purpose)
     assert task_of(known) is Task.CLASSIFY
     reranker = Signs(("Qwen3ForCausalLM",), {"1_LogitScore/"}, name=name, purpose=purpose)
@@ -188,7 +188,7 @@ def tasks() -> str:
 
 
 def test_each_architecture_of_sglang_has_the_task_that_was_reviewed() -> None:
-    """`python -m tests.repository.test_task` writes the table; read what has changed."""
+    """`python -m tests.repository.test_task` writes the table. Review what has changed."""
     assert tasks() == TABLE.read_text()
 
 

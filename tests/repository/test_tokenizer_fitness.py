@@ -21,7 +21,7 @@ def refusal(
     on: Conditions = ALL,
     config: Mapping[str, Any] | None = None,
 ) -> str:
-    """What is said of it; "" if it is served."""
+    """The reason why it is refused; "" if it is served."""
     try:
         check_tokenizer(tokenizer, config or {}, files or ("vocab.txt",), on)
     except UnsupportedModel as error:
@@ -56,7 +56,7 @@ def test_a_tokenizer_whose_package_is_not_there_is_refused_with_its_name(
         assert f"needs the Python package `{package}`" in said
         assert "ask the operator to install it" in said
     assert refusal(tokenizer, on=Conditions(lacks=("tiktoken",))) == ""
-    assert refusal(tokenizer, on=Conditions()) == ""  # what the engines have is not known
+    assert refusal(tokenizer, on=Conditions()) == ""  # the engines' packages are unknown
 
 
 def test_any_of_several_packages_will_do() -> None:
