@@ -1,4 +1,4 @@
-"""A service on fakes: a Hub, a pool on fake engines, and a scripted way to them."""
+"""A service on fakes: a Hub, a pool on fake engines, and a scripted connection to them."""
 
 from __future__ import annotations
 

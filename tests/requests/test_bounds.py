@@ -1,4 +1,4 @@
-"""Which values of a body are let through, for every route."""
+"""The allowed values in a body, for every route."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def demands(path: str, body: Json) -> Demands:
 
 
 def refusal(path: str, body: Json) -> str:
-    """The field that is named as wrong."""
+    """The field that the refusal names."""
     with pytest.raises(InvalidRequest) as refused:
         demands(path, body)
     assert f"`{refused.value.param}`" in str(refused.value)
     return str(refused.value.param)
 
 
-# Each killed or hung SGLang 0.5.23, or is of their kind.
+# Each killed or hung SGLang 0.5.23, or is of the same kind.
 WRONG: list[tuple[str, Json]] = [
     (NATIVE, {"input_ids": [-7]}),
     (NATIVE, {"input_ids": [[1], [-1]]}),
@@ -193,7 +193,7 @@ def test_token_ids_are_no_text(text: object) -> None:
     assert refusal(NATIVE, {"text": text}) == "text"
 
 
-# What depends on the model
+# Values that depend on the model
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_demands_are_small_and_can_be_sent_to_another_process() -> None:
     assert len(pickle.dumps(asked)) < 200
 
 
-# What is wrong only together
+# Values that are wrong only together
 
 
 def test_each_prompt_times_n_counts() -> None:
@@ -347,11 +347,11 @@ FOREIGN: list[Json] = [
 @pytest.mark.parametrize("body", FOREIGN)
 @pytest.mark.parametrize("path", BOUNDS)
 def test_fields_of_other_routes_break_nothing(path: str, body: Json) -> None:
-    with suppress(InvalidRequest):  # anything else would be a defect, and a 500
+    with suppress(InvalidRequest):  # any other error would be a defect and a 500
         demands(path, body)
 
 
-SEEDS = {"seed", "sampling_seed"}  # hashed, and not computed with
+SEEDS = {"seed", "sampling_seed"}  # hashed, but not used in computations
 OF_ANYTHING = {"messages", "tools", "system", "input", "query", "documents", "text"} | {
     "response_format",
     "output_config",
@@ -383,7 +383,7 @@ def numbers(value: object) -> Iterator[float]:
         yield value
 
 
-# Drift: a number of a new SGLang that nobody has bounded
+# Drift: a number in a new SGLang that nobody has bounded
 
 NUMBERS_OF: dict[str, tuple[str, str]] = {
     CHAT: ("entrypoints/openai/protocol.py", "ChatCompletionRequest"),
@@ -409,7 +409,7 @@ HARMLESS = {
 
 
 def numbers_of(file: str, name: str) -> set[str]:
-    """The fields of one of SGLang's classes that can hold a number."""
+    """The fields that can hold a number in one of SGLang's classes."""
     return {
         field
         for field, annotation in fields_of(file, name)

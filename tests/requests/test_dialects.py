@@ -1,4 +1,4 @@
-"""Each API tells an error in its own form."""
+"""Each API reports errors in its own form."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_no_retry_after_where_waiting_does_not_help() -> None:
         (EngineUnavailable("in an hour", retry_after=3600), False),
         (CallerQuarantined("in ten minutes", retry_after=600), False),
         (QueueFull("try later", retry_after=2), True),
-        (ModelNotFound("no"), True),  # no client repeats it
+        (ModelNotFound("no"), True),  # no client retries it
     ],
 )
 def test_a_client_is_told_not_to_repeat_what_lasts(error: RouterError, repeats: bool) -> None:

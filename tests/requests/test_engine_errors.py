@@ -1,4 +1,4 @@
-"""An engine's errors are read from any form, and say nothing of this machine."""
+"""An engine's errors are read in any form, and reveal nothing about this machine."""
 
 import time
 
@@ -109,7 +109,7 @@ def test_where_in_the_engines_code_an_error_arose_is_not_told() -> None:
 
 
 def test_a_long_run_of_white_space_takes_no_long_time() -> None:
-    """Looked at from each of its places, this one takes half a minute."""
+    """Searching from each of its positions would take half a minute."""
     blank = " " * (1 << 17)
     began = time.process_time()
     assert hide_paths(f"{blank}.") == f"{blank}."

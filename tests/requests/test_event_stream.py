@@ -1,4 +1,4 @@
-"""Only whole events are passed on, however the bytes arrive."""
+"""Only whole events are passed on, in whatever pieces the bytes arrive."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_failure_takes_the_next_sequence_number(last: bytes, number: int) -> N
 
 
 def test_an_event_in_many_chunks_costs_no_more_than_its_bytes() -> None:
-    """Looked at again with each chunk, this one would take minutes."""
+    """Scanning it again with each chunk would take minutes."""
     events, size = stream(), 1 << 20
     for _ in range(size // 8):
         assert events.feed(b"12345678") == b""

@@ -1,4 +1,4 @@
-"""Drift: a field of a new SGLang that nobody has judged."""
+"""Drift: a field in a new SGLang that nobody has judged."""
 
 from __future__ import annotations
 

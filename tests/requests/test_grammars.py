@@ -1,4 +1,4 @@
-"""Which grammars are let through: those that xgrammar follows in steps of bounded size."""
+"""The allowed grammars: those that xgrammar follows in steps of bounded size."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CLEAR = [
     r"\u00e9[\x41-\x5a][^\]]\}",
     r"",
 ]
-# Each kept the real engine from everything else for more than 20 s, or would.
+# Each blocked the real engine for more than 20 s, or would.
 UNCLEAR = [
     r"(.*)*z",
     r"((.*)*)*z",
@@ -100,7 +100,7 @@ def test_a_grammar_of_rules_that_lead_on_passes(ebnf: str) -> None:
 @pytest.mark.parametrize(
     "ebnf",
     [
-        "root ::= root",  # after which the engine has no token to choose, and dies
+        "root ::= root",  # after it, the engine has no possible token and dies
         'root ::= "a" x\nx ::= x',
         'root ::= ("" | root)*',
         'root ::= s\ns ::= s s | "a" | ""',
@@ -169,7 +169,7 @@ def test_a_schema_that_leads_in_a_circle_or_is_huge_is_refused(schema: object) -
         check_schemas(schema)
 
 
-# Wherever they stand
+# In any place
 
 LOOP: Json = {"$ref": "#"}
 FORMAT: Json = {"type": "json_schema", "json_schema": {"name": "x", "schema": LOOP}}

@@ -21,7 +21,7 @@ class AdmitsAll:
 
 
 def listing(models: int) -> ModelListing:
-    """Each of the operator's models was asked for."""
+    """A listing in which each of the operator's models was requested."""
     names = [f"many/m{number}" for number in range(models)]
     asked = spec(listed=True)
     known = [

@@ -116,7 +116,7 @@ def test_nor_is_it_as_bare_base64() -> None:
 
 
 def encoded_forms(data: str) -> dict[str, tuple[str, dict[str, object]]]:
-    """Where SGLang takes base64 and writes the `data:` before it."""
+    """The places where SGLang takes base64 and adds the `data:` itself."""
     audio = part("input_audio", {"data": data, "format": "wav"})
     source = {"type": "base64", "media_type": "image/png", "data": data}
     return {
@@ -206,7 +206,7 @@ def test_urls_that_are_text_are_left_alone() -> None:
 
 
 def test_base64_of_line_breaks_alone_takes_no_long_time() -> None:
-    """Tried in each of its splits, a body of 32 MiB holds up everybody for weeks."""
+    """Trying each of its splits would block everybody for weeks, with a body of 32 MiB."""
     began = time.process_time()
     with pytest.raises(InvalidRequest):
         upstream({"image_data": "\n" * 60_000 + "!"}, "/generate")
@@ -217,7 +217,8 @@ FEW = ("/v1/chat/completions", "/v1/messages", "/v1/embeddings", "/v1/responses"
 
 
 def many(path: str, count: int, kind: str = "image") -> dict[str, object]:
-    """A request with so many media, in one list or in many, whatever the route calls them."""
+    """A request with so many media, in one list or in several, with the route's own field
+    names."""
     if path == "/generate":
         return {f"{kind}_data": [[PNG, "aGk="] for _ in range(count // 2)]}
     if path == "/v1/embeddings":

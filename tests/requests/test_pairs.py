@@ -1,5 +1,5 @@
-"""A batch of pairs and of single texts would kill an encoder's engine, and SGLang reranks with
-few generation models."""
+"""A batch that mixes pairs and single texts would kill an encoder's engine. SGLang can rerank
+with few generation models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose body is parsed when, and where."""
+"""When and where each caller's body is parsed."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def schema(**fields: object) -> bytes:
     ],
 )
 async def test_what_holds_a_long_expression_is_parsed_aside(body: bytes, aside: bool) -> None:
-    """The reading of 1 MiB of patterns held up the loop for 5 s."""
+    """Reading 1 MiB of patterns once blocked the loop for 5 s."""
     fake = FakeAside()
     await parser(fake).parse(request(body), CHAT, 10.0)
     assert bool(fake.done) is aside

@@ -22,7 +22,7 @@ LAZY = OperatorModel(source=ModelRef("org/lazy"))
 
 
 class Starter:
-    """Starts models; fails with the given errors before it succeeds."""
+    """Starts models. Fails with the given errors before it succeeds."""
 
     def __init__(self, *errors: RouterError) -> None:
         self.errors = list(errors)

@@ -1,4 +1,4 @@
-"""A prompt that can't fit in the model's context is refused before an engine reads it."""
+"""A prompt that can't fit into the model's context is refused before an engine reads it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Json = dict[str, object]
             PromptLength(0, 4),
         ),
         ({"input": [{"role": "user", "content": "four"}]}, PromptLength(0, 4)),
-        ({"input": [{"text": "one"}] * 9}, PromptLength()),  # nine pictures, say
+        ({"input": [{"text": "one"}] * 9}, PromptLength()),  # nine pictures, for example
         ({"messages": "odd", "prompt": {"odd": 1}, "input": [None]}, PromptLength()),
         ({}, PromptLength()),
     ],

@@ -16,7 +16,7 @@ RESPONSES = ROUTES["/v1/responses"]
 
 
 def packed(size: int, *, damaged: bool = False) -> dict[str, str]:
-    """As SGLang packs what a model thought; `damaged`: found out at its very end."""
+    """A model's reasoning as SGLang packs it. `damaged`: the damage is at the very end."""
     content = zlib.compress(b"x" * size)
     content = content[:-4] + b"xxxx" if damaged else content
     text = base64.urlsafe_b64encode(content).decode()
@@ -43,7 +43,7 @@ def test_what_is_damaged_only_at_its_end_is_much_all_the_same() -> None:
 
 
 def test_what_is_damaged_counts_as_the_most_that_it_could_have_been() -> None:
-    """Each costs the time of unpacking it, and a body has room for 1,500 of these."""
+    """Each takes time to unpack, and a body has room for 1,500 of these."""
     damaged = packed(MOST_BYTES // 2, damaged=True)
     check_reasoning({"input": [damaged]})
     with pytest.raises(InvalidRequest, match="encrypted_content"):

@@ -1,4 +1,4 @@
-"""What the record of a request says, filled by the service on fakes."""
+"""The content of a request's record, filled by the service on fakes."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def test_sglangs_own_route_tells_tokens_in_its_meta_info(more: bytes) -> N
 
 
 def result(number: int, said: int) -> bytes:
-    """An event of one of several prompts. Each repeats what was said before it."""
+    """An event for one of several prompts. Each repeats its earlier text."""
     meta = {"id": "a", "prompt_tokens": 10, "completion_tokens": said}
     content = {"text": "x" * said, "meta_info": meta, "index": number}
     return b"data: %b\n\n" % orjson.dumps(content)

@@ -1,4 +1,4 @@
-"""The one line of a request, as text and as JSON."""
+"""A request's log line, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def root() -> Iterator[None]:
 
 
 class Writes(io.StringIO):
-    """Notes each write of text."""
+    """Records each write of text."""
 
     def __init__(self) -> None:
         super().__init__()

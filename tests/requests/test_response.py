@@ -1,4 +1,4 @@
-"""What a caller of a stream hears, and when, whatever its engine does."""
+"""What a stream's caller receives, and when, whatever its engine does."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def next_event(pieces: AsyncIterator[bytes]) -> bytes:
 
 
 class Written:
-    """A sink that a test looks into. `enough`: pieces until it pauses; `gone`: it fails."""
+    """A sink for tests. `enough`: pieces until it pauses; `gone`: it fails."""
 
     def __init__(self, *, enough: int = 1000, gone: Exception | None = None) -> None:
         self.pieces: list[bytes] = []
@@ -66,7 +66,7 @@ class Written:
 
 
 async def rest(response: Response) -> tuple[int, bytes]:
-    """How many comments came, and everything else."""
+    """The number of comments, and everything else."""
     sink = Written()
     await response.send(sink)
     pieces = sink.pieces
@@ -75,7 +75,7 @@ async def rest(response: Response) -> tuple[int, bytes]:
 
 
 def error_in(route: str, events: bytes) -> str:
-    """The message that the last events of a stream tell, in the form that the route has."""
+    """The message in the last events of a stream, in the route's form."""
     if route in ("/v1/messages", "/v1/responses"):
         head, data, *others = events.split(b"\n")
         assert head == b"event: error"
@@ -110,7 +110,7 @@ async def test_a_loaded_engine_that_thinks_is_waited_for_in_comments() -> None:
         assert response.status == 200
         pieces = aiter(response)
         while await anext(pieces) != b": generating\n\n":
-            pass  # on a busy machine, a comment before it is sent
+            pass  # on a busy machine, a comment is sent before it
         assert await anext(pieces) == b": generating\n\n"
         thinks.set()
         assert await next_event(pieces) == ONE
@@ -362,7 +362,7 @@ async def test_an_engine_that_wants_patience_says_how_much(
 async def test_a_caller_that_leaves_frees_everything_at_every_point(
     at: str, silence: float, streams: bool
 ) -> None:
-    """`serving_fakes` sees that no lease and no exchange is left."""
+    """`serving_fakes` checks that no lease and no exchange is left."""
     thinks = asyncio.Event()
     if at != "thinking":
         thinks.set()

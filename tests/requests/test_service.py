@@ -167,7 +167,7 @@ async def test_it_is_sent_to_a_fresh_engine_where_the_old_one_is_dead() -> None:
 
 
 async def test_a_dead_engine_that_never_saw_a_request_is_not_blamed_on_its_caller() -> None:
-    """The worker noticed the death late, and refused such requests where callers share."""
+    """The worker once noticed the death late, and refused such requests if callers shared."""
     answers = (Answer(), Answer(), Answer(refuses=True), Answer((b"fine",)))
     async with serving_fakes(*answers) as d:
         await d.ask(replace(chat(), caller="a"))
@@ -248,7 +248,7 @@ async def test_the_models_are_the_operators_and_the_loaded_ones_that_the_caller_
 async def test_the_operators_models_are_shown_as_loaded_when_their_own_engine_is() -> None:
     config = "[{model: org/model, aliases: [nice]}]"
     async with serving_fakes(MODELS_CONFIG=config) as d:
-        await d.ask(chat("org/model@" + "1" * 40))  # a stranger's engine, beside the entry
+        await d.ask(chat("org/model@" + "1" * 40))  # a stranger's engine, not the entry's
         assert [(c.id, c.loaded) for c in await d.service.models(None)] == [
             ("nice", False),
             ("org/model", True),
@@ -286,7 +286,7 @@ async def test_the_list_says_what_a_request_for_an_operators_model_has_to_expect
 
     async with serving_fakes(MODELS_CONFIG=config) as d:
         d.hub.add("org/model", created=1646263744)
-        assert await shown(d) == ("unloaded", 0)  # the Hub was not asked yet
+        assert await shown(d) == ("unloaded", 0)  # the Hub has not been asked yet
         d.launcher.instant = False
         asking = asyncio.create_task(d.ask(chat("nice")))
         await settle()

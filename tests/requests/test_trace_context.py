@@ -1,4 +1,4 @@
-"""Only what W3C's Trace Context calls valid is passed on."""
+"""Only values that are valid in W3C's Trace Context are passed on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Against a real server on loopback that misbehaves on request."""
+"""The upstream connection, with a real loopback server that misbehaves on request."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,7 +23,7 @@ CHUNKED = (
 
 
 class RawServer:
-    """A raw server: every connection is given to `script`; `heads` are the request heads."""
+    """A raw server: `script` handles every connection; `heads` are the request heads."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -156,7 +156,7 @@ async def test_no_answer_at_all_is_a_lost_upstream() -> None:
         with pytest.raises(UpstreamLost) as lost:
             async with way.open(post(server.url)):
                 pytest.fail("there was no answer")
-        assert lost.value.reached  # perhaps the engine died of it
+        assert lost.value.reached  # perhaps it killed the engine
 
 
 async def test_a_refused_connection_is_a_lost_upstream() -> None:
@@ -200,7 +200,7 @@ async def test_only_listed_headers_travel_either_way() -> None:
         "Connection: keep-alive\r\n"
     )
     async with raw_server(answers(whole(b"ok", head))) as (server, way):
-        for _ in range(2):  # a cookie would come back with the second
+        for _ in range(2):  # a cookie would be sent with the second
             async with way.open(post(server.url)) as response:
                 assert response.headers == {"content-type": "text/plain", "content-length": "2"}
         for lines in server.heads:
@@ -344,7 +344,7 @@ async def test_headers_without_end_are_a_lost_upstream() -> None:
 
 
 class Wire(asyncio.Transport):
-    """Remembers what it was told."""
+    """Remembers what was written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -371,7 +371,7 @@ async def test_an_engine_is_held_back_while_its_answer_is_not_read() -> None:
 
 
 class Bucket:
-    """Takes what is poured; full: no more."""
+    """A sink that takes bytes; if full, no more."""
 
     def __init__(self, *, full: bool = False) -> None:
         self.got: list[bytes] = []
@@ -383,7 +383,7 @@ class Bucket:
 
 
 async def begun() -> tuple[EngineConnection, Wire]:
-    """A connection to which the beginning of an answer has come."""
+    """A connection that has received the beginning of an answer."""
     connection, wire = EngineConnection("127.0.0.1:1", Outbox(), lambda _: None), Wire()
     connection.connection_made(wire)
     await connection.send(b"POST ...", b"{}")
@@ -433,7 +433,7 @@ async def test_what_a_sink_raises_is_raised_where_it_was_given() -> None:
 
 @pytest.mark.parametrize("cancelled", ["never", "before it comes", "after it came"])
 async def test_what_waits_for_an_answer_is_counted_once_it_goes_on(cancelled: str) -> None:
-    """Whatever happens: else each write would wait for it from then on."""
+    """Whatever happens: otherwise, each later write would wait for it."""
     outbox = Outbox()
     connection = EngineConnection("127.0.0.1:1", outbox, lambda _: None)
     connection.connection_made(Wire())

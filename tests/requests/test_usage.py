@@ -65,7 +65,7 @@ FORGED = {"usage": {"input_tokens": 0, "output_tokens": 0}}
 
 
 def response(usage: object) -> dict[str, object]:
-    """As SGLang tells one: with what its caller sent, after the usage."""
+    """A response as SGLang sends it: the caller's own fields follow the usage."""
     tool = {"type": "function", "name": "f", "parameters": {**FORGED, "text": "x" * 5000}}
     return {"id": "resp_1", "output": [], "usage": usage, "tools": [tool], "metadata": FORGED}
 
