@@ -1,4 +1,5 @@
-"""A model, its engine and its callers in virtual time: what a poison costs whom."""
+"""A model, its engine and its callers in virtual time. It shows which callers a poison request
+hurts."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from tests.pool.fakes import GIB, spec
 
 MODEL = spec("shared", memory=4 * GIB)
 START = 30.0  # seconds until an engine is ready
-PROBE, PATIENCE = 1.0, 21.0  # seconds that a probe takes; more of an engine that hangs
+PROBE, PATIENCE = 1.0, 21.0  # seconds that a probe takes; longer for an engine that hangs
 
 
 @dataclass(eq=False)
@@ -28,9 +29,9 @@ class Ask:
     caller: str
     takes: float = 0.5
     kills_after: float | None = None  # it is a poison
-    hangs: bool = False  # the poison only stops the engine from generating
-    leaves_after: float | None = None  # the caller hangs up, so long after its grant
-    streams: bool = False  # bytes have been seen: it is not tried again
+    hangs: bool = False  # the poison hangs the engine instead of killing it
+    leaves_after: float | None = None  # the caller hangs up so long after its grant
+    streams: bool = False  # the caller has received bytes, so it is not retried
     asked: float = 0.0
     age: int | None = None
     granted: int | None = None  # generation
@@ -41,7 +42,7 @@ class Ask:
 
 @dataclass
 class World:
-    """Runs the scheduler against engines that die as they are told to."""
+    """Runs the scheduler with engines that die on request."""
 
     limits: Limits = field(default_factory=lambda: Limits(100 * GIB, stall_timeout=120.0))
     now: float = 0.0
@@ -135,7 +136,7 @@ class World:
     # --- engines ---------------------------------------------------------------------
 
     def crash(self, generation: int) -> None:
-        """The engine dies; the request path tries again once, as the scheduler allows."""
+        """Crash the engine. The request path retries once, as the scheduler allows."""
         if generation not in self._alive:
             return
         key = self._alive.pop(generation)
@@ -191,7 +192,7 @@ class World:
 
 
 def steadily(world: World, every: float, until: float, **ask: float | str) -> None:
-    """Ask again and again, whatever became of the requests before."""
+    """Send requests at intervals, whatever happened to earlier ones."""
 
     def again() -> None:
         world.ask(Ask(**ask))  # type: ignore[arg-type]
@@ -202,7 +203,7 @@ def steadily(world: World, every: float, until: float, **ask: float | str) -> No
 
 
 def obstinately(world: World, ask: Callable[[], Ask], pause: float = 0.1) -> None:
-    """Send a new one as soon as the former has failed, or when its error says so."""
+    """Send a new one as soon as the previous one has failed, or when its error allows."""
 
     def again() -> None:
         one = ask()

@@ -1,4 +1,4 @@
-"""A scheduler that a test drives through `Scheduler.handle`, one report after the other."""
+"""A scheduler that a test drives through `Scheduler.handle`, one report after another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ PLAN = MemoryPlan(weights=4 * GIB, token=GIB >> 15, overhead=0, context=1 << 16)
 
 
 class Driver:
-    """Downloads and measurements succeed at once; all else waits for the test to report it."""
+    """Downloads and measurements succeed at once. Everything else waits for the test's
+    report."""
 
     def __init__(self, limits: Limits) -> None:
         self.scheduler = Scheduler(limits)
@@ -43,7 +44,7 @@ class Driver:
                     self.tell(events.Measured(self.free))
 
     def said(self, kind: type[A]) -> list[A]:
-        """The actions of one kind since the last call; all others are forgotten."""
+        """The actions of one kind since the last call. All others are forgotten."""
         found: list[A] = [action for action in self.actions if isinstance(action, kind)]
         self.actions.clear()
         return found
@@ -65,7 +66,7 @@ class Driver:
         self.tell(events.Healthy(spec.key, self.life(spec).generation, taken))
 
     def fail_start(self, spec: EngineSpec, *, out_of_memory: bool) -> None:
-        """And the process is gone."""
+        """Fail a start. The process is gone too."""
         generation = self.life(spec).generation
         self.tell(events.StartFailed(spec.key, generation, "exit 1", out_of_memory))
         self.tell(events.Gone(spec.key, generation, 0))

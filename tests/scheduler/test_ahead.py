@@ -37,7 +37,7 @@ def at_the_gate(slot: Slot) -> Slot:
 def decide(
     *slots: Slot, places: int, line: tuple[Slot, ...] = (), start: Slot | None = None
 ) -> tuple[list[Slot], list[Slot]]:
-    """All of `slots` had an engine, which has just been stopped."""
+    """Every one of `slots` had an engine that has just stopped."""
     limits = Limits(budget=10 * GIB, standby=places)
     index = SlotIndex(limits)
     for slot in slots:

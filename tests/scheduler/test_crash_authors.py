@@ -1,4 +1,4 @@
-"""A crash has an author: it pays for it, and the other callers of the model do not."""
+"""The caller that causes a crash pays for it. The model's other callers do not."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from router.scheduler.suspicion import CALLERS_REMEMBERED, DEATHS_REMEMBERED, Su
 from tests.pool.fakes import GIB, spec
 from tests.scheduler.crash_world import MODEL, START, Ask, World, obstinately, steadily
 
-ATTACK, TEN_MINUTES = 60.0, 600.0  # seconds: when it begins, and how long it lasts
-A_RESTART = START + 2.0  # with the end of the former engine
+ATTACK, TEN_MINUTES = 60.0, 600.0  # seconds: the attack's start and duration
+A_RESTART = START + 2.0  # including the end of the previous engine
 
 
 def poison(**how: float) -> Ask:
@@ -23,7 +23,7 @@ def poison(**how: float) -> Ask:
 
 
 def shared_world(*, every: float = 1.0, takes: float = 0.5, max_concurrency: int = 64) -> World:
-    """Caller `b` uses the model steadily, until the attack is over."""
+    """Caller `b` uses the model steadily until the attack is over."""
     world = World(Limits(100 * GIB, max_concurrency=max_concurrency))
     steadily(world, every, ATTACK + TEN_MINUTES, caller="b", takes=takes)
     world.run(ATTACK)
@@ -35,7 +35,7 @@ def is_quarantined(world: World, caller: str) -> bool:
 
 
 def assert_well_served(world: World, caller: str = "b", *, engines: int = 2) -> None:
-    """Each request is answered, and none waits for more than so many engines."""
+    """Check that each request is answered, and that none waits for more engines than this."""
     assert not is_quarantined(world, caller)
     for ask in world.of(caller):
         assert ask.error is None
@@ -367,7 +367,7 @@ def test_what_is_remembered_of_callers_and_requests_is_bounded() -> None:
 
 
 def test_of_requests_that_are_too_late_together_each_gets_one_outcome() -> None:
-    """Where the first gives up its turn, the second must not be granted and then refused."""
+    """If the first gives up its turn, the second must not be granted and then refused."""
     world = World()
     for caller in "ab":
         world.ask(Ask(caller, takes=1e6, streams=True))
@@ -385,7 +385,8 @@ def test_of_requests_that_are_too_late_together_each_gets_one_outcome() -> None:
 
 
 def test_an_older_probe_does_not_end_a_later_trial() -> None:
-    """Or a poison that hangs the engine after that probe is taken for its victim's."""
+    """Otherwise, a poison that hangs the engine after that probe would be taken for its
+    victim's."""
     world = World()
     for caller in "ab":
         world.ask(Ask(caller, takes=1e6, streams=True))

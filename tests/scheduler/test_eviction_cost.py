@@ -19,7 +19,7 @@ def engine(name: str, *, gap: float = 10.0, held: int = 16 * GIB, used: float = 
 
 
 def least(*slots: Slot, starts: dict[str, float] | None = None, lru: bool = False) -> Slot:
-    """The one that makes room first, where each start takes `starts`, or 40 s."""
+    """The engine that makes room first. Starts take `starts`, or 40 s."""
     history = History()
     for slot in slots:
         seconds = (starts or {}).get(slot.key.repo_id.removeprefix("org/"), 40.0)

@@ -96,7 +96,7 @@ def test_no_more_than_a_few_callers_can_be_over_the_allowance_at_once(
         now += seconds  # one engine starts at a time
         starts.charge(str(caller), seconds, now)
         over = sum(starts.overdraft([str(one)], now) > 0 for one in range(51))
-        assert over <= 17  # 600 s at once, and what is left of earlier ones
+        assert over <= 17  # 600 s at once, plus the rest of earlier ones
 
 
 def test_callers_are_forgotten_some_time_after_their_last_start() -> None:
@@ -131,7 +131,7 @@ def test_a_caller_that_is_alone_starts_its_models_in_their_order() -> None:
     assert decide(second, first, starts=starts).start is first
 
 
-# --- starts that give way --------------------------------------------------------------
+# --- starts that are abandoned -----------------------------------------------------------
 
 
 WAITING = slot("w", State.FETCHED, (9, "other"))
@@ -234,7 +234,7 @@ def test_a_caller_with_an_engine_of_its_own_takes_none_from_a_caller_with_no_mor
     other, third = (slot(n, State.READY, user="x", used=NOW - 20) for n in ("other", "third"))
     assert takes(mine, other)
     assert not takes(other, mine)
-    assert takes(other, mine, third)  # that one has more
+    assert takes(other, mine, third)  # the other caller has more
     assert not takes(other, mine, third, busy)
     other.shared_at = NOW - 90
     assert not takes(other, mine)
@@ -281,7 +281,7 @@ def test_engines_that_are_busy_or_starting_count_for_their_callers() -> None:
 def test_an_engine_drains_for_a_request_whose_turn_comes_before_those_that_wait_for_it() -> (
     None
 ):
-    """Else it would start again instead of the model that it made room for."""
+    """Otherwise, it would start again instead of the model that it made room for."""
     starts = StartSeconds()
     starts.charge("greedy", 2 * ALLOWANCE, NOW)
 

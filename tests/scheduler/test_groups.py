@@ -1,4 +1,4 @@
-"""Groups of models that may not all be loaded at once, and the limits of one model."""
+"""Groups of models that may not all be loaded at once, and limits of one model."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def refusals(driver: Driver) -> list[tuple[int, str]]:
     return [(one.waiter, one.error.message) for one in driver.said(actions.Fail)]
 
 
-# --- who may be loaded beside whom ----------------------------------------------------------
+# --- models that may be loaded together -----------------------------------------------------
 
 
 def test_models_without_a_group_stay_loaded_together(driver: Driver) -> None:
@@ -240,7 +240,7 @@ def test_a_request_that_a_pinned_model_of_the_group_keeps_out_is_told_so(
     assert driver.life(pinned).state is State.STOPPING
 
 
-# --- starts ahead ---------------------------------------------------------------------------
+# --- prestarts ------------------------------------------------------------------------------
 
 
 def test_beside_an_exclusive_group_no_process_of_another_stands_by() -> None:
@@ -276,7 +276,7 @@ def test_the_next_model_of_a_full_group_starts_ahead(driver: Driver) -> None:
     assert [one.spec for one in driver.said(actions.Prestart)] == [B]
 
 
-# --- other rules while the worker runs ------------------------------------------------------
+# --- new rules while the worker runs --------------------------------------------------------
 
 
 def test_engines_that_a_new_group_parts_leave_but_for_one(driver: Driver) -> None:

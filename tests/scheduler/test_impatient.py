@@ -1,4 +1,4 @@
-"""Callers that wait for less time than a start takes, and ask again."""
+"""Callers that wait for less time than a start takes, and then ask again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ APART = 15.0  # between their first requests
 
 @dataclass
 class Callers:
-    """One for each model, until it has an answer. The device has room for one engine."""
+    """One caller per model, until it has an answer. The device has room for one engine."""
 
     patience: float
     limits: Limits = LIMITS
@@ -65,7 +65,7 @@ class Callers:
                 self.driver.tell(events.Standing(one.key, life.standby.generation))
 
     def _told(self) -> list[int]:
-        """The requests that have an engine; those that have failed are forgotten."""
+        """The requests that have an engine. Failed ones are forgotten."""
         told, self.driver.actions = self.driver.actions, []
         self.starts += sum(isinstance(one, actions.Start) for one in told)
         for one in told:

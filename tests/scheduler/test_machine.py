@@ -1,4 +1,4 @@
-"""Thousands of random lives of the pool; after every event all invariants must hold."""
+"""Thousands of random lives of the pool. After every event, all invariants must hold."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from router.scheduler.view import View
 from tests.pool.fakes import GIB, spec
 
 BUDGET = 12 * GIB
-AHEAD = ("launching", "standing", "ending")  # up to the gate, and never further
+AHEAD = ("launching", "standing", "ending")  # at most up to the gate
 UP = ("ready", "falling asleep", "asleep", "waking")
-HUGE = spec("planned-huge")  # more than a device has, as its small files tell
+HUGE = spec("planned-huge")  # more than a device has, according to its small files
 PAIR = spec("planned-pair")  # spans two devices, where there are two
 SPECS = (
     spec("unknown-1"),
@@ -55,7 +55,7 @@ ALONE, APART = (
     ModelGroup("alone", exclusive=True),
     ModelGroup("apart", max_loaded=2, exclusive=True),
 )
-# By the number of a model in `SPECS`: its group, as an operator may have it.
+# By a model's number in `SPECS`: its group, as an operator might set it.
 GROUPINGS: tuple[dict[int, ModelGroup], ...] = (
     {},
     {0: ONE, 1: ONE, 2: ONE, 6: ONE},
@@ -66,7 +66,7 @@ GROUPINGS: tuple[dict[int, ModelGroup], ...] = (
 
 
 def plan_of(key: EngineKey, devices: int = 1) -> MemoryPlan | None:
-    """3 GiB, and with the margin 3.6: of such engines the budget holds three."""
+    """3 GiB, or 3.6 with the margin: the budget holds three such engines."""
     if "planned" not in key.repo_id:
         return None
     weights = (13 if key == HUGE.key else 2) * GIB
@@ -76,7 +76,7 @@ def plan_of(key: EngineKey, devices: int = 1) -> MemoryPlan | None:
 
 def described(key: EngineKey, attempt: int, devices: int = 1) -> events.Described:
     plan = plan_of(key, devices)
-    if plan is not None:  # the headers of the weights, which come later, tell less
+    if plan is not None:  # the headers of the weights, which come later, say less
         plan = replace(plan, weights=plan.weights + (1 << 20))
     return events.Described(key, attempt, Path("/s"), plan)
 
@@ -105,7 +105,7 @@ class Process:
     # launching, standing, ending, starting, ready, falling asleep, asleep, waking, stopping
     state: str = "starting"
     dead: bool = False
-    slept: bool = False  # when it was told to stop: its memory was given back before
+    slept: bool = False  # told to stop while asleep: its memory was returned before
     taken: int | None = None  # bytes, as measured
 
     @property
@@ -125,13 +125,13 @@ class Process:
 
     @property
     def still(self) -> bool:
-        """Its memory does not change."""
+        """Whether its memory does not change."""
         return self.state in (*AHEAD, "ready", "asleep")
 
 
 @dataclass
 class SchedulerHarness:
-    """Everything around the scheduler: it performs actions, and checks each of them."""
+    """Everything around the scheduler. It performs actions, and checks each of them."""
 
     limits: Limits
     scheduler: Scheduler = field(init=False)
@@ -141,9 +141,9 @@ class SchedulerHarness:
     processes: dict[int, Process] = field(default_factory=dict)
     described: set[int] = field(default_factory=set)  # attempts with the small files on disk
     probes: list[actions.Probe] = field(default_factory=list)
-    leaked: list[int] = field(init=False)  # by device; it is also what was told
+    leaked: list[int] = field(init=False)  # by device; the reports say the same
     outsiders: int = 0  # on each device
-    specs: dict[EngineKey, EngineSpec] = field(default_factory=dict)  # as the operator has them
+    specs: dict[EngineKey, EngineSpec] = field(default_factory=dict)  # the operator's specs
     journal: io.StringIO = field(default_factory=io.StringIO)
     history: list[list[actions.Action]] = field(default_factory=list)
     alive_in: dict[int, int] = field(default_factory=dict)  # the pass of an answered probe
@@ -209,7 +209,7 @@ class SchedulerHarness:
         return max(0, BUDGET - held - self.leaked[device] - self.outsiders)
 
     def free(self, devices: tuple[int, ...]) -> int:
-        """On the fullest of these."""
+        """The free bytes on the fullest of these."""
         return min(map(self.free_on, devices))
 
     def leak(self, process: Process, missing: int) -> None:
@@ -235,7 +235,7 @@ class SchedulerHarness:
         request.granted_in = len(self.history)
 
     def check_trial(self, caller: str | None, generation: int) -> None:
-        """No other caller has a request in flight that the engine may yet die of."""
+        """Check that no other caller has a request in flight that might kill the engine."""
         for other in self.requests.values():
             mixed = other.in_flight and other.generation == generation
             if mixed and None not in (caller, other.caller) and caller != other.caller:
@@ -243,7 +243,8 @@ class SchedulerHarness:
                 assert other.granted_in <= alive_in, "two callers on trial"
 
     def check_turn(self, waiter: int) -> None:
-        """Callers with fewer in flight first, and of each caller the oldest request."""
+        """Callers with fewer requests in flight come first; for each caller, the oldest
+        request."""
         key = self.requests[waiter].spec.key
         of_engine = {n: r for n, r in self.requests.items() if r.spec.key == key}
         held = Counter(r.caller for r in of_engine.values() if r.in_flight)
@@ -256,8 +257,8 @@ class SchedulerHarness:
                 assert other.caller != caller or waiter <= number, "out of turn"
 
     def check_refusal(self, waiter: int, error: RouterError) -> None:
-        """Where all places are taken, a new request is refused, or it takes a place of the
-        caller with the most."""
+        """If all places are taken, a new request is refused, or takes a place of the caller
+        with the most."""
         if not isinstance(error, QueueFull):
             return
         waiting = {n: r.caller for n, r in self.requests.items() if r.state == "waiting"}
@@ -279,15 +280,15 @@ class SchedulerHarness:
             assert waiter == max(n for n, one in waiting.items() if one == caller)
 
     def check_forecasts(self) -> None:
-        """In every state something can be told, and never that it takes no more time."""
+        """Every state has a forecast, and it never says that no time is left."""
         for key in self.scheduler.slots:
             forecast = self.scheduler.forecast(key, self.now)
             for seconds in (forecast.seconds, forecast.room_in):
                 assert seconds is None or 1 <= seconds < inf, f"{key}: {forecast!r}"
 
     def check_starts(self) -> None:
-        """No start that nobody waits for holds up one that somebody waits for, but for the
-        moment in which its caller may come back."""
+        """A start without waiters never delays a start with waiters, except for the moment in
+        which its caller may come back."""
         slots = self.scheduler.slots.values()
         view = View(
             SlotIndex.of(slots, self.limits, self.now),
@@ -326,14 +327,14 @@ class SchedulerHarness:
         return self.specs[key].group
 
     def others_loaded(self, key: EngineKey) -> list[ModelGroup | None]:
-        """By their groups."""
+        """The groups of the other loaded models."""
         up = [p for p in self.processes.values() if p.state not in (*AHEAD, "asleep")]
         loaded = [p for p in up if not p.slept]
         keys = [p.action.spec.key for p in loaded]
         return [self.group_of(one) for one in keys if one != key]
 
     def check_groups(self, key: EngineKey) -> None:
-        """An engine is loaded only beside those that its group and theirs allow."""
+        """An engine is only loaded together with those that both groups allow."""
         group = self.group_of(key)
         others = self.others_loaded(key)
         for other in others:
@@ -362,7 +363,7 @@ class SchedulerHarness:
             assert not (ahead and process.action.spec.key == key), "stands by without files"
 
     def describe(self, key: EngineKey) -> None:
-        """The small files of a model are on disk."""
+        """The small files of a model are now on disk."""
         attempt = self.fetches[key].attempt
         self.described.add(attempt)
         self.tell(described(key, attempt, self.limits.devices))
@@ -372,7 +373,7 @@ class SchedulerHarness:
             assert key not in waiting, "it waits for what never fits"
 
     def check_flags(self, before: actions.Allotment, now: actions.Allotment) -> None:
-        """Those of a process can't change."""
+        """A running process's flags can't change."""
         same = replace(now, claim=before.claim, free=before.free)
         assert same == before, "a process goes on with the flags of another allotment"
 
@@ -479,7 +480,7 @@ class PoolLife(RuleBasedStateMachine):
     def change_rules(
         self, groups: dict[int, ModelGroup], places: int | None, waiting: int | None
     ) -> None:
-        """As an operator does who has another models file read."""
+        """Like an operator that reloads another models file."""
         for number, one in enumerate(SPECS):
             ruled = replace(one, group=groups.get(number))
             if number < len(SPECS) // 2:
@@ -626,7 +627,7 @@ class PoolLife(RuleBasedStateMachine):
 
     @rule(which=st.sampled_from(SPECS))
     def come_under_suspicion(self, which: EngineSpec) -> None:
-        """Or an engine that two callers share hardly ever crashes."""
+        """Otherwise, an engine that two callers share would rarely crash."""
         for caller in "xy":
             self.request(which, "x", 1e6, caller)
         self.all_goes_well(25)
@@ -685,7 +686,8 @@ class PoolLife(RuleBasedStateMachine):
 
     @rule(steps=st.integers(1, 25))
     def all_goes_well(self, steps: int) -> None:
-        """Or the interesting states, several engines up and idle, are hardly ever reached."""
+        """Otherwise, the interesting states, with several ready and idle engines, would be
+        rare."""
         for _ in range(steps):
             if not self._make_progress():
                 break
@@ -726,7 +728,7 @@ class PoolLife(RuleBasedStateMachine):
         assert not harness.of("waiting", "granted"), "a request waits forever"
 
     def patient(self) -> set[int]:
-        """Requests with a deadline so far off that it never came."""
+        """Requests with a deadline too far away to come."""
         return {
             event.waiter
             for event in (step.event for step in replay(self._lines()))
@@ -734,7 +736,7 @@ class PoolLife(RuleBasedStateMachine):
         }
 
     def _make_progress(self) -> bool:
-        """Let everything go well for one step; False when there is nothing left to do."""
+        """Let everything succeed for one step. False if nothing is left to do."""
         harness = self.harness
         for number in harness.of("granted", "cut"):
             harness.requests[number].state = "done"
@@ -753,7 +755,7 @@ class PoolLife(RuleBasedStateMachine):
         return any(map(self._move_on, tuple(harness.processes))) or self._wait()
 
     def _move_on(self, number: int) -> bool:
-        """Let the process do what it is about to do; False where it only waits."""
+        """Let the process take its next step. False if it only waits."""
         harness = self.harness
         process = harness.processes[number]
         key = process.action.spec.key

@@ -82,7 +82,7 @@ def test_the_margin_does_not_make_a_model_too_large_that_fits_without_it() -> No
 
 
 def test_a_model_with_a_state_for_each_request_is_planned_with_some_of_them() -> None:
-    """Else a model of the kind of Mamba, whose tokens take nothing, has no room for any."""
+    """Otherwise, a model like Mamba, whose tokens take nothing, would have no room for any."""
     state = 1 << 27
     mamba = replace(PLAN, token=0, sequence=state)
     assert total(mamba, USUAL) == 18 * GIB + USUAL // SMALLEST * state

@@ -58,7 +58,7 @@ def cards(draw: st.DrawFn, trace: ArrivalTrace, *, declared: bool) -> UnrulyCard
 
 @st.composite
 def limits(draw: st.DrawFn, trace: ArrivalTrace, *, devices: int) -> Limits:
-    """Settings that this version does not know are left out."""
+    """Limits from settings. Settings unknown to this version are left out."""
     known = {one.name for one in fields(Limits)}
     wanted = {
         "standby": draw(st.integers(0, 2)),

@@ -1,4 +1,4 @@
-"""What the operator says of one engine while the worker runs: unload, pin, unpin."""
+"""The operator's commands for one engine while the worker runs: unload, pin, unpin."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def test_a_busy_one_answers_first_and_takes_no_more(driver: Driver) -> None:
 
 
 def test_what_is_wanted_while_an_engine_ends_holds_for_the_next_one(driver: Driver) -> None:
-    larger = replace(A, memory=6 * GIB)  # as a reload has it
+    larger = replace(A, memory=6 * GIB)  # like after a reload
     driver.serve(A)
     busy = driver.want(A)
     driver.tell(events.Unload(A.key))
-    driver.want(replace(larger, max_queue=7))  # no rule: those come with `Ruled`
+    driver.want(replace(larger, max_queue=7))  # not a rule: rules come with `Ruled`
     assert driver.life(A).claim == 4 * GIB
     driver.release(busy)
     driver.gone(A)
@@ -116,7 +116,8 @@ def test_unloading_a_pinned_engine_is_the_operators_right() -> None:
 
 @pytest.fixture
 def popular() -> Driver:
-    """`A` is up and asked for each second; there is room for one engine and spare processes."""
+    """`A` is ready and requested every second. There is room for one engine and spare
+    processes."""
     driver = Driver(Limits(budget=10 * GIB, max_loaded=1, standby=2, patience=0.0))
     for _ in range(3):
         driver.serve(A)

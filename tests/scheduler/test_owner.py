@@ -1,4 +1,4 @@
-"""The scheduler owns its slots, and can tell what went wrong with one."""
+"""The scheduler owns its slots, so their changes have few places in the code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from router.scheduler.machine import Scheduler
 from router.scheduler.state import Slot
 from tests.pool.fakes import GIB, spec
 
-# The pass: what changes slots, by way of the state that they share.
+# The pass changes slots, through the state that they share.
 PASS = {"scheduler_state.py", "dispatch.py", "updates.py", "decisions.py"}
 ROOMS = [Path(__file__).parents[2] / "router" / room for room in ("scheduler", "pool")]
 A = spec("a")
@@ -43,7 +43,7 @@ def scheduler_with_a_ready_engine(*more: events.Event) -> Scheduler:
 
 
 def test_only_the_life_of_an_engine_writes_to_a_slot() -> None:
-    """In all other classes, attributes are assigned to `self` alone, or to a new error."""
+    """All other classes assign attributes only to `self`, or to a new error."""
     for file in (file for room in ROOMS for file in room.glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):

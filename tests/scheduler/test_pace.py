@@ -43,7 +43,7 @@ def pace(engines: int = 1, **limits: object) -> Pace:
 
 
 def engine(*, gap: float = 1.0, quiet: float = 0.0, busy: bool = False) -> Slot:
-    """One that is up since long, for a model that is asked for every `gap` seconds."""
+    """An engine that has long been ready, for a model requested every `gap` seconds."""
     made = Slot(spec("victim"), 16 * GIB, State.READY)
     made.size, made.snapshot = 16 * GIB, Path("/s")
     made.answered, made.ready_at = True, NOW - 5000.0
@@ -98,7 +98,7 @@ def test_the_answers_that_are_still_to_be_given_are_a_part_of_the_swap() -> None
 
 
 def test_an_engine_does_not_drain_for_a_long_answer_before_twice_the_patience() -> None:
-    """It can't leave before that has ended: meanwhile it may as well answer others."""
+    """It can't leave before that answer has ended, so it may answer others meanwhile."""
     long = engine(busy=True)
     long.service, long.since[1] = 5.0, NOW - 16.0
     assert pace(patience=300.0).leaves_at(long, waiting()) == NOW + 600.0
@@ -128,7 +128,7 @@ def test_the_requests_that_waited_for_a_start_are_taken_first_but_not_for_ever()
     young.queue[5] = Wanted(5, 5, young.spec, "", NOW + 100)
     served = young.ready_at + LONGEST_BATCH
     assert pace().leaves_at(young, waiting(NOW - 1000.0)) == served
-    young.batch = 4  # the one that waits came later
+    young.batch = 4  # the waiting one came later
     assert pace().leaves_at(young, waiting(NOW - 1000.0)) <= NOW
 
 

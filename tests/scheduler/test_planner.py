@@ -214,7 +214,7 @@ def sleepy(name: str, state: State, *, gib: int = 4, gap: float = 10.0) -> Slot:
 
 
 def making_room(*slots: Slot) -> Plan:
-    """What goes for a model that needs all of the device but what sleepers hold."""
+    """The plan for a model that needs the whole device except what sleepers hold."""
     return decide(*slots, slot("wanted", State.FETCHED, 9, waits=1), limits=SLEEPING)
 
 

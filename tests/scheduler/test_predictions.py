@@ -1,4 +1,4 @@
-"""What a caller that waits is told, where the state of all engines is known."""
+"""What a waiting caller is told, for known states of all engines."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def told(
 
 
 def in_use(name: str, *, since: float, service: float, gib: int = 10) -> Slot:
-    """An engine that is up for a long time, and answers one request."""
+    """An engine that has long been ready, and is answering one request."""
     engine = slot(name, State.READY, gib, busy=True, ready_at=NOW - 1000)
     engine.since[999], engine.service = since, service
     return engine
@@ -155,7 +155,7 @@ def test_of_a_download_without_a_rate_nothing_is_promised() -> None:
 def test_a_model_in_line_hears_when_an_engine_in_use_leaves_for_it() -> None:
     busy = in_use("secret-model", since=NOW - 1, service=6.0)
     about = told(slot("a", State.FETCHED, 10, waits=1), busy)
-    # It waits for 100 s, its own swap included; the engine's last answer takes 6 of these.
+    # It waits for 100 s, including its own swap; the engine's last answer takes 6 s of these.
     room_in = 100.0 - START - STOP - 6.0 + 6.0 + STOP
     assert about == Forecast(Reason.ROOM, room_in + START, room_in)
     assert str(about) == "waiting for room: another model leaves in about 60 s"
@@ -282,10 +282,10 @@ def test_a_full_queue_has_places_when_an_engine_takes_its_requests(
     ("reason", "seconds", "retry_after"),
     [
         (Reason.STARTING, 12.0, 12.0),
-        (Reason.FETCHING, 3000.0, 30.0),  # longer, and the download would have been given up
+        (Reason.FETCHING, 3000.0, 30.0),  # after a longer time, the download would be given up
         (Reason.FETCHING, None, 10.0),
         (Reason.ROOM, 44.0, 44.0),
-        (Reason.TURN, 3000.0, 300.0),  # the model keeps its turn for longer
+        (Reason.TURN, 3000.0, 300.0),  # the model keeps its turn longer
         (Reason.PLACE, None, 10.0),
     ],
 )

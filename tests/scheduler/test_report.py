@@ -1,4 +1,4 @@
-"""What the operator is shown, after events whose outcome is known."""
+"""The operator's view after events with a known outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of an engine over several events: turns, sleep, whole devices, failures."""
+"""An engine's life over several events: turns, sleep, whole devices, failures."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def test_an_engine_with_one_place_takes_its_callers_in_turn() -> None:
     assert order == [flood[0], *late, *flood[1:4]]
 
 
-# --- processes that are started ahead ----------------------------------------------------
+# --- prestarted processes ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stands", [True, False])
 def test_a_process_that_was_started_for_a_caller_that_left_counts_as_a_start_of_it(
     *, stands: bool
 ) -> None:
-    """Until it stands at its gate, where it costs nothing more."""
+    """Only until it reaches its gate, where it costs nothing more."""
     driver = Driver(replace(ONE_SLOT, standby=1))
     driver.want(A)
     driver.ready(A)  # stays in use
@@ -91,7 +91,7 @@ def test_a_process_that_was_started_for_a_caller_that_left_counts_as_a_start_of_
     assert starts.overdraft(["alice"], driver.now) == 0.0
 
 
-# --- a model that is alone -------------------------------------------------------------
+# --- a single model ------------------------------------------------------------------------
 
 
 def test_a_model_that_is_alone_gets_the_whole_device_and_less_once_another_comes() -> None:
@@ -107,7 +107,7 @@ def test_a_model_that_is_alone_gets_the_whole_device_and_less_once_another_comes
     driver.ready(B)
     claims = [action.allotment.claim for action in driver.said(actions.Start)]
     assert len(claims) == 2
-    assert sum(claims) <= 12 * GIB  # side by side
+    assert sum(claims) <= 12 * GIB  # together
 
 
 @pytest.mark.parametrize(("quiet", "whole"), [(ALONE_FOR - 1, False), (ALONE_FOR + 1, True)])
@@ -174,7 +174,7 @@ def test_an_engine_is_not_smaller_for_ever_after() -> None:
 
 
 def asleep(driver: Driver, sleeper: EngineSpec, other: EngineSpec) -> None:
-    """Let `sleeper` make room for `other`, by sleeping; `other` is starting then."""
+    """Make `sleeper` sleep to make room for `other`, which is then starting."""
     driver.serve(sleeper)
     driver.want(other)
     assert driver.said(actions.Sleep)

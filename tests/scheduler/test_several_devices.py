@@ -1,4 +1,4 @@
-"""Engines on several devices: where each goes, what makes room, and what goes side by side."""
+"""Engines on several devices: where each goes, what makes room, and what runs side by side."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_sleeper_wakes_where_it_sleeps() -> None:
 
 
 def test_what_waits_for_one_device_does_not_keep_the_others() -> None:
-    """A sleeper that can't have its device yet keeps that one alone."""
+    """A sleeper that can't have its device yet blocks only that device."""
     sleeper = on((0,), slot("s", State.ASLEEP, 6, waits=1))
     sleeper.held, sleeper.loaded = GIB // 4, False
     loads = on((0,), slot("l", State.STARTING, 9))
@@ -144,8 +144,8 @@ def test_what_waits_for_one_device_does_not_keep_the_others() -> None:
 def test_no_engine_starts_that_would_keep_a_model_of_several_devices_from_all_of_them(
     starts_of_time: float, *, starts: bool
 ) -> None:
-    """Until the model's time has come, others use what is free, if they can be up and have
-    stayed for as long as they took by then."""
+    """Until the model's time comes, others may use free memory, if they can be ready by then
+    and have stayed as long as their start took."""
     hot = on((0,), busy("x", 10))
     wide, behind = (
         spanning(2, slot("w", State.FETCHED, 8, waits=1)),
@@ -245,7 +245,7 @@ def test_a_process_that_stands_by_for_other_devices_is_dismissed() -> None:
     held = driver.want(B)
     driver.want(C)
     (ahead,) = driver.said(actions.Prestart)
-    assert ahead.allotment.devices == driver.life(A).devices == (0,)  # A has to stop for it
+    assert ahead.allotment.devices == driver.life(A).devices == (0,)  # A must stop for it
     driver.crash(B)
     driver.tell(events.Gone(B.key, driver.life(B).generation, 0))
     ended = {one.generation for one in driver.actions if isinstance(one, actions.Stop)}

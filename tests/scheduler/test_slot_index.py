@@ -117,7 +117,7 @@ def test_an_engine_that_is_due_earlier_than_before_is_filed_for_that_time() -> N
 
 
 class Filing(RuleBasedStateMachine):
-    """Any changes, each filed: the indices are those of an index that is made anew."""
+    """Makes any changes and files each. The indices must equal those of a new index."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -195,7 +195,8 @@ class Filing(RuleBasedStateMachine):
         return data.draw(st.sampled_from([*self.slots.values()]))
 
     def _due(self, one: Slot) -> float:
-        """No stalls, trials or drains here: a request's deadline, or the time to forget."""
+        """The next deadline. There are no stalls, trials or drains here: only a request's
+        deadline, or the time to forget."""
         if one.queue:
             return min(request.deadline for request in one.queue.values())
         return one.forgettable_at if one.state is State.COLD else inf

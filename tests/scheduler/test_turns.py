@@ -1,4 +1,4 @@
-"""Whose turn it is at one engine."""
+"""The order of turns at one engine."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_places_are_dealt_by_what_each_caller_has_by_then() -> None:
 
 
 def test_one_place_goes_round_the_callers_whatever_their_backlogs_are() -> None:
-    """Each has none in flight when it becomes free."""
+    """Each caller has none in flight when the place becomes free."""
     greedy = [wanted(number, "greedy") for number in range(8)]
     line = line_of(*greedy, wanted(20, "b"), wanted(21, "c"), wanted(22, "b"))
     turns = TurnOrder(line, {})
@@ -121,7 +121,7 @@ def test_no_caller_is_ever_more_than_one_place_ahead_of_one_that_waits(
 
 
 class Engine(RuleBasedStateMachine):
-    """Anything that happens at an engine: the turn is that of the plain rule."""
+    """Any events at an engine: the turn always follows the plain rule."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class Engine(RuleBasedStateMachine):
 
     @rule(caller=CALLERS, back=st.integers(0, 6))
     def comes(self, caller: Caller, back: int) -> None:
-        """`back`: how much older than it looks, as one is that is tried again."""
+        """`back`: how much older it is than it looks, like a retried request."""
         self.number += 1
         request = wanted(10 * self.number, caller, 10 * (self.number - back) - bool(back))
         if request.age in {one.age for one in (*self.line.values(), *self.leases.values())}:
@@ -182,7 +182,7 @@ class Engine(RuleBasedStateMachine):
         assert not self.turns.differs()
 
     def simple(self, most: int | None) -> Wanted | None:
-        """A look at all that wait."""
+        """The plain rule: look at all waiters."""
         held = Counter(one.caller for one in self.leases.values())
         found = min(
             self.line.values(),

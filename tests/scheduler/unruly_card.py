@@ -1,4 +1,4 @@
-"""A device whose memory is not what one thinks: the property tests' own `Card`."""
+"""A device with unexpected memory: the property tests' own `Card`."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Truth:
 
 @dataclass(slots=True)
 class UnrulyCard:
-    """Plans are wrong, memory comes back late, and what is free is in pieces.
+    """Plans are wrong, memory comes back late, and free memory is in pieces.
 
-    An engine sizes its cache as SGLang does: within its share, once it has seen its weights. It
-    does not start where the weights and the smallest cache do not fit, nor where it finds too
-    little memory in one piece. Half of its overhead comes with the first answer, and nothing
-    then looks whether there is room. A declared size is kept, as the operator has promised.
+    An engine sizes its cache like SGLang: within its share, after it has seen its weights. It
+    does not start if the weights and the smallest cache do not fit, or if it finds too little
+    memory in one piece. Half of its overhead comes with the first answer, without another check
+    for room. A declared size is kept, as the operator has promised.
     """
 
     size: int
     declared: bool
     truths: dict[str, Truth]
-    slow: float  # seconds after the end of a process until its memory is free
+    slow: float  # seconds from the end of a process until its memory is free
     pieces: float  # the share of the free memory that no engine can use
     overcommitted: int = 0  # bytes, at worst
     held: dict[int, int] = field(default_factory=dict)
-    _later: dict[int, int] = field(default_factory=dict)  # what the first answer takes
+    _later: dict[int, int] = field(default_factory=dict)  # for the first answer
     _awake: dict[int, int] = field(default_factory=dict)
     _returning: list[tuple[float, int]] = field(default_factory=list)
 
@@ -51,7 +51,7 @@ class UnrulyCard:
         return True
 
     def _needs(self, model: Model, allotment: Allotment) -> tuple[int, int] | None:
-        """What it takes before it is ready, and with its first answer."""
+        """The memory it takes before it is ready, and with its first answer."""
         truth, plan = self.truths[model.name], model.plan
         weights = int(plan.weights * truth.weights)
         overhead = int(plan.overhead * truth.overhead)
