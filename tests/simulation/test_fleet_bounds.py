@@ -1,4 +1,5 @@
-"""No way of choosing workers is below the bounds: no rule, and not the best of all choices."""
+"""No way of choosing workers beats the bounds: no rule, and not even the best of all
+choices."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ ROUNDING = 1e-9
 
 
 class Prescribed:
-    """The n-th request goes to the n-th worker of a list."""
+    """The n-th request goes to the n-th worker in a list."""
 
     def __init__(self, workers: tuple[int, ...]) -> None:
         self._rest = iter(workers)
@@ -44,7 +45,7 @@ def run(trace: ArrivalTrace, workers: int, routing: Routing, patience: float) ->
 
 
 def made(asked: list[tuple[float, int, int]], fits: int) -> ArrivalTrace:
-    """Requests as (time, model, tokens); so many models fit on a worker."""
+    """Requests as (time, model, tokens). So many models fit on a worker."""
     models = tuple(Model(f"m{number}") for number in range(6))
     machine = Hardware(device=fits * models[0].bytes)
     requests = tuple(Arrival(at, model, "", tokens) for at, model, tokens in sorted(asked))
@@ -62,7 +63,7 @@ def keeps(found: FleetFigures, least: Bounds) -> bool:
     if found.p95 < least.p95 - ROUNDING:
         return False
     if found.served < 1:
-        return True  # a schedule that fails requests may start less
+        return True  # a schedule that fails requests may have fewer starts
     return found.cold_starts >= least.cold_starts and found.busy >= least.busy * (1 - ROUNDING)
 
 
@@ -92,7 +93,7 @@ def test_the_best_of_all_ways_to_share_out_few_requests_is_not_below_a_bound(
     least = bounds(trace, 2, patience)
     every = product(
         range(2), repeat=len(asked) - 1
-    )  # workers are alike: the first has no choice
+    )  # workers are equal, so the first choice does not matter
     for rest in every:
         assert keeps(run(trace, 2, Prescribed((0, *rest)), patience), least)
 
@@ -104,11 +105,11 @@ def test_bounds_are_reached_where_a_fleet_has_all_it_needs() -> None:
     assert found.cold_starts == least.cold_starts == 2
     assert least.p95 == trace.machine.load(trace.models[0].weights)
     assert least.busy == (2 * 22 + 3 * 10) / 3600
-    assert found.busy <= (2 * 40 + 3 * 10) / 3600  # a start, without a process that stands by
+    assert found.busy <= (2 * 40 + 3 * 10) / 3600  # a start without a standby process
 
 
 def by_trial(asked: Sequence[int], places: int, warm: frozenset[int] = frozenset()) -> int:
-    """The fewest starts in this order, whichever models go."""
+    """The fewest starts in this order, by trying all choices of evicted models."""
     if not asked:
         return 0
     model, *rest = asked

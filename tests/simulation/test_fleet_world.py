@@ -1,4 +1,4 @@
-"""Many simulated workers under one clock, with the real scheduler on each."""
+"""Many simulated workers under one clock, each with the real scheduler."""
 
 from __future__ import annotations
 

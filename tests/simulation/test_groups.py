@@ -18,7 +18,7 @@ SMALL = 4 * GB  # twelve would fit the device
 
 
 def trace(*models: Model, rate: float) -> ArrivalTrace:
-    """Each model is asked for `rate` times a second."""
+    """Each model gets `rate` requests per second."""
     chance = random.Random(7)
     requests = []
     for number, _ in enumerate(models):
@@ -31,7 +31,7 @@ def trace(*models: Model, rate: float) -> ArrivalTrace:
 
 
 def run(arrivals: ArrivalTrace, sleep_memory: int = 0) -> World:
-    """Checks after each event that what is loaded may be loaded together."""
+    """Check after each event that the loaded models may be loaded together."""
     limits = Limits(arrivals.machine.device, standby=1, sleep_memory=sleep_memory)
     scheduler = Scheduler(limits)
     world = World(arrivals, scheduler, declared=True, after_each=scheduler.validate)

@@ -1,4 +1,5 @@
-"""Conversations on several replicas: what is cached, what is not, and who gets too much."""
+"""Conversations on several replicas: what is cached, what is not, and how uneven the load
+is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A collector of spans on loopback, which can be stopped, and started again at its address."""
+"""A collector of spans on loopback. It can be stopped and restarted at the same address."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LoopbackCollector:
         self.raw: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self.status = 200
-        self.answers = threading.Event()  # clear: it takes spans, and says nothing
+        self.answers = threading.Event()  # clear: it takes spans without an answer
         self.answers.set()
         self._address = ("127.0.0.1", 0)
         self._server: ThreadingHTTPServer | None = None
@@ -70,7 +70,7 @@ class LoopbackCollector:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(self._address, Handler)
         self._server.daemon_threads = True
@@ -91,12 +91,12 @@ class LoopbackCollector:
             self.spans += _spans(ExportTraceServiceRequest.FromString(data))
 
     def named(self, name: str) -> SentSpan:
-        """The only one of that name."""
+        """The only span of that name."""
         (found,) = (one for one in self.spans if one.name == name)
         return found
 
     def below(self, parent: SentSpan) -> list[SentSpan]:
-        """Its children, by their beginning."""
+        """Its children, by start time."""
         found = [one for one in self.spans if one.parent == parent.id]
         return sorted(found, key=lambda one: one.began)
 

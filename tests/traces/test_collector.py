@@ -1,4 +1,4 @@
-"""What OpenTelemetry's variables say of where spans go."""
+"""OpenTelemetry's variables say where spans go."""
 
 from __future__ import annotations
 

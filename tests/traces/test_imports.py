@@ -1,4 +1,4 @@
-"""Spans cost nothing where nobody asked for them."""
+"""Spans cost nothing if nobody asked for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spans of single records, as a collector gets them."""
+"""The spans of single records, as a collector receives them."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ async def test_more_spans_than_a_collector_takes_are_told_once(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # It passes no message again within 20 s, also of other tests.
+    # It does not pass on the same message twice within 20 s, even across tests.
     monkeypatch.setattr(logging.getLogger("opentelemetry.sdk._shared_internal"), "filters", [])
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
@@ -327,7 +327,7 @@ async def test_a_collector_that_hangs_holds_up_the_end_for_a_moment_only(
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the log says beside the lines of requests."""
+    """The log without the lines of requests."""
     return [one.getMessage() for one in caplog.records if one.name != "router.requests"]
 
 
