@@ -20,7 +20,7 @@ body() {
 ask --fail-with-body --data "$(body "${MODEL:-Qwen/Qwen3-0.6B}" false)"
 echo
 
-# A stream. -N: as it comes. Lines that begin with a colon say that a waiting caller is not forgotten.
+# A stream. -N prints it as it comes. Lines that begin with a colon report progress while you wait.
 ask -N --data "$(body "${MODEL:-Qwen/Qwen3-0.6B}" true)"
 
 # An error, and its status.

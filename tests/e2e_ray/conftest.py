@@ -1,5 +1,5 @@
-"""One fleet for each module, of two Ray nodes. Without Ray, there are no such tests: `make
-test-ray` runs them in an environment of their own."""
+"""One fleet of two Ray nodes per module. Without Ray, these tests are not collected: `make
+test-ray` runs them in an environment with Ray."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from tests.loopback_hub import LoopbackHub
 collect_ignore_glob = ["test_*.py"]
 if importlib.util.find_spec("ray"):
     collect_ignore_glob = []
-    with warnings.catch_warnings(action="ignore"):  # at its import, about its own use of others
+    with warnings.catch_warnings(
+        action="ignore"
+    ):  # its import warns about its own dependencies
         importlib.import_module("ray.serve.schema")
 
 

@@ -1,23 +1,23 @@
-"""The layouts of `layouts/`: repositories of real families, with contents that are made up.
+"""Reads `layouts/`: repositories of real model families, with made-up contents.
 
-Each is one file:
+Each layout is one file:
 
 repo            the repository's name
 [weights]       files that the router downloads and an engine loads, with their bytes
-[small]         files that the router downloads beside them
+[small]         other files that the router downloads
 [left]          files that it does not download
-bytes, memory   of all that is downloaded; of the weights that an engine holds
-refused         in place of these: what the refusal says. All files are in `left`
+bytes, memory   of all downloads; of the weights that an engine holds
+refused         instead of these: words of the refusal. All files are in `left`
 index           the files that the index names
-by_name         weights that an architecture opens by name, and SGLang's loader does not
-read_twice      files in `left` that SGLang's loader would read, though the weights are there
+by_name         weights that an architecture opens by name, unlike SGLang's loader
+read_twice      files in `left` that SGLang's loader would read in addition to the weights
 unsafe_weights  the operator allows pickles
 purpose         the pipeline tag of its card
-unfit           what is said of it where nothing permits its own code
-task, flags     what the model serves, and what its engine is started with
+unfit           the reason for a refusal, if its own code is not permitted
+task, flags     the model's task, and its engine's flags
 
-`[documents]` and `[lists]` hold the content of small files. In a name, `-*-of-00004` stands for
-four shards, with their bytes in all.
+`[documents]` and `[lists]` hold the content of small files. In a name, `-*-of-00004` means four
+shards; the bytes are those of all four.
 """
 
 from __future__ import annotations
