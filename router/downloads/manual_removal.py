@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import scan_cache_dir
@@ -67,8 +68,11 @@ def _remove(one: KeptSnapshot, used_meanwhile: Callable[[], bool]) -> bool:
         return Snapshots(one.cache).remove(
             one.repo_id, one.commit, unless=lambda: known and used_meanwhile()
         )
-    # Use the Hub's own code, because its client may share blobs between repositories.
-    scan_cache_dir(one.cache).delete_revisions(one.commit).execute()
+    # Use the Hub's own code, because its client may share blobs between repositories. It picks
+    # by commit alone, and a renamed repository has the same commits under both names.
+    found, folder = scan_cache_dir(one.cache), Snapshots(one.cache).repo(one.repo_id).name
+    own = frozenset(repo for repo in found.repos if repo.repo_path.name == folder)
+    replace(found, repos=own).delete_revisions(one.commit).execute()
     if one.path.exists():
         raise RemovalRefused("it could not be removed: see who owns its files")
     return True

@@ -27,20 +27,23 @@ def store(
     blobs: dict[str, str] | None = None,
     *,
     sealed: bool = True,
+    repo_id: str = "acme/chat",
 ) -> KeptSnapshot:
     """Store a snapshot as the router does. `blobs`: names of contents, by file."""
     snapshots = Snapshots(cache)
     files = []
     for name, blob in (blobs or {"model.safetensors": BLOB}).items():
-        place = snapshots.repo("acme/chat") / "blobs" / blob
+        place = snapshots.repo(repo_id) / "blobs" / blob
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(b"x" * 100)
         files.append(RemoteFile(name, 100, blob))
-    snapshots.link_present("acme/chat", commit, files)
+    snapshots.link_present(repo_id, commit, files)
     if sealed:
-        snapshots.seal("acme/chat", commit, files)
-    snapshots.refs.note("acme/chat", commit, "main" if commit == COMMIT else None)
-    return next(one for one in inventory([cache]) if one.commit == commit)
+        snapshots.seal(repo_id, commit, files)
+    snapshots.refs.note(repo_id, commit, "main" if commit == COMMIT else None)
+    return next(
+        one for one in inventory([cache]) if one.path == snapshots.path(repo_id, commit)
+    )
 
 
 def never_sleeps(_: float) -> None:
@@ -134,6 +137,14 @@ def test_what_another_program_has_put_there_goes_as_its_own_tool_does_it(
     shutil.rmtree(tmp_path / "models--acme--chat/refs/router")
     remove_kept(one, [tmp_path], never_sleeps)
     assert not (tmp_path / "models--acme--chat").exists()
+
+
+def test_a_removal_keeps_the_same_commit_of_a_renamed_repository(tmp_path: Path) -> None:
+    names = [f"acme/chat-{n}" for n in range(8)]  # the Hub's code sees them in any order
+    kept = {name: store(tmp_path, sealed=False, repo_id=name) for name in names}
+    while kept:
+        remove_kept(kept.popitem()[1], [tmp_path], never_sleeps)
+        assert all(one.path.exists() for one in kept.values())
 
 
 def test_a_blob_that_two_commits_share_is_read_once(tmp_path: Path) -> None:
