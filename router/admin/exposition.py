@@ -9,6 +9,7 @@ from itertools import chain
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 
 class Exposition:
@@ -47,8 +48,24 @@ class _Given(Collector):
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
 
-    def collect(self) -> Iterable[Metric]:
-        return self._families
+    def collect(self) -> Iterator[Metric]:
+        for family in self._families:
+            family.samples = [_sendable(sample) for sample in family.samples]
+            yield family
+
+
+def _sendable(sample: Sample) -> Sample:
+    """The sample without lone surrogates, as in a directory's name that is not UTF-8.
+
+    One of them would make the whole text impossible to encode.
+    """
+    if all(map(str.isascii, sample.labels.values())):
+        return sample
+    labels = {
+        name: value.encode(errors="backslashreplace").decode()
+        for name, value in sample.labels.items()
+    }
+    return sample._replace(labels=labels)
 
 
 class _Versions(Collector):
