@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from router.secrets import Secret
 WITHIN = 2.0  # seconds for all engines together
 LARGEST = 1 << 20  # bytes of one engine's metrics
 _FLAG = "--enable-metrics"
+# The router's own families. Most other characters are written as an underscore.
+_OWN = re.compile(r"(router|process)([^A-Za-z0-9:]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +77,24 @@ def merged(texts: Iterable[tuple[str, str]]) -> Iterator[Metric]:
     families: dict[str, Metric] = {}
     for label, text in texts:
         try:
-            found = list(text_string_to_metric_families(text))
-        except (ValueError, LookupError):  # the parser raises these for a cut line
+            found = list(_parsed(text, label))
+        except (ValueError, LookupError, ArithmeticError):  # as the parser and `float` do
             continue
         for family in found:
-            known = families.get(family.name)
-            if known is None:
-                known = Metric(family.name, family.documentation, family.type)
-                families[family.name] = known
-            elif known.type != family.type:
-                continue
-            known.samples += [_labelled(sample, label) for sample in family.samples]
+            known = families.setdefault(family.name, family)
+            if known is not family and known.type == family.type:
+                known.samples += family.samples
     return iter(families.values())
 
 
+def _parsed(text: str, label: str) -> Iterator[Metric]:
+    for family in text_string_to_metric_families(text):
+        if _OWN.match(family.name):
+            continue
+        family.samples = [_labelled(sample, label) for sample in family.samples]
+        yield family
+
+
 def _labelled(sample: Sample, label: str) -> Sample:
-    return sample._replace(labels={**sample.labels, "model": label})
+    """The sample as of now: a time of the engine's own could be one that can't be written."""
+    return Sample(sample.name, {**sample.labels, "model": label}, float(sample.value))
