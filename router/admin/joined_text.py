@@ -22,7 +22,7 @@ def joined_text(label: str, texts: Iterable[tuple[str, str]]) -> str:
     for value, text in texts:
         own = f'{label}="{value}"'
         family, whole = _Family(), False
-        for line in text.splitlines():
+        for line in text.split("\n"):  # labels may have other ends of lines
             if line.startswith("# HELP "):
                 name = line.split(" ", 3)[2]
                 whole = name not in families

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -58,6 +59,14 @@ def test_metrics_of_several_workers_are_one_text_with_one_family_of_each_name() 
     assert found["router_fleet_routed_total", ("x", 'x with { "quotes" and }')] == 1
     assert found["router_fleet_routed_total", ("y", 'y with { "quotes" and }')] == 1
     assert found["process_open_fds", ("x",)] == found["process_open_fds", ("y",)] == 7
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\x0b", "\x85", "\r"])
+def test_a_label_with_another_end_of_line_stays_in_one_piece(end: str) -> None:
+    metrics = FleetMetrics(lambda: LOADS[:1])
+    metrics.routed(f"x{end}y")
+    found = values(joined_text("worker", [("a", written(metrics))]))
+    assert found["router_fleet_routed_total", ("a", f"x{end}y")] == 1
 
 
 def test_no_worker_has_no_metrics() -> None:
