@@ -10,7 +10,7 @@ from pathlib import Path
 from engines import kernel_cache, sleep
 from engines.engine_port import EnginePort
 from engines.engine_user import Workspace
-from engines.flags import can_wait
+from engines.flags import can_wait, is_parallel
 from engines.memory_flags import bounds_later, memory_flags
 from router.models import EngineSpec, ResolvedModel, Task
 from router.repository.engine_flags import ModelFlags
@@ -187,7 +187,7 @@ def environment(
         # `resolve_transformers_arch`). transformers first copies that code to this
         # directory. The copy fails, because no directory can exist below a file.
         chosen["HF_MODULES_CACHE"] = f"{os.devnull}/none"
-    if not any(map(_is_parallel, spec.flags)):
+    if not is_parallel(spec.flags):
         # The processes of one engine meet at this store. By default, torch opens a TCP store
         # that listens on every address.
         store = f"file://{workspace.temporary}/store"
@@ -215,13 +215,6 @@ def _cpu_environment(passed: Mapping[str, str]) -> dict[str, str]:
         "TORCHDYNAMO_DISABLE": "1",  # needs no compiler, and starts 2 s faster
         "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
     }
-
-
-def _is_parallel(flag: str) -> bool:
-    """Whether the engine's processes need more than one store, or run on several machines."""
-    return flag.replace("_", "-").startswith(
-        ("--d", "--nn", "--enable-dp", "--ep-", "--elastic")
-    )
 
 
 def _may_see(name: str) -> bool:

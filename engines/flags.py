@@ -202,10 +202,13 @@ GATELESS = frozenset(
     {
         *("--dp-size", "--data-parallel-size"),
         *("--attn-dp-size", "--attention-data-parallel-size", "--enable-dp-attention"),
-        *("--dwdp-size", "--elastic-ep-backend", "--ep-join-mode"),
+        *("--dwdp-size", "--elastic-ep-backend", "--elastic-ep-join-mode"),
         *("--nnodes", "--node-rank", "--dist-init-addr", "--nccl-init-addr"),
     }
 )
+
+# With these flags, an engine's processes need more than one store, or run on several machines.
+_PARALLEL = GATELESS | {"--ep-size", "--expert-parallel-size"}
 
 # Flags that the launcher sets itself, because it finds and checks its engine by them, and flags
 # that would open a port beside the one that `entry.py` locks.
@@ -272,6 +275,11 @@ def refuse_reserved(key: str, given: Iterable[str]) -> None:
 def can_wait(given: Iterable[str]) -> bool:
     """Whether an engine with these flags can wait at a gate before it takes memory."""
     return not any(_among(GATELESS, given))
+
+
+def is_parallel(given: Iterable[str]) -> bool:
+    """Whether an engine's processes can't meet at one store in a file of this machine."""
+    return any(_among(_PARALLEL, given))
 
 
 def _among(names: frozenset[str], given: Iterable[str]) -> Iterator[str]:

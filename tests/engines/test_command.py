@@ -20,6 +20,7 @@ from engines.command import (
 )
 from engines.engine_port import EnginePort
 from engines.engine_user import Workspace
+from engines.flags import flags
 from router.models import EngineSpec, ResolvedModel, Task
 from router.repository.engine_flags import engine_flags
 from router.scheduler.actions import Allotment
@@ -230,6 +231,57 @@ def test_the_token_goes_only_to_an_engine_that_may_have_it() -> None:
 
 def test_an_engine_does_not_use_the_login_of_the_machine() -> None:
     assert seen({"HF_TOKEN_PATH": "/root/.token"})["HF_TOKEN_PATH"] == os.devnull
+
+
+def store(environ: dict[str, str]) -> str | None:
+    """The file at which the processes of an engine with these settings meet, if any."""
+    return environment(
+        {},
+        spec(Task.GENERATE, *flags(environ)),
+        workspace=WORKSPACE,
+        device=Device.CUDA,
+        hf_token=None,
+    ).get("SGLANG_DISTRIBUTED_INIT_METHOD_OVERRIDE")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"DTYPE": "bfloat16"},
+        {"DISABLE_RADIX_CACHE": "1"},
+        {"DISABLE_CUDA_GRAPH": "1"},
+        {"DISABLE_OUTLINES_DISK_CACHE": "1"},
+        {"TENSOR_PARALLEL_SIZE": "2"},
+        {"ENGINE_ARGS": "--disable-overlap-schedule"},
+        {"ENGINE_ARGS": "--download-dir /models --decode_log_interval 10"},
+    ],
+    ids=str,
+)
+def test_the_processes_of_an_engine_meet_at_a_file_and_open_no_port(
+    environ: dict[str, str],
+) -> None:
+    assert store(environ) == f"file://{WORKSPACE.temporary}/store"
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"DATA_PARALLEL_SIZE": "2"},
+        {"ENGINE_ARGS": "--dp 2"},
+        {"ENGINE_ARGS": "--dp_size=2"},
+        {"ENGINE_ARGS": "--attn-dp-size 2"},
+        {"ENGINE_ARGS": "--dist-init-addr 10.0.0.1:5000"},
+        {"ENGINE_ARGS": "--nnodes 2"},
+        {"ENGINE_ARGS": "--ep-size 2"},
+        {"ENGINE_ARGS": "--elastic-ep-join-mode scale"},
+    ],
+    ids=str,
+)
+def test_an_engine_of_several_parts_or_machines_meets_as_sglang_chooses(
+    environ: dict[str, str],
+) -> None:
+    assert store(environ) is None
 
 
 @pytest.mark.parametrize("flag", ["--trust-remote-code", "--trust_remote_code", "--trust"])
