@@ -33,7 +33,8 @@ _KINDS = {"d": _DIGITS, "w": _WORD, "s": _SPACE}
 _KINDS |= {name.upper(): ANY & ~(kind & ~OTHERS) for name, kind in _KINDS.items()}
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "0": "\0"}
 _HEX = re.compile(r"x([0-9a-fA-F]{2})|[uU]([0-9a-fA-F]{4,8})|u\{([0-9a-fA-F]{1,6})\}")
-_BRACES = re.compile(r"\{\s*(\d{1,10})\s*(?:(,)\s*(\d{1,10})?\s*)?\}")
+# Possessive quantifiers: a run of white space would be tried at each split.
+_BRACES = re.compile(r"\{\s*+(\d{1,10})\s*+(?:(,)\s*+(\d{1,10})?\s*+)?\}")
 _BLANK = re.compile(r"(?:\s|#[^\n]*)*+")
 _NAME = re.compile(r"[A-Za-z_][\w.-]*+")
 # Contains no groups, so that its end is unambiguous.

@@ -12,6 +12,7 @@ import gc
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -36,6 +37,7 @@ from router.requests.engine_errors import read_engine_error
 from router.requests.event_stream import EventStream
 from router.requests.manifests import holds_media
 from router.requests.parse_time import parse_time
+from router.requests.patterns import MOST_CHARACTERS
 from router.requests.routes import ROUTES
 from router.runpod.inputs import read
 from router.runpod.limits import size
@@ -142,6 +144,31 @@ def test_a_job(shape: str, form: str) -> None:
         return body
 
     check(lambda body: read(jobs.get(body)), prepared)
+
+
+# Expressions for an engine to follow
+
+EXPRESSIONS = {
+    "regex": ("a{1,", "a{1", "a{", "(?<a", "["),
+    "ebnf": ('root ::= "a"{1,', 'root ::= "a"', "root"),
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "begins"),
+    [(field, begins) for field, all_begins in EXPRESSIONS.items() for begins in all_begins],
+)
+def test_an_expression(field: str, begins: str) -> None:
+    def made(unit: str, size: int) -> bytes:
+        count = max(0, size - len(begins)) // len(unit)
+        return orjson.dumps({"messages": [], field: begins + unit * count})
+
+    for unit in (" ", "\n", "1", ",", "{1,", "a"):
+        check(
+            lambda body: parse(body, ROUTES["/v1/chat/completions"]),
+            partial(made, unit),
+            MOST_CHARACTERS,
+        )
 
 
 # Texts that regular expressions read
