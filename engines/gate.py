@@ -66,7 +66,9 @@ class EngineGate:
         try:
             async with (
                 self._sessions() as session,
-                session.post(url, headers=self.signed, timeout=_TIMEOUT) as answer,
+                session.post(
+                    url, headers=self.signed, timeout=_TIMEOUT, allow_redirects=False
+                ) as answer,
             ):
                 status = answer.status
         except (aiohttp.ClientError, TimeoutError) as error:

@@ -15,11 +15,14 @@ from typing import Protocol
 
 import aiohttp
 
+from engines.answers import NoAnswer, ask
 from engines.start_phases import start_phases
 from router.pool.interfaces import EngineStartError
 
 POLL = 0.1  # seconds between two checks of an engine that is starting
 _STATUS_TIMEOUT = aiohttp.ClientTimeout(5.0)  # `/ready` and `/model_info` only read flags
+_ENDLESS = 1 << 53  # tokens; larger numbers are not exact in every caller's JSON
+_SHOWN = 300  # characters of an answer
 
 Sessions = Callable[[], aiohttp.ClientSession]
 
@@ -57,7 +60,7 @@ async def until_ready(engine: Served, model_path: str, sessions: Sessions) -> En
         context_length = await _context_length(session, engine)
         phases = await start_phases(session, engine.url, engine.signed)
     if served != model_path:
-        raise EngineStartError(f"it serves something else: {served!r}")
+        raise EngineStartError(f"it serves something else: {repr(served)[:_SHOWN]}")
     return EngineFacts(context_length, phases)
 
 
@@ -66,41 +69,43 @@ async def until_locked(session: aiohttp.ClientSession, place: Served, path: str)
 
     Raises `EngineStartError` if it answers without the key, too.
     """
-    while not await _answers(session, place, path):  # noqa: ASYNC110 - another process
-        await asyncio.sleep(POLL)
-    if await _status(session, f"{place.url}{path}") != HTTPStatus.FORBIDDEN:
+    while (unsigned := await _unsigned(session, place, path)) is None:  # noqa: ASYNC110
+        await asyncio.sleep(POLL)  # another process: no event announces that it answers
+    if unsigned != HTTPStatus.FORBIDDEN:
         raise EngineStartError("it answers on its port to anybody, without the key")
 
 
-async def _answers(session: aiohttp.ClientSession, place: Served, path: str) -> bool:
-    try:
-        return await _status(session, f"{place.url}{path}", place.signed) == HTTPStatus.OK
-    except (aiohttp.ClientError, TimeoutError):
-        return False
+async def _unsigned(session: aiohttp.ClientSession, place: Served, path: str) -> int | None:
+    """The status without the key; None if it does not answer, or not 200 with the key."""
+    url = f"{place.url}{path}"
+    with suppress(aiohttp.ClientError, TimeoutError):
+        if await _status(session, url, place.signed) == HTTPStatus.OK:
+            return await _status(session, url)
+    return None
 
 
 async def _status(
     session: aiohttp.ClientSession, url: str, headers: Mapping[str, str] | None = None
 ) -> int:
-    async with session.get(url, headers=headers, timeout=_STATUS_TIMEOUT) as answer:
+    async with session.get(
+        url, headers=headers, timeout=_STATUS_TIMEOUT, allow_redirects=False
+    ) as answer:
         return answer.status
 
 
-async def _served_path(session: aiohttp.ClientSession, engine: Served) -> str:
+async def _served_path(session: aiohttp.ClientSession, engine: Served) -> object:
     """The model path that the engine reports. Raises `EngineStartError`."""
-    url, headers = f"{engine.url}/model_info", engine.signed
     try:
-        async with session.get(url, headers=headers, timeout=_STATUS_TIMEOUT) as answer:
-            path: str = (await answer.json())["model_path"]
-            return path
-    except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as error:
+        told = await ask(session, f"{engine.url}/model_info", engine.signed, _STATUS_TIMEOUT)
+    except NoAnswer as error:
         raise EngineStartError(f"it did not say which model it serves: {error}") from error
+    return told.get("model_path") if isinstance(told, dict) else None
 
 
 async def _context_length(session: aiohttp.ClientSession, engine: Served) -> int | None:
     """The most tokens that the engine accepts; None if it does not say. Never raises."""
-    url, headers = f"{engine.url}/v1/models", engine.signed
-    with suppress(aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError):
-        async with session.get(url, headers=headers, timeout=_STATUS_TIMEOUT) as answer:
-            return int((await answer.json())["data"][0]["max_model_len"])
+    with suppress(NoAnswer):
+        match await ask(session, f"{engine.url}/v1/models", engine.signed, _STATUS_TIMEOUT):
+            case {"data": [{"max_model_len": length}, *_]}:
+                return length if type(length) is int and 0 < length < _ENDLESS else None
     return None

@@ -33,7 +33,7 @@ FLAGS = ("--enable-memory-saver", "--enable-weights-cpu-backup", "--sleep-on-idl
 SLEEP_TIMEOUT = 120.0
 WAKE_TIMEOUT = 120.0
 _IDLE_TIMEOUT = 20.0  # seconds; abandoned requests must end within them
-_SHOWN = 300  # characters of an answer
+_SHOWN = 300  # bytes of an answer
 
 # A request that proves that the engine computes again: one token. `/health` does the same, but
 # takes at least a second.
@@ -145,5 +145,5 @@ class SleepSwitch:
             f"{self._url}{path}", json=body, headers=self._signed, timeout=_NO_TIMEOUT
         ) as answer:
             if answer.status != HTTPStatus.OK:
-                said = clean((await answer.text(errors="replace"))[:_SHOWN])
+                said = clean((await answer.content.read(_SHOWN)).decode(errors="replace"))
                 raise SleepError(f"{path} answered {answer.status}: {said}")

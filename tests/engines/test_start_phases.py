@@ -72,6 +72,8 @@ async def test_neither_is_none() -> None:
         {"startup_time": {"load_weight": True}},
         {"startup_time": {"load_weight": float("nan")}},
         {"startup_time": {"load_weight": -1.0}},
+        {"startup_time": {"load_weight": 10**400}},
+        {"startup_time": {"cuda_graph": {"prefill": 1e308, "decode": 1e308}}},
         {"startup_time": {"load_weight": 0, "cuda_graph": {"decode": 0.0}}},
     ],
 )

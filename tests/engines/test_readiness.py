@@ -1,0 +1,108 @@
+"""An engine that answers anything fails its start at most. A raw server replaces it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import aiohttp
+import pytest
+
+from engines.readiness import EngineFacts, until_locked, until_ready
+from router.pool.interfaces import EngineStartError
+
+KEY = {"Authorization": "Bearer key"}
+WITHIN = 20.0  # seconds
+USUAL = {
+    "/ready": b"",
+    "/model_info": b'{"model_path": "/model"}',
+    "/v1/models": b'{"data": [{"max_model_len": 4096}]}',
+    "/server_info": b"{}",
+}
+DEEP, LONG = b"[" * 100_000, b'{"model_path": "/model", "more": "' + b"x" * (1 << 21) + b'"}'
+
+Answer = Callable[[str, bool], bytes | None]
+
+
+@asynccontextmanager
+async def engine(answer: Answer) -> AsyncIterator[SimpleNamespace]:
+    """An engine that sends `answer(path, signed)` to each request; None: it closes."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        said = answer(head.split()[1], KEY["Authorization"] in head)
+        if said is not None:
+            writer.write(said)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, asyncio.timeout(WITHIN):
+        port = server.sockets[0].getsockname()[1]
+        yield SimpleNamespace(url=f"http://127.0.0.1:{port}", signed=KEY)
+
+
+def said(content: bytes, status: str = "200 OK", more: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n{more}Connection: close"
+    return f"{head}\r\n\r\n".encode() + content
+
+
+def usual(changed: dict[str, bytes]) -> Answer:
+    def answer(path: str, signed: bool) -> bytes:
+        return said((USUAL | changed)[path]) if signed else said(b"", "403 Forbidden")
+
+    return answer
+
+
+@pytest.mark.parametrize("first", [None, b"nonsense\r\n\r\n"], ids=["closed", "nonsense"])
+async def test_an_engine_that_fails_without_the_key_is_asked_again(
+    first: bytes | None,
+) -> None:
+    unsigned = [first, said(b"", "403 Forbidden")]
+    async with (
+        engine(lambda _, signed: said(b"") if signed else unsigned.pop(0)) as place,
+        aiohttp.ClientSession() as session,
+    ):
+        await until_locked(session, place, "/ready")
+    assert unsigned == []
+
+
+async def test_an_engine_can_not_send_the_check_of_its_lock_elsewhere() -> None:
+    async with (
+        engine(lambda *_: said(b"", "403 Forbidden")) as locked,
+        engine(
+            lambda _, signed: (
+                said(b"") if signed else said(b"", "302 Found", f"Location: {locked.url}\r\n")
+            )
+        ) as place,
+        aiohttp.ClientSession() as session,
+    ):
+        with pytest.raises(EngineStartError, match="to anybody, without the key"):
+            await until_locked(session, place, "/ready")
+
+
+@pytest.mark.parametrize(
+    "info", [b"no JSON", b"\xff", DEEP, LONG, b"[]", b"{}", b'{"model_path": ["/model"]}']
+)
+async def test_an_engine_that_does_not_say_what_it_serves_fails_its_start(info: bytes) -> None:
+    async with engine(usual({"/model_info": info})) as place:
+        with pytest.raises(EngineStartError) as failure:
+            await until_ready(place, "/model", aiohttp.ClientSession)
+    assert len(failure.value.reason) < 1000
+
+
+@pytest.mark.parametrize(
+    "length", [b"Infinity", b"NaN", b"-1", b"1e300", b"9" * 400, b'"x"', b"true", DEEP]
+)
+async def test_an_odd_context_length_is_unknown(length: bytes) -> None:
+    models = b'{"data": [{"max_model_len": ' + length + b"}]}"
+    async with engine(usual({"/v1/models": models})) as place:
+        facts = await until_ready(place, "/model", aiohttp.ClientSession)
+    assert facts == EngineFacts(None, {})
+
+
+async def test_a_usual_engine_tells_its_context_length() -> None:
+    async with engine(usual({})) as place:
+        facts = await until_ready(place, "/model", aiohttp.ClientSession)
+    assert facts.context_length == 4096
