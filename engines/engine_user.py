@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 
 from engines.kernel_cache import Kernels
+from engines.remove_tree import remove_tree
 from router.config.errors import SettingsError
 
 DEFAULT_USER = "60800"  # outside the ranges that distributions and systemd assign
@@ -59,7 +60,7 @@ class Workspace:
 
     def clear(self) -> None:
         """Remove the directories. Call this only when no process of the engine is left."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        remove_tree(self.directory)
         if self.kernels is not None:
             self.kernels.close()
 
@@ -79,7 +80,7 @@ class Workspaces:
         if self._root is None:
             self._root = Path(tempfile.mkdtemp(prefix="engines-"))
             self._root.chmod(0o711)
-            weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+            weakref.finalize(self, remove_tree, self._root)
         directory = self._root / str(next(self._numbers))
         if self._user is None:
             return _made(Workspace(directory, None, ""), None)

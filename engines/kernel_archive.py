@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 MOST_BYTES = 1 << 30
 MOST_FILES = 50_000
+_MOST_LEVELS = 100  # of directories; `os.walk` calls itself for each
 _LOCKS = (".lock", ".lck")  # each process makes its own; an old one may belong to another user
 _MODES = 0o755
 
@@ -26,19 +27,31 @@ class UnusableArchive(Exception):
 
 
 def names_in(directory: Path) -> frozenset[str]:
-    """The names of the files that `pack` would write. It opens no file."""
-    return frozenset(
-        str((Path(folder) / name).relative_to(directory))
-        for folder, _, names in os.walk(directory)
-        for name in names
-        if not name.endswith(_LOCKS)
-    )
+    """The names of the files that `pack` would write. It opens no file.
+
+    Raises `UnusableArchive` if they are too many or too deep.
+    """
+    names: set[str] = set()
+    for folder, _, files in os.walk(directory):
+        below = _below(directory, folder)
+        names.update(str(below / name) for name in files if not name.endswith(_LOCKS))
+        if len(names) > MOST_FILES:
+            raise UnusableArchive("its kernels are too many")
+    return frozenset(names)
+
+
+def _below(directory: Path, folder: str) -> Path:
+    """The folder's path in the directory. Raises `UnusableArchive` if it is too deep."""
+    below = Path(folder).relative_to(directory)
+    if len(below.parts) > _MOST_LEVELS:
+        raise UnusableArchive("its kernels are in too many directories")
+    return below
 
 
 def pack(directory: Path, archive: Path, owner: int) -> None:
     """Write the files of `directory` to `archive`. `owner` is the engine's user id.
 
-    Raises `UnusableArchive` if they are too many or too large, and `OSError`.
+    Raises `UnusableArchive` if they are too many, too large or too deep, and `OSError`.
     """
     count = size = 0
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
@@ -58,6 +71,7 @@ def pack(directory: Path, archive: Path, owner: int) -> None:
 
 def _files(directory: Path) -> Iterator[tuple[str, BinaryIO]]:
     for folder, _, names, handle in os.fwalk(directory, follow_symlinks=False):
+        below = _below(directory, folder)
         for name in sorted(names):
             if name.endswith(_LOCKS):
                 continue
@@ -66,7 +80,7 @@ def _files(directory: Path) -> Iterator[tuple[str, BinaryIO]]:
                 opened = os.open(name, flags, dir_fd=handle)
             except OSError:  # a link, or gone
                 continue
-            yield str((Path(folder) / name).relative_to(directory)), os.fdopen(opened, "rb")
+            yield str(below / name), os.fdopen(opened, "rb")
 
 
 def unpack(archive: Path, directory: Path) -> frozenset[str]:

@@ -22,7 +22,6 @@ import hashlib
 import logging
 import os
 import secrets
-import shutil
 import stat
 import tarfile
 import tempfile
@@ -34,6 +33,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from engines.kernel_archive import UnusableArchive, hand_over, names_in, pack, unpack
+from engines.remove_tree import remove_tree
 from router.models import EngineKey, EngineSpec
 
 _log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Kernels:
         """Remove the copy, once the engine is gone. A second call does nothing: by then,
         another engine's copy may be at the same path."""
         if not self.lock.closed:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            remove_tree(self.directory)
             self.lock.close()
 
 
@@ -135,7 +135,7 @@ class KernelCache:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The path is the same each time, because build tools record paths.
-            shutil.rmtree(directory, ignore_errors=True)  # left by a worker that was killed
+            remove_tree(directory)  # left by a worker that was killed
             directory.mkdir(mode=0o700)
             seeded: frozenset[str] = frozenset()
             if archive.exists() and all(map(_is_ours, self._written(archive))):
@@ -151,10 +151,12 @@ class KernelCache:
 
     def keep(self, kernels: Kernels) -> None:
         """Pack the kernels now if there are new ones; a thread copies them to the volume."""
-        if not self._only_operators or names_in(kernels.directory) <= kernels.seeded:
+        if not self._only_operators:
             return
         packed = self._private / f"{secrets.token_hex(8)}.tar"
         try:
+            if names_in(kernels.directory) <= kernels.seeded:
+                return
             pack(kernels.directory, packed, kernels.uid)
         except (OSError, UnusableArchive) as error:
             packed.unlink(missing_ok=True)

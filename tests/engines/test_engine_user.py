@@ -9,6 +9,7 @@ import pytest
 
 from engines.engine_user import BARE, DEFAULT_USER, User, Workspaces, engine_user
 from router.config.errors import SettingsError
+from tests.engines.test_remove_tree import deep
 
 STRANGER = User(60800, 60800)
 
@@ -42,6 +43,14 @@ def test_each_engine_has_empty_directories_that_nobody_else_enters(snapshot: Pat
     one.clear()
     assert not one.directory.exists()
     assert other.directory.exists()
+
+
+def test_an_engine_can_not_make_its_directories_too_deep_to_remove(snapshot: Path) -> None:
+    made = workspaces(None)
+    workspace = made.new(snapshot)
+    deep(workspace.temporary)
+    workspace.clear()
+    assert not workspace.directory.exists()
 
 
 def test_what_is_left_goes_with_the_router(snapshot: Path) -> None:

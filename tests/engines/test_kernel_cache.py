@@ -20,6 +20,7 @@ from engines.launcher import SglangLauncher
 from router.downloads.volume_lock import LockContender
 from router.models import EngineSpec, ResolvedModel
 from router.scheduler.actions import Allotment
+from tests.engines.test_remove_tree import deep
 from tests.fake_engine import FILE, PYTHON, behaviour
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -237,6 +238,20 @@ def test_a_holder_that_lost_the_lock_does_not_replace_the_archive(machine: Machi
     kernels.close()
     assert archive.read_bytes() == content
     assert not list(archive.parent.glob("*.part"))
+
+
+def test_kernels_in_very_deep_directories_are_not_kept(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = machine.worker()
+    kernels = start(worker, spec())
+    compiles(kernels, "kernel")
+    deep(kernels.directory / "triton")
+    ready(worker, kernels)
+    kernels.close()
+    assert "compiled kernels are not kept" in caplog.text
+    assert machine.archives() == []
+    assert not kernels.directory.exists()
 
 
 def test_a_damaged_archive_costs_the_kernels_and_not_the_start(machine: Machine) -> None:
