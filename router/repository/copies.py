@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from router.errors import UnsupportedModel
 from router.repository.files import RemoteFile
 
-_SHARD = re.compile(r"(.*?)[-_.]?(\d+)[-_]of[-_](\d+)")
+# The end of a shard's name. It can only begin where digits begin, so that a search is linear.
+_SHARD = re.compile(r"[-_.]?(?<!\d)\d{1,9}[-_]of[-_](\d{1,9})\Z")
 _WORDS = re.compile(r"[-_.]+")
 # In order of preference. SGLang would need a configuration for all other number formats.
 _PRECISIONS = ("bf16", "bfloat16", "fp16", "float16", "f16", "half", "fp32", "float32", "f32")
@@ -96,13 +97,18 @@ def _families(
     groups: dict[tuple[str, int], list[RemoteFile]] = defaultdict(list)
     for file in files:
         stem = file.name.removesuffix(suffix)
-        shard = _SHARD.fullmatch(stem)
-        groups[(shard[1], int(shard[3])) if shard else (stem, 0)].append(file)
+        groups[split_shard(stem)].append(file)
     families: dict[tuple[str, ...], list[_Copy]] = defaultdict(list)
     for (stem, count), group in groups.items():
         precision = " ".join(filter(_PRECISION.fullmatch, _WORDS.split(stem.lower())))
         families[_words(stem)].append(_Copy(tuple(group), precision, count or 1))
     return families
+
+
+def split_shard(stem: str) -> tuple[str, int]:
+    """A shard's name without its number, and the number of shards; 0 for another file."""
+    shard = _SHARD.search(stem)
+    return (stem[: shard.start()], int(shard[1])) if shard else (stem, 0)
 
 
 def _words(stem: str) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import UnsupportedModel
-from router.repository.copies import one_copy
+from router.repository.copies import one_copy, split_shard
 from router.repository.files import RemoteFile
 
 SAFE = ".safetensors"
@@ -75,6 +77,21 @@ WORDS = st.lists(
     min_size=1,
     max_size=4,
 )
+
+
+PIECES = ["-", "_", ".", "of", "model", "1", "23"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=7).map("".join))
+def test_the_end_of_a_shards_name_is_its_number_and_their_count(stem: str) -> None:
+    # In quadratic time.
+    shard = re.fullmatch(r"(.*?)[-_.]?(\d+)[-_]of[-_](\d+)", stem)
+    assert split_shard(stem) == ((shard[1], int(shard[3])) if shard else (stem, 0))
+
+
+def test_an_absurd_count_is_part_of_a_name() -> None:
+    stem = "1-of-" + "1" * 5000  # Python would refuse to read it
+    assert split_shard(stem) == (stem, 0)
 
 
 @given(st.dictionaries(WORDS.map("-".join), st.integers(0, 1000), max_size=8))

@@ -28,6 +28,7 @@ from router.local_paths import hide_paths
 from router.models import ModelRef
 from router.redaction import redact
 from router.repository.check_config import check_config
+from router.repository.copies import one_copy
 from router.repository.files import RemoteFile
 from router.repository.listing import Listing
 from router.repository.select_files import Selection
@@ -348,3 +349,12 @@ def test_a_long_name_in_a_listing(unit: str) -> None:
         text(lambda name: select([RemoteFile(name, 1, "b")])),
         repeated(unit),
     )
+
+
+@pytest.mark.parametrize("unit", ["1", "-", "-1", "1_of_", "1-of-1-", "_", "fp16-"])
+@pytest.mark.parametrize("end", ["x", "-1-of-1"])
+def test_a_long_name_of_weights(unit: str, end: str) -> None:
+    def choose(name: str) -> None:
+        one_copy([RemoteFile(f"{name}{end}.safetensors", 1, "b")], ".safetensors")
+
+    check(text(choose), repeated(unit))
