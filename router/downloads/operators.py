@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from router.models import EngineKey, ModelRef
 
@@ -15,14 +16,13 @@ class OperatorsSnapshots:
     """
 
     def __init__(self, refs: Iterable[ModelRef]) -> None:
-        self._refs = tuple(refs)
+        self._refs = _by_repo(refs)
         self._seen: dict[str, set[str]] = {}  # commits, by repository in lower case
 
     def name(self, refs: Iterable[ModelRef]) -> None:
         """Replace the catalog's models. Snapshots of unlisted models may then be removed."""
-        self._refs = tuple(refs)
-        named = {ref.repo_id.casefold() for ref in self._refs}
-        self._seen = {repo: seen for repo, seen in self._seen.items() if repo in named}
+        self._refs = _by_repo(refs)
+        self._seen = {repo: seen for repo, seen in self._seen.items() if repo in self._refs}
 
     def note(self, keys: Iterable[EngineKey]) -> None:
         """Note the commits of the operator's engines in the pool."""
@@ -32,9 +32,17 @@ class OperatorsSnapshots:
 
     def include(self, repo_id: str, commit: str) -> bool:
         repo = repo_id.casefold()
-        refs = [ref for ref in self._refs if ref.repo_id.casefold() == repo]
+        refs = self._refs.get(repo, ())
         seen = self._seen.get(repo, set())
         if commit in seen or any(ref.revision == commit for ref in refs):
             return True
         branches = sum(not ref.is_commit for ref in refs)
         return branches > len(seen)
+
+
+def _by_repo(refs: Iterable[ModelRef]) -> Mapping[str, Sequence[ModelRef]]:
+    """By repository in lower case: they are looked up for each snapshot."""
+    grouped: dict[str, list[ModelRef]] = defaultdict(list)
+    for ref in refs:
+        grouped[ref.repo_id.casefold()].append(ref)
+    return dict(grouped)
