@@ -229,19 +229,22 @@ class CachedHub:
     def _note_refusal(
         self, error: RouterError, digest: Digest, repo_id: str, model: ResolvedModel | None
     ) -> None:
-        """Drop this token's entitlements to the model, or all of them if the Hub refused the
-        token itself. Also end the grace period of a model that is no longer public."""
+        """Drop this token's entitlements to the model, or all if the Hub refused the token.
+        End the grace of a model that is not public; a token may not find all that is."""
         if not isinstance(error, AccessError):
             return
         names = {repo_id.casefold(), model.repo_id.casefold() if model else ""}
         bad_token = isinstance(error, InvalidHfToken)
         if bad_token and digest is not None:
             self.accepted.pop(digest, None)
-        for key in tuple(self._entitlements_of.get(digest, ())):
+        entitlements = self._entitlements_of.get(digest, set())  # once: it may expire
+        for key in tuple(entitlements):
             if bad_token or key[1].casefold() in names:
                 self._entitlements.discard(key)
-                self._entitlements_of[digest].discard(key)
-        if model and isinstance(error, ModelNotFound | ModelGated | ModelDisabled):
+                entitlements.discard(key)
+        unfound = digest is not None and isinstance(error, ModelNotFound)
+        hidden = not unfound and isinstance(error, ModelNotFound | ModelGated | ModelDisabled)
+        if model and hidden:
             self._public.forget(model.repo_id)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import suppress
 
 import pytest
 
 from router.errors import (
+    AccessError,
     HubUnavailable,
     InvalidHfToken,
+    ModelDisabled,
     ModelGated,
     ModelNotFound,
     RateLimited,
@@ -198,24 +201,83 @@ async def test_only_the_name_and_revision_that_were_seen_are_served_without_the_
         await cached.resolve(ModelRef("org/model", "v2"), None)
 
 
-@pytest.mark.parametrize("change", ["gated", "refused"])
+@pytest.mark.parametrize(
+    ("error", "by_token"),
+    [
+        (ModelNotFound("gone"), False),
+        (ModelGated("gated"), False),
+        (ModelGated("gated"), True),
+        (ModelDisabled("disabled"), True),
+        (None, True),
+    ],
+)
 async def test_the_grace_ends_when_a_model_is_no_longer_public(
-    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token, change: str
+    hub: ScriptedHub,
+    cached: CachedHub,
+    clock: FakeClock,
+    error: RouterError | None,
+    by_token: bool,
 ) -> None:
     await cached.resolve(REF, None)
     clock.now += ANSWER_TTL
-    if change == "gated":
-        hub.model = ResolvedModel(PUBLIC.repo_id, PUBLIC.commit, access=Access.GATED)
-        await cached.resolve(REF, ann)
-    else:
-        hub.error = ModelNotFound("gone")
-        with pytest.raises(ModelNotFound):
-            await cached.resolve(REF, ann)
+    hub.model = ResolvedModel(PUBLIC.repo_id, PUBLIC.commit, access=Access.GATED)
+    hub.error = error
+    with suppress(AccessError):
+        await cached.resolve(REF, Token("hf_" + secrets.token_hex(16)) if by_token else None)
     clock.now += ANSWER_TTL
     hub.error = HubUnavailable("down")
     for request in (cached.resolve(REF, None), cached.entitle(PUBLIC, None)):
         with pytest.raises(HubUnavailable):
             await request
+
+
+async def test_what_one_token_does_not_reach_stays_public_until_an_anonymous_caller_asks(
+    hub: ScriptedHub, cached: CachedHub, clock: FakeClock, ann: Token
+) -> None:
+    """Otherwise, anyone with a token of little scope could end the grace for all. If the model
+    did become private, the Hub tells the first anonymous caller. If it can't be asked, the
+    model counts as public for the rest of the grace since the Hub last said so."""
+    await cached.resolve(REF, None)
+    hub.error = ModelNotFound("out of scope, or private")
+    for request in (cached.resolve(REF, ann), cached.entitle(PUBLIC, ann)):
+        with pytest.raises(ModelNotFound):
+            await request
+    clock.now += ANSWER_TTL
+    hub.error = HubUnavailable("down")
+    assert (await cached.resolve(REF, None)).value == PUBLIC
+    await cached.entitle(PUBLIC, None)
+
+    clock.now += ANSWER_TTL
+    hub.error = ModelNotFound("private")
+    with pytest.raises(ModelNotFound):
+        await cached.resolve(REF, None)
+    clock.now += ANSWER_TTL
+    hub.error = HubUnavailable("down")
+    with pytest.raises(HubUnavailable):
+        await cached.resolve(REF, None)
+
+
+async def test_entitlements_that_expire_while_one_is_refused_are_no_error(
+    hub: ScriptedHub, ann: Token
+) -> None:
+    class Running(FakeClock):
+        """Each look at it takes time, so that answers expire between two of them."""
+
+        step = 0.0
+
+        def __call__(self) -> float:
+            self.now += self.step
+            return self.now
+
+    for steps in range(1, 40):
+        clock = Running()
+        cached = CachedHub(hub, clock)
+        hub.error = None
+        await cached.entitle(PUBLIC, ann)
+        hub.error = ModelNotFound("revoked")
+        clock.step = ANSWER_TTL / steps
+        with pytest.raises(ModelNotFound):
+            await cached.resolve(REF, ann)
 
 
 async def test_a_bad_token_does_not_end_the_grace_of_others(
