@@ -26,6 +26,7 @@ DEFAULT_USER = "60800"  # outside the ranges that distributions and systemd assi
 BARE = "bare"  # for the supervisor: the same user, without capabilities
 
 _NEEDED = (6, 7, 8)  # CAP_SETGID, CAP_SETUID, CAP_SETPCAP
+_NO_ID = 2**32 - 1  # means "no change" to Linux
 _TRAVERSE, _READ, _WRITE = 1, 4, 2
 
 _log = logging.getLogger(__name__)
@@ -127,6 +128,8 @@ def engine_user(name: str) -> User | None:
             raise SettingsError("ENGINE_USER", name, "empty, where the worker is not root")
         return None
     if name.isdecimal():
+        if len(name) > len(str(_NO_ID)) or int(name) >= _NO_ID:
+            raise SettingsError("ENGINE_USER", name, f"below {_NO_ID}, if it is a number")
         user = User(int(name), int(name))
     else:
         try:

@@ -247,7 +247,7 @@ class SglangLauncher:
                     directory=workspace.directory,
                     kill_after=KILL_AFTER,
                 )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # or a word that no command line can hold
             workspace.clear()
             raise EngineStartError(f"the engine could not be started: {error}") from error
         return process, workspace, port, gate

@@ -28,6 +28,8 @@ _SERVED = [task for task in Task if task is not Task.TRANSCRIBE]
 
 _Word = str | int | float
 _NAME = r"^[A-Za-z][A-Za-z0-9._-]{0,39}$"
+# What no command line can hold, or no log can show. A long JSON value may have several lines.
+_UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _SIZE = r"^[0-9]+(\.[0-9]+)? ?([KMGTkmgt]([Ii]?[Bb])?|[Bb])$"  # what `as_size` accepts
 
 
@@ -88,6 +90,8 @@ def _flags(value: object) -> tuple[str, ...]:
             words = ()
     if not words or not words[0].startswith("--"):
         raise ValueError("SGLang flags: `--flag value`, a list of words, or a mapping")
+    if any(map(_UNFIT.search, words)):
+        raise ValueError("SGLang flags without control characters and lone surrogates")
     return words
 
 

@@ -100,6 +100,7 @@ def test_the_schema_takes_the_sizes_that_the_worker_takes(text: str) -> None:
         ("[--mem-fraction-static, 0.8]", ("--mem-fraction-static", "0.8")),
         ('{model-override-args: {"a": 1}}', ("--model-override-args", '{"a": 1}')),
         ("{--dtype: half}", ("--dtype", "half")),
+        ('{json: "{\\n\\t1: 2}"}', ("--json", "{\n\t1: 2}")),
     ],
 )
 def test_flags_may_be_a_line_a_list_or_a_mapping(flags: str, expected: tuple[str, ...]) -> None:
@@ -144,6 +145,10 @@ def test_the_config_may_be_text_or_the_path_of_a_file(tmp_path: Path) -> None:
         ("[{model: org/name, pin: perhaps}]", "`pin` is 'perhaps'", "true or false"),
         ("[{model: org/name, flags: [dtype]}]", "`flags` must be", "--flag"),
         ("[{model: org/name, flags: {a: 2024-01-01}}]", "`flags` must be", "numbers"),
+        ('[{model: a/b, flags: ["--x", "a\\0b"]}]', "`flags` must be", "control characters"),
+        ('[{model: a/b, flags: {x: "\\e[2J"}}]', "`flags` must be", "control characters"),
+        ('[{model: a/b, flags: "--x \\ud800"}]', "`flags` is", "lone surrogates"),
+        ('[{model: a/b, flags: {"x\\0": y}}]', "`flags` must be", "control characters"),
         ("- model: a/b\n  pin: true\n  model: c/d", ":3", "the key 'model' appears twice"),
         (
             "- {model: a/b, aliases: x}\n- {model: c/d, aliases: x}",

@@ -101,3 +101,11 @@ def test_the_operator_names_the_user() -> None:
     assert engine_user("root") is engine_user("0") is None
     with pytest.raises(SettingsError, match="ENGINE_USER='no such one': must be a user"):
         engine_user("no such one")
+
+
+@as_root
+@pytest.mark.parametrize("number", ["4294967295", "99999999999", "9" * 5000])
+def test_a_number_that_no_user_can_have_is_refused(number: str) -> None:
+    with pytest.raises(SettingsError, match=r"ENGINE_USER=.*below 4294967295"):
+        engine_user(number)
+    assert engine_user("4294967294") == User(4294967294, 4294967294)

@@ -9,6 +9,7 @@ import signal
 import socket
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -16,7 +17,7 @@ import pytest
 
 from engines.launcher import SglangEngine
 from router.pool.interfaces import EngineStartError
-from tests.engines.workshop import WITHIN, Workshop, below, cancelling, eventually
+from tests.engines.workshop import SPEC, WITHIN, Workshop, below, cancelling, eventually
 from tests.fake_engine import OUT_OF_MEMORY
 
 pytestmark = pytest.mark.process
@@ -161,6 +162,16 @@ async def test_a_missing_interpreter_fails_the_start(workshop: Workshop) -> None
     launcher = workshop.launcher(python="/no/such/python")
     with pytest.raises(EngineStartError, match="can't start /no/such/python"):
         await workshop.start(launcher)
+
+
+@pytest.mark.parametrize("word", ["a\0b", "\ud800"], ids=["null", "surrogate"])
+async def test_a_word_that_no_command_line_can_hold_fails_the_start(
+    workshop: Workshop, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(EngineStartError, match="could not be started"):
+        await workshop.start(spec=replace(SPEC, flags=("--chat-template", word)))
+    assert not below(tmp_path, "engines-*/*")
 
 
 async def test_a_failed_start_ends_only_when_no_process_is_left(
