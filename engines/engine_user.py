@@ -12,6 +12,7 @@ import logging
 import os
 import pwd
 import shutil
+import stat
 import tempfile
 import weakref
 from dataclasses import dataclass
@@ -78,19 +79,28 @@ class Workspaces:
 
     def new(self, snapshot: Path) -> Workspace:
         """Make the directories of an engine that loads `snapshot`. Raises `OSError`."""
-        if self._root is None:
-            self._root = Path(tempfile.mkdtemp(prefix="engines-"))
-            self._root.chmod(0o711)
-            weakref.finalize(self, remove_tree, self._root)
-        directory = self._root / str(next(self._numbers))
+        root = self._root = self._standing_root()
+        directory = root / str(next(self._numbers))
         if self._user is None:
             return _made(Workspace(directory, None, ""), None)
-        unreadable = self._unreadable(self._user, snapshot)
+        unreadable = self._unreadable(self._user, root, snapshot)
         if unreadable is None:
-            home = self._root / "home"  # shared, so that engines share compiled kernels
+            home = root / "home"  # shared, so that engines share compiled kernels
             return _made(Workspace(directory, home, str(self._user)), self._user)
         self._tell(self._user, unreadable)
         return _made(Workspace(directory, None, BARE), None)
+
+    def _standing_root(self) -> Path:
+        """The directory that holds all workspaces; a new one if it is gone.
+
+        A cleaner of /tmp may remove it. Then anybody can put a directory or a link there.
+        """
+        if self._root is not None and _is_own(self._root):
+            return self._root
+        root = Path(tempfile.mkdtemp(prefix="engines-"))
+        root.chmod(0o711)
+        weakref.finalize(self, remove_tree, root)
+        return root
 
     def _tell(self, user: User, unreadable: Path) -> None:
         level = logging.DEBUG if self._has_told else logging.WARNING
@@ -103,12 +113,11 @@ class Workspaces:
             *(user, unreadable),
         )
 
-    def _unreadable(self, user: User, snapshot: Path) -> Path | None:
+    def _unreadable(self, user: User, root: Path, snapshot: Path) -> Path | None:
         python = shutil.which(self._python)
-        assert self._root is not None  # noqa: S101 - made before
         interpreter = [Path(python)] if python else []
-        if not _may_enter(user, self._root):
-            return self._root
+        if not _may_enter(user, root):
+            return root
         for path in (*interpreter, snapshot, *snapshot.rglob("*")):
             if not _may_read(user, path):
                 return path
@@ -155,6 +164,15 @@ def _made(workspace: Workspace, user: User | None) -> Workspace:
         if user is not None:
             os.chown(directory, user.uid, user.gid)
     return workspace
+
+
+def _is_own(directory: Path) -> bool:
+    """Whether it is there, and not a link or another user's."""
+    try:
+        status = directory.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
 
 
 def _may_read(user: User, path: Path) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,42 @@ def test_an_engine_can_not_make_its_directories_too_deep_to_remove(snapshot: Pat
     deep(workspace.temporary)
     workspace.clear()
     assert not workspace.directory.exists()
+
+
+@pytest.fixture
+def cleaned(
+    snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Workspaces, Path]:
+    """Workspaces whose directory a cleaner has removed, and its path."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = workspaces(None)
+    root = made.new(snapshot).directory.parent
+    shutil.rmtree(root)
+    return made, root
+
+
+def test_directories_that_a_cleaner_removed_are_made_again(
+    cleaned: tuple[Workspaces, Path], snapshot: Path
+) -> None:
+    made, _ = cleaned
+    again = made.new(snapshot).directory.parent
+    assert again.stat().st_mode & 0o777 == 0o711
+    assert made.new(snapshot).directory.parent == again
+
+
+@pytest.mark.parametrize("how", ["link", pytest.param("directory", marks=as_root)])
+def test_nothing_that_another_user_put_in_their_place_is_used(
+    cleaned: tuple[Workspaces, Path], snapshot: Path, tmp_path: Path, how: str
+) -> None:
+    made, root = cleaned
+    (planted := tmp_path / "planted").mkdir()
+    if how == "link":
+        root.symlink_to(planted)
+    else:
+        planted.rename(root)
+        os.chown(root, 60800, 60800)
+    assert made.new(snapshot).directory.parent != root
+    assert not list(root.iterdir())
 
 
 def test_what_is_left_goes_with_the_router(snapshot: Path) -> None:
