@@ -71,7 +71,7 @@ def _header(file: Path) -> Json:
         with file.open("rb") as opened:
             (length,) = struct.unpack("<Q", opened.read(8))
             return _parsed(opened.read(length)) if length <= _MOST_BYTES else {}
-    except (OSError, struct.error):
+    except (OSError, ValueError, struct.error):  # ValueError: no file can have such a name
         return {}
 
 

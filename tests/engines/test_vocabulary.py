@@ -52,6 +52,14 @@ def test_of_many_files_the_index_tells_which_holds_the_embedding(tmp_path: Path)
     assert vocabulary(tmp_path) == 500
 
 
+@pytest.mark.parametrize("file", ["a\0b", "\ud800", "", "..", ".", "x" * 5000])
+def test_an_index_that_names_no_file_tells_nothing(tmp_path: Path, file: str) -> None:
+    snapshot(tmp_path, {})
+    index = {"weight_map": {"model.embed_tokens.weight": file}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert vocabulary(tmp_path) is None
+
+
 @pytest.mark.parametrize(
     ("config", "header"),
     [
