@@ -238,7 +238,7 @@ def _peek(pid: int) -> Exit | None:
         return None
     if ended.si_code != os.CLD_EXITED:
         return Exit(signal=ended.si_status)
-    if ended.si_status > 128:
+    if 0 < ended.si_status - 128 < signal.NSIG:  # the supervisor's way to tell a signal
         return Exit(signal=ended.si_status - 128)
     return Exit(code=ended.si_status)
 

@@ -81,6 +81,7 @@ def files_of_another_child() -> list[str]:
     [
         ("exit=0", Exit(code=0), "exit status 0"),
         ("exit=1", Exit(code=1), "exit status 1"),
+        ("exit=255", Exit(code=255), "exit status 255"),
         ("kill=9", Exit(signal=9), "killed by SIGKILL"),
         ("kill=11", Exit(signal=11), "killed by SIGSEGV"),
         ("kill=40", Exit(signal=40), "killed by signal 40"),
