@@ -50,7 +50,7 @@ class InterpreterCheck:
     def begin(cls, python: str, environ: Mapping[str, str]) -> Self:
         """Start the check. Raises `SettingsError` if `python` can't be run."""
         if shutil.which(python, path=environ.get("PATH")) is None:
-            exists = os.path.sep in python and Path(python).exists()
+            exists = os.path.sep in python and os.access(python, os.F_OK)
             why = "this file is not executable" if exists else "there is no such file"
             raise SettingsError("ENGINE_PYTHON", python, f"{_NEEDED}: {why}")
         output = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe could be held open by others

@@ -21,12 +21,8 @@ def check(settings: Settings) -> None:
         except OSError:
             allowed = "a file of certificates in PEM format"
             raise SettingsError("SSL_CERT_FILE", str(authorities), allowed) from None
-    if journal is not None:
-        place = journal if journal.exists() else journal.parent
-        if not place.exists() or not os.access(place, os.W_OK) or not _may_be_private(journal):
-            raise SettingsError(
-                "POOL_JOURNAL", str(journal), "a file that this user can write to"
-            )
+    if journal is not None and not _can_be_written(journal):
+        raise SettingsError("POOL_JOURNAL", str(journal), "a file that this user can write to")
 
 
 def append_privately(path: Path) -> TextIO:
@@ -43,6 +39,14 @@ def append_privately(path: Path) -> TextIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def _can_be_written(journal: Path) -> bool:
+    try:
+        place = journal if journal.exists() else journal.parent
+        return place.exists() and os.access(place, os.W_OK) and _may_be_private(journal)
+    except OSError:  # a folder is a file or closed to this user, or a name is too long
+        return False
 
 
 def _may_be_private(path: Path) -> bool:

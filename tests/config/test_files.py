@@ -66,6 +66,13 @@ def test_what_is_no_ordinary_file_of_its_own_ends_the_start(tmp_path: Path, make
         check(path)
 
 
+@pytest.mark.parametrize("name", ["file/journal", "x" * 300, "x" * 300 + "/journal"])
+def test_a_path_that_can_not_be_followed_ends_the_start(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="POOL_JOURNAL"):
+        check(tmp_path / name)
+
+
 def test_a_link_that_is_put_there_later_is_not_followed(tmp_path: Path) -> None:
     path, target = tmp_path / "journal", tmp_path / "target"
     path.symlink_to(target)

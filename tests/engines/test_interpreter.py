@@ -42,7 +42,7 @@ def check(python: str, patience: float = 20.0, **environ: str) -> Finding:
 
 
 def test_an_interpreter_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    for python in ("/no/such/python", str(tmp_path / "none"), "no-such-python"):
+    for python in ("/no/such/python", f"{tmp_path}/{300 * 'x'}", "no-such-python"):
         with pytest.raises(SettingsError, match=r"ENGINE_PYTHON='.*there is no such file"):
             check(python)
 
