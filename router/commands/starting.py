@@ -16,6 +16,7 @@ from router.config.catalog import OperatorModel
 from router.config.hosts import is_loopback
 from router.config.platform import Platform
 from router.config.settings import Settings
+from router.downloads.space import existing
 from router.logs import one_line
 from router.redaction import Redactor
 from router.told import ToldRecord
@@ -119,10 +120,8 @@ def models(found: tuple[OperatorModel, ...]) -> StartLine:
 
 
 def cache(settings: Settings) -> StartLine:
-    folder, where = settings.hf_hub_cache, settings.hf_hub_cache
-    while not where.exists() and where != where.parent:
-        where = where.parent
-    disk, most = shutil.disk_usage(where), settings.disk_budget
+    folder, most = settings.hf_hub_cache, settings.disk_budget
+    disk = shutil.disk_usage(existing(folder))
     budget = "" if most is None else f", models may take {_gib(most)}"
     return StartLine(
         f"cache: {folder}, {_gib(disk.free)} of {_gib(disk.total)} free{budget}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
@@ -45,10 +46,15 @@ def snapshot_on_disk(ref: ModelRef, caches: Iterable[Path]) -> Path | None:
 
 def is_on_disk(ref: ModelRef, caches: Iterable[Path]) -> bool:
     """Whether a cache has a complete snapshot, at `ref`'s commit if it has one."""
-    return any(
-        repo_id == ref.repo_id
-        and (not ref.is_commit or commit == ref.revision)
-        and Snapshots(cache).find(repo_id, commit) is not None
-        for cache in caches
-        for repo_id, commit in Snapshots(cache).all()
-    )
+    return any(_has(Snapshots(cache), ref) for cache in caches)
+
+
+def _has(snapshots: Snapshots, ref: ModelRef) -> bool:
+    with suppress(OSError):  # the folder is closed to this user, or a name is too long
+        return any(
+            repo_id == ref.repo_id
+            and (not ref.is_commit or commit == ref.revision)
+            and snapshots.find(repo_id, commit) is not None
+            for repo_id, commit in snapshots.all()
+        )
+    return False

@@ -17,19 +17,20 @@ RESERVED_PART = 20  # ... a twentieth of the disk
 
 def free_space(cache: Path) -> int:
     """Bytes that this user may still write to the disk of `cache`."""
-    return shutil.disk_usage(_existing(cache)).free
+    return shutil.disk_usage(existing(cache)).free
 
 
 def reserve_of(cache: Path) -> int:
     """Bytes that downloads leave free on the disk of `cache`."""
-    return min(RESERVE, shutil.disk_usage(_existing(cache)).total // RESERVED_PART)
+    return min(RESERVE, shutil.disk_usage(existing(cache)).total // RESERVED_PART)
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """The path, or its nearest parent that this user can see."""
     with suppress(OSError):  # the name is too long, or the folder is not readable
         if path.exists() or path == path.parent:
             return path
-    return _existing(path.parent)
+    return existing(path.parent)
 
 
 Commit = tuple[str, str]  # a repository's id, and the commit

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,15 @@ from engines.devices import DeviceFacts
 from engines.interpreter import Finding
 from router import __version__, logs
 from router.app.configuration import Configuration
-from router.commands.starting import callers, hardware, lines, models, tell_start, versions
+from router.commands.starting import (
+    cache,
+    callers,
+    hardware,
+    lines,
+    models,
+    tell_start,
+    versions,
+)
 from router.config.catalog import OperatorModel
 from router.config.platform import Platform
 from router.config.settings import Settings
@@ -90,6 +99,14 @@ def test_it_is_told_who_may_call(
     line = callers(settings)
     assert str(line) == f"callers: {text}"
     assert (line.level == logging.WARNING) == text.startswith("anybody")
+
+
+@pytest.mark.parametrize("name", ["not/made/yet", "x" * 300])
+def test_a_cache_that_can_not_be_looked_at_is_told_with_the_disk_above_it(
+    tmp_path: Path, name: str
+) -> None:
+    settings = Settings.from_environ({"HF_HUB_CACHE": str(tmp_path / name)})
+    assert cache(settings).facts["disk"] == shutil.disk_usage(tmp_path).total
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

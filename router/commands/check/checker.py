@@ -16,7 +16,7 @@ from router.downloads.cache_check import cache_problem
 from router.downloads.errors import storage_error
 from router.downloads.inspection import SnapshotInspector
 from router.downloads.snapshots import Snapshots
-from router.downloads.space import DiskSpace
+from router.downloads.space import DiskSpace, existing
 from router.errors import InsufficientDisk, RouterError, StorageFailed
 from router.models import EngineSpec, MemoryPlan, ModelRef
 from router.pool.interfaces import EngineStartError, Snapshot
@@ -160,7 +160,7 @@ class _Steps:
         if not missing:
             return
         cache, repo_id = self._settings.hf_hub_cache, spec.model.repo_id
-        problem = cache_problem(_nearest(cache))
+        problem = cache_problem(existing(cache))
         if problem is not None:
             raise storage_error(problem, repo_id) or problem
         with self._checker.space.reservation() as reservation:
@@ -189,11 +189,6 @@ class _Steps:
 
     def _note(self, text: str) -> None:
         self.verdict = replace(self.verdict, notes=(*self.verdict.notes, text))
-
-
-def _nearest(cache: Path) -> Path:
-    """The cache, or the nearest parent directory that exists."""
-    return next(place for place in (cache, *cache.parents) if place.exists())
 
 
 def _removable(cache: Path) -> int:
