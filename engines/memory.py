@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from types import ModuleType
 
@@ -208,6 +208,7 @@ def find_gpus(
 ) -> Sequence[object]:
     """NVML's handles of the GPUs in `CUDA_VISIBLE_DEVICES`, in its order; empty if there is no
     GPU. NVML itself ignores that variable. `most` limits the number of handles; None: no limit.
+    Like CUDA, this ignores a name of no GPU and all names after it.
 
     Raises `pynvml.NVMLError` if the driver is installed but broken: a fallback to the CPU
     would hide that.
@@ -224,12 +225,25 @@ def find_gpus(
     if count == 0:
         return ()
     names = map(str, range(count)) if named is None else iter(named)
-    return tuple(
-        nvml.nvmlDeviceGetHandleByIndex(int(name))
-        if name.isdigit()
-        else nvml.nvmlDeviceGetHandleByUUID(name)
-        for name in islice(names, most)
+    found = takewhile(
+        lambda handle: handle is not None, (_handle(name, count, nvml) for name in names)
     )
+    return tuple(islice(found, most))
+
+
+def _handle(name: str, count: int, nvml: ModuleType) -> object | None:
+    """The GPU with this index, or with an id that begins like this; None if there is none."""
+    if name.isdecimal():
+        return nvml.nvmlDeviceGetHandleByIndex(int(name)) if int(name) < count else None
+    if name.startswith("GPU-"):
+        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
+        fits = [one for one in handles if nvml.nvmlDeviceGetUUID(one).startswith(name)]
+        return fits[0] if len(fits) == 1 else None
+    try:
+        part: object = nvml.nvmlDeviceGetHandleByUUID(name)
+    except (pynvml.NVMLError_NotFound, pynvml.NVMLError_InvalidArgument):
+        return None
+    return part  # of a GPU
 
 
 def _meminfo(proc: Path) -> dict[str, int]:

@@ -110,6 +110,12 @@ def test_a_hidden_gpu_is_not_used(hidden: str) -> None:
     assert find_gpus({"CUDA_VISIBLE_DEVICES": hidden}, 1) == ()
 
 
+def part_of_a_gpu(name: str) -> int:
+    if not name.startswith("MIG-"):
+        raise pynvml.NVMLError_NotFound
+    return int(name.removeprefix("MIG-"))
+
+
 class FakeNvml(ModuleType):
     """Four GPUs. The third has less memory, and the fourth is older."""
 
@@ -118,7 +124,8 @@ class FakeNvml(ModuleType):
         self.nvmlInit = lambda: None
         self.nvmlDeviceGetCount = lambda: 4
         self.nvmlDeviceGetHandleByIndex = lambda index: index
-        self.nvmlDeviceGetHandleByUUID = lambda name: int(name.removeprefix("GPU-"))
+        self.nvmlDeviceGetHandleByUUID = part_of_a_gpu
+        self.nvmlDeviceGetUUID = lambda handle: f"GPU-{handle}00{handle}"
         self.nvmlDeviceGetMemoryInfo = lambda handle: SimpleNamespace(
             total=(80, 80, 48, 80)[handle], free=(70, 60, 40, 75)[handle]
         )
@@ -137,7 +144,16 @@ class FakeNvml(ModuleType):
         (None, None, (0, 1, 2, 3)),
         ("3, 1", None, (3, 1)),
         ("2", 1, (2,)),
-        ("1, GPU-3", 2, (1, 3)),
+        ("1, GPU-3003", 2, (1, 3)),
+        ("GPU-3,MIG-2", None, (3, 2)),
+        # CUDA stops at a name of no GPU.
+        ("4", None, ()),
+        ("NoDevFiles", None, ()),
+        ("0,-1", None, (0,)),
+        ("0,,1", None, (0,)),
+        ("GPU-1,GPU-9,2", None, (1,)),
+        ("GPU-,2", None, ()),
+        ("\u00b2", None, ()),
     ],
 )
 def test_the_gpus_of_an_engine_are_the_first_visible_ones(
