@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from router.config.errors import SettingsError
 from router.secrets import Secret
+from router.traces.numbers import check_numbers
 
 _OTLP = "OTEL_EXPORTER_OTLP_"
 _DEFAULT = "http://localhost:4318"
@@ -54,6 +55,7 @@ def configured_collector(environ: Mapping[str, str]) -> Collector | None:
     url = _url(variable, endpoint or _DEFAULT)
     if not variable.startswith(f"{_OTLP}TRACES_"):
         url = url._replace(path=f"{url.path.removesuffix('/')}/{_ROUTE}")
+    check_numbers(environ)
     address = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
     _, headers = _given(environ, "HEADERS")
     found = (*_values(headers), *_in_url(url))

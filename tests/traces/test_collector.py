@@ -64,6 +64,37 @@ def test_what_can_not_be_done_is_refused_at_the_start(
     assert told in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "abc"),
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "-1"),
+        ("OTEL_SPAN_LINK_COUNT_LIMIT", "9" * 5000),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),  # less than a batch
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "5000"),  # more than the queue
+        ("OTEL_BSP_SCHEDULE_DELAY", "0.5"),
+    ],
+)
+def test_a_number_that_can_not_be_used_is_refused_with_its_variable(
+    name: str, text: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        configured_collector({ALL: "http://collector:4318", name: text})
+    assert str(refused.value).startswith(f"{name}='")
+    assert configured_collector({name: text}) is None  # nothing reads it
+
+
+def test_numbers_that_can_be_used_are_taken() -> None:
+    numbers = {
+        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "",
+        "OTEL_SPAN_EVENT_COUNT_LIMIT": "0",
+        "OTEL_BSP_MAX_QUEUE_SIZE": "100",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": " 100 ",
+    }
+    assert configured_collector({ALL: "http://collector:4318"} | numbers) is not None
+
+
 def test_what_may_be_a_secret_is_hidden_and_known() -> None:
     header, password, parameter = (secrets.token_hex(8) for _ in range(3))
     found = configured_collector(
