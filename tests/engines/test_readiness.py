@@ -1,4 +1,4 @@
-"""An engine that answers anything fails its start at most. A raw server replaces it."""
+"""Whatever an engine answers, it fails its start or sleep at most. A raw server replaces it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import aiohttp
 import pytest
 
 from engines.readiness import EngineFacts, until_locked, until_ready
-from router.pool.interfaces import EngineStartError
+from engines.sleep import SleepSwitch
+from router.models import Task
+from router.pool.interfaces import EngineStartError, SleepError
 
 KEY = {"Authorization": "Bearer key"}
 WITHIN = 20.0  # seconds
@@ -106,3 +108,14 @@ async def test_a_usual_engine_tells_its_context_length() -> None:
     async with engine(usual({})) as place:
         facts = await until_ready(place, "/model", aiohttp.ClientSession)
     assert facts.context_length == 4096
+
+
+@pytest.mark.parametrize("encoding", ["hex", "zlib", "no-such"])
+async def test_an_error_in_an_impossible_encoding_fails_the_sleep(encoding: str) -> None:
+    text = f"Content-Type: text/plain; charset={encoding}\r\n"
+    async with engine(lambda *_: said(b"no memory", "500 Error", text)) as place:
+        switch = SleepSwitch(
+            place.url, KEY, Task.GENERATE, able=True, sessions=aiohttp.ClientSession
+        )
+        with pytest.raises(SleepError, match="answered 500: no memory"):
+            await switch.sleep()
