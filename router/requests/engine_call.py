@@ -109,6 +109,8 @@ class EngineCall:
             place = await self._give_back(lost)
         else:
             return
+        # The first attempt may have taken long.
+        await self._renew(authorized, self._deadlines.first_byte)
         try:
             await self._attempt(authorized, place)
         except UpstreamLost as lost:

@@ -21,6 +21,13 @@ GUARDS = (
         _TEST + "a_request_that_waited_is_authorized_once_more_before_it_is_sent[silence]",
     ),
     Guard(
+        "After its engine died, a request is authorized again before the next one gets it",
+        "router.requests.engine_call:EngineCall.reach",
+        drop("_renew"),
+        _TEST + "a_request_whose_engine_died_is_authorized_once_more_before_it_is_sent_again"
+        "[withdrawn]",
+    ),
+    Guard(
         "The Hub's silence withdraws no grant of the operator's",
         "router.access.authorize:Admission.renew",
         drop("return"),

@@ -373,6 +373,26 @@ async def test_a_request_that_waited_is_authorized_once_more_before_it_is_sent(
         assert not d.upstream.sent
 
 
+@pytest.mark.parametrize("refusal", ["withdrawn", "silence"])
+async def test_a_request_whose_engine_died_is_authorized_once_more_before_it_is_sent_again(
+    refusal: str,
+) -> None:
+    mine, thinks = token(), asyncio.Event()
+    async with serving_fakes(Answer(lost_after=0, thinks=thinks), Answer()) as d:
+        d.hub.add("org/private", mine)
+        request = Request(CHAT, chat("org/private").body, mine.reveal())
+        asking = asyncio.create_task(d.ask(request))
+        await settle()
+        if refusal == "withdrawn":
+            d.hub.add("org/private", token())
+        else:
+            d.hub.down = True
+        thinks.set()
+        with pytest.raises(ModelNotFound if refusal == "withdrawn" else HubUnavailable):
+            await asking
+        assert len(d.upstream.sent) == 1
+
+
 @pytest.mark.parametrize("leaves", [False, True], ids=["it fails", "its caller leaves"])
 async def test_a_start_that_serves_nobody_counts_as_loading(leaves: bool) -> None:
     told: asyncio.Queue[Progress] = asyncio.Queue()
