@@ -21,6 +21,7 @@ MOST_CHARACTERS = 16384
 _MOST_REPEATS = 256
 _MOST_PARTS = 20_000  # parts visited; a rule of EBNF counts each time it is named
 _SHORT = 64  # characters
+_MOST_LENGTH = 1 << 53  # characters; far more than any answer has
 _MOST_COUNTED = 256  # of consecutive open repeats
 
 Characters = int  # a bit for each ASCII character, and one for all others
@@ -66,7 +67,7 @@ def sequence(parts: list[Part]) -> Part:
         if part.shortest:
             break
     shortest, longest = sum(p.shortest for p in parts), sum(p.longest for p in parts)
-    return Part(first, _every(parts), shortest, longest, tuple(parts))
+    return Part(first, _every(parts), *_bounded(shortest, longest), tuple(parts))
 
 
 def one_of(parts: list[Part]) -> Part:
@@ -81,8 +82,15 @@ def repeat(part: Part, low: float, high: float) -> Part:
     if high < low:
         raise TooHard("repeats something at most fewer times than at least")
     longest = part.longest * high if part.longest and high else 0
-    shortest = part.shortest * low
-    return Part(part.first, part.every, shortest, longest, (part,), low=low, high=high)
+    lengths = _bounded(part.shortest * low, longest)
+    return Part(part.first, part.every, *lengths, (part,), low=low, high=high)
+
+
+def _bounded(shortest: float, longest: float) -> tuple[float, float]:
+    """Counts in counts would make integers that no float can hold."""
+    if shortest > _MOST_LENGTH:
+        raise TooHard("matches only texts that are too long")
+    return shortest, longest if longest <= _MOST_LENGTH else math.inf
 
 
 def _every(parts: list[Part]) -> Characters:

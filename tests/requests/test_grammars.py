@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 import time
 from contextlib import suppress
+from itertools import pairwise
 
 import orjson
 import pytest
@@ -227,6 +228,33 @@ def test_every_place_of_a_grammar_is_looked_at(path: str, body: Json, named: str
 def test_tools_that_need_not_be_called_are_no_grammar(choice: object) -> None:
     body = {"tools": [TOOL], "tool_choice": choice}
     parse(orjson.dumps(body), ROUTES[CHAT])
+
+
+@pytest.mark.parametrize("follows", ["*", "b*", "", "{0}"])
+def test_counts_in_counts_without_end_are_refused(follows: str) -> None:
+    text = "a"
+    for _ in range(35):
+        text = f"({text}{{9999999999}})"
+    for field in ("regex", "ebnf"):
+        written = text + follows if field == "regex" else "root ::= " + text.replace("a", '"a"')
+        with pytest.raises(InvalidRequest, match="too long"):
+            parse(orjson.dumps({field: written}), ROUTES[CHAT])
+
+
+def test_rules_that_repeat_each_other_without_end_are_refused() -> None:
+    names = [one + other for one in string.ascii_letters for other in string.ascii_letters]
+    rules = [f"{name}::={f'{before} ' * 4}" for before, name in pairwise(names[:600])]
+    text = f"root ::= {' '.join(names[:600])}*\n{names[0]}::='a'\n".replace("'", '"')
+    with pytest.raises(TooHard, match="too long"):
+        check_ebnf(text + "\n".join(rules))
+
+
+def test_a_count_in_a_count_has_no_least_length_to_be_refused_for() -> None:
+    text = "a"
+    for _ in range(35):
+        text = f"({text}{{0,9999999999}})"
+    with pytest.raises(TooHard, match="repeats itself"):
+        check_regex(text + "*")
 
 
 # Any text
