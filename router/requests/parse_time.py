@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from router.requests.reasoning import HIGHEST_RATIO, MOST_BYTES
 from router.side_process import Body
 
 # The longest time of `parse` on a slow machine, for any shape of body. In seconds: per byte
@@ -11,8 +12,11 @@ from router.side_process import Body
 _PER_BYTE, _PER_VALUE = 10e-9, 1.5e-6
 # Per byte of a regex or a grammar, which are parsed in Python, and of a schema's reference.
 _PER_EXPRESSION, _PER_REFERENCE = 7e-6, 0.3e-6
+# Per byte of packed reasoning, which is unpacked to find its size.
+_PER_UNPACKED = 10e-9
 _FEW = 512  # bytes; a body this short is always fast
 _EXPRESSIONS = (b"regex", b"ebnf", b"grammar", b"pattern", b"patternProperties")
+_PACKED = b"sglang"  # the first letters of packed reasoning
 _COUNTED = 1 << 20  # bytes; longer bodies always take long
 
 
@@ -20,7 +24,8 @@ def parse_time(body: Body) -> float:
     """An upper estimate of the seconds that `parse` takes."""
     if not isinstance(body, bytes) or len(body) > _COUNTED:
         return math.inf
-    return len(body) * _per_byte(body) + count_values(body) * _PER_VALUE
+    values = count_values(body) * _PER_VALUE
+    return len(body) * _per_byte(body) + values + _most_unpacked(body) * _PER_UNPACKED
 
 
 def _per_byte(body: bytes) -> float:
@@ -29,6 +34,14 @@ def _per_byte(body: bytes) -> float:
     if _may_escape(body) or any(_may_name(body, key) for key in _EXPRESSIONS):
         return _PER_EXPRESSION
     return _PER_REFERENCE if _may_name(body, b"ref") else _PER_BYTE
+
+
+def _most_unpacked(body: bytes) -> int:
+    """The maximum size of its packed reasoning. If letters of the names are escaped, the time
+    per byte is long enough."""
+    if _PACKED not in body or not _may_name(body, b"encrypted_content"):
+        return 0
+    return min(MOST_BYTES, len(body) * HIGHEST_RATIO)
 
 
 def _may_name(body: bytes, key: bytes) -> bool:

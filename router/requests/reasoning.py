@@ -12,7 +12,7 @@ import zlib
 from router.errors import InvalidRequest
 
 MOST_BYTES = 16 << 20  # unpacked, per request: a few million tokens
-_HIGHEST_RATIO = 1032  # of zlib
+HIGHEST_RATIO = 1032  # of zlib
 _PREFIX = "sglang-reasoning-v1."
 
 
@@ -41,4 +41,4 @@ def _unpacked(packed: str, most: int) -> int:
     try:
         return len(zlib.decompressobj().decompress(content, most))
     except zlib.error:
-        return min(most, len(content) * _HIGHEST_RATIO)
+        return min(most, len(content) * HIGHEST_RATIO)

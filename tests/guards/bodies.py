@@ -137,6 +137,12 @@ GUARDS = (
         "test_what_is_damaged_counts_as_the_most_that_it_could_have_been",
     ),
     Guard(
+        "A body is parsed in a side process if its packed reasoning may take long to unpack",
+        "router.requests.parse_time:_most_unpacked",
+        swap("min(_, _1)", "0"),
+        "tests/requests/test_parsing.py::test_what_holds_packed_reasoning_is_parsed_aside",
+    ),
+    Guard(
         "Bare base64 is told from other text in linear time",
         "router.requests.fields:_BASE64",
         text("]++", "]+"),

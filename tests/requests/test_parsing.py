@@ -93,6 +93,30 @@ async def test_what_holds_a_long_expression_is_parsed_aside(body: bytes, aside: 
     assert bool(fake.done) is aside
 
 
+PACKED = chat(
+    "x",
+    input=[{"encrypted_content": "sglang-reasoning-v1." + "a" * 8000}],
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "aside"),
+    [
+        (PACKED, True),
+        (PACKED.replace(b"sglang", rb"\u0073glang"), True),
+        (PACKED.replace(b"encrypted", rb"\u0065ncrypted"), True),
+        (PACKED.replace(b"_content", rb"\u005fcontent"), True),
+        (PACKED.replace(b"sglang", b"others"), False),
+        (chat("What is sglang? " * 500), False),
+    ],
+)
+async def test_what_holds_packed_reasoning_is_parsed_aside(body: bytes, aside: bool) -> None:
+    """A few kilobytes may unpack to 16 MiB, which once blocked the loop for 0.15 s."""
+    fake = FakeAside()
+    await parser(fake).parse(request(body), CHAT, 10.0)
+    assert bool(fake.done) is aside
+
+
 async def test_a_call_from_aside_is_the_same_but_in_pieces() -> None:
     call = await parser(FakeAside()).parse(request(LONG), CHAT, 10.0)
     assert (call.route, call.model, call.hf_token) == (CHAT, "org/model", "hf_x")
