@@ -321,6 +321,5 @@ async def test_ctrl_c_ends_it_without_a_traceback(operator: Operator) -> None:
     with operator.running("check", "acme/chat") as process:
         await eventually(struck)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    assert "Traceback" not in err
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out, err) == (130, "", "")
