@@ -289,7 +289,20 @@ def test_a_name_that_is_no_text_is_a_bad_line(
     assert "line 1: model is not text" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("told", ['{"budget_bytes": Infinity}', "[" * 100_000, "\x00"])
+HUGE = "1" + "0" * 400  # no float
+HUGE_ENGINE = (
+    '{"engines": [{"model": "acme/m0", "claim_bytes": %s, "last_start": {"seconds": %s}}]}'
+)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        *('{"budget_bytes": Infinity}', "[" * 100_000, "\x00"),
+        *(f'{{"budget_bytes": {HUGE}}}', HUGE_ENGINE % (HUGE, 1), HUGE_ENGINE % (1, HUGE)),
+        f'{{"devices": [{{"budget_bytes": {HUGE}}}, {{"budget_bytes": 0.5}}]}}',
+    ],
+)
 def test_sizes_that_make_no_sense_end_in_no_traceback(told: str, tmp_path: Path) -> None:
     sizes = tmp_path / "sizes"
     sizes.write_text(told)
@@ -302,6 +315,14 @@ def test_a_line_without_end_takes_no_more_memory_than_a_line_may() -> None:
         io.BytesIO(b"x" * (3 * LONGEST_LINE) + b"\n" + json.dumps(entry(1)).encode())
     )
     assert (log.lines, log.bad, len(log.at)) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1", "1e300", "1" + "0" * 400])
+@pytest.mark.parametrize("name", ["began", "queue_ms", "load_ms", "total_ms"])
+def test_a_number_beyond_all_measurements_is_a_bad_line(name: str, number: str) -> None:
+    line = json.dumps({**entry(1), name: "?"}).replace('"?"', number)
+    log = read_log(io.BytesIO(line.encode()))
+    assert log.named == [f"line 1: {name} is out of range"]
 
 
 JSON = st.recursive(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Any
+
+_MOST = 1e15  # bytes or seconds; more can't be true
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def read_sizes(files: list[Path]) -> Sizes:
             for one in _workers(document):
                 needs |= dict(_needs(one))
                 budget = _budget(one) or budget
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"{file} is damaged: {error!r}") from None
     return Sizes(needs, budget)
 
@@ -83,9 +84,9 @@ def _budget(document: dict[str, Any]) -> int | None:
 
 
 def _positive(value: Any) -> Any:  # noqa: ANN401  JSON
-    """The number; None if it is missing, infinite, or not positive. Raises `TypeError`."""
+    """The number; None if it is missing, absurd, or not positive. Raises `TypeError`."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is not a number")
-    return value if 0 < value < inf else None
+    return value if 0 < value <= _MOST else None
