@@ -45,7 +45,7 @@ _NEVER_READ_IN = {
 _KERNELS = re.compile(r"_?(attn|experts)_implementation(_internal)?")
 
 _LEADS_OUT = re.compile(
-    r"/|\\|~|file:|[A-Za-z]:\\|[A-Za-z][A-Za-z0-9+.-]*://|(.*[/\\])?\.\.([/\\]|$)"
+    r"(?s)/|\\|~|file:|[A-Za-z]:\\|[A-Za-z][A-Za-z0-9+.-]*://|(.*[/\\])?\.\.([/\\]|$)"
 )
 
 
@@ -75,10 +75,14 @@ def check_config(snapshot: Path, weight_bytes: int | None = None) -> None:
         for key, value in _strings(content):
             if _KERNELS.fullmatch(key) and "/" in value:
                 raise _refused(name, key, "names code on the Hub")
-            if key not in never_read and _NAMES_A_PATH.search(key) and _LEADS_OUT.match(value):
+            if key not in never_read and _NAMES_A_PATH.search(key) and _leads_out(value):
                 raise _refused(name, key, "leads out of the repository")
             if key in _NAMES_A_REPOSITORY and _is_elsewhere(value, snapshot):
                 raise _refused(name, key, "names another repository")
+
+
+def _leads_out(value: str) -> bool:
+    return bool(_LEADS_OUT.match(value.strip()))  # a reader may strip it too
 
 
 def _is_elsewhere(value: str, snapshot: Path) -> bool:

@@ -47,7 +47,7 @@ GUARDS = (
     Guard(
         "A configuration names no file of this machine",
         "router.repository.check_config:check_config",
-        never("_LEADS_OUT"),
+        never("_leads_out"),
         "tests/repository/test_check_config.py::"
         "test_a_value_that_leads_out_of_the_repository_is_refused[vocab_file-/etc/passwd]",
     ),

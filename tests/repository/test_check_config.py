@@ -52,6 +52,8 @@ def test_common_values_pass(tmp_path: Path, content: dict[str, Any]) -> None:
 OUT = [
     *("/etc/passwd", "~/.ssh/id", "../other/model", "a/../../b", "..", "file:///etc/passwd"),
     *("file:/etc/passwd", "https://host.test/x", "\\\\host\\share", "C:\\x", "s3://bucket/x"),
+    *(" /etc/passwd", "\n/etc/passwd", "\t~/x", " ../x", ".. ", "x\n/../../../etc/passwd"),
+    *("\u2028/x", "\u2028a/../../x", "\r\nfile:/x", " C:\\x", "a\n\\..\\x", "a/..\n"),
 ]
 
 
@@ -65,6 +67,13 @@ def test_a_value_that_leads_out_of_the_repository_is_refused(
     for content in ({key: value}, {"text_config": {key: [value]}}):
         with pytest.raises(UnsupportedModel, match=f"config.json.*{key}"):
             check_config(snapshot(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    "value", ["a\nb/c", " vocab.json", "a ... b/c", "a\n", "..a/b", "a../b"]
+)
+def test_spaces_and_dots_alone_lead_nowhere(tmp_path: Path, value: str) -> None:
+    check_config(snapshot(tmp_path, {"vocab_file": value}))
 
 
 @pytest.mark.parametrize("name", ["1_Pooling/config.json", "preprocessor_config.json"])

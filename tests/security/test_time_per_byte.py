@@ -322,6 +322,16 @@ def test_a_configuration(unit: str, tmp_path: Path) -> None:
     check(write_and_check, made)
 
 
+@pytest.mark.parametrize("unit", [" ", "/", "../", "a/", "..", "..a/", ":", "a\n"])
+@pytest.mark.parametrize("begin", ["", "a"])
+def test_a_path_in_a_configuration(begin: str, unit: str, tmp_path: Path) -> None:
+    def write_and_check(path: str) -> None:
+        (tmp_path / "config.json").write_bytes(orjson.dumps({"file": f"{begin}{path}x"}))
+        check_config(tmp_path)
+
+    check(text(write_and_check), repeated(unit))
+
+
 def select(files: Iterable[RemoteFile]) -> None:
     selection = Selection(Listing.of(files), "org/model", unsafe_weights=True)
     selection.small()
