@@ -67,7 +67,7 @@ class LastUsed:
             _log.warning("can't forget the use of a model: %s", error)
 
     def seconds_ago(self, repo_id: str, commit: str, or_since: Iterable[Path] = ()) -> float:
-        """Seconds since the last use.
+        """Seconds since the last use; negative if it was recorded by a clock that is ahead.
 
         Without a record, seconds since the first existing file in `or_since` was written; with
         neither, 0, so that the model stays.

@@ -21,6 +21,8 @@ from router.models import Access, ModelRef, ResolvedModel, Task
 from router.repository.on_disk import is_whole
 from router.secrets import Token
 
+_CLOCKS_DIFFER = 300.0  # seconds by which the clocks of a volume's workers may differ
+
 
 class OfflineHub:
     """Implements `router.hub.interfaces.Hub` without a network."""
@@ -146,7 +148,8 @@ class OfflineHub:
     def _is_public(self, repo_id: str, commit: str) -> bool:
         if not self._public.path(repo_id, commit).is_file():
             return False
-        return self._public.seconds_ago(repo_id, commit) < self._grace
+        # A clock that was far ahead would make the grace longer.
+        return -_CLOCKS_DIFFER < self._public.seconds_ago(repo_id, commit) < self._grace
 
 
 def _key(ref: ModelRef) -> tuple[str, str | None]:

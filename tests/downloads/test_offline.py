@@ -101,6 +101,15 @@ async def test_a_model_that_was_seen_public_is_served_for_the_grace(house: House
         await hub.entitle(model, None)
 
 
+async def test_a_clock_that_was_ahead_does_not_make_the_grace_longer(house: House) -> None:
+    house.put("org/open", public=True)
+    hub = house.hub()
+    house.now -= 60  # the clocks of two workers differ a little
+    await hub.resolve(ModelRef("org/open"), None)
+    house.now -= 3600
+    await refused(hub, "org/open")
+
+
 async def test_a_commit_that_is_not_known_to_be_public_is_not_served(house: House) -> None:
     house.put("org/open", public=True)
     house.put("org/open", OTHER)

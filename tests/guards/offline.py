@@ -29,7 +29,7 @@ GUARDS = (
     Guard(
         "Offline, what was public is served for a bounded time",
         "router.downloads.offline:OfflineHub._is_public",
-        swap("self._public.seconds_ago(repo_id, commit) < self._grace", "True"),
+        swap("-_ < self._public.seconds_ago(repo_id, commit) < self._grace", "True"),
         _TEST + "a_model_that_was_seen_public_is_served_for_the_grace",
     ),
     Guard(
