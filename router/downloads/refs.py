@@ -28,11 +28,13 @@ class Refs:
 
     def note(self, repo_id: str, commit: str, revision: str | None) -> None:
         """Mark the snapshot as in use. `revision` is the branch or tag that led to it."""
-        if revision is not None and not revision.startswith(f"{IN_USE}/"):
-            self._point(repo_id, revision, commit)
-        self._point(repo_id, f"{IN_USE}/{commit}", commit)
-        if not (self._repo(repo_id) / "snapshots" / commit).exists():
-            self.forget(repo_id, commit)  # another worker has just removed it
+        self._point(repo_id, f"{IN_USE}/{commit}", commit)  # first: the other one may fail
+        try:
+            if revision is not None and not revision.startswith(f"{IN_USE}/"):
+                self._point(repo_id, revision, commit)
+        finally:
+            if not (self._repo(repo_id) / "snapshots" / commit).exists():
+                self.forget(repo_id, commit)  # another worker has just removed it
 
     def commit(self, repo_id: str, revision: str) -> str | None:
         """The commit to which a branch or a tag last pointed; None if unknown."""

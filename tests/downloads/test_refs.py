@@ -66,6 +66,18 @@ def test_a_commit_that_was_asked_for_has_a_ref_while_it_is_in_use(tmp_path: Path
     assert refs(tmp_path) == {COMMIT: set()}
 
 
+def test_a_branch_whose_ref_can_not_be_written_is_in_use_all_the_same(tmp_path: Path) -> None:
+    cache = put(tmp_path, COMMIT, OTHER)
+    cache.note(REPO, OTHER, "a")
+    with pytest.raises(OSError, match="refs/a"):  # the branch `a` became `a/b`
+        cache.note(REPO, COMMIT, "a/b")
+    assert (REPO, COMMIT) in cache.in_use()
+    shutil.rmtree(Snapshots(tmp_path).path(REPO, COMMIT))
+    with pytest.raises(OSError, match="refs/a"):
+        cache.note(REPO, COMMIT, "a/b")
+    assert list(cache.in_use()) == [(REPO, OTHER)]
+
+
 def test_a_ref_to_what_another_worker_has_just_removed_does_not_stay(tmp_path: Path) -> None:
     cache = put(tmp_path, COMMIT, OTHER)
     cache.note(REPO, OTHER, "main")
