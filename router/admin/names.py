@@ -6,21 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from router.config.catalog import Catalog, OperatorModel
-from router.models import EngineKey, EngineSpec, ModelRef
+from router.models import EngineKey, EngineSpec
 
 
 def id_of(key: EngineKey) -> str:
     """The id of an engine's model and commit, in states and in routes."""
     return f"{key.repo_id}@{key.commit}"
-
-
-def entry_of(catalog: Catalog, spec: EngineSpec) -> OperatorModel | None:
-    """The operator's entry for an engine's model; None if it is gone."""
-    model = spec.model
-    if model.path is not None:
-        return catalog.lookup(model.repo_id)
-    refs = (ModelRef(model.repo_id, one) for one in (model.branch, model.commit, None))
-    return next(filter(None, map(catalog.match, refs)), None)
 
 
 class Names:
@@ -53,7 +44,7 @@ class Names:
         return entry.ref.repo_id if entry is not None and entry.ref is not None else repo_id
 
     def _entry(self, spec: EngineSpec) -> OperatorModel | None:
-        return entry_of(self._catalog, spec)
+        return self._catalog.entry_of(spec)
 
     def meant(self, name: str, specs: Iterable[EngineSpec]) -> list[EngineSpec]:
         """The `specs` that a name matches.

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from router.admin.names import entry_of
 from router.config.catalog import Catalog, OperatorModel, unruled
 from router.config.errors import SettingsError, SettingsMistakes
 from router.config.sources import Sources
@@ -132,7 +131,7 @@ class Reload(Generic[C]):
 
     def _stale(self, before: Catalog, after: Catalog) -> Iterator[EngineKey]:
         for spec in self._engines.listed():
-            then, now = entry_of(before, spec), entry_of(after, spec)
+            then, now = before.entry_of(spec), after.entry_of(spec)
             if now is None or then is None or _settings(then) != _settings(now):
                 yield spec.key
 
@@ -145,7 +144,7 @@ def _new(before: Catalog, after: Catalog) -> Iterator[OperatorModel]:
 
 def _ruled(catalog: Catalog, spec: EngineSpec) -> EngineSpec:
     """An engine's spec with the catalog's current rules for it."""
-    entry = entry_of(catalog, spec) if spec.listed else None
+    entry = catalog.entry_of(spec) if spec.listed else None
     return spec if entry is None else spec.ruled_as(entry)
 
 

@@ -119,6 +119,14 @@ class Catalog:
         """
         return self._by_id(ref.repo_id, ref.revision)
 
+    def entry_of(self, spec: EngineSpec) -> OperatorModel | None:
+        """Find the entry for an engine's model; None if it is gone."""
+        model = spec.model
+        if model.path is not None:
+            return self.lookup(model.repo_id)
+        refs = (ModelRef(model.repo_id, one) for one in (model.branch, model.commit, None))
+        return next(filter(None, map(self.match, refs)), None)
+
     def _by_id(self, repo_id: str, revision: str | None) -> OperatorModel | None:
         revisions = self._repos.get(_folded(repo_id), {})
         if revision is not None:

@@ -50,7 +50,7 @@ class ModelListing:
         """The operator's models, and the loaded ones that this caller may use."""
         token = caller_token(hf_token, None)
         own = [one for one in self._catalog.models if self._admission.permits(one, caller)]
-        up, seen, listed = _by_repository(loaded), _seen(self._known()), list[ModelCard]()
+        up, seen, listed = self._up(loaded), self._seen(), list[ModelCard]()
         for model in own:
             listed.append(_operators_card(model, up, seen))
             if not len(listed) % _AT_ONCE:
@@ -78,10 +78,24 @@ class ModelListing:
         except InvalidModelId as error:  # OpenAI's clients expect a 404 here
             raise ModelNotFound(error.message) from None
         if admitted.operator is not None:
-            up, seen = _by_repository(loaded), _seen(self._known())
-            card = _operators_card(admitted.operator, up, seen)
+            card = _operators_card(admitted.operator, self._up(loaded), self._seen())
             return replace(card, id=name, created=admitted.model.created)
         return _callers_card(name, admitted.model, loaded)
+
+    def _up(self, loaded: Iterable[LoadedModel]) -> Mapping[str, LoadedModel]:
+        """The operator's loaded models; for each entry, the first one."""
+        found: dict[str, LoadedModel] = {}
+        for one in loaded:
+            if one.spec.listed and (entry := self._catalog.entry_of(one.spec)):
+                found.setdefault(entry.name, one)
+        return found
+
+    def _seen(self) -> Mapping[str, Sequence[Known]]:
+        found: defaultdict[str, list[Known]] = defaultdict(list)
+        for one in self._known():
+            if entry := self._catalog.entry_of(one.spec):
+                found[entry.name].append(one)
+        return found
 
 
 def _operators_card(
@@ -89,31 +103,15 @@ def _operators_card(
     up: Mapping[str, LoadedModel],
     seen: Mapping[str, Sequence[Known]],
 ) -> ModelCard:
-    """`up` and `seen`: the operator's models, by repository."""
+    """`up` and `seen`: the operator's models, by the names of their entries."""
     repo_id = model.ref.repo_id if model.ref else model.name
     owner = repo_id.partition("/")[0] if model.ref else "operator"
-    card = _card(model.name, owner, repo_id, up.get(repo_id))
-    known = seen.get(repo_id)
+    card = _card(model.name, owner, repo_id, up.get(model.name))
+    known = seen.get(model.name)
     if card.loaded or not known:
         return card
     created = max((one.spec.model.created for one in known), default=0)
     return replace(card, status=_status(known), created=created)
-
-
-def _by_repository(loaded: Iterable[LoadedModel]) -> Mapping[str, LoadedModel]:
-    """The operator's loaded models; for each repository, the first one."""
-    found: dict[str, LoadedModel] = {}
-    for one in loaded:
-        if one.spec.listed:
-            found.setdefault(one.spec.model.repo_id, one)
-    return found
-
-
-def _seen(known: Iterable[Known]) -> Mapping[str, Sequence[Known]]:
-    found: defaultdict[str, list[Known]] = defaultdict(list)
-    for one in known:
-        found[one.spec.model.repo_id].append(one)
-    return found
 
 
 def _status(known: Sequence[Known]) -> Status:

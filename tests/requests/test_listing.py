@@ -8,7 +8,7 @@ from router.access.authorize import Admission
 from router.config.catalog import Catalog, OperatorModel
 from router.models import ModelRef
 from router.pool.status import Known
-from router.requests.listing import ModelListing
+from router.requests.listing import LoadedModel, ModelListing
 from router.requests.model_list import ModelCard, Status
 from router.scheduler.lifecycle import State
 from tests.pool.fakes import spec
@@ -42,6 +42,40 @@ def test_a_model_of_a_long_list_costs_no_more_than_one_of_a_short_list() -> None
         return lines_of(lambda: asyncio.run(made.all((), None))) // models
 
     assert cost(640) <= cost(64)
+
+
+def test_a_loaded_model_of_a_long_list_costs_no_more_than_one_of_a_short_list() -> None:
+    def cost(models: int) -> int:
+        made = listing(models)
+        loaded = [LoadedModel(one.spec) for one in made._known()]
+        return lines_of(lambda: asyncio.run(made.all(loaded, None))) // models
+
+    assert cost(640) <= cost(64)
+
+
+async def test_each_revision_of_a_repository_has_its_own_status() -> None:
+    one, two, main = (
+        OperatorModel(source=ModelRef("org/a", revision)) for revision in ("v1", "v2", None)
+    )
+    models = {
+        branch: replace(spec().model, commit=branch * 20, branch=branch)
+        for branch in ("v1", "v2")
+    }
+    up = LoadedModel(replace(spec(listed=True), model=models["v1"]), 4096)
+    starts = replace(spec(listed=True), model=models["v2"])
+    known = [
+        Known(up.spec, State.READY, wanted=False),
+        Known(starts, State.STARTING, wanted=True),
+    ]
+    made = ModelListing(
+        Catalog((one, two, main)), cast("Admission", AdmitsAll()), lambda: known
+    )
+    cards = await made.all([up], None)
+    assert [(card.id, card.status, card.max_model_len) for card in cards] == [
+        ("org/a@v1", Status.LOADED, 4096),
+        ("org/a@v2", Status.LOADING, None),
+        ("org/a", Status.UNLOADED, None),
+    ]
 
 
 async def test_others_have_their_turn_while_a_long_list_is_made() -> None:
