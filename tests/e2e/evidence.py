@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -65,10 +66,9 @@ class Evidence:
                 self.processes.add(Process(pid, line, environment))
 
     def see_files(self, directory: Path) -> None:
-        """Record names and contents. Symbolic links are recorded by name only."""
+        """Record names and contents. The content of a symbolic link is its target."""
         for path in directory.rglob("*"):
-            is_file = path.is_file() and not path.is_symlink()
-            self.files[path] = path.read_bytes() if is_file else b""
+            self.files[path] = content(path)
 
     async def ask(self, url: str, request: bytes) -> bytes:
         """Send these exact bytes, and read the whole answer."""
@@ -83,6 +83,13 @@ class Evidence:
                 await writer.wait_closed()
         self.answers.append(answer)
         return answer
+
+
+def content(path: Path) -> bytes:
+    """What a leak may be in: a file's bytes, or the target of a symbolic link."""
+    if path.is_symlink():
+        return os.fsencode(path.readlink())
+    return path.read_bytes() if path.is_file() else b""
 
 
 def found(secrets: Mapping[str, str], *places: bytes | str) -> set[str]:

@@ -24,6 +24,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.e2e.caller import CHAT, calling, chat
+from tests.e2e.evidence import content
 from tests.e2e.harness import Harness
 from tests.e2e_ray.fleet import RayFleet
 
@@ -65,8 +66,8 @@ def found(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Found:
         found.marks["operators"] = operators.removeprefix("hf_").encode()
         found.marks |= {"key": key.encode(), "control": found.control.encode()}
         for file in (*fleet.place.rglob("*"), directory / "program.log"):
-            if file.is_file() and not file.is_symlink():
-                _note(found.files, str(file), file.read_bytes(), found.marks)
+            if file.is_symlink() or file.is_file():
+                _note(found.files, str(file), content(file), found.marks)
     return found
 
 

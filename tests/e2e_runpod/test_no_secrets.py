@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.caller import CHAT, chat
-from tests.e2e.evidence import found
+from tests.e2e.evidence import content, found
 from tests.e2e_runpod.harness import Endpoint, QueueHarness
 from tests.eventually import eventually
 from tests.loopback_platform import Job
@@ -74,7 +74,6 @@ def case(harness: QueueHarness) -> Case:
         "platform": key,
         **other,
     }
-    files = [p for p in endpoint.worker.directory.rglob("*") if p.is_file()]
     return Case(
         {role: secret.removeprefix("hf_") for role, secret in hidden.items()},
         {"control": control},
@@ -82,7 +81,7 @@ def case(harness: QueueHarness) -> Case:
         jobs,
         endpoint.worker.log,
         harness.journal.path.read_bytes(),
-        [path.read_bytes() for path in files],
+        [*map(content, endpoint.worker.directory.rglob("*"))],
     )
 
 
