@@ -38,10 +38,15 @@ class Names:
         return list(entry.aliases) if entry else []
 
     def repository(self, name: str) -> str:
-        """The repository that a name means: an alias, `org/name`, or `org/name@commit`."""
+        """The repository that a name means: an alias, `org/name`, or `org/name@commit`.
+
+        A directory's is its first alias, as in `OperatorModel.local`.
+        """
         repo_id = name.partition("@")[0]
         entry = self._catalog.lookup(name) or self._catalog.lookup(repo_id)
-        return entry.ref.repo_id if entry is not None and entry.ref is not None else repo_id
+        if entry is None:
+            return repo_id
+        return entry.name if entry.ref is None else entry.ref.repo_id
 
     def _entry(self, spec: EngineSpec) -> OperatorModel | None:
         return self._catalog.entry_of(spec)

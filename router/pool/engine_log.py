@@ -36,7 +36,7 @@ class EngineLog:
 
     def add(self, model: str, line: str) -> None:
         """Keep a line of an engine's output, without its secrets."""
-        text = self._redact(line)
+        model, text = _key(model), self._redact(line)
         kept = self._models.pop(model, None) or _Lines()
         self._models[model] = kept
         kept.add(text)
@@ -47,12 +47,13 @@ class EngineLog:
 
     def lines(self, model: str) -> Sequence[str]:
         """The last lines, latest last; empty for an unknown model."""
-        kept = self._models.get(model)
+        kept = self._models.get(_key(model))
         return tuple(kept.lines) if kept else ()
 
     @contextmanager
     def follow(self, model: str) -> Iterator[Follower[str]]:
         """Receive the lines that this model's engines print from now on."""
+        model = _key(model)
         feed = self._feeds.setdefault(model, Feed())
         try:
             with feed.follow() as follower:
@@ -60,3 +61,8 @@ class EngineLog:
         finally:
             if not feed.followed:
                 self._feeds.pop(model, None)
+
+
+def _key(model: str) -> str:
+    """Repositories match in any letter case. Names of directories do not."""
+    return model.lower() if "/" in model else model

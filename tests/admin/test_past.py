@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
 
 import orjson
 import pytest
@@ -14,8 +15,9 @@ from router.admin.past import MOST_READERS, Past
 from router.admin.recent import RecentRequests
 from router.admin.state import StateWriter
 from router.admin.timeline import Happening
-from router.config.catalog import Catalog
+from router.config.catalog import Catalog, OperatorModel
 from router.errors import QueueFull
+from router.models import ModelRef
 from router.pool.engine_log import EngineLog
 from router.requests.activity import Activity
 from router.scheduler import actions, events
@@ -25,8 +27,8 @@ def unchanged(text: str) -> str:
     return text
 
 
-def past(log: EngineLog, quiet: float = 30.0) -> Past:
-    names = Names(Catalog(()))
+def past(log: EngineLog, quiet: float = 30.0, *models: OperatorModel) -> Past:
+    names = Names(Catalog(models))
     return Past(
         LastHour(),
         StateWriter(names, unchanged),
@@ -82,6 +84,24 @@ def test_the_last_lines_are_read_once_too() -> None:
     log = EngineLog(unchanged)
     log.add("org/name", "line")
     assert orjson.loads(past(log).log("org/name")) == {"lines": ["line"]}
+
+
+@pytest.mark.parametrize(
+    "name", ["first", "second", "Qwen/Qwen3", "qwen/qwen3", "q", "QWEN/QWEN3@main"]
+)
+async def test_lines_are_found_under_each_name_of_their_model(name: str) -> None:
+    models = (
+        OperatorModel(source=Path("/models/x"), aliases=("first", "second")),
+        OperatorModel(source=ModelRef("qwen/qwen3"), aliases=("q",)),
+    )
+    log = EngineLog(unchanged)
+    shown = past(log, 1.0, *models)
+    kept = "first" if name in {"first", "second"} else "Qwen/Qwen3"  # as the Hub spells it
+    async with aclosing(shown.follow_log(name)) as told:
+        await anext(told)
+        log.add(kept, "line")
+        assert await anext(told) == b'event: lines\ndata: {"lines":["line"]}\n\n'
+    assert orjson.loads(shown.log(name)) == {"lines": ["line"]}
 
 
 def test_requests_are_told_as_they_are_kept() -> None:
