@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 from collections.abc import Mapping, MutableMapping
+from io import TextIOWrapper
 from types import MappingProxyType
 
 from router.commands.output import OutputLost, kept
@@ -26,6 +27,9 @@ def run(chosen: argparse.Namespace) -> int:
     """Run the chosen command; return its exit status."""
     _leave_no_core()
     _forget_empty(os.environ)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A model may have a name, and print lines, that a Latin-1 output can't encode.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if chosen.command not in _WITHOUT_HUB and not _hub_client_loads():
         return _UNUSABLE
     try:

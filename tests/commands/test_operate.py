@@ -546,6 +546,16 @@ def test_logs_are_what_engines_have_printed(
     assert capsys.readouterr().out == "one\ntwo ?[0m\n"
 
 
+def test_a_character_that_the_output_can_not_encode_is_written_as_its_number(
+    worker: StubWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.answers["/admin/models/acme/poet/logs"] = (200, {"lines": ["100%|\u2588|", "next"]})
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    assert main(["logs", "acme/poet"]) == 0
+    assert written.getvalue() == b"100%|\\u2588|\nnext\n"
+
+
 def test_logs_go_on_if_asked_to(worker: StubWorker, capsys: pytest.CaptureFixture[str]) -> None:
     worker.answers["/admin/models/acme/poet/logs?follow=1"] = (
         200,
