@@ -32,7 +32,7 @@ async def play(harness: Harness) -> list[str]:
             shown = await stage.run("ps")
             engine = await operator.engine(MODEL)
             digest = engine["waiting"]["callers"][0]["caller"]
-            assert f"that wait are of caller {digest}" in shown
+            assert f"in line are from caller {digest}" in shown
             assert (await caller.chat(MODEL, key=other)).status == 200  # it gets a place
             line = await stage.until_log(" queue_full 429 ")
             assert f"caller {digest}" in line
