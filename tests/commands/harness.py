@@ -67,7 +67,8 @@ class Operator:
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """A running command. It is killed at the end of the block."""
         with subprocess.Popen(
-            self._command(arguments),
+            # A shell's background job ignores Ctrl-C, and so would all that it starts.
+            ["env", "--default-signal=INT", *self._command(arguments)],
             cwd=self.root,
             env=self._environment({}),
             stdout=subprocess.PIPE,
