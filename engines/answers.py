@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 import aiohttp
 
-_MOST = 1 << 20  # bytes
+_MOST = 1 << 18  # bytes; a hostile MiB takes longer to parse than the event loop may wait
 
 
 class NoAnswer(Exception):
@@ -37,7 +37,8 @@ async def ask(
                 raise NoAnswer(f"status {answer.status}")
             return json.loads(await _content(answer))
     except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
-        raise NoAnswer(repr(error)) from error
+        # Not its repr: aiohttp's shows the request's headers, and so the engine's key.
+        raise NoAnswer(f"{type(error).__name__}: {error}") from error
 
 
 async def _content(answer: aiohttp.ClientResponse) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -15,7 +16,8 @@ from engines.sleep import SleepSwitch
 from router.models import Task
 from router.pool.interfaces import EngineStartError, SleepError
 
-KEY = {"Authorization": "Bearer key"}
+SECRET = secrets.token_hex(16)
+KEY = {"Authorization": f"Bearer {SECRET}"}
 WITHIN = 20.0  # seconds
 USUAL = {
     "/ready": b"",
@@ -92,6 +94,16 @@ async def test_an_engine_that_does_not_say_what_it_serves_fails_its_start(info: 
         with pytest.raises(EngineStartError) as failure:
             await until_ready(place, "/model", aiohttp.ClientSession)
     assert len(failure.value.reason) < 1000
+
+
+async def test_an_engine_that_answers_no_http_is_refused_without_its_key() -> None:
+    def answer(path: str, signed: bool) -> bytes:
+        return b"no HTTP\r\n\r\n" if path == "/model_info" else usual({})(path, signed) or b""
+
+    async with engine(answer) as place:
+        with pytest.raises(EngineStartError, match="did not say which model") as failure:
+            await until_ready(place, "/model", aiohttp.ClientSession)
+    assert SECRET not in failure.value.reason
 
 
 @pytest.mark.parametrize(
