@@ -248,7 +248,7 @@ class SglangLauncher:
                     kill_after=KILL_AFTER,
                 )
         except (OSError, ValueError) as error:  # or a word that no command line can hold
-            workspace.clear()
+            await finish(asyncio.to_thread(workspace.clear))
             raise EngineStartError(f"the engine could not be started: {error}") from error
         return process, workspace, port, gate
 
