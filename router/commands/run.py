@@ -115,27 +115,19 @@ def _demo(chosen: argparse.Namespace, _: MutableMapping[str, str]) -> int:
     return demo(keep=chosen.keep)
 
 
+_OPERATING = ("ps", "top", "load", "unload", "pin", "unpin", "logs", "reload", "drain")
+_WITHOUT_HUB = frozenset({*_OPERATING, "replay", "plan"})
 _COMMANDS = MappingProxyType(
     {
         "check": _check,
         "doctor": _doctor,
         "cache": _cache,
-        **dict.fromkeys(
-            ("ps", "top", "load", "unload", "pin", "unpin", "logs", "reload", "drain"), _operate
-        ),
+        **dict.fromkeys(_OPERATING, _operate),
         "prefetch": _prefetch,
         "replay": _replay,
         "plan": _plan,
         "ray": _ray,
         "demo": _demo,
-    }
-)
-
-
-_WITHOUT_HUB = frozenset(
-    {
-        *("ps", "top", "load", "unload", "pin", "unpin", "logs", "reload", "drain"),
-        *("replay", "plan"),
     }
 )
 
