@@ -11,7 +11,7 @@ from router.redaction import MASK, redact
 
 # A URL's user and password, also without a scheme; or a query.
 _IN_URL = re.compile(
-    r"(?<=//)[^\s/@]{1,200}(?=@)|[^\s/@:,]{1,100}:[^\s/@]{1,100}(?=@)|(?<=\?)[^\s=?]{1,100}=\S+"
+    r"(?<=//)[^\s/@]+(?=@)|[^\s/@:,]{1,100}:[^\s/@]{1,100}(?=@)|(?<=\?)[^\s=?]{1,100}=\S+"
 )
 _MOST_TOLD = 20  # mistakes that one error lists
 
