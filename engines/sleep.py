@@ -136,7 +136,8 @@ class SleepSwitch:
         except TimeoutError as error:
             raise SleepError(f"it is not {aim} after {seconds:g} s") from error
         except aiohttp.ClientError as error:
-            raise SleepError(f"it did not answer: {error!r}") from error
+            # Not its repr: aiohttp's shows the request's headers, and so the engine's key.
+            raise SleepError(f"it did not answer: {type(error).__name__}: {error}") from error
 
     async def _ask(
         self, session: aiohttp.ClientSession, path: str, body: Mapping[str, Any] | None

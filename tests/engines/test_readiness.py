@@ -122,6 +122,16 @@ async def test_a_usual_engine_tells_its_context_length() -> None:
     assert facts.context_length == 4096
 
 
+async def test_an_engine_that_answers_no_http_fails_to_sleep_without_its_key() -> None:
+    async with engine(lambda *_: b"no HTTP\r\n\r\n") as place:
+        switch = SleepSwitch(
+            place.url, KEY, Task.GENERATE, able=True, sessions=aiohttp.ClientSession
+        )
+        with pytest.raises(SleepError, match="did not answer") as failure:
+            await switch.sleep()
+    assert SECRET not in str(failure.value)
+
+
 @pytest.mark.parametrize("encoding", ["hex", "zlib", "no-such"])
 async def test_an_error_in_an_impossible_encoding_fails_the_sleep(encoding: str) -> None:
     text = f"Content-Type: text/plain; charset={encoding}\r\n"
