@@ -21,6 +21,7 @@ from router.downloads.downloader import SnapshotDownloader
 from router.downloads.volume_lock import DEAD_AFTER_POLLS
 from router.errors import RouterError
 from router.models import ResolvedModel
+from tests.changing import below
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
 
@@ -68,7 +69,7 @@ class Fetcher:
 
     async def downloading(self) -> None:
         """Wait until this worker has received bytes."""
-        await eventually(lambda: any(self._cache.rglob("*.incomplete")))
+        await eventually(lambda: below(self._cache, "*.incomplete"))
         await eventually(lambda: self.lines)
 
     def kill(self) -> None:

@@ -39,6 +39,7 @@ from router.models import Access, ResolvedModel
 from router.pool.interfaces import FetchProgress, Snapshot
 from router.secrets import Token
 from router.side_process import SideProcessDied, SideProcesses
+from tests.changing import below
 from tests.doubles import FakeAside
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
@@ -92,7 +93,7 @@ class Site:
         return ResolvedModel(name, commit, access=access)
 
     def partials(self) -> list[Path]:
-        return list(self.cache.rglob("*.incomplete"))
+        return below(self.cache, "*.incomplete")
 
     def files(self) -> set[str]:
         """The files in the cache, except locks and tags."""
@@ -100,7 +101,7 @@ class Site:
             str(path.relative_to(self.cache))
             for folder in ("models--*", "router-manifests")
             for top in self.cache.glob(folder)
-            for path in top.rglob("*")
+            for path in below(top)
             if path.is_file() or path.is_symlink()
         }
 
@@ -161,7 +162,7 @@ async def test_only_the_request_to_the_child_holds_the_token(site: Site) -> None
     assert token.reveal() not in str(child.environ())
     site.hub.faults.clear()
     await fetching
-    for path in site.cache.parent.rglob("*"):
+    for path in below(site.cache.parent):
         assert not path.is_file() or token.reveal().encode() not in path.read_bytes()
 
 

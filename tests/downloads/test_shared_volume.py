@@ -21,6 +21,7 @@ from router.downloads.volume_lock import LockContender, VolumeLock
 from router.errors import InsufficientDisk
 from router.models import ResolvedModel
 from router.pool.interfaces import FetchProgress
+from tests.changing import below
 from tests.downloads.fetcher import DEAD_AFTER, HEARTBEAT, Fetcher
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
@@ -58,7 +59,7 @@ class Volume:
         return sum(request.path.startswith("/cdn/") for request in self.hub.requests)
 
     def partials(self) -> list[Path]:
-        return list(self.cache.rglob("*.incomplete"))
+        return below(self.cache, "*.incomplete")
 
     def is_whole(self) -> bool:
         return Snapshots(self.cache).find(NAME, self.model.commit) == self.path

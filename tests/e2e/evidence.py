@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.changing import below
 from tests.e2e.processes import command
 from tests.worker import Worker
 
@@ -67,7 +68,7 @@ class Evidence:
 
     def see_files(self, directory: Path) -> None:
         """Record names and contents. The content of a symbolic link is its target."""
-        for path in directory.rglob("*"):
+        for path in below(directory):
             self.files[path] = content(path)
 
     async def ask(self, url: str, request: bytes) -> bytes:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.changing import opened
 from tests.worker import Worker
 
 
@@ -61,8 +62,4 @@ def open_files(pid: int, *, but_connections_to: Collection[str] = ()) -> int:
     connections = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
     rows = [row.split() for row in connections]
     kept = {f"socket:[{row[9]}]" for row in rows if int(row[2].partition(":")[2], 16) in spared}
-    count = 0
-    for file in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(OSError):
-            count += str(file.readlink()) not in kept
-    return count
+    return sum(file not in kept for file in opened(pid))

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 import psutil  # type: ignore[import-untyped]
 
+from tests.changing import below
 from tests.fake_engine import PYTHON
 from tests.loopback_hub import LoopbackHub
 
@@ -82,10 +83,9 @@ class RayFleet:
     @property
     def log(self) -> str:
         """The output of all its processes."""
-        files = sorted(self.place.glob("session_2*/logs/**/*"))
-        texts = [
-            f"== {one}\n{one.read_text(errors='replace')}" for one in files if one.is_file()
-        ]
+        places = self.place.glob("session_2*/logs")
+        files = sorted(file for place in places for file in below(place) if file.is_file())
+        texts = [f"== {one}\n{one.read_text(errors='replace')}" for one in files]
         return "\n".join([(self.directory / "program.log").read_text(), *texts])
 
     @property

@@ -23,6 +23,7 @@ import aiohttp
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.changing import below
 from tests.e2e.caller import CHAT, calling, chat
 from tests.e2e.evidence import content
 from tests.e2e.harness import Harness
@@ -65,7 +66,7 @@ def found(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Found:
         fleet.stop()
         found.marks["operators"] = operators.removeprefix("hf_").encode()
         found.marks |= {"key": key.encode(), "control": found.control.encode()}
-        for file in (*fleet.place.rglob("*"), directory / "program.log"):
+        for file in (*below(fleet.place), directory / "program.log"):
             if file.is_symlink() or file.is_file():
                 _note(found.files, str(file), content(file), found.marks)
     return found

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.changing import below
 from tests.e2e.caller import CHAT, chat
 from tests.e2e.evidence import content, found
 from tests.e2e_runpod.harness import Endpoint, QueueHarness
@@ -81,7 +82,7 @@ def case(harness: QueueHarness) -> Case:
         jobs,
         endpoint.worker.log,
         harness.journal.path.read_bytes(),
-        [*map(content, endpoint.worker.directory.rglob("*"))],
+        [*map(content, below(endpoint.worker.directory))],
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.changing import opened
 from tests.e2e_sglang.harness import APPLE, Engine, Harness
 from tests.e2e_sglang.target import Target
 
@@ -145,12 +146,8 @@ def test_no_port_of_an_engine_is_open_to_other_machines(
 ) -> None:
     """Next to the locked port, it opens more ports for torch."""
     found = harness.engine(APPLE)
-    files = [
-        link
-        for pid in (found.pid, *children(found.pid))
-        for link in Path(f"/proc/{pid}/fd").iterdir()
-    ]
-    sockets = {str(link.readlink()) for link in files if link.is_symlink()}
+    pids = (found.pid, *children(found.pid))
+    sockets = {file for pid in pids for file in opened(pid)}
     listening = [
         row.split()[1]
         for table in ("tcp", "tcp6")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.changing import opened
 from tests.eventually import eventually
 from tests.loopback_platform.harness import Start, job_input
 
@@ -56,12 +57,12 @@ async def test_the_heartbeat_outlives_a_killed_worker_with_what_was_open_before(
     await eventually(lambda: harness.platform.pings)
     heartbeat = only_child(harness.worker.pid)
     pipe = harness.worker.said[0].removeprefix("pipe ")
-    assert pipe in open_files(heartbeat)
+    assert pipe in opened(heartbeat)
     harness.worker.send(signal.SIGKILL)
     harness.worker.wait()
     pings = len(harness.platform.pings)
     await eventually(lambda: len(harness.platform.pings) > pings + 1)
-    assert pipe in open_files(heartbeat)
+    assert pipe in opened(heartbeat)
 
 
 async def test_a_signal_handler_from_before_survives_in_the_heartbeat_only(
@@ -101,7 +102,3 @@ async def test_a_worker_can_leave_without_losing_jobs_or_waiting_for_polls(
 def only_child(pid: int) -> int:
     (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return int(child)
-
-
-def open_files(pid: int) -> list[str]:
-    return [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]

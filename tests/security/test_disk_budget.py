@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.changing import below
 from tests.e2e.caller import Caller, calling
 from tests.e2e.harness import Harness
 from tests.e2e_runpod.harness import QueueHarness
@@ -48,7 +49,7 @@ def downloads(harness: Harness, name: str) -> int:
 
 def on_disk(place: Site, name: str) -> bool:
     hub = Path(place.worker.directory / "hf/hub")
-    return any((hub / f"models--{name.replace('/', '--')}").rglob("*.safetensors"))
+    return bool(below(hub / f"models--{name.replace('/', '--')}", "*.safetensors"))
 
 
 async def test_the_least_recently_used_leaves_for_a_new_one(
