@@ -1,7 +1,7 @@
 """Lists what other processes change meanwhile, and never fails on what vanished.
 
-`Path.rglob` fails on a directory that is removed between its listing and the descent. A download
-in another process does that: `huggingface_hub` removes a temporary directory.
+`Path.rglob` fails on a directory that is removed between its listing and the descent. Downloads
+in another process cause that: `huggingface_hub` removes a temporary directory.
 """
 
 from __future__ import annotations
