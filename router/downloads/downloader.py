@@ -16,6 +16,7 @@ from router.downloads.child_process import ChildProcess
 from router.downloads.errors import missing_offline, storage_error
 from router.downloads.fitness import SnapshotFitness, check_exists
 from router.downloads.last_used import LastUsed
+from router.downloads.listing import below
 from router.downloads.local_snapshots import LocalSnapshots
 from router.downloads.places import Place, Places
 from router.downloads.request import DownloadRequest
@@ -229,4 +230,4 @@ class SnapshotDownloader:
 
 def _size(snapshot: Path) -> int:
     """The size of a snapshot in bytes."""
-    return sum(file.stat().st_size for file in snapshot.rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in below(snapshot) if file.is_file())

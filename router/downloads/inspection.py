@@ -14,6 +14,7 @@ from router.downloads.attempt import DownloadAttempt, Inspected
 from router.downloads.child_process import ChildProcess
 from router.downloads.errors import missing_offline
 from router.downloads.fitness import SnapshotFitness, check_exists
+from router.downloads.listing import below
 from router.downloads.local_snapshots import LocalSnapshots
 from router.downloads.places import Places
 from router.downloads.request import DownloadRequest
@@ -115,6 +116,6 @@ def _files_of(snapshot: Path) -> list[RemoteFile]:
     """The files of a model that needs no download. Their blob names are unknown."""
     return [
         RemoteFile(file.relative_to(snapshot).as_posix(), file.stat().st_size, "")
-        for file in sorted(snapshot.rglob("*"))
+        for file in sorted(below(snapshot))
         if file.is_file()
     ]

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from router.downloads.last_used import ALL, PRIVATE, PUBLIC, LastUsed
+from router.downloads.listing import inside, repositories
 from router.downloads.snapshots import WITHDRAWN, Snapshots
 from router.models import ModelRef
 
@@ -53,10 +54,10 @@ def inventory(caches: Iterable[Path]) -> Iterator[KeptSnapshot]:
     """All snapshots. A cache that is missing or unreadable counts as empty."""
     for cache in caches:
         with suppress(OSError):
-            for folder in sorted(cache.glob("models--*--*/snapshots/*")):
-                parts = folder.parents[1].name.split("--")
-                if len(parts) == 3 and folder.is_dir():  # no Hub name has two dashes in a row
-                    yield _look_at(cache, f"{parts[1]}/{parts[2]}", folder.name)
+            for repo_id, repo in repositories(cache):
+                for folder in sorted(inside(repo / "snapshots")):
+                    if folder.is_dir():
+                        yield _look_at(cache, repo_id, folder.name)
 
 
 def matching(kept: Iterable[KeptSnapshot], name: str) -> list[KeptSnapshot]:

@@ -13,6 +13,7 @@ from huggingface_hub import scan_cache_dir
 from router.downloads.eviction import JUST_USED
 from router.downloads.inventory import KeptSnapshot, Sealed
 from router.downloads.last_used import ALL, PRIVATE, PUBLIC, UNFINISHED, LastUsed
+from router.downloads.listing import inside
 from router.downloads.snapshots import Snapshots
 from router.downloads.volume_lock import DEAD_AFTER_POLLS, LockContender, VolumeLock
 
@@ -93,13 +94,13 @@ def _linking(one: KeptSnapshot, caches: Iterable[Path]) -> Iterator[Path]:
     files = {file.resolve() for file in one.files}
     name = Snapshots(one.cache).repo(one.repo_id).name.casefold()
     for cache in caches:
-        if cache == one.cache or not cache.is_dir():
+        if cache == one.cache:
             continue
         blobs = (
             blob
-            for folder in cache.iterdir()
+            for folder in inside(cache)
             if folder.name.casefold() == name
-            for blob in (folder / "blobs").glob("*")
+            for blob in inside(folder / "blobs")
         )
         if any(blob.is_symlink() and blob.resolve() in files for blob in blobs):
             yield cache

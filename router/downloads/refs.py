@@ -11,11 +11,12 @@ removed before their snapshot.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from router.downloads.listing import below, inside, repositories
 
 IN_USE = "router/in-use"
 
@@ -51,10 +52,9 @@ class Refs:
 
     def in_use(self) -> Iterator[tuple[str, str]]:
         """The repository and commit of each snapshot that is marked as in use."""
-        for ref in self._cache.glob(f"models--*--*/refs/{IN_USE}/*"):
-            parts = ref.relative_to(self._cache).parts[0].split("--")
-            if len(parts) == 3:  # no Hub name has two dashes in a row
-                yield f"{parts[1]}/{parts[2]}", ref.name
+        for repo_id, repo in repositories(self._cache):
+            for ref in inside(repo / "refs" / IN_USE):
+                yield repo_id, ref.name
 
     def release(self, repo_id: str, commit: str) -> None:
         """Unmark the snapshot. A branch or a tag may still point to it."""
@@ -86,8 +86,7 @@ class Refs:
                 (self._repo(repo_id) / folder).rmdir()
 
     def _all(self, repo_id: str) -> Iterator[Path]:
-        for folder, _, names in os.walk(self._folder(repo_id)):  # tolerates deletions
-            yield from (Path(folder, name) for name in names)
+        return (ref for ref in below(self._folder(repo_id)) if not ref.is_dir())
 
     def _folder(self, repo_id: str) -> Path:
         return self._repo(repo_id) / "refs"

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from router.downloads.listing import below, inside, repositories
 from router.downloads.refs import Refs
 from router.repository.files import RemoteFile
 from router.repository.weight_names import SAFE, UNSAFE
@@ -54,12 +55,10 @@ class Snapshots:
     def all(self) -> Iterator[tuple[str, str]]:
         """The repository and commit of each snapshot that has a manifest, or whose removal was
         interrupted."""
-        folder = self._cache / "router-manifests"
-        for manifest in folder.glob("models--*--*/*"):
-            if manifest.suffix not in (".json", WITHDRAWN):
-                continue
-            _, org, name = manifest.parent.name.split("--")  # no Hub name has two dashes
-            yield f"{org}/{name}", manifest.stem
+        for repo_id, folder in repositories(self._cache / "router-manifests"):
+            for manifest in inside(folder):
+                if manifest.suffix in (".json", WITHDRAWN):
+                    yield repo_id, manifest.stem
 
     def own_files(self, repo_id: str, commit: str) -> dict[Path, int]:
         """A snapshot's files in this cache, with their bytes: its blobs, and regular files.
@@ -67,9 +66,9 @@ class Snapshots:
         Files in other caches are not included.
         """
         blobs, found = self.repo(repo_id) / "blobs", {}
-        for entry in self.path(repo_id, commit).rglob("*"):
-            file = blobs / entry.readlink().name if entry.is_symlink() else entry
+        for entry in below(self.path(repo_id, commit)):
             with suppress(FileNotFoundError):
+                file = blobs / entry.readlink().name if entry.is_symlink() else entry
                 status = file.lstat()
                 if stat.S_ISREG(status.st_mode):
                     found[file] = status.st_size
@@ -127,7 +126,8 @@ class Snapshots:
 
     def partials(self, repo_id: str) -> list[Path]:
         """Partial blobs: still being written, or left by a worker that died."""
-        return list((self.repo(repo_id) / "blobs").glob(f"*{PARTIAL_SUFFIX}"))
+        blobs = inside(self.repo(repo_id) / "blobs")
+        return [blob for blob in blobs if blob.name.endswith(PARTIAL_SUFFIX)]
 
     def remove_client_locks(self, repo_id: str) -> None:
         """Remove the lock files of the Hub's client. Call it only with the `VolumeLock` held.
@@ -139,10 +139,7 @@ class Snapshots:
 
     def blobs(self, repo_id: str) -> frozenset[str]:
         """The names of all blobs of a repository."""
-        try:
-            return frozenset(path.name for path in (self.repo(repo_id) / "blobs").iterdir())
-        except FileNotFoundError:
-            return frozenset()
+        return frozenset(path.name for path in inside(self.repo(repo_id) / "blobs"))
 
     def remove_partials(self, repo_id: str, partials: Iterable[str]) -> None:
         """Remove these partial blobs only: others may belong to another download."""
@@ -157,17 +154,17 @@ class Snapshots:
         repo, snapshot = self.repo(repo_id), self.path(repo_id, commit)
         shared = {
             blob
-            for other in (repo / "snapshots").glob("*")
+            for other in inside(repo / "snapshots")
             if other != snapshot
             for blob in _linked(other)
         }
         for name in _linked(snapshot) - shared - before:
             (repo / "blobs" / name).unlink(missing_ok=True)
-        for link in snapshot.rglob("*"):
+        for link in below(snapshot):
             if not link.exists():
-                link.unlink()
+                link.unlink(missing_ok=True)
         for folder, _, _ in os.walk(snapshot, topdown=False):
-            if not any(Path(folder).iterdir()):
+            with suppress(OSError):  # not empty
                 Path(folder).rmdir()
         if not snapshot.exists():
             self.refs.forget(repo_id, commit)
@@ -211,9 +208,10 @@ class Snapshots:
 
 def has_safe_weights(snapshot: Path) -> bool:
     """Whether an engine loads no pickles. It loads pickles if there are no other weights."""
-    if any(snapshot.glob(f"*{UNSAFE}")):
-        return any(snapshot.glob(f"*{SAFE}"))
-    return any(snapshot.rglob(f"*{SAFE}"))
+    top = [file.name for file in inside(snapshot)]
+    if any(name.endswith(UNSAFE) for name in top):
+        return any(name.endswith(SAFE) for name in top)
+    return any(file.name.endswith(SAFE) for file in below(snapshot))
 
 
 def _size(path: Path) -> int | None:
@@ -225,4 +223,9 @@ def _size(path: Path) -> int | None:
 
 def _linked(snapshot: Path) -> set[str]:
     """The names of the blobs that a snapshot links to."""
-    return {link.readlink().name for link in snapshot.rglob("*") if link.is_symlink()}
+    linked = set()
+    for entry in below(snapshot):
+        with suppress(FileNotFoundError):
+            if entry.is_symlink():
+                linked.add(entry.readlink().name)
+    return linked

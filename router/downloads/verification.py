@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.downloads.inventory import KeptSnapshot
+from router.downloads.listing import below
 from router.downloads.snapshots import Snapshots
 
 _SHA256, _GIT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
@@ -76,7 +77,7 @@ def _sizes(one: KeptSnapshot) -> dict[str, int | None]:
         manifest = Snapshots(one.cache).manifest(one.repo_id, one.commit).read_bytes()
         return dict(json.loads(manifest))
     except (FileNotFoundError, ValueError):
-        entries = one.path.rglob("*")
+        entries = below(one.path)
         return {
             entry.relative_to(one.path).as_posix(): None
             for entry in entries
