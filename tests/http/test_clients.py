@@ -14,9 +14,11 @@ import pytest
 from router.access.keyring import Keyring
 from router.http.server import HttpServer
 from tests.doubles import Answer
+from tests.loop_clock import LoopClock
 from tests.requests.harness import SSE, ServiceHarness, serving_fakes
 
 MODEL = "org/model"
+LONGEST = 30.0  # seconds of a request
 HELLO = [{"role": "user", "content": "hi"}]
 CHUNK = b'data: {"id": "1", "choices": [{"index": 0, "delta": {"content": "hi"}}]}\n\n'
 STARTED = (
@@ -44,21 +46,24 @@ async def failing(way: str, first: bytes) -> AsyncIterator[tuple[str, Callable[[
     Yields its URL, and a function that triggers the failure: call it when the head is there.
     """
     thinks = asyncio.Event()
-    answer, timeout, silence = Answer((first,), headers=SSE), "60", 10.0
+    answer, silence = Answer((first,), headers=SSE), 10.0
     if way == DIES_MIDWAY:
         answer = Answer((first + first[:20],), headers=SSE, lost_after=1)
     elif way == OUT_OF_TIME:
-        answer, timeout = Answer((first,), headers=SSE, hangs=True), "0.5"
+        answer = Answer((first,), headers=SSE, hangs=True)
     elif way == REFUSES_LATE:
         body = orjson.dumps({"message": "no such file: /srv/models/x"})
         answer, silence = Answer((body,), status=400, thinks=thinks), 0.01
     else:
         silence = 0.01
-    async with serving_fakes(answer, silence=silence, REQUEST_TIMEOUT=timeout) as d:
+    clock = LoopClock()
+    async with serving_fakes(answer, silence=silence, REQUEST_TIMEOUT=str(LONGEST)) as d:
         d.launcher.instant = way != FAILS_TO_START
 
         def fail() -> None:
             thinks.set()
+            if way == OUT_OF_TIME:
+                clock.advance(LONGEST)
             if way == FAILS_TO_START:
                 d.launcher.fail("model")
 

@@ -519,7 +519,7 @@ async def test_the_answer_of_a_server_that_leaves_says_so() -> None:
     async with connected(answer) as (running, connection, reader, _):
         connection.data_received(post(b"{}") * 2)
         await running.service.began.wait()
-        stopping = asyncio.create_task(running.server.stop(5.0))
+        stopping = asyncio.create_task(running.server.stop(60.0))
         await asyncio.sleep(0)
         more.set()
         told = await reader.read()

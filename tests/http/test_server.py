@@ -31,8 +31,10 @@ from tests.fake_service import (
 
 Json = dict[str, object]
 
-DEADLINE = 5.0
+DEADLINE = 60.0  # seconds; a test that hangs fails
 CHAT = "/v1/chat/completions"
+# Another address of this machine. Whoever holds a port on 127.0.0.1 finds it free here.
+ELSEWHERE = "127.0.0.2"
 
 
 class Running:
@@ -521,15 +523,13 @@ async def test_health_is_told_as_runpod_reads_it(
 
 
 async def test_the_health_port_serves_health_alone() -> None:
-    async with serving() as running:
+    async with serving() as running, serving() as other:
         with_health = HttpServer(running.service)
-        probe = HttpServer(running.service)
-        free = await probe.start("127.0.0.1", 0)
-        await probe.stop(0)
-        await with_health.start("127.0.0.1", 0, health_port=free)
+        await with_health.start(ELSEWHERE, running.port, health_port=other.port)
         try:
             for path, status in (("/ping", 200), ("/v1/models", 404), (CHAT, 404)):
-                async with running.client.get(f"http://127.0.0.1:{free}{path}") as response:
+                url = f"http://{ELSEWHERE}:{other.port}{path}"
+                async with running.client.get(url) as response:
                     assert response.status == status
         finally:
             await with_health.stop(0)
@@ -567,14 +567,14 @@ async def test_a_models_callers_token_is_passed_on() -> None:
 
 
 async def test_a_taken_health_port_leaves_no_listener_behind() -> None:
-    async with serving() as running:
-        probe = HttpServer(running.service)
-        free = await probe.start("127.0.0.1", 0)
-        await probe.stop(0)
+    async with serving() as running, serving() as other:
+        taken = HttpServer(running.service)
+        await taken.start(ELSEWHERE, other.port)
         with pytest.raises(OSError):  # noqa: PT011
-            await HttpServer(running.service).start("127.0.0.1", free, running.port)
+            await HttpServer(running.service).start(ELSEWHERE, running.port, other.port)
         with pytest.raises(ConnectionRefusedError):
-            await asyncio.open_connection("127.0.0.1", free)
+            await asyncio.open_connection(ELSEWHERE, running.port)
+        await taken.stop(0)
 
 
 async def test_stopping_waits_for_running_requests_and_takes_no_more() -> None:
