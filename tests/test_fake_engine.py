@@ -272,6 +272,28 @@ async def test_it_warms_up_before_it_is_ready(start: Start) -> None:
     assert list(dict.fromkeys(seen)) == [None, 503, 200]
 
 
+async def test_its_start_and_its_answer_may_wait_for_a_file(
+    start: Start, tmp_path: Path
+) -> None:
+    begin, end = tmp_path / "begin", tmp_path / "end"
+    fake = await start(answer="first last", starts_with=str(begin), ends_with=str(end))
+    await fake.journaled("start")
+    assert await fake.status("/ready") is None
+    begin.touch()
+    await fake.ready()
+    received = bytearray()
+
+    async def first_has_come() -> bool:
+        return b"first" in received
+
+    stream = asyncio.create_task(fake.receive("/generate", {"stream": True}, received))
+    await eventually(first_has_come, True)
+    assert b"last" not in received
+    end.touch()
+    await stream
+    assert b"last" in received
+
+
 async def test_it_may_never_be_ready(start: Start) -> None:
     fake = await start(never_ready=True)
     await eventually(lambda: fake.status("/ready"), 503)

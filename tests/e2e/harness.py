@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.fake_engine import FILE, PYTHON, behaviour
+from tests.fake_engine.behaviour import whole_lines
 from tests.loopback_hub import LoopbackHub
 from tests.servable import servable
 from tests.worker import Worker
@@ -100,7 +101,7 @@ class Journal:
     def _read(self) -> list[Event]:
         if not self.path.exists():
             return []
-        return [json.loads(line) for line in self.path.read_bytes().splitlines()]
+        return [json.loads(line) for line in whole_lines(self.path.read_bytes())]
 
 
 def _starts(event: Event, model: str) -> bool:

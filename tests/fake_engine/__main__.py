@@ -72,6 +72,8 @@ def start(behaviour: Behaviour, journal: Journal, listener: socket.socket) -> No
     if behaviour.compiles is not None:
         compile_kernel(Path(os.environ["TRITON_CACHE_DIR"]) / behaviour.compiles)
     time.sleep(behaviour.start_delay)
+    while behaviour.starts_with is not None and not Path(behaviour.starts_with).exists():
+        time.sleep(0.01)
     if behaviour.die_at_start is not None:
         if behaviour.last_words is not None:
             print(behaviour.last_words, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
 from tests.fake_engine.behaviour import Behaviour, Journal
@@ -169,6 +170,7 @@ class Api:
         interval = self._behaviour.interval
         if not body.get("stream"):
             await asyncio.sleep(interval * len(answer.pieces))
+            await self._may_end()
             reply.whole(200, dialect.whole())
             return
         reply.begin()
@@ -176,10 +178,17 @@ class Api:
             await reply.event(opening)
         for number in range(len(answer.pieces)):
             await asyncio.sleep(interval)
+            if number == len(answer.pieces) - 1:
+                await self._may_end()
             await reply.event(dialect.piece(number))
         for closing in dialect.closing():
             await reply.event(closing)
         reply.end()
+
+    async def _may_end(self) -> None:
+        file = self._behaviour.ends_with
+        while file is not None and not Path(file).exists():  # noqa: ASYNC110, ASYNC240
+            await asyncio.sleep(0.01)
 
     async def _refuse(
         self, status: int, path: str, body: Json, reply: Reply, said: str

@@ -19,6 +19,7 @@ class Behaviour:
     answer: str | None = None  # the text of its answer; default: "I am <served name>"
     tokens: int | None = None  # generated tokens; default: one per word of the answer
     interval: float = 0.0  # between tokens
+    ends_with: str | None = None  # the last token waits until this file exists
     dimensions: int = 2  # of an embedding
 
     imports: float = 0.0  # meanwhile, the port and the gate refuse connections
@@ -28,6 +29,7 @@ class Behaviour:
     gate_jams: bool = False  # the gate says that it opened, but stays closed
 
     start_delay: float = 0.0  # meanwhile, the port refuses connections
+    starts_with: str | None = None  # the same until this file exists
     warm_up: float = 0.0  # meanwhile, it answers 503
     never_ready: bool = False
     die_at_start: int | None = None  # exit status, after `start_delay`
@@ -100,6 +102,13 @@ class Journal:
         """Count the starts of this model, including this one."""
         if self._file is None:
             return 1
-        lines = os.pread(self._file, os.fstat(self._file).st_size, 0).splitlines()
-        starts = [line for line in map(json.loads, lines) if line["event"] == "start"]
+        content = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        events = map(json.loads, whole_lines(content))
+        starts = [event for event in events if event["event"] == "start"]
         return sum(start["model_path"] == model_path for start in starts)
+
+
+def whole_lines(content: bytes) -> list[bytes]:
+    """The lines of a journal, without one that is just being written: across the end of a page,
+    another process sees its beginning first."""
+    return content.rpartition(b"\n")[0].splitlines()
