@@ -98,34 +98,34 @@ class Worker:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to stop, and return its exit status."""
         self.send(number)
-        return self.wait(_PATIENCE)
+        return self.wait()
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
     def kill(self) -> None:
         self._process.kill()
-        self.wait(10)
+        self.wait()
 
     def interrupt(self) -> None:
         """Press Ctrl-C: a terminal signals its whole foreground group."""
         os.killpg(self.pid, signal.SIGINT)
 
-    def wait(self, seconds: float) -> int:
+    def wait(self, seconds: float = _PATIENCE) -> int:
         """Its exit status, with the complete log. Raises `subprocess.TimeoutExpired`."""
         status = self._process.wait(seconds)
-        self._reader.join(10)
+        self._reader.join(_PATIENCE)
         return status
 
     def end(self) -> None:
         """End all its processes, whatever a test did."""
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(_PATIENCE)
         while left := self.processes():
             for pid in left:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        self._reader.join(10)
+        self._reader.join(_PATIENCE)
 
     def processes(self) -> list[int]:
         """All processes of this worker, including itself, whatever their parents are.

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 Json = dict[str, Any]
-_PATIENCE = 60.0  # seconds
+_PATIENCE = 90.0  # seconds
 
 
 class Operator:

@@ -56,6 +56,6 @@ def test_without_the_default_model_the_worker_ends_with_a_hint(
 ) -> None:
     worker = harness.new_worker(HF_HOME=str(volume), MODEL_NAME=OTHER)
     worker.start()
-    assert worker.wait(30) == 2
+    assert worker.wait() == 2
     assert "HF_HUB_CACHE" in worker.log
     assert "a directory to write to: Read-only file system" in worker.log
