@@ -13,7 +13,7 @@ import aiohttp
 VARYING = {"date", "x-request-id"}  # headers that differ in each answer
 CHAT = "/v1/chat/completions"
 DONE = "[DONE]"
-_PATIENCE = aiohttp.ClientTimeout(60.0)
+PATIENCE = 90.0  # seconds
 
 Json = dict[str, Any]
 
@@ -109,6 +109,15 @@ class Caller:
     ) -> Answer:
         return await self.post(CHAT, chat(model, **fields), credentials(token, key))
 
+    async def chat_until(self, refusal: tuple[int, str], model: str) -> list[Answer]:
+        """Ask again at once after each answer, until one is this refusal. Returns those before,
+        and it."""
+        answers = [await self.chat(model)]
+        while answers[-1].refusal != refusal:
+            assert len(answers) < 10, answers
+            answers.append(await self.chat(model))
+        return answers
+
     @asynccontextmanager
     async def stream(self, model: str, *, token: str | None = None) -> AsyncIterator[Stream]:
         """Ask for a stream. Leaving the block early closes the connection."""
@@ -120,9 +129,11 @@ class Caller:
 
 
 @asynccontextmanager
-async def calling(url: str) -> AsyncIterator[Caller]:
+async def calling(url: str, patience: float = PATIENCE) -> AsyncIterator[Caller]:
+    """`patience`: seconds for each whole answer."""
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
-    async with aiohttp.ClientSession(connector=connector, timeout=_PATIENCE) as session:
+    timeout = aiohttp.ClientTimeout(patience)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         yield Caller(session, url)
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from tests.e2e.caller import Caller, calling
+from tests.e2e.caller import PATIENCE, Caller, calling
 from tests.e2e.harness import Harness
 from tests.e2e.processes import engines, open_files
 from tests.eventually import eventually
@@ -66,7 +66,7 @@ async def visit(caller: Caller, models: list[str], dice: random.Random) -> list[
 
 async def storm(worker: Worker, models: list[str]) -> tuple[Counter[str], int]:
     """Count how the requests ended, and the largest number of engines at one time."""
-    async with calling(worker.url) as caller:
+    async with calling(worker.url, 10 * PATIENCE) as caller:  # most wait for many others
         visits = [visit(caller, models, random.Random(n)) for n in range(CALLERS)]
         everything = asyncio.gather(*visits)
         most = 0
