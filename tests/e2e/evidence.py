@@ -63,8 +63,13 @@ class Evidence:
             environment = b""  # if it is hidden from this user
             with suppress(OSError):
                 environment = Path(f"/proc/{pid}/environ").read_bytes()
-            if line not in ("", router):
+            has_ended = command(pid) != line  # and so, perhaps, before its environment was read
+            if line not in ("", router) and not has_ended:
                 self.processes.add(Process(pid, line, environment))
+
+    def downloads(self) -> set[int]:
+        """The process ids of all downloads."""
+        return {process.pid for process in self.processes if process.is_download}
 
     def see_files(self, directory: Path) -> None:
         """Record names and contents. The content of a symbolic link is its target."""
@@ -77,7 +82,7 @@ class Evidence:
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         try:
             writer.write(request)
-            answer = await asyncio.wait_for(reader.read(), 20)
+            answer = await asyncio.wait_for(reader.read(), 90)
         finally:
             writer.close()
             with suppress(ConnectionError):

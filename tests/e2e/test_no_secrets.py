@@ -108,7 +108,7 @@ class Visit:
         ]
         async with self._evidence.of_processes(self._worker):
             calls = [asyncio.create_task(self.post(h, json.dumps(b))) for h, b in bodies]
-            await eventually(lambda: self._downloads() == len(bodies))
+            await eventually(lambda: len(self._evidence.downloads()) == len(bodies))
             harness.hub.faults.clear()
             for answer in await asyncio.gather(*calls):
                 assert answer.startswith(b"HTTP/1.1 200 OK"), answer
@@ -116,9 +116,6 @@ class Visit:
         models = await self.send(b"GET /v1/models HTTP/1.1", header)
         assert PRIVATE.encode() in models
         await self.send(b"GET /ping HTTP/1.1", {})  # logged at DEBUG
-
-    def _downloads(self) -> int:
-        return sum(process.is_download for process in self._evidence.processes)
 
     async def with_malformed(self, core: str) -> None:
         """Send malformed requests. Each is refused, and no answer repeats its text."""
@@ -207,7 +204,7 @@ def test_no_request_to_an_engine_has_any(case: Case) -> None:
 
 def test_no_download_has_any_in_its_environment(case: Case) -> None:
     downloads = [p.environment for p in case.evidence.processes if p.is_download]
-    assert len(downloads) == 5
+    assert len(case.evidence.downloads()) == 5
     assert not found(case.secrets, *downloads)
 
 
@@ -241,7 +238,7 @@ def test_a_setting_that_can_not_be_used_is_named_and_not_shown(
     worker = harness.new_worker(MODELS_CONFIG=config, **{name: value.replace("{}", secret)})
     worker.start()
     try:
-        assert worker.wait(30) == 2
+        assert worker.wait() == 2
     finally:
         worker.end()
     assert f"can't be used: {name}=" in worker.log
