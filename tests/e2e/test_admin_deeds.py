@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -121,9 +122,12 @@ async def test_to_strangers_a_loaded_private_model_and_a_missing_one_look_the_sa
     assert (await caller.chat("acme/hidden", token=token)).status == 200
 
 
-async def test_a_drained_worker_answers_what_is_in_flight_and_leaves(harness: Harness) -> None:
-    model = harness.model("acme/long", tokens=40, interval=0.05)
-    with harness.new_worker() as worker:
+async def test_a_drained_worker_answers_what_is_in_flight_and_leaves(
+    harness: Harness, tmp_path: Path
+) -> None:
+    end = tmp_path / "end"
+    model = harness.model("acme/long", ends_with=str(end))
+    with harness.new_worker(DRAIN_TIMEOUT="60") as worker:
         async with (
             operating(worker.url) as operator,
             calling(worker.url) as caller,
@@ -131,8 +135,9 @@ async def test_a_drained_worker_answers_what_is_in_flight_and_leaves(harness: Ha
         ):
             await stream.event()
             assert await operator.post("drain") == (202, {"leaving": True})
-            assert await stream.text()
-        assert await asyncio.to_thread(worker.wait, 60) == 0
+            end.touch()
+            assert await stream.text() == f"I am {model}"
+        assert await asyncio.to_thread(worker.wait) == 0
         assert "operator: drain" in worker.log
 
 

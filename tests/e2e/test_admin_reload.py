@@ -12,6 +12,7 @@ from tests.e2e.admin import Operator, operating
 from tests.e2e.caller import Caller, calling
 from tests.e2e.harness import ENDLESS, Harness
 from tests.eventually import eventually
+from tests.fake_engine import PYTHON
 from tests.worker import Worker
 
 BEFORE = """
@@ -125,11 +126,17 @@ async def test_a_signal_that_comes_before_the_worker_listens_is_kept(
 ) -> None:
     file = tmp_path / "models.yaml"
     write(file, BEFORE)
-    worker = harness.new_worker(MODELS_CONFIG=str(file))
+    python, begin = tmp_path / "python", tmp_path / "begin"  # which a start waits for
+    python.write_text(
+        f'#!/bin/sh\nwhile [ ! -e {begin} ]; do sleep 0.01; done\nexec {PYTHON} "$@"\n'
+    )
+    python.chmod(0o755)
+    worker = harness.new_worker(MODELS_CONFIG=str(file), ENGINE_PYTHON=str(python))
     worker.start()
     try:
         await eventually(lambda: keeps_hangups(worker))
         worker.send(signal.SIGHUP)
+        begin.touch()
         await eventually(lambda: "reloaded: " in worker.log)
         assert not keeps_hangups(worker)
         assert worker.stop() == 0
@@ -140,13 +147,13 @@ async def test_a_signal_that_comes_before_the_worker_listens_is_kept(
 async def test_a_worker_that_leaves_reads_no_file(harness: Harness, tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     write(file, BEFORE)
-    with harness.new_worker(MODELS_CONFIG=str(file)) as worker:
+    with harness.new_worker(MODELS_CONFIG=str(file), DRAIN_TIMEOUT="60") as worker:
         async with calling(worker.url) as caller, caller.stream("acme/endless") as stream:
             await stream.event()
             worker.send(signal.SIGTERM)
             await eventually(lambda: "leaving: " in worker.log)
             worker.send(signal.SIGHUP)
             await stream.event()
-        assert worker.wait(30) == 0
+        assert worker.wait() == 0
     assert "reloaded: " not in worker.log
     assert "Traceback" not in worker.log

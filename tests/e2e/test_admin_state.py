@@ -141,7 +141,7 @@ async def test_a_private_model_is_shown_to_the_operator_and_to_no_stranger(
 
 
 async def test_a_listener_sees_the_drain_to_its_end(harness: Harness) -> None:
-    with harness.new_worker(MODEL_NAME="acme/poet") as worker:
+    with harness.new_worker(MODEL_NAME="acme/poet", DRAIN_TIMEOUT="60") as worker:
         async with operating(worker.url) as operator:
             await operator.until("acme/poet", lambda one: one and one["state"] == "ready")
             async with operator.following() as events:
@@ -155,4 +155,4 @@ async def test_a_listener_sees_the_drain_to_its_end(harness: Harness) -> None:
         ]
         assert last[-1][1]["worker"]["leaving"]
         assert last[-1][1]["engines"] == []
-        assert await asyncio.to_thread(worker.wait, 30) == 0
+        assert await asyncio.to_thread(worker.wait) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -86,12 +87,15 @@ async def test_leaving_the_queue_frees_the_place(
 
 
 async def test_leaving_while_a_model_starts_leaves_the_start_to_others(
-    worker: Worker, harness: Harness, caller: Caller
+    worker: Worker, harness: Harness, caller: Caller, tmp_path: Path
 ) -> None:
-    model = harness.model("acme/started-for-two", warm_up=0.5)
+    begin = tmp_path / "begin"
+    model = harness.model("acme/started-for-two", starts_with=str(begin))
     call = asyncio.create_task(caller.chat(model))
     # The process may start earlier, before there is room for the model.
     await eventually(lambda: f": starting {model}@" in worker.log)
     await leave(call)
-    assert (await caller.chat(model)).text == f"I am {model}"
+    another = asyncio.create_task(caller.chat(model))
+    begin.touch()
+    assert (await another).text == f"I am {model}"
     assert len(harness.journal.events("start", model)) == 1

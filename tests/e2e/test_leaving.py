@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -48,7 +49,7 @@ async def test_a_killed_worker_leaves_no_engine_that_starts(harness: Harness) ->
 async def test_a_killed_worker_leaves_no_download_and_no_partial_file(harness: Harness) -> None:
     model = harness.model("acme/downloading")
     earlier = len(harness.hub.requests)
-    with harness.new_worker() as worker:
+    with harness.new_worker(STANDBY_ENGINES="0") as worker:
         harness.hub.faults.add(r"/cdn/.*", "hang", times=None)
         async with calling(worker.url) as caller:
             call = asyncio.create_task(caller.chat(model))
@@ -65,34 +66,42 @@ async def test_a_killed_worker_leaves_no_download_and_no_partial_file(harness: H
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "Ctrl-C"])
-async def test_a_worker_told_to_leave_lets_streams_end(harness: Harness, how: str) -> None:
-    model = harness.model(f"acme/last-words-{how.lower()}", tokens=20, interval=0.05)
-    with harness.new_worker(DRAIN_TIMEOUT="30") as worker:
+async def test_a_worker_told_to_leave_lets_streams_end(
+    harness: Harness, tmp_path: Path, how: str
+) -> None:
+    end = tmp_path / "end"
+    model = harness.model(f"acme/last-words-{how.lower()}", tokens=20, ends_with=str(end))
+    with harness.new_worker(DRAIN_TIMEOUT="60") as worker:
         async with calling(worker.url) as caller, caller.stream(model) as stream:
             first = json.loads(await stream.event())
             worker.interrupt() if how == "Ctrl-C" else worker.send(signal.SIGTERM)
             await eventually(lambda: "leaving" in worker.log)
             with pytest.raises(OSError, match="onnect"):
                 await caller.get("/ping")
+            end.touch()
             rest = await stream.rest()
         assert len([first, *rest]) == 1 + 20 + 1 + 1  # role, words, reason, [DONE]
         assert rest[-1] == DONE
-        assert worker.wait(10) == 0
+        assert worker.wait() == 0
         assert not worker.processes()
 
 
-async def test_a_worker_told_to_leave_refuses_who_waits(harness: Harness) -> None:
-    busy = harness.model("acme/busy", tokens=20, interval=0.05)
+async def test_a_worker_told_to_leave_refuses_who_waits(
+    harness: Harness, tmp_path: Path
+) -> None:
+    end = tmp_path / "end"
+    busy = harness.model("acme/busy", ends_with=str(end))
     waiting = harness.model("acme/waiting")
-    with harness.new_worker(MAX_LOADED_MODELS="1") as worker:
+    with harness.new_worker(MAX_LOADED_MODELS="1", DRAIN_TIMEOUT="60") as worker:
         async with calling(worker.url) as caller, caller.stream(busy) as stream:
             await stream.event()
             queued = asyncio.create_task(caller.chat(waiting))
             await eventually(lambda: f"fetching {waiting}" in worker.log)
             worker.send(signal.SIGTERM)
             assert (await queued).refusal == (503, "engine_unavailable")
+            end.touch()
             assert (await stream.rest())[-1] == DONE
-        assert worker.wait(10) == 0
+        assert worker.wait() == 0
 
 
 async def test_a_second_signal_cuts_streams_off(harness: Harness) -> None:
@@ -107,7 +116,7 @@ async def test_a_second_signal_cuts_streams_off(harness: Harness) -> None:
             assert json.loads(error)["error"]["code"] == "engine_failed"
             assert "This worker is leaving" in json.loads(error)["error"]["message"]
             assert done == DONE
-        assert worker.wait(10) == 0
+        assert worker.wait() == 0
         assert not worker.processes()
 
 
@@ -121,7 +130,7 @@ async def test_a_stream_that_outlives_the_drain_is_told_so(harness: Harness) -> 
             assert json.loads(error)["error"]["code"] == "engine_failed"
             assert "This worker is leaving" in json.loads(error)["error"]["message"]
             assert done == DONE
-        assert worker.wait(10) == 0
+        assert worker.wait() == 0
     assert "POST /v1/chat/completions shut_down engine_failed acme/outlives" in worker.log
 
 
@@ -131,7 +140,7 @@ def test_a_worker_whose_port_is_taken_says_so_and_fails(harness: Harness) -> Non
         worker = harness.new_worker(PORT=port)
         worker.start()
         try:
-            assert worker.wait(30) == 1
+            assert worker.wait() == 1
         finally:
             worker.end()
     assert re.search(
@@ -145,7 +154,7 @@ def test_a_worker_with_an_unusable_setting_says_which_and_fails(harness: Harness
     worker = harness.new_worker(MAX_QUEUE="many")
     worker.start()
     try:
-        assert worker.wait(30) == 2
+        assert worker.wait() == 2
     finally:
         worker.end()
     assert "MAX_QUEUE='many': must be a whole number, 1 or more" in worker.log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 from tests.e2e.caller import calling
 from tests.e2e.harness import Harness
@@ -22,7 +23,8 @@ async def test_an_operator_loads_pins_unpins_and_unloads_a_model(harness: Harnes
         assert (await stage.run("load", "rhymer", "--wait")).startswith("load: rhymer is ready")
         assert "ready, pinned" in await stage.run("pin", "rhymer")
         assert " pinned " in await stage.run("ps")
-        assert "ready to roll" in await stage.run("logs", "rhymer")
+        while "ready to roll" not in await stage.run("logs", "rhymer"):
+            assert len(stage.transcript) < 20  # an engine may be ready before it says so
         assert '"state": "ready"' in await stage.run("ps", "--json")
         assert "pinned" not in await stage.run("unpin", "acme/poet")
         assert (await stage.run("unload", "rhymer")).startswith("unload: rhymer is ")
@@ -42,20 +44,25 @@ async def test_a_drained_worker_ends_and_top_ends_with_it(harness: Harness) -> N
     with scene(harness) as stage:
         assert "takes no more requests" in await stage.run("drain")
         await eventually(lambda: "all engines are gone" in stage.worker.log)
-        assert stage.worker.wait(30) == 0
+        assert stage.worker.wait() == 0
         await stage.run("ps", code=2)
         assert "no worker answers at" in stage.transcript[-1]
         assert "A worker that drains takes no new connections" in stage.transcript[-1]
 
 
-async def test_who_waits_for_a_drain_sees_what_is_left_until_the_end(harness: Harness) -> None:
-    model = harness.model("acme/last-words", tokens=300, interval=0.05)
-    with scene(harness) as stage:
+async def test_who_waits_for_a_drain_sees_what_is_left_until_the_end(
+    harness: Harness, tmp_path: Path
+) -> None:
+    end = tmp_path / "end"
+    model = harness.model("acme/last-words", ends_with=str(end))
+    with scene(harness, DRAIN_TIMEOUT="90") as stage:
         async with calling(stage.worker.url) as caller, caller.stream(model) as stream:
             await stream.event()
             drains = asyncio.create_task(stage.run("drain", "--wait"))
+            await eventually(lambda: "leaving: " in stage.worker.log)
+            end.touch()
             await stream.rest()
             told = await drains
         assert "1 in flight" in told
         assert told.splitlines()[-1] == "The worker has stopped its engines, and ends."
-        assert stage.worker.wait(30) == 0
+        assert stage.worker.wait() == 0
