@@ -90,12 +90,13 @@ async def report(hub: LoopbackHub, worker: Worker, directory: Path) -> Any:
         try:
             await eventually(struck)
             assert (await caller.chat(SEEING)).text == f"I am {SEEING}"
+            # Before the download ends: then the other model's engine starts, and reports too.
+            [file] = await asyncio.to_thread(lambda: list((directory / "reports").iterdir()))
+            return json.loads(await asyncio.to_thread(file.read_text))
         finally:
             loading.cancel()
             await asyncio.wait([loading])
             hub.faults.clear()
-    [file] = await asyncio.to_thread(lambda: list((directory / "reports").iterdir()))
-    return json.loads(await asyncio.to_thread(file.read_text))
 
 
 def seen(hub: LoopbackHub, directory: Path, kind: type[Worker] = Worker, **own: str) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.admin import Operator, operating
 from tests.e2e.caller import Caller
 from tests.e2e.harness import ENDLESS, Harness
+from tests.eventually import eventually
 from tests.worker import Worker
 
 APART = """
@@ -73,8 +74,8 @@ async def test_the_second_of_a_group_waits_for_the_first_and_takes_its_place(
         stream.leave()
     assert second.result().status == 200
     assert await ready(operator) == {"acme/two", "acme/free"}
-    assert "evicted, for acme/two@" in worker.log
-    assert "(group large)" in worker.log
+    await eventually(lambda: "evicted, for acme/two@" in worker.log)
+    await eventually(lambda: "(group large)" in worker.log)
 
 
 async def test_a_reload_parts_what_is_loaded_together_and_no_running_request(
@@ -94,7 +95,7 @@ async def test_a_reload_parts_what_is_loaded_together_and_no_running_request(
         assert status == 200
         assert [one.partition("@")[0] for one in answer["unloaded"]] == ["acme/two"]
         await operator.until("acme/two", lambda one: not one)
-        assert "unloaded (group large)" in worker.log
+        await eventually(lambda: "unloaded (group large)" in worker.log)
         await stream.event()
         assert await ready(operator) == {"acme/one", "acme/free"}
         assert len(harness.journal.events("start", "acme/one")) == starts

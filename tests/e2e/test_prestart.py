@@ -36,11 +36,11 @@ async def test_the_next_model_waits_at_its_gate_while_an_engine_is_in_use(
     assert (await call).text == f"I am {following}"
     [_] = harness.journal.events("start", following)
     [_] = harness.journal.events("activated", following)
-    _in_this_order(
+    await _in_this_order(
         *(f"prestarting {following}", f"{following}@... stands by"),
         *(f"stopping {used}@...: evicted", f"{used}@... is gone"),
         *(f"starting {following}", f"{following}@... is ready after ... (prestarted)"),
-        log=worker.log,
+        worker=worker,
     )
 
 
@@ -117,8 +117,8 @@ async def test_a_process_ends_with_the_download_that_it_waits_for(
     assert (await caller.chat(model)).refusal == (503, "hub_unavailable")
     harness.hub.faults.clear()
     await eventually(lambda: not _processes_of(worker, model))
-    _in_this_order(
-        f"prestarting {model}", f"stopping {model}@...: its download failed", log=worker.log
+    await _in_this_order(
+        f"prestarting {model}", f"stopping {model}@...: its download failed", worker=worker
     )
 
 
@@ -141,7 +141,7 @@ async def test_no_process_at_its_gate_outlives_the_worker(harness: Harness, how:
             await asyncio.wait({call})
         if how != "kill -9":
             assert call.result().refusal == (503, "engine_unavailable")
-            assert worker.wait(15) == 0
+            assert worker.wait() == 0
             assert not worker.processes()
         await eventually(lambda: not worker.processes())
 
@@ -154,9 +154,14 @@ def _processes_of(worker: Worker, model: str) -> list[int]:
     return [pid for pid in worker.processes() if model in command(pid)]
 
 
-def _in_this_order(*expected: str, log: str) -> None:
-    """Check the order of lines in the log. `...` in an expected line matches anything."""
-    lines = iter(log.splitlines())
-    for one in expected:
-        parts = one.split("...")
-        assert any(all(part in line for part in parts) for line in lines), one
+async def _in_this_order(*expected: str, worker: Worker) -> None:
+    """Wait for lines of the log, in this order. `...` in an expected line matches anything."""
+
+    def are_there() -> bool:
+        lines = iter(worker.log.splitlines())
+        return all(
+            any(all(part in line for part in one.split("...")) for line in lines)
+            for one in expected
+        )
+
+    await eventually(are_there)
