@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.caller import CHAT, calling, chat, credentials
 from tests.e2e.harness import Harness
+from tests.eventually import eventually
 from tests.traces.loopback_collector import LoopbackCollector
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -30,6 +31,7 @@ async def test_a_collector_and_the_engine_hear_of_one_trace_and_of_no_secret(
             OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
             OTEL_EXPORTER_OTLP_HEADERS=f"x-api-key={header}",
             OTEL_SERVICE_NAME="my-worker",
+            OTEL_BSP_SCHEDULE_DELAY="20",  # ms between two batches
             LOG_LEVEL="DEBUG",
         ) as worker,
     ):
@@ -43,6 +45,8 @@ async def test_a_collector_and_the_engine_hear_of_one_trace_and_of_no_secret(
             one["headers"] for one in harness.journal.events("request", model)[-2:]
         )
         environ = environ_of(harness.journal.engine(model))
+        # A worker that leaves has little time to send the rest.
+        await eventually(lambda: any(one.name == f"POST {CHAT}" for one in collector.spans))
         assert worker.stop() == 0
         assert f"spans of requests go to {collector.url}/v1/traces" in worker.log
         assert header not in worker.log

@@ -16,8 +16,8 @@ from tests.worker import ROOT, Worker
 # They skip the SDK's useless work at each start.
 STAND_INS = ROOT / "tests" / "loopback_platform" / "stand_ins"
 
-# Seconds that an empty poll hangs, so long that a test that waits for one is noticeably slow.
-POLL = 60.0
+# Seconds that an empty poll hangs: longer than anything here is waited for.
+POLL = 600.0
 
 
 class QueueWorker(Worker):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -91,14 +92,17 @@ async def test_cancelling_who_waits_frees_the_place_in_the_queue(
 
 
 async def test_cancelling_while_a_model_starts_leaves_the_start_to_others(
-    harness: QueueHarness, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint, tmp_path: Path
 ) -> None:
-    model = harness.model("acme/started-for-two", warm_up=0.5)
+    begin = tmp_path / "begin"
+    model = harness.model("acme/started-for-two", starts_with=str(begin))
     job = endpoint.chat(model)
     # The process may start earlier, before there is room for the model.
     await eventually(lambda: f": starting {model}@" in endpoint.worker.log)
     endpoint.cancel(job)
-    assert said(endpoint.chat(model).wait()) == f"I am {model}"
+    another = endpoint.chat(model)
+    begin.touch()
+    assert said(another.wait()) == f"I am {model}"
     assert len(harness.journal.events("start", model)) == 1
     assert_silent(job)
 

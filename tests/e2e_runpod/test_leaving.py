@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 
 from tests.e2e.caller import DONE
 from tests.e2e.harness import ENDLESS
@@ -13,7 +14,7 @@ from tests.e2e_runpod.harness import Endpoint, QueueHarness, events, refusal, sa
 from tests.eventually import eventually
 
 NUMBERS = "one two three four "
-SOON = 5.0  # seconds; the platform's polls take a minute
+SOON = 60.0  # seconds; the platform's polls take longer, and the SDK waits 90 s for them
 
 
 def assert_gone(endpoint: Endpoint, status: int = 0) -> None:
@@ -45,27 +46,35 @@ async def test_a_worker_whose_default_is_still_starting_leaves_at_once(
         assert not endpoint.platform.takes
 
 
-async def test_streams_end_and_who_waits_is_refused(harness: QueueHarness) -> None:
-    model = harness.model("acme/last-words", answer=5 * NUMBERS, interval=0.03)
+async def test_streams_end_and_who_waits_is_refused(
+    harness: QueueHarness, tmp_path: Path
+) -> None:
+    end = tmp_path / "end"
+    model = harness.model("acme/last-words", answer=5 * NUMBERS, ends_with=str(end))
     wanted = harness.model("acme/wanted")
-    with harness.started(MAX_LOADED_MODELS="1", DRAIN_TIMEOUT="30") as endpoint:
+    with harness.started(MAX_LOADED_MODELS="1", DRAIN_TIMEOUT="60") as endpoint:
         job = endpoint.stream(model)
         await eventually(lambda: job.chunks)
         waiting = endpoint.chat(wanted)
         await eventually(lambda: f"fetching {wanted}" in endpoint.worker.log)
         endpoint.worker.send(signal.SIGTERM)
         assert refusal(waiting.wait()) == "engine_unavailable"
+        end.touch()
         assert streamed(job) == 5 * NUMBERS
         assert_gone(endpoint)
 
 
-async def test_a_result_that_is_being_posted_is_waited_for(harness: QueueHarness) -> None:
-    model = harness.model("acme/posted-late", tokens=3, interval=0.1)
-    with harness.started() as endpoint:
+async def test_a_result_that_is_being_posted_is_waited_for(
+    harness: QueueHarness, tmp_path: Path
+) -> None:
+    end = tmp_path / "end"
+    model = harness.model("acme/posted-late", ends_with=str(end))
+    with harness.started(DRAIN_TIMEOUT="60") as endpoint:
         job = endpoint.chat(model)
         hold = endpoint.platform.hold_output(job)
         await eventually(lambda: harness.journal.events("request", model))
         endpoint.worker.send(signal.SIGTERM)
+        end.touch()
         hold.wait()
         await eventually(lambda: not engines(endpoint.worker))
         assert job.outcome is None
@@ -78,9 +87,9 @@ async def test_a_job_that_was_just_taken_is_not_lost(harness: QueueHarness) -> N
     model = harness.model("acme/just-in-time")
     with harness.started() as endpoint:
         assert said(endpoint.chat(model).wait()) == f"I am {model}"
-        queued = endpoint.worker.log.count("Jobs in queue")
+        await eventually(lambda: endpoint.worker.log.count("Jobs in queue") == 1)
         job = endpoint.chat(model)
-        await eventually(lambda: endpoint.worker.log.count("Jobs in queue") > queued)
+        await eventually(lambda: endpoint.worker.log.count("Jobs in queue") == 2)
         endpoint.worker.send(signal.SIGTERM)  # the SDK starts it within a tenth of a second
         assert job.wait().status in {"COMPLETED", "FAILED"}
         assert_gone(endpoint)
@@ -101,7 +110,7 @@ async def test_a_stream_that_outlives_the_drain_is_told_so(harness: QueueHarness
 async def test_a_killed_worker_leaves_no_engine_and_no_download(harness: QueueHarness) -> None:
     serving = harness.model("acme/serving", spawn_children=1, spawn_daemons=1, **ENDLESS)
     fetched = harness.model("acme/fetched")
-    with harness.started() as endpoint:
+    with harness.started(STANDBY_ENGINES="0") as endpoint:
         worker = endpoint.worker
         job = endpoint.stream(serving)
         await eventually(lambda: job.chunks)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from tests.e2e_runpod.harness import QueueHarness
+from tests.eventually import eventually
 from tests.traces.loopback_collector import LoopbackCollector
 
 
-def test_a_job_is_a_trace_of_its_own(harness: QueueHarness) -> None:
+async def test_a_job_is_a_trace_of_its_own(harness: QueueHarness) -> None:
     model = harness.model("acme/traced-job")
     with LoopbackCollector() as collector:
         with harness.endpoint(
-            MODEL_NAME=model, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url
+            MODEL_NAME=model,
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+            OTEL_BSP_SCHEDULE_DELAY="20",  # ms between two batches
         ) as endpoint:
             job = endpoint.chat(model)
             assert job.wait().status == "COMPLETED"
+            # A worker that leaves has little time to send the rest.
+            await eventually(lambda: any(one.kind == "consumer" for one in collector.spans))
         root = collector.named("JOB /v1/chat/completions")
         assert (root.kind, root.parent) == ("consumer", "")
         assert root.attributes["faas.invocation_id"] == job.id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,11 +43,15 @@ async def test_a_stream_is_posted_while_it_is_generated(
 
 
 def test_what_comes_while_a_post_hangs_is_posted_together_and_in_order(
-    harness: QueueHarness, endpoint: Endpoint
+    harness: QueueHarness, endpoint: Endpoint, tmp_path: Path
 ) -> None:
-    model = harness.model("acme/counter", answer=NUMBERS, interval=0.001)
+    begin = tmp_path / "begin"
+    model = harness.model(
+        "acme/counter", answer=NUMBERS, interval=0.001, starts_with=str(begin)
+    )
     held, other = endpoint.stream(model), endpoint.stream(model)
     hold = endpoint.hold(held)
+    begin.touch()
     assert streamed(other) == NUMBERS
     hold.wait()
     hold.release()

@@ -45,7 +45,7 @@ class Hold:
         self._hangs = threading.Event()
         self._released = asyncio.Event()
 
-    def wait(self, timeout: float = 20.0) -> None:
+    def wait(self, timeout: float = 90.0) -> None:
         """Wait until the POST hangs. Raises `TimeoutError`."""
         if not self._hangs.wait(timeout):
             raise TimeoutError("no POST came")
@@ -85,7 +85,7 @@ class Job:
         """The streamed parts so far."""
         return [chunk.output for chunk in self.chunks]
 
-    def wait(self, timeout: float = 60.0) -> Outcome:
+    def wait(self, timeout: float = 90.0) -> Outcome:
         """Wait for the end of the job. Raises `TimeoutError` after so many seconds."""
         self._ended.wait(timeout)
         if self._outcome is None:
