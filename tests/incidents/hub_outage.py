@@ -36,12 +36,12 @@ async def play(harness: Harness) -> list[str]:
             await stage.until_log(" hub_unavailable 503 ")
             asked = await stage.metric("router_hub_requests_total", outcome="hub_unavailable")
             assert asked >= 1
-            async with asyncio.timeout(60):  # the Hub is back, and is soon asked again
+            async with asyncio.timeout(90):  # the Hub is back, and is soon asked again
                 while (answer := await caller.chat(NEW)).status != 200:
                     assert answer.refusal == (503, "hub_unavailable")
                     await asyncio.sleep(float(answer.headers["Retry-After"]))
             number = 0
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(90):
                 while "the Hub can be asked again" not in stage.worker.log:
                     number += 1  # of a model that nobody has requested yet
                     assert (await caller.chat(f"acme/none-{number}")).status == 404
