@@ -36,7 +36,9 @@ async def test_an_engine_killed_in_mid_stream_is_told_in_band_and_replaced(
         *_, last, done = await stream.rest()
     assert json.loads(last)["error"]["code"] == "engine_failed"
     assert done == DONE
-    await eventually(lambda: re.search(f"{model}@.* crashed: killed by SIGKILL", worker.log))
+    # It does not wait long for the reason: the connection may be lost much earlier.
+    reason = "(killed by SIGKILL|connection lost)"
+    await eventually(lambda: re.search(f"{model}@.* crashed: {reason}", worker.log))
     assert f"stopping {model}@" not in worker.log  # one line is enough
     async with caller.stream(model) as stream:
         assert json.loads(await stream.event())["choices"]
