@@ -20,6 +20,7 @@ from engines.process import EngineProcess, Exit
 from router.models import EngineSpec, ResolvedModel
 from router.scheduler.actions import Allotment
 from tests.fake_engine import FILE, OUT_OF_MEMORY, PYTHON, behaviour
+from tests.fake_engine.behaviour import whole_lines
 from tests.fake_engine.saver import taken
 
 pytestmark = pytest.mark.process
@@ -77,7 +78,9 @@ class Fake:
         return await asyncio.wait_for(self.process.exited(), WITHIN)
 
     def journal(self, event: str) -> list[dict[str, Any]]:
-        lines = map(json.loads, self.journal_file.read_text().splitlines())
+        if not self.journal_file.exists():  # it has not begun yet
+            return []
+        lines = map(json.loads, whole_lines(self.journal_file.read_bytes()))
         return [line for line in lines if line["event"] == event]
 
     async def journaled(self, event: str) -> dict[str, Any]:
