@@ -227,7 +227,7 @@ async def test_a_snapshot_that_can_not_be_removed_costs_only_its_space(
 async def test_what_is_being_fetched_stays(house: House) -> None:
     house.put("a", idle=1e6)
     house.size = SIZE
-    async with house.downloads.exclusive("org/a", COMMIT), asyncio.timeout(10):
+    async with house.downloads.exclusive("org/a", COMMIT), asyncio.timeout(60):
         with pytest.raises(InsufficientDisk):
             await house.need(SIZE)
     assert house.has("a")

@@ -57,7 +57,6 @@ class Machine:
             {**self.hub.environment(), "PATH": os.environ["PATH"]},
             caches=(self.baked, self.source, self.own),
             allow_unsafe_weights=allow_unsafe_weights,
-            stall_timeout=5.0,
         )
 
     async def fetch(self, own: Path | None = None) -> Path:

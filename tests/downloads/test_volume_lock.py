@@ -145,7 +145,7 @@ def test_one_of_many_processes_holds_the_lock_at_a_time(folder: Path, tmp_path: 
     journal = tmp_path / "journal"
     command = [sys.executable, "-c", CONTENDER, str(folder), str(journal), "40"]
     processes = [subprocess.Popen(command) for _ in range(5)]
-    assert [process.wait(60) for process in processes] == [0] * 5
+    assert [process.wait(90) for process in processes] == [0] * 5
     lines = journal.read_text().splitlines()
     assert len(lines) == 5 * 40 * 2
     for entry, leave in zip(lines[::2], lines[1::2], strict=True):

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-PATIENCE = 60.0  # seconds for one call
+PATIENCE = 90.0  # seconds for one call
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,5 +18,5 @@ def hub() -> Iterator[LoopbackHub]:
 
 @pytest.fixture(scope="module")
 def client(hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with Client(hub.environment(), tmp_path_factory.mktemp("home")) as client:
+    with Client(hub.patient_environment(), tmp_path_factory.mktemp("home")) as client:
         yield client

@@ -30,7 +30,7 @@ def ask(
     """One request, without following redirects. `url` may omit the Hub's origin."""
     address = urlsplit(hub.endpoint + url if url.startswith("/") else url)
     trust = ssl.create_default_context(cafile=hub.ca_file)
-    connection = http.client.HTTPSConnection(address.netloc, context=trust, timeout=10)
+    connection = http.client.HTTPSConnection(address.netloc, context=trust, timeout=60)
     sent = dict(headers or {})
     if token:
         sent["Authorization"] = f"Bearer {token}"
