@@ -32,7 +32,6 @@ from router.repository.adapters import ADAPTER_CONFIG
 from router.secrets import Token
 from router.side_process import Aside
 
-_PATIENCE = 5.0  # seconds to read a file that may determine a model's task
 # Each model has one of these. An adapter has the second and usually not the first; a later
 # check of its files explains why it can't be served.
 _EVERY_MODEL_HAS = ("config.json", ADAPTER_CONFIG)
@@ -47,6 +46,7 @@ class HuggingFaceHub:
         *,
         ca_file: str | None = None,
         timeout: float = 10.0,
+        patience: float = 5.0,
         aside: Aside | None = None,
     ) -> None:
         """Arguments:
@@ -54,12 +54,13 @@ class HuggingFaceHub:
             endpoint    base URL (`HF_ENDPOINT`)
             ca_file     certificate authorities that replace the default ones
             timeout     seconds for one request with its redirects
+            patience    seconds to read a file that may determine a model's task
             aside       parses long answers, so that the event loop stays free
 
         Proxies come from the environment.
         """
         self._endpoint, self._origin = endpoint.rstrip("/"), HubOrigin(endpoint)
-        self._timeout, self._aside = timeout, aside
+        self._timeout, self._patience, self._aside = timeout, patience, aside
         self._verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
         self._client = self._connect()
 
@@ -130,7 +131,7 @@ class HuggingFaceHub:
         """Read a small JSON file. Returns None if that fails, because it is optional."""
         path = f"/{quote(model.repo_id)}/resolve/{quote(model.commit)}/{name}"
         with suppress(httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, ValueError):
-            async with asyncio.timeout(min(_PATIENCE, self._timeout)):
+            async with asyncio.timeout(self._patience):
                 content = await read_small_file(
                     self._client, self._origin, self._url(path), _headers(credential)
                 )

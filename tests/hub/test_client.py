@@ -43,7 +43,7 @@ def server() -> Iterator[LoopbackHub]:
 
 @pytest.fixture
 async def hub(server: LoopbackHub) -> AsyncIterator[HuggingFaceHub]:
-    hub = HuggingFaceHub(server.endpoint, ca_file=str(server.ca_file), timeout=5.0)
+    hub = HuggingFaceHub(server.endpoint, ca_file=str(server.ca_file), timeout=60.0)
     yield hub
     await hub.close()
 
@@ -270,12 +270,14 @@ async def test_a_repository_without_a_configuration_is_unsupported(
     ],
 )
 async def test_a_hub_in_trouble_is_unavailable(
-    server: LoopbackHub, kind: str, cause: str
+    server: LoopbackHub, hub: HuggingFaceHub, kind: str, cause: str
 ) -> None:
     server.add_repo("org/model", LLAMA)
-    hub = HuggingFaceHub(server.endpoint, ca_file=str(server.ca_file), timeout=1.0)
     model = await hub.resolve(ModelRef("org/model"), None)
     server.faults.add(r"/.*", kind, times=None)  # type: ignore[arg-type]
+    if kind == "hang":
+        await hub.close()
+        hub = HuggingFaceHub(server.endpoint, ca_file=str(server.ca_file), timeout=1.0)
     with pytest.raises(HubUnavailable) as caught:
         await hub.resolve(ModelRef("org/model"), None)
     assert caught.value.retry_after == (55.0 if kind == "429" else 5.0)
@@ -379,7 +381,7 @@ async def test_no_redirect_takes_the_token_to_another_origin() -> None:
             return web.Response(status=302, headers={"Location": other.url + request.path})
 
         async with serving(redirect) as stranger:
-            hub = HuggingFaceHub(stranger.url)
+            hub = HuggingFaceHub(stranger.url, timeout=60.0, patience=60.0)
             with pytest.raises(HubUnavailable):
                 await hub.resolve(ModelRef("org/model"), an_unknown_token())
             with pytest.raises(HubUnavailable):
@@ -393,7 +395,7 @@ async def test_redirects_are_limited() -> None:
     async with serving(
         lambda _: web.Response(status=307, headers={"Location": "/"})
     ) as stranger:
-        hub = HuggingFaceHub(stranger.url)
+        hub = HuggingFaceHub(stranger.url, timeout=60.0, patience=60.0)
         with pytest.raises(HubUnavailable):
             await hub.resolve(ModelRef("org/model"), None)
         await hub.close()
@@ -402,7 +404,7 @@ async def test_redirects_are_limited() -> None:
 
 async def test_a_server_that_always_answers_200_proves_no_access() -> None:
     async with serving(lambda _: web.Response(text="please log in")) as stranger:
-        hub = HuggingFaceHub(stranger.url)
+        hub = HuggingFaceHub(stranger.url, timeout=60.0, patience=60.0)
         with pytest.raises(HubUnavailable, match="HF_ENDPOINT"):
             await hub.entitle(ResolvedModel("org/model", "a" * 40), None)
         with pytest.raises(HubUnavailable, match="HF_ENDPOINT"):
@@ -415,7 +417,7 @@ async def test_no_cookie_of_one_caller_comes_with_anothers_request() -> None:
         return web.Response(status=503, headers={"Set-Cookie": "session=ann; Path=/"})
 
     async with serving(answer) as stranger:
-        hub = HuggingFaceHub(stranger.url)
+        hub = HuggingFaceHub(stranger.url, timeout=60.0, patience=60.0)
         for credential in (an_unknown_token(), None):
             with pytest.raises(HubUnavailable):
                 await hub.resolve(ModelRef("org/model"), credential)

@@ -35,9 +35,16 @@ def server() -> Iterator[LoopbackHub]:
 
 @pytest.fixture
 async def hub(server: LoopbackHub) -> AsyncIterator[HuggingFaceHub]:
-    hub = HuggingFaceHub(server.endpoint, ca_file=str(server.ca_file), timeout=5.0)
+    hub = client(server, 60.0)
     yield hub
     await hub.close()
+
+
+def client(server: LoopbackHub, patience: float) -> HuggingFaceHub:
+    """Its patience is for small files alone."""
+    return HuggingFaceHub(
+        server.endpoint, ca_file=str(server.ca_file), timeout=60.0, patience=patience
+    )
 
 
 def layout(architecture: str, **files: object) -> dict[str, bytes]:
@@ -161,7 +168,7 @@ async def test_a_model_whose_modules_can_not_be_read_is_an_embedder(
 ) -> None:
     server.add_repo("org/model", layout("Qwen3ForCausalLM", modules=chain(SCORES)))
     server.faults.add(r"/org/model/resolve/.*", kind, times=None)  # type: ignore[arg-type]
-    hub = HuggingFaceHub(server.endpoint, ca_file=str(server.ca_file), timeout=1.0)
+    hub = client(server, 0.5 if kind == "hang" else 60.0)
     assert await resolved(hub) is Task.EMBED
     await hub.close()
 
@@ -193,7 +200,7 @@ def small(padding: int = 0) -> bytes:
 )
 async def test_only_a_small_file_is_read(body: bytes, task: Task) -> None:
     async with serving(OddHub(lambda _: web.Response(body=body))) as stranger:
-        hub = HuggingFaceHub(stranger.url)
+        hub = HuggingFaceHub(stranger.url, timeout=60.0, patience=60.0)
         assert await resolved(hub) is task
         await hub.close()
 
@@ -203,7 +210,7 @@ async def test_a_compressed_file_is_not_read() -> None:
         return web.Response(body=small(), headers={"Content-Encoding": "identity"})
 
     async with serving(OddHub(packed)) as stranger:
-        hub = HuggingFaceHub(stranger.url)
+        hub = HuggingFaceHub(stranger.url, timeout=60.0, patience=60.0)
         assert await resolved(hub) is Task.EMBED
         await hub.close()
 
@@ -215,7 +222,7 @@ async def test_a_file_elsewhere_is_not_fetched_and_the_token_stays_home() -> Non
             return web.Response(status=302, headers={"Location": other.url + request.path})
 
         async with serving(OddHub(redirect)) as stranger:
-            hub = HuggingFaceHub(stranger.url)
+            hub = HuggingFaceHub(stranger.url, timeout=60.0, patience=60.0)
             assert await resolved(hub, Token("hf_" + secrets.token_hex(16))) is Task.EMBED
             await hub.close()
         assert not other.sent
@@ -228,7 +235,7 @@ async def test_a_redirect_within_the_hub_is_followed() -> None:
         return web.Response(status=307, headers={"Location": "/cache" + request.path})
 
     async with serving(OddHub(moved)) as stranger:
-        hub = HuggingFaceHub(stranger.url)
+        hub = HuggingFaceHub(stranger.url, timeout=60.0, patience=60.0)
         assert await resolved(hub) is Task.GENERATE
         await hub.close()
 
@@ -238,6 +245,6 @@ async def test_redirects_without_an_end_are_given_up() -> None:
         return web.Response(status=307, headers={"Location": request.path})
 
     async with serving(OddHub(round_and_round)) as stranger:
-        hub = HuggingFaceHub(stranger.url)
+        hub = HuggingFaceHub(stranger.url, timeout=60.0, patience=60.0)
         assert await resolved(hub) is Task.EMBED
         await hub.close()
