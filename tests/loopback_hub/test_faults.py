@@ -74,10 +74,12 @@ def test_a_cut_spares_requests_that_have_no_body_to_cut(hub: LoopbackHub) -> Non
 def test_a_hanging_request_outlasts_the_patience_of_a_client(
     hub: LoopbackHub, client: Client
 ) -> None:
-    hub.faults.add(INFO, "hang")
-    failure = client.failure("model_info", "acme/tiny", timeout=0.2)
-    assert failure == Failure("ReadTimeout", None)
-    assert [request.status for request in hub.requests] == [None]
+    struck = hub.faults.add(INFO, "hang", times=None)
+    failures = []
+    while not struck():  # on a busy machine, the client may leave before its request comes
+        failures.append(client.failure("model_info", "acme/tiny", timeout=0.2))
+    assert Failure("ReadTimeout", None) in failures
+    assert {request.status for request in hub.requests} == {None}
 
 
 def test_a_hanging_request_is_answered_after_clear(hub: LoopbackHub) -> None:
@@ -87,7 +89,7 @@ def test_a_hanging_request_is_answered_after_clear(hub: LoopbackHub) -> None:
         _wait_for_a_request(hub)
         assert not answer.done()
         hub.faults.clear()
-        assert answer.result(timeout=10).status == 200
+        assert answer.result(timeout=60).status == 200
 
 
 def test_leaving_breaks_off_what_hangs() -> None:
@@ -96,7 +98,7 @@ def test_leaving_breaks_off_what_hangs() -> None:
             hub.faults.add("/.*", "hang", times=None)
             answer = threads.submit(_outcome, hub)
             _wait_for_a_request(hub)
-        assert answer.result(timeout=10) is not None
+        assert answer.result(timeout=60) is not None
 
 
 def test_a_fault_strikes_as_often_as_asked(hub: LoopbackHub) -> None:
@@ -154,7 +156,7 @@ def _outcome(hub: LoopbackHub) -> Answer | Exception:
 
 
 def _wait_for_a_request(hub: LoopbackHub) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not hub.requests:
         assert time.monotonic() < deadline, "no request came"
         time.sleep(0.01)
