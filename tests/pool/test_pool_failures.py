@@ -11,6 +11,7 @@ from router.errors import (
     UnsupportedModel,
 )
 from router.scheduler.lifecycle import State
+from tests.eventually import eventually
 from tests.pool.fakes import (
     GIB,
     settle,
@@ -281,7 +282,8 @@ async def test_a_deadline_that_comes_just_after_a_pass_is_not_missed(
     harness.clock.now = slot.retry_at - 1e-9
     harness.pool.tick()
     harness.clock.now = slot.retry_at
-    await asyncio.sleep(0.01)  # the timer fires
+    await eventually(lambda: harness.state() is State.STARTING)  # the timer fires
+    await settle()
     harness.launcher.ready("a")
     await settle()
     assert again.lease

@@ -76,7 +76,7 @@ class Stage:
 async def stage() -> AsyncIterator[Stage]:
     stage = Stage()
     yield stage
-    await asyncio.wait_for(stage.executor.abort(), 5)
+    await asyncio.wait_for(stage.executor.abort(), 60)
     assert not stage.launcher.alive, "an engine was left behind"
     assert stage.defects == []
 
@@ -186,7 +186,7 @@ async def test_memory_that_is_lost_is_missing_also_beside_engines_at_their_gates
 async def test_all_engines_at_their_gates_end_with_the_pool(stage: Stage) -> None:
     await stage.stands("a", 1)
     await stage.prestart("b", 2)
-    await asyncio.wait_for(stage.executor.abort(), 5)
+    await asyncio.wait_for(stage.executor.abort(), 60)
     assert not stage.launcher.alive
 
 
