@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -21,6 +21,7 @@ from router.requests.interfaces import Backend
 from router.requests.record import Record
 from router.requests.recorder import Recorder
 from tests.doubles import Answer, whole
+from tests.eventually import eventually
 from tests.requests.harness import CHAT, SSE, ServiceHarness, chat, serving_fakes, token
 
 EVENT = b"data: {}\n\n"
@@ -56,12 +57,6 @@ async def replica(
 ) -> AsyncIterator[Replica]:
     async with serving_fakes(*answers, silence=silence) as harness:
         yield Replica(harness, keys)
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5.0):
-        while not happened():  # noqa: ASYNC110 - it happens in a few turns of the loop
-            await asyncio.sleep(0)
 
 
 async def test_an_answer_is_a_head_its_body_and_an_end() -> None:
@@ -116,7 +111,7 @@ async def test_an_answer_that_nobody_reads_waits_at_the_engine() -> None:
                 got.append(item)
 
         reading = asyncio.create_task(read())
-        await until(lambda: _bytes(got) >= WINDOW - 2**17)
+        await eventually(lambda: _bytes(got) >= WINDOW - 2**17)
         await _turns()
         assert _bytes(got) <= WINDOW
         assert max(len(item) for item in got if isinstance(item, bytes)) <= 64 * 1024
@@ -135,7 +130,7 @@ async def test_a_visit_makes_room_too() -> None:
                 got.append(item)
 
         reading = asyncio.create_task(read())
-        await until(lambda: _bytes(got) >= WINDOW - 2**17)
+        await eventually(lambda: _bytes(got) >= WINDOW - 2**17)
         one.answers.visited("ingress", {"answer": 4 * WINDOW})
         await reading
         assert _bytes(got) == 3 * WINDOW
@@ -150,7 +145,7 @@ async def test_the_answer_for_an_ingress_that_is_gone_ends() -> None:
                 got.append(item)
 
         reading = asyncio.create_task(read())
-        await until(lambda: EVENT in got)
+        await eventually(lambda: EVENT in got)
         for _ in range(SILENT_LOOKS):
             one.answers.visited("ingress", {})
             one.answers.end_orphans()
@@ -175,7 +170,7 @@ async def test_a_stream_that_fails_after_comments_alone_is_refused() -> None:
                 got.append(item)
 
         reading = asyncio.create_task(read())
-        await until(lambda: any(isinstance(item, bytes) for item in got))
+        await eventually(lambda: any(isinstance(item, bytes) for item in got))
         thinks.set()
         await reading
         head, *comments, refused = got

@@ -228,7 +228,7 @@ async def test_closing_ends_what_is_not_over(script: Said, cancelled: bool) -> N
 async def test_waiting_ends_at_the_deadline() -> None:
     call = call_of(ScriptedReplicas(NEVER), patience=0.0)
     with pytest.raises(DeadlineExceeded):
-        await asyncio.wait_for(call.reach(), 5.0)
+        await asyncio.wait_for(call.reach(), 60.0)
 
 
 @pytest.mark.parametrize("show", [repr, str])
