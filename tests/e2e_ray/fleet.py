@@ -67,6 +67,7 @@ class RayFleet:
             "ENGINE_PYTHON": str(PYTHON),
             "CUDA_VISIBLE_DEVICES": "",
             "SWAP_PATIENCE": "0",
+            "READ_TIMEOUT": "600",  # a test reads one answer after another
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": os.urandom(32).hex(),
@@ -190,9 +191,8 @@ class RayFleet:
         return [
             child
             for raylet in self.raylets
-            if psutil.pid_exists(raylet)
-            for child in psutil.Process(raylet).children(recursive=True)
-            if f"ServeReplica:fleet:{deployment}" in " ".join(_command(child))
+            for child in below(raylet)
+            if f"ServeReplica:fleet:{deployment}" in " ".join(command(child))
         ]
 
     def _next(self) -> Any:
@@ -215,11 +215,15 @@ class RayFleet:
     def _end(self) -> None:
         """End all its processes and remove its files, whatever a test did."""
         self._process.kill()
-        self._process.wait(10)
-        for one in self.processes():
-            if one.is_running():
-                one.send_signal(signal.SIGKILL)
-        self._reader.join(10)
+        self._process.wait(60)
+        if self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+        while left := self.processes():  # one that is killed may have started another
+            for one in left:
+                with suppress(psutil.NoSuchProcess):
+                    one.send_signal(signal.SIGKILL)
+        self._reader.join(60)
 
 
 def _is_at(connection: Any, port: int) -> bool:
@@ -242,6 +246,15 @@ def free_port() -> int:
             return port
 
 
+def below(pid: int) -> list[psutil.Process]:
+    """Its descendants; none if it has ended."""
+    try:
+        children: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return children
+
+
 def _environment(process: psutil.Process) -> str:
     try:
         return "\n".join(f"{k}={v}" for k, v in process.environ().items())
@@ -249,9 +262,9 @@ def _environment(process: psutil.Process) -> str:
         return ""
 
 
-def _command(process: psutil.Process) -> list[str]:
+def command(process: psutil.Process) -> list[str]:
     try:
-        command: list[str] = process.cmdline()
+        words: list[str] = process.cmdline()
     except psutil.Error:
         return []
-    return command
+    return words
