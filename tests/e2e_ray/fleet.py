@@ -27,6 +27,8 @@ from tests.loopback_hub import LoopbackHub
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE = 300.0  # seconds, on a busy machine
+# Ray gives up a start after 30 s. Where this can't be changed, `is_late` tells.
+PATIENT = {"RAY_gcs_server_port_wait_time_s": "200"}
 
 
 class RayFleet:
@@ -68,6 +70,7 @@ class RayFleet:
             "CUDA_VISIBLE_DEVICES": "",
             "SWAP_PATIENCE": "0",
             "READ_TIMEOUT": "600",  # a test reads one answer after another
+            **PATIENT,
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": os.urandom(32).hex(),

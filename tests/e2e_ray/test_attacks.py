@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from tests.e2e.caller import CHAT, Caller, chat
-from tests.e2e.harness import Harness
+from tests.e2e.harness import ENDLESS, Harness
 from tests.e2e_ray.fleet import RayFleet
 from tests.eventually import eventually
 from tests.security.test_names import FORBIDDEN, HIDDEN, NAMES
@@ -134,14 +134,14 @@ async def test_a_web_page_elsewhere_is_refused(caller: Caller, owner: str) -> No
 async def test_callers_that_leave_leave_nothing_behind(
     harness: Harness, fleet: RayFleet, owner: str
 ) -> None:
-    slow = harness.model("acme/slow", tokens=1000, interval=0.01)
+    slow = harness.model("acme/slow", **ENDLESS)
     async with aiohttp.ClientSession() as session:
 
         async def leave() -> None:
             url = fleet.urls[0] + CHAT
             body = chat(slow, stream=True)
             async with session.post(url, json=body, headers=headers()) as response:
-                await response.content.readline()
+                await response.content.readuntil(b"data:")  # the engine answers
                 response.close()
 
         await asyncio.gather(*(leave() for _ in range(20)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from tests.e2e.caller import calling
 from tests.e2e.harness import Harness
-from tests.e2e_ray.fleet import ROOT, free_port, is_late
+from tests.e2e_ray.fleet import PATIENT, ROOT, below, command, free_port, is_late
 from tests.eventually import eventually
 from tests.fake_engine import PYTHON
 
@@ -35,13 +36,14 @@ async def test_a_fleet_comes_up_answers_and_leaves_nothing(
         "DRAIN_TIMEOUT": "5",
         "ENGINE_PYTHON": str(PYTHON),
         "CUDA_VISIBLE_DEVICES": "",
+        **PATIENT,
     }
-    before = places()
     log_file = tmp_path / "log"
     process = await up(environ, log_file)
     try:
         async with calling(f"http://127.0.0.1:{port}") as caller:
             assert (await caller.chat(model)).text == f"I am {model}"
+        place = place_of(process.pid)
         process.send_signal(signal.SIGTERM)
         await eventually(lambda: process.poll() is not None, within=120)
         assert process.returncode == 0
@@ -51,13 +53,16 @@ async def test_a_fleet_comes_up_answers_and_leaves_nothing(
     finally:
         print(log_file.read_text())
         process.kill()
-        process.wait(10)
-    assert places() == before
+        process.wait(60)
+    assert not place.exists()
 
 
-def places() -> set[Path]:
-    """Ray's directories, each inside a directory that is closed to other users."""
-    return set(Path("/tmp").glob("model-router-ray-*"))
+def place_of(pid: int) -> Path:
+    """Ray's directory, inside a directory that is closed to other users."""
+    commands = " ".join(word for one in below(pid) for word in command(one))
+    found = re.search(r"/tmp/model-router-ray-\w+", commands)
+    assert found, commands
+    return Path(found[0])
 
 
 async def up(
