@@ -74,12 +74,22 @@ class Engine:
 
     async def running(self) -> int:
         """The number of running requests, according to the engine."""
+        running: int = (await self._load())["num_running_reqs"]
+        return running
+
+    async def steps(self) -> float:
+        """How often it has computed a further token of its answers, according to itself."""
+        moments: list[float] = (await self._load())["decode_moments"] or [0.0]
+        return moments[0]
+
+    async def _load(self) -> Json:
         async with (
             aiohttp.ClientSession() as session,
             session.get(f"{self.url}/v1/loads", headers=self.signed) as answer,
         ):
-            loads: list[Json] = (await answer.json())["loads"]
-        return sum(load["num_running_reqs"] for load in loads)
+            load: Json
+            (load,) = (await answer.json())["loads"]
+        return load
 
 
 def _command(pid: int) -> list[str]:

@@ -182,7 +182,12 @@ async def loading(asked: list[tuple[str, str]], directory: Path) -> list[str]:
         str(ROOT / ".venv-sglang" / "bin" / "python"),
         *("-c", _LOADING),
         cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(CPU_MODULES), "SGLANG_USE_CPU_ENGINE": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(CPU_MODULES),
+            "SGLANG_USE_CPU_ENGINE": "1",
+            "REQUEST_TIMEOUT": "60",
+        },
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

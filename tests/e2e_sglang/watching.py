@@ -42,8 +42,7 @@ def cached_tokens(answer: Json) -> int:
 
 
 async def engine_runs(engine: Engine, requests: int) -> None:
-    """Wait until it runs so many requests. An endless generation lasts longer than this
-    waits."""
-    async with asyncio.timeout(5):
+    """Wait until it runs so many requests."""
+    async with asyncio.timeout(90):
         while await engine.running() != requests:  # noqa: ASYNC110 - in another process
             await asyncio.sleep(0.05)

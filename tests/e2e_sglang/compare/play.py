@@ -56,7 +56,7 @@ class Player:
         """SGLang empties it when idle, which can be a moment after the end of an answer."""
         engine = self._engines[model]
         url, headers = engine.url + "/flush_cache", engine.signed
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while (await ask(self._session, url, "POST", None, headers)).status != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
