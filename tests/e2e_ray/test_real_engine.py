@@ -10,10 +10,8 @@ import pytest
 from tests import tiny_models
 from tests.e2e.caller import Caller
 from tests.e2e_ray.fleet import RayFleet
-from tests.e2e_sglang.harness import APPLE, engines_below
+from tests.e2e_sglang.harness import APPLE, PATIENCE, engines_below
 from tests.loopback_hub import LoopbackHub
-
-_PATIENCE = 400.0  # seconds; a start is slow on a busy machine
 
 pytestmark = [pytest.mark.long, pytest.mark.sglang]
 
@@ -30,7 +28,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayFleet]:
 
 
 async def test_sglang_answers_through_either_ingress(fleet: RayFleet) -> None:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_PATIENCE)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(PATIENCE)) as session:
         for caller in (Caller(session, url) for url in fleet.urls):
             answer = await caller.chat(APPLE, temperature=0, max_tokens=8)
             assert "apple" in answer.text

@@ -10,12 +10,10 @@ import openai
 import pytest
 
 from tests import tiny_models, tiny_vision
-from tests.e2e_sglang.harness import APPLE, PEAR, PLUM, Harness, engines_below
+from tests.e2e_sglang.harness import APPLE, PATIENCE, PEAR, PLUM, Harness, engines_below
 from tests.e2e_sglang.target import Target
 from tests.loopback_hub import LoopbackHub
 from tests.worker import Worker
-
-_PATIENCE = 180.0  # seconds
 
 # Everything that SGLang can do for a caller is switched on, so only the worker refuses. SGLang
 # also logs each request with all its fields.
@@ -55,7 +53,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 @pytest.fixture
 async def http(harness: Harness) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(
-        harness.worker.url, timeout=aiohttp.ClientTimeout(_PATIENCE)
+        harness.worker.url, timeout=aiohttp.ClientTimeout(PATIENCE)
     ) as session:
         yield session
 
@@ -66,7 +64,7 @@ async def client(harness: Harness) -> AsyncIterator[openai.AsyncOpenAI]:
         base_url=f"{harness.worker.url}/v1",
         api_key="none",
         max_retries=0,
-        timeout=_PATIENCE,
+        timeout=PATIENCE,
         http_client=openai.DefaultAsyncHttpxClient(trust_env=False),
     ) as client:
         yield client

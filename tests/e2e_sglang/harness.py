@@ -18,6 +18,7 @@ PEAR = "tests/pear"  # embeds
 PLUM = "tests/plum"  # says "I am plum.", and accepts pictures
 
 PYTHON = Path(__file__).with_name("python")
+PATIENCE = 600.0  # seconds for an answer: an engine may have to start, on a busy machine
 
 Json = dict[str, Any]
 

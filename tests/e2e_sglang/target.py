@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from tests.e2e_sglang.harness import Json
+from tests.e2e_sglang.harness import PATIENCE, Json
 
-_PATIENCE = aiohttp.ClientTimeout(180.0)
+_PATIENCE = aiohttp.ClientTimeout(PATIENCE)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from tests.openapi.reading import Json, request_of, validator
 from tests.openapi.test_values import LENIENT, ONLY_IN_WORDS, refusal
 
 POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
-_PATIENCE = 180.0  # seconds; an engine may have to start
+_PATIENCE = 600.0  # seconds; an engine may have to start
 _DOCUMENTED = [
     checks.status_code_conformance,
     checks.content_type_conformance,

@@ -11,7 +11,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-_PATIENCE = aiohttp.ClientTimeout(120.0)
+from tests.e2e_sglang.harness import PATIENCE
+
+_PATIENCE = aiohttp.ClientTimeout(PATIENCE)
 
 # New for each request, or measured.
 _VOLATILE = frozenset(
