@@ -194,7 +194,7 @@ class RayFleet:
         return [
             child
             for raylet in self.raylets
-            for child in below(raylet)
+            for child in descendants(raylet)
             if f"ServeReplica:fleet:{deployment}" in " ".join(command(child))
         ]
 
@@ -249,8 +249,8 @@ def free_port() -> int:
             return port
 
 
-def below(pid: int) -> list[psutil.Process]:
-    """Its descendants; none if it has ended."""
+def descendants(pid: int) -> list[psutil.Process]:
+    """None if it has ended."""
     try:
         children: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.caller import calling
 from tests.e2e.harness import Harness
-from tests.e2e_ray.fleet import PATIENT, ROOT, below, command, free_port, is_late
+from tests.e2e_ray.fleet import PATIENT, ROOT, command, descendants, free_port, is_late
 from tests.eventually import eventually
 from tests.fake_engine import PYTHON
 
@@ -59,7 +59,7 @@ async def test_a_fleet_comes_up_answers_and_leaves_nothing(
 
 def place_of(pid: int) -> Path:
     """Ray's directory, inside a directory that is closed to other users."""
-    commands = " ".join(word for one in below(pid) for word in command(one))
+    commands = " ".join(word for one in descendants(pid) for word in command(one))
     found = re.search(r"/tmp/model-router-ray-\w+", commands)
     assert found, commands
     return Path(found[0])
