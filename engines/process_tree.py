@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +31,17 @@ class ProcessTree:
         """The pids of all processes in the tree, without zombies.
 
         A zombie holds no resources, and not every container reaps them.
+
+        Only if this is empty, no process is left: one that ended during the search may have
+        left a child, which is not on a list made before. So the search goes on until a list
+        has no new process.
         """
-        return [int(entry.name) for entry in _processes() if self._contains(entry)]
+        found: list[int] = []
+        seen: set[str] = set()
+        while new := _processes() - seen:
+            seen |= new
+            found += [int(name) for name in new if self._contains(Path("/proc", name))]
+        return sorted(found)
 
     def kill(self) -> list[int]:
         """Send SIGKILL to all processes in the tree. Returns the pids that were alive."""
@@ -61,5 +69,5 @@ class ProcessTree:
             return False
 
 
-def _processes() -> Iterator[Path]:
-    return (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
+def _processes() -> set[str]:
+    return {entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()}

@@ -4,6 +4,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,25 @@ def test_a_process_with_the_mark_is_in_the_tree_and_no_other(child: Child) -> No
     eventually(
         lambda: ProcessTree(leader.pid, mark).alive() == sorted([leader.pid, elsewhere.pid])
     )
+
+
+def test_a_child_of_a_process_that_ends_during_the_search_is_in_the_tree(child: Child) -> None:
+    mark = secrets.token_hex(16)
+    leader = child()
+    parent = child("import os\nif input() and os.fork(): os._exit(0)", **{MARK: mark})
+
+    class Slow(ProcessTree):
+        def _contains(self, entry: Path) -> bool:
+            if entry.name == str(parent.pid) and parent.stdin and parent.returncode is None:
+                parent.stdin.write(b"now\n")
+                parent.stdin.flush()
+                parent.wait()
+            return super()._contains(entry)
+
+    tree = Slow(leader.pid, mark)
+    assert len(tree.alive()) == 2
+    tree.kill()
+    eventually(lambda: not tree.alive())
 
 
 def test_a_zombie_is_not_in_the_tree(child: Child) -> None:
