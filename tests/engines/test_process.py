@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -122,13 +123,24 @@ async def test_an_engine_ends_on_request(spawn: Spawn, tree: StubbornTree) -> No
     assert tree.is_gone()
 
 
+class Impatient(EngineProcess):
+    """Waits but a moment after the first request to end, and long after the second."""
+
+    asked_again = False
+
+    async def _ends_within(self, seconds: float) -> bool:
+        patience = seconds if self.asked_again else 0.01
+        self.asked_again = True
+        return await super()._ends_within(patience)
+
+
 async def test_an_engine_that_ignores_interrupts_is_terminated(
-    spawn: Spawn, lines: Lines
+    tree: StubbornTree, lines: Lines
 ) -> None:
     code = "import signal; signal.signal(2, signal.SIG_IGN); print('deaf', flush=True)"
-    process = await spawn(script(f"{code}; signal.pause()"))
+    process = await Impatient.spawn(script(f"{code}; signal.pause()"), tree.env, lines)
     await asyncio.to_thread(eventually, lambda: "deaf" in lines)
-    await process.stop(grace=0.2)
+    await process.stop(grace=WITHIN)
     assert await process.exited() == Exit(signal=signal.SIGTERM)
 
 
@@ -190,11 +202,35 @@ async def test_survivors_of_a_kill_are_reported_until_they_are_gone(
 ) -> None:
     process = await EngineProcess.spawn(tree.argv(), tree.env, lines, kill_after=0.05)
     real_tree, process._tree = process._tree, Immortal(process.pid, "")
+    os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(Unkillable, match=rf"processes \[{process.pid}\] survived SIGKILL"):
-        await process.stop(grace=0)
+        await process.stop(grace=WITHIN)
     assert [record.levelno for record in caplog.records] == [logging.CRITICAL]
-    process._tree = real_tree
+    process._tree, process._kill_after = real_tree, WITHIN
     await process.stop(grace=0)
+    assert tree.is_gone()
+
+
+class Hesitant(ProcessTree):
+    """The machine stands still while it is killed, and it is gone a moment later."""
+
+    kills = 0
+
+    def kill(self) -> list[int]:
+        time.sleep(0.1)
+        left = super().kill()
+        Hesitant.kills += 1
+        return left or [self.group] * (Hesitant.kills < 3)
+
+
+async def test_a_machine_that_stands_still_does_not_make_a_process_unkillable(
+    tree: StubbornTree, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hesitant, "kills", 0)
+    process = await EngineProcess.spawn(tree.argv(), tree.env, lines, kill_after=0.05)
+    process._tree = Hesitant(process.pid, process._tree.mark)
+    os.kill(process.pid, signal.SIGKILL)
+    await process.stop(grace=WITHIN)
     assert tree.is_gone()
 
 
@@ -277,7 +313,7 @@ async def test_a_last_line_without_an_end_is_kept(spawn: Spawn, lines: Lines) ->
 async def test_a_long_line_is_cut_and_bad_bytes_are_replaced(
     spawn: Spawn, lines: Lines
 ) -> None:
-    code = r"import os; os.write(1, b'\xff' + b'x' * 1_000_000 + b'\nnext\n')"
+    code = r"import sys; sys.stdout.buffer.write(b'\xff' + b'x' * 1_000_000 + b'\nnext\n')"
     process = await spawn(script(code))
     await ends(process)
     cut, following = lines

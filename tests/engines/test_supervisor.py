@@ -25,11 +25,24 @@ MOMENTS = [0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1]
 Run = Callable[..., "SupervisedEngine"]
 
 
+AS_IT_IS = (str(SUPERVISOR),)
+# With a clock that jumps ahead at each look, as on a machine that stands still again and again.
+_FALTERING_CLOCK = """
+import itertools, runpy, sys, time
+time.monotonic = itertools.count(step=100).__next__
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+FALTERING = ("-c", _FALTERING_CLOCK, str(SUPERVISOR))
+
+
 class SupervisedEngine:
-    def __init__(self, argv: list[str], env: dict[str, str]) -> None:
+    def __init__(
+        self, argv: list[str], env: dict[str, str], supervisor: tuple[str, ...]
+    ) -> None:
         self.lifeline, theirs = socket.socketpair()
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(SUPERVISOR), "", "", *argv],
+            [sys.executable, "-I", "-S", *supervisor, "", "", *argv],
             stdin=theirs.fileno(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -54,8 +67,8 @@ class SupervisedEngine:
 def run(tree: StubbornTree) -> Iterator[Run]:
     running: list[SupervisedEngine] = []
 
-    def start(argv: list[str]) -> SupervisedEngine:
-        running.append(SupervisedEngine(argv, tree.env))
+    def start(argv: list[str], supervisor: tuple[str, ...] = AS_IT_IS) -> SupervisedEngine:
+        running.append(SupervisedEngine(argv, tree.env, supervisor))
         return running[-1]
 
     yield start
@@ -64,8 +77,11 @@ def run(tree: StubbornTree) -> Iterator[Run]:
         engine.clear()
 
 
-def test_a_lost_router_leaves_nothing(run: Run, tree: StubbornTree) -> None:
-    engine = run(tree.argv(*ALL_TRAITS))
+@pytest.mark.parametrize("supervisor", [AS_IT_IS, FALTERING], ids=["usual", "faltering"])
+def test_a_lost_router_leaves_nothing(
+    run: Run, tree: StubbornTree, supervisor: tuple[str, ...]
+) -> None:
+    engine = run(tree.argv(*ALL_TRAITS), supervisor)
     eventually(tree.stands)
     engine.lifeline.close()
     assert engine.ends() == 128 + signal.SIGKILL
