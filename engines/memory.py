@@ -85,24 +85,27 @@ class NvmlGauge:
         return int(min(major * 10 + minor for major, minor in found))
 
     async def recovered(self, target: int) -> int:
-        """Wait: the driver frees a process's memory some time after its exit."""
-        deadline = asyncio.get_running_loop().time() + self._patience
-        while (free := self.free()) < target:
-            if asyncio.get_running_loop().time() > deadline:
-                break
+        """Wait: the driver frees a process's memory some time after its exit.
+
+        It counts its pauses, and not the clock: while the machine stands still, nothing is
+        freed.
+        """
+        left = self._patience
+        while (free := self.free()) < target and left > 0:
             await asyncio.sleep(POLL)
+            left -= POLL
         return free
 
     async def settled(self, target: int) -> int:
         """Wait until no more is freed: nobody knows how much a sleeping engine keeps."""
-        time = asyncio.get_running_loop().time
-        deadline, still_at = time() + self._patience, time() + self._still
+        left, still = self._patience, self._still  # of its pauses, as above
         highest = free = self.free()
-        while free < target and time() < min(deadline, still_at):
+        while free < target and min(left, still) > 0:
             await asyncio.sleep(POLL)
+            left, still = left - POLL, still - POLL
             free = self.free()
             if free > highest:
-                highest, still_at = free, time() + self._still
+                highest, still = free, self._still
         return free
 
 

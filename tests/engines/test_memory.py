@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -80,7 +81,7 @@ class Filling(NvmlGauge):
 
 
 async def test_a_gpus_memory_is_waited_for() -> None:
-    assert await Filling(1, 2, 3, 4, patience=10.0).recovered(3) == 3
+    assert await Filling(1, 2, 3, 4, patience=60.0).recovered(3) == 3
 
 
 async def test_waiting_for_a_gpus_memory_ends() -> None:
@@ -88,12 +89,22 @@ async def test_waiting_for_a_gpus_memory_ends() -> None:
 
 
 async def test_memory_that_comes_free_slowly_is_waited_for_until_it_is_enough() -> None:
-    assert await Filling(1, 2, 3, 4, 5, patience=10.0).settled(4) == 4
+    assert await Filling(1, 2, 3, 4, 5, patience=60.0).settled(4) == 4
 
 
 async def test_memory_that_an_engine_keeps_is_not_waited_for() -> None:
-    assert await Filling(1, 2, patience=10.0, still=0.2).settled(9) == 2
+    assert await Filling(1, 2, patience=60.0, still=0.2).settled(9) == 2
     assert await Filling(1, 2, patience=0.2).settled(9) == 2
+
+
+async def test_a_machine_that_stands_still_measures_no_memory_too_early() -> None:
+    class Faltering(Filling):
+        def free(self) -> int:
+            time.sleep(0.3)
+            return super().free()
+
+    assert await Faltering(1, 2, 3, patience=60.0, still=0.2).settled(9) == 3
+    assert await Faltering(1, 2, 3, patience=0.2).recovered(3) == 3
 
 
 async def test_the_hosts_memory_is_as_it_is_measured(machine: Path) -> None:
