@@ -32,7 +32,7 @@ from engines.engine_port import EnginePort
 from engines.readiness import Sessions, until_locked
 from router.pool.interfaces import EngineStartError
 
-_TIMEOUT = aiohttp.ClientTimeout(5.0)
+_TIMEOUT = aiohttp.ClientTimeout(60.0)  # it sets a flag; but a busy machine may stand still
 
 # SGLang logs this every ten seconds, and an engine may wait for hours.
 NOISE = "Gated launch still waiting for activation"

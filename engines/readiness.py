@@ -20,7 +20,9 @@ from engines.start_phases import start_phases
 from router.pool.interfaces import EngineStartError
 
 POLL = 0.1  # seconds between two checks of an engine that is starting
-_STATUS_TIMEOUT = aiohttp.ClientTimeout(5.0)  # `/ready` and `/model_info` only read flags
+_STATUS_TIMEOUT = aiohttp.ClientTimeout(5.0)  # `/ready` only reads flags, and is asked again
+# These only read flags, too. But nobody asks them again, and a busy machine may stand still.
+_FACTS_TIMEOUT = aiohttp.ClientTimeout(60.0)
 _ENDLESS = 1 << 53  # tokens; larger numbers are not exact in every caller's JSON
 _SHOWN = 300  # characters of an answer
 
@@ -96,7 +98,7 @@ async def _status(
 async def _served_path(session: aiohttp.ClientSession, engine: Served) -> object:
     """The model path that the engine reports. Raises `EngineStartError`."""
     try:
-        told = await ask(session, f"{engine.url}/model_info", engine.signed, _STATUS_TIMEOUT)
+        told = await ask(session, f"{engine.url}/model_info", engine.signed, _FACTS_TIMEOUT)
     except NoAnswer as error:
         raise EngineStartError(f"it did not say which model it serves: {error}") from error
     return told.get("model_path") if isinstance(told, dict) else None
@@ -105,7 +107,7 @@ async def _served_path(session: aiohttp.ClientSession, engine: Served) -> object
 async def _context_length(session: aiohttp.ClientSession, engine: Served) -> int | None:
     """The most tokens that the engine accepts; None if it does not say. Never raises."""
     with suppress(NoAnswer):
-        match await ask(session, f"{engine.url}/v1/models", engine.signed, _STATUS_TIMEOUT):
+        match await ask(session, f"{engine.url}/v1/models", engine.signed, _FACTS_TIMEOUT):
             case {"data": [{"max_model_len": length}, *_]}:
                 return length if type(length) is int and 0 < length < _ENDLESS else None
     return None
