@@ -18,17 +18,18 @@ from router.models import MemoryPlan, ResolvedModel
 from router.pool.interfaces import Callers, FetchProgress, Snapshot, the_operator
 from router.pool.pool import EnginePool
 from router.scheduler.lifecycle import State
-from router.scheduler.limits import Limits
+from router.scheduler.limits import Eviction, Limits
 from router.scheduler.machine import Scheduler
 from router.secrets import Token
 from tests.fake_engine import FILE, PYTHON, behaviour
+from tests.fake_engine.behaviour import whole_lines
 from tests.fake_engine.device import PretendedGpu
 from tests.fake_engine.saver import taken
 from tests.pool.fakes import GIB, spec
 
 pytestmark = pytest.mark.process
 
-WITHIN = 30.0  # seconds
+WITHIN = 90.0  # seconds
 WEIGHTS, CLAIM, TAKEN, LEFT = 20 * GIB, 35 * GIB, 30 * GIB, GIB
 FOR_WEIGHTS = 2 * WEIGHTS  # of the host's memory
 PLAN = MemoryPlan(WEIGHTS, token=GIB >> 15, overhead=GIB, context=1 << 16)
@@ -63,7 +64,12 @@ class World:
         self._notes.mkdir()
         self.gpu = PretendedGpu(self._notes)
         self.scheduler = Scheduler(
-            Limits(self.gpu.total(), patience=0.0, sleep_memory=FOR_WEIGHTS)
+            Limits(
+                self.gpu.total(),
+                patience=0.0,
+                sleep_memory=FOR_WEIGHTS,
+                eviction=Eviction.LRU,  # the other rule depends on how long starts took
+            )
         )
         self.pool = EnginePool(
             self.scheduler,
@@ -109,7 +115,7 @@ class World:
 
     def seen(self, name: str, *kinds: str) -> list[str]:
         """The events of these kinds in the life of its engines."""
-        lines = map(json.loads, self._journal(name).read_bytes().splitlines())
+        lines = map(json.loads, whole_lines(self._journal(name).read_bytes()))
         return [line["event"] for line in lines if line["event"] in kinds]
 
     async def end(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.harness import Event, Harness
+from tests.fake_engine.behaviour import whole_lines
 from tests.loopback_hub import Request
 
 Call = tuple[str, str, str | None]  # method, path and account
@@ -37,7 +38,7 @@ def wanted(pool: Path) -> list[str]:
 
 
 def pool_events(pool: Path, kind: str) -> list[Event]:
-    lines = pool.read_text().splitlines() if pool.exists() else []
+    lines = whole_lines(pool.read_bytes()) if pool.exists() else []
     rows = [row for row in map(json.loads, lines) if isinstance(row, list)]
     return [content[kind] for _, content in rows if kind in content]
 
