@@ -78,9 +78,7 @@ class Saver:
         self._released |= tags
         if self.asleep:
             self.garbled |= "weights" in tags and not self._flags.backup
-            asyncio.get_running_loop().call_later(
-                self._behaviour.frees_after, self._hold, self._behaviour.kept_asleep
-            )
+            self._free_after(self._behaviour.frees_after)
         reply.whole(200)
 
     async def _resume(self, request: Request, reply: Reply) -> None:
@@ -94,10 +92,19 @@ class Saver:
             self._hold(self._behaviour.memory)
         reply.whole(200)
 
+    def _free_after(self, seconds: float) -> None:
+        kept = self._behaviour.kept_asleep
+        if seconds:
+            asyncio.get_running_loop().call_later(seconds, self._hold, kept)
+        else:
+            self._hold(kept)
+
     def _hold(self, size: int) -> None:
         """Write to the pretended device how much this engine holds."""
         if self._behaviour.device is not None:
-            (Path(self._behaviour.device) / str(os.getpid())).write_text(str(size))
+            note = Path(self._behaviour.device) / str(os.getpid())
+            note.with_suffix(".part").write_text(str(size))
+            note.with_suffix(".part").rename(note)  # others read it at any moment
 
 
 def _tags(request: Request) -> set[str]:
@@ -106,8 +113,12 @@ def _tags(request: Request) -> set[str]:
 
 def taken(device: Path) -> int:
     """The bytes that running engines hold on the pretended device."""
-    return sum(
-        int(file.read_text() or 0)
-        for file in device.iterdir()
-        if Path(f"/proc/{file.name}").exists()
-    )
+    return sum(int(file.read_text()) for file in device.iterdir() if _runs(file.name))
+
+
+def _runs(name: str) -> bool:
+    """Whether this is the number of an engine's process. A zombie has no command."""
+    try:
+        return b"tests.fake_engine" in Path("/proc", name, "cmdline").read_bytes()
+    except OSError:
+        return False
