@@ -20,6 +20,7 @@ from router.pool.interfaces import EngineStartError
 from router.scheduler.actions import Allotment
 from tests import tiny_models
 from tests.engines.gates import HeldGate
+from tests.engines.workshop import port_of
 
 SGLANG_PYTHON = Path(__file__).parents[2] / ".venv-sglang/bin/python"
 
@@ -104,10 +105,7 @@ async def test_the_real_engine_waits_at_a_gate_that_only_the_router_opens(
 
 
 def port(word: str, flag: str) -> int:
-    """A port of the running engine."""
-    lines = [Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in processes(word)]
-    [found] = {line[line.index(flag) + 1] for line in lines if flag in line}
-    return int(found)
+    return port_of(processes(word), flag)
 
 
 def question(engine: SglangEngine, text: str, **options: object) -> dict[str, object]:

@@ -7,6 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
@@ -18,6 +19,8 @@ from engines import entry
 from engines.engine_port import EnginePort, bind_port
 
 pytestmark = pytest.mark.process
+
+WITHIN = 90.0  # seconds; far more than anything here takes
 
 # A stand-in for an engine: a module that serves an application with uvicorn, in one of several
 # ways, and prints the answers to its requests to itself.
@@ -107,7 +110,7 @@ def asked(
     while True:
         with (
             suppress(ConnectionRefusedError),
-            closing(HTTPConnection("127.0.0.1", port.number, timeout=30)) as connection,
+            closing(HTTPConnection("127.0.0.1", port.number, timeout=WITHIN)) as connection,
         ):
             connection.putrequest(method, "/anything")
             for name, value in headers:
@@ -115,6 +118,7 @@ def asked(
             connection.endheaders()
             answer = connection.getresponse()
             return answer.status, answer.read(), {name.lower() for name in answer.headers}
+        time.sleep(0.01)
 
 
 def test_a_port_answers_only_requests_with_its_key(tmp_path: Path) -> None:
@@ -141,19 +145,19 @@ def test_a_port_answers_only_requests_with_its_key(tmp_path: Path) -> None:
 
 def test_an_engine_reaches_its_own_port(tmp_path: Path) -> None:
     with served(tmp_path, "itself") as (_, process):
-        assert process.communicate(timeout=30)[0] == "secret\n"
+        assert process.communicate(timeout=WITHIN)[0] == "secret\n"
 
 
 def test_servers_that_would_not_be_locked_can_not_bind_the_port(tmp_path: Path) -> None:
     """Each would be another process, without the key and the lock."""
     with served(tmp_path, "workers") as (_, process):
-        assert "Address already in use" in process.communicate(timeout=30)[0]
+        assert "Address already in use" in process.communicate(timeout=WITHIN)[0]
         assert process.returncode != 0
 
 
 def test_an_engine_imports_nothing_from_the_directory_of_its_entry(tmp_path: Path) -> None:
     with served(tmp_path, "path") as (_, process):
-        assert "engines" not in process.communicate(timeout=30)[0]
+        assert "engines" not in process.communicate(timeout=WITHIN)[0]
 
 
 def test_without_a_key_nothing_is_served(tmp_path: Path) -> None:
@@ -208,7 +212,7 @@ def test_a_child_behind_a_gate_is_as_multiprocessing_makes_it(tmp_path: Path) ->
     with bind_port() as port, bind_port() as gate:
         process = run(tmp_path, (*port.files, *gate.files), str(port.number), "child", "none")
     with ended(process):
-        assert process.communicate(timeout=30)[0] == "3\n"
+        assert process.communicate(timeout=WITHIN)[0] == "3\n"
 
 
 def session(leader: int) -> list[int]:

@@ -37,7 +37,7 @@ def script(tmp_path: Path) -> Script:
     return make
 
 
-def check(python: str, patience: float = 20.0, **environ: str) -> Finding:
+def check(python: str, patience: float = 90.0, **environ: str) -> Finding:
     return InterpreterCheck.begin(python, ENVIRON | environ).finish(patience)
 
 
@@ -112,9 +112,10 @@ def test_a_wrapper_that_can_only_start_engines_is_a_warning(script: Script, line
 async def test_an_interpreter_that_hangs_holds_up_the_start_for_a_bounded_time(
     script: Script, tmp_path: Path
 ) -> None:
-    found = await asyncio.to_thread(
-        check, script(f"echo $$ > {tmp_path}/pid; sleep 600 & wait"), patience=0.5
-    )
+    python = script(f"sleep 600 & echo $$ > {tmp_path}/pid; wait")
+    checking = InterpreterCheck.begin(python, ENVIRON)
+    await eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    found = await asyncio.to_thread(checking.finish, 0.5)
     assert found == Finding(
         "ENGINE_PYTHON did not report its SGLang version within 0.5 s", True
     )

@@ -26,7 +26,7 @@ from tests.fake_engine import FILE, PYTHON, behaviour
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 UID = 60800
 USER = f"{UID}:{UID}"
-WITHIN = 20.0  # seconds
+WITHIN = 90.0  # seconds
 ALLOTMENT = Allotment(claim=1, free=1, whole=True)
 
 pytestmark = ROOT

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import socket
 import tempfile
 from contextlib import suppress
@@ -199,8 +197,7 @@ async def test_an_engine_killed_while_it_starts_fails_the_start_at_once(
 ) -> None:
     start = asyncio.create_task(workshop.start(start_delay=60.0))
     await eventually(lambda: bool(workshop.processes()))
-    for pid in workshop.processes():
-        os.kill(pid, signal.SIGKILL)
+    workshop.kill()
     with pytest.raises(EngineStartError, match="killed by SIGKILL"):
         await start
 
@@ -220,7 +217,8 @@ async def test_a_cancelled_start_leaves_no_engine(
 ) -> None:
     start: list[asyncio.Task[SglangEngine]] = []
     launcher = workshop.launcher(sessions=cancelling(start, path, moment))
-    start.append(asyncio.create_task(workshop.start(launcher, start_delay=0.1)))
+    delay = 60.0 if moment == "on_request_exception" else 0.0
+    start.append(asyncio.create_task(workshop.start(launcher, start_delay=delay)))
     with pytest.raises(asyncio.CancelledError):
         await start[0]
     assert workshop.processes() == []

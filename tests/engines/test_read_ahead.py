@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import mmap
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.pool.fakes import GIB, FakeGauge, FakeLauncher, settle, spec
 
 MIB = 1 << 20
 CHUNK = 8 * MIB
-WITHIN = 20.0  # seconds
+WITHIN = 90.0  # seconds
 ALLOTMENT = Allotment(claim=GIB, free=GIB, whole=True)
 
 
@@ -90,7 +91,7 @@ def test_little_is_not_read_ahead(snapshot: Path) -> None:
 
 
 def test_a_reader_that_is_told_to_stop_ends_within_a_chunk(snapshot: Path) -> None:
-    reader = WeightReader(snapshot, GIB, rate=MIB)
+    reader = WeightReader(snapshot, GIB, rate=1)
     reader.stop()
     reader.thread.join(WITHIN)
     assert not reader.thread.is_alive()
@@ -98,9 +99,11 @@ def test_a_reader_that_is_told_to_stop_ends_within_a_chunk(snapshot: Path) -> No
 
 
 def test_no_more_is_read_in_a_second_than_the_rate(snapshot: Path) -> None:
+    began = time.monotonic()
     reader = WeightReader(snapshot, GIB, rate=4 * MIB)
     reader.thread.join(0.2)
-    assert reader.read <= 2 * CHUNK
+    read = reader.read
+    assert read <= 4 * MIB * (time.monotonic() - began) + CHUNK
     reader.stop()
     reader.thread.join(WITHIN)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +24,7 @@ from tests.fake_engine import FILE, PYTHON, behaviour
 
 SPEC = EngineSpec(ResolvedModel("org/name", "0123456789abcdef0123456789abcdef01234567"))
 ALLOTMENT = Allotment(claim=1 << 30, free=1 << 30, whole=True)
-WITHIN = 20.0  # seconds; far more than anything here takes
+WITHIN = 90.0  # seconds; far more than anything here takes
 
 
 class Workshop:
@@ -60,26 +63,35 @@ class Workshop:
 
     def shown(self) -> bytes:
         """The command lines and environments of all processes."""
-        files = [
-            Path(f"/proc/{pid}/{file}")
-            for pid in self.processes()
-            for file in ("cmdline", "environ")
-        ]
-        return b"".join(file.read_bytes() for file in files)
+        pids = self.processes()
+        return b"".join(_content(pid, name) for pid in pids for name in ("cmdline", "environ"))
 
     def port(self, flag: str = "--port") -> int:
         """A port of the running engine."""
-        lines = [
-            Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in self.processes()
-        ]
-        [port] = {line[line.index(flag) + 1] for line in lines if flag in line}
-        return int(port)
+        return port_of(self.processes(), flag)
+
+    def kill(self) -> None:
+        """Kill its processes, whichever of them ends another."""
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _has(self, entry: Path) -> bool:
-        try:
-            return self.word.encode() in (entry / "environ").read_bytes()
-        except OSError:
-            return False
+        return self.word.encode() in _content(int(entry.name), "environ")
+
+
+def port_of(pids: list[int], flag: str) -> int:
+    """The port that these processes have behind the flag."""
+    lines = [_content(pid, "cmdline").decode().split("\0") for pid in pids]
+    [port] = {line[line.index(flag) + 1] for line in lines if flag in line}
+    return int(port)
+
+
+def _content(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:  # it has ended: a starting engine has helpers that live for a moment
+        return b""
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
