@@ -98,7 +98,7 @@ def test_a_worker_without_sglang_ends_with_a_hint(tmp_path: Path, command: str) 
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=90,
     )
     assert ended.returncode == 2
     assert "ENGINE_PYTHON" in ended.stderr
@@ -270,7 +270,7 @@ def test_the_log_tells_of_a_misspelled_variable_at_start(tmp_path: Path) -> None
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=90,
         )
     assert ended.returncode == 1  # it can't listen
     assert "HF_TOKN is not a setting, and is ignored: did you mean HF_TOKEN?" in ended.stderr
@@ -296,7 +296,7 @@ def test_a_variable_that_the_hubs_client_refuses_is_one_line(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=90,
     )
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.count("\n") == 1
@@ -404,7 +404,7 @@ def test_the_hubs_handler_starts_what_the_command_starts(start: list[str]) -> No
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=90,
     )
     assert ended.returncode == 2
     assert "PORT='none'" in ended.stderr

@@ -46,7 +46,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(command: Sequence[str | Path], cwd: Path) -> str:
     """Run a command and return its output. Raises `CalledProcessError`."""
     done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, timeout=60, check=True
+        command, cwd=cwd, capture_output=True, text=True, timeout=90, check=True
     )
     return done.stdout
 
