@@ -30,7 +30,6 @@ _log = logging.getLogger(__name__)
 _LONGEST_FILE = 2 << 20  # bytes; enough for all kinds of facts about `REMEMBERED` models
 _HIGHEST = 1e15  # bytes or seconds; more can't be a measurement
 _FOREIGN = stat.S_IWGRP | stat.S_IWOTH
-_LAST_SAVE = 5.0  # seconds; limits the last save when the worker ends
 _LOOKS = 12  # saves per look at the measurements of other workers
 
 _Dated = dict[tuple[str, str], tuple[float, Fact]]  # by kind and model: time, fact
@@ -115,10 +114,16 @@ class HistoryKeeper:
     """
 
     def __init__(
-        self, file: HistoryFile | None, every: float = 5.0, looks: int = _LOOKS
+        self,
+        file: HistoryFile | None,
+        every: float = 5.0,
+        looks: int = _LOOKS,
+        last_save: float = 5.0,
     ) -> None:
+        """`last_save`: the most seconds of the last save when the worker ends."""
         self.history = History()
         self._file, self._every, self._looks = file, every, looks
+        self._last_save = last_save
         self._own: _Dated = {}  # all own measurements: others may overwrite them
         self._known: dict[tuple[str, str], float] = {}  # times in the file that was read last
         self._version: object = None  # of the file that was read last
@@ -151,7 +156,7 @@ class HistoryKeeper:
                     tell(news)
         finally:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._save(self._file), _LAST_SAVE)
+                await asyncio.wait_for(self._save(self._file), self._last_save)
 
     async def _look(self, file: HistoryFile) -> list[Fact]:
         """Returns only durations: the memory of running engines is not judged again."""

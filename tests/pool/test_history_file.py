@@ -27,7 +27,7 @@ class Volume:
         self.file = HistoryFile(HistoryFile.of(root, PLATFORM).path, self.clock)
 
     def worker(self) -> tuple[History, HistoryKeeper]:
-        keeper = HistoryKeeper(self.file, every=0.001, looks=1)
+        keeper = HistoryKeeper(self.file, every=0.001, looks=1, last_save=60.0)
         keeper.load()
         return keeper.history, keeper
 
