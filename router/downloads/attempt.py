@@ -139,19 +139,23 @@ class DownloadAttempt:
         return provided
 
     async def _next_event(self, within: float) -> dict[str, Any] | None:
-        time = asyncio.get_running_loop().time
-        deadline = time() + within
-        while (left := deadline - time()) > 0:
+        left = within
+        while left > 0:
             if self._place.is_over():
                 raise _TurnOver
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(left, GLANCE)):
+            glance = min(left, GLANCE)
+            try:
+                async with asyncio.timeout(glance):
                     event = await self._child.receive()
-                if event is None or event["event"] != "file":
-                    return event
-                if self._inspected is not None:
-                    file = RemoteFile(event["name"], event["size"], event["blob"])
-                    self._inspected(file, event["on_disk"])
+            except TimeoutError:
+                left -= glance  # counted, not measured: the worker itself may have been frozen
+                continue
+            if event is None or event["event"] != "file":
+                return event
+            left = within
+            if self._inspected is not None:
+                file = RemoteFile(event["name"], event["size"], event["blob"])
+                self._inspected(file, event["on_disk"])
         raise HubUnavailable(
             "The download from the Hugging Face Hub came to a halt: try again."
         )
