@@ -129,7 +129,7 @@ async def test_pruning_spares_all_but_what_nothing_leads_to(
     old = hub.add_repo(REPO, FILES)
     environment = {**hub.environment(), "PATH": os.environ["PATH"]}
     downloader = SnapshotDownloader(tmp_path, environment)
-    client = HuggingFaceHub(hub.endpoint, ca_file=str(hub.ca_file))
+    client = HuggingFaceHub(hub.endpoint, ca_file=str(hub.ca_file), timeout=60.0)
 
     async def fetch(name: str) -> str:
         model = await client.resolve(ModelRef.parse(name), None)
