@@ -52,8 +52,9 @@ class Endpoint:
     def stream(self, model: str | None, **fields: Any) -> Job:
         return self.chat(model, stream=True, **fields)
 
-    def hold(self, job: Job) -> Hold:
-        return self.platform.hold_stream(job)
+    def hold(self) -> Hold:
+        """Let the first chunk of the next job hang. Call it before the job is sent."""
+        return self.platform.hold_stream()
 
     def cancel(self, job: Job) -> None:
         self.platform.cancel(job)

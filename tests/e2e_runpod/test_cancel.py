@@ -51,8 +51,9 @@ async def test_cancelling_while_a_chunk_is_being_posted_does_too(
     harness: QueueHarness, endpoint: Endpoint
 ) -> None:
     busy, wanted = harness.model("acme/posting", **ENDLESS), harness.model("acme/next-too")
+    hold = endpoint.hold()
     job = endpoint.stream(busy)
-    endpoint.hold(job).wait()
+    hold.wait()
     waiting = await waits(endpoint, wanted)
     endpoint.cancel(job)
     assert said(waiting.wait()) == f"I am {wanted}"

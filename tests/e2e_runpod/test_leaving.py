@@ -70,8 +70,8 @@ async def test_a_result_that_is_being_posted_is_waited_for(
     end = tmp_path / "end"
     model = harness.model("acme/posted-late", ends_with=str(end))
     with harness.started(DRAIN_TIMEOUT="60") as endpoint:
+        hold = endpoint.platform.hold_output()
         job = endpoint.chat(model)
-        hold = endpoint.platform.hold_output(job)
         await eventually(lambda: harness.journal.events("request", model))
         endpoint.worker.send(signal.SIGTERM)
         end.touch()

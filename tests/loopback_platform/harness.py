@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from tests.loopback_platform import LoopbackPlatform
 from tests.loopback_platform.worker import HandlerProcess
 
+HANGING = 600.0  # seconds that a poll hangs: longer than any test
+
 
 @dataclass(frozen=True)
 class Harness:

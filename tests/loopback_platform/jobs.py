@@ -9,6 +9,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+PATIENCE = 90.0  # seconds, enough for the busiest machine
+
 Status = Literal["COMPLETED", "FAILED", "CANCELLED"]
 
 
@@ -45,7 +47,7 @@ class Hold:
         self._hangs = threading.Event()
         self._released = asyncio.Event()
 
-    def wait(self, timeout: float = 90.0) -> None:
+    def wait(self, timeout: float = PATIENCE) -> None:
         """Wait until the POST hangs. Raises `TimeoutError`."""
         if not self._hangs.wait(timeout):
             raise TimeoutError("no POST came")
@@ -85,7 +87,12 @@ class Job:
         """The streamed parts so far."""
         return [chunk.output for chunk in self.chunks]
 
-    def wait(self, timeout: float = 90.0) -> Outcome:
+    def wait_until_taken(self) -> None:
+        """Wait until a worker has it. Raises `TimeoutError`."""
+        if not self.taken.wait(PATIENCE):
+            raise TimeoutError(f"nobody took {self.id}")
+
+    def wait(self, timeout: float = PATIENCE) -> Outcome:
         """Wait for the end of the job. Raises `TimeoutError` after so many seconds."""
         self._ended.wait(timeout)
         if self._outcome is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+from collections import deque
 from typing import Any, Self
 
 from tests.loopback_platform.jobs import Hold, Job
@@ -29,6 +30,8 @@ class LoopbackPlatform:
         self._api_key = f"loopback-{secrets.token_hex(16)}"
         self._routes = Routes(_ENDPOINT, self._api_key, poll)
         self._numbers = itertools.count(1)
+        self._stream_holds: deque[Hold] = deque()  # for the next job
+        self._output_holds: deque[Hold] = deque()
 
     def __enter__(self) -> Self:
         self._server = Server(self._routes.application())
@@ -76,6 +79,8 @@ class LoopbackPlatform:
         difference in the id. Both kinds can stream."""
         begin = SYNCHRONOUS if synchronous else ""
         job = Job(f"{begin}job-{next(self._numbers)}", job_input)
+        job.stream_holds, self._stream_holds = self._stream_holds, deque()
+        job.output_holds, self._output_holds = self._output_holds, deque()
         self._server.loop.call_soon_threadsafe(self._routes.enqueue, job)
         return job
 
@@ -83,14 +88,17 @@ class LoopbackPlatform:
         """End the job as CANCELLED, and tell the worker that runs it, if any, to stop."""
         self._server.loop.call_soon_threadsafe(self._routes.cancel, job)
 
-    def hold_stream(self, job: Job) -> Hold:
-        """Let a stream POST of this job hang: the next one without a hold."""
-        job.stream_holds.append(hold := Hold(self._server.loop))
+    def hold_stream(self) -> Hold:
+        """Let a stream POST of the next submitted job hang: its first one without a hold.
+
+        Call it before `submit`: a worker may be faster than the test.
+        """
+        self._stream_holds.append(hold := Hold(self._server.loop))
         return hold
 
-    def hold_output(self, job: Job) -> Hold:
+    def hold_output(self) -> Hold:
         """The same for a POST by `progress_update` or at the end of a job."""
-        job.output_holds.append(hold := Hold(self._server.loop))
+        self._output_holds.append(hold := Hold(self._server.loop))
         return hold
 
     def fail(self, route: str, *statuses: int) -> None:

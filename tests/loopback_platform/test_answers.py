@@ -26,8 +26,8 @@ def test_each_yield_is_streamed_and_the_end_repeats_them_all(generator: Harness)
 
 
 def test_the_handler_goes_on_when_the_platform_has_its_chunk(generator: Harness) -> None:
+    hold = generator.platform.hold_stream()
     job = generator.platform.submit(job_input(["yield", 1], ["yield", 2]))
-    hold = generator.platform.hold_stream(job)
     hold.wait()
     generator.platform.submit(job_input(["yield", 1])).wait()
     assert f"{job.id} step 1" not in generator.worker.said
@@ -50,10 +50,10 @@ def test_an_error_string_arrives_as_it_is(generator: Harness) -> None:
 async def test_an_error_ends_the_job_before_the_handler_can_clean_up(
     generator: Harness,
 ) -> None:
+    hold = generator.platform.hold_output()
     job = generator.platform.submit(
         job_input(["yield", 1], ["yield", {"error": "e"}], ["yield", 2])
     )
-    hold = generator.platform.hold_output(job)
     hold.wait()
     generator.platform.submit(job_input(["yield", 1])).wait()
     assert f"{job.id} finally" not in generator.worker.said
@@ -131,8 +131,8 @@ async def test_a_job_with_too_large_a_result_never_ends_unless_it_is_synchronous
 
 def test_progress_can_arrive_after_the_end(generator: Harness, tmp_path: Path) -> None:
     go = tmp_path / "go"
+    hold = generator.platform.hold_output()
     job = generator.platform.submit(job_input(["progress", "soon"], ["until", str(go)]))
-    hold = generator.platform.hold_output(job)
     hold.wait()
     go.touch()
     assert job.wait().status == "COMPLETED"
@@ -141,8 +141,8 @@ def test_progress_can_arrive_after_the_end(generator: Harness, tmp_path: Path) -
 
 
 def test_progress_can_be_waited_for(generator: Harness) -> None:
+    hold = generator.platform.hold_output()
     job = generator.platform.submit(job_input(["progress and wait", "soon"], ["yield", 1]))
-    hold = generator.platform.hold_output(job)
     hold.wait()
     generator.platform.submit(job_input(["yield", 1])).wait()
     assert f"{job.id} step 1" not in generator.worker.said

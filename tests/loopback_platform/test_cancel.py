@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.eventually import eventually
-from tests.loopback_platform.harness import Harness, Start, job_input
+from tests.loopback_platform.harness import HANGING, Harness, Start, job_input
 
 
 async def test_a_handler_that_waits_is_cancelled_where_it_is(
@@ -26,8 +26,9 @@ async def test_a_handler_that_waits_is_cancelled_where_it_is(
 async def test_a_handler_whose_chunk_is_on_its_way_stays_until_garbage_is_collected(
     generator: Harness,
 ) -> None:
+    hold = generator.platform.hold_stream()
     job = generator.platform.submit(job_input(["yield", 1], ["yield", 2]))
-    generator.platform.hold_stream(job).wait()
+    hold.wait()
     generator.platform.cancel(job)
     await eventually(lambda: f"{job.id} released" in generator.worker.said)
     generator.platform.submit(job_input(["yield", 3])).wait()
@@ -38,9 +39,10 @@ async def test_a_handler_whose_chunk_is_on_its_way_stays_until_garbage_is_collec
 
 
 async def test_a_handler_can_be_closed_although_its_chunk_is_on_its_way(start: Start) -> None:
-    harness = start("leaving", poll=20)
+    harness = start("leaving", poll=HANGING)
+    hold = harness.platform.hold_stream()
     job = harness.platform.submit(job_input(["yield", 1], ["yield", 2]))
-    harness.platform.hold_stream(job).wait()
+    hold.wait()
     harness.platform.cancel(job)
     await eventually(lambda: f"{job.id} finally" in harness.worker.said)
     assert harness.worker.said == ["job-1 released", "job-1 finally"]

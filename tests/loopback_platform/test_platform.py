@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.loopback_platform import LoopbackPlatform
+from tests.loopback_platform.jobs import PATIENCE
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def ask(
     """A request that the SDK would send to the URL in a variable: status and JSON, if any."""
     environment = platform.environment()
     url = urlsplit(environment[variable].replace("$ID", job).replace(*route))
-    connection = HTTPConnection(url.netloc, timeout=10)
+    connection = HTTPConnection(url.netloc, timeout=PATIENCE)
     headers = {"Authorization": key or environment["RUNPOD_AI_API_KEY"]}
     try:
         method = "GET" if body is None else "POST"
@@ -112,4 +113,4 @@ def test_whoever_waits_for_what_does_not_come_is_told(platform: LoopbackPlatform
     with pytest.raises(TimeoutError, match="job-1 has not ended"):
         job.wait(0.01)
     with pytest.raises(TimeoutError):
-        platform.hold_stream(job).wait(0.01)
+        platform.hold_stream().wait(0.01)
