@@ -59,6 +59,8 @@ async def act(job: Job, step: list[Any]) -> None:
         case ["progress and wait", value]:
             async with AsyncClientSession() as session:
                 await send_result(session, {"status": "IN_PROGRESS", "output": value}, job)
+        case ["pause", seconds]:
+            await asyncio.sleep(seconds)
         case ["collect garbage"]:
             gc.collect()
         case ["until", path]:

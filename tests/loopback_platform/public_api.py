@@ -12,11 +12,10 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.loopback_platform.jobs import Job, Outcome
+from tests.loopback_platform.jobs import PATIENCE, Job, Outcome
 from tests.loopback_platform.platform import LoopbackPlatform
 from tests.loopback_platform.server import Server
 
-_PATIENCE = 30.0  # seconds that a call waits for its job
 _COUNTED = {
     "COMPLETED": "completed",
     "FAILED": "failed",
@@ -60,7 +59,7 @@ class PublicApi:
 
     async def _run_and_wait(self, request: web.Request) -> web.Response:
         job = await self._submit(request, synchronous=True)
-        await asyncio.to_thread(job.wait, _PATIENCE)
+        await asyncio.to_thread(job.wait, PATIENCE)
         return web.json_response(_state(job))
 
     async def _status(self, request: web.Request) -> web.Response:
@@ -78,7 +77,7 @@ class PublicApi:
     async def _cancel(self, request: web.Request) -> web.Response:
         job = self._job(request)
         self._platform.cancel(job)
-        await asyncio.to_thread(job.wait, _PATIENCE)
+        await asyncio.to_thread(job.wait, PATIENCE)
         return web.json_response(_state(job))
 
     async def _health(self, _: web.Request) -> web.Response:
@@ -89,7 +88,7 @@ class PublicApi:
     async def _openai(self, request: web.Request) -> web.Response:
         route, body = "/" + request.match_info["route"], await request.json()
         job = self._platform.submit({"openai_route": route, "openai_input": body})
-        outcome: Outcome = await asyncio.to_thread(job.wait, _PATIENCE)
+        outcome: Outcome = await asyncio.to_thread(job.wait, PATIENCE)
         if outcome.error is not None:
             return web.json_response(json.loads(outcome.error), status=400)
         return web.Response(text="".join(outcome.output), content_type="text/event-stream")

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from tests.loopback_platform.jobs import PATIENCE
+
 _HANDLERS = Path(__file__).with_name("handlers.py")
 
 
@@ -53,8 +55,8 @@ class HandlerProcess:
     def __exit__(self, *_: object) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait(10)
-        self._reader.join(10)
+        self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
 
     @property
     def pid(self) -> int:
@@ -72,9 +74,12 @@ class HandlerProcess:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def wait(self, seconds: float = 20.0) -> int:
-        """Its exit status. Raises `subprocess.TimeoutExpired`."""
-        return self._process.wait(seconds)
+    def wait(self, seconds: float = PATIENCE) -> int:
+        """Its exit status, with its whole output. Raises `subprocess.TimeoutExpired`."""
+        status = self._process.wait(seconds)
+        if status >= 0:  # after a signal, its heartbeat lives on, and keeps the output open
+            self._reader.join(PATIENCE)
+        return status
 
     def _read(self) -> None:
         assert self._process.stdout is not None
