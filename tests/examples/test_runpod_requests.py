@@ -42,7 +42,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, s
 
 def run(command: list[str], environ: Mapping[str, str]) -> str:
     return subprocess.run(
-        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=True
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=True
     ).stdout
 
 
