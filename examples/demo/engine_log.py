@@ -11,7 +11,7 @@ from tests.worker import Worker
 _ANSWERED = " router.requests: POST "
 _ENGINE = re.compile(r"T(?P<time>[\d:]+)\S* .* router\.pool\.\w+: (?P<said>.*)")
 _EVENT = re.compile(r"\bstarting (?P<started>\S+)@|stopping (?P<evicted>\S+)@\S+ evicted")
-_TIMEOUT = 5.0  # seconds until a line arrives through the pipe
+_TIMEOUT = 60.0  # seconds until a line arrives through the pipe, on the busiest machine
 
 
 class EngineLog:
