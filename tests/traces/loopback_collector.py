@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,7 +43,10 @@ class LoopbackCollector:
         self.status = 200
         self.answers = threading.Event()  # clear: it takes spans without an answer
         self.answers.set()
-        self._address = ("127.0.0.1", 0)
+        # It stays bound, so that nobody else gets the port while the server is stopped.
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind(("127.0.0.1", 0))
         self._server: ThreadingHTTPServer | None = None
 
     def __enter__(self) -> Self:
@@ -52,10 +56,11 @@ class LoopbackCollector:
     def __exit__(self, *error: object) -> None:
         self.answers.set()
         self.stop()
+        self._place.close()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._address[1]}"
+        return f"http://127.0.0.1:{self._place.getsockname()[1]}"
 
     def start(self) -> None:
         collector = self
@@ -72,9 +77,8 @@ class LoopbackCollector:
             def log_message(self, *_: object) -> None:
                 """Log nothing."""
 
-        self._server = ThreadingHTTPServer(self._address, Handler)
+        self._server = ThreadingHTTPServer(self._place.getsockname(), Handler)
         self._server.daemon_threads = True
-        self._address = ("127.0.0.1", self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
