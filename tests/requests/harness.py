@@ -131,6 +131,15 @@ async def serving_fakes(
         assert not made.launcher.alive
 
 
+class LoopClock:
+    """The clock of the running loop. A test sets it `ahead`, in seconds, instead of waiting."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        real, self.ahead = loop.time, 0.0
+        loop.time = lambda: real() + self.ahead  # type: ignore[method-assign]
+
+
 def chat(model: str | None = "org/model", route: str = CHAT, **fields: object) -> Request:
     named = {} if model is None else {"model": model}
     return Request(route, orjson.dumps({**named, "messages": [], **fields}))

@@ -14,7 +14,7 @@ from router.requests.request import Request
 from tests.doubles import Answer
 from tests.eventually import eventually
 from tests.pool.fakes import settle
-from tests.requests.harness import SSE, chat, serving_fakes
+from tests.requests.harness import SSE, LoopClock, chat, serving_fakes
 
 SILENCE = 0.02  # seconds
 ONE, TWO = b'data: {"n": 1}\n\n', b'data: {"n": 2}\n\n'
@@ -278,13 +278,17 @@ async def test_a_start_that_fails_after_a_comment_is_told_in_the_stream(route: s
 async def test_a_deadline_that_strikes_after_a_comment_is_told_in_the_stream(
     route: str,
 ) -> None:
+    clock = LoopClock()
     answer = Answer((ONE,), headers=SSE, hangs=True)
     async with (
-        serving_fakes(answer, silence=0.001, REQUEST_TIMEOUT="0.3") as d,
+        serving_fakes(answer, silence=SILENCE, REQUEST_TIMEOUT="30") as d,
         d.service.open(stream(route)) as response,
     ):
-        comments, told = await rest(response)
-        assert comments > 0
+        pieces = aiter(response)
+        while not is_comment(await anext(pieces)):
+            pass
+        clock.ahead = 30.0
+        _, told = await rest(response)
         assert "REQUEST_TIMEOUT" in error_in(route, told.removeprefix(ONE))
 
 
