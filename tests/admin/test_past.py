@@ -95,7 +95,7 @@ async def test_lines_are_found_under_each_name_of_their_model(name: str) -> None
         OperatorModel(source=ModelRef("qwen/qwen3"), aliases=("q",)),
     )
     log = EngineLog(unchanged)
-    shown = past(log, 1.0, *models)
+    shown = past(log, 30.0, *models)
     kept = "first" if name in {"first", "second"} else "Qwen/Qwen3"  # as the Hub spells it
     async with aclosing(shown.follow_log(name)) as told:
         await anext(told)

@@ -213,7 +213,7 @@ async def test_lines_that_come_soon_after_one_another_are_written_together(
     for number in range(3):
         recorder.close(record_of(recorder, f"id-{number}"))
     assert not stream.written
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(90):
         await stream.wrote.wait()
     (text,) = stream.written
     assert [int(number) for number in re.findall(r"id-(\d)", text)] == [0, 1, 2]

@@ -188,7 +188,7 @@ async def test_progress_whose_post_hangs_does_not_hold_up_the_answer() -> None:
         yield b"{}"
 
     jobs = Jobs(FakeService(answer), post, patience=0.0)
-    async with asyncio.timeout(5.0), aclosing(jobs.handle(chat())) as outputs:
+    async with asyncio.timeout(60.0), aclosing(jobs.handle(chat())) as outputs:
         assert await anext(outputs) == {}
         assert given_up.is_set(), "it could arrive after the result"
 
