@@ -93,8 +93,8 @@ def pretending(
     thread.start()
     try:
         started = asyncio.run_coroutine_threadsafe(server.start("127.0.0.1", 0), loop)
-        yield f"http://127.0.0.1:{started.result(30)}", worker
-        asyncio.run_coroutine_threadsafe(server.stop(0.1), loop).result(30)
+        yield f"http://127.0.0.1:{started.result(90)}", worker
+        asyncio.run_coroutine_threadsafe(server.stop(0.1), loop).result(90)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,14 +24,16 @@ SCREENS: dict[str, dict[str, Any]] = {
     "phone, dark": {"viewport": PHONE, "color_scheme": "dark", "reduced_motion": "reduce"},
 }
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")  # root has no sandbox
-_PATIENCE = 60_000.0  # milliseconds, enough for the busiest machine
+_PATIENCE = 90_000.0  # milliseconds, enough for the busiest machine
 _ANSWERED = "Failed to load resource"  # a status of 400 or more; the page shows it itself
 
 
 @contextmanager
 def browsing() -> Iterator[Browser]:
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=PROGRAM, args=list(_FLAGS))
+        browser = driver.chromium.launch(
+            executable_path=PROGRAM, args=list(_FLAGS), timeout=_PATIENCE
+        )
         try:
             yield browser
         finally:
@@ -72,9 +75,9 @@ class Board:
 
     def ask_again(self, model: str) -> None:
         """Ask another model, whatever happened to the previous question."""
-        stop = self.page.get_by_role("button", name="Stop")
-        if stop.is_enabled():
-            stop.click()
+        # The script's click does nothing to a disabled button; Playwright's waits for it, and
+        # the answer may end at any moment.
+        self.page.get_by_role("button", name="Stop").evaluate("button => button.click()")
         self.ask(model)
 
     def show_events(self) -> None:
@@ -89,6 +92,13 @@ class Board:
     def answer(self, text: str) -> None:
         """Wait until the playground shows a text."""
         self.page.get_by_role("region", name="Answer").get_by_text(text).first.wait_for()
+
+    def until(self, holds: Callable[[], object]) -> None:
+        """Wait until something outside of the page is true."""
+        deadline = time.monotonic() + _PATIENCE / 1000
+        while not holds():
+            assert time.monotonic() < deadline
+            self.page.wait_for_timeout(10)
 
     @property
     def width(self) -> int:

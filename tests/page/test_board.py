@@ -57,11 +57,11 @@ def test_an_endless_answer_can_be_stopped(harness: Harness, board: Board) -> Non
     board.answer("I")
     board.wait("acme/endless", "ready")
     flying = board.row("acme/endless").get_by_role("cell").nth(1)
-    assert flying.inner_text() == "1"
+    flying.get_by_text("1", exact=True).wait_for()
     board.page.get_by_role("button", name="Stop").click()
     board.page.locator("#ask-status").get_by_text(re.compile("^Stopped")).wait_for()
     flying.get_by_text("0", exact=True).wait_for()
-    assert harness.journal.events("cancelled", "acme/endless")
+    board.until(lambda: harness.journal.events("cancelled", "acme/endless"))
 
 
 def test_a_killed_engine_is_told_and_seen(harness: Harness, board: Board) -> None:
