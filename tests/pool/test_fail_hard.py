@@ -95,14 +95,14 @@ async def test_after_a_defect_every_request_is_told_and_the_worker_leaves(
     assert record.exc_info
     await streaming.end()
     assert streaming.error is None
-    await asyncio.wait_for(harness.pool.shut_down(60.0), 60)
+    await asyncio.wait_for(harness.pool.shut_down(600.0), 60)
     assert not harness.launcher.alive
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
 async def test_after_a_defect_a_shutdown_lets_requests_in_flight_end(defect: Provoke) -> None:
     harness, streaming, _ = await broken(defect)
-    leaving = asyncio.create_task(harness.pool.shut_down(60.0))
+    leaving = asyncio.create_task(harness.pool.shut_down(600.0))
     await settle()
     assert not leaving.done()
     await streaming.end()
@@ -112,7 +112,7 @@ async def test_after_a_defect_a_shutdown_lets_requests_in_flight_end(defect: Pro
 
 async def test_after_a_defect_an_operator_in_a_hurry_need_not_wait_for_requests() -> None:
     harness, streaming, _ = await broken(a_timer_tick)
-    leaving = asyncio.create_task(harness.pool.shut_down(60.0))
+    leaving = asyncio.create_task(harness.pool.shut_down(600.0))
     await settle()
     harness.pool.hurry()
     await asyncio.wait_for(leaving, 60)
@@ -148,7 +148,7 @@ async def test_a_defect_during_a_shutdown_does_not_keep_it_from_ending() -> None
     harness = PoolHarness().instant()
     streaming = harness.call(spec("a"))
     await settle()
-    leaving = asyncio.create_task(harness.pool.shut_down(60.0))
+    leaving = asyncio.create_task(harness.pool.shut_down(600.0))
     await settle()
     harness.scheduler.raises_at = events.Released
     await streaming.end()
