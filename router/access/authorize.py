@@ -12,7 +12,7 @@ from dataclasses import replace
 from router.access.commits import Commits, Running
 from router.access.credentials import Credentials
 from router.access.decision import Admitted, Decision
-from router.access.grants import Grants
+from router.access.grants import PATIENCE, Grants
 from router.access.keyring import Keyring
 from router.clock import Clock
 from router.config.caller_keys import KeyModels
@@ -45,12 +45,14 @@ class Admission:
         running: Running,
         clock: Clock,
         keys: Keyring | None = None,
+        patience: float = PATIENCE,
     ) -> None:
+        """`patience`: the most seconds that a request waits for the check of a grant."""
         self._hub, self._catalog, self._credentials = hub, catalog, credentials
         self._allowed, self._running, self._clock = allowed, running, clock
         self._keys = keys or Keyring()
         self._commits = Commits(hub, running)
-        self._grants = Grants(self._commits.ask, clock)
+        self._grants = Grants(self._commits.ask, clock, patience)
         # Counts of requests: admitted by a remembered decision, and all others.
         self.remembered = self.decided = 0
         # By the name as written and the digest of the caller's token, the latest used last.

@@ -76,6 +76,7 @@ class Entrance:
             allowed=settings.allowed_models,
             running=lambda _: self.running,
             clock=self.clock,
+            patience=60.0,
         )
 
     async def admit(self, name: str | None, caller: Token | None = None) -> Admitted:
