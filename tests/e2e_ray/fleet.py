@@ -166,7 +166,7 @@ class RayFleet:
             *(sys.executable, "-c", script), env=dict(environ), stdout=DEVNULL, stderr=DEVNULL
         )
         try:
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(_PATIENCE):
                 return await process.wait() == 0
         except TimeoutError:
             process.kill()

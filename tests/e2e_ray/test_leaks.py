@@ -26,8 +26,9 @@ import pytest
 from tests.changing import below
 from tests.e2e.caller import CHAT, calling, chat
 from tests.e2e.evidence import content
-from tests.e2e.harness import Harness
+from tests.e2e.harness import ENDLESS, Harness
 from tests.e2e_ray.fleet import RayFleet
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.long
 
@@ -78,7 +79,8 @@ async def _live(harness: Harness, fleet: RayFleet, found: Found, key: str) -> Ma
     tokens = {name: harness.hub.add_account(name) for name in accounts}
     own = {"Authorization": f"Bearer {key}"}
     for name in accounts[:-1]:
-        harness.model(f"{name}/private", private=True, tokens=400, interval=0.01)
+        pace = ENDLESS if name == "killed" else {}
+        harness.model(f"{name}/private", private=True, **pace)
     prompt = "a prompt that is nobody's business " * 10
     for url in fleet.urls:
         async with calling(url) as caller:
@@ -112,12 +114,13 @@ async def _kill_under(
 ) -> None:
     """Kill a replica while it has the token."""
     async with aiohttp.ClientSession() as session:
-        content = {**body, "stream": True}  # type: ignore[dict-item]
+        content = {**body, "stream": True, "max_tokens": None}  # type: ignore[dict-item]
         async with session.post(url + CHAT, json=content, headers=headers) as response:
             await response.content.readuntil(b"data:")
             for one in fleet.replicas():
                 one.send_signal(signal.SIGKILL)
-            await response.read()
+            assert b"engine_failed" in await response.read()
+    await eventually(lambda: len(fleet.replicas()) == fleet.nodes)
 
 
 def _search_memory(fleet: RayFleet, found: Found) -> None:

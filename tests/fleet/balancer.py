@@ -17,6 +17,7 @@ from typing import Self
 from aiohttp import ClientConnectionError, ClientSession, web
 
 WORKER = "X-Runpod-Worker-Id"
+_PATIENCE = 90.0  # seconds
 _OWN = {"host", "content-length", "transfer-encoding", "connection", "x-runpod-worker-id"}
 
 
@@ -34,13 +35,13 @@ class LoadBalancer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(_PATIENCE)
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(_PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
+        self._thread.join(_PATIENCE)
         self._loop.close()
 
     async def _start(self) -> None:
