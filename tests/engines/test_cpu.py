@@ -54,7 +54,7 @@ def launcher_of(word: str) -> SglangLauncher:
         python=str(SGLANG_PYTHON),
         environ=os.environ | {"SGLANG_TEST": word},
         hf_token=None,
-        start_timeout=180.0,
+        start_timeout=600.0,
         device=Device.CPU,
     )
 

@@ -29,7 +29,7 @@ async def test_every_figure_is_taken_and_shown(tmp_path: Path) -> None:
         python=str(PYTHON),
         environ={"PATH": "/usr/bin:/bin"},
         hf_token=None,
-        start_timeout=20.0,
+        start_timeout=90.0,
         device=Device.CPU,
     )
     gpu = PretendedGpu(notes)
