@@ -24,7 +24,8 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in zip(_SIGNALS, self._before, strict=True):
-            signal.signal(number, handler)
+            # After the first, the demo's process only ends. A later one must not kill it then.
+            signal.signal(number, signal.SIG_IGN if self._came else handler)
 
     @contextmanager
     def held_back(self) -> Iterator[None]:
