@@ -148,11 +148,11 @@ class Check:
                 **platform.environment(),
             ),
         ):
-            (answer,) = platform.submit(request).wait(60).output
+            (answer,) = platform.submit(request).wait().output
             _expect(answer["choices"][0]["message"]["content"], f"I am {DEFAULT}")
             streamed = platform.submit({"model": PRIVATE, "stream": True, **request})
-            _expect("".join(streamed.wait(60).output).endswith("data: [DONE]\n\n"), True)
-            refused = platform.submit({"model": "maker/none", **request}).wait(60)
+            _expect("".join(streamed.wait().output).endswith("data: [DONE]\n\n"), True)
+            refused = platform.submit({"model": "maker/none", **request}).wait()
             _expect(json.loads(refused.error)["error"]["code"], "model_not_found")
 
     def serve_as_nobody(self) -> None:
