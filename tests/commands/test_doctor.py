@@ -69,9 +69,10 @@ def test_what_is_wrong_is_told_with_what_to_do(operator: Operator) -> None:
 
 @pytest.mark.process
 def test_a_hub_that_can_not_be_reached_or_trusted_is_told(operator: Operator) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    gone = operator.run("doctor", "--json", HF_ENDPOINT=f"http://127.0.0.1:{port}")
+    with socket.socket() as silent:  # it keeps the port, and does not listen
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        gone = operator.run("doctor", "--json", HF_ENDPOINT=f"http://127.0.0.1:{port}")
     assert gone.code == 1
     assert "can't be reached: no connection" in states(gone)["Hub"][1]
     untrusted = operator.run("doctor", "--json", SSL_CERT_FILE="")

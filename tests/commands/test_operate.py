@@ -334,9 +334,10 @@ def test_the_key_follows_no_redirect(
 def test_a_worker_that_is_not_there_exits_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    assert main(["ps", "--url", url]) == 2
+    with socket.socket() as silent:  # it keeps the port, and does not listen
+        silent.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert main(["ps", "--url", url]) == 2
     assert f"no worker answers at {url}: " in capsys.readouterr().err
 
 
