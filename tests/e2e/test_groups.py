@@ -18,14 +18,17 @@ APART = """
 groups:
   large: {max_loaded: 1}
 models:
-- {model: acme/one, group: large}
-- {model: acme/two, group: large}
-- {model: acme/free}
+- {model: acme/one, group: large, memory: 1GiB}
+- {model: acme/two, group: large, memory: 1GiB}
+- {model: acme/free, memory: 1GiB}
 """
 TOGETHER = """
 - model: acme/one
+  memory: 1GiB
 - model: acme/two
+  memory: 1GiB
 - model: acme/free
+  memory: 1GiB
 """
 
 
