@@ -18,7 +18,7 @@ GATED = (403, "model_gated")
 BAD_TOKEN = (401, "invalid_hf_token")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def models(harness: Harness) -> None:
     harness.model("acme/open")
     harness.model("acme/gated", gated=True)
