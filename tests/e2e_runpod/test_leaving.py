@@ -14,7 +14,7 @@ from tests.e2e_runpod.harness import Endpoint, QueueHarness, events, refusal, sa
 from tests.eventually import eventually
 
 NUMBERS = "one two three four "
-SOON = 60.0  # seconds; the platform's polls take longer, and the SDK waits 90 s for them
+SOON = 45.0  # seconds; the platform's polls take much longer
 
 
 def assert_gone(endpoint: Endpoint, status: int = 0) -> None:
