@@ -7,23 +7,41 @@ import json
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.bench.shapes import SHAPES
 from tests.e2e.caller import CHAT, calling
-from tests.e2e_runpod.harness import QueueHarness, said
+from tests.e2e.processes import command, paused
+from tests.e2e_runpod.harness import Endpoint, QueueHarness, said
+from tests.loopback_platform import Job
 from tests.security.harness import Site, site
+from tests.worker import Worker
 
 MODEL = "acme/model"
 LONG = 8_000_000  # bytes; parsing them takes seconds
+ASIDE = 500_000  # bytes, enough to be parsed by a side process
 MEANWHILE = 5  # answers to others during that time
 READ = 100  # pings; after that many, a worker has read everything sent earlier
 
 
-def hostile() -> bytes:
+def hostile(size: int = LONG) -> bytes:
     """A body that is refused as soon as it is parsed."""
     _, made = SHAPES["keys"]
-    return b'{"lora_path":"x",' + made(LONG)[1:]
+    return b'{"lora_path":"x",' + made(size)[1:]
+
+
+def side_processes(worker: Worker) -> list[int]:
+    """They parse. While they are stopped, no large body is answered, however long the machine
+    pauses."""
+    children = [child.pid for child in psutil.Process(worker.pid).children()]
+    found = [pid for pid in children if "router.side_process_child" in command(pid)]
+    assert found
+    return found
+
+
+def submit(endpoint: Endpoint, size: int) -> Job:
+    return endpoint.submit(openai_route=CHAT, openai_input=json.loads(hostile(size)))
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +59,18 @@ async def test_pings_that_come_later_are_answered_before_a_large_body(http: Site
     writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:-1])
     await writer.drain()
     async with calling(http.worker.url) as caller:
+        headers = {"Content-Type": "application/json"}
+        assert "lora_path" in str(await caller.send("POST", CHAT, hostile(ASIDE), headers))
         for _ in range(READ):
             await caller.get("/ping")
-        writer.write(body[-1:])
         answer = asyncio.create_task(reader.readuntil(b"}}"))
-        pings = 0
-        while not answer.done():
-            await caller.get("/ping")
-            pings += 1
+        with paused(*side_processes(http.worker)):
+            writer.write(body[-1:])
+            for _ in range(MEANWHILE + 1):
+                assert (await caller.get("/ping")).status == 200
+            assert not answer.done()
     assert b"lora_path" in await answer
     writer.close()
-    assert pings > MEANWHILE
 
 
 async def test_a_job_that_comes_later_is_answered_before_a_large_one(
@@ -61,9 +80,11 @@ async def test_a_job_that_comes_later_is_answered_before_a_large_one(
     with site(harness, "queue") as place:
         assert place.endpoint is not None
         await asyncio.to_thread(place.endpoint.chat("acme/other").wait)
-        large = place.endpoint.submit(openai_route=CHAT, openai_input=json.loads(hostile()))
-        others = [place.endpoint.chat("acme/other") for _ in range(MEANWHILE)]
-        for other in others:
-            assert said(await asyncio.to_thread(other.wait)) == "I am acme/other"
-        assert large.outcome is None
+        await asyncio.to_thread(submit(place.endpoint, ASIDE).wait)
+        with paused(*side_processes(place.worker)):
+            large = submit(place.endpoint, LONG)
+            others = [place.endpoint.chat("acme/other") for _ in range(MEANWHILE)]
+            for other in others:
+                assert said(await asyncio.to_thread(other.wait)) == "I am acme/other"
+            assert large.outcome is None
         assert "lora_path" in (await asyncio.to_thread(large.wait)).error
