@@ -74,11 +74,12 @@ class Hunt:
             await self._until_idle()
             async with troubles.everywhere():
                 self.note(troubles.tokens)
+                case.evidence.see_processes(place.worker)  # one of them is a download
                 self._see_limits()
                 place.worker.send(signal.SIGTERM)
                 await eventually(lambda: "leaving" in place.worker.log)
                 place.harness.hub.faults.clear()
-                await asyncio.to_thread(place.worker.wait, 20)
+                await asyncio.to_thread(place.worker.wait, 90)
         for seen in troubles.seen.values():
             self._see(seen)
         for job in place.endpoint.platform.jobs if place.endpoint else ():
@@ -135,10 +136,7 @@ class Hunt:
     async def _until_idle(self) -> None:
         """Wait until the worker is idle. A token still held then would be held forever."""
         worker, marks = self._place.worker, self._case.secrets
-        with suppress(TimeoutError):
-            async with asyncio.timeout(60):
-                while set(self._case.left_in_memory) != OPERATORS:
-                    self._case.left_in_memory = await self._memory.search(worker, marks)
+        self._case.left_in_memory = await self._memory.search_until(OPERATORS, worker, marks)
 
     def _see_limits(self) -> None:
         for process in self._place.worker.processes():

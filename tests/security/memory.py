@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from tests.e2e_runpod.harness import STAND_INS
@@ -37,3 +39,16 @@ class Memory:
         await eventually(answer.exists)
         found: Found = json.loads(answer.read_bytes())
         return found
+
+    async def search_until(
+        self, roles: Collection[str], worker: Worker, markers: Mapping[str, str]
+    ) -> Found:
+        """Search until exactly these roles are found; for at most 90 seconds."""
+        end = time.monotonic() + 90
+        while True:
+            began = time.monotonic()
+            found = await self.search(worker, markers)
+            if set(found) == set(roles) or time.monotonic() > end:
+                return found
+            # A search stops the worker, which needs time for its own work too.
+            await asyncio.sleep(time.monotonic() - began)

@@ -37,16 +37,14 @@ class Searched:
 
     async def until_started(self) -> None:
         """Wait until the settings are read: the worker can be searched before that."""
-        async with asyncio.timeout(90):
-            while await self.holders(self.own) != {"own", "theirs"}:
-                pass
+        markers = {"own": self.own}
+        assert await self.memory.search_until({"own"}, self.place.worker, markers)
 
     async def until_forgotten(self, token: str) -> None:
-        """Wait: the end of a request takes a few turns of the loop."""
-        for _ in range(20):
-            if await self.holders(token) == {"own"}:
-                return
-        raise AssertionError(await self.memory.search(self.place.worker, {"theirs": token}))
+        """Wait: the end of a request takes until its engine and its caller know of it."""
+        markers = {"own": self.own, "theirs": token}
+        left = await self.memory.search_until({"own"}, self.place.worker, markers)
+        assert left.keys() == {"own"}, left
 
 
 @pytest.fixture(scope="module")
