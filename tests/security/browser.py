@@ -34,7 +34,7 @@ _FLAGS = (
     "--remote-debugging-port=0",
     "--host-resolver-rules=" + ", ".join(f"MAP {name} 127.0.0.1" for name in ELSEWHERE),
 )
-_PATIENCE = 60.0  # seconds, enough for the busiest machine
+_PATIENCE = 90.0  # seconds, enough for the busiest machine
 
 Json = dict[str, Any]
 

@@ -14,6 +14,7 @@ from tests.changing import below
 from tests.e2e.caller import Caller, calling
 from tests.e2e.harness import Harness
 from tests.e2e_runpod.harness import QueueHarness
+from tests.eventually import eventually
 from tests.security.harness import Client, Site, site
 from tests.servable import servable
 from tests.worker import Worker
@@ -116,4 +117,4 @@ async def _ask_all(harness: Harness, worker: Worker, caller: Caller, busy: str) 
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     assert downloads(harness, busy) == 1
-    assert "removed" in worker.log
+    await eventually(lambda: "removed" in worker.log)

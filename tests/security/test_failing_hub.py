@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ async def only_the_entitled_are_served(case: Case, fault: Kind) -> None:
             client.chat(f"acme/Absent-{secrets.token_hex(4)}", case.token("acme")),
             client.look(HIDDEN, case.token("acme")),
         ]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             seen = await asyncio.gather(*served, *others)
     assert [one.code for one in seen[: len(served)]] == [SERVED] * len(served)
     assert all(refused(one) for one in seen[len(served) :]), seen
@@ -124,7 +125,7 @@ async def test_when_it_is_back_they_come_in(case: Case) -> None:
     owner = case.token("acme")
     with case.trouble("503"):
         assert refused(await case.client.chat(HIDDEN, owner))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while (seen := await case.client.chat(HIDDEN, owner)).code == UNAVAILABLE:  # noqa: ASYNC110 - it is asked for
             await asyncio.sleep(0.1)
     assert seen.text == f"I am {HIDDEN}"
@@ -132,13 +133,15 @@ async def test_when_it_is_back_they_come_in(case: Case) -> None:
 
 async def test_a_limited_token_is_told_for_how_long_and_asks_no_more(case: Case) -> None:
     limited, other = case.token("acme"), case.token("acme")
+    began = time.monotonic()
     with case.trouble("429"):
         assert refused(await case.client.chat(HIDDEN, limited))
     before = len(case.hub.requests)
     for model in (HIDDEN, GATED):
         seen = await case.client.chat(model, limited)
         assert refused(seen)
-        assert 40 <= seen.content["error"]["retry_after"] <= 55
+        left = 54 - (time.monotonic() - began)  # the Hub said 55, and all is rounded
+        assert left <= seen.content["error"]["retry_after"] <= 55
     assert len(case.hub.requests) == before
     assert (await case.client.chat(HIDDEN, other)).text == f"I am {HIDDEN}"
 

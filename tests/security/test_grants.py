@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e_runpod.harness import QueueHarness
+from tests.eventually import eventually
 from tests.security.harness import Site, site
 
 # The operator's models (HALL has its own token), and other owners'. All are private.
@@ -116,4 +117,4 @@ async def test_the_log_says_which_models_the_workers_token_serves(
     worker: Site, place: Place
 ) -> None:
     models = "all models" if place.known else "only the operator's models"
-    assert f"HF_TOKEN serves {models}: " in worker.worker.log
+    await eventually(lambda: f"HF_TOKEN serves {models}: " in worker.worker.log)

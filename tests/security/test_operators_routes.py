@@ -26,7 +26,7 @@ TELLING = (
     "/admin/models/acme/hidden/logs",
 )
 PAGE = ("/ui/", "/ui/app.js")
-_PATIENCE = 20.0  # seconds
+_PATIENCE = 90.0  # seconds
 
 
 @dataclass(frozen=True)

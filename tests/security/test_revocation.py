@@ -99,6 +99,12 @@ def files(place: Site, model: str) -> list[Path]:
     return [path for path in mine if "router-leases" not in path.parts]
 
 
+def stops(place: Site) -> list[str]:
+    """The lines about engines that were stopped."""
+    ahead = "others are wanted more"  # of a process that never became an engine
+    return [line for line in place.worker.lines if "stopping" in line and ahead not in line]
+
+
 async def test_a_private_model_that_nobody_asks_for_leaves_the_gpu_and_the_disk(
     place: Site, client: Client
 ) -> None:
@@ -107,10 +113,8 @@ async def test_a_private_model_that_nobody_asks_for_leaves_the_gpu_and_the_disk(
         assert (await client.chat(model, owner)).text == f"I am {model}"
     assert (await client.chat(None)).text == f"I am {HOUSE}"
     await eventually(lambda: not files(place, HIDDEN))
-    ahead = "others are wanted more"  # of a process that never became an engine
-    stops = [line for line in place.worker.lines if "stopping" in line]
-    stopped = [line for line in stops if ahead not in line]
-    assert stopped
+    await eventually(lambda: stops(place))
+    stopped = stops(place)
     assert all(f"{HIDDEN}@" in line and "expired" in line for line in stopped)
     assert files(place, OPEN)
     assert files(place, HOUSE)

@@ -73,7 +73,7 @@ def element(tag: str, attribute: str) -> str:
     """
 
 
-def within(probe: str, seconds: int = 10) -> str:
+def within(probe: str, seconds: int = 60) -> str:
     """The result of a probe, or `silence` if its event does not come."""
     silence = f"new Promise(done => setTimeout(done, {seconds * 1000}, 'silence'))"
     return f"return await Promise.race([(async () => {{ {probe} }})(), {silence}]);"

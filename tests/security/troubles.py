@@ -69,7 +69,8 @@ class Troubles:
         async with self._asking("killed", model):
             await eventually(asked)
             for child in self._downloads():
-                os.kill(child, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # of a caller that has just left
+                    os.kill(child, signal.SIGKILL)
             await eventually(lambda: "killed" in self.seen)
         self._hub.faults.clear()
         model = self._model("filled")
