@@ -20,6 +20,7 @@ from tests.loopback_platform.public_api import PublicApi
 PRIVATE, TALKS = "acme/private", "acme/talks"
 ANSWER = "I am acme/private"
 NAME = "endpoint"
+PATIENCE = 90  # seconds; the client's default is 3
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ async def test_canceling_a_job_that_runs_stops_its_generation(
 ) -> None:
     job = client.run({"input": chat(TALKS, stream=True)})
     await eventually(lambda: bool(harness.journal.events("request", TALKS)))
-    assert job.cancel()["status"] == "CANCELLED"
+    assert job.cancel(timeout=PATIENCE)["status"] == "CANCELLED"
     await eventually(lambda: bool(harness.journal.events("cancelled", TALKS)))
     assert job.status() == "CANCELLED"
 
@@ -92,12 +93,12 @@ async def test_canceling_a_job_that_runs_stops_its_generation(
 def test_a_bare_body_becomes_a_job(client: runpod.Endpoint) -> None:
     """The client wraps the body. The worker then reports a missing model, not a bad job."""
     assert client.run_sync(chat("nobody/nothing")) is None
-    assert client.health()["jobs"]["failed"] >= 1
+    assert client.health(timeout=PATIENCE)["jobs"]["failed"] >= 1
 
 
 def test_a_wrong_key_is_told(api: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runpod, "endpoint_url_base", api[0])
     stranger = runpod.Endpoint(NAME, api_key="another")
     with pytest.raises(RuntimeError, match="401"):
-        stranger.health()
+        stranger.health(timeout=PATIENCE)
     stranger.rp_client.rp_session.close()
