@@ -161,6 +161,6 @@ def _hf(cache: Path, *command: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=90,
     )
     return answer.stdout + answer.stderr
