@@ -13,22 +13,20 @@ import pytest
 from tests.bench.shapes import SHAPES
 from tests.e2e.caller import CHAT, calling
 from tests.e2e.processes import command, paused
-from tests.e2e_runpod.harness import Endpoint, QueueHarness, said
-from tests.loopback_platform import Job
+from tests.e2e_runpod.harness import QueueHarness, said
 from tests.security.harness import Site, site
 from tests.worker import Worker
 
 MODEL = "acme/model"
-LONG = 8_000_000  # bytes; parsing them takes seconds
-ASIDE = 500_000  # bytes, enough to be parsed by a side process
+LONG = 900_000  # bytes; a side process parses them, and may take 30 seconds
 MEANWHILE = 5  # answers to others during that time
 READ = 100  # pings; after that many, a worker has read everything sent earlier
 
 
-def hostile(size: int = LONG) -> bytes:
+def hostile() -> bytes:
     """A body that is refused as soon as it is parsed."""
     _, made = SHAPES["keys"]
-    return b'{"lora_path":"x",' + made(size)[1:]
+    return b'{"lora_path":"x",' + made(LONG)[1:]
 
 
 def side_processes(worker: Worker) -> list[int]:
@@ -38,10 +36,6 @@ def side_processes(worker: Worker) -> list[int]:
     found = [pid for pid in children if "router.side_process_child" in command(pid)]
     assert found
     return found
-
-
-def submit(endpoint: Endpoint, size: int) -> Job:
-    return endpoint.submit(openai_route=CHAT, openai_input=json.loads(hostile(size)))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +54,7 @@ async def test_pings_that_come_later_are_answered_before_a_large_body(http: Site
     await writer.drain()
     async with calling(http.worker.url) as caller:
         headers = {"Content-Type": "application/json"}
-        assert "lora_path" in str(await caller.send("POST", CHAT, hostile(ASIDE), headers))
+        assert "lora_path" in str(await caller.send("POST", CHAT, body, headers))
         for _ in range(READ):
             await caller.get("/ping")
         answer = asyncio.create_task(reader.readuntil(b"}}"))
@@ -80,9 +74,10 @@ async def test_a_job_that_comes_later_is_answered_before_a_large_one(
     with site(harness, "queue") as place:
         assert place.endpoint is not None
         await asyncio.to_thread(place.endpoint.chat("acme/other").wait)
-        await asyncio.to_thread(submit(place.endpoint, ASIDE).wait)
+        job = {"openai_route": CHAT, "openai_input": json.loads(hostile())}
+        await asyncio.to_thread(place.endpoint.submit(**job).wait)
         with paused(*side_processes(place.worker)):
-            large = submit(place.endpoint, LONG)
+            large = place.endpoint.submit(**job)
             others = [place.endpoint.chat("acme/other") for _ in range(MEANWHILE)]
             for other in others:
                 assert said(await asyncio.to_thread(other.wait)) == "I am acme/other"
