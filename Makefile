@@ -2,7 +2,7 @@
 PYTHON ?= python3
 .DEFAULT_GOAL := test
 
-.PHONY: setup browser clients lock hooks test test-ray unit demo lint types fast fuzz guards bench bench-swap bench-fleet gpu compare docs registry image-check audit clean
+.PHONY: setup browser clients lock hooks test test-ray unit demo lint types fast fuzz guards paused bench bench-swap bench-fleet gpu compare docs registry image-check audit clean
 
 setup: .venv/ready .venv-sglang/ready .venv-ray/ready browser clients
 
@@ -111,6 +111,11 @@ fuzz: .venv/ready
 # Removes each guard in turn, and expects its test to fail. `make guards J=2`: two at a time.
 guards: .venv/ready .venv-ray/ready
 	.venv/bin/python -m tests.guards $(if $(J),-j $(J))
+
+# Stops random processes of the tests for seconds, as a busy machine does, to find tests that rely
+# on speed. `make paused TESTS=tests/e2e SEED=2`: slow, so a folder at a time.
+paused: .venv/ready
+	.venv/bin/python -m tests.paused --seed $(or $(SEED),1) -q $(or $(TESTS),-m process)
 
 # What `make bench` measures beside the router: 0.8 GB of packages in an environment of their own.
 .venv-bench/ready: tests/bench/requirements.txt
