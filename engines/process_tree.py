@@ -10,6 +10,7 @@ from pathlib import Path
 
 # A variable in the environment of an engine. Its child processes inherit it.
 MARK = "ENGINE_MARK"
+_SEARCHES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,16 @@ class ProcessTree:
 
         A zombie holds no resources, and not every container reaps them.
 
-        Only if this is empty, no process is left: one that ended during the search may have
-        left a child, which is not on a list made before. So the search goes on until a list
-        has no new process.
+        A process that ends during the search may leave a child that is not on a list made
+        before. So the search goes on until a list has no new process, but not for long: an
+        engine may fork without end.
         """
         found: list[int] = []
         seen: set[str] = set()
-        while new := _processes() - seen:
+        for _ in range(_SEARCHES):
+            new = _processes() - seen
+            if not new:
+                break
             seen |= new
             found += [int(name) for name in new if self._contains(Path("/proc", name))]
         return sorted(found)

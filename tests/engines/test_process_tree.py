@@ -73,6 +73,19 @@ def test_a_child_of_a_process_that_ends_during_the_search_is_in_the_tree(child: 
     eventually(lambda: not tree.alive())
 
 
+def test_the_search_ends_although_others_start_processes_without_end(child: Child) -> None:
+    started = [child()]
+
+    class Busy(ProcessTree):
+        def _contains(self, entry: Path) -> bool:
+            if int(entry.name) == started[-1].pid and len(started) < 100:
+                started.append(child())
+            return super()._contains(entry)
+
+    assert Busy(started[0].pid, "none").alive() == [started[0].pid]
+    assert 1 < len(started) < 100
+
+
 def test_a_zombie_is_not_in_the_tree(child: Child) -> None:
     process = child()
     tree = ProcessTree(process.pid, "none")
