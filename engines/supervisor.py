@@ -26,6 +26,7 @@ import os
 import select
 import signal
 import sys
+import time
 from types import FrameType
 from typing import NoReturn
 
@@ -34,6 +35,7 @@ LIFELINE = 0
 # supervisor exits anyway, so that the router learns how the main process ended.
 KILL_TIMEOUT = 5.0
 _KILL_PAUSE = 0.05  # seconds between two kills, if no process ends meanwhile
+_LONGEST_ROUND = 2 * _KILL_PAUSE  # seconds that count; in the rest, the machine stood still
 
 BARE = "bare"
 
@@ -77,10 +79,10 @@ class Supervisor:
         """Kill all descendants, repeatedly, because a dying process may have just forked.
 
         When the supervisor has no child left, it has no descendants left, because a
-        subreaper inherits all orphans. It counts its pauses, and not the clock: a machine that
-        stands still would use up the time before anything was killed.
+        subreaper inherits all orphans. A machine that stands still does not use up the time,
+        and processes that fork without end do.
         """
-        left = KILL_TIMEOUT
+        left, began = KILL_TIMEOUT, time.monotonic()
         while left > 0:
             for pid in _descendants():
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -89,8 +91,8 @@ class Supervisor:
                 return
             if select.select([self._signals], [], [], _KILL_PAUSE)[0]:
                 os.read(self._signals, 512)
-            else:
-                left -= _KILL_PAUSE
+            now = time.monotonic()
+            left, began = left - min(now - began, _LONGEST_ROUND), now
 
     @property
     def exit_code(self) -> int:
