@@ -21,6 +21,7 @@ from router.downloads.downloader import SnapshotDownloader
 from router.downloads.terms import HEARTBEAT
 from router.errors import RouterError
 from router.models import ResolvedModel
+from tests.changing import below
 from tests.eventually import eventually
 from tests.loopback_hub import LoopbackHub
 
@@ -47,6 +48,7 @@ class Fetcher:
         heartbeat: float = HEARTBEAT,
     ) -> None:
         self.lines: list[str] = []
+        self._cache = cache
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -116,8 +118,20 @@ class Fetcher:
 
     async def outcome(self) -> str:
         """The last line: `path PATH` or `error CODE`."""
-        await eventually(lambda: not self._reader.is_alive())
+        try:  # the Hub's client may ask again, after a minute
+            await eventually(lambda: not self._reader.is_alive(), within=180.0)
+        except TimeoutError:
+            files = [f"{file}: {_beginning(file)!r}" for file in below(self._cache)]
+            raise AssertionError("\n".join([*self.lines[-5:], *files])) from None
         return self.lines[-1].strip()
+
+
+def _beginning(file: Path) -> bytes:
+    try:
+        with file.open("rb") as content:
+            return content.read(64)
+    except OSError:  # a directory, or removed meanwhile
+        return b""
 
 
 async def _fetch(cache: str, repo_id: str, commit: str, heartbeat: str) -> None:

@@ -125,7 +125,7 @@ async def test_the_child_of_a_killed_router_releases_the_lock_at_once(
     volume.hub.faults.add(WEIGHTS, "stall")
     with volume.worker() as first:
         await first.downloading()
-        with volume.worker(10.0) as second:  # its patience with a dead one: 150 seconds
+        with volume.worker(15.0) as second:  # its patience with a dead one: 225 seconds
             await eventually(lambda: second.lines)
             first.kill_router()
             assert await second.outcome() == f"path {volume.path}"

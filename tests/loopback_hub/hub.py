@@ -72,9 +72,10 @@ class LoopbackHub:
         return {"HF_ENDPOINT": self.endpoint, "SSL_CERT_FILE": str(self.ca_file)}
 
     def patient_environment(self) -> dict[str, str]:
-        """The environment of a client that asks once, however long a fault lasts. By default
-        it asks again after 10 seconds, which are few on a busy machine."""
-        patience = dict.fromkeys(("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"), "600")
+        """The environment of a client that asks again after a minute, and so, as a rule, once,
+        however long a fault lasts. By default it asks again after 10 seconds, which are few on
+        a busy machine."""
+        patience = dict.fromkeys(("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"), "60")
         return self.environment() | patience
 
     def add_account(self, account: str) -> str:
