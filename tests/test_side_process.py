@@ -126,8 +126,9 @@ async def test_a_process_that_died_while_idle_is_replaced(aside: SideProcesses) 
 
 async def test_work_that_takes_too_long_ends_with_its_process() -> None:
     processes = SideProcesses(patience=0.5)
-    with pytest.raises(TimeoutError):
-        await processes.run(wait)
+    async with asyncio.timeout(WITHIN):
+        with pytest.raises(TimeoutError):
+            await processes.run(wait)
     processes._patience = WITHIN
     assert (await processes.run(echo, 1))[0] == (1,)
     await processes.close()
