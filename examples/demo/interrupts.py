@@ -13,7 +13,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class Interrupts:
     """Inside the `with` block, the first signal raises `KeyboardInterrupt`. Later signals do
-    nothing: stopping takes seconds, and a second Ctrl-C must not leave processes behind."""
+    nothing, even after the block: stopping takes seconds, and a second Ctrl-C must not leave
+    processes behind."""
 
     def __init__(self) -> None:
         self._came = self._held = False
@@ -24,7 +25,6 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in zip(_SIGNALS, self._before, strict=True):
-            # After the first, the demo's process only ends. A later one must not kill it then.
             signal.signal(number, signal.SIG_IGN if self._came else handler)
 
     @contextmanager

@@ -138,8 +138,12 @@ class Snapshots:
         shutil.rmtree(self._cache / ".locks" / self.repo(repo_id).name, ignore_errors=True)
 
     def blobs(self, repo_id: str) -> frozenset[str]:
-        """The names of all blobs of a repository."""
-        return frozenset(path.name for path in inside(self.repo(repo_id) / "blobs"))
+        """The names of all blobs of a repository. Raises `OSError` if they can't be listed: an
+        unfinished download must not remove blobs that it did not bring."""
+        try:
+            return frozenset(path.name for path in (self.repo(repo_id) / "blobs").iterdir())
+        except FileNotFoundError:
+            return frozenset()
 
     def remove_partials(self, repo_id: str, partials: Iterable[str]) -> None:
         """Remove these partial blobs only: others may belong to another download."""

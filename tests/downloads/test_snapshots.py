@@ -105,6 +105,14 @@ def test_discarding_leaves_what_was_there_before_and_what_others_use(
     assert not (snapshots.path(REPO, COMMIT) / "sub").exists()
 
 
+def test_blobs_that_can_not_be_listed_do_not_count_as_none(snapshots: Snapshots) -> None:
+    assert snapshots.blobs(REPO) == frozenset()
+    snapshots.repo(REPO).mkdir()
+    (snapshots.repo(REPO) / "blobs").write_bytes(b"")
+    with pytest.raises(NotADirectoryError):
+        snapshots.blobs(REPO)
+
+
 def test_discarding_all_leaves_no_directory(snapshots: Snapshots) -> None:
     put_whole(snapshots)
     snapshots.discard(REPO, COMMIT, frozenset())

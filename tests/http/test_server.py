@@ -33,7 +33,7 @@ Json = dict[str, object]
 
 DEADLINE = 60.0  # seconds; a test that hangs fails
 CHAT = "/v1/chat/completions"
-# Another address of this machine. Whoever holds a port on 127.0.0.1 finds it free here.
+# Another address of this machine: a port that is taken on 127.0.0.1 is free here.
 ELSEWHERE = "127.0.0.2"
 
 
